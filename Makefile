@@ -1,0 +1,56 @@
+# Every target does its own set-up (.ci/setup.sh): nothing has to be installed or activated
+# first. V=1 shows the commands and what pip and the package manager say.
+
+Q := $(if $(filter 1,$(V)),,@)
+PYTHON_OF_VENV := .venv/bin/python
+
+# Each fuzzer runs this long.
+SECONDS ?= 60
+# Test processes side by side.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo demo test lint format bench fuzz clean
+
+help:
+	@echo "make demo    four villages report to a province right here (MINUTES=2, ARGS='--no-faults')"
+	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=2)"
+	@echo "make lint    style and types"
+	@echo "make format  puts the style right"
+	@echo "make bench   the measured figures, as a table and in build/bench.json (QUICK=1)"
+	@echo "make fuzz    each fuzzer for a minute (SECONDS=60)"
+	@echo "make clean   back to a fresh clone"
+
+setup:
+	@V='$(V)' .ci/setup.sh test
+
+setup-demo:
+	@V='$(V)' .ci/setup.sh demo
+
+# `exec`, so that a signal to make reaches the program itself and it can clean up.
+demo: setup-demo
+	$(Q)exec .venv/bin/desalink demo $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+# worksteal: neighbours share a module's fixtures, and a long test at the end leaves no core idle.
+test: setup
+	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+lint: setup
+	$(Q)$(PYTHON_OF_VENV) -m ruff check --quiet .
+	$(Q)$(PYTHON_OF_VENV) -m ruff format --check --quiet .
+	$(Q)$(PYTHON_OF_VENV) -m mypy
+	$(Q)$(PYTHON_OF_VENV) -m mypy --config-file .ci/agent-mypy.ini
+
+format: setup
+	$(Q)$(PYTHON_OF_VENV) -m ruff check --fix --quiet .
+	$(Q)$(PYTHON_OF_VENV) -m ruff format --quiet .
+
+bench: setup
+	$(Q)exec $(PYTHON_OF_VENV) -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+fuzz: setup
+	$(Q)V='$(V)' .ci/fuzz.sh $(SECONDS) $(ARGS)
+
+clean:
+	$(Q)rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	$(Q)find agent boards host_tools tests -name __pycache__ -prune -exec rm -rf {} +

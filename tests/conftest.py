@@ -1,0 +1,66 @@
+"""Rules for the whole suite: nothing is skipped for want of a program, nothing is left running."""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psutil
+import pytest
+from hypothesis import settings
+
+from tests import support
+
+# No deadlines: they test the machine. Examples differ from run to run, but not in CI, where nobody
+# should be stopped by what somebody else has broken.
+settings.register_profile("desalink", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("desalink")
+
+# Every process started from here inherits this, however many parents die in between.
+_MARK = "DESALINK_TEST_RUN"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        return
+    try:
+        support.mosquitto()
+        support.micropython()
+        support.mpy_cross()
+    except support.Missing as missing:
+        pytest.exit(str(missing), returncode=3)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """Fails where a test left a process behind: a broker, an agent, an ingest. Names the test."""
+    run = uuid4().hex
+    os.environ[_MARK] = run
+    yield
+    left = _processes_of(run)
+    # What has been told to end may need a moment to do so.
+    _, left = psutil.wait_procs(left, timeout=3)
+    culprits = []
+    for process in left:
+        try:
+            environment, command = process.environ(), process.cmdline()
+            process.kill()
+        except psutil.Error:
+            continue
+        test = environment.get("PYTEST_CURRENT_TEST", "a fixture")
+        culprits.append(f"{test} left process {process.pid} running: {' '.join(command)[:200]}")
+    psutil.wait_procs(left, timeout=3)
+    if culprits:
+        pytest.fail("\n".join(culprits), pytrace=False)
+
+
+def _processes_of(run: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(_MARK) == run and process.pid != os.getpid()
+            # Python's own helper, which ends with us.
+            if ours and "multiprocessing.resource_tracker" not in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
