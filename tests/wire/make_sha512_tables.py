@@ -1,0 +1,53 @@
+"""Print the constants of agent/wire/sha512.py, computed from their definition in FIPS 180-4.
+
+K are the first 64 bits of the fractional parts of the cube roots of the first 80 primes (4.2.3),
+the initial hash value those of the square roots of the first eight (5.3.5). The agent keeps both
+as little-endian 16-bit limbs, least significant first. A test compares the two.
+"""
+
+MASK = 2**64 - 1
+
+
+def primes(count):
+    found = []
+    n = 2
+    while len(found) < count:
+        if all(n % p for p in found):
+            found.append(n)
+        n += 1
+    return found
+
+
+def root(n, degree):
+    """The largest integer whose `degree`-th power is at most n."""
+    low, high = 0, 1 << (n.bit_length() // degree + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if middle**degree <= n:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def round_constants():
+    """640 bytes: 80 words, little-endian."""
+    return b"".join((root(p << 192, 3) & MASK).to_bytes(8, "little") for p in primes(80))
+
+
+def initial_value():
+    """64 bytes: 8 words, little-endian."""
+    return b"".join((root(p << 128, 2) & MASK).to_bytes(8, "little") for p in primes(8))
+
+
+def literal(data, name, width=32):
+    """`data` as the source of a bytes constant, `width` bytes to a line."""
+    lines = [f"{name} = ("]
+    for i in range(0, len(data), width):
+        lines.append('    b"' + "".join(f"\\x{b:02x}" for b in data[i : i + width]) + '"')
+    return "\n".join(lines) + "\n)"
+
+
+if __name__ == "__main__":
+    print(literal(round_constants(), "_K", 22))
+    print(literal(initial_value(), "_INITIAL", 22))
