@@ -1,0 +1,1 @@
+"""The province's MQTT broker: Mosquitto, its configuration, process and rules."""

@@ -1,0 +1,350 @@
+"""Proof of the broker's rules by delivery.
+
+Mosquitto confirms a forbidden publish like any other (PUBACK) and grants a forbidden subscription
+(SUBACK), so neither says anything. What counts is what arrives. "Not delivered" is proved without
+waiting: the same connection sends an allowed message after the forbidden one, and the broker keeps
+the order; when the allowed one has arrived and the other has not, it never will.
+
+Nothing is published as retained and every session is clean: the check leaves nothing behind. It
+acts under names of its own, so that it takes nobody's place.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from host_tools.broker.acl import DEVICE_TOPICS, PROVINCE_TOPICS, check_identity, render_acl
+from host_tools.broker.client import Client, Message, Refused, temporary_identity
+from host_tools.broker.config import broker_files
+from host_tools.broker.process import request_reload
+from host_tools.broker.revocation import PROBE_LIFE, is_refused, reload_until_refused, write_crl
+from host_tools.errors import BrokerError
+from host_tools.founding import CHECK_SLOTS
+from host_tools.keys.ca import Authority
+from host_tools.province import CHECK_VILLAGE, Province
+from host_tools.registry import Registry
+
+_REVOKED_SLOT = f"{CHECK_VILLAGE}-3"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One rule and whether it holds; `held` is None where it was not tried."""
+
+    rule: str
+    held: bool | None
+    detail: str = ""
+
+
+class _Failed(Exception):
+    """A rule that does not hold; the text says how that was seen."""
+
+
+def _payload() -> bytes:
+    return b"desalink broker check " + secrets.token_hex(8).encode()
+
+
+class Check:
+    """The rules of one province's running broker."""
+
+    def __init__(
+        self,
+        province: Province,
+        registry: Registry,
+        *,
+        port: int | None = None,
+        authority: Authority | None = None,
+        timeout: float = 5.0,
+    ) -> None:
+        """
+        Args:
+            authority: the opened CA; without it the rules about revocation are not tried.
+            timeout: seconds to wait for whatever must arrive.
+        """
+        self._province = province
+        self._registry = registry
+        self._port = port or province.broker.port
+        self._authority = authority
+        self._timeout = timeout
+        self._regencies = list(registry.regencies())
+
+    # ---- connections ---------------------------------------------------------------------
+
+    def _connect(self, name: str) -> Client:
+        return Client(
+            self._province.broker.local_host,
+            self._port,
+            self._province.service(name),
+            name=name,  # as a device would, so that a rule about client ids has something to show
+            timeout=self._timeout,
+        )
+
+    def _device(self, index: int = 0) -> Client:
+        return self._connect(CHECK_SLOTS[index])
+
+    def _service(self, name: str) -> Client:
+        return self._connect(check_identity(name))
+
+    def _topic(self, leaf: str, index: int = 0, regency: str | None = None) -> str:
+        return f"desa/1/{regency or self._regencies[0]}/{CHECK_SLOTS[index]}/{leaf}"
+
+    def _device_topics(self, index: int) -> list[str]:
+        """All that a slot may write, under each regency: the ACL has a line for each."""
+        return [
+            self._topic(leaf, index, regency)
+            for regency in self._regencies
+            for leaf in DEVICE_TOPICS
+        ]
+
+    def _must_arrive(self, sender: Client, receiver: Client, topics: Sequence[str]) -> None:
+        for topic in topics:
+            message = Message(topic, _payload())
+            sender.publish(message.topic, message.payload)
+            if not receiver.until(message)[1]:
+                raise _Failed(f"a message on {topic} did not arrive")
+
+    def _nothing_of(self, payload: bytes, receiver: Client, sender: Client, marker: str) -> None:
+        """None of what was published with a payload reaches the receiver; the marker, last, does.
+
+        Whoever published has its PUBACKs, so the broker has dealt with it before the marker.
+        """
+        last = Message(marker, _payload())
+        sender.publish(last.topic, last.payload)
+        before, found = receiver.until(last)
+        delivered = sorted({message.topic for message in before if message.payload == payload})
+        if delivered:
+            raise _Failed(f"delivered: {', '.join(delivered)}")
+        if not found:
+            raise _Failed(f"an allowed message on {marker} did not arrive, so nothing is proved")
+
+    @staticmethod
+    def _publish(sender: Client, topics: Iterable[str]) -> bytes:
+        """Publish one payload on many topics; returns it."""
+        payload = _payload()
+        for topic in topics:
+            sender.publish(topic, payload)
+        return payload
+
+    # ---- the rules -----------------------------------------------------------------------
+
+    def _files_as_generated(self) -> None:
+        files = broker_files(self._province)
+        try:
+            found = files.acl.read_text()
+        except FileNotFoundError:
+            raise _Failed("there is no ACL file; run 'desalink broker config'") from None
+        if found != render_acl(self._regencies):
+            raise _Failed(f"{files.acl} was changed; run 'desalink broker config', then reload")
+
+    def _own_publish(self) -> None:
+        with self._service("ingest") as ingest, self._device() as device:
+            ingest.subscribe(*(f"desa/1/+/+/{leaf}" for leaf in DEVICE_TOPICS))
+            self._must_arrive(device, ingest, self._device_topics(0))
+
+    def _foreign_publish(self) -> None:
+        with self._service("ingest") as ingest, self._device() as device:
+            ingest.subscribe("desa/1/#")
+            payload = self._publish(device, self._device_topics(1))
+            self._nothing_of(payload, ingest, device, self._topic("report"))
+
+    def _unknown_regency(self) -> None:
+        with self._service("ingest") as ingest, self._device() as device:
+            ingest.subscribe("desa/1/#")
+            payload = self._publish(
+                device, (self._topic(leaf, 0, "0000") for leaf in DEVICE_TOPICS)
+            )
+            self._nothing_of(payload, ingest, device, self._topic("report"))
+
+    def _foreign_subscribe(self) -> None:
+        """A slot that listens to everything hears nothing of others, whoever speaks."""
+        with (
+            self._device(0) as other,
+            self._device(1) as listener,
+            self._service("ingest") as ingest,
+            self._service("operator") as operator,
+        ):
+            topics = [self._topic(leaf) for leaf in (*DEVICE_TOPICS, *PROVINCE_TOPICS)]
+            listener.subscribe("#", "desa/1/+/+/+", *topics)
+            for sender, leaves in (
+                (other, DEVICE_TOPICS),
+                (ingest, ("ack",)),
+                (operator, ("command",)),
+            ):
+                payload = self._publish(sender, (self._topic(leaf) for leaf in leaves))
+                self._nothing_of(payload, listener, ingest, self._topic("ack", 1))
+
+    def _told_by_province(self) -> None:
+        with (
+            self._device() as device,
+            self._service("ingest") as ingest,
+            self._service("operator") as operator,
+        ):
+            device.subscribe(self._topic("ack"), self._topic("command"), "desa/1/release/#")
+            operator.subscribe("desa/1/+/+/reply")
+            self._must_arrive(ingest, device, [self._topic("ack")])
+            # Not `trust`: that would reach every device of the province, which then has to
+            # refuse it.
+            self._must_arrive(operator, device, [self._topic("command"), self._release()])
+            self._must_arrive(device, operator, [self._topic("reply")])
+
+    @staticmethod
+    def _release() -> str:
+        return f"desa/1/release/check/{secrets.token_hex(4)}"
+
+    def _written_by_slot(self, index: int) -> None:
+        """A slot can't speak as the province: to itself (0) or to another slot (1)."""
+        with (
+            self._device(0) as sender,
+            self._device(1) as other,
+            self._service("ingest") as ingest,
+        ):
+            receiver = sender if index == 0 else other
+            own = [self._topic(leaf, index) for leaf in PROVINCE_TOPICS]
+            receiver.subscribe(*own, "desa/1/trust", "desa/1/release/#")
+            payload = self._publish(sender, (*own, "desa/1/trust", self._release()))
+            self._nothing_of(payload, receiver, ingest, self._topic("ack", index))
+
+    def _services_apart(self) -> None:
+        """The ingest commands nothing, the operator acknowledges nothing, neither is a slot."""
+        with (
+            self._device() as device,
+            self._service("ingest") as ingest,
+            self._service("operator") as operator,
+        ):
+            own = [self._topic(leaf) for leaf in PROVINCE_TOPICS]
+            device.subscribe(*own, "desa/1/trust", "desa/1/release/#")
+            payload = self._publish(
+                ingest, (self._topic("command"), "desa/1/trust", self._release())
+            )
+            self._nothing_of(payload, device, ingest, self._topic("ack"))
+            payload = self._publish(operator, (self._topic("ack"),))
+            self._nothing_of(payload, device, operator, self._topic("command"))
+            ingest.subscribe(*(f"desa/1/+/+/{leaf}" for leaf in DEVICE_TOPICS))
+            for sender in (ingest, operator):
+                payload = self._publish(sender, self._device_topics(0))
+                self._nothing_of(payload, ingest, device, self._topic("report"))
+
+    def _client_id_is_name(self) -> None:
+        """A client that asks for another's client id does not take its session."""
+        with self._device(0) as victim, self._service("ingest") as ingest:
+            victim.subscribe(self._topic("ack"))
+            with Client(
+                self._province.broker.local_host,
+                self._port,
+                self._province.service(CHECK_SLOTS[1]),
+                name=CHECK_SLOTS[0],
+                timeout=self._timeout,
+            ):
+                self._must_arrive(ingest, victim, [self._topic("ack")])
+
+    def _refused(self, connect: Callable[[], Client], who: str) -> None:
+        try:
+            connect().close()
+        except Refused:
+            return
+        raise _Failed(f"{who} was let in")
+
+    def _no_certificate(self) -> None:
+        host = self._province.broker.local_host
+        self._refused(
+            lambda: Client(
+                host, self._port, None, ca=self._province.ca_certificate, timeout=self._timeout
+            ),
+            "a client without a certificate",
+        )
+
+    def _plain_text(self) -> None:
+        host = self._province.broker.local_host
+        self._refused(
+            lambda: Client(host, self._port, None, timeout=self._timeout), "a client without TLS"
+        )
+
+    def _foreign_authority(self) -> None:
+        foreign = Authority.generate(self._issuer())
+        issued = foreign.issue_client(CHECK_SLOTS[0], PROBE_LIFE)
+        with temporary_identity(self._province.ca_certificate, issued) as identity:
+            if not is_refused(self._province, identity, self._port, self._timeout):
+                raise _Failed("a certificate of another CA was let in")
+
+    def _issuer(self) -> str:
+        from host_tools.keys.ca import common_name, load_certificate
+
+        # The same name as the real CA: only the signature tells them apart.
+        return common_name(load_certificate(self._province.ca_certificate))
+
+    def _revoked(self) -> None:
+        assert self._authority is not None
+        issued = self._authority.issue_client(_REVOKED_SLOT, PROBE_LIFE)
+        with temporary_identity(self._province.ca_certificate, issued) as identity:
+            if is_refused(self._province, identity, self._port, self._timeout):
+                raise _Failed(
+                    "a certificate was refused before it was revoked, so nothing is proved"
+                )
+            write_crl(self._province, self._registry, self._authority, issued)
+            if not request_reload(self._province):
+                raise _Failed(
+                    "no broker of this province runs on this machine, so it can't be reloaded"
+                )
+            if not reload_until_refused(self._province, identity, self._port):
+                raise _Failed("a revoked certificate was let in after the reload")
+            # Refused because of the list, and not because the broker is gone.
+            self._device().close()
+
+    # ---- all of them ---------------------------------------------------------------------
+
+    def run(self) -> Iterator[Result]:
+        """Try each rule; yields as it goes.
+
+        Raises:
+            BrokerError: the broker does not run, or does not know the province's certificates.
+        """
+        try:
+            self._device().close()
+        except Refused as error:
+            raise BrokerError(
+                f"The broker on {self._province.broker.local_host}, port {self._port}, lets "
+                f"nobody in ({error}); start it with 'desalink broker run'."
+            ) from None
+        rules: list[tuple[str, Callable[[], None]]] = [
+            ("the ACL is the generated one", self._files_as_generated),
+            ("a slot's own messages reach the ingest", self._own_publish),
+            ("a slot can't publish as another slot", self._foreign_publish),
+            ("a slot can't publish under a made-up regency", self._unknown_regency),
+            ("a slot hears nothing of other slots", self._foreign_subscribe),
+            (
+                "ack, command and release reach their slot, replies the operator",
+                self._told_by_province,
+            ),
+            (
+                "a slot can't write its own ack or command, trust or release",
+                lambda: self._written_by_slot(0),
+            ),
+            (
+                "a slot can't write another's ack or command, trust or release",
+                lambda: self._written_by_slot(1),
+            ),
+            ("ingest and operator can't do each other's work", self._services_apart),
+            ("nobody takes another's session by its client id", self._client_id_is_name),
+            ("a client without a certificate is refused", self._no_certificate),
+            ("a certificate of another CA is refused", self._foreign_authority),
+            ("plain text is refused", self._plain_text),
+        ]
+        for rule, prove in rules:
+            yield self._tried(rule, prove)
+        rule = "a revoked certificate is refused after a reload"
+        if self._authority is None:
+            yield Result(rule, None, "not tried: it needs the passphrase of the CA's key")
+        else:
+            yield self._tried(rule, self._revoked)
+
+    @staticmethod
+    def _tried(rule: str, prove: Callable[[], None]) -> Result:
+        try:
+            prove()
+        except _Failed as failure:
+            return Result(rule, False, str(failure))
+        except BrokerError as error:
+            return Result(rule, False, f"the broker did not play along: {error}")
+        return Result(rule, True)

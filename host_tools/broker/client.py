@@ -1,0 +1,165 @@
+"""A small synchronous MQTT client for the check, over paho-mqtt."""
+
+from __future__ import annotations
+
+import queue
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from host_tools.errors import BrokerError
+from host_tools.keys.ca import Issued
+from host_tools.keys.files import write_private
+from host_tools.province import TlsFiles
+
+
+class Refused(BrokerError):
+    """The broker did not accept the connection; the text says at which step."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A delivered message."""
+
+    topic: str
+    payload: bytes
+
+
+class Client:
+    """A connection with one identity; close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        identity: TlsFiles | None,
+        *,
+        ca: Path | None = None,
+        name: str = "",
+        timeout: float = 5.0,
+    ) -> None:
+        """Connect with a clean session.
+
+        Args:
+            identity: certificate and key to show, and the CA to trust.
+            ca: without an identity, the CA to trust; without either, plain text is spoken.
+            name: client id to ask for; the broker replaces it by the certificate's name.
+            timeout: seconds to wait for each answer.
+
+        Raises:
+            Refused: by TLS, by MQTT, or by silence.
+        """
+        self._timeout = timeout
+        self._connected = threading.Event()
+        self._refusal: str | None = None
+        self._confirmed: queue.Queue[int] = queue.Queue()
+        self.messages: queue.Queue[Message] = queue.Queue()
+        self._paho = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=name, reconnect_on_failure=False
+        )
+        self._paho.on_connect = self._on_connect
+        self._paho.on_disconnect = self._on_disconnect
+        self._paho.on_message = self._on_message
+        self._paho.on_subscribe = self._on_subscribe
+        self._paho.on_publish = self._on_publish
+        try:
+            trusted = identity.ca if identity is not None else ca
+            if trusted is not None:
+                context = ssl.create_default_context(cafile=str(trusted))
+                if identity is not None:
+                    context.load_cert_chain(identity.certificate, identity.key)
+                self._paho.tls_set_context(context)
+            self._paho.connect_timeout = timeout
+            self._paho.connect(host, port, keepalive=60)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise Refused(str(error) or type(error).__name__) from None
+        self._paho.loop_start()
+        if not self._connected.wait(timeout) or self._refusal is not None:
+            self._paho.loop_stop()
+            raise Refused(self._refusal or "no answer to CONNECT")
+
+    def _on_connect(
+        self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = f"CONNACK: {reason}"
+        self._connected.set()
+
+    def _on_disconnect(
+        self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
+        if not self._connected.is_set():
+            self._refusal = "the connection was closed"
+        self._connected.set()
+
+    def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
+        self.messages.put(Message(message.topic, bytes(message.payload)))
+
+    def _on_subscribe(
+        self, client: Any, data: Any, mid: int, reasons: Any, properties: Any
+    ) -> None:
+        self._confirmed.put(mid)
+
+    def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._confirmed.put(mid)
+
+    def _await(self, mid: int | None, what: str) -> None:
+        try:
+            while self._confirmed.get(timeout=self._timeout) != mid:
+                pass
+        except queue.Empty:
+            raise BrokerError(
+                f"The broker did not confirm {what} within {self._timeout:.0f} s."
+            ) from None
+
+    def subscribe(self, *topics: str) -> None:
+        """Subscribe with QoS 1 and await the SUBACK."""
+        result, mid = self._paho.subscribe([(topic, 1) for topic in topics])
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise BrokerError(f"The connection ended before subscribing to {topics[0]}.")
+        self._await(mid, f"the subscription to {topics[0]}")
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, not retained, and await the PUBACK."""
+        info = self._paho.publish(topic, payload, qos=1)
+        self._await(info.mid, f"a message on {topic}")
+
+    def until(self, last: Message) -> tuple[list[Message], bool]:
+        """What is delivered before a certain message, and whether that one comes in time."""
+        before: list[Message] = []
+        try:
+            while (message := self.messages.get(timeout=self._timeout)) != last:
+                before.append(message)
+        except queue.Empty:
+            return before, False
+        return before, True
+
+    def close(self) -> None:
+        self._paho.disconnect()
+        self._paho.loop_stop()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def temporary_identity(ca: Path, issued: Issued) -> Iterator[TlsFiles]:
+    """The files of a certificate that is needed for moments only; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="desalink-") as name:  # mode 0700
+        directory = Path(name)
+        files = TlsFiles(ca, directory / "client.crt", directory / "client.key")
+        write_private(files.certificate, issued.certificate_pem)
+        write_private(files.key, issued.key_pem)
+        yield files

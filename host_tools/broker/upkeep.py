@@ -1,0 +1,95 @@
+"""What is wrong, or soon will be, with the broker's certificate and revocation list; its repair.
+
+An expired revocation list makes Mosquitto refuse everybody, an expired or misnamed server
+certificate makes every device refuse the broker: both are told long before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from host_tools.errors import KeyFileError
+from host_tools.keys.ca import Authority, load_certificate, server_names
+from host_tools.keys.files import write_file, write_private
+from host_tools.province import Province
+from host_tools.registry import Registry
+
+ALARM = timedelta(days=180)
+
+
+@dataclass
+class Upkeep:
+    """What has to be renewed: `broken` keeps devices out now, `due` will some day."""
+
+    broken: list[str] = field(default_factory=list)
+    due: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.broken or self.due)
+
+
+def _expiry(upkeep: Upkeep, what: str, end: datetime) -> None:
+    left = end - datetime.now(UTC)
+    if left <= timedelta():
+        upkeep.broken.append(f"{what} ended on {end:%Y-%m-%d}")
+    elif left < ALARM:
+        upkeep.due.append(f"{what} ends on {end:%Y-%m-%d}")
+
+
+def load_crl(province: Province) -> x509.CertificateRevocationList:
+    """Read the revocation list.
+
+    Raises:
+        KeyFileError: it is missing or damaged.
+    """
+    try:
+        return x509.load_pem_x509_crl(province.crl.read_bytes())
+    except (FileNotFoundError, ValueError):
+        raise KeyFileError(
+            f"The revocation list {province.crl} is missing or damaged; put it back from the "
+            "backup."
+        ) from None
+
+
+def unlisted(province: Province, registry: Registry) -> int:
+    """How many revoked certificates the list does not name, because a command was interrupted."""
+    listed = {entry.serial_number for entry in load_crl(province)}
+    return sum(int(serial, 16) not in listed for serial, _ in registry.revoked_certificates())
+
+
+def inspect(province: Province, registry: Registry) -> Upkeep:
+    """Look at certificate and list.
+
+    Raises:
+        KeyFileError: one of them can't be read.
+    """
+    upkeep = Upkeep()
+    certificate = load_certificate(province.server_certificate)
+    missing = set(province.broker.server_names) - server_names(certificate)
+    if missing:
+        upkeep.broken.append(
+            f"the broker's certificate does not name {', '.join(sorted(missing))} of province.toml"
+        )
+    _expiry(upkeep, "the broker's certificate", certificate.not_valid_after_utc)
+    crl = load_crl(province)
+    if crl.next_update_utc is not None:
+        _expiry(upkeep, "the revocation list", crl.next_update_utc)
+    pending = unlisted(province, registry)
+    if pending:
+        upkeep.due.append(f"{pending} revoked certificates are not in the revocation list yet")
+    return upkeep
+
+
+def renew(province: Province, registry: Registry, authority: Authority) -> None:
+    """Make both anew from province.toml and the registry.
+
+    Raises:
+        OSError: a file can't be written.
+    """
+    issued = authority.issue_server(province.broker.server_names)
+    write_private(province.server_key, issued.key_pem)
+    write_file(province.server_certificate, issued.certificate_pem)
+    write_file(province.crl, authority.crl_pem(registry.revoked_certificates()))

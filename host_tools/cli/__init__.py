@@ -1,0 +1,199 @@
+"""The command `desalink`: one module a verb, imported only when its verb is used.
+
+A module `host_tools/cli/<verb>.py` is a verb. It exposes `command` (a click command or group), and
+the first line of its docstring is the verb's help in the list of verbs. Modules whose names begin
+with an underscore are not verbs. A verb takes the `Application` with `@pass_app`, imports what is
+heavy inside its functions, and leaves errors to `main`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from host_tools import __version__
+from host_tools.errors import DesalinkError, ProvinceError
+
+if TYPE_CHECKING:
+    from host_tools.province import Province
+
+DIRECTORY_VARIABLE = "DESALINK_DIR"
+
+# Set by the shell when it asks for completions (click's convention).
+_COMPLETION_VARIABLE = "_DESALINK_COMPLETE"
+
+
+class Application:
+    """What every verb is given: where the province is, and how to end with a sentence."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self._province: Province | None = None
+
+    @property
+    def directory(self) -> Path:
+        """The province directory: -C, else DESALINK_DIR, else here if here is one.
+
+        Raises:
+            ProvinceError: none was given and this directory is none.
+        """
+        from host_tools.province import FILE
+
+        if self._directory is not None:
+            return self._directory
+        given = os.environ.get(DIRECTORY_VARIABLE)
+        if given:
+            return Path(given)
+        if Path(FILE).exists():
+            return Path.cwd()
+        raise ProvinceError(
+            f"This directory is not a province (no {FILE}); give the province's directory with -C "
+            f"or {DIRECTORY_VARIABLE}, or make one with 'desalink init DIR --province CODE'."
+        )
+
+    @property
+    def province(self) -> Province:
+        """The opened province.
+
+        Raises:
+            ProvinceError: there is none, or its province.toml is wrong.
+        """
+        if self._province is None:
+            from host_tools.province import load
+
+            self._province = load(self.directory)
+        return self._province
+
+    def abort(self, sentence: str, code: int = 1) -> NoReturn:
+        """End the command with one sentence for the person at the keyboard."""
+        error = DesalinkError(sentence)
+        error.exit_code = code
+        raise error
+
+    def note(self, sentence: str) -> None:
+        """Tell something that is not the command's output (stderr)."""
+        click.echo(sentence, err=True)
+
+
+pass_app = click.make_pass_decorator(Application)
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read the passphrase from the first line of FILE (else DESALINK_PASSPHRASE, else asked).",
+)
+
+
+class _Verbs(click.Group):
+    """Verbs found by their file names; listing them imports none."""
+
+    _directory = Path(__file__).parent
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(
+            file.stem.replace("_", "-")
+            for file in self._directory.glob("*.py")
+            if not file.name.startswith("_")
+        )
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        from importlib import import_module
+
+        command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            hint = f"; did you mean '{near[0]}'?" if near else "; 'desalink --help' lists them."
+            ctx.fail(f"There is no command '{args[0]}'{hint}")
+        return super().resolve_command(ctx, args)
+
+    def _help_line(self, verb: str) -> str:
+        """The first line of a module's docstring, read as text: importing eleven verbs is slow."""
+        file = self._directory / f"{verb.replace('-', '_')}.py"
+        with file.open(encoding="utf-8") as source:
+            for line in source:
+                line = line.strip()
+                if line.startswith('"""'):
+                    return line.strip('"').strip()
+                if line and not line.startswith("#"):
+                    break
+        return ""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, self._help_line(verb)) for verb in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99},
+    epilog="Where something goes wrong, DESALINK_DEBUG=1 shows the whole traceback.",
+)
+@click.option(
+    "-C",
+    "--province-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The province's directory (else DESALINK_DIR, else the current one).",
+)
+@click.version_option(__version__, prog_name="desalink", message="%(prog)s %(version)s")
+@click.pass_context
+def desalink(ctx: click.Context, province_dir: Path | None) -> None:
+    """Measure the internet hotspots of villages, and keep the figures as evidence."""
+    ctx.obj = Application(province_dir)
+
+
+def _directory_first(arguments: Sequence[str]) -> list[str]:
+    """Allow -C anywhere: people put the directory at the end of the line."""
+    first: list[str] = []
+    rest: list[str] = []
+    remaining = list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if argument == "--":
+            rest += [argument, *remaining]
+            break
+        if argument in ("-C", "--province-dir") and remaining:
+            first += [argument, remaining.pop(0)]
+        elif argument.startswith("--province-dir="):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return first + rest
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `desalink` and end the process; every ending has its exit code.
+
+    0 done; 1 an error told in one sentence; 2 wrong usage; 70 a defect of this program;
+    130 interrupted; 141 the reader of the output went away.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if _COMPLETION_VARIABLE in os.environ:
+            desalink.main(list(arguments), "desalink")
+        # Not `desalink.main`: that ends some errors itself, in each version otherwise.
+        with desalink.make_context("desalink", _directory_first(arguments)) as context:
+            desalink.invoke(context)
+        # Where nobody reads any more, this is where it shows; later it would be a traceback.
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - whatever it is becomes a sentence
+        from host_tools.cli._errors import report
+
+        raise SystemExit(report(error)) from None
+    raise SystemExit(0)

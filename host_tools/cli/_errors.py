@@ -1,0 +1,137 @@
+"""Turns whatever ended a command into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+import click
+
+from host_tools.errors import DesalinkError
+
+DEBUG_VARIABLE = "DESALINK_DEBUG"
+
+DEFECT = 70
+INTERRUPTED = 130
+NO_READER = 141
+
+
+def _os_sentence(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    if isinstance(error, PermissionError):
+        owner = _owner(error.filename)
+        return f"You may not use{where or ' a file that is needed'}; run the command as {owner}."
+    if isinstance(error, FileNotFoundError):
+        return (
+            f"The file{where or ' that is needed'} does not exist; check its name and try again."
+        )
+    if isinstance(error, IsADirectoryError):
+        return f"A file is expected and{where} is a directory; check the name and try again."
+    if isinstance(error, NotADirectoryError):
+        return f"A directory is expected and{where} is not one; check the name and try again."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full{_at(where)}; make room and run the command again."
+    if error.errno == errno.EROFS:
+        return f"The file system is read-only{_at(where)}; choose another place or remount it."
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "Too many files are open; raise the limit with 'ulimit -n' and try again."
+    if error.errno == errno.EIO:
+        return (
+            f"The disk has an error{_at(where)}; copy the province elsewhere and check the disk."
+        )
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    return f"The system refuses: {reason}{_at(where)}; repair that and try again."
+
+
+def _at(where: str) -> str:
+    return f" at{where}" if where else ""
+
+
+def _owner(filename: object) -> str:
+    """Who owns the nearest directory of a path that can be looked at."""
+    import pwd
+
+    path = os.path.abspath(os.fsdecode(filename)) if isinstance(filename, (str, bytes)) else ""
+    while path:
+        try:
+            return f"its owner, {pwd.getpwuid(os.stat(path).st_uid).pw_name}"
+        except (OSError, KeyError):
+            if path == os.path.dirname(path):
+                break
+            path = os.path.dirname(path)
+    return "its owner"
+
+
+def _database_sentence(error: BaseException) -> str | None:
+    # A command that never touched a database has not imported the module: nothing to compare with.
+    sqlite3 = sys.modules.get("sqlite3")
+    if sqlite3 is None or not isinstance(error, sqlite3.DatabaseError):
+        return None
+    text = str(error)
+    if "locked" in text:
+        return "Another desalink is writing to the database for long; wait for it and try again."
+    if "full" in text:
+        return "The disk is full; make room and run the command again."
+    if "readonly" in text:
+        return "You may not write to the database; run the command as the owner of the province."
+    if isinstance(error, sqlite3.OperationalError):
+        return f"The database can't be used: {text}; check the disk and the owner of the province."
+    if type(error) is sqlite3.DatabaseError:
+        return f"The database is damaged: {text}; put it back from the backup."
+    return None
+
+
+def _tell(sentence: str) -> None:
+    try:
+        click.echo(f"desalink: {sentence}", err=True)
+    except OSError:
+        pass  # nobody reads errors either; the exit code still tells
+
+
+def _give_up_broken_output() -> None:
+    """What is left in the buffer can't be written: keep the interpreter from trying once more."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (OSError, ValueError):
+            pass  # it has no file to exchange
+
+
+def report(error: BaseException) -> int:
+    """Tell a person what ended the command; returns the exit code.
+
+    With DESALINK_DEBUG=1 the traceback comes before the sentence.
+    """
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    _give_up_broken_output()
+    if isinstance(error, BrokenPipeError):
+        return NO_READER
+    if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, DesalinkError):
+        _tell(str(error))
+        return error.exit_code
+    sentence = _database_sentence(error)
+    if sentence is None and isinstance(error, OSError):
+        sentence = _os_sentence(error)
+    if sentence is not None:
+        _tell(sentence)
+        return 1
+    _tell(
+        f"This is a defect of desalink ({type(error).__name__}: {error}); please report it with "
+        f"what '{DEBUG_VARIABLE}=1' shows."
+    )
+    return DEFECT

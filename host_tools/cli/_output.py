@@ -1,0 +1,62 @@
+"""Tables and JSON on standard output, alike in every verb."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import click
+
+# Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
+WITA = timezone(timedelta(hours=8), "WITA")
+
+
+def wita(unix: float | None) -> str:
+    """A Unix time as people of the province read it, with its zone; empty if there is none."""
+    return (
+        "" if unix is None else datetime.fromtimestamp(unix, WITA).strftime("%Y-%m-%d %H:%M WITA")
+    )
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, readable and in UTF-8."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """A table for eyes on a terminal; tab-separated lines for whatever else reads it.
+
+    Args:
+        right: the columns whose cells are numbers.
+        whole: the columns never to be broken into lines, however narrow the terminal.
+    """
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            click.echo("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in whole or column in right,
+        )
+    for row in rows:
+        # Text, not markup: a village's or device's name may hold square brackets.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

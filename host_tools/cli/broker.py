@@ -1,0 +1,157 @@
+"""Configure, run and check the MQTT broker (Mosquitto)."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application, pass_app, passphrase_option
+
+_port_option = click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Instead of the port in province.toml.",
+)
+
+
+@click.group()
+def command() -> None:
+    """Configure, run and check the MQTT broker (Mosquitto >= 2.0)."""
+
+
+@command.command()
+@_port_option
+@passphrase_option
+@pass_app
+def config(app: Application, port: int | None, passphrase_file: Path | None) -> None:
+    """Write mosquitto.conf and the ACL.
+
+    Renews the broker's certificate and the revocation list as well where they have to be: hosts
+    changed in province.toml, or an end in sight. That needs the passphrase.
+    """
+    from host_tools.broker import upkeep
+    from host_tools.broker.config import write_config
+    from host_tools.broker.process import running_pid
+    from host_tools.registry import Registry
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        state = upkeep.inspect(province, registry)
+        if state:
+            from host_tools.keys import passphrase
+            from host_tools.keys.ca import Authority
+
+            app.note(f"To be renewed: {'; '.join(state.broken + state.due)}.")
+            secret = passphrase.existing(passphrase_file)
+            authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+            upkeep.renew(province, registry, authority)
+            click.echo("The broker's certificate and the revocation list are renewed.")
+    files = write_config(province, port=port)
+    click.echo(f"Written: {files.config} and {files.acl}.")
+    if running_pid(files) is not None:
+        app.note("The broker runs with the settings from before; restart it.")
+
+
+@command.command()
+@_port_option
+@pass_app
+def run(app: Application, port: int | None) -> None:
+    """Run the broker in the foreground until Ctrl-C.
+
+    Writes its configuration anew first. SIGTERM ends it in good order; SIGHUP makes it read
+    certificates, revocation list and ACL again.
+    """
+    from host_tools.broker import upkeep
+    from host_tools.broker.config import runs_as_root, write_config
+    from host_tools.broker.process import BrokerProcess
+    from host_tools.errors import BrokerError
+    from host_tools.registry import Registry
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        villages = len(registry.villages())
+        state = upkeep.inspect(province, registry)
+    repair = "renew it with 'desalink broker config'"
+    if state.broken:
+        app.abort(f"No device could connect: {'; '.join(state.broken)}; {repair}.")
+    if state.due:
+        app.note(f"Attention: {'; '.join(state.due)}; {repair}.")
+    process = BrokerProcess(province, port=port)
+    process.check()
+    write_config(province, port=port)
+    if runs_as_root(province):
+        app.note(
+            "The broker runs as root, because the province belongs to root; better give the "
+            "province to a user of its own with chown and run it as that user."
+        )
+    ending: list[int] = []
+
+    def pass_on(number: int, frame: object) -> None:
+        if number != signal.SIGHUP:
+            ending.append(number)
+        process.signal(number)
+
+    # Before it starts: a signal in between must not leave it behind.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    warning = process.start(villages)
+    if warning:
+        app.note(warning)
+    try:
+        process.wait_ready()
+    except BrokerError:
+        process.stop()
+        if ending:
+            return
+        raise
+    app.note(
+        f"The broker of {province.name} listens on port {process.port} (process {process.pid}); "
+        "Ctrl-C ends it."
+    )
+    code = process.wait()
+    if code and not ending:
+        app.abort(f"Mosquitto ended with code {code}; its log says why.")
+
+
+@command.command()
+@_port_option
+@passphrase_option
+@pass_app
+def check(app: Application, port: int | None, passphrase_file: Path | None) -> None:
+    """Prove the running broker's rules by delivery.
+
+    Slots that exist only for this try what they must not, and look at what arrives. The rule about
+    revoked certificates is tried only if the passphrase is given (--passphrase-file or
+    DESALINK_PASSPHRASE). Exit code 1 if any rule does not hold.
+    """
+    from host_tools.broker.check import Check
+    from host_tools.broker.config import configured_port
+    from host_tools.cli._output import print_table
+    from host_tools.keys import passphrase
+    from host_tools.keys.ca import Authority
+    from host_tools.registry import Registry
+
+    province = app.province
+    port = port or configured_port(province)
+    secret = passphrase.given(passphrase_file)
+    authority = (
+        Authority.load(province.ca_key, province.ca_certificate, secret)
+        if secret is not None
+        else None
+    )
+    with Registry.open(province.directory) as registry:
+        results = list(Check(province, registry, port=port, authority=authority).run())
+    words = {True: "holds", False: "BROKEN", None: "skipped"}
+    print_table(
+        ("rule", "result", "detail"),
+        [(result.rule, words[result.held], result.detail) for result in results],
+    )
+    broken = sum(result.held is False for result in results)
+    if broken:
+        app.abort(
+            f"{broken} of {len(results)} rules do not hold; run 'desalink broker config', restart "
+            "the broker and check again before any device is connected."
+        )

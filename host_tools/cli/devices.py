@@ -1,0 +1,179 @@
+"""List, show and revoke devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from host_tools.cli import Application, pass_app, passphrase_option
+
+if TYPE_CHECKING:
+    from host_tools.registry import Device, Registry
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+def command() -> None:
+    """List, show and revoke devices."""
+
+
+def _state(device: Device) -> str:
+    from host_tools.cli._output import wita
+
+    if device.active:
+        return "active"
+    if device.replaced_by is not None:
+        return f"replaced by {device.replaced_by.hex()} {wita(device.revoked_at)}"
+    return f"revoked {wita(device.revoked_at)}"
+
+
+def _as_json(device: Device, registry: Registry) -> dict[str, Any]:
+    village = registry.village(device.slot[:10])
+    return {
+        "device": device.kid.hex(),
+        "slot": device.slot,
+        "village": village.name if village else None,
+        "public_key": device.public_key.hex(),
+        "board": device.board,
+        "unique_id": device.unique_id,
+        "agent": device.firmware,
+        "enrolled_at": device.enrolled_at,
+        "enrolled_by": device.enrolled_by,
+        "revoked_at": device.revoked_at,
+        "revoked_by": device.revoked_by,
+        "replaced_by": device.replaced_by.hex() if device.replaced_by else None,
+    }
+
+
+def _find(app: Application, registry: Registry, text: str) -> Device:
+    """The device of a key id (its first digits will do) or of a slot."""
+    wanted = text.strip().lower()
+    if "-" in wanted:
+        found = registry.keys_for_slot(wanted.replace(".", ""))
+        # The one that fills it now, else the last that did.
+        found = [device for device in found if device.active] or found[-1:]
+    else:
+        found = [
+            d for d in registry.devices() if len(wanted) >= 4 and d.kid.hex().startswith(wanted)
+        ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(f"{device.kid.hex()} ({device.slot})" for device in found[:5])
+        app.abort(f"Several devices begin with '{text}': {names}; give more digits.")
+    app.abort(
+        f"There is no device '{text}'; give a slot such as 6403112001-1 or at least 4 digits of a "
+        "key id from 'desalink devices list --all'."
+    )
+
+
+@command.command("list")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also those that were revoked or replaced."
+)
+@_json_option
+@pass_app
+def list_(app: Application, everything: bool, as_json: bool) -> None:
+    """List the devices that fill a slot."""
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        devices = registry.devices() if everything else registry.active_devices()
+        if as_json:
+            print_json([_as_json(device, registry) for device in devices])
+            return
+        names = {village.code: village.name for village in registry.villages()}
+    if not devices:
+        app.note("No device is enrolled; enrol one with 'desalink enrol'.")
+        return
+    print_table(
+        ("slot", "village", "device", "board", "agent", "enrolled", "state"),
+        [
+            (
+                device.slot,
+                names.get(device.slot[:10], ""),
+                device.kid.hex(),
+                device.board,
+                device.firmware,
+                wita(device.enrolled_at),
+                _state(device),
+            )
+            for device in devices
+        ],
+        whole=("slot", "device"),
+    )
+
+
+@command.command()
+@click.argument("device", metavar="DEVICE|SLOT")
+@_json_option
+@pass_app
+def show(app: Application, device: str, as_json: bool) -> None:
+    """Show a device, its key and its slot's certificates."""
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        found = _find(app, registry, device)
+        fields = _as_json(found, registry)
+        certificates = registry.certificates(found.slot)
+    if as_json:
+        fields["certificates"] = [
+            {"serial": c.serial, "not_after": c.not_after, "revoked_at": c.revoked_at}
+            for c in certificates
+        ]
+        print_json(fields)
+        return
+    for name, value in fields.items():
+        shown = wita(value) if name.endswith("_at") else value
+        if shown not in (None, ""):
+            click.echo(f"{name.replace('_', ' ') + ':':<13}{shown}")
+    print_table(
+        ("certificate", "valid until", "revoked"),
+        [(c.serial, wita(c.not_after), wita(c.revoked_at)) for c in certificates],
+    )
+
+
+@command.command()
+@click.argument("device", metavar="DEVICE|SLOT")
+@click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@passphrase_option
+@pass_app
+def revoke(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
+    """Revoke a device: its key speaks no longer and its certificate is refused.
+
+    What it signed before stays valid. A live connection is cut. Running it again for a device
+    that is revoked already repeats whatever did not get through.
+    """
+    import getpass
+
+    from host_tools.broker.revocation import apply_revocations, drop_session
+    from host_tools.keys import passphrase
+    from host_tools.keys.ca import Authority
+    from host_tools.registry import Registry
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        found = _find(app, registry, device)
+        # Before anything is changed: without the CA's key only half of it could be done.
+        authority = Authority.load(
+            province.ca_key, province.ca_certificate, passphrase.existing(passphrase_file)
+        )
+        registry.revoke(found.kid, by=by or getpass.getuser())
+        if not any(other.active for other in registry.keys_for_slot(found.slot)):
+            registry.revoke_certificates(found.slot)
+        in_force = apply_revocations(province, registry, authority)
+        if in_force:
+            drop_session(province, authority, found.slot)
+    click.echo(f"Device {found.kid.hex()} of slot {found.slot} is revoked.")
+    if in_force:
+        click.echo("The broker refuses its certificate; a live connection was cut.")
+    else:
+        app.note(
+            "No broker of this province runs on this machine; it takes effect when one starts "
+            f"with {province.crl}."
+        )

@@ -1,0 +1,119 @@
+"""Enrol a device on this machine for a village."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application, pass_app, passphrase_option
+
+
+@click.command()
+@click.option(
+    "--village", "code", required=True, metavar="CODE", help="Village code, e.g. 6403112001."
+)
+@click.option(
+    "--slot-number",
+    "number",
+    type=click.IntRange(1, 99),
+    default=1,
+    show_default=True,
+    help="Which access point of the village.",
+)
+@click.option(
+    "--device-dir",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The device's own directory: key, certificate, configuration, journal.",
+)
+@click.option(
+    "--interpreter",
+    default="cpython",
+    show_default=True,
+    metavar="cpython|micropython|PATH",
+    help="What runs the agent.",
+)
+@click.option(
+    "--port", metavar="MODULE", help="The agent's board module. [default: the interpreter's]"
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of config.json; repeatable.",
+)
+@click.option(
+    "--replace", is_flag=True, help="It takes the place of the device that fills the slot."
+)
+@click.option("--by", metavar="NAME", help="Who enrols. [default: the user of this machine]")
+@click.option("--agent-command", hidden=True, help="Run this instead of '<interpreter> -m agent'.")
+@passphrase_option
+@pass_app
+def command(
+    app: Application,
+    code: str,
+    number: int,
+    directory: Path,
+    interpreter: str,
+    port: str | None,
+    settings: tuple[str, ...],
+    replace: bool,
+    by: str | None,
+    agent_command: str | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Enrol a device that runs on this machine (Raspberry Pi, Linux router, a test).
+
+    The device makes its own key and proves that it holds it; the private key stays in its
+    directory. May be interrupted and run again: what is done already is kept.
+    """
+    import getpass
+    import shlex
+
+    from host_tools.device_config import parse_setting
+    from host_tools.enrol import enrol_here
+    from host_tools.keys import passphrase
+    from host_tools.keys.ca import Authority
+    from host_tools.proof import ROOT
+    from host_tools.registry import Registry
+    from host_tools.villages import find_village
+
+    province = app.province
+
+    def open_authority() -> Authority:
+        secret = passphrase.existing(passphrase_file)
+        return Authority.load(province.ca_key, province.ca_certificate, secret)
+
+    with Registry.open(province.directory) as registry:
+        village = find_village(registry, code)
+        done = enrol_here(
+            province,
+            registry,
+            village,
+            number,
+            directory,
+            open_authority=open_authority,
+            by=by or getpass.getuser(),
+            interpreter=interpreter,
+            port=port,
+            settings=dict(map(parse_setting, settings)),
+            replace=replace,
+            agent=shlex.split(agent_command) if agent_command else None,
+        )
+    what = {
+        "enrolled": "is enrolled for",
+        "replaced": "has taken over",
+        "already": "is already enrolled for",
+    }[done.outcome]
+    device = done.device
+    click.echo(
+        f"Device {device.kid.hex()} ({device.board}, agent {device.firmware}) {what} slot "
+        f"{device.slot}, {village.name} in {village.district}."
+    )
+    for warning in done.warnings:
+        app.note(warning)
+    click.echo(f"Start it in {ROOT} with: {shlex.join(done.command)}")

@@ -1,0 +1,110 @@
+"""List the province's villages, or import their positions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application, pass_app
+
+_MAX_SHOWN = 20
+
+
+@click.group(invoke_without_command=True)
+@click.option("--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau.")
+@click.option("--find", metavar="TEXT", help="Only where name, district, site or code holds TEXT.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def command(ctx: click.Context, regency: str | None, find: str | None, as_json: bool) -> None:
+    """List the province's villages, or import their positions."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.registry import Registry
+    from host_tools.villages import find_regency
+
+    app = ctx.find_object(Application)
+    assert app is not None
+    with Registry.open(app.province.directory) as registry:
+        code = find_regency(registry, regency) if regency else None
+        villages = registry.villages(code, find)
+    if as_json:
+        print_json(
+            [
+                {
+                    "code": v.code,
+                    "name": v.name,
+                    "district": v.district,
+                    "regency": v.regency,
+                    "lat": v.lat,
+                    "lon": v.lon,
+                    "site": v.site,
+                }
+                for v in villages
+            ]
+        )
+        return
+    if not villages:
+        app.note("No village matches; try a part of its name with --find.")
+        return
+    print_table(
+        ("code", "village", "district", "regency", "lat", "lon", "site"),
+        [
+            (
+                v.dotted,
+                v.name,
+                v.district,
+                v.regency,
+                "" if v.lat is None else f"{v.lat:.5f}",
+                "" if v.lon is None else f"{v.lon:.5f}",
+                v.site or "",
+            )
+            for v in villages
+        ],
+        right=("lat", "lon"),
+        whole=("code",),
+    )
+    app.note(f"{len(villages)} village{'s' if len(villages) != 1 else ''}")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.csv")
+@click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
+@pass_app
+def import_(app: Application, file: Path, skip_bad: bool) -> None:
+    """Import positions and site names from a table.
+
+    Columns: code (with or without dots), lat and lon in degrees, site if you like. Nothing is
+    imported while any row is bad, unless you say --skip-bad.
+    """
+    from host_tools.errors import VillageImportError
+    from host_tools.positions import read_table
+    from host_tools.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        table = read_table(file, registry.villages())
+        if table.encoding == "Windows-1252":
+            app.note(
+                f"{file} is not UTF-8; it was read as Windows-1252. Check names with letters such "
+                "as é."
+            )
+        for problem in table.problems[:_MAX_SHOWN]:
+            app.note(problem)
+        if len(table.problems) > _MAX_SHOWN:
+            app.note(f"... and {len(table.problems) - _MAX_SHOWN} more bad lines")
+        if table.problems and not skip_bad:
+            raise VillageImportError(
+                f"{file}: {len(table.problems)} bad lines of "
+                f"{len(table.problems) + len(table.places)}, nothing was imported; correct them, "
+                "or import the good ones with --skip-bad."
+            )
+        if not table.places:
+            raise VillageImportError(
+                f"{file} holds no row that can be imported; nothing was changed."
+            )
+        count = registry.place_villages((p.code, p.position, p.site) for p in table.places)
+    placed = sum(place.position is not None for place in table.places)
+    named = sum(place.site is not None for place in table.places)
+    skipped = f", {len(table.problems)} bad lines skipped" if table.problems else ""
+    click.echo(f"{count} villages imported: {placed} positions, {named} site names{skipped}.")

@@ -1,0 +1,46 @@
+"""Every error that a person can cause or repair, as one family.
+
+The text of such an error is one sentence for the person at the keyboard: what happened, to which
+village, device, file or key, and what to do now. The command line prints it and exits with
+`exit_code`; library code raises it and never prints.
+"""
+
+from __future__ import annotations
+
+
+class DesalinkError(Exception):
+    """Base of the family; `str()` of it is the whole sentence."""
+
+    exit_code = 1
+
+
+class ProvinceError(DesalinkError):
+    """There is no province here, it exists already, or its province.toml is not valid."""
+
+
+class PassphraseError(DesalinkError):
+    """A passphrase is missing, too short, or does not open the key."""
+
+
+class KeyFileError(DesalinkError):
+    """A key, certificate or revocation list can't be read, or is not what it should be."""
+
+
+class VillageError(DesalinkError):
+    """A village code or regency that this province does not have."""
+
+
+class VillageImportError(DesalinkError):
+    """A table of positions that holds rows which can't be imported."""
+
+
+class RegistryError(DesalinkError):
+    """The registry of villages, devices and certificates can't be opened or refuses a change."""
+
+
+class EnrolmentError(DesalinkError):
+    """A device that can't be enrolled: no valid proof, the slot is filled, or the key is known."""
+
+
+class BrokerError(DesalinkError):
+    """Mosquitto is missing, too old, not running, or does not start."""

@@ -1,0 +1,237 @@
+"""The province's certificate authority: P-256, for mbedTLS knows no Ed25519 (RFC 5280)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from host_tools.errors import KeyFileError
+from host_tools.keys.files import write_file, write_private
+from host_tools.keys.pkcs8 import encrypted_pem, plain_pem
+from host_tools.keys.root import load_encrypted
+
+AUTHORITY_LIFE = timedelta(days=3653)
+SERVER_LIFE = AUTHORITY_LIFE
+CLIENT_LIFE = timedelta(days=1826)
+# An expired revocation list makes the broker refuse everybody, so it lives as long as the CA.
+CRL_LIFE = AUTHORITY_LIFE
+
+# A device whose clock is a little behind must not find its own province's certificates "not yet
+# valid".
+_BACKDATED = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A fresh certificate with its key; the caller writes both where they belong."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+    serial: str
+    """Lower-case hexadecimal, as `openssl x509 -serial` shows it."""
+    not_after: int
+    """Unix time."""
+
+
+def serial_text(number: int) -> str:
+    """A certificate's serial number as the registry keeps it."""
+    return f"{number:x}"
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read one PEM certificate.
+
+    Raises:
+        KeyFileError: missing, or not a certificate.
+        OSError: the file can't be read.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except FileNotFoundError:
+        raise KeyFileError(
+            f"The certificate {path} is missing; put it back from the backup."
+        ) from None
+    except ValueError:
+        raise KeyFileError(f"{path} is not a certificate; put it back from the backup.") from None
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """The subject's CN, which is the MQTT user name; empty if it has none."""
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
+
+
+def server_names(certificate: x509.Certificate) -> set[str]:
+    """The host names and addresses that a server certificate is good for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value) for name in names}
+
+
+def _general_names(hosts: Iterable[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for host in dict.fromkeys(hosts):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return names
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+class Authority:
+    """An opened CA: it issues and revokes. Close to the key, so keep it only as long as needed."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self.certificate = certificate
+
+    @classmethod
+    def generate(cls, name: str, life: timedelta = AUTHORITY_LIFE) -> Authority:
+        """Make a new CA in memory, self-signed, that may issue end entities only."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC).replace(microsecond=0)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(_name(name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _BACKDATED)
+            .not_valid_after(now + life)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .sign(key, hashes.SHA256())
+        )
+        return cls(key, certificate)
+
+    @classmethod
+    def load(cls, key_path: Path, certificate_path: Path, passphrase: str) -> Authority:
+        """Open the CA of a province.
+
+        Raises:
+            PassphraseError: it is not this key's passphrase.
+            KeyFileError: a file is missing, or key and certificate don't belong together.
+            OSError: a file can't be read.
+        """
+        certificate = load_certificate(certificate_path)
+        key = load_encrypted(key_path, passphrase)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise KeyFileError(f"{key_path} is not a P-256 key; put it back from the backup.")
+        if key.public_key() != certificate.public_key():
+            raise KeyFileError(
+                f"{key_path} is not the key of {certificate_path}; put both back from one backup."
+            )
+        return cls(key, certificate)
+
+    def save(self, key_path: Path, certificate_path: Path, passphrase: str) -> None:
+        """Write the key under the passphrase, and the certificate.
+
+        Raises:
+            PassphraseError: the passphrase is too short.
+            OSError: a file can't be written.
+        """
+        write_private(key_path, encrypted_pem(self._key, passphrase))
+        write_file(certificate_path, self.certificate_pem)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _issue(
+        self, common: str, life: timedelta, usage: x509.ObjectIdentifier, hosts: Sequence[str] = ()
+    ) -> Issued:
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC).replace(microsecond=0)
+        # A certificate that outlives its CA would fail on a day when nobody expects it.
+        end = min(now + life, self.certificate.not_valid_after_utc)
+        authority = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(common))
+            .issuer_name(self.certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _BACKDATED)
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority.value),
+                critical=False,
+            )
+        )
+        if hosts:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(_general_names(hosts)), critical=False
+            )
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Issued(
+            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
+            key_pem=plain_pem(key),
+            serial=serial_text(certificate.serial_number),
+            not_after=int(end.timestamp()),
+        )
+
+    def issue_client(self, common: str, life: timedelta = CLIENT_LIFE) -> Issued:
+        """A certificate for a slot or a service; `common` becomes its MQTT user name."""
+        return self._issue(common, life, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    def issue_server(self, hosts: Sequence[str]) -> Issued:
+        """The broker's certificate for these host names and addresses."""
+        return self._issue(hosts[0][:64], SERVER_LIFE, ExtendedKeyUsageOID.SERVER_AUTH, hosts)
+
+    def crl_pem(self, revoked: Iterable[tuple[str, int]]) -> bytes:
+        """The revocation list.
+
+        Args:
+            revoked: serial (hexadecimal) and Unix time of the revocation, of every certificate.
+        """
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now.replace(microsecond=0) - _BACKDATED)
+            .next_update(min(now + CRL_LIFE, self.certificate.not_valid_after_utc))
+            # Microseconds only ever grow: two lists within one second still have their order.
+            .add_extension(x509.CRLNumber(int(now.timestamp() * 1_000_000)), critical=False)
+        )
+        for serial, when in revoked:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder()
+                .serial_number(int(serial, 16))
+                .revocation_date(datetime.fromtimestamp(when, UTC))
+                .build()
+            )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

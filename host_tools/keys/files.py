@@ -1,0 +1,62 @@
+"""Files that hold secrets or must never be seen half written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def _give_to_owner_of_directory(path: Path) -> None:
+    """Root at work in another user's province must not leave files that user can't read."""
+    if os.geteuid() != 0:
+        return
+    owner = path.parent.stat()
+    if owner.st_uid != 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable (POSIX: fsync of a file does not)."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """Create a directory with its parents; nobody else may look into it."""
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    path.chmod(mode)
+    _give_to_owner_of_directory(path)
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Put a whole file in place: new name, fsync, rename; a crash leaves the old file or the new.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # The mode is given to open: there must be no moment at which others can read a key.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)  # the umask may have taken bits away from a public file
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _give_to_owner_of_directory(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Like `write_file`, for the owner's eyes only (mode 0600)."""
+    write_file(path, content, 0o600)

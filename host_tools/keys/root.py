@@ -1,0 +1,73 @@
+"""The province's root key (Ed25519, RFC 8032): it signs who may do what, and is used offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from host_tools.errors import KeyFileError, PassphraseError
+from host_tools.keys.files import write_file, write_private
+from host_tools.keys.pkcs8 import PrivateKey, encrypted_pem
+
+
+def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
+    """Open a private key file of the province.
+
+    Raises:
+        PassphraseError: it is not this key's passphrase.
+        KeyFileError: the file is missing or holds no key.
+        OSError: the file can't be read.
+    """
+    try:
+        pem = path.read_bytes()
+    except FileNotFoundError:
+        raise KeyFileError(
+            f"The key {path} is missing; put it back from the province's backup."
+        ) from None
+    try:
+        key = serialization.load_pem_private_key(pem, passphrase.encode())
+    except ValueError as error:
+        if "password" in str(error).lower():
+            raise PassphraseError(f"That is not the passphrase of {path}; try again.") from None
+        raise KeyFileError(
+            f"{path} is not a private key; put it back from the province's backup."
+        ) from None
+    except TypeError:
+        raise KeyFileError(
+            f"{path} is not encrypted, as a province's key must be; put it back from the backup."
+        ) from None
+    return key  # type: ignore[return-value]  # which kind it is, the caller checks
+
+
+def create_root_key(private: Path, public: Path, passphrase: str) -> Ed25519PublicKey:
+    """Make the root key and write both halves (PKCS#8 under the passphrase; SubjectPublicKeyInfo).
+
+    Raises:
+        PassphraseError: the passphrase is too short.
+        OSError: a file can't be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    write_private(private, encrypted_pem(key, passphrase))
+    write_file(
+        public,
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
+    )
+    return key.public_key()
+
+
+def load_root_key(private: Path, passphrase: str) -> Ed25519PrivateKey:
+    """Open the root key.
+
+    Raises:
+        PassphraseError, KeyFileError, OSError: as `load_encrypted`.
+    """
+    key = load_encrypted(private, passphrase)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(
+            f"{private} is not an Ed25519 key; put it back from the province's backup."
+        )
+    return key

@@ -1,0 +1,178 @@
+"""The command line: what it lists, how it finds the province, how it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from host_tools.cli._errors import report
+from host_tools.province import Province
+from tests.host.conftest import Run
+from tests.support import ROOT
+
+COMMAND = [sys.executable, "-c", "from host_tools.cli import main; main()"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    # Unbuffered, the interpreter itself loses what a broken write leaves over, without a word.
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    return {**inherited, "PYTHONPATH": str(ROOT), **more}
+
+
+def test_help_lists_the_verbs_without_importing_them():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *COMMAND[1:], "--help"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.returncode == 0
+    for verb in ("init", "villages", "enrol", "broker", "devices"):
+        assert f"\n  {verb} " in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "host_tools.cli" in imported
+    heavy = {"cryptography", "lokal", "paho", "rich", "sqlite3", "cbor2", "nacl"}
+    verbs = {f"host_tools.cli.{verb}" for verb in ("init", "villages", "enrol", "broker")}
+    assert not imported & (heavy | verbs)
+
+
+def test_every_verb_says_what_it_does_and_has_its_help(desalink: Run):
+    listed = re.findall(r"^  ([a-z]\S*) +\S.*", desalink("--help").out, re.MULTILINE)
+    modules = {file.stem for file in (ROOT / "host_tools" / "cli").glob("[a-z]*.py")}
+    assert modules == set(listed)
+    for verb in listed:
+        ended = desalink(verb, "--help")
+        assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_misspelt_verb_gets_a_suggestion_and_exit_code_2(desalink: Run):
+    ended = desalink("vilages")
+    assert ended.code == 2
+    assert "did you mean 'villages'?" in ended.err
+
+
+def test_outside_a_province_the_sentence_says_what_to_do(
+    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    ended = desalink("villages")
+    assert ended.code == 1
+    assert ended.err == (
+        "desalink: This directory is not a province (no province.toml); give the province's "
+        "directory with -C or DESALINK_DIR, or make one with 'desalink init DIR --province "
+        "CODE'.\n"
+    )
+    ended = desalink("-C", tmp_path / "nowhere", "villages")
+    assert ended.code == 1
+    assert f"no province in {tmp_path / 'nowhere'}" in ended.err
+
+
+def test_the_province_is_found_by_option_variable_or_place(
+    desalink: Run, kaltim: Province, monkeypatch: pytest.MonkeyPatch
+):
+    wanted = desalink("-C", kaltim.directory, "villages", "--find", "Maratua")
+    assert wanted.code == 0
+    assert desalink("villages", "--find", "Maratua", "-C", kaltim.directory) == wanted
+    assert desalink("villages", f"--province-dir={kaltim.directory}", "--find=Maratua") == wanted
+    monkeypatch.chdir(kaltim.directory)
+    assert desalink("villages", "--find", "Maratua") == wanted
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("DESALINK_DIR", str(kaltim.directory))
+    assert desalink("villages", "--find", "Maratua") == wanted
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(kaltim: Province):
+    with subprocess.Popen(
+        [*COMMAND, "-C", kaltim.directory, "villages", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.read(10)
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(20) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's always-full device")
+def test_a_full_disk_is_told_in_a_sentence(kaltim: Province):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "-C", kaltim.directory, "villages"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "desalink: The disk is full; make room and run the command again."
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_at_the_passphrase_ends_quietly_and_makes_nothing(tmp_path: Path):
+    pid, terminal = pty.fork()
+    if pid == 0:  # the child: a real terminal is what the passphrase is asked on
+        env = environment()
+        env.pop("DESALINK_PASSPHRASE", None)
+        os.execve(sys.executable, [*COMMAND, "init", str(tmp_path / "p"), "--province", "64"], env)
+    said = b""
+    while b"passphrase" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert b"Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/etc/x"), "You may not use /etc/x"),
+        (OSError(errno.ENOSPC, "No space left", "/data/p.db"), "The disk is full at /data/p.db"),
+        (OSError(errno.EROFS, "Read-only", "/data/p.db"), "The file system is read-only at"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "a.csv"),
+            "The file a.csv does not exist",
+        ),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "The system refuses: no route to host"),
+    ],
+)
+def test_errors_of_the_system_become_sentences(
+    error: OSError, sentence: str, capsys: pytest.CaptureFixture[str]
+):
+    assert report(error) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"desalink: {sentence}")
+    assert told.count("\n") == 1
+
+
+def test_a_defect_is_told_as_one_and_the_traceback_only_on_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert report(ZeroDivisionError("division by zero")) == 70
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError" in told and "DESALINK_DEBUG=1" in told and "Traceback" not in told
+    monkeypatch.setenv("DESALINK_DEBUG", "1")
+    try:
+        raise ZeroDivisionError("division by zero")
+    except ZeroDivisionError as error:
+        assert report(error) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str]):
+    assert report(KeyboardInterrupt()) == 128 + signal.SIGINT
+    assert capsys.readouterr() == ("", "")
