@@ -1,10 +1,10 @@
 """Renders docs/metrics.md from the vocabulary: `python -m host_tools.reference > docs/metrics.md`."""
 
-from agent.wire import metrics
+from host_tools import vocabulary
 
 _HEAD = """# Metrics, states, events
 
-Generated from `agent/wire/metrics.py` by `python -m host_tools.reference > docs/metrics.md`; a test
+Generated from `agent/wire/vocabulary.toml` by `python -m host_tools.reference > docs/metrics.md`; a test
 keeps the two equal. How a column is coded is in [wire.md](wire.md). On the wire a value is the
 measured value times the scale, rounded to an integer. null (or an absent column) is "not
 measured", never 0.
@@ -32,28 +32,28 @@ def render() -> str:
                 "Metrics",
                 "A report's columns (key 8).",
                 ("id", "name", "unit", "scale", "kind", "meaning"),
-                metrics.METRICS,
+                vocabulary.METRICS,
             ),
             _table(
                 "States",
                 "Values of the metric `state`, causes of outages, and rungs of evidence.",
                 code,
-                metrics.STATES,
+                vocabulary.STATES,
             ),
             _table(
                 "Events",
                 "Kinds of events (key 9), with the keys of their detail.",
                 ("kind", "name", "detail"),
-                metrics.EVENTS,
+                vocabulary.EVENTS,
             ),
-            _table("Clock sources", "Second member of key 10.", code, metrics.CLOCK_SOURCES),
+            _table("Clock sources", "Second member of key 10.", code, vocabulary.CLOCK_SOURCES),
             _table(
-                "Reset causes", "Of births and of the event `booted`.", code, metrics.RESET_CAUSES
+                "Reset causes", "Of births and of the event `booted`.", code, vocabulary.RESET_CAUSES
             ),
-            _table("Drop reasons", "Of the event `dropped`.", code, metrics.DROP_REASONS),
-            _table("Stream reasons", "Of the event `stream_began`.", code, metrics.STREAM_REASONS),
+            _table("Drop reasons", "Of the event `dropped`.", code, vocabulary.DROP_REASONS),
+            _table("Stream reasons", "Of the event `stream_began`.", code, vocabulary.STREAM_REASONS),
             _table(
-                "Probe results", "Second member of an evidence pair.", code, metrics.PROBE_RESULTS
+                "Probe results", "Second member of an evidence pair.", code, vocabulary.PROBE_RESULTS
             ),
         )
     )

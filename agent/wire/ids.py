@@ -1,4 +1,4 @@
-"""Numbers of the wire that the agent writes. `metrics.py` says what each of them means.
+"""Numbers of the wire that the agent writes. `vocabulary.toml` says what each of them means.
 
 Kept apart from the table of meanings so that a device loads forty small integers and no prose.
 A test holds the two files equal.

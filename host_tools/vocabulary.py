@@ -1,0 +1,43 @@
+"""The vocabulary of the wire, read from the agent's one table (agent/wire/vocabulary.toml)."""
+
+import tomllib
+from importlib import resources
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One column of a report: value in `unit` = number on the wire / `scale`."""
+
+    id: int
+    name: str
+    unit: str
+    scale: int
+    kind: str  # enum, gauge or count
+    meaning: str
+
+
+class Term(NamedTuple):
+    """One number of the wire that stands for something."""
+
+    code: int
+    name: str
+    meaning: str
+
+
+_TABLES = tomllib.loads(
+    resources.files("agent.wire").joinpath("vocabulary.toml").read_text(encoding="utf-8")
+)
+
+
+def _terms(name: str) -> tuple[Term, ...]:
+    return tuple(Term(*row) for row in _TABLES[name])
+
+
+METRICS = tuple(Metric(*row) for row in _TABLES["metrics"])
+STATES = _terms("states")
+EVENTS = _terms("events")
+CLOCK_SOURCES = _terms("clock_sources")
+RESET_CAUSES = _terms("reset_causes")
+DROP_REASONS = _terms("drop_reasons")
+STREAM_REASONS = _terms("stream_reasons")
+PROBE_RESULTS = _terms("probe_results")
