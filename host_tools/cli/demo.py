@@ -1,0 +1,66 @@
+"""Watch four villages report: a throw-away province with faults of its own making."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--minutes",
+    type=click.FloatRange(1, 1440),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How long the villages are watched, 1 or more.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Make everything in DIR, a new directory, and leave it there.",
+)
+@click.option("--no-faults", is_flag=True, help="Disturb nothing.")
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what happened as JSON.",
+)
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), hidden=True)
+def command(
+    minutes: float, keep: Path | None, no_faults: bool, summary: Path | None, svg: Path | None
+) -> None:
+    """Watch four villages of Maratua report to a province on this machine.
+
+    Three agents run on real MicroPython and one on CPython, over a real broker with TLS, into a
+    real database. One village's upstream is cut for a while, one agent is killed and started
+    again, and so is the broker; at the end the devices' own journals are compared with what the
+    province has stored. Exit code 1 if anything is missing. Ctrl-C ends it; nothing stays.
+    """
+    from host_tools.demo.children import DemoError
+    from host_tools.demo.result import Result
+    from host_tools.demo.run import Demo
+
+    for file in (summary, svg):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise DemoError(
+                f"{file} can't be written: its directory does not exist; make it first."
+            )
+    with Demo(60 * minutes, keep, not no_faults) as demo:
+        demo.set_up()
+        demo.watch(svg)
+        demo.wind_down()
+        result = Result(demo)
+        demo.screen.print("", result.table(), "")
+        if summary is not None:
+            result.save(summary)
+        if keep is not None:
+            demo.screen.print(
+                f"The province is in {demo.folder / 'province'}, for every other verb."
+            )
+        if result.problems:
+            raise DemoError(" ".join(result.problems))
+        demo.screen.print("Nothing was lost: every report in the devices' journals is stored.")

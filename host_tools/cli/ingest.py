@@ -1,0 +1,128 @@
+"""Receive, verify and store what the devices report, and tell them so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import Application, pass_app
+
+if TYPE_CHECKING:
+    from host_tools.ingest import Broker
+
+
+@click.command()
+@click.option(
+    "--broker",
+    metavar="HOST:PORT",
+    help="Where the broker is, if not on this machine.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Serve figures for Prometheus at http://127.0.0.1:PORT/metrics.",
+)
+@click.option(
+    "--ack-reports",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Tell a device what is stored after N reports of it,",
+)
+@click.option(
+    "--ack-seconds",
+    type=click.FloatRange(1),
+    default=1800,
+    show_default=True,
+    metavar="S",
+    help="or S seconds after the first that it was not told of.",
+)
+@click.option(
+    "--until-idle",
+    type=click.FloatRange(0),
+    metavar="S",
+    help="End once nothing has come for S seconds and all is derived.",
+)
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First make everything derived (samples, outages, states) again from the reports.",
+)
+@pass_app
+def command(
+    app: Application,
+    broker: str | None,
+    metrics_port: int | None,
+    ack_reports: int,
+    ack_seconds: float,
+    until_idle: float | None,
+    rebuild: bool,
+) -> None:
+    """Receive, verify and store what the devices report, and tell them so.
+
+    Runs until it is stopped (Ctrl-C or SIGTERM); what is in hand is finished first. It may be
+    killed at any time: what was not confirmed comes again. The log goes to standard error, one
+    line a thing.
+    """
+    import signal
+
+    from host_tools.ingest import Ingest, Options
+    from host_tools.ingest.keys import RegistryKeys
+
+    if rebuild:
+        _rebuild(app)
+    keys = RegistryKeys(app.province.directory)
+    try:
+        ingest = Ingest(
+            app.province.database,
+            keys,
+            _broker(app, broker),
+            Options(
+                ack_reports=ack_reports,
+                ack_seconds=ack_seconds,
+                metrics_port=metrics_port,
+                until_idle_s=until_idle,
+            ),
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ingest.stop())
+        ingest.run()
+    finally:
+        keys.close()
+
+
+def _broker(app: Application, text: str | None) -> Broker:
+    from host_tools.broker.config import configured_port
+    from host_tools.ingest import Broker
+    from host_tools.province import check_host, check_port
+
+    province = app.province
+    host, port = province.broker.local_host, configured_port(province)
+    if text is not None:
+        name, _, number = text.rpartition(":")
+        if not name or not number.isdigit():
+            app.abort(f"'{text}' is not HOST:PORT; give for example broker.example.go.id:8883.")
+        host, port = check_host(name.strip("[]")), check_port(int(number))
+    return Broker(host, port, province.service("ingest"))
+
+
+def _rebuild(app: Application) -> None:
+    import time
+
+    from host_tools.store import lock, open_database
+    from host_tools.store.derive import rebuild
+
+    told = [time.monotonic()]
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() - told[0] > 2:
+            told[0] = time.monotonic()
+            app.note(f"{done} of {total} reports derived again")
+
+    path = app.province.database
+    with lock(path), open_database(path) as database:
+        count = rebuild(database, progress)
+    app.note(f"{count} reports derived again.")

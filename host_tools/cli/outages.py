@@ -1,0 +1,87 @@
+"""List outages with their cause, beginning and end."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.cli._store import json_option, since_option, village_option
+
+
+@click.command()
+@village_option
+@since_option
+@json_option
+@pass_app
+def command(app: Application, village: str | None, since: str | None, as_json: bool) -> None:
+    """List outages with their cause, beginning and end.
+
+    An outage is what a device has told of its link. Where its end was never told, because the
+    power went or the device was stopped, it ends with the last sample, and the end is marked "~".
+    Times in which nothing was measured are not outages: 'desalink status' and reports show them
+    as "no data" or "no power".
+    """
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._store import (
+        iso,
+        names,
+        nothing_yet,
+        parse_since,
+        reading,
+        span,
+        state_word,
+        village_code,
+    )
+    from host_tools.store.queries import outages, slots
+
+    start = parse_since(since)
+    with reading(app) as (registry, database):
+        code = village_code(registry, village)
+        found = outages(database, village=code, since=start) if database else []
+        named = names(registry)
+        note = None
+        if not found:
+            reported = database is not None and slots(database)
+            note = "No outage was reported." if reported else nothing_yet(registry)
+    now = time.time()
+    if as_json:
+        print_json(
+            [
+                {
+                    "slot": o.slot,
+                    "village": o.village,
+                    "name": named.get(o.village),
+                    "cause": o.cause,
+                    "begin": iso(o.begin),
+                    "end": iso(o.end),
+                    "duration_s": o.duration(now),
+                    "flaps": o.flaps,
+                    "interrupted": o.interrupted,
+                    "evidence": [{"rung": rung, "result": result} for rung, result in o.evidence],
+                }
+                for o in found
+            ]
+        )
+        return
+    if note:
+        app.note(note)
+        return
+    print_table(
+        ("village", "slot", "cause", "begin", "end", "duration", "flaps"),
+        [
+            (
+                named.get(o.village, ""),
+                o.slot,
+                state_word(o.cause),
+                wita(o.begin),
+                "lasts" if o.end is None else wita(o.end) + (" ~" if o.interrupted else ""),
+                span(o.duration(now)),
+                str(o.flaps),
+            )
+            for o in found
+        ],
+        right=("duration", "flaps"),
+        whole=("slot",),
+    )

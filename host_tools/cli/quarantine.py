@@ -1,0 +1,296 @@
+"""List, show and try again what is not evidence, or wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.cli._store import json_option, village_option
+
+if TYPE_CHECKING:
+    from host_tools.store import Database
+    from host_tools.store.quarantine import Quarantined
+    from host_tools.store.queries import Finding
+
+# What each reason means and what to do; `list` shows the second part.
+ADVICE: dict[str, tuple[str, str]] = {
+    "too_large": (
+        "the message is larger than a device ever sends",
+        "find out what publishes under this slot",
+    ),
+    "wrong_topic": (
+        "the topic is not one of a device",
+        "find out what publishes there; run 'desalink broker check'",
+    ),
+    "malformed": (
+        "the content is not what docs/wire.md describes",
+        "update the device's agent; if it goes on, report it",
+    ),
+    "unknown_key": (
+        "no enrolled device has this key",
+        "enrol the device ('desalink enrol'): what waits here is then stored by itself",
+    ),
+    "wrong_slot": (
+        "the device is enrolled for another slot",
+        "see whether devices were mixed up: 'desalink devices show'",
+    ),
+    "bad_signature": (
+        "the device of this key has not signed this",
+        "if it goes on, look for a forger or a broken device",
+    ),
+    "revoked_key": (
+        "the device's key is revoked",
+        "take the device off the network, or enrol it anew",
+    ),
+    "conflict": (
+        "the same number is stored with other bytes",
+        "see whether the device's storage was copied or put back",
+    ),
+    "replay": (
+        "an older birth came after a newer one",
+        "if it goes on, find out who publishes under this slot",
+    ),
+    "gap": (
+        "reports are missing in between",
+        "wait: the device sends the newest first; if it stays, its journal has lost them",
+    ),
+    "dropped": (
+        "the device has lost these reports and says so",
+        "look at its storage if the reason is 'corrupt'; else its outage was too long",
+    ),
+    "chain_break": (
+        "a report does not follow from the one before",
+        "look at the device: its reports from here on are not one record",
+    ),
+    "future_clock": (
+        "the device's clock is ahead of ours",
+        "check the device's time source; its reports are placed by others",
+    ),
+    "unplaced": (
+        "no report of this run knows the time",
+        "check the device's time source; they count as no data",
+    ),
+    "stream_lost": (
+        "the device's journal had lost its end, a new one was begun",
+        "look at its storage; nothing that was stored is lost",
+    ),
+}
+
+
+@click.group()
+def command() -> None:
+    """List, show and try again what is not evidence, or wrong with it."""
+
+
+@command.command("list")
+@village_option
+@click.option("--reason", metavar="WORD", help="Only this reason, e.g. unknown_key or gap.")
+@click.option("--all", "everything", is_flag=True, help="Also what has resolved itself.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
+)
+@json_option
+@pass_app
+def list_(
+    app: Application,
+    village: str | None,
+    reason: str | None,
+    everything: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List messages in quarantine (numbers) and findings in what is stored (F and a number)."""
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._store import names, nothing_yet, reading, village_code
+    from host_tools.store.queries import findings, slots
+
+    if reason is not None and reason not in ADVICE:
+        app.abort(f"There is no reason '{reason}'; choose one of {', '.join(sorted(ADVICE))}.")
+    with reading(app) as (registry, database):
+        code = village_code(registry, village)
+        named = names(registry)
+        if database is None:
+            app.note(nothing_yet(registry))
+            return
+        messages, total = _messages(database, code, reason, limit)
+        found = findings(
+            database, kinds=[reason] if reason else (), village=code, resolved=everything
+        )
+        beyond = database.all("SELECT slot, reason, count FROM quarantine_overflow ORDER BY 1, 2")
+        seen = bool(slots(database))
+    if as_json:
+        print_json(
+            [_message_json(m, named) for m in messages] + [_finding_json(f, named) for f in found]
+        )
+        return
+    rows = [
+        (
+            str(m.id),
+            m.reason,
+            named.get(m.slot[:10], "") or m.slot,
+            m.kid.hex() if m.kid else "",
+            wita(m.received_at),
+            f"{m.times}x" + (f", report {m.seq}" if m.seq else ""),
+            _advice(m.reason),
+        )
+        for m in messages
+    ] + [
+        (
+            f"F{f.id}",
+            f.kind + (" (resolved)" if f.resolved_at else ""),
+            named.get(f.village, "") or f.slot,
+            f.kid.hex(),
+            wita(f.found_at),
+            _extent(f),
+            _advice(f.kind),
+        )
+        for f in found[:limit]
+    ]
+    if rows:
+        print_table(
+            ("id", "reason", "village", "device", "time", "extent", "what to do"),
+            rows,
+            whole=("id", "device"),
+        )
+    elif seen or total:
+        app.note("Nothing is in quarantine, and nothing is wrong with what is stored.")
+    else:
+        with reading(app) as (registry, _):
+            app.note(nothing_yet(registry))
+    hidden = total - len(messages) + max(0, len(found) - limit)
+    if hidden:
+        app.note(f"{hidden} more; see them with --limit or --reason.")
+    for slot, why, count in beyond:
+        app.note(f"{count} more messages ({why}, {slot or 'no slot'}) were beyond the bounds.")
+
+
+def _advice(reason: str) -> str:
+    return ADVICE[reason][1] if reason in ADVICE else ""
+
+
+def _messages(
+    database: Database, village: str | None, reason: str | None, limit: int
+) -> tuple[list[Quarantined], int]:
+    from host_tools.store.quarantine import Quarantine
+
+    return Quarantine(database).newest(limit, village=village, reason=reason)
+
+
+def _extent(finding: Finding) -> str:
+    first, last = finding.first_seq, finding.last_seq
+    extent = f"report {first}" if first == last else f"reports {first} to {last}"
+    if finding.kind == "gap" and not finding.resolved_at:
+        extent += f", {finding.missing} missing"
+    return extent
+
+
+def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
+    from host_tools.cli._store import iso
+
+    return {
+        "id": str(m.id),
+        "reason": m.reason,
+        "detail": m.detail,
+        "slot": m.slot or None,
+        "name": named.get(m.slot[:10]),
+        "device": m.kid.hex() if m.kid else None,
+        "time": iso(m.received_at),
+        "last_time": iso(m.last_at),
+        "times": m.times,
+        "topic": m.topic,
+        "bytes": len(m.payload),
+        "first_seq": m.seq,
+        "last_seq": m.seq,
+        "what_to_do": _advice(m.reason),
+    }
+
+
+def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
+    from host_tools.cli._store import iso
+
+    return {
+        "id": f"F{f.id}",
+        "reason": f.kind,
+        "detail": f.detail,
+        "slot": f.slot,
+        "name": named.get(f.village),
+        "device": f.kid.hex(),
+        "time": iso(f.found_at),
+        "resolved": iso(f.resolved_at),
+        "stream": f.stream.hex(),
+        "first_seq": f.first_seq,
+        "last_seq": f.last_seq,
+        "missing": f.missing,
+        "what_to_do": _advice(f.kind),
+    }
+
+
+@command.command()
+@click.argument("id_", metavar="ID")
+@click.option("--payload", is_flag=True, help="Write a message's bytes to standard output.")
+@json_option
+@pass_app
+def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
+    """Show a message in quarantine, or a finding (F and a number)."""
+    import sys
+
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._store import names, reading
+    from host_tools.store.quarantine import Quarantine
+    from host_tools.store.queries import findings
+
+    wanted = id_.strip().upper()
+    number = wanted.removeprefix("F")
+    fields: dict[str, Any] | None = None
+    with reading(app) as (registry, database):
+        if database is not None and number.isdigit() and len(number) < 19:
+            named = names(registry)
+            if wanted.startswith("F"):
+                for finding in findings(database, resolved=True):
+                    if finding.id == int(number):
+                        fields = _finding_json(finding, named)
+            else:
+                message = Quarantine(database).get(int(number))
+                if message is not None:
+                    if payload:
+                        sys.stdout.buffer.write(message.payload)
+                        return
+                    fields = _message_json(message, named)
+                    fields["payload"] = message.payload.hex()
+    if fields is None:
+        app.abort(f"There is nothing with id '{id_}'; see 'desalink quarantine list'.")
+    reason = str(fields["reason"])
+    fields["meaning"] = ADVICE[reason][0] if reason in ADVICE else None
+    if as_json:
+        print_json(fields)
+        return
+    print_table(("field", "value"), [(k, "" if v is None else str(v)) for k, v in fields.items()])
+
+
+@command.command()
+@pass_app
+def retry(app: Application) -> None:
+    """Try everything in quarantine again, after an enrolment or an update.
+
+    While an ingest runs, it is asked to; else this command does it.
+    """
+    from host_tools.ingest.keys import RegistryKeys
+    from host_tools.ingest.retry import request_retry, retry_now
+    from host_tools.store import StoreLocked
+
+    path = app.province.database
+    keys = RegistryKeys(app.province.directory)
+    try:
+        outcome = retry_now(path, keys)
+    except StoreLocked:
+        request_retry(path)
+        click.echo("The running ingest was asked to try again; see its log.")
+        return
+    finally:
+        keys.close()
+    click.echo(
+        f"{outcome.reports} reports and {outcome.births} births were stored; "
+        f"{outcome.left} messages stay in quarantine."
+    )

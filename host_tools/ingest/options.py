@@ -1,0 +1,42 @@
+"""What an ingest is told at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from host_tools.province import TlsFiles
+from host_tools.store.quarantine import Bounds
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where the broker is; `tls` None is for tests on a loopback port only."""
+
+    host: str
+    port: int
+    tls: TlsFiles | None
+    client_id: str = "ingest"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an ingest works.
+
+    ack_reports, ack_seconds: tell a device what is stored after so many reports, or so long after
+        the first that it was not told of (docs/wire.md, "Delivery", 4).
+    batch: messages in one transaction, and the most that are held in memory.
+    linger_s: how long the first message of a batch waits for others.
+    give_up_s: end with an error after the database could not be written for so long.
+    until_idle_s: end once nothing has arrived for so long; None: run for ever.
+    filters: topics to subscribe to, so that work can be split by regency.
+    """
+
+    ack_reports: int = 8
+    ack_seconds: float = 1800
+    batch: int = 500
+    linger_s: float = 0.05
+    give_up_s: float = 120
+    until_idle_s: float | None = None
+    metrics_port: int | None = None
+    filters: tuple[str, ...] = ("desa/1/+/+/birth", "desa/1/+/+/report")
+    bounds: Bounds = field(default_factory=Bounds)

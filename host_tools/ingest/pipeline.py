@@ -1,0 +1,157 @@
+"""From messages to committed rows: verify each, then store all in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from host_tools.ingest.acks import Acks
+from host_tools.ingest.batch import Batch, Outcome, Verified
+from host_tools.province import is_check_slot
+from host_tools.store import Database, StoreReplaced
+from host_tools.store.evidence import Streams, newest_report
+from host_tools.store.quarantine import Bounds, Quarantine, Refusal
+from host_tools.wire import (
+    Birth,
+    Key,
+    Reason,
+    Refused,
+    Report,
+    Verifier,
+    parse_birth,
+    parse_report,
+)
+
+_RETRY_BATCH = 200
+
+
+class Message(NamedTuple):
+    """A message as the broker delivered it; `mid` is what its PUBACK must say, 0: none is due."""
+
+    topic: str
+    payload: bytes
+    mid: int = 0
+
+
+class Pipeline:
+    """Stores batches, for the only process that writes to the database.
+
+    Attributes:
+        verifier: its keys may be exchanged at any time between batches.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        streams: Streams,
+        acks: Acks,
+        keys: dict[bytes, Key],
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._db = db
+        self._streams = streams
+        self._acks = acks
+        self._quarantine = Quarantine(db, bounds)
+        self._newest = newest_report(db)
+        self.verifier = Verifier(keys)
+
+    def reload(self) -> None:
+        """Take everything that is remembered of the database from it again, after a failure."""
+        untold = self._acks.forget()
+        self._streams.load()
+        for stream in (self._streams.find(*key) for key in untold):
+            if stream is not None:
+                self._acks.at_once(stream)
+        self._quarantine.load()
+        # A commit whose failure was reported may have happened all the same.
+        self._newest = newest_report(self._db)
+
+    def process(self, messages: Iterable[Message], received_at: int, now: float) -> Outcome:
+        """Store a batch; on return it is on the disk, and the acks that it calls for are due.
+
+        Args:
+            received_at: Unix time.
+            now: monotonic seconds, for the pace of acks.
+
+        Raises:
+            StoreBusy, StoreFull: nothing of it is stored; call `reload` and try again.
+            StoreReplaced: the database is not the one that this process wrote to.
+        """
+        items = [self._verified(topic, payload, received_at) for topic, payload, _ in messages]
+        with self._db.transaction():
+            self._check_unchanged()
+            batch = Batch(self._db, self._streams, self._quarantine, self._acks, now)
+            for item in items:
+                if isinstance(item, Verified):
+                    batch.take(item)
+                elif isinstance(item, Refusal):
+                    batch.refuse(item)
+                else:
+                    batch.outcome.ignored += 1
+            batch.write()
+        self._newest += batch.outcome.reports
+        return batch.outcome
+
+    def retry(self, now: float, kids: frozenset[bytes] | None = None) -> Outcome:
+        """Try messages in the quarantine again, each as if it came now but dated as it came.
+
+        Args:
+            kids: only those refused for an unknown key that is one of these; None: all.
+
+        Returns:
+            What left the quarantine; what stays is not counted.
+        """
+        total = Outcome()
+        after = 0
+        while kept := self._quarantine.next(after, _RETRY_BATCH, kids=kids):
+            after = kept[-1].id
+            with self._db.transaction():
+                self._check_unchanged()
+                batch = Batch(self._db, self._streams, self._quarantine, self._acks, now)
+                for message in kept:
+                    item = self._verified(message.topic, message.payload, message.received_at)
+                    if isinstance(item, Verified):
+                        if batch.take_back(item, message):
+                            self._quarantine.release(message)
+                    elif isinstance(item, Refusal) and str(item.reason) != message.reason:
+                        self._quarantine.change(message, item)
+                batch.write()
+                self._streams.save_ranges()
+            self._newest += batch.outcome.reports
+            total.reports += batch.outcome.reports
+            total.births += batch.outcome.births
+        return total
+
+    def unknown_kids(self) -> set[bytes]:
+        """The key ids of messages that wait for an enrolment."""
+        return self._quarantine.unknown_kids()
+
+    def _check_unchanged(self) -> None:
+        # The ingest is the only writer of reports: another newest one means another database.
+        if newest_report(self._db) != self._newest:
+            raise StoreReplaced(
+                f"The reports in {self._db.path} changed under the running ingest; start it "
+                "again, and stop it the next time before a backup is put back."
+            )
+
+    def _verified(self, name: str, message: bytes, at: int) -> Verified | Refusal | None:
+        """A message that its device has signed, or why it is refused; None: of no interest."""
+        slot, kid = "", None
+        try:
+            slot = self.verifier.topic(name).slot
+            if is_check_slot(slot):
+                return None
+            topic, kid, payload = self.verifier.verify(name, message)
+            if topic.kind == "report":
+                content: Report | Birth | Refused = parse_report(payload)
+            elif topic.kind == "birth":
+                content = parse_birth(payload)
+            else:
+                raise Refused(Reason.WRONG_TOPIC, f"'{topic.kind}' is not for the ingest")
+        except Refused as refused:
+            if kid is not None and refused.seq is not None:
+                content = refused
+            else:
+                kid = kid or refused.kid
+                return Refusal(name, message, refused.reason, str(refused), slot, kid, at)
+        return Verified(name, slot, kid, message, at, content)

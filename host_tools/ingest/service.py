@@ -1,0 +1,305 @@
+"""The loop of the ingest: read, store, confirm, acknowledge; and derive when there is time."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from host_tools.errors import BrokerError, DesalinkError
+from host_tools.ingest.acks import Acks
+from host_tools.ingest.batch import Outcome
+from host_tools.ingest.keys import KeySource
+from host_tools.ingest.log import Log, Seldom, make_log
+from host_tools.ingest.metrics import Figures, serve
+from host_tools.ingest.options import Broker, Options
+from host_tools.ingest.pipeline import Message, Pipeline
+from host_tools.ingest.receiver import Receiver
+from host_tools.ingest.retry import REQUEST
+from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
+from host_tools.store.derive import Deriver
+from host_tools.store.evidence import Streams, get_meta
+from host_tools.wire import Key
+
+_IDLE_S = 1.0  # how often to look at what does not come through the socket
+_SAVE_RANGES_S = 60.0
+_SAVE_RANGES_REPORTS = 50_000
+_DERIVE_REPORTS = 100
+# While messages keep coming, the derivation gets one part in so many of the time: enough to get
+# on, too little to be felt.
+_DERIVE_SHARE = 20
+_DERIVE_PAUSE_S = 5.0
+T = TypeVar("T")
+
+_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Ingest:
+    """One ingest of one database. `run` returns when `stop` was called, or when nothing comes.
+
+    Attributes:
+        figures: what it has done so far.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        keys: KeySource,
+        broker: Broker,
+        options: Options | None = None,
+        log: Log | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = database
+        self._source = keys
+        self._options = options or Options()
+        self._log = log or make_log()
+        self._clock = clock
+        self._stopping = False
+        self._seldom = Seldom()
+        self._receiver = Receiver(broker, self._options.filters)
+        self.figures = Figures()
+
+    def stop(self) -> None:
+        """Ask `run` to finish what it has in hand; from a signal handler or another thread."""
+        self._stopping = True
+        self._receiver.wake()
+
+    def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            StoreLocked: another ingest works on the database.
+            StoreReplaced, StoreDamaged: the database is not what it was.
+            StoreBusy, StoreFull: it could not be written for longer than `give_up_s`.
+        """
+        metrics = None
+        with lock(self._path):
+            if not self._path.exists():
+                self._log("database_new", path=self._path)
+            with open_database(self._path, create=True) as db:
+                try:
+                    if self._options.metrics_port is not None:
+                        metrics = serve(self.figures, self._options.metrics_port)
+                    self._open(db)
+                    self._loop()
+                    self._end()
+                finally:
+                    if metrics is not None:
+                        metrics.shutdown()
+                        metrics.server_close()
+                    self._receiver.release()
+
+    # ---- beginning and end -----------------------------------------------------------------
+
+    def _open(self, db: Database) -> None:
+        self._db = db
+        self._streams = Streams(db)
+        self._acks = Acks(self._options.ack_reports, self._options.ack_seconds)
+        self._keys_version = self._source.version()
+        keys = self._source.load()
+        self._pipeline = Pipeline(db, self._streams, self._acks, keys, self._options.bounds)
+        self._deriver = Deriver(db, self._streams)
+        self._db_version = db.version()
+        self._retry_request = get_meta(db, REQUEST)
+        now = time.monotonic()
+        self._looked_at = now - _IDLE_S
+        self._saved_at, self._saved_reports = now, 0
+        self._derive_after = now
+        self._underived = True
+        self._next_connect, self._attempts = now, 0
+        self._heard_at = now
+        self._log("started", database=self._path, keys=len(keys), pending=self._deriver.pending())
+        self._retry(frozenset(keys) & self._pipeline.unknown_kids())
+
+    def _end(self) -> None:
+        self._acks.everything()
+        self._publish()
+        self._receiver.close()
+        self._write("ranges", self._save_ranges)
+        self._log("stopped", reports=self.figures.reports, duplicates=self.figures.duplicates)
+
+    def _loop(self) -> None:
+        options = self._options
+        more = False
+        while not self._stopping:
+            if not self._receiver.connected and not self._connect():
+                continue
+            wait_s = 0.0 if more or self._underived else _IDLE_S
+            messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
+            self._look_around()
+            if messages:
+                self._heard_at = time.monotonic()
+                self._take(messages)
+            self._publish()
+            self._derive(busy=bool(messages))
+            self._save_sometimes()
+            if (
+                options.until_idle_s is not None
+                and time.monotonic() - self._heard_at >= options.until_idle_s
+                and not self._underived
+            ):
+                return
+
+    def _connect(self) -> bool:
+        now = time.monotonic()
+        if now < self._next_connect:
+            self._look_around()
+            self._derive(busy=False)
+            self._receiver.sleep(0 if self._underived else self._next_connect - now)
+            return False
+        self.figures.connected = 0
+        try:
+            self._receiver.connect()
+        except BrokerError as error:
+            delay = _BACKOFF_S[min(self._attempts, len(_BACKOFF_S) - 1)]
+            self._attempts += 1
+            self._next_connect = time.monotonic() + delay
+            if self._attempts == 1 or delay == _BACKOFF_S[-1]:
+                self._log("broker_unreachable", level="warning", error=error, retry_s=delay)
+            return False
+        self._attempts, self._next_connect = 0, time.monotonic() + _BACKOFF_S[0]
+        self.figures.connected = 1
+        self.figures.connections += 1
+        self._heard_at = time.monotonic()
+        self._log("connected")
+        return True
+
+    # ---- messages --------------------------------------------------------------------------
+
+    def _take(self, messages: list[Message]) -> None:
+        """Store a batch and confirm it. What can't be stored stays unconfirmed."""
+        begin = time.perf_counter()
+
+        def store() -> Outcome:
+            return self._pipeline.process(messages, int(self._clock()), time.monotonic())
+
+        outcome = self._write("batch", store)
+        self._receiver.confirm(messages)
+        figures = self.figures
+        figures.store_seconds += time.perf_counter() - begin
+        figures.last_message = self._clock()
+        figures.batches += 1
+        figures.reports += outcome.reports
+        figures.duplicates += outcome.duplicates
+        figures.births += outcome.births
+        figures.beyond += outcome.beyond
+        self._underived = self._underived or outcome.reports > 0
+        for (slot, reason), number in outcome.refused.items():
+            figures.refused[reason] += number
+            told = self._seldom.count((slot, reason), number)
+            if told is not None:
+                self._log("refused", level="warning", reason=reason, slot=slot, messages=told)
+
+    def _write(self, what: str, action: Callable[[], T]) -> T:
+        """Do something to the database, again and again while it can't be written.
+
+        Raises:
+            StoreBusy, StoreFull: for too long, or we are to stop.
+        """
+        failed_at: float | None = None
+        for attempt in count():
+            try:
+                if failed_at is not None:
+                    self._pipeline.reload()
+                    self._deriver.load()
+                result = action()
+            except (StoreBusy, StoreFull) as error:
+                now = time.monotonic()
+                self.figures.store_failures += 1
+                if failed_at is None:
+                    failed_at = now
+                    self._log("store_failed", level="error", what=what, error=error)
+                if self._stopping or now - failed_at >= self._options.give_up_s:
+                    raise
+                self._receiver.stay_alive()
+                self._receiver.sleep(_BACKOFF_S[min(attempt, 3)])
+                continue
+            if failed_at is not None:
+                self._log("store_recovered", what=what, after_s=time.monotonic() - failed_at)
+            return result
+        raise AssertionError("unreachable")
+
+    def _publish(self) -> None:
+        acks = self._acks.take(time.monotonic(), self._clock)
+        for topic, payload in acks:
+            self._receiver.publish(topic, payload)
+        if acks:
+            self.figures.acks += len(acks)
+            self._receiver.flush()
+
+    # ---- what else there is to do ----------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Notice changed keys, a replaced database, and requests from other processes."""
+        self._db.check_identity()
+        try:
+            version = self._source.version()
+            if version != self._keys_version:
+                self._take_keys(self._source.load())
+                self._keys_version = version
+        except (DesalinkError, sqlite3.Error) as error:
+            if self._seldom.count("registry") is not None:
+                self._log("registry_unreadable", level="warning", error=error)
+        now = time.monotonic()
+        if now - self._looked_at < _IDLE_S:
+            return
+        self._looked_at = now
+        version = self._db.version()
+        if version != self._db_version:
+            self._db_version = version
+            request = get_meta(self._db, REQUEST)
+            if request > self._retry_request:
+                self._retry_request = request
+                self._retry(None)
+
+    def _take_keys(self, keys: dict[bytes, Key]) -> None:
+        old = self._pipeline.verifier.keys
+        self._pipeline.verifier.keys = keys
+        new = frozenset(kid for kid, key in keys.items() if key.active and kid not in old)
+        self._log("keys_changed", keys=len(keys), new=len(new))
+        self._retry(new & self._pipeline.unknown_kids())
+
+    def _retry(self, kids: frozenset[bytes] | None) -> None:
+        if kids is not None and not kids:
+            return
+        outcome = self._write("quarantine", lambda: self._pipeline.retry(time.monotonic(), kids))
+        self.figures.reports += outcome.reports
+        self._underived = True
+        self._log("quarantine_retried", reports=outcome.reports, births=outcome.births)
+
+    def _derive(self, *, busy: bool) -> None:
+        """Derive some more, if it is its turn."""
+        begin = time.monotonic()
+        if not self._underived or begin < self._derive_after:
+            return
+        try:
+            done = self._deriver.step(_DERIVE_REPORTS)
+        except (StoreBusy, StoreFull) as error:
+            self._deriver.load()
+            self._derive_after = begin + _DERIVE_PAUSE_S
+            if self._seldom.count("derive") is not None:
+                self._log("derive_failed", level="error", error=error)
+            return
+        took = time.monotonic() - begin
+        self._derive_after = begin + took * (_DERIVE_SHARE if busy else 1)
+        self._underived = done == _DERIVE_REPORTS
+        figures = self.figures
+        figures.derived += done
+        figures.derive_seconds += took
+        figures.derive_pending = self._deriver.pending() if self._underived else 0
+
+    def _save_sometimes(self) -> None:
+        """Keep what a restart has to read again short."""
+        new = self.figures.reports - self._saved_reports
+        now = time.monotonic()
+        if new >= _SAVE_RANGES_REPORTS or (new and now - self._saved_at >= _SAVE_RANGES_S):
+            self._write("ranges", self._save_ranges)
+            self._saved_at, self._saved_reports = now, self.figures.reports
+
+    def _save_ranges(self) -> None:
+        with self._db.transaction(durable=False):
+            self._streams.save_ranges()

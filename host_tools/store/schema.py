@@ -1,0 +1,234 @@
+"""The tables of the province's database, as a list of migrations.
+
+Times are Unix seconds, UTC; `day` is a calendar day of WITA (UTC+8), counted from 1970-01-01.
+Metrics are scaled integers as on the wire; docs/metrics.md has their units. A migration that was
+released is never changed: a newer one is added. Statements end with ";" at the end of a line.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x44455341  # "DESA"
+
+# What arrived. Nothing here is computed from anything but its own message, and nothing is deleted.
+_EVIDENCE = """
+CREATE TABLE slots (
+    id            INTEGER PRIMARY KEY,
+    slot          TEXT NOT NULL UNIQUE,
+    village       TEXT NOT NULL
+);
+CREATE TABLE streams (
+    id            INTEGER PRIMARY KEY,
+    kid           BLOB NOT NULL,             -- of the device that signs it
+    slot_id       INTEGER NOT NULL REFERENCES slots(id),
+    stream        BLOB NOT NULL,
+    first_at      INTEGER NOT NULL,
+    duplicates    INTEGER NOT NULL DEFAULT 0, -- reports that arrived again, byte for byte
+    ranges        TEXT NOT NULL DEFAULT '',  -- seqs stored, as of the marks in `meta`
+    UNIQUE (kid, stream)
+);
+CREATE TABLE reports (
+    id            INTEGER PRIMARY KEY,       -- in the order of storing
+    stream_id     INTEGER NOT NULL REFERENCES streams(id),
+    seq           INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    up            INTEGER NOT NULL,
+    start         INTEGER,                   -- as the device tells it; not yet believed
+    received_at   INTEGER NOT NULL,
+    message       BLOB NOT NULL,             -- the signed bytes; the topic follows from the slot
+    UNIQUE (stream_id, seq)
+);
+CREATE TABLE births (
+    id            INTEGER PRIMARY KEY,
+    stream_id     INTEGER NOT NULL REFERENCES streams(id),
+    boot          INTEGER NOT NULL,
+    conn          INTEGER NOT NULL,
+    received_at   INTEGER NOT NULL,
+    board         TEXT NOT NULL,
+    agent         TEXT NOT NULL,
+    interpreter   TEXT NOT NULL,
+    reset_cause   INTEGER NOT NULL,
+    next_seq      INTEGER NOT NULL,
+    round_s       INTEGER NOT NULL,
+    sample_s      INTEGER NOT NULL,
+    samples       INTEGER NOT NULL,          -- in a report
+    message       BLOB NOT NULL,
+    UNIQUE (stream_id, boot, conn)
+);
+CREATE TABLE quarantine (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest        BLOB NOT NULL UNIQUE,      -- of topic and payload: what comes again is counted
+    topic         TEXT NOT NULL,
+    payload       BLOB NOT NULL,
+    reason        TEXT NOT NULL,
+    detail        TEXT NOT NULL,
+    slot          TEXT NOT NULL,             -- '' where the topic names none
+    kid           BLOB,
+    stream_id     INTEGER REFERENCES streams(id), -- where the signature was good: counts as stored
+    seq           INTEGER,
+    received_at   INTEGER NOT NULL,
+    times         INTEGER NOT NULL DEFAULT 1,
+    last_at       INTEGER NOT NULL
+);
+CREATE INDEX quarantine_kinds ON quarantine (slot, reason);
+CREATE INDEX quarantine_keys ON quarantine (kid) WHERE reason = 'unknown_key';
+CREATE INDEX quarantine_seqs ON quarantine (stream_id, seq) WHERE stream_id IS NOT NULL;
+CREATE TABLE quarantine_overflow (           -- what was beyond the quarantine's bounds
+    slot          TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    count         INTEGER NOT NULL,
+    first_at      INTEGER NOT NULL,
+    last_at       INTEGER NOT NULL,
+    PRIMARY KEY (slot, reason)
+) WITHOUT ROWID;
+CREATE TABLE meta (
+    key           TEXT PRIMARY KEY,
+    value         INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+# Derived from the above, and only from it. Every table here is emptied by `rebuild`.
+_DERIVED = """
+CREATE TABLE placements (                    -- where in time each report lies
+    stream_id     INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    report_id     INTEGER NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    up            INTEGER NOT NULL,
+    step          INTEGER NOT NULL,
+    n             INTEGER NOT NULL,
+    offset        INTEGER,                   -- start - up, where the device's clock is believed
+    t             INTEGER,                   -- Unix time of `up`; null: unplaced
+    prev          BLOB,
+    digest        BLOB NOT NULL,
+    PRIMARY KEY (stream_id, seq)
+) WITHOUT ROWID;
+CREATE INDEX placements_clockless ON placements (stream_id, boot, seq) WHERE offset IS NULL;
+CREATE TABLE samples (
+    day           INTEGER NOT NULL,          -- first: a day's rows lie together, old days rest
+    slot_id       INTEGER NOT NULL,
+    t             INTEGER NOT NULL,          -- the sample's start
+    stream_id     INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    step          INTEGER NOT NULL,
+    state INTEGER, rtt_gw_min INTEGER, rtt_gw_mean INTEGER, rtt_gw_max INTEGER, loss_gw INTEGER,
+    rtt_min INTEGER, rtt_mean INTEGER, rtt_max INTEGER, loss INTEGER, jitter INTEGER,
+    dns_time INTEGER, signal INTEGER, bytes_down INTEGER, bytes_up INTEGER, clients INTEGER,
+    clients_peak INTEGER, clients_day INTEGER, heap_free INTEGER, storage_free INTEGER,
+    journal_fill INTEGER, voltage INTEGER, temperature INTEGER,
+    PRIMARY KEY (day, slot_id, t, stream_id, seq)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    stream_id     INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    number        INTEGER NOT NULL,          -- in its report
+    slot_id       INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    up            INTEGER NOT NULL,
+    t             INTEGER,
+    kind          INTEGER NOT NULL,
+    detail        TEXT NOT NULL,             -- JSON, byte strings in hexadecimal
+    PRIMARY KEY (stream_id, seq, number)
+) WITHOUT ROWID;
+CREATE INDEX events_of_slot ON events (slot_id, t);
+CREATE TABLE boots (                         -- each run of an agent
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    first_seq     INTEGER NOT NULL,
+    last_seq      INTEGER NOT NULL,
+    first_t       INTEGER,                   -- first and last moment that its samples cover
+    last_t        INTEGER,
+    last_up       INTEGER NOT NULL,
+    offset        INTEGER,                   -- Unix time of its start, by its newest report
+    started_t     INTEGER,                   -- the same by its `booted` event
+    cause         INTEGER,                   -- why it started; null: not told (yet)
+    alive_boot    INTEGER,                   -- when the run before was last alive
+    alive_up      INTEGER,
+    alive_t       INTEGER,
+    clean         INTEGER,
+    off_begin     INTEGER,                   -- the time before it in which nothing ran
+    off_end       INTEGER,
+    off_state     TEXT,
+    PRIMARY KEY (stream_id, boot)
+) WITHOUT ROWID;
+CREATE INDEX boots_off ON boots (slot_id, off_begin) WHERE off_begin IS NOT NULL;
+CREATE INDEX boots_first ON boots (slot_id, first_t);
+CREATE TABLE outages (
+    id            INTEGER PRIMARY KEY,
+    slot_id       INTEGER NOT NULL,
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    begin_up      INTEGER NOT NULL,
+    cause         INTEGER NOT NULL,
+    began_t       INTEGER,                   -- as told by each of the two events; null: not told
+    ended_t       INTEGER,
+    duration      INTEGER,
+    began         INTEGER NOT NULL DEFAULT 0, -- whether each event arrived
+    ended         INTEGER NOT NULL DEFAULT 0,
+    flaps         INTEGER NOT NULL DEFAULT 0,
+    evidence      TEXT,                      -- JSON pairs [rung, result]
+    up_again_t    INTEGER,                   -- first sample that says up, where no end was told
+    t_begin       INTEGER,                   -- what follows from all that; null: unplaced
+    t_end         INTEGER,                   -- null: it lasts
+    interrupted   INTEGER NOT NULL DEFAULT 0 -- it ended for the record only
+);
+CREATE INDEX outages_of_boot ON outages (stream_id, boot, begin_up);
+CREATE INDEX outages_of_slot ON outages (slot_id, t_begin);
+CREATE INDEX outages_lasting ON outages (slot_id) WHERE ended = 0 AND t_end IS NULL;
+CREATE INDEX outages_untold ON outages (stream_id, boot) WHERE ended = 0;
+CREATE TABLE intervals (                     -- the state of a slot from-to, without holes
+    slot_id       INTEGER NOT NULL,
+    t_begin       INTEGER NOT NULL,
+    t_end         INTEGER NOT NULL,
+    state         TEXT NOT NULL,
+    PRIMARY KEY (slot_id, t_begin)
+) WITHOUT ROWID;
+CREATE TABLE findings (
+    id            INTEGER PRIMARY KEY,
+    kind          TEXT NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL DEFAULT 0, -- where a finding is one per boot
+    first_seq     INTEGER NOT NULL,
+    last_seq      INTEGER NOT NULL,
+    missing       INTEGER NOT NULL DEFAULT 0, -- of a gap: reports still missing
+    found_at      INTEGER NOT NULL,
+    resolved_at   INTEGER,
+    detail        TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX findings_of_stream ON findings (stream_id, kind, boot, first_seq);
+CREATE INDEX findings_open ON findings (kind) WHERE resolved_at IS NULL;
+CREATE TABLE usage_hours (
+    slot_id       INTEGER NOT NULL,
+    hour          INTEGER NOT NULL,          -- Unix time of its beginning
+    measured_s    INTEGER NOT NULL,
+    bytes_down    INTEGER,
+    bytes_up      INTEGER,
+    clients_peak  INTEGER,
+    clients_day   INTEGER,
+    PRIMARY KEY (slot_id, hour)
+) WITHOUT ROWID;
+CREATE TABLE latest (                        -- what a slot's newest report told
+    slot_id       INTEGER PRIMARY KEY,
+    report_id     INTEGER NOT NULL,
+    stream_id     INTEGER NOT NULL,
+    received_at   INTEGER NOT NULL,
+    t_end         INTEGER,
+    step          INTEGER NOT NULL
+)
+"""
+
+DERIVED_TABLES = (
+    "placements",
+    "samples",
+    "events",
+    "boots",
+    "outages",
+    "intervals",
+    "findings",
+    "usage_hours",
+    "latest",
+)
+
+MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}",)

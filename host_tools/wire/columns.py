@@ -1,0 +1,78 @@
+"""Columns of a report back to values (docs/wire.md, "Columns")."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from host_tools.vocabulary import METRICS
+from host_tools.wire.reasons import malformed
+
+if TYPE_CHECKING:
+    from host_tools.wire.payload import Report
+
+# A value beyond this can't be exact in JSON, and no measurement on this earth needs it.
+MAX_VALUE = 2**53 - 1
+
+NAMES: dict[int, str] = {number: name for number, name, *_ in METRICS}
+SCALES: dict[str, int] = {name: scale for _, name, _, scale, *_ in METRICS}
+_COUNTS = frozenset(number for number, _, _, _, kind, _ in METRICS if kind == "count")
+
+_ELEMENTS = frozenset((int, type(None)))
+# 60 differences of this size can't leave the range, so that only larger ones are added up to see.
+_SAFE = MAX_VALUE // 60
+
+Column = list[int | None]
+
+
+def check_columns(metrics: dict[int, Column], n: int) -> None:
+    """Check what `decode_columns` relies on; made for the hot path, about 5 us for 15 columns.
+
+    Raises:
+        Refused: malformed: a column is empty, longer than n, not of integers and nulls, or leaves
+            the range of +-(2^53 - 1).
+    """
+    columns = metrics.values()
+    for column in columns:
+        if type(column) is not list or not 0 < len(column) <= n:
+            raise malformed(f"a column is not an array of 1 to n = {n} elements")
+    if not _ELEMENTS.issuperset(map(type, chain.from_iterable(columns))):
+        raise malformed("a column holds something that is neither an integer nor null")
+    if max(map(abs, filter(None, chain.from_iterable(columns))), default=0) > _SAFE:
+        for metric, column in metrics.items():
+            for value in _values(column, n, metric in _COUNTS):
+                if value is not None and abs(value) > MAX_VALUE:
+                    raise malformed(f"a value of metric {metric} is beyond 2^53 - 1")
+
+
+def _values(column: Column, n: int, count: bool) -> Column:
+    if count:
+        return column + [0] * (n - len(column))
+    last: int | None = None
+    values: Column = []
+    for element in column:
+        if element is None:
+            values.append(None)
+        else:
+            last = element if last is None else last + element
+            values.append(last)
+    # "The value did not change" speaks of values; a null at the end is always sent.
+    values += [last] * (n - len(values))
+    return values
+
+
+def decode_columns(report: Report) -> dict[str, Column]:
+    """What a report's samples measured.
+
+    Returns:
+        For each metric that this version knows, by name, `n` integers (value in the metric's unit
+        times its scale) or None. Metrics from a newer version stay in the signed bytes.
+
+    Raises:
+        Nothing for a report that `parse_report` has returned.
+    """
+    return {
+        NAMES[metric]: _values(column, report.n, metric in _COUNTS)
+        for metric, column in report.metrics.items()
+        if metric in NAMES
+    }

@@ -1,0 +1,291 @@
+"""Payloads from CBOR to Python, checked against docs/wire.cddl, and the ack to CBOR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cbor2
+
+from host_tools.wire.columns import MAX_VALUE, Column, check_columns
+from host_tools.wire.envelope import strict_decode
+from host_tools.wire.reasons import Refused, malformed
+
+_MAX_SEQ = 0xFFFFFFFF
+_MAX_ACK_RANGES = 16
+_INT_KEYS = frozenset((int,))
+
+DetailValue = int | bool | bytes | str | list[Any] | None
+
+
+class Event(NamedTuple):
+    """What happened, `offset` seconds from the report's `up`; kinds in docs/metrics.md."""
+
+    offset: int
+    kind: int
+    detail: dict[int, DetailValue]
+
+
+class Report(NamedTuple):
+    """A report's payload. Times in seconds; `metrics` holds the columns as they were sent."""
+
+    stream: bytes
+    seq: int
+    prev: bytes | None
+    boot: int
+    up: int
+    start: int | None
+    step: int
+    n: int
+    metrics: dict[int, Column]
+    events: tuple[Event, ...]
+    clock_age: int | None
+    clock_source: int | None
+
+
+class Birth(NamedTuple):
+    """A birth's payload; `cadence` is seconds per round and per sample, and samples per report."""
+
+    stream: bytes
+    boot: int
+    conn: int
+    up: int
+    time: int | None
+    board: str
+    agent: str
+    interpreter: str
+    reset_cause: int
+    next: int
+    cadence: tuple[int, int, int]
+    config: bytes | None
+
+
+class Enrolment(NamedTuple):
+    """An enrolment's payload: what a device says of itself when it makes its key known."""
+
+    slot: str
+    public_key: bytes
+    unique_id: str | None
+    board: str
+    agent: str
+    time: int | None
+
+
+def decode(payload: bytes) -> dict[Any, Any]:
+    """Decode a payload's map; unknown keys stay in it and are for nobody.
+
+    Raises:
+        Refused: malformed.
+    """
+    table = strict_decode(payload)
+    if type(table) is not dict:
+        raise malformed("the payload is not a map")
+    # True and 1.0 are found under 1 in a Python dict, and are not the key 1.
+    if not _INT_KEYS.issuperset(map(type, table)) and any(type(k) in (bool, float) for k in table):
+        raise malformed("a key of the payload is no integer")
+    return table
+
+
+def _uint(value: Any, most: int = MAX_VALUE, least: int = 0) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _uint_or_null(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= MAX_VALUE)
+
+
+def _bytes(value: Any, size: int) -> bool:
+    return type(value) is bytes and len(value) == size
+
+
+def _text(value: Any, most: int = 200) -> bool:
+    # A NUL would end the text for some readers of the database and not for others.
+    return type(value) is str and len(value) <= most and "\0" not in value
+
+
+def parse_report(payload: bytes) -> Report:
+    """Parse a report.
+
+    Raises:
+        Refused: malformed; carries stream and seq if those were readable.
+    """
+    table = decode(payload)
+    stream, seq = table.get(1), table.get(2)
+    if not _bytes(stream, 4) or not _uint(seq, _MAX_SEQ, 1):
+        raise malformed("stream or seq of the report is missing or not valid")
+    try:
+        return _report(table, stream, seq)
+    except Refused as refused:
+        refused.stream, refused.seq = stream, seq
+        raise
+
+
+def _report(table: dict[Any, Any], stream: Any, seq: Any) -> Report:
+    get = table.get
+    prev, boot, up, start = get(3, 0), get(4), get(5), get(6, -1)
+    step, metrics, n = get(7), get(8), get(11)
+    # One condition for the common case; which part failed is looked for only when one has.
+    if not (
+        (prev is None or (type(prev) is bytes and len(prev) == 8))
+        and type(boot) is int
+        and 1 <= boot <= _MAX_SEQ
+        and type(up) is int
+        and 0 <= up <= MAX_VALUE
+        and (start is None or (type(start) is int and 0 <= start <= MAX_VALUE))
+        and type(step) is int
+        and 1 <= step <= 86400
+        and type(n) is int
+        and 0 <= n <= 60
+        and type(metrics) is dict
+    ):
+        raise malformed(_what_is_wrong(table))
+    if not _INT_KEYS.issuperset(map(type, metrics)) or min(metrics, default=0) < 0:
+        raise malformed("a metric's number is not an unsigned integer")
+    check_columns(metrics, n)
+    age = source = None
+    if 10 in table:
+        clock = table[10]
+        if type(clock) is not list or len(clock) != 2:
+            raise malformed("clock (10) is not [age, source]")
+        age, source = clock
+        if not _uint_or_null(age) or not _uint(source, 15):
+            raise malformed("clock (10) is not [age, source]")
+    events = _events(table[9]) if 9 in table else ()
+    return Report(stream, seq, prev, boot, up, start, step, n, metrics, events, age, source)
+
+
+def _what_is_wrong(table: dict[Any, Any]) -> str:
+    checks = (
+        (3, "prev", "8 bytes or null", lambda v: v is None or _bytes(v, 8)),
+        (4, "boot", "1 to 2^32 - 1", lambda v: _uint(v, _MAX_SEQ, 1)),
+        (5, "up", "an unsigned integer", _uint),
+        (6, "start", "an unsigned integer or null", _uint_or_null),
+        (7, "step", "1 to 86400", lambda v: _uint(v, 86400, 1)),
+        (8, "metrics", "a map", lambda v: type(v) is dict),
+        (11, "n", "0 to 60", lambda v: _uint(v, 60)),
+    )
+    for key, name, expected, valid in checks:
+        if key not in table:
+            return f"{name} ({key}) is missing"
+        if not valid(table[key]):
+            return f"{name} ({key}) is not {expected}"
+    return "the report is not valid"
+
+
+def _events(items: Any) -> tuple[Event, ...]:
+    if type(items) is not list or not items:
+        raise malformed("events (9) is not an array with elements")
+    events = []
+    for item in items:
+        if type(item) is not list or len(item) != 3:
+            raise malformed("an event is not [offset, kind, detail]")
+        offset, kind, detail = item
+        if type(offset) is not int or abs(offset) > MAX_VALUE or not _uint(kind):
+            raise malformed("an event's offset or kind is not a valid integer")
+        if type(detail) is not dict or not all(_uint(key) for key in detail):
+            raise malformed("an event's detail is not a map with unsigned keys")
+        if not all(_detail_value(value) for value in detail.values()):
+            raise malformed("an event's detail holds a value of a type that is not allowed")
+        events.append(Event(offset, kind, detail))
+    return tuple(events)
+
+
+def _detail_value(value: Any) -> bool:
+    if value is None or type(value) in (int, bool, bytes, str):
+        return True
+    if type(value) is not list:
+        return False
+    if all(element is None or type(element) is int for element in value):
+        return True
+    return all(
+        type(pair) is list and len(pair) == 2 and type(pair[0]) is type(pair[1]) is int
+        for pair in value
+    )
+
+
+def parse_birth(payload: bytes) -> Birth:
+    """Parse a birth.
+
+    Raises:
+        Refused: malformed.
+    """
+    table = decode(payload)
+    get = table.get
+    cadence: Any = get(11)
+    checks = (
+        ("stream (1)", _bytes(get(1), 4)),
+        ("boot (2)", _uint(get(2), _MAX_SEQ, 1)),
+        ("conn (3)", _uint(get(3))),
+        ("up (4)", _uint(get(4))),
+        ("time (5)", 5 in table and _uint_or_null(get(5))),
+        ("board (6)", _text(get(6))),
+        ("agent's version (7)", _text(get(7))),
+        ("interpreter (8)", _text(get(8))),
+        ("reset cause (9)", _uint(get(9), 15)),
+        ("next seq (10)", _uint(get(10))),
+        ("cadence (11)", type(cadence) is list and len(cadence) == 3 and all(map(_uint, cadence))),
+        ("configuration's hash (12)", 12 not in table or _bytes(get(12), 8)),
+    )
+    for name, valid in checks:
+        if not valid:
+            raise malformed(f"{name} of the birth is missing or not valid")
+    return Birth(
+        table[1],
+        table[2],
+        table[3],
+        table[4],
+        table[5],
+        table[6],
+        table[7],
+        table[8],
+        table[9],
+        table[10],
+        (cadence[0], cadence[1], cadence[2]),
+        table.get(12),
+    )
+
+
+def parse_enrolment(payload: bytes) -> Enrolment:
+    """Parse an enrolment; whether its key signed it is for the caller to verify.
+
+    Raises:
+        Refused: malformed.
+    """
+    table = decode(payload)
+    get = table.get
+    checks = (
+        ("slot (1)", _text(get(1), 14)),
+        ("public key (2)", _bytes(get(2), 32)),
+        ("unique id (3)", 3 in table and (get(3) is None or _text(get(3)))),
+        ("board (4)", _text(get(4))),
+        ("agent's version (5)", _text(get(5))),
+        ("time (6)", 6 in table and _uint_or_null(get(6))),
+    )
+    for name, valid in checks:
+        if not valid:
+            raise malformed(f"{name} of the enrolment is missing or not valid")
+    return Enrolment(table[1], table[2], table[3], table[4], table[5], table[6])
+
+
+def encode_ack(
+    stream: bytes,
+    seq: int,
+    ranges: Sequence[tuple[int, int]],
+    time: int,
+    answers: tuple[int, int] | None = None,
+) -> bytes:
+    """What is stored of a stream, as the device reads it.
+
+    Args:
+        seq: everything up to it is stored; 0: nothing is.
+        ranges: what is stored beyond, ascending; only the oldest 16 are told.
+        time: the province's clock, Unix seconds.
+        answers: (boot, conn) of the birth that this answers.
+    """
+    table: dict[int, Any] = {1: stream, 2: seq}
+    if ranges:
+        table[3] = [[first, last] for first, last in ranges[:_MAX_ACK_RANGES]]
+    table[4] = time
+    if answers is not None:
+        table[5] = list(answers)
+    return cbor2.dumps(table, canonical=True)
