@@ -63,38 +63,46 @@ async def within(timeout_ms, coro):
     the timer sets, and whatever happens, neither task outlives the call."""
     over = asyncio.Event()
     outcome = []
-
-    async def work():
-        try:
-            outcome.append(await coro)
-        except Exception as error:
-            outcome.append(None)
-            outcome.append(error)
-        finally:
-            over.set()
-
-    async def timer():
-        await compat.sleep_ms(timeout_ms)
-        over.set()
-
-    tasks = asyncio.create_task(work()), asyncio.create_task(timer())
+    tasks = (
+        asyncio.create_task(_work(coro, outcome, over)),
+        asyncio.create_task(_timer(timeout_ms, over)),
+    )
     try:
         await over.wait()
     finally:
         await reap(*tasks)
         coro.close()  # it never started if its task was cancelled first
     if not outcome:
-        raise OSError(errno.ETIMEDOUT, "no answer in time")
+        raise OSError(errno.ETIMEDOUT, _WORDS[errno.ETIMEDOUT])
     if len(outcome) > 1:
         raise outcome[1]
     return outcome[0]
 
 
+async def _work(coro, outcome, over):
+    try:
+        outcome.append(await coro)
+    except Exception as error:
+        outcome.append(None)
+        outcome.append(error)
+    finally:
+        over.set()
+
+
+async def _timer(timeout_ms, over):
+    await compat.sleep_ms(timeout_ms)
+    over.set()
+
+
 def is_address(host):
     """Whether `host` is an IP address in digits, which no look-up can block on."""
+    if ":" in host:
+        return True
     parts = host.split(".")
-    digits = [part for part in parts if part.isdigit() and int(part) < 256]
-    return ":" in host or len(parts) == len(digits) == 4
+    for part in parts:
+        if not part.isdigit() or int(part) > 255:
+            return False
+    return len(parts) == 4
 
 
 async def exchange(server, port, request, timeout_ms, accept=None, size=512):
@@ -115,7 +123,7 @@ async def exchange(server, port, request, timeout_ms, accept=None, size=512):
         while True:
             left = compat.ticks_diff(deadline, compat.ticks_ms())
             if left <= 0 or not await compat.ready(sock, False, left):
-                raise OSError(errno.ETIMEDOUT, "no answer in time")
+                raise OSError(errno.ETIMEDOUT, _WORDS[errno.ETIMEDOUT])
             try:
                 answer = sock.recv(size)
             except OSError as error:

@@ -13,7 +13,7 @@ MICROPYTHON = sys.implementation.name == "micropython"
 
 if MICROPYTHON:
     import select
-    from asyncio import sleep_ms, wait_for_ms
+    from asyncio import sleep_ms
     from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
     from micropython import const
@@ -42,7 +42,7 @@ if MICROPYTHON:
 
 else:
     from agent.cpython import (  # noqa: F401
-        const, ready, sleep_ms, sync, ticks_add, ticks_diff, ticks_ms, ticks_us, wait_for_ms,
+        const, ready, sleep_ms, sync, ticks_add, ticks_diff, ticks_ms, ticks_us,
     )  # fmt: skip
 
 
@@ -63,12 +63,3 @@ def unload(name):
     package, _, module = name.rpartition(".")
     del sys.modules[name]
     delattr(sys.modules[package], module)
-
-
-# TEMPORARY until net.py and bounded.py say ready().
-def readable(sock, timeout_ms):
-    return ready(sock, False, timeout_ms)
-
-
-def writable(sock, timeout_ms):
-    return ready(sock, True, timeout_ms)

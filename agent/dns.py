@@ -8,25 +8,25 @@ import errno
 import os
 
 from agent import compat
+from agent.compat import const
 from agent.bounded import NetError, cause, exchange, is_address
 
-_A = compat.const(1)
-_CNAME = compat.const(5)
-_NXDOMAIN = compat.const(3)
-_MAX_RECORDS = compat.const(32)
-_MAX_CHAIN = compat.const(8)
-_MAX_REMEMBERED = compat.const(4)
+_A = const(1)
+_CNAME = const(5)
+_NXDOMAIN = const(3)
+_MAX_RECORDS = const(32)
+_MAX_CHAIN = const(8)
 
-_good = {}  # name -> the address that last worked: the fall-back while no resolver answers
+good = {}  # name -> the address that last worked: the fall-back while no resolver answers
 
 
-def _question(name, qtype):
+def _question(name):
     question = b""
     for label in name.rstrip(".").encode().split(b"."):
         if not 0 < len(label) < 64 or len(question) + len(label) > 253:
             raise NetError("%s is not a host name" % name, "name", errno.EINVAL)
         question += bytes((len(label),)) + label
-    return question + bytes((0, 0, qtype, 0, 1))
+    return question + b"\0\0\1\0\1"  # type A, class IN
 
 
 def _u16(data, pos):
@@ -84,8 +84,8 @@ def _addresses(data, question):
     return []
 
 
-async def query(server, name, timeout_ms, qtype=_A):
-    """Ask one DNS server: (rcode, [IPv4 address, ...]); other types than A (1) give only rcode.
+async def query(server, name, timeout_ms):
+    """Ask one DNS server: (rcode, [IPv4 address, ...]).
 
     `server` is an address in digits, "address:port" for another port than 53 (IPv4 only).
     rcode 0 without addresses: the name has none; 3: no such name; 2: the server failed; 5: it
@@ -94,7 +94,7 @@ async def query(server, name, timeout_ms, qtype=_A):
     host, _, port = server.partition(":")
     if ":" in port:
         host, port = server, ""
-    question = _question(name, qtype)
+    question = _question(name)
     ident = os.urandom(2)
 
     def accept(data):
@@ -107,38 +107,46 @@ async def query(server, name, timeout_ms, qtype=_A):
 
     request = ident + b"\1\0\0\1\0\0\0\0\0\0" + question  # recursion desired, one question
     data = await exchange(host, int(port or 53), request, timeout_ms, accept)
-    rcode = data[3] & 15
-    if rcode:
-        return rcode, []
     try:
-        return 0, _addresses(data, question)
+        return data[3] & 15, [] if data[3] & 15 else _addresses(data, question)
     except (ValueError, IndexError):
         raise OSError(errno.EINVAL, "malformed answer") from None
 
 
-def _lines(path):
+def _column(path, word, i):
+    """Word number `i` of each line of a file in which `word` stands."""
+    found = []
     try:
         with open(path) as file:
-            return [line.split("#")[0].split() for line in file]
-    except (OSError, ValueError):
-        return []
+            for line in file:
+                words = line.split("#")[0].split()
+                if word in words:
+                    found.append(words[i])
+    except (OSError, ValueError, IndexError):
+        pass
+    return found
 
 
-def _from_hosts(name):
-    found = [line[0] for line in _lines("/etc/hosts") if name in line[1:]]
+def system_servers():
+    """The name servers that the operating system uses."""
+    return _column("/etc/resolv.conf", "nameserver", 1)
+
+
+async def resolve(name, resolvers=(), timeout_ms=15000):
+    """The addresses of `name`, at least one; asked anew each time, nothing is pinned.
+
+    `resolvers` is a sequence as for `query`, or a function that returns one (what DHCP gave last);
+    when empty, the system's. Every server is tried twice inside `timeout_ms`. If all that
+    fails, the address that worked last. Raises NetError of stage "name"."""
+    if is_address(name):
+        return [name]
+    found = _column("/etc/hosts", name, 0)
     if name == "localhost":
         found.append("127.0.0.1")
-    return [address for address in found if ":" not in address] or found
-
-
-def remember(name, address):
-    """Note that a connection to this address of this name worked."""
-    if len(_good) >= _MAX_REMEMBERED:
-        _good.clear()
-    _good[name] = address
-
-
-async def _ask(name, servers, timeout_ms):
+    if found:
+        return [address for address in found if ":" not in address] or found
+    servers = resolvers() if callable(resolvers) else resolvers
+    servers = servers or system_servers()[:3]
     deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
     reason = "no DNS server is known"
     code = 0
@@ -147,39 +155,22 @@ async def _ask(name, servers, timeout_ms):
         server = servers[i % len(servers)]
         left = compat.ticks_diff(deadline, compat.ticks_ms())
         try:
-            code, addresses = await query(server, name, max(0, left) // (tries - i))
+            code, found = await query(server, name, max(0, left) // (tries - i))
         except NetError:
             raise
         except OSError as error:
             code = error.errno
             reason = "%s: %s" % (server, cause(error))
             continue
-        if addresses:
-            return addresses
-        text = {0: "no IPv4 address", _NXDOMAIN: "no such name"}.get(code)
-        reason = "%s: %s" % (server, text or "failed with rcode %d" % code)
-        if text:
-            break
+        if found:
+            return found
+        reason = server + ": no such name"
+        if code == 0:
+            reason = server + ": no IPv4 address"
+        elif code != _NXDOMAIN:
+            reason = "%s: failed with rcode %d" % (server, code)
+            continue
+        break
+    if name in good:
+        return [good[name]]
     raise NetError("DNS look-up of %s: %s" % (name, reason), "name", code)
-
-
-async def resolve(name, resolvers=(), timeout_ms=15000):
-    """The addresses of `name`, at least one; asked anew each time, nothing is pinned.
-
-    `resolvers` is a sequence as for `query`, or a function that returns one (what DHCP gave last);
-    when empty, /etc/resolv.conf. Every server is tried twice inside `timeout_ms`. If all that
-    fails, the address that worked last. Raises NetError of stage "name"."""
-    if is_address(name):
-        return [name]
-    found = _from_hosts(name)
-    if found:
-        return found
-    servers = resolvers() if callable(resolvers) else resolvers
-    if not servers:
-        servers = [w[1] for w in _lines("/etc/resolv.conf") if w[:1] == ["nameserver"]][:3]
-    try:
-        return await _ask(name, servers, timeout_ms)
-    except NetError:
-        if name in _good:
-            return [_good[name]]
-        raise

@@ -8,17 +8,13 @@ from agent.bounded import NetError, cause, code_of, reap, within
 
 SESSION_LOST = "the broker has lost the session: send again"
 
+# By the number in CONNACK, from 1; one text, since five take three times the memory.
 _REFUSED = (
-    "it does not speak MQTT 3.1.1",
-    "it refuses the client id",
-    "it is not available now",
-    "it refuses the user name",
-    "not authorised: unknown or revoked certificate",
+    "it does not speak MQTT 3.1.1|it refuses the client id|it is not available now|"
+    "it refuses the user name|not authorised: unknown or revoked certificate"
 )
 
-
-class MqttError(NetError):
-    """The connection could not be made, or it ended: reason, stage and errno of NetError."""
+MqttError = NetError  # the connection could not be made, or it ended
 
 
 class _Waiting:
@@ -39,7 +35,7 @@ class Client:
 
     host, port, tls, server_hostname, resolvers: as for `net.open_stream`; tls None is plain TCP.
     keepalive_s: the broker is pinged when nothing was sent for so long (0: never).
-    will: (topic, payload, qos, retain) or None. clean: ask for a new session.
+    will: (topic, payload, qos, retain) or None.
     on_message(topic, payload, retain): a plain function; payload is a memoryview that is valid
     only during the call. If it raises, the message counts as delivered (else it would come back
     for ever); `handler_errors` and the log tell.
@@ -58,32 +54,28 @@ class Client:
         server_hostname=None,
         keepalive_s=60,
         will=None,
-        username=None,
         on_message=None,
         window=4,
-        clean=False,
         resolvers=(),
         max_packet=8192,
         ack_timeout_s=30,
         connect_timeout_s=30,
     ):
         self._target = host, port, tls, server_hostname, resolvers
-        self._hello = packet.connect(client_id, int(keepalive_s), will, username, clean)
-        self._on_message = on_message
+        self._hello = packet.connect(client_id, int(keepalive_s), will)
+        self.on_message = on_message
         self._window = window
-        self._clean = clean
         self._max_packet = max_packet
         self._keepalive_ms = int(keepalive_s * 1000)
         self._ack_ms = int(ack_timeout_s * 1000)
         self._connect_ms = int(connect_timeout_s * 1000)
         self._buf = memoryview(bytearray(256))
-        self._puback = bytearray(b"\x40\2\0\0")
         self._pid = 0
         self._inflight = []  # in the order sent: MicroPython's dict keeps none
         self._subscribing = []
         self._tasks = ()
         self._free = self._closed = None  # Events, made when a loop runs
-        self._connecting = self._leaving = self._pinging = False
+        self._leaving = self._pinging = False
         self._reader = self._writer = None
         self._sent_at = self._heard_at = 0
         self.connected = False
@@ -101,21 +93,19 @@ class Client:
 
     async def connect(self):
         """Connect, and re-send what was on its way; returns whether the broker kept the session.
+        Not to be called again before it has ended.
 
         If it did, publishes that were not acknowledged go out first, in order, with their ids
         and DUP (4.4); if not, their `publish` calls raise SESSION_LOST, and the caller has to
         subscribe again. Raises MqttError: stage "name", "connect", "tls" or "mqtt"."""
-        if self.connected or self._connecting:
+        if self.connected:
             raise MqttError("already connected")
-        self._connecting = True
         try:
             await reap(*self._tasks)
             present = await self._handshake()
-        except NetError as error:
-            self.error = MqttError(error.reason, error.stage, error.errno)
-            raise self.error from None
-        finally:
-            self._connecting = False
+        except MqttError as error:
+            self.error = error
+            raise
         self._leaving = self._pinging = False
         self._free = asyncio.Event()
         self._closed = asyncio.Event()
@@ -144,17 +134,17 @@ class Client:
         accepted = False
         try:
             kind, body = await within(max(0, left), self._packet())
-            if kind != 0x20 or body[0] > (0 if self._clean or body[1] else 1):
+            if kind != 0x20 or body[0] > (0 if body[1] else 1):
                 text = "its first packet is no proper CONNACK"
             elif body[1]:
-                text = _REFUSED[body[1] - 1] if body[1] <= 5 else "it refuses"
+                text = _REFUSED.split("|")[body[1] - 1] if body[1] <= 5 else "it refuses"
                 code = body[1]
             else:
                 accepted = True
                 return body[0] == 1
         except EOFError:
             text = "it closed the connection before CONNACK"
-        except NetError as error:
+        except MqttError as error:
             text = error.reason
         except (OSError, MemoryError) as error:
             code = code_of(error)
@@ -169,7 +159,7 @@ class Client:
         finally:
             if not accepted:
                 net.close(self._writer)
-        raise NetError("broker %s: %s" % (host, text), stage, code)
+        raise MqttError("broker %s: %s" % (host, text), stage, code)
 
     async def publish(self, topic, payload, qos=1, retain=False):
         """Send a message; with QoS 1 return when the broker has acknowledged it.
@@ -239,7 +229,10 @@ class Client:
     def _next_id(self):
         while True:
             self._pid = self._pid % 65535 + 1
-            if not any(w.pid == self._pid for w in self._inflight + self._subscribing):
+            for waiting in self._inflight + self._subscribing:
+                if waiting.pid == self._pid:
+                    break
+            else:
                 return self._pid
 
     async def _request(self, queue, pid, data):
@@ -276,8 +269,6 @@ class Client:
         for waiting in self._subscribing:
             waiting.settle(error)
         self._subscribing = []
-        if self._clean:
-            self._abandon(error)
         self._free.set()
         self._closed.set()
 
@@ -326,7 +317,7 @@ class Client:
                     self._heard_at = compat.ticks_ms()
                 else:
                     self._on_ack(self._inflight if kind == 0x40 else self._subscribing, body)
-        except NetError as error:
+        except MqttError as error:
             text = error.reason
         except EOFError:
             text = "the broker closed the connection"
@@ -351,7 +342,7 @@ class Client:
         self.bytes_in += 2 + shift // 7 + n
         packet.check_head(kind, n)
         if n > self._max_packet:
-            raise NetError("a packet of %d bytes from the broker is too large" % n)
+            raise MqttError("a packet of %d bytes from the broker is too large" % n)
         # Larger packets are rare: their buffer goes when they are dealt with.
         body = self._buf[:n] if n <= len(self._buf) else memoryview(bytearray(n))
         await net.fill(self._reader, body)
@@ -374,11 +365,10 @@ class Client:
     def _on_publish(self, kind, body):
         topic, start = packet.parse_publish(kind, body)
         try:
-            if self._on_message:
-                self._on_message(topic, body[start:], bool(kind & 1))
+            if self.on_message:
+                self.on_message(topic, body[start:], bool(kind & 1))
         except Exception as error:
             self.handler_errors += 1
             compat.log("mqtt: no handler took %s: %r" % (topic, error))
         if kind & 2:
-            self._puback[2:] = body[start - 2 : start]
-            self._send(self._puback)
+            self._send(b"\x40\2" + bytes(body[start - 2 : start]))

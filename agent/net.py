@@ -1,35 +1,56 @@
-"""Streams over TCP and TLS, opened under one deadline.
-
-The other network files' interface is here too, so that callers import one module."""
+"""Streams over TCP and TLS, opened under one deadline."""
 
 import asyncio
 import socket
 
 from agent import compat, dns
-from agent.bounded import NetError, cause, code_of, exchange, within  # noqa: F401
-from agent.dns import query  # noqa: F401
-from agent.tls import tls_context  # noqa: F401
+from agent.bounded import NetError, cause, code_of, within
 
 if compat.MICROPYTHON:
     from asyncio import core
     from errno import EALREADY, EINPROGRESS
 
-    class _Stream(asyncio.StreamReader):
+    class Stream:
         """A stream whose `write` any task may call at any time.
 
         MicroPython's own joins a second write to one that TLS has not finished, which mbedTLS
-        then reports as sent without sending it; and it forgets its place when cancelled."""
+        then reports as sent without sending it; and it forgets its place when cancelled.
 
-        def __init__(self, raw, s):
-            super().__init__(s)
-            self._raw = raw  # a failed handshake lets go of the socket without closing it
+        `stage`: how far its opening came."""
+
+        def __init__(self, sock):
+            self.stage = "connect"
+            self.reader = self.writer = self
+            # Two, as a failed handshake lets go of the socket without closing it.
+            self._s = self._raw = sock
             self._out = []
             self._flusher = None
             self._error = None
 
+        async def open(self, address, tls, hostname, hello):
+            while True:
+                try:
+                    self._raw.connect(address)
+                    break
+                except OSError as error:
+                    # EISCONN is not in MicroPython's errno: 106 on Linux, 127 in newlib (ESP32).
+                    if error.errno in (106, 127):
+                        break
+                    if error.errno not in (EINPROGRESS, EALREADY):
+                        raise
+                # There is no getsockopt: connect() again tells how it went.
+                await compat.ready(self._raw, True, 60000)
+            if tls:
+                self.stage = "tls"
+                self._s = tls.wrap_socket(
+                    self._raw, server_hostname=hostname, do_handshake_on_connect=False
+                )
+            self.write(hello)
+            await self.drain()
+
         def write(self, buf):
             if not self._out and not self._error:
-                done = self.s.write(buf) or 0
+                done = self._s.write(buf) or 0
                 if done == len(buf):
                     return
                 buf = memoryview(buf)[done:]
@@ -40,9 +61,9 @@ if compat.MICROPYTHON:
         def _flush(self):
             try:
                 while self._out:
-                    yield core._io_queue.queue_write(self.s)
+                    yield core._io_queue.queue_write(self._s)
                     buf = self._out[0]
-                    done = self.s.write(buf)  # TLS wants the same bytes again after None
+                    done = self._s.write(buf)  # TLS wants the same bytes again after None
                     if done == len(buf):
                         self._out.pop(0)
                     elif done:
@@ -56,125 +77,64 @@ if compat.MICROPYTHON:
             if self._error:
                 raise self._error
 
+        def read(self, n):
+            got = None
+            while got is None:
+                yield core._io_queue.queue_read(self._s)
+                got = self._s.read(n)
+            return got
+
         def fill(self, buf):
+            """Fill the memoryview `buf`; EOFError if the stream ends before."""
             at = 0
             while at < len(buf):
-                yield core._io_queue.queue_read(self.s)
-                got = self.s.readinto(buf[at:] if at else buf)
+                yield core._io_queue.queue_read(self._s)
+                got = self._s.readinto(buf[at:] if at else buf)
                 if got == 0:
                     raise EOFError
                 at += got or 0
 
         def close(self):
+            """Close at once; what is not sent yet is dropped."""
             if self._flusher:
                 self._flusher.cancel()
-            for s in (self.s, self._raw):
+            for s in (self._s, self._raw):
                 try:
                     s.close()
                 except OSError:
                     pass
 
-    async def fill(reader, buf):
-        """Fill the memoryview `buf` from a stream; EOFError if it ends before."""
-        await reader.fill(buf)
-
-    def close(writer):
-        """Close a stream at once; what is not sent yet is dropped."""
-        writer.close()
-
-    async def _steps(at, info, tls, hostname, hello):
-        sock = at.sock
-        while True:
-            try:
-                sock.connect(info[-1])
-                break
-            except OSError as error:
-                # EISCONN is not in MicroPython's errno: 106 on Linux, 127 in newlib (ESP32).
-                if error.errno in (106, 127):
-                    break
-                if error.errno not in (EINPROGRESS, EALREADY):
-                    raise
-            # There is no getsockopt: connect() again tells how it went.
-            await compat.writable(sock, 60000)
-        s = sock
-        if tls:
-            at.stage = "tls"
-            s = tls.wrap_socket(sock, server_hostname=hostname, do_handshake_on_connect=False)
-        at.reader = at.writer = stream = _Stream(sock, s)
-        stream.write(hello)
-        await stream.drain()
+    fill = Stream.fill
+    close = Stream.close
 
 else:
-
-    async def fill(reader, buf):
-        """Fill the memoryview `buf` from a stream; EOFError if it ends before."""
-        buf[:] = await reader.readexactly(len(buf))
-
-    def close(writer):
-        """Close a stream at once; what is not sent yet is dropped.
-
-        Without TLS's farewell: a dead peer would hold the socket until that times out."""
-        writer.transport.abort()
-
-    async def _steps(at, info, tls, hostname, hello):
-        sock = at.sock
-        await asyncio.get_running_loop().sock_connect(sock, info[-1])
-        if tls:
-            at.stage = "tls"
-        opening = asyncio.ensure_future(
-            asyncio.open_connection(sock=sock, ssl=tls, server_hostname=hostname if tls else None)
-        )
-        at.sock = None  # from here on it is asyncio's to close
-        try:
-            at.reader, at.writer = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # asyncio loses track of a handshake that is cancelled at its very beginning. At the
-            # stream's end it tidies up.
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            while not opening.done():
-                await asyncio.sleep(0)
-            if not opening.exception():
-                at.writer = opening.result()[1]
-            raise
-        at.writer.write(hello)
-
-
-class _Progress:
-    # How far an attempt came, and what there is to close if it fails.
-    def __init__(self, sock):
-        self.stage = "connect"
-        self.sock = sock
-        self.reader = self.writer = None
+    from agent.cpython import Stream, close, fill  # noqa: F401
 
 
 async def _open(address, port, tls, hostname, timeout_ms, hello):
     info = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]  # digits: no look-up
-    at = _Progress(socket.socket(info[0], socket.SOCK_STREAM))
+    sock = socket.socket(info[0], socket.SOCK_STREAM)
+    stream = Stream(sock)
     opened = False
     try:
-        at.sock.setblocking(False)
-        await within(timeout_ms, _steps(at, info, tls, hostname, hello))
+        sock.setblocking(False)
+        await within(timeout_ms, stream.open(info[-1], tls, hostname, hello))
         opened = True
-        return at.reader, at.writer
+        return stream.reader, stream.writer
     except (OSError, ValueError, EOFError, MemoryError) as error:
-        text = "TLS with %s: " % hostname if at.stage == "tls" else ""
+        text = "TLS with %s: " % hostname if stream.stage == "tls" else ""
         text = "%s port %d: %s%s" % (address, port, text, cause(error))
-        raise NetError(text, at.stage, code_of(error)) from None
+        raise NetError(text, stream.stage, code_of(error)) from None
     finally:
         if not opened:
-            if at.writer:
-                close(at.writer)
-            if at.sock:
-                at.sock.close()
+            stream.close()
 
 
 async def open_stream(
     host, port, tls=None, server_hostname=None, resolvers=(), timeout_ms=30000, hello=b""
 ):
-    """Look up `host`, connect, complete TLS and send `hello`: (reader, writer).
+    """Look up `host`, connect, complete TLS and send `hello`: (reader, writer), for `fill` and
+    `close`; a writer's `write` only begins to send, `drain` waits.
 
     All of it inside `timeout_ms`, of which the look-up gets half; the addresses are tried in turn.
     `tls` is from `tls_context`; the certificate must be for `server_hostname`, else `host`.
@@ -187,7 +147,7 @@ async def open_stream(
         left = max(0, timeout_ms - compat.ticks_diff(compat.ticks_ms(), began)) // tries
         try:
             streams = await _open(address, port, tls, server_hostname or host, left, hello)
-            dns.remember(host, address)
+            dns.good[host] = address
             return streams
         except NetError:
             tries -= 1

@@ -23,17 +23,15 @@ def _head(kind, n):
     return out + bytes((n,))
 
 
-def connect(client_id, keepalive_s, will, username, clean):
-    """CONNECT; `will` is (topic, payload, qos, retain) or None."""
-    flags = 2 if clean else 0
+def connect(client_id, keepalive_s, will):
+    """CONNECT into the session that the broker may have; `will` is (topic, payload, qos, retain)
+    or None."""
+    flags = 0
     body = _text(client_id)
     if will:
         topic, payload, qos, retain = will
         flags |= 4 | qos << 3 | (32 if retain else 0)
         body += _text(topic) + _text(payload)
-    if username is not None:
-        flags |= 128
-        body += _text(username)
     body = _text("MQTT") + struct.pack(">BBH", 4, flags, keepalive_s) + body
     return _head(0x10, len(body)) + body
 

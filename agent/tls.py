@@ -1,10 +1,14 @@
 """The agent's TLS context: mutual TLS 1.2 or newer, from PEM or DER files."""
 
 import binascii
-import ssl
 
 from agent import compat
 from agent.bounded import NetError, cause
+
+if compat.MICROPYTHON:
+    import tls as ssl  # what its ssl.py wraps in a kilobyte of its own
+else:
+    import ssl
 
 
 def _error(what, path, text):
@@ -51,7 +55,10 @@ def tls_context(ca_path, cert_path, key_path):
     context.verify_mode = ssl.CERT_REQUIRED
     for der in authorities:
         try:
-            context.load_verify_locations(cadata=der)
+            if compat.MICROPYTHON:
+                context.load_verify_locations(der)
+            else:
+                context.load_verify_locations(cadata=der)
         except (OSError, ValueError) as error:
             raise _error("CA", ca_path, cause(error)) from None
     if not compat.MICROPYTHON:  # its mbedTLS 3 knows nothing older than TLS 1.2, and takes DER

@@ -61,8 +61,8 @@ def pure_steps(parts):
     """Hash the concatenation of `parts` (bytes-likes): a generator of None after each block of 128
     bytes and at last of the digest. A step takes 0.25 ms on a desktop; 20 ms is the estimate for
     an ESP32."""
-    state = array("H", struct.unpack("<32H", _INITIAL))
-    constants = array("H", struct.unpack("<320H", _K))
+    state = _limbs(_INITIAL)
+    constants = _limbs(_K)
     schedule = array("H", bytes(640))
     block = bytearray(128)
     view = memoryview(block)
@@ -91,11 +91,15 @@ def pure_steps(parts):
     block[120:] = struct.pack(">Q", total << 3)
     _compress(state, schedule, constants, block)
     yield None
-    digest = bytearray(64)
-    for i in range(32):
-        digest[i // 4 * 8 + 6 - i % 4 * 2] = state[i] >> 8
-        digest[i // 4 * 8 + 7 - i % 4 * 2] = state[i] & 0xFF
-    yield bytes(digest)
+    yield struct.pack(">32H", *[state[i ^ 3] for i in range(32)])
+
+
+def _limbs(words):
+    """Little-endian words as limbs; one by one, since a tuple of all takes 2.5 KB at once."""
+    limbs = array("H", bytes(len(words)))
+    for i in range(len(words) // 2):
+        limbs[i] = words[2 * i] | words[2 * i + 1] << 8
+    return limbs
 
 
 def _native_steps(parts):

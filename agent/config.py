@@ -1,0 +1,153 @@
+"""The configuration file: JSON, checked whole at start, with errors that name the key.
+
+`KEYS` is the one description: (key path, type, default or REQUIRED, least and greatest value or
+length). docs/agent.md explains each; a test keeps the two together. Needed once: whoever has called
+`load` should unload this module.
+"""
+
+import json
+
+REQUIRED = "-"
+
+# A text, since as tuples the table would be the largest thing in the heap while it is compiled.
+_TABLE = """\
+slot slot - 12 13
+port str "port" 1 80
+state_dir path - 1 200
+broker.host str - 1 253
+broker.port int 8883 1 65535
+broker.ca path - 1 200
+broker.cert path - 1 200
+broker.key path - 1 200
+broker.server_name str null 1 253
+broker.keepalive_s int 400 10 3600
+broker.resolvers list [] 0 4
+broker.backoff_max_s int 300 1 3600
+cadence.round_s int 10 1 60
+cadence.sample_s int 60 1 3600
+cadence.report_samples int 5 1 60
+clock.source str "auto" 1 10
+clock.ntp list [] 0 4
+link.interface str null 1 15
+link.gateway str "auto" 1 253
+link.targets list ["1.1.1.1","8.8.8.8","9.9.9.9"] 0 8
+link.timeout_ms int 2000 100 10000
+link.dns str "auto" 1 253
+link.dns_name str "example.com" 1 253
+link.proc_net_route path "/proc/net/route" 1 200
+link.sys_class_net path "/sys/class/net" 1 200
+usage.interface str null 1 15
+usage.proc_net_dev path "/proc/net/dev" 1 200
+usage.leases path null 1 200
+usage.arp path null 1 200
+usage.lan_interface str null 1 15
+journal.capacity int 1048576 36864 1073741824
+journal.segment int 16384 12288 1048576"""
+
+
+def _row(line):
+    key, kind, default, least, most = line.split()
+    return (
+        key,
+        kind,
+        default if default == REQUIRED else json.loads(default),
+        int(least),
+        int(most),
+    )
+
+
+KEYS = [_row(line) for line in _TABLE.split("\n")]
+
+
+class ConfigError(ValueError):
+    """What is wrong with the configuration, in one sentence that names file and key."""
+
+
+def load(path):
+    """Read the file at `path` and return {key path: value} for every key of KEYS.
+
+    Relative paths are taken from the file's own folder. Raises ConfigError."""
+    try:
+        with open(path) as f:
+            raw = json.load(f)
+    except OSError as e:
+        text = "can't be read (%s): give the path of a configuration file" % e
+    except ValueError as e:
+        text = "is not valid JSON (%s): check commas, quotes and brackets" % e
+    else:
+        folder = path.rpartition("/")[0]
+        config = {}
+        text = _read(config, raw, folder + "/" if folder else "")
+        if not text:
+            return config
+    raise ConfigError("%s: %s" % (path, text))
+
+
+def _read(config, raw, folder):
+    """Fill `config` from the file's object; what is wrong with it, None if nothing is."""
+    if not isinstance(raw, dict):
+        return "expected an object { ... } at the top"
+    flat = {}
+    for section in raw:
+        value = raw[section]
+        if isinstance(value, dict):
+            for name in value:
+                flat[section + "." + name] = value[name]
+        elif any([row[0].startswith(section + ".") for row in KEYS]):
+            return "%s: expected an object { ... }" % section
+        else:
+            flat[section] = value
+    for key, kind, default, least, most in KEYS:
+        value = flat.pop(key, None)
+        if value is None:
+            if default == REQUIRED:
+                return "%s is missing: expected %s" % (key, _expected(kind, least, most))
+            value = default
+        elif not _valid(kind, value, least, most):
+            expected = _expected(kind, least, most)
+            return "%s: expected %s, got %s" % (key, expected, json.dumps(value))
+        elif kind == "path" and value[0] != "/":
+            value = folder + value
+        config[key] = value
+    for key in flat:
+        return "%s: no such key: correct or remove it" % key
+    if config["cadence.sample_s"] < config["cadence.round_s"]:
+        return "cadence.sample_s: expected at least cadence.round_s (%d), got %d" % (
+            config["cadence.round_s"],
+            config["cadence.sample_s"],
+        )
+    if config["journal.capacity"] < 3 * config["journal.segment"]:
+        return "journal.capacity: expected room for three segments of %d bytes, got %d" % (
+            config["journal.segment"],
+            config["journal.capacity"],
+        )
+    return None
+
+
+def _valid(kind, value, least, most):
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if kind == "list":
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            return False
+        return all([isinstance(v, str) and 0 < len(v) <= 253 for v in value])
+    if not isinstance(value, str) or not least <= len(value) <= most:
+        return False
+    if kind != "slot":
+        return True
+    village, dash, number = value.partition("-")
+    digits = all([c in "0123456789" for c in village + number])
+    return digits and len(village) == 10 and dash == "-" and number[0] != "0"
+
+
+def _expected(kind, least, most):
+    if kind == "slot":
+        return 'a slot such as "6403112001-1" (village code, dash, number)'
+    if kind == "path":
+        return "a path"
+    form = "a text of %d to %d characters"
+    if kind == "int":
+        form = "an integer from %d to %d"
+    elif kind == "list":
+        form = "a list of %d to %d texts"
+    return form % (least, most)

@@ -1,0 +1,260 @@
+"""From the journal to the province: what to send next, and what an ack says of it.
+
+The promise is docs/wire.md, "Delivery". In short: PUBACK is not "stored"; only an ack is. Newest first.
+A report is sent again only when an ack shows that it was lost on the way.
+"""
+
+import asyncio
+
+from agent import compat
+from agent.compat import const
+from agent.bounded import reap, within
+from agent.link.probes import classify
+from agent.wire import cbor, cose
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_CLOCK_ACK = const(2)
+_PROBE_OK = const(0)
+_PROBE_NO_NAME = const(4)
+_PROBE_CERTIFICATE = const(8)
+_PROBE_ERROR = const(9)
+
+_UNSTORED_MAX = const(
+    64
+)  # reports sent and not yet acknowledged: then wait for the province
+_PUMPS = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
+_RESEND_S = const(3600)  # without any ack for so long, what was sent counts as lost
+_RESEND_MAX_S = const(8 * 3600)
+_BACKOFF_MS = const(2000)
+_STEADY_MS = const(60000)  # a connection that lasted so long ends the backoff
+
+
+class Delivery:
+    """Keeps one connection to the province and drains the journal through it.
+
+    base: the slot's topics up to their last word; birth: the part of a birth that does not change.
+    Set `wake` (an Event) when something was appended to the journal. `connected`; `probe` is the
+    PROBE_ number of the province's broker, None until the first attempt has ended."""
+
+    def __init__(self, base, journal, clock, signer, client, birth, backoff_max_s):
+        self._base = base
+        self._journal = journal
+        self._clock = clock
+        self._signer = signer
+        self._client = client
+        self._birth = birth
+        self._backoff_max_ms = backoff_max_s * 1000
+        self._sent = []  # (stream, seq, conn) in the order of sending, not known to be stored
+        self._heard = 0  # up of the last ack
+        self._resend_s = _RESEND_S
+        self._conn = 0
+        self._tasks = []
+        self._busy = 0  # publishes that await their PUBACK
+        self.wake = asyncio.Event()
+        self.connected = False
+        self.probe = None
+        client.on_message = self._on_message
+
+    async def run(self):
+        """Connect, deliver, reconnect with exponential backoff and full jitter; never returns."""
+        attempt = 0
+        while True:
+            began = compat.ticks_ms()
+            try:
+                await self._session()
+            except OSError as e:
+                self.probe = _failure(e)
+                compat.log("broker:", e)
+            attempt = (
+                0 if compat.ticks_diff(compat.ticks_ms(), began) > _STEADY_MS else attempt + 1
+            )
+            limit = min(self._backoff_max_ms, _BACKOFF_MS << min(attempt, 16))
+            await compat.sleep_ms(compat.random_below(limit))
+
+    async def drained(self, timeout_ms):
+        """Wait until everything in the journal was handed to the broker, at most `timeout_ms`."""
+        deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
+        while self.connected and compat.ticks_diff(deadline, compat.ticks_ms()) > 0:
+            if self._next()[1] is None and not self._busy:
+                return
+            await compat.sleep_ms(20)
+
+    async def stop(self):
+        """Say goodbye in order, so that the broker need not send the will."""
+        if self.connected:
+            try:
+                await within(1000, self._client.publish(self._base + "state", b"offline", 1, True))
+                await self._client.disconnect(1000)
+            except OSError:
+                pass
+
+    async def _session(self):
+        client = self._client
+        await client.connect()
+        self._conn += 1
+        # A publish whose PUBACK never comes goes on waiting over the connection's end, so
+        # nothing is published in this task, which is the one that reconnects.
+        self._tasks = [asyncio.create_task(self._greet())]
+        try:
+            await client.wait_closed()
+            raise client.error
+        finally:
+            self.connected = False
+            await reap(*self._tasks)
+            if client.connected:
+                await client.disconnect()
+
+    async def _greet(self):
+        client = self._client
+        try:
+            # Also into a session that the broker kept: subscribing is what brings the retained ack.
+            await client.subscribe([(self._base + "ack", 0)])
+            birth = self._birth
+            birth[1] = self._journal.stream
+            birth[2] = self._journal.boot
+            birth[3] = self._conn
+            birth[4] = self._clock.up()
+            birth[5] = self._clock.now()
+            birth[10] = self._journal.next_seq
+            topic = self._base + "birth"
+            message = await cose.sign1_async(self._signer, cbor.dumps(birth), topic.encode())
+            await client.publish(topic, message, 1, True)
+            await client.publish(self._base + "state", b"online", 1, True)
+        except OSError as e:
+            compat.log("broker:", e)
+            await client.close()
+            return
+        self.connected = True
+        self.probe = _PROBE_OK
+        self._heard = self._clock.up()
+        compat.log("broker: connected")
+        for _ in range(_PUMPS):
+            self._tasks.append(asyncio.create_task(self._pump()))
+
+    async def _pump(self):
+        while True:
+            held, seq = self._next()
+            if seq is None:
+                await self._sleep()
+                continue
+            try:
+                message = held.read(seq)
+            except OSError as e:
+                compat.log("journal:", e)
+                await compat.sleep_ms(5000)
+                continue
+            if message is None:
+                continue  # the medium lost it: the journal tells so by a drop event
+            self._sent.append((held.stream, seq, self._conn))
+            self._busy += 1
+            try:
+                await self._client.publish(self._base + "report", message, 1)
+            except OSError:
+                return  # the session sees the same end; an ack will tell what arrived
+            finally:
+                self._busy -= 1
+
+    def _next(self):
+        """The newest report that is neither stored nor under way: (stream, seq or None)."""
+        journal = self._journal
+        if len(self._sent) < _UNSTORED_MAX:
+            for held in (journal, journal.previous):
+                if held:
+                    under_way = [seq for stream, seq, _ in self._sent if stream == held.stream]
+                    seq = held.newest_unstored(skip=under_way)
+                    if seq is not None:
+                        return held, seq
+        return journal, None
+
+    async def _sleep(self):
+        self.wake.clear()
+        try:
+            await within(60000, self.wake.wait())
+        except OSError:
+            pass
+        if self._sent and self._clock.up() - self._heard > self._resend_s:
+            # The broker took them and nobody ever said that they are stored.
+            self._sent = []
+            self._heard = self._clock.up()
+            self._resend_s = min(2 * self._resend_s, _RESEND_MAX_S)
+
+    def _on_message(self, topic, payload, retain):
+        if topic != self._base + "ack":
+            return
+        journal = self._journal
+        try:
+            stream, seq, ranges, unix, answers = _read_ack(cbor.loads(payload))
+        except ValueError as e:
+            compat.log("ack: refused:", e)
+            return
+        answers = answers == [journal.boot, self._conn]
+        live = answers or not retain  # a retained one may be older than what is known
+        if live:
+            self._clock.set(unix, _CLOCK_ACK)
+        if not journal.mark_stored(seq, ranges, stream, not live):
+            # The province holds reports that this journal does not know: it has lost its tail.
+            compat.log("journal: the province knows more of it than is here: a new stream begins")
+            journal.new_stream()
+        self._heard = self._clock.up()
+        self._resend_s = _RESEND_S
+        self._sent = still_under_way(
+            self._sent, self._is_stored, self._conn if answers else 0, live
+        )
+        self.wake.set()
+
+    def _is_stored(self, stream, seq):
+        """Stored, or of a stream that is not kept any more."""
+        for held in (self._journal, self._journal.previous):
+            if held and held.stream == stream:
+                return held.is_stored(seq)
+        return True
+
+
+def still_under_way(sent, is_stored, answered_conn, live):
+    """What of `sent` [(stream, seq, conn), in order of sending] may still arrive, after an ack.
+
+    Messages keep their order through the broker: what was sent before something that is stored,
+    and is not stored itself, was lost. So was what was sent on a connection before
+    `answered_conn`, if the ack answers the birth of that connection (else 0)."""
+    kept = []
+    for report in sent:
+        if is_stored(report[0], report[1]):
+            if live:
+                kept = []
+        elif report[2] >= answered_conn:
+            kept.append(report)
+    return kept
+
+
+def _read_ack(ack):
+    """(stream, seq, ranges, time, answered) of a decoded ack; ValueError if it is none."""
+    if not isinstance(ack, dict):
+        raise ValueError("not a map")
+    stream, seq, ranges, unix = ack.get(1), ack.get(2), ack.get(3, []), ack.get(4)
+    if not (isinstance(stream, bytes) and len(stream) == 4 and _uint(seq) and _uint(unix)):
+        raise ValueError("stream, seq or time is missing")
+    if not isinstance(ranges, list) or len(ranges) > 16:
+        raise ValueError("ranges")
+    last = seq
+    for r in ranges:
+        if not (isinstance(r, list) and len(r) == 2 and _uint(r[0]) and _uint(r[1])):
+            raise ValueError("ranges")
+        if not last < r[0] <= r[1]:
+            raise ValueError("ranges out of order")
+        last = r[1]
+    return stream, seq, ranges, unix, ack.get(5)
+
+
+def _uint(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _failure(error):
+    """The PROBE_ number for what ended or prevented a connection."""
+    stage = getattr(error, "stage", "")
+    if stage == "name":
+        return _PROBE_NO_NAME
+    result = classify(error.errno)
+    if stage == "tls" and result == _PROBE_ERROR:
+        return _PROBE_CERTIFICATE
+    return result

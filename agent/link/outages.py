@@ -1,0 +1,85 @@
+"""The state machine between rounds of probes and outages: hysteresis, cause, begin and end.
+
+Pure: fed with (time, result of a round), it returns events. An outage begins at the first of the
+`fall` failing rounds that confirm it and ends at the first of the `rise` good ones (as G.826 counts
+unavailability from its onset), so both ends are true to one round. Going up and down within one
+outage is a flap of it, not another outage. When the cause changes, one outage ends and
+the next begins at the same instant; so outages never overlap.
+"""
+
+from agent.compat import const
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_UNKNOWN = const(0)
+_UP = const(1)
+_OUTAGE_BEGAN = const(1)
+_OUTAGE_ENDED = const(2)
+
+
+
+class Outages:
+    """`feed` rounds in; `state` is the confirmed state (UNKNOWN, UP or a cause)."""
+
+    def __init__(self, fall=2, rise=2):
+        self.state = _UNKNOWN
+        self._fall = fall
+        self._rise = rise
+        self._began = 0
+        self._flaps = 0
+        self._run = None  # result of the newest rounds that agree,
+        self._run_since = 0  # since when,
+        self._run_length = 0  # and how many they are
+        self._bad_since = 0  # the same for rounds that are anything but UP
+        self._bad_length = 0
+        self._bad_evidence = None
+
+    def feed(self, now, result, evidence=None):
+        """Take one round's result (UP or a cause) at `now` (seconds).
+
+        Returns a list of (kind, time, detail): OUTAGE_BEGAN with {1: cause, 2: evidence},
+        OUTAGE_ENDED with {1: cause, 3: duration, 4: flaps}. Mostly an empty one."""
+        if result == self._run:
+            self._run_length += 1
+        else:
+            if self._run == _UP and self.state > _UP:
+                self._flaps += 1
+            self._run = result
+            self._run_since = now
+            self._run_length = 1
+        if result == _UP:
+            self._bad_length = 0
+            if self._run_length < self._rise or self.state == _UP:
+                return ()
+            events = self._end(self._run_since)
+            self.state = _UP
+            return events
+        self._bad_length += 1
+        if self._bad_length == 1:
+            self._bad_since = now
+            self._bad_evidence = evidence
+        if self.state > _UP:
+            # Within an outage only a cause that lasts replaces the one reported.
+            if result == self.state or self._run_length < self._fall:
+                return ()
+            since = self._run_since
+        elif self._bad_length >= self._fall:
+            # Down for certain, even if each round had another cause: the newest one names it.
+            since = self._bad_since
+            if self._run_length == self._bad_length:
+                evidence = self._bad_evidence
+        else:
+            return ()
+        events = self._end(since)
+        self.state = result
+        self._began = since
+        self._flaps = 0
+        events.append((_OUTAGE_BEGAN, since, {1: result, 2: evidence or []}))
+        return events
+
+    def _end(self, now):
+        if self.state <= _UP:
+            return []
+        detail = {1: self.state, 3: now - self._began}
+        if self._flaps:
+            detail[4] = self._flaps
+        return [(_OUTAGE_ENDED, now, detail)]

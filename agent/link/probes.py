@@ -1,0 +1,110 @@
+"""Probes: does a host answer, and after how long? Small coroutines with a deadline each.
+
+Each returns the round-trip time in tenths of a millisecond, or raises OSError, from whose errno
+`classify` makes a PROBE_ number. Nothing here keeps state or knows a cause.
+"""
+
+import errno
+import os
+import socket
+import struct
+
+from agent import compat
+from agent.compat import const
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_PROBE_TIMEOUT = const(1)
+_PROBE_REFUSED = const(2)
+_PROBE_UNREACHABLE = const(3)
+_PROBE_ERROR = const(9)
+
+_ICMP = const(1)
+_ECHO = const(8)
+_PORT_CLOSED = const(9)  # discard: hosts that live refuse it
+
+# Kinds of socket for ICMP, less what the platform has forbidden.
+_kinds = [socket.SOCK_DGRAM, getattr(socket, "SOCK_RAW", 3)]
+
+
+def classify(code):
+    """The PROBE_ number of an OSError's errno."""
+    if code == errno.ECONNREFUSED or code == errno.ECONNRESET:
+        return _PROBE_REFUSED
+    if code == errno.EHOSTUNREACH or code in (100, 101):  # ENETDOWN, ENETUNREACH on Linux
+        return _PROBE_UNREACHABLE
+    if code == errno.ETIMEDOUT:
+        return _PROBE_TIMEOUT
+    return _PROBE_ERROR
+
+
+async def reach(target, timeout_ms):
+    """Probe "host" by ping, or "host:port" by TCP, where somebody must accept; IPv4 addresses."""
+    host, colon, port = target.rpartition(":")
+    if colon:
+        return await _tcp(host, int(port), timeout_ms, False)
+    while _kinds:
+        try:
+            s = socket.socket(socket.AF_INET, _kinds[0], _ICMP)
+        except OSError as e:
+            if e.errno in (errno.ENOMEM, 23, 24, 105):  # ENFILE, EMFILE, ENOBUFS: it passes
+                raise
+            _kinds.pop(0)
+            continue
+        try:
+            return await _ping(s, target, timeout_ms)
+        finally:
+            s.close()
+    # Where ping is forbidden, a port that nobody serves.
+    return await _tcp(target, _PORT_CLOSED, timeout_ms, True)
+
+
+async def _ping(s, host, timeout_ms):
+    """ICMP echo (RFC 792) with 8 bytes."""
+    token = os.urandom(8)
+    packet = bytearray(8) + token
+    packet[0] = _ECHO
+    packet[4:8] = token[:4]  # identifier and sequence number
+    total = sum(struct.unpack(">8H", packet))  # Internet checksum (RFC 1071)
+    total = (total >> 16) + (total & 0xFFFF)
+    struct.pack_into(">H", packet, 2, ~(total + (total >> 16)) & 0xFFFF)
+    s.setblocking(False)
+    address = socket.getaddrinfo(host, 1)[0][-1]
+    began = compat.ticks_us()
+    deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
+    s.sendto(packet, address)
+    while True:
+        left = compat.ticks_diff(deadline, compat.ticks_ms())
+        if left <= 0 or not await compat.ready(s, False, left):
+            raise OSError(errno.ETIMEDOUT)
+        answer = s.recv(128)
+        took = compat.ticks_diff(compat.ticks_us(), began)
+        if len(answer) >= 28 and answer[0] >> 4 == 4:
+            answer = answer[(answer[0] & 15) * 4 :]  # a raw socket gives the IP header too
+        if answer[:1] == b"\0" and answer[8:16] == token:
+            return took // 100
+        if answer[:1] == b"\3" and answer[-8:] == token:
+            raise OSError(errno.EHOSTUNREACH)
+
+
+async def _tcp(host, port, timeout_ms, refused_is_alive):
+    """TCP handshake with `host`."""
+    s = socket.socket()
+    try:
+        s.setblocking(False)
+        began = compat.ticks_us()
+        try:
+            s.connect(socket.getaddrinfo(host, port)[0][-1])
+        except OSError as e:
+            if e.errno != errno.EINPROGRESS:
+                raise
+        if not await compat.ready(s, True, timeout_ms):
+            raise OSError(errno.ETIMEDOUT)
+        took = compat.ticks_diff(compat.ticks_us(), began)
+        try:
+            s.send(b"")  # nothing leaves; raises what became of the connection
+        except OSError as e:
+            if e.errno != errno.ECONNREFUSED or not refused_is_alive:
+                raise
+        return took // 100
+    finally:
+        s.close()

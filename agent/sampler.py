@@ -1,0 +1,119 @@
+"""Samples at an even pace: asks every source once a sample and hands the row to the reporter.
+
+A source is a small object with `async def sample(self, row)`, which writes what it measured into the row and
+leaves out what it could not. One that raises, hangs or vanishes costs its own columns only. One that
+must look more often has `observe()` too, called every round.
+"""
+
+import gc
+
+from agent import compat
+from agent.compat import const
+from agent.bounded import within
+from agent.report import MAX_SAMPLES
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_HEAP_FREE = const(18)
+_STORAGE_FREE = const(19)
+_JOURNAL_FILL = const(20)
+_VOLTAGE = const(21)
+_TEMPERATURE = const(22)
+_CADENCE_CHANGED = const(7)
+_COUNTER_RESET = const(8)
+
+_SOURCE_MS = const(5000)
+# Sampling coarsens as the journal fills with what is not stored: (per mille, seconds x sample_s).
+_COARSER = ((750, 60), (500, 15), (250, 5))
+_HYSTERESIS = const(50)
+
+
+class Sampler:
+    """`sources` is to be filled by whoever makes one."""
+
+    def __init__(self, base_s, port, clock, journal, link, reporter):
+        self._base_s = base_s
+        self._port = port
+        self._clock = clock
+        self._journal = journal
+        self._link = link
+        self._reporter = reporter
+        self._factor = 1
+        self._began = None
+        self._health = {}
+        self.sources = ()
+
+    def observe(self):
+        """Let those sources look that must look every round."""
+        for source in self.sources:
+            if hasattr(source, "observe"):
+                try:
+                    source.observe()
+                except Exception as e:
+                    _complain(source, e)
+
+    async def next(self):
+        """Wait for the end of the current sample and take it. True if the report must close now."""
+        step = self._base_s * self._factor
+        if self._began is None:
+            self._began = self._clock.up()
+            await self._read({})  # counters need a value to count from
+        end = self._began + step
+        wait_ms = end * 1000 - self._clock.up_ms()
+        if wait_ms > 0:
+            await compat.sleep_ms(wait_ms)
+        row = {}
+        self._link.put(row)
+        await self._read(row)
+        if not self._reporter.rows:
+            self._health = self._measure_health()
+        row.update(self._health)
+        began = self._began
+        self._began = end
+        broken = False
+        if self._clock.up() - end >= step:
+            # The device slept or was stopped: what it did not measure must not look measured.
+            self._began = self._clock.up()
+            broken = True
+        self._reporter.add(row, began, step)
+        return self._pace() or broken or len(self._reporter.rows) >= MAX_SAMPLES
+
+    async def _read(self, row):
+        for source in self.sources:
+            try:
+                await within(_SOURCE_MS, source.sample(row))
+            except Exception as e:
+                _complain(source, e)
+
+    def _measure_health(self):
+        """The device's own levels, measured once a report and valid for all its samples."""
+        health = {_JOURNAL_FILL: self._journal.fill}
+        if compat.MICROPYTHON:
+            health[_HEAP_FREE] = gc.mem_free() // 1024
+        free = self._port.storage_free()
+        if free is not None:
+            health[_STORAGE_FREE] = free // 1024
+        health[_VOLTAGE] = self._port.voltage()
+        health[_TEMPERATURE] = self._port.temperature()
+        return health
+
+    def _pace(self):
+        """Choose the next sample's length by the journal's fill. True if it changed."""
+        fill = self._journal.fill
+        factor = 1
+        for level, f in _COARSER:
+            if fill >= level - (_HYSTERESIS if f <= self._factor else 0):
+                factor = f
+                break
+        if factor == self._factor:
+            return False
+        self._factor = factor
+        self._reporter.event(_CADENCE_CHANGED, None, {1: self._base_s * factor})
+        return True
+
+    def counter_reset(self, metric):
+        """For sources whose counter began anew."""
+        self._reporter.event(_COUNTER_RESET, None, {1: metric})
+
+
+def _complain(source, error):
+    compat.log("source:", type(source).__name__, type(error).__name__, error)

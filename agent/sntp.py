@@ -1,0 +1,24 @@
+"""SNTP client (RFC 5905, section 14): one question, one time."""
+
+import os
+import struct
+
+from agent.bounded import exchange
+
+_NTP_TO_UNIX = 2208988800
+_ERA = 1 << 32
+_BUILT = 1767225600  # 2026-01-01: an NTP time before it belongs to the next era (from 2036)
+
+
+async def query(server, timeout_ms):
+    """Unix time in seconds from `server` (an IPv4 address, "address:port"). Raises OSError."""
+    host, _, port = server.partition(":")
+    nonce = os.urandom(8)  # comes back as the origin timestamp: tells our answer from another's
+    request = b"\x23" + bytes(39) + nonce
+    answer = await exchange(host, int(port or 123), request, timeout_ms)
+    if len(answer) < 48 or answer[24:32] != nonce or answer[0] & 7 != 4:
+        raise OSError(71, "bad answer from time server " + server)
+    if answer[0] >> 6 == 3 or not 1 <= answer[1] <= 15:
+        raise OSError(71, "time server %s is not synchronised" % server)
+    unix = struct.unpack(">I", answer[40:44])[0] - _NTP_TO_UNIX
+    return unix if unix >= _BUILT else unix + _ERA

@@ -1,0 +1,182 @@
+"""From a configuration to an agent that can run, or to the proof that enrols a device.
+
+Everything that is needed once and at start only is here, in `config`, `keys`, `tls` and `recovery`:
+modules that are let go of, one after the other, before the agent runs.
+"""
+
+import binascii
+import hashlib
+import struct
+import sys
+
+from agent import compat
+from agent.compat import const
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_BOOTED = const(3)
+
+
+def fail(sentence):
+    print("agent: %s" % sentence, file=sys.stderr)
+    sys.exit(2)
+
+
+def enrol(path):
+    """Make the device's key if there is none; its proof of possession, in base64."""
+    from agent import VERSION, keys
+
+    settings, port = _load(path)
+    folder = settings["state_dir"]
+    try:
+        signer = keys.load(folder) or keys.make(port, folder)
+    except (OSError, keys.KeyFileError) as e:
+        fail(e)
+    proof = keys.proof(
+        signer, settings["slot"], port.unique_id(), port.board, VERSION, port.unix_time()
+    )
+    return str(binascii.b2a_base64(proof), "ascii").strip()
+
+
+def build(path):
+    """The App that the configuration asks for."""
+    settings, port = _load(path)
+    # The largest first: to compile one takes many times of what stays of it, and later that much
+    # is not free.
+    from agent.mqtt import Client
+    from agent.journal import Journal
+    from agent.link.link import Link
+    from agent.app import App
+    from agent.delivery import Delivery
+    from agent.clock import Clock
+    from agent.report import Reporter
+    from agent.sampler import Sampler
+    from agent import tls
+
+    signer = _signer(settings["state_dir"])
+    try:
+        journal = Journal(
+            settings["state_dir"] + "/journal",
+            settings["journal.capacity"],
+            settings["journal.segment"],
+        )
+        journal.open()
+        compat.unload("agent.recovery")
+        context = tls.tls_context(
+            settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
+        )
+        compat.unload("agent.tls")
+        birth = _birth(path, settings, port)
+    except OSError as e:
+        fail(e)
+    slot = settings["slot"]
+    base = "desa/1/%s/%s/" % (slot[:4], slot)
+    clock = Clock(port)
+    link = Link(settings, clock)
+    reporter = Reporter(journal, clock, signer, base + "report", link.busy)
+    client = Client(
+        settings["broker.host"],
+        settings["broker.port"],
+        slot,
+        tls=context,
+        server_hostname=settings["broker.server_name"] or settings["broker.host"],
+        keepalive_s=settings["broker.keepalive_s"],
+        will=(base + "state", b"offline", 1, True),
+        resolvers=settings["broker.resolvers"],
+    )
+    delivery = Delivery(
+        base, journal, clock, signer, client, birth, settings["broker.backoff_max_s"]
+    )
+    link.delivery = delivery
+    sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
+    sampler.sources = _sources(settings, clock, sampler.counter_reset)
+    app = App(settings, port, clock, journal, link, reporter, sampler, delivery)
+    _tell_of_start(port, clock, journal, reporter)
+    clock.on_set = app.clock_set
+    return app
+
+
+def _load(path):
+    """The settings and the board's port."""
+    from agent import config
+
+    try:
+        settings = config.load(path)
+    except config.ConfigError as e:
+        fail(e)
+    compat.unload("agent.config")
+    name = settings["port"]
+    try:
+        module = __import__(name, None, None, ("Port",))
+        return settings, module.Port(settings["state_dir"])
+    except ImportError as e:
+        fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
+
+
+def _signer(folder):
+    from agent import keys
+
+    try:
+        signer = keys.load(folder)
+    except keys.KeyFileError as e:
+        fail(e)
+    if signer is None:
+        fail("%s: no device key yet: enrol this device first (--enrol)" % folder)
+    compat.unload("agent.keys")
+    return signer
+
+
+def _sources(settings, clock, on_reset):
+    """The sources of samples that the configuration asks for."""
+    sources = []
+    if settings["usage.interface"]:
+        from agent.usage.linux import Interface
+
+        sources.append(
+            Interface(
+                settings["usage.proc_net_dev"],
+                settings["link.sys_class_net"],
+                settings["usage.interface"],
+                on_reset,
+            )
+        )
+    leases = settings["usage.leases"]
+    arp = settings["usage.arp"]
+    if leases or arp:
+        from agent.usage.clients import Clients
+
+        sources.append(Clients(clock, leases, arp, settings["usage.lan_interface"]))
+    return sources
+
+
+def _birth(path, settings, port):
+    """The part of a birth (docs/wire.md) that stays the same while the agent runs."""
+    from agent import VERSION
+
+    with open(path, "rb") as f:
+        digest = hashlib.sha256(f.read()).digest()[:8]
+    cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    return {
+        6: port.board,
+        7: VERSION,
+        8: port.interpreter(),
+        9: port.reset_cause(),
+        11: cadence,
+        12: digest,
+    }
+
+
+def _tell_of_start(port, clock, journal, reporter):
+    """The first event: why this start, and when the run before was last alive."""
+    from agent.app import ALIVE
+
+    detail = {1: port.reset_cause(), 4: journal.clean}
+    saved = port.alive_load()
+    size = struct.calcsize(ALIVE)
+    if saved and len(saved) == size + 4:
+        if struct.pack(">I", binascii.crc32(saved[:size])) == saved[size:]:
+            _, boot, up, unix = struct.unpack(ALIVE, saved[:size])
+            detail[2] = [boot, up]
+            if unix:
+                detail[3] = unix
+                clock.raise_floor(unix)
+    reporter.event(_BOOTED, 0, detail)

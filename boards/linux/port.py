@@ -1,0 +1,107 @@
+"""Port for Linux devices (Raspberry Pi, routers, servers), under CPython or MicroPython.
+
+Sources: proc(5), sysfs, systemd-timesyncd(8), adjtimex(2).
+"""
+
+import os
+
+from agent import compat, port
+from agent.compat import const
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_RESET_UNKNOWN = const(0)
+_RESET_WATCHDOG = const(3)
+_RESET_AGENT = const(6)
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def _read(path):
+    try:
+        with open(path) as f:
+            return f.read(256).strip("\0\n ")
+    except (OSError, UnicodeError):
+        return None
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+class Port(port.Port):
+    board = "linux"
+
+    def __init__(self, state_dir):
+        super().__init__(state_dir)
+        self._cause = None
+
+    def unique_id(self):
+        """Serial number of the board, else the first hardware address, else the machine id."""
+        serial = _read("/proc/device-tree/serial-number")
+        if serial:
+            return serial
+        try:
+            names = sorted(os.listdir("/sys/class/net"))
+        except OSError:
+            names = []
+        for name in names:
+            address = _read("/sys/class/net/%s/address" % name)
+            if address and address != "00:00:00:00:00:00":
+                return address
+        return _read("/etc/machine-id")
+
+    def reset_cause(self):
+        """RESET_AGENT while the kernel is the same as at the last start; a watchdog where its driver
+        says so; else unknown: whether the stop before was clean is in the boot event."""
+        if self._cause is None:
+            boot_id = _read(_BOOT_ID)
+            path = self.state_dir + "/boot_id"
+            known = _read(path)
+            if boot_id and boot_id == known:
+                self._cause = _RESET_AGENT
+            elif _read("/sys/class/watchdog/watchdog0/bootstatus") not in (None, "0"):
+                self._cause = _RESET_WATCHDOG
+            else:
+                self._cause = _RESET_UNKNOWN
+            if boot_id and boot_id != known:
+                try:
+                    with open(path, "w") as f:
+                        f.write(boot_id)
+                except OSError as e:
+                    compat.log("boot_id:", e)
+        return self._cause
+
+    def clock_synchronised(self):
+        if _exists("/run/systemd/timesync"):
+            return _exists("/run/systemd/timesync/synchronized")
+        try:
+            import ctypes
+
+            timex = ctypes.create_string_buffer(512)  # modes = 0: only ask
+            return ctypes.CDLL(None).adjtimex(timex) != 5  # TIME_ERROR: nobody disciplines it
+        except (ImportError, OSError, AttributeError):
+            return None  # MicroPython can't ask the kernel
+
+    def temperature(self):
+        value = _read("/sys/class/thermal/thermal_zone0/temp")
+        try:
+            return int(value) // 1000
+        except (TypeError, ValueError):
+            return None
+
+    def write_secret(self, path, data):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as f:
+            f.write(data)
+
+    def on_terminate(self, callback):
+        import asyncio
+        import signal
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, callback)
+        loop.add_signal_handler(signal.SIGINT, callback)
