@@ -48,13 +48,29 @@ def render() -> str:
             ),
             _table("Clock sources", "Second member of key 10.", code, vocabulary.CLOCK_SOURCES),
             _table(
-                "Reset causes", "Of births and of the event `booted`.", code, vocabulary.RESET_CAUSES
+                "Reset causes",
+                "Of births and of the event `booted`.",
+                code,
+                vocabulary.RESET_CAUSES,
             ),
             _table("Drop reasons", "Of the event `dropped`.", code, vocabulary.DROP_REASONS),
-            _table("Stream reasons", "Of the event `stream_began`.", code, vocabulary.STREAM_REASONS),
             _table(
-                "Probe results", "Second member of an evidence pair.", code, vocabulary.PROBE_RESULTS
+                "Stream reasons", "Of the event `stream_began`.", code, vocabulary.STREAM_REASONS
             ),
+            _table(
+                "Probe results",
+                "Second member of an evidence pair.",
+                code,
+                vocabulary.PROBE_RESULTS,
+            ),
+            _table("Ports", "Values of the metric `uplink_port`.", code, vocabulary.PORTS),
+            _table(
+                "Dish outages",
+                "Values of the metric `dish_outage`.",
+                code,
+                vocabulary.DISH_OUTAGES,
+            ),
+            _table("Dish alerts", "Bits of `dish_alerts`.", code, vocabulary.DISH_ALERTS),
         )
     )
 

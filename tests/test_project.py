@@ -31,7 +31,7 @@ IN_ONE = frozenset(["micropython"])
 MPY_LIMIT = 64 * 1024
 
 TOP_LEVEL = frozenset(
-    "agent boards host_tools tests docs scripts .ci Makefile pyproject.toml constraints.txt"
+    "agent boards host_tools tests docs .ci Makefile pyproject.toml constraints.txt"
     " README.md LICENSE CHANGELOG.md .gitignore".split()
 )
 

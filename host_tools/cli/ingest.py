@@ -87,9 +87,13 @@ def command(
                 until_idle_s=until_idle,
             ),
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ingest.stop())
-        ingest.run()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, lambda *_: ingest.stop()) for number in signals]
+        try:
+            ingest.run()
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
     finally:
         keys.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ _COLUMNS = (
     "gaps",
 )
 _RIGHT = ("RTT", "loss", "today", "clients", "journal", "backlog", "gaps")
+_LEAVE_OUT = ("journal", "slot", "clients", "gaps", "since", "loss")
 _COLOURS = {"up": "green", "no_data": "yellow", "unknown": "yellow", "degraded": "yellow"}
 
 
@@ -44,22 +46,20 @@ def command(app: Application, village: str | None, watch: bool, as_json: bool) -
     is with what is not stored yet; "backlog" how many reports it still has to send; "gaps" how
     many of them are missing in between.
     """
-    if watch and not as_json:
+    if watch and as_json:
+        app.abort("--watch shows a table; ask for --json again and again instead.", 2)
+    if watch:
         _watch(app, village)
         return
-    while True:
-        slots, names, note = _load(app, village)
-        if as_json:
-            from host_tools.cli._output import print_json
+    slots, names, note = _load(app, village)
+    if as_json:
+        from host_tools.cli._output import print_json
 
-            print_json([_as_json(slot, names) for slot in slots])
-        else:
-            _print(slots, names)
-        if note:
-            app.note(note)
-        if not watch:
-            return
-        time.sleep(_WATCH_S)
+        print_json([_as_json(slot, names) for slot in slots])
+    else:
+        _print(slots, names)
+    if note:
+        app.note(note)
 
 
 _WATCH_S = 2.0
@@ -115,50 +115,72 @@ def _print(slots: list[SlotStatus], names: dict[str, str]) -> None:
     if sys.stdout.isatty() and slots:
         from rich.console import Console
 
-        Console().print(_table(slots, names))
+        console = Console()
+        console.print(_table(slots, names, console.width))
     elif slots:
         print_table(_COLUMNS, [_cells(slot, names) for slot in slots], right=_RIGHT)
 
 
-def _table(slots: list[SlotStatus], names: dict[str, str]) -> Any:
+def _table(slots: list[SlotStatus], names: dict[str, str], width: int) -> Any:
+    """The table for a screen: what does not fit is left out, the least needed first."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in _COLUMNS:
-        right = column in _RIGHT
+    rows = [dict(zip(_COLUMNS, _cells(slot, names), strict=True)) for slot in slots]
+    for row, slot in zip(rows, slots, strict=True):
+        # The heading says the zone for all.
+        row["since"] = row["since"].removesuffix(" WITA")
+        if slot.last_report is not None:
+            row["last report"] = _ago(time.time() - slot.last_report)
+        if not slot.slot.endswith("-1"):
+            row["village"] += f" ({slot.slot[11:]})"
+    headings = {column: column for column in _COLUMNS} | {"since": "since (WITA)"}
+    shown = list(_COLUMNS)
+    widths = {
+        column: max(len(headings[column]), *(len(row[column]) for row in rows)) + 2
+        for column in _COLUMNS
+    }
+    for column in _LEAVE_OUT:
+        if sum(widths[c] for c in shown) > width:
+            shown.remove(column)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in shown:
         table.add_column(
-            column,
-            justify="right" if right else "left",
-            overflow="fold",
-            no_wrap=right or column == "slot",
+            headings[column], justify="right" if column in _RIGHT else "left", overflow="fold"
         )
-    for slot in slots:
-        cells = [Text(cell) for cell in _cells(slot, names)]
-        cells[2].stylize(_COLOURS.get(slot.state, "bold red"))
+    for row, slot in zip(rows, slots, strict=True):
+        cells = [Text(row[column]) for column in shown]
+        cells[shown.index("state")].stylize(_COLOURS.get(slot.state, "bold red"))
         table.add_row(*cells)
     return table
+
+
+def _ago(seconds: float) -> str:
+    from host_tools.cli._store import span
+
+    return f"{span(max(0.0, seconds))} ago"
 
 
 def _watch(app: Application, village: str | None) -> None:
     import sys
 
-    if not sys.stdout.isatty():
-        while True:
-            slots, names, note = _load(app, village)
-            _print(slots, names)
-            if note:
-                app.note(note)
-            click.echo()
-            time.sleep(_WATCH_S)
-    from rich.live import Live
+    with contextlib.suppress(KeyboardInterrupt):
+        if not sys.stdout.isatty():
+            while True:
+                slots, names, note = _load(app, village)
+                _print(slots, names)
+                if note:
+                    app.note(note)
+                click.echo()
+                time.sleep(_WATCH_S)
+        from rich.live import Live
 
-    with Live(refresh_per_second=4) as live:
-        while True:
-            slots, names, note = _load(app, village)
-            live.update(_table(slots, names) if slots else note or "")
-            time.sleep(_WATCH_S)
+        with Live(refresh_per_second=4) as live:
+            while True:
+                slots, names, note = _load(app, village)
+                live.update(_table(slots, names, live.console.width) if slots else note or "")
+                time.sleep(_WATCH_S)
 
 
 def _as_json(slot: SlotStatus, names: dict[str, str]) -> dict[str, Any]:

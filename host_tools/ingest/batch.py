@@ -12,6 +12,7 @@ from host_tools.store.evidence import (
     StoredReport,
     Stream,
     Streams,
+    birth_message,
     count_duplicates,
     insert_birth,
     insert_reports,
@@ -169,6 +170,10 @@ class Batch:
         digest = hash8(item.message)
         newest = stream.birth
         if newest is not None and this < newest[:2]:
+            if birth_message(self._db, stream.id, *this) == item.message:
+                # Retained by a broker that crashed before it had saved the newest one.
+                self.outcome.ignored += 1
+                return
             detail = f"birth {this[0]}/{this[1]} came after {newest[0]}/{newest[1]} of its stream"
             self.refuse(self._refusal(item, Reason.REPLAY, detail))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -119,7 +120,9 @@ class Ingest:
         self._acks.everything()
         self._publish()
         self._receiver.close()
-        self._write("ranges", self._save_ranges)
+        # Only spares the next start some reading.
+        with contextlib.suppress(StoreBusy, StoreFull):
+            self._save_ranges()
         self._log("stopped", reports=self.figures.reports, duplicates=self.figures.duplicates)
 
     def _loop(self) -> None:

@@ -177,6 +177,15 @@ def report_message(db: Database, stream_id: int, seq: int) -> bytes | None:
     return message
 
 
+def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes | None:
+    """The signed bytes of a stored birth, or None."""
+    message: bytes | None = db.value(
+        "SELECT message FROM births WHERE stream_id = ? AND boot = ? AND conn = ?",
+        (stream_id, boot, conn),
+    )
+    return message
+
+
 def newest_report(db: Database) -> int:
     """The id of the report stored last; 0 if there is none."""
     return int(db.value("SELECT max(id) FROM reports") or 0)

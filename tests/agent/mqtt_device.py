@@ -9,9 +9,10 @@ import json
 import os
 import sys
 
-from agent import compat, net
+from agent import bounded, compat, dns, net
 from agent.bounded import NetError
 from agent.mqtt import Client, MqttError
+from agent.tls import tls_context
 
 
 def say(what, value=None):
@@ -25,8 +26,8 @@ def failed(error):
 
 
 def client(o, **more):
-    tls = net.tls_context(*o["tls"]) if o.get("tls") else None
-    for name in ("server_hostname", "keepalive_s", "connect_timeout_s", "ack_timeout_s", "clean"):
+    tls = tls_context(*o["tls"]) if o.get("tls") else None
+    for name in ("server_hostname", "keepalive_s", "connect_timeout_s", "ack_timeout_s"):
         if name in o:
             more[name] = o[name]
     return Client(o.get("host", "127.0.0.1"), o["port"], o.get("id", "6403112001-1"), tls, **more)
@@ -149,7 +150,7 @@ async def refused_subscription(o):
 
 async def interrupted(o):
     """Publish through a connection that ends before the acknowledgements; settle on the next."""
-    c = client(o, clean=False)
+    c = client(o)
     await c.connect()
 
     async def send(text):
@@ -326,15 +327,13 @@ async def publishes(o):
 async def queries(o):
     for name in o["names"]:
         try:
-            rcode, addresses = await net.query(o["server"], name, o["timeout_ms"])
+            rcode, addresses = await dns.query(o["server"], name, o["timeout_ms"])
             say(name, [rcode, addresses])
         except OSError as error:
             say(name, error.errno)
 
 
 async def resolve(o):
-    from agent import dns
-
     for name, resolvers in o["lookups"]:
         try:
             say(name, await dns.resolve(name, resolvers, o["timeout_ms"]))
@@ -344,7 +343,7 @@ async def resolve(o):
 
 async def opens(o):
     """One connection after the other, each with its own resolvers."""
-    tls = net.tls_context(*o["tls"]) if o.get("tls") else None
+    tls = tls_context(*o["tls"]) if o.get("tls") else None
     before = files_open()
     for name, port, resolvers in o["connections"]:
         try:
@@ -362,7 +361,7 @@ async def opens(o):
 async def exchange(o):
     try:
         accept = (lambda data: data.startswith(b"good")) if o.get("accept") else None
-        answer = await net.exchange(o["host"], o["port"], b"hello", o["timeout_ms"], accept)
+        answer = await bounded.exchange(o["host"], o["port"], b"hello", o["timeout_ms"], accept)
         say("answer", answer.decode())
     except OSError as error:
         say("failed", error.errno)
@@ -371,7 +370,7 @@ async def exchange(o):
 async def tls_errors(o):
     for paths in o["paths"]:
         try:
-            net.tls_context(*paths)
+            tls_context(*paths)
             say("fine")
         except NetError as error:
             say("failed", [error.stage, error.reason])

@@ -24,7 +24,8 @@ def device() -> Device:
 
 
 @pytest.fixture
-def setting(tmp_path, device):
+def setting(tmp_path, device, monkeypatch):
+    monkeypatch.setattr("host_tools.store.database._BUSY_TIMEOUT_S", 0.1)
     with support.start_mosquitto(tmp_path / "broker", BROKER_LINES) as broker:
         yield Setting(tmp_path, broker, device)
 

@@ -7,7 +7,7 @@ import pytest
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
-from host_tools.store import StoreBusy, StoreReplaced, open_database
+from host_tools.store import StoreBusy, StoreFull, StoreReplaced, open_database
 from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Bounds
 from host_tools.wire import Key
@@ -262,6 +262,19 @@ def test_a_batch_that_fails_leaves_nothing_behind_and_can_be_stored_later(bench,
     assert bench.stored() == list(range(1, 10))
     assert bench.told()[-1][2] == 9
     other.close()
+
+
+def test_a_full_disk_takes_nothing_in_part(bench, device):
+    bench.send(device, device.report())
+    pages = bench.db.value("PRAGMA page_count")
+    bench.db.execute(f"PRAGMA max_page_count={pages + 5}")
+    messages = device.reports(200)
+    with pytest.raises(StoreFull, match="make room"):
+        bench.send(device, *messages)
+    bench.pipeline.reload()
+    assert bench.stored() == [1]
+    bench.db.execute("PRAGMA max_page_count=100000")
+    assert bench.send(device, *messages).reports == 200
 
 
 def test_what_was_to_be_told_survives_a_failure(bench, device):

@@ -243,6 +243,24 @@ def test_sizes_and_spans_are_for_eyes():
     ]
 
 
+def test_everything_derived_can_be_made_again(desalink, province, device, broker):
+    fill(province, device, *device.reports(3), at=device.now)
+    with open_database(province.database) as db, db.transaction():
+        db.execute("DELETE FROM intervals")
+        db.execute("DELETE FROM samples")
+    ended = desalink("-C", province.directory, "ingest", "--rebuild", "--until-idle", "0")
+    assert ended.code == 0 and "3 reports derived again." in ended.err
+    with open_database(province.database, readonly=True) as db:
+        assert [i.state for i in queries.intervals(db, device.slot)] == ["up"]
+        assert db.value("SELECT count(*) FROM samples") == 15
+
+
+def test_an_ingest_without_its_certificate_says_so(desalink, province):
+    province.service("ingest").certificate.unlink()
+    ended = desalink("-C", province.directory, "ingest", "--until-idle", "0")
+    assert ended.code == 1 and "ingest.crt" in ended.err
+
+
 # ---- the ingest as a process -------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from agent.wire import ids
 from host_tools.store.database import Database
 from host_tools.store.derive.intervals import OFF_AGENT, OFF_POWER
 from host_tools.store.derive.measured import event_t
-from host_tools.store.derive.slice import BootKey, Changes, Placed
+from host_tools.store.derive.slice import BootKey, Changes, Placed, uint
 
 
 @dataclass(slots=True)
@@ -115,12 +115,12 @@ def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
 
 def _booted(boot: Boot, detail: dict[int, Any], t: int | None) -> None:
     boot.started_t = t
-    cause, alive, alive_t = detail.get(1), detail.get(2), detail.get(3)
-    boot.cause = cause if type(cause) is int else ids.RESET_UNKNOWN
-    boot.alive_boot = boot.alive_up = None
-    if type(alive) is list and len(alive) == 2 and all(type(value) is int for value in alive):
-        boot.alive_boot, boot.alive_up = (min(value, 2**53) for value in alive)
-    boot.alive_t = min(alive_t, 2**53) if type(alive_t) is int and alive_t > 0 else None
+    cause = uint(detail.get(1))
+    boot.cause = ids.RESET_UNKNOWN if cause is None else cause
+    alive = detail.get(2)
+    pair = alive if isinstance(alive, list) and len(alive) == 2 else (None, None)
+    boot.alive_boot, boot.alive_up = uint(pair[0]), uint(pair[1])
+    boot.alive_t = uint(detail.get(3)) or None
     boot.clean = int(detail.get(4) is True)
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from agent.wire import ids
 from host_tools.store.database import Database
-from host_tools.store.derive.slice import BootKey, Changes, Placed
+from host_tools.store.derive.slice import BootKey, Changes, Placed, uint
 from host_tools.store.evidence import Streams
 from host_tools.store.ranges import RangeSet
 from host_tools.wire import hash8
@@ -146,16 +146,23 @@ def note_unplaced(db: Database, boots: Iterable[BootKey], now: int) -> None:
             "AND resolved_at IS NULL",
             (stream_id, Kind.UNPLACED, boot),
         )
-        row = db.one(
-            "SELECT min(seq), max(seq), min(slot_id) FROM placements "
-            "WHERE stream_id = ? AND boot = ? AND offset IS NULL AND t IS NULL",
-            (stream_id, boot),
+        key = (stream_id, boot)
+        # Where one report of a boot knows the time, all of them have their place.
+        offset = db.value("SELECT offset FROM boots WHERE stream_id = ? AND boot = ?", key)
+        low, high = (
+            db.one(
+                "SELECT seq, slot_id FROM placements WHERE stream_id = ? AND boot = ? "
+                f"AND offset IS NULL ORDER BY seq {order} LIMIT 1",
+                key,
+            )
+            for order in ("ASC", "DESC")
         )
-        first, last, slot_id = row or (None, None, None)
-        if first is None or last is None or slot_id is None:
+        if offset is not None or low is None or high is None:
             if known:
                 db.execute("UPDATE findings SET resolved_at = ? WHERE id = ?", (now, known))
-        elif known:
+            continue
+        (first, slot_id), (last, _) = low, high
+        if known:
             db.execute(
                 "UPDATE findings SET first_seq = ?, last_seq = ? WHERE id = ?",
                 (first, last, known),
@@ -189,7 +196,7 @@ def note_events(
                     if before is None:
                         continue  # of which nothing was ever stored, so that nothing is missing
                     stream_id = before.id
-                reason = detail.get(1) if type(detail.get(1)) is int else 0
+                reason = uint(detail.get(1)) or 0
                 _add(
                     db,
                     Kind.DROPPED,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from agent.wire import ids
 from host_tools.store.database import Database
+from host_tools.store.derive.measured import days_with_samples
 from host_tools.store.derive.slice import day_of
 from host_tools.vocabulary import STATES
 
@@ -212,7 +213,7 @@ def _samples(db: Database, slot_id: int, begin: int, end: int) -> list[Sample]:
                 (day, slot_id, begin, 2 - len(found)),
             )
     found.reverse()
-    for day in range(day_of(begin), day_of(end) + 1):
+    for day in days_with_samples(db, day_of(begin), day_of(end)):
         found += db.all(
             "SELECT t, step, state FROM samples WHERE day = ? AND slot_id = ? "
             "AND t BETWEEN ? AND ? ORDER BY t",

@@ -40,6 +40,23 @@ _NAMES = ", ".join(("day", "slot_id", "t", "stream_id", "seq", "step", *METRICS)
 _INSERT = f"INSERT INTO samples ({_NAMES}) VALUES ({', '.join('?' * (6 + len(METRICS)))})"
 
 _HOUR_S = 3600
+_FEW_DAYS = 3
+
+
+def days_with_samples(db: Database, first: int, last: int) -> Iterable[int]:
+    """The days from first to last on which there may be samples.
+
+    A device may tell any time it likes: the days of a century are not looked at one by one."""
+    if last - first <= _FEW_DAYS:
+        yield from range(first, last + 1)
+        return
+    day: int | None = first - 1
+    while day is not None:
+        day = db.value(
+            "SELECT day FROM samples WHERE day > ? AND day <= ? ORDER BY day LIMIT 1", (day, last)
+        )
+        if day is not None:
+            yield day
 
 
 def insert_samples(db: Database, reports: Iterable[Placed], changes: Changes) -> None:

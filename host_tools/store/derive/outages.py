@@ -10,19 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
 
 from agent.wire import ids
 from host_tools.store.database import Database
 from host_tools.store.derive import boots
 from host_tools.store.derive.intervals import LAG_S
-from host_tools.store.derive.measured import event_t
-from host_tools.store.derive.slice import Changes, Placed, day_of
-from host_tools.wire import decode_columns
+from host_tools.store.derive.measured import days_with_samples, event_t
+from host_tools.store.derive.slice import Changes, Placed, day_of, uint
+from host_tools.wire import Event, decode_columns
 
 # Begin and duration are whole seconds, each rounded by itself: the two events of one outage may
 # disagree by this much about its beginning.
 _ROUNDING_S = 2
+# Outages of one boot whose end was not told, that are looked at again and again. There are as
+# many as reports were lost in the boot; a device that makes up more is shown what it makes up.
+_MOST_UNTOLD = 100
 
 
 @dataclass(slots=True)
@@ -66,10 +68,6 @@ def _put(db: Database, outage: Outage) -> int:
     )
 
 
-def _uint(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= 2**53
-
-
 def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
     """Take the outage events and the samples that say up from reports."""
     reports = list(reports)
@@ -77,26 +75,35 @@ def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
         for event in placed.report.events:
             if event.kind not in (ids.OUTAGE_BEGAN, ids.OUTAGE_ENDED):
                 continue
-            cause, duration = event.detail.get(1), event.detail.get(3)
-            if not _uint(cause) or (event.kind == ids.OUTAGE_ENDED and not _uint(duration)):
-                continue  # the event is kept, but tells nothing that can be shown
-            up = placed.report.up + event.offset
-            if event.kind == ids.OUTAGE_BEGAN:
-                outage = _get(db, placed, up, cause)  # type: ignore[arg-type]
-                outage.began, outage.began_t, outage.begin_up = 1, event_t(placed, event), up
-                outage.evidence = json.dumps(event.detail.get(2), default=bytes.hex)
-            else:
-                assert isinstance(duration, int)
-                outage = _get(db, placed, up - duration, cause)  # type: ignore[arg-type]
-                outage.ended, outage.ended_t = 1, event_t(placed, event)
-                outage.duration = duration
-                flaps = event.detail.get(4)
-                outage.flaps = flaps if _uint(flaps) else 0  # type: ignore[assignment]
+            outage = _take(db, placed, event)
+            if outage is None:
+                continue
             if not outage.ended and outage.began_t is not None:
                 outage.up_again_t = _first_up(db, outage)
             changes.outages.add(_put(db, outage))
             changes.boots.add((placed.stream_id, placed.report.boot))
     _note_up_again(db, reports)
+
+
+def _take(db: Database, placed: Placed, event: Event) -> Outage | None:
+    """The outage that an event tells of; None where it tells nothing that can be shown."""
+    cause, duration = uint(event.detail.get(1)), uint(event.detail.get(3))
+    began = event.kind == ids.OUTAGE_BEGAN
+    if began:
+        duration = 0
+    if cause is None or duration is None:
+        return None
+    begin_up = placed.report.up + event.offset - duration
+    if begin_up < -_ROUNDING_S:
+        return None  # before the agent had started
+    outage = _get(db, placed, begin_up, cause)
+    if began:
+        outage.began, outage.began_t, outage.begin_up = 1, event_t(placed, event), begin_up
+        outage.evidence = json.dumps(event.detail.get(2), default=bytes.hex)
+    else:
+        outage.ended, outage.ended_t, outage.duration = 1, event_t(placed, event), duration
+        outage.flaps = uint(event.detail.get(4)) or 0
+    return outage
 
 
 def _get(db: Database, placed: Placed, begin_up: int, cause: int) -> Outage:
@@ -129,7 +136,7 @@ def _first_up(db: Database, outage: Outage) -> int | None:
     after = _up_after(outage)
     if after is None or boot is None or boot.last_t is None:
         return None
-    for day in range(day_of(after), day_of(boot.last_t) + 1):
+    for day in days_with_samples(db, day_of(after), day_of(boot.last_t)):
         row = db.one(
             "SELECT t FROM samples WHERE day = ? AND slot_id = ? AND t >= ? AND stream_id = ? "
             "AND seq BETWEEN ? AND ? AND state = ? ORDER BY t LIMIT 1",
@@ -148,15 +155,23 @@ def _first_up(db: Database, outage: Outage) -> int | None:
     return None
 
 
+def _untold(db: Database, stream_id: int, boot: int) -> list[Outage]:
+    return _find(
+        db,
+        "stream_id = ? AND boot = ? AND ended = 0 ORDER BY id DESC LIMIT ?",
+        stream_id,
+        boot,
+        _MOST_UNTOLD,
+    )
+
+
 def _note_up_again(db: Database, reports: Iterable[Placed]) -> None:
     """Samples that say up end the outages before them whose end was not told."""
     for placed in reports:
         report, t = placed.report, placed.t
         if t is None or not report.n:
             continue
-        untold = _find(
-            db, "stream_id = ? AND boot = ? AND ended = 0", placed.stream_id, report.boot
-        )
+        untold = _untold(db, placed.stream_id, report.boot)
         if not untold:
             continue
         states = decode_columns(report).get("state", [])
@@ -171,7 +186,7 @@ def _note_up_again(db: Database, reports: Iterable[Placed]) -> None:
 
 def look_again(db: Database, stream_id: int, boot: int) -> None:
     """Find anew which samples say up after reports of a boot have moved in time."""
-    for outage in _find(db, "stream_id = ? AND boot = ? AND ended = 0", stream_id, boot):
+    for outage in _untold(db, stream_id, boot):
         outage.up_again_t = _first_up(db, outage)
         _put(db, outage)
 
@@ -184,15 +199,15 @@ def conclude(db: Database, changes: Changes) -> None:
     for key in changes.boots:
         earlier = boots.before(db, key)
         for stream_id, boot in (key, (key[0], earlier.boot)) if earlier else (key,):
-            for outage in _find(
-                db,
-                "stream_id = ? AND boot = ? AND ended = 0",
-                stream_id,
-                boot,
-            ):
+            for outage in _untold(db, stream_id, boot):
                 concerned[outage.id] = outage
     for slot_id in changes.slots:
-        for outage in _find(db, "slot_id = ? AND ended = 0 AND t_end IS NULL", slot_id):
+        for outage in _find(
+            db,
+            "slot_id = ? AND ended = 0 AND t_end IS NULL ORDER BY id DESC LIMIT ?",
+            slot_id,
+            _MOST_UNTOLD,
+        ):
             concerned[outage.id] = outage
     for outage in concerned.values():
         old = (outage.t_begin, outage.t_end, outage.interrupted)

@@ -77,6 +77,7 @@ def place(db: Database, reports: Iterable[Placed], boots: set[BootKey]) -> list[
         Reports of earlier slices that were moved.
     """
     own = {(p.stream_id, p.report.seq): p for p in reports}
+    boots = {key for key in boots if anchored(db, own.values(), key)}
     done: set[tuple[int, int]] = set()
     moved = []
     for (stream_id, seq), placed in own.items():
@@ -99,6 +100,13 @@ def place(db: Database, reports: Iterable[Placed], boots: set[BootKey]) -> list[
             else:
                 moved.append(Moved(report_id, stream_id, number, old_t))
     return moved
+
+
+def anchored(db: Database, reports: Iterable[Placed], key: BootKey) -> bool:
+    """Whether any report of a boot knows the time, those of a slice included."""
+    if any((p.stream_id, p.report.boot) == key and p.offset is not None for p in reports):
+        return True
+    return db.value("SELECT offset FROM boots WHERE stream_id = ? AND boot = ?", key) is not None
 
 
 Anchor = tuple[int, int]  # seq, offset

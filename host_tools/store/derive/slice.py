@@ -18,6 +18,12 @@ def day_of(t: int) -> int:
     return (t + WITA_S) // _DAY_S
 
 
+def uint(value: object) -> int | None:
+    """A value from an event's detail, where a device tells what it likes, if a clock or a counter
+    can hold it; else None."""
+    return value if type(value) is int and 0 <= value < 2**53 else None
+
+
 @dataclass(slots=True, eq=False)
 class Placed:
     """A stored report with its place in time.

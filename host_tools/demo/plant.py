@@ -1,0 +1,222 @@
+"""All the processes of a demo: a province with broker and ingest, and four villages around it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_tools.broker.config import broker_files
+from host_tools.broker.process import BrokerProcess, running_pid
+from host_tools.demo import journals
+from host_tools.demo.children import Child, DemoError, ingest_command, last_words
+from host_tools.demo.sites import PROVINCE, SITES, Ports, Site, free_port
+from host_tools.enrol import enrol_here
+from host_tools.founding import found_province
+from host_tools.keys.ca import Authority
+from host_tools.province import Province
+from host_tools.registry import Registry
+
+
+@dataclass
+class Station:
+    """One village with its device; `agent` is None while it does not run."""
+
+    site: Site
+    name: str
+    command: tuple[str, ...]
+    journal: Path
+    count: journals.Counter
+    agent: Child | None = None
+
+    @property
+    def slot(self) -> str:
+        return self.site.slot
+
+
+class Plant:
+    """Made step by step (`found`, `start`), then disturbed, then ended in order.
+
+    Attributes:
+        stations: the villages, in the order of their codes.
+    """
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        """folder: exists, is empty and takes all files. tell: is told what is going on."""
+        self._folder = folder
+        self._tell = tell
+        self._world: Child | None = None
+        self._ingest: Child | None = None
+        self._broker: BrokerProcess | None = None
+        self._broker_down = False
+        self.stations: list[Station] = []
+
+    def _log(self, name: str) -> Path:
+        return self._folder / "logs" / f"{name}.log"
+
+    # ---- starting ------------------------------------------------------------------------
+
+    def start(self) -> Province:
+        """Found the province, enrol four devices, start everything.
+
+        Raises:
+            DesalinkError: something does not start.
+            OSError: a file can't be written.
+        """
+        # Needed by nobody but us, and for a few seconds: it is never written down.
+        passphrase = secrets.token_urlsafe(24)
+        self._tell("founding a province with four villages")
+        (self._folder / "logs").mkdir()
+        self.province, _ = found_province(
+            self._folder / "province",
+            PROVINCE,
+            passphrase,
+            port=free_port(),
+            bind="127.0.0.1",
+            only_villages=[site.code for site in SITES],
+        )
+        self._tell("starting broker, ingest and the villages' surroundings")
+        self.start_broker()
+        ports = self._start_world()
+        self._ingest = Child(
+            "ingest", ingest_command(self.province.directory), self._log("ingest")
+        )
+        authority = Authority.load(self.province.ca_key, self.province.ca_certificate, passphrase)
+        with Registry.open(self.province.directory) as registry:
+            for site in SITES:
+                self._enrol(site, registry, authority, ports[site.slot])
+        for station in self.stations:
+            self.start_agent(station)
+        self._tell("the agents run; their first reports are due in ten seconds")
+        return self.province
+
+    def _start_world(self) -> dict[str, Ports]:
+        broker = (self.province.broker.bind, self.province.broker.port)
+        self._world = Child(
+            "villages' surroundings",
+            [sys.executable, "-m", "host_tools.demo.world"],
+            self._log("world"),
+            talk=True,
+        )
+        description = {
+            site.slot: site.surroundings(self._folder / site.slot / "world", broker)
+            for site in SITES
+        }
+        ports: dict[str, Ports] = json.loads(self._world.ask(json.dumps(description)))
+        return ports
+
+    def _enrol(self, site: Site, registry: Registry, authority: Authority, ports: Ports) -> None:
+        village = registry.village(site.code)
+        assert village is not None
+        folder = self._folder / site.slot
+        done = enrol_here(
+            self.province,
+            registry,
+            village,
+            1,
+            folder / "device",
+            open_authority=lambda: authority,
+            by="demo",
+            interpreter=site.interpreter,
+            settings=site.settings(folder / "world", ports),
+        )
+        journal = folder / "device" / "state" / "journal"
+        self.stations.append(
+            Station(site, village.name, done.command, journal, journals.Counter(journal))
+        )
+        self._tell(f"{village.name}: a device on {site.device} has made its key")
+
+    def start_agent(self, station: Station) -> None:
+        """Start a village's agent."""
+        station.agent = Child(
+            f"agent of {station.name}", station.command, self._log(f"agent-{station.slot}")
+        )
+
+    def start_broker(self) -> None:
+        """Start the broker and wait until it listens.
+
+        Raises:
+            BrokerError: it does not.
+        """
+        self._broker = self._broker or BrokerProcess(self.province)
+        with self._log("broker").open("ab") as log:
+            self._broker.start(len(SITES), stderr=log)
+        self._broker.wait_ready()
+        self._broker_down = False
+
+    # ---- disturbing ----------------------------------------------------------------------
+
+    def set_upstream(self, station: Station, *, cut: bool) -> None:
+        """Cut a village's upstream, or mend it."""
+        assert self._world is not None
+        self._world.ask(f"{'cut' if cut else 'mend'} {station.slot}")
+
+    def kill_agent(self, station: Station) -> None:
+        """End a village's agent as a power cut would."""
+        assert station.agent is not None
+        station.agent.kill9()
+        station.agent = None
+
+    def kill_broker(self) -> None:
+        """End the broker as a power cut would."""
+        assert self._broker is not None
+        self._broker_down = True
+        self._broker.kill()
+
+    def check(self) -> None:
+        """See that everything runs that should.
+
+        Raises:
+            DemoError: a process has ended that nobody had disturbed.
+        """
+        for child in (self._world, self._ingest, *(s.agent for s in self.stations)):
+            if child is not None:
+                child.check()
+        if not self._broker_down and running_pid(broker_files(self.province)) is None:
+            raise DemoError(f"The broker ended on its own: {last_words(self._log('broker'))}")
+
+    # ---- ending --------------------------------------------------------------------------
+
+    def end_agents(self, seconds: float) -> None:
+        """Ask all agents to stop as a service manager would, and wait for them together."""
+        for station in self.stations:
+            if station.agent is not None:
+                # MicroPython has no signal handlers; Ctrl-C is what it understands.
+                micropython = station.site.interpreter == "micropython"
+                station.agent.signal(signal.SIGINT if micropython else signal.SIGTERM)
+        end = time.monotonic() + seconds
+        for station in self.stations:
+            if station.agent is not None:
+                station.agent.close(end - time.monotonic())
+                station.agent = None
+
+    def end_ingest(self, seconds: float) -> None:
+        """Have the ingest drain and end.
+
+        Raises:
+            DemoError: it ended with an error, or did not end in time.
+        """
+        assert self._ingest is not None
+        ingest, self._ingest = self._ingest, None
+        ingest.signal(signal.SIGTERM)
+        ingest.close(seconds)
+        if ingest.ended:
+            raise DemoError(
+                f"The ingest ended with code {ingest.ended} when it was asked to stop: "
+                f"{last_words(ingest.log)}"
+            )
+
+    def close(self) -> None:
+        """End all that still runs, in order where it takes no longer than seconds."""
+        self.end_agents(3.0)
+        for child, seconds in ((self._ingest, 5.0), (self._world, 2.0)):
+            if child is not None:
+                child.signal(signal.SIGTERM)
+                child.close(seconds)
+        if self._broker is not None:
+            self._broker.stop(5.0)

@@ -1,0 +1,109 @@
+"""Time with its quality."""
+
+import pytest
+
+from agent import compat
+from agent.clock import Clock
+from agent.wire import ids
+
+NOW = 1_800_000_000
+
+
+class Platform:
+    """The port's part that a clock uses."""
+
+    def __init__(self):
+        self.synchronised = None
+        self.time = NOW
+        self.set_to = []
+
+    def clock_synchronised(self):
+        return self.synchronised
+
+    def unix_time(self):
+        return self.time
+
+    def set_clock(self, unix):
+        self.set_to.append(unix)
+
+
+@pytest.fixture
+def ticks(monkeypatch):
+    """MicroPython's ticks on a 32-bit port: they wrap at 2**30 ms."""
+    period = 1 << 30
+    state = {"ms": period - 5000}
+
+    def diff(end, start):
+        return (end - start + period // 2) % period - period // 2
+
+    monkeypatch.setattr(compat, "ticks_ms", lambda: state["ms"] % period)
+    monkeypatch.setattr(compat, "ticks_diff", diff)
+
+    def advance(seconds):
+        state["ms"] += seconds * 1000
+
+    return advance
+
+
+def test_uptime_goes_on_over_the_wrap_of_the_ticks(ticks):
+    clock = Clock(Platform())
+    for _ in range(100):
+        ticks(86400)
+        clock.up()
+    assert clock.up() == 100 * 86400
+
+
+def test_a_clock_never_set_knows_nothing(ticks):
+    clock = Clock(Platform())
+    assert clock.now() is None
+    assert clock.quality() == [None, ids.CLOCK_NONE]
+    clock.raise_floor(NOW)
+    assert clock.now() is None
+    assert clock.quality() == [None, ids.CLOCK_SAVED]
+
+
+def test_a_time_before_the_floor_is_refused(ticks):
+    clock = Clock(Platform())
+    clock.raise_floor(NOW)
+    assert not clock.set(NOW - 1, ids.CLOCK_NTP)
+    assert clock.set(NOW + 1, ids.CLOCK_NTP)
+    assert clock.now() == NOW + 1
+
+
+def test_a_weaker_source_does_not_replace_a_fresh_stronger_one(ticks):
+    clock = Clock(Platform())
+    events = []
+    clock.on_set = lambda source, step: events.append((source, step))
+    clock.set(NOW, ids.CLOCK_ACK)
+    ticks(10)
+    clock.set(NOW + 15, ids.CLOCK_NTP)
+    ticks(10)
+    assert not clock.set(NOW, ids.CLOCK_ACK)
+    assert clock.now() == NOW + 25
+    assert clock.quality() == [10, ids.CLOCK_NTP]
+    assert events == [(ids.CLOCK_ACK, None), (ids.CLOCK_NTP, 5)]
+
+
+def test_after_hours_a_weaker_source_corrects_the_drift(ticks):
+    clock = Clock(Platform())
+    clock.set(NOW, ids.CLOCK_NTP)
+    ticks(7 * 3600)
+    assert clock.set(NOW + 7 * 3600 + 9, ids.CLOCK_ACK)
+    assert clock.quality() == [0, ids.CLOCK_ACK]
+
+
+def test_the_platforms_clock_counts_only_while_it_is_synchronised(ticks):
+    platform = Platform()
+    clock = Clock(platform)
+    clock.follow_system()
+    platform.synchronised = False
+    clock.follow_system()
+    assert clock.now() is None
+    platform.synchronised = True
+    clock.follow_system()
+    assert clock.now() == NOW
+    ticks(60)
+    platform.time = NOW + 3600  # stepped by an hour
+    clock.follow_system()
+    assert clock.now() == NOW + 3600
+    assert clock.quality() == [None, ids.CLOCK_SYSTEM]

@@ -1,0 +1,197 @@
+"""`python -m tests.bench [--quick] [--only PART]`: what was measured, in one table and in JSON.
+
+build/bench.json holds every figure under a key that stays the same from version to version.
+Nothing here passes or fails: figures are for people, and to compare two versions on one machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests import support
+from tests.bench import agent_ram, heap, ingest, signing, wire
+
+OUTPUT = support.ROOT / "build" / "bench.json"
+
+Figures = dict[str, Any]
+# What it is, what was measured, what to compare it with.
+Row = tuple[str, str, str]
+
+
+def _bytes(count: float) -> str:
+    return f"{count:,.0f} B" if count < 10_000 else f"{count / 1000:,.1f} kB"
+
+
+def _size(quick: bool) -> tuple[Figures, list[Row]]:
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = agent_ram.mpy_sizes(Path(folder))
+    total = sum(sizes.values())
+    largest = max(sizes, key=lambda module: sizes[module])
+    figures = {"agent_mpy_bytes": total, "agent_modules": len(sizes)}
+    row = (
+        f"agent: {len(sizes)} modules as .mpy for ESP32",
+        f"{total:,} B",
+        f"target: 65,536 B; the largest is {largest}, {sizes[largest]:,} B",
+    )
+    return figures, [row]
+
+
+def _heap(quick: bool) -> tuple[Figures, list[Row]]:
+    found = heap.run(quick)
+    return found, [
+        (
+            "agent: heap in use, connected and idle",
+            _bytes(found["steady_heap_bytes"]),
+            f"peak between collections: {_bytes(found['agent_peak_heap_bytes'])}",
+        ),
+        (
+            "agent: smallest heap in which it runs, from .mpy",
+            _bytes(found["smallest_heap_mpy_bytes"]),
+            f"compiling itself from source: {_bytes(found['smallest_heap_bytes'])};"
+            " target: 163.8 kB (64-bit; an ESP32's pointers are half as long)",
+        ),
+    ]
+
+
+def _signing(quick: bool) -> tuple[Figures, list[Row]]:
+    found = signing.run(quick)
+    return found, [
+        (
+            "agent: one Ed25519 signature, 400 bytes, MicroPython",
+            f"{found['sign_ms']:.1f} ms",
+            f"textbook double-and-add: {found['plain_ms']:.1f} ms;"
+            f" other tasks wait at most {found['pause_ms']:.2f} ms",
+        )
+    ]
+
+
+def _wire(quick: bool) -> tuple[Figures, list[Row]]:
+    found = wire.run(3 if quick else 24)
+    total = sum(found["wire"].values())
+    packets = sum(found["packets"].values())
+    flash = found["flash"]
+    split = ", ".join(
+        f"{what} {_bytes(size)}"
+        for what, size in sorted(found["wire"].items(), key=lambda item: -item[1])
+    )
+    parts = ", ".join(f"{what} {size:g}" for what, size in list(found["parts"].items()))
+    seen = "at the IP level" if found["namespaces"] else "ESTIMATED at a relay: no namespaces here"
+    figures = {
+        "wire_bytes_per_day": total,
+        "wire_packets_per_day": packets,
+        "wire_reports_per_day": found["reports"],
+        "wire_split": found["wire"],
+        "report_parts": found["parts"],
+        "wire_counted_in_namespaces": found["namespaces"],
+        "journal_bytes_per_day": flash["journal_bytes"],
+        "journal_writes_per_day": flash["journal_writes"],
+        "flash_writes_per_day": flash["programs"],
+        "flash_bytes_per_day": flash["programmed"],
+        "flash_erases_per_day": flash["erases"],
+        "json_bytes_per_day": found["json"],
+    }
+    return figures, [
+        (
+            f"village and day on the wire, {seen}",
+            _bytes(total),
+            f"target: 150 kB; JSON, a message a sample, unsigned: {_bytes(found['json'])};"
+            f" without TCP timestamps (as ESP32): {_bytes(total - 12 * packets)}",
+        ),
+        ("  of it", "", split),
+        ("  a report's bytes", "", parts),
+        (
+            "village and day in the journal",
+            _bytes(flash["journal_bytes"]),
+            f"{flash['journal_writes']} records, each synced",
+        ),
+        (
+            "village and day on flash (LittleFS): programs",
+            f"{flash['programs']:,}",
+            f"{_bytes(flash['programmed'])}, {flash['erases']} erases of 4 KiB; of these for the"
+            f" minute's record: {flash['alive_programs']:,}, {_bytes(flash['alive_programmed'])},"
+            f" {flash['alive_erases']}",
+        ),
+    ]
+
+
+def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
+    found = ingest.run(reports=4_000 if quick else 20_000)
+    rate, raw = found["ingest_reports_per_s"], found["ed25519_verify_per_s"]
+    figures = {
+        name if name.endswith("_per_s") or name.startswith("ingest_") else f"ingest_{name}": value
+        for name, value in found.items()
+    }
+    return figures, [
+        (
+            "ingest: verified, stored (FULL) and acknowledged, one core",
+            f"{rate:,.0f} /s",
+            f"target: 0.8 of what cryptography verifies and no more, {raw:,.0f} /s; this is"
+            f" {rate / raw:.2f} of it; bare subscriber: {found['bare_subscriber_per_s']:,.0f} /s",
+        ),
+        (
+            "ingest: and samples, intervals and rollups derived",
+            f"{found['ingest_with_derivation_per_s']:,.0f} /s",
+            "the whole country at a report per 5 minutes: 280 /s;"
+            f" {_bytes(found['database_bytes_per_report'])} of database a report",
+        ),
+    ]
+
+
+PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
+    "size": _size,
+    "heap": _heap,
+    "signing": _signing,
+    "wire": _wire,
+    "ingest": _ingest,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter stretches, for CI")
+    parser.add_argument("--only", choices=PARTS, help="one part; the others' figures stay")
+    options = parser.parse_args()
+    figures: Figures = {}
+    if options.only and OUTPUT.exists():
+        figures = json.loads(OUTPUT.read_text())
+    figures["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    figures["quick"] = options.quick
+    table = Table(title="Desalink, measured", show_lines=True)
+    table.add_column("what", max_width=36)
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("beside it")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    failed = 0
+    for name, measure in PARTS.items():
+        if options.only not in (None, name):
+            continue
+        began = time.monotonic()
+        try:
+            found, rows = measure(options.quick)
+        except Exception as error:  # one part that can't be measured must not hide the others
+            failed = 1
+            rows = [(name, "failed", f"{type(error).__name__}: {error}"[:400])]
+            found = {}
+        figures |= found
+        figures[f"{name}_seconds"] = round(time.monotonic() - began, 1)
+        for row in rows:
+            table.add_row(*row)
+    console.print(table)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(figures, indent=2) + "\n")
+    console.print(f"Also in {OUTPUT.relative_to(support.ROOT)}.")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`desalink ingest` that kills itself (-9) at a moment that nobody could hit from outside.
+
+Usage: dying_ingest.py MOMENT COUNT ARGUMENTS..., the arguments being those of `desalink`. It dies
+when that moment comes for the COUNT-th time:
+
+    commit    reports are written to the database, the transaction is not committed
+    puback    they are committed, the broker has not been told
+    ack       the broker has been told, the devices have not
+    acked     everybody has been told, nothing that follows has been done
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from host_tools.ingest.batch import Batch
+from host_tools.ingest.receiver import Receiver
+
+MOMENTS = ("commit", "puback", "ack", "acked")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arrange(moment: str, count: int) -> None:
+    left = count
+
+    def reached() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            _die()
+
+    def patch(owner: type, name: str, before: Callable[..., None], after: Callable[..., None]):
+        original = getattr(owner, name)
+
+        def patched(self: Any, *arguments: Any, **options: Any) -> Any:
+            before(self, *arguments)
+            result = original(self, *arguments, **options)
+            after(self, *arguments)
+            return result
+
+        setattr(owner, name, patched)
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    if moment == "commit":
+        patch(Batch, "write", nothing, lambda batch: batch.outcome.reports and reached())
+    elif moment == "puback":
+        patch(Receiver, "confirm", lambda _, messages: messages and reached(), nothing)
+    elif moment == "ack":
+        patch(Receiver, "publish", lambda *_: reached(), nothing)
+    else:
+        told = []
+        patch(Receiver, "publish", nothing, lambda *_: told.append(True))
+        patch(Receiver, "flush", nothing, lambda *_: told and reached())
+
+
+if __name__ == "__main__":
+    _arrange(sys.argv[1], int(sys.argv[2]))
+    from host_tools.cli import main
+
+    main(sys.argv[3:])

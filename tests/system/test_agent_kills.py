@@ -1,0 +1,28 @@
+"""Agents killed with -9 at random moments, while they measure, sign, write and send."""
+
+from pathlib import Path
+
+from tests.system.audit import audit
+from tests.system.plant import Plant
+
+_BOOTED = 3
+_KILLS = 36
+
+
+def test_agents_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    devices = ("micropython", "cpython", "micropython", "cpython")
+    with Plant(tmp_path / "plant", devices) as plant:
+        plant.start()
+        plant.wait_for_reports(1)
+        plant.restart_randomly(plant.agents, _KILLS, longest_s=3.0)
+        plant.wait_for_reports(2)
+        plant.finish()
+        evidence = audit(plant)
+        for agent in plant.agents:
+            # One stream each, which went on over every start, and tells of each that reported.
+            assert len(agent.streams()) == 1
+            boots = {
+                report[4] for report in evidence.streams[agent.slot, agent.streams()[0]].values()
+            }
+            booted = evidence.events(agent.slot, _BOOTED)
+            assert len(booted) == len(boots) > 1

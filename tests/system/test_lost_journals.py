@@ -1,0 +1,195 @@
+"""Journals that lose all, their end, or reports that nobody has stored yet."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.system.audit import Undeclared, audit, measured
+from tests.system.plant import Agent, Key, Plant, TooLate
+
+_DEVICES = ("micropython", "cpython")
+_STREAM_BEGAN, _NEW, _LOST = 6, 1, 2
+_DROPPED, _FULL = 5, 1
+# The least that an agent takes: three segments.
+_SMALL = {"journal.capacity": 36864, "journal.segment": 12288}
+
+
+def _findings(plant: Plant, agent: Agent, kind: str) -> list[tuple[bytes, int, int, object]]:
+    """(stream, first seq, last seq, detail) of each finding of a kind at a device's slot."""
+    rows = plant.query(
+        "SELECT stream, first_seq, last_seq, detail FROM findings "
+        "JOIN streams ON streams.id = stream_id JOIN slots ON slots.id = streams.slot_id "
+        "WHERE slot = ? AND kind = ? ORDER BY stream, first_seq",
+        agent.slot,
+        kind,
+    )
+    return [(*row, json.loads(detail) if detail else None) for *row, detail in rows]
+
+
+def test_a_device_that_lost_its_journal_begins_a_new_stream(tmp_path: Path) -> None:
+    with Plant(tmp_path / "plant", _DEVICES) as plant:
+        plant.start()
+        plant.wait_for_reports(3)
+        plant.settle()
+        before = {agent.slot: agent.streams() for agent in plant.agents}
+        for agent in plant.agents:
+            shutil.rmtree(agent.journal)
+            agent.accepted.replaced()
+            agent.start()
+        plant.wait_for_reports(3)
+        plant.finish()
+        evidence = audit(plant)
+        for agent in plant.agents:
+            (old,) = before[agent.slot]
+            (new,) = set(agent.streams()) - {old}
+            told = sorted(evidence.events(agent.slot, _STREAM_BEGAN), key=lambda e: e[0] != old)
+            assert told == [(old, 1, {1: _NEW}), (new, 1, {1: _NEW})]
+            ((seq, detail),) = plant.query(
+                "SELECT seq, detail FROM events JOIN streams ON streams.id = stream_id "
+                "WHERE stream = ? AND kind = ?",
+                new,
+                _STREAM_BEGAN,
+            )
+            assert seq == 1 and json.loads(detail) == {"1": _NEW}
+
+
+def _go_back_in_time(plant: Plant, tmp_path: Path, lost: int) -> None:
+    """Have the devices' flash restored from a copy, older by so many reports than what is stored.
+
+    They stand still afterwards."""
+    plant.start()
+    plant.wait_for_reports(2)
+    plant.settle()
+    for agent in plant.agents:
+        shutil.copytree(agent.journal, tmp_path / agent.slot)
+        plant.be_offline(agent, "reports", lost)
+        agent.start()
+    plant.settle()
+    for agent in plant.agents:
+        shutil.rmtree(agent.journal)
+        shutil.copytree(tmp_path / agent.slot, agent.journal)
+        agent.accepted.replaced()
+
+
+def test_a_device_whose_flash_was_restored_begins_a_new_stream(tmp_path: Path) -> None:
+    # Slower, so that it hears of the province before it has something to report.
+    with Plant(tmp_path / "plant", _DEVICES, {"cadence.sample_s": 3}) as plant:
+        _go_back_in_time(plant, tmp_path, lost=5)
+        first = {agent.slot: agent.streams() for agent in plant.agents}
+        for agent in plant.agents:
+            agent.start()
+        plant.wait_for_reports(2)
+        plant.finish()
+        # The count of its starts went back as well. So its first birth may be a known one with
+        # other bytes, unless it has heard of the province's reports before.
+        births = [
+            (f"desa/1/{agent.slot[:4]}/{agent.slot}/birth", reason)
+            for agent in plant.agents
+            for reason in ("conflict", "replay")
+        ]
+        evidence = audit(plant, quarantined=births)
+        for agent in plant.agents:
+            (old,) = first[agent.slot]
+            (new,) = set(agent.streams()) - {old}
+            stream, seq, detail = next(
+                event for event in evidence.events(agent.slot, _STREAM_BEGAN) if event[0] == new
+            )
+            last = detail[3]
+            assert (seq, detail) == (1, {1: _LOST, 2: old, 3: last})
+            # What it still knows of the old stream ends before what the province has of it.
+            assert 0 < last <= max(evidence.streams[agent.slot, old]) - 5
+            assert _findings(plant, agent, "stream_lost") == [
+                (new, 1, 1, {"before": old.hex(), "last_seq": last})
+            ]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TooLate,
+    reason="the device takes the province's word for seqs that it gave out itself and never sent",
+)
+@pytest.mark.parametrize("reports", [70, 150], ids=["fewer than were lost", "more than were lost"])
+def test_what_a_device_reports_before_it_hears_that_its_flash_was_restored_is_kept(
+    tmp_path: Path, reports: int
+) -> None:
+    """It takes seqs again that the province has; no report may vanish for that."""
+    with Plant(tmp_path / "plant", _DEVICES) as plant:
+        _go_back_in_time(plant, tmp_path, lost=80)
+        for agent in plant.agents:
+            plant.be_offline(agent, "reports", reports)
+        plant.look()
+        again = {
+            (agent.slot, *key): agent.accepted.reports[key]
+            for agent in plant.agents
+            for key in agent.accepted.rewritten
+        }
+        assert len(again) >= min(reports, 80) * len(plant.agents)
+        for agent in plant.agents:
+            agent.start()
+
+        def lost() -> list[Key]:
+            kept = {row[0] for row in plant.query("SELECT payload FROM quarantine")}
+            kept |= set(plant.stored().values())
+            content = set(map(measured, kept))
+            return sorted(
+                key for key, message in again.items() if measured(message) not in content
+            )
+
+        plant.wait_for_reports(2)
+        plant.wait_until(lambda: not lost(), lambda: f"kept anywhere: {lost()[:9]}", 8)
+
+
+def test_what_a_full_journal_drops_is_a_declared_hole(tmp_path: Path) -> None:
+    with Plant(tmp_path / "plant", _DEVICES, _SMALL) as plant:
+        gone = _overflow(plant, times=1)
+        evidence = audit(plant, dropped=gone)
+        for agent in plant.agents:
+            holes = [seq for slot, _, seq in gone if slot == agent.slot]
+            ((stream, first, last, detail),) = _findings(plant, agent, "dropped")
+            assert last == max(holes) and detail == {"reason": _FULL}
+            # It may not have heard that the first ones are stored: then it names them as well.
+            assert first <= min(holes) <= first + 3
+            ((_, _, told),) = evidence.events(agent.slot, _DROPPED)
+            assert told == {1: _FULL, 2: [first, last]}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=Undeclared,
+    reason="a drop that was told in a report that is dropped itself is not told again",
+)
+def test_a_journal_that_overflows_again_and_again_declares_all_of_the_hole(tmp_path: Path) -> None:
+    """The report that told of the first reports lost is lost as well."""
+    with Plant(tmp_path / "plant", _DEVICES, _SMALL) as plant:
+        audit(plant, dropped=_overflow(plant, times=4))
+
+
+def _overflow(plant: Plant, times: int) -> set[Key]:
+    """Have devices report some, overflow while they are cut off, and deliver what they kept.
+
+    Args:
+        times: how often they give up a segment.
+
+    Returns:
+        What is lost by that; all is settled and stopped.
+    """
+    plant.start()
+    plant.wait_for_reports(2)
+    plant.settle()
+    gone: set[Key] = set()
+    for agent in plant.agents:
+        plant.be_offline(agent, "losses", times)
+        held = agent.present()
+        (stream,) = {stream for stream, _ in held}
+        newest = max(seq for _, seq in held)
+        gone |= {
+            (agent.slot, stream, seq) for seq in range(1, newest) if (stream, seq) not in held
+        }
+    gone -= plant.stored().keys()
+    for agent in plant.agents:
+        agent.start()
+    plant.wait_for_reports(2)
+    plant.finish(gone)
+    return gone

@@ -1,0 +1,95 @@
+"""The province's database put back from an older backup: what it lacks is sent again."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tests.system.audit import audit
+from tests.system.plant import Plant
+
+_DEVICES = ("micropython", "cpython")
+# What it takes until a device has been told that its reports are stored, and may forget them.
+_ACKNOWLEDGED = 9
+
+
+def _back_up(plant: Plant, copy: Path) -> None:
+    """As an administrator does it while the ingest may run (SQLite's online backup)."""
+    with plant.database() as db, closing(sqlite3.connect(copy)) as target:
+        db.backup(target)
+
+
+def _put_back(plant: Plant, copy: Path | None) -> None:
+    """Put a backup in the database's place, or nothing; the ingest is stopped."""
+    assert not plant.ingest.running
+    database = plant.province.database
+    for name in (database.name, database.name + "-wal", database.name + "-shm"):
+        database.with_name(name).unlink(missing_ok=True)
+    if copy is not None:
+        database.write_bytes(copy.read_bytes())
+
+
+def test_what_a_backup_lacks_is_sent_again(tmp_path: Path) -> None:
+    with Plant(tmp_path / "plant", _DEVICES) as plant:
+        plant.start()
+        plant.wait_for_reports(2)
+        _back_up(plant, tmp_path / "backup.db")
+        plant.wait_for_reports(_ACKNOWLEDGED)
+        plant.ingest.stop()
+        _put_back(plant, tmp_path / "backup.db")
+        assert len(plant.missing()) >= _ACKNOWLEDGED * len(_DEVICES)
+        plant.ingest.start()
+        plant.wait_for_storage()
+        # And if there is no backup at all.
+        plant.wait_for_reports(1)
+        plant.ingest.stop()
+        _put_back(plant, None)
+        assert len(plant.missing()) == len(plant.accepted())
+        plant.ingest.start()
+        plant.wait_for_reports(1)
+        plant.finish()
+        audit(plant)
+
+
+def test_devices_that_are_connected_and_idle_send_what_a_backup_lacks(tmp_path: Path) -> None:
+    """Nothing new has to happen at a device: the ingest asks on its own start."""
+    with Plant(tmp_path / "plant", _DEVICES) as plant:
+        plant.start()
+        plant.wait_for_reports(2)
+        _back_up(plant, tmp_path / "backup.db")
+        plant.wait_for_reports(_ACKNOWLEDGED)
+        plant.settle()
+        for agent in plant.agents:
+            agent.configure({"cadence.sample_s": 3600})
+            agent.start()
+        plant.wait_until(lambda: all(agent.connected for agent in plant.agents), "connected")
+        plant.ingest.stop()
+        _put_back(plant, tmp_path / "backup.db")
+        journaled = len(plant.accepted())
+        assert len(plant.missing()) >= _ACKNOWLEDGED * len(_DEVICES)
+        plant.ingest.start()
+        plant.wait_for_storage()
+        assert len(plant.accepted()) == journaled
+        plant.finish()
+        audit(plant)
+
+
+def test_a_backup_put_back_while_agents_and_broker_were_killed(tmp_path: Path) -> None:
+    """The devices remember only what they wrote down: that the province had it all."""
+    with Plant(tmp_path / "plant", _DEVICES) as plant:
+        plant.start()
+        plant.wait_for_reports(2)
+        _back_up(plant, tmp_path / "backup.db")
+        plant.wait_for_reports(_ACKNOWLEDGED)
+        plant.settle()
+        plant.ingest.kill9()
+        plant.kill_broker(forget=True)
+        _put_back(plant, tmp_path / "backup.db")
+        plant.start_broker()
+        for agent in plant.agents:
+            agent.start()
+        plant.wait_for_journals(1)
+        plant.ingest.start()
+        plant.restart_randomly(plant.agents, kills=8, longest_s=1.0)
+        plant.wait_for_storage()
+        plant.finish()
+        audit(plant)
