@@ -48,7 +48,7 @@ class App:
             self._journal.close()  # the interrupt hit the very task that would have done it
 
     async def run(self):
-        """Measure and report until stop() is called; then a last report, and the journal closed."""
+        """Measure and report until stop(); then a last report, and the journal is closed."""
         self._port.on_terminate(self.stop)
         parts = self._rounds, self._samples, self._keep_time, self._delivery.run
         tasks = [asyncio.create_task(self._guard(part)) for part in parts]

@@ -1,7 +1,8 @@
 """Time with its quality: seconds since start that never step, and Unix time when it is known.
 
-Sources by rank (the numbers of the wire): none, saved (a lower bound only), ack, NTP, system. A better source replaces a
-worse one; the same or a worse one replaces it only once its time has become old.
+Sources by rank (the numbers of the wire): none, saved (a lower bound only), ack, NTP, system. A
+better source replaces a worse one; the same or a worse one replaces it only once its time has
+become old.
 """
 
 from agent import compat
@@ -29,7 +30,7 @@ class Clock:
         self.on_set = None  # callable(source, step or None) for corrections worth an event
 
     def up_ms(self):
-        """Milliseconds since start, beyond the wrap of the ticks (call at least every few days)."""
+        """Milliseconds since start, beyond the ticks' wrap (call at least every few days)."""
         now = compat.ticks_ms()
         self._ms += compat.ticks_diff(now, self._ticks)
         self._ticks = now

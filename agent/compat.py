@@ -1,4 +1,4 @@
-"""The few names that differ between MicroPython and CPython, so that no other file asks which it is.
+"""The few names that differ between MicroPython and CPython, so that no other file asks.
 
 `ticks_*` follow MicroPython's contract: they wrap at an unspecified power of two and are to be
 compared with `ticks_diff` only, over less than half of the period (6.2 days on a 32-bit port).
@@ -59,7 +59,7 @@ def log(*words):
 def unload(name):
     """Let go of a module that is not needed again, so that its memory can be used.
 
-    Its package refers to it too; whatever else was imported from it stays as long as it is held."""
+    Its package refers to it too; what else was imported from it stays as long as it is held."""
     package, _, module = name.rpartition(".")
     del sys.modules[name]
     delattr(sys.modules[package], module)

@@ -1,8 +1,8 @@
 """The configuration file: JSON, checked whole at start, with errors that name the key.
 
 `KEYS` is the one description: (key path, type, default or REQUIRED, least and greatest value or
-length). docs/agent.md explains each; a test keeps the two together. Needed once: whoever has called
-`load` should unload this module.
+length). docs/agent.md explains each; a test keeps the two together. Needed once: whoever has
+called `load` should unload this module.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What compat.py and net.py have on CPython; a file of its own, so that no device has to load it."""
+"""What compat.py and net.py have on CPython, apart, so that no device has to load it."""
 
 import asyncio
 import os

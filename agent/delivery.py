@@ -1,7 +1,7 @@
 """From the journal to the province: what to send next, and what an ack says of it.
 
-The promise is docs/wire.md, "Delivery". In short: PUBACK is not "stored"; only an ack is. Newest first.
-A report is sent again only when an ack shows that it was lost on the way.
+The promise is docs/wire.md, "Delivery". In short: PUBACK is not "stored"; only an ack is. Newest
+first. A report is sent again only when an ack shows that it was lost on the way.
 """
 
 import asyncio
@@ -19,9 +19,7 @@ _PROBE_NO_NAME = const(4)
 _PROBE_CERTIFICATE = const(8)
 _PROBE_ERROR = const(9)
 
-_UNSTORED_MAX = const(
-    64
-)  # reports sent and not yet acknowledged: then wait for the province
+_UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _PUMPS = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
 _RESEND_S = const(3600)  # without any ack for so long, what was sent counts as lost
 _RESEND_MAX_S = const(8 * 3600)
@@ -107,7 +105,7 @@ class Delivery:
     async def _greet(self):
         client = self._client
         try:
-            # Also into a session that the broker kept: subscribing is what brings the retained ack.
+            # Also into a session that the broker kept: that is what brings the retained ack.
             await client.subscribe([(self._base + "ack", 0)])
             birth = self._birth
             birth[1] = self._journal.stream

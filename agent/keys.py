@@ -36,7 +36,7 @@ def load(state_dir):
 
 
 def make(port, state_dir):
-    """Make a key, durably, and return its Signer. Interrupted at any point: either none or this one."""
+    """Make a key, durably, and return its Signer. If interrupted: either none or this one."""
     seed = os.urandom(32)
     path = _name(state_dir)
     port.write_secret(path + ".new", seed + struct.pack(">I", binascii.crc32(seed)))

@@ -1,7 +1,7 @@
 """What a board must tell and do for the agent; each board overrides what it can.
 
-The configuration's key `port` names a module that has a class `Port` derived from this one. Nothing
-else in the agent knows what it runs on. None always means: this board can't tell.
+The configuration's key `port` names a module that has a class `Port` derived from this one.
+Nothing else in the agent knows what it runs on. None always means: this board can't tell.
 """
 
 import os
@@ -12,7 +12,6 @@ from agent.compat import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _RESET_UNKNOWN = const(0)
-
 
 
 class Port:

@@ -21,7 +21,7 @@ _COUNTS = (_BYTES_DOWN, _BYTES_UP)  # kind "count": summed, coded as they are
 
 
 def column(metric, rows):
-    """One metric's values over `rows` as the wire codes them (docs/wire.md, Columns), None if none."""
+    """One metric's values over `rows` as the wire codes them (docs/wire.md, Columns), or None."""
     count = metric in _COUNTS
     out = []
     keep = 0  # elements after this one repeat what stands before them

@@ -1,8 +1,8 @@
 """Samples at an even pace: asks every source once a sample and hands the row to the reporter.
 
-A source is a small object with `async def sample(self, row)`, which writes what it measured into the row and
-leaves out what it could not. One that raises, hangs or vanishes costs its own columns only. One that
-must look more often has `observe()` too, called every round.
+A source is a small object with `async def sample(self, row)`, which writes what it measured into
+the row and leaves out what it could not. One that raises, hangs or vanishes costs its own columns
+only. One that must look more often has `observe()` too, called every round.
 """
 
 import gc
@@ -52,7 +52,7 @@ class Sampler:
                     _complain(source, e)
 
     async def next(self):
-        """Wait for the end of the current sample and take it. True if the report must close now."""
+        """Wait for the current sample's end and take it. True if the report must close now."""
         step = self._base_s * self._factor
         if self._began is None:
             self._began = self._clock.up()

@@ -1,7 +1,7 @@
 """From a configuration to an agent that can run, or to the proof that enrols a device.
 
-Everything that is needed once and at start only is here, in `config`, `keys`, `tls` and `recovery`:
-modules that are let go of, one after the other, before the agent runs.
+Everything that is needed once and at start only is here, in `config`, `keys`, `tls` and
+`recovery`: modules that are let go of, one after the other, before the agent runs.
 """
 
 import binascii

@@ -1,12 +1,12 @@
-"""Renders docs/metrics.md from the vocabulary: `python -m host_tools.reference > docs/metrics.md`."""
+"""Renders docs/metrics.md: `python -m host_tools.reference > docs/metrics.md`."""
 
 from host_tools import vocabulary
 
 _HEAD = """# Metrics, states, events
 
-Generated from `agent/wire/vocabulary.toml` by `python -m host_tools.reference > docs/metrics.md`; a test
-keeps the two equal. How a column is coded is in [wire.md](wire.md). On the wire a value is the
-measured value times the scale, rounded to an integer. null (or an absent column) is "not
+Generated from `agent/wire/vocabulary.toml` by `python -m host_tools.reference > docs/metrics.md`;
+a test keeps the two equal. How a column is coded is in [wire.md](wire.md). On the wire a value is
+the measured value times the scale, rounded to an integer. null (or an absent column) is "not
 measured", never 0.
 
 """

@@ -1,9 +1,9 @@
 """One round of reachability every few seconds: climb the ladder, keep statistics, tell outages.
 
-The ladder is a row of rungs, from the village outwards; each is named by the cause that its failure
-stands for.
-The first rung that fails is the cause, unless a rung further out answers: a router that ignores pings is
-not an outage. A rung that can't be probed here (no gateway, no resolver) is passed over.
+The ladder is a row of rungs, from the village outwards; each is named by the cause that its
+failure stands for. The first rung that fails is the cause, unless a rung further out answers: a
+router that ignores pings is not an outage. A rung that can't be probed here (no gateway, no
+resolver) is passed over.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class Statistic:
                 row[first] = self.least
                 row[first + 1] = (self.total + answered // 2) // answered
                 row[first + 2] = self.most
-        self.__init__()
+        self.sent = self.lost = self.total = self.least = self.most = 0
 
 
 class Link:
@@ -148,7 +148,7 @@ class Link:
         return result
 
     async def _probe_upstream(self):
-        """One target in turn; only if it fails all others at once, since a target may fail alone."""
+        """One target in turn; if it fails, all others at once: a target may fail alone."""
         count = len(self._targets)
         if not count:
             return None

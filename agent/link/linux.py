@@ -7,7 +7,6 @@ _PROBE_OK = const(0)
 _PROBE_NO_CARRIER = const(6)
 
 
-
 def _read(path):
     try:
         with open(path) as f:
@@ -31,7 +30,7 @@ def interface(sys_class_net, name):
 
 
 def default_gateway(proc_net_route, name=None):
-    """IPv4 address of the default route's gateway, "" if the route has none, None without a route."""
+    """IPv4 address of the default route's gateway, "" if it has none, None without a route."""
     table = _read(proc_net_route)
     best = None
     for line in (table or "").split("\n")[1:]:

@@ -1,9 +1,9 @@
 """The state machine between rounds of probes and outages: hysteresis, cause, begin and end.
 
 Pure: fed with (time, result of a round), it returns events. An outage begins at the first of the
-`fall` failing rounds that confirm it and ends at the first of the `rise` good ones (as G.826 counts
-unavailability from its onset), so both ends are true to one round. Going up and down within one
-outage is a flap of it, not another outage. When the cause changes, one outage ends and
+`fall` failing rounds that confirm it and ends at the first of the `rise` good ones (as G.826
+counts unavailability from its onset), so both ends are true to one round. Going up and down
+within one outage is a flap of it, not another outage. When the cause changes, one outage ends and
 the next begins at the same instant; so outages never overlap.
 """
 
@@ -14,7 +14,6 @@ _UNKNOWN = const(0)
 _UP = const(1)
 _OUTAGE_BEGAN = const(1)
 _OUTAGE_ENDED = const(2)
-
 
 
 class Outages:

@@ -10,7 +10,6 @@ _CLIENTS = const(15)
 _CLIENTS_PEAK = const(16)
 
 
-
 def count_leases(path, now):
     """Leases that have not run out at Unix time `now` (None: count all); None if unreadable."""
     count = 0

@@ -1,7 +1,8 @@
 """Bytes through an interface, from /proc/net/dev.
 
-Counters only ever grow, until they wrap (32 bits on old kernels and drivers) or the interface is made
-anew. Both look like a step back; they are told apart by the interface's index, which is new with a new interface.
+Counters only ever grow, until they wrap (32 bits on old kernels and drivers) or the interface is
+made anew. Both look like a step back; they are told apart by the interface's index, which is new
+with a new interface.
 """
 
 from agent.compat import const
@@ -36,7 +37,7 @@ class Counter:
 
 
 class Interface:
-    """Source of bytes_down and bytes_up; `on_reset(metric)` is told of counters that began anew."""
+    """Source of bytes_down and bytes_up; `on_reset(metric)` hears of counters begun anew."""
 
     def __init__(self, proc_net_dev, sys_class_net, name, on_reset):
         self._path = proc_net_dev

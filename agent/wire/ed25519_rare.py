@@ -1,4 +1,4 @@
-"""The part of ed25519.py that a device in the field seldom needs: it verifies, and signs by seed."""
+"""The part of ed25519.py that a device seldom needs: it verifies, and signs by seed."""
 
 from agent import compat
 from agent.wire import sha512

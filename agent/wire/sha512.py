@@ -103,7 +103,7 @@ def _limbs(words):
 
 
 def _native_steps(parts):
-    yield hashlib.sha512(b"".join(parts)).digest()
+    yield hashlib.sha512(b"".join(parts)).digest()  # type: ignore[attr-defined,unused-ignore]
 
 
 steps = _native_steps if hasattr(hashlib, "sha512") else pure_steps

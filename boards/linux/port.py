@@ -55,8 +55,8 @@ class Port(port.Port):
         return _read("/etc/machine-id")
 
     def reset_cause(self):
-        """RESET_AGENT while the kernel is the same as at the last start; a watchdog where its driver
-        says so; else unknown: whether the stop before was clean is in the boot event."""
+        """RESET_AGENT while the kernel is the same as at the last start; a watchdog where it
+        says so itself; else unknown: whether the stop before was clean is in the boot event."""
         if self._cause is None:
             boot_id = _read(_BOOT_ID)
             path = self.state_dir + "/boot_id"

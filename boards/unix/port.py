@@ -18,4 +18,4 @@ class Port(port.Port):
             f.write(data)
 
     def on_terminate(self, callback):
-        """MicroPython has no signal handlers: Ctrl-C arrives as KeyboardInterrupt, a kill as one."""
+        """MicroPython has no signal handlers: Ctrl-C arrives as KeyboardInterrupt."""

@@ -13,7 +13,12 @@ class Village:
     """The files that a village's router has: counters of its interfaces, leases of its clients.
 
     Up to 40 clients, few at night; each uses up to some megabytes a minute.
+
+    Attributes:
+        begin: the minute of the day at minute 0.
     """
+
+    begin = 0
 
     def __init__(self, folder: Path, seed: int = 1) -> None:
         self.proc_net_dev = folder / "proc_net_dev"
@@ -26,7 +31,7 @@ class Village:
     def minute(self, minute: int) -> None:
         """Write the files as they are at the end of a minute."""
         draw = self._random
-        busy = 0.5 - 0.5 * math.cos(2 * math.pi * ((minute / 1440 - 0.1) % 1))
+        busy = 0.5 - 0.5 * math.cos(2 * math.pi * ((minute + self.begin) / 1440 - 0.1))
         while len(self._clients) < round(40 * busy * draw.uniform(0.85, 1)):
             self._clients.append(draw.getrandbits(24))
         while len(self._clients) > round(40 * busy):

@@ -40,11 +40,6 @@ def test_reports_that_only_the_broker_had_come_again(tmp_path: Path) -> None:
         audit(plant)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=TooLate,
-    reason="with a whole window lost, the device waits an hour before it sends anything more",
-)
 def test_a_backlog_that_only_the_broker_had_comes_again(tmp_path: Path) -> None:
     """More than may be under way at once is sent before there is an ingest to hear of it."""
     with Plant(tmp_path / "plant", _DEVICES[:2]) as plant:

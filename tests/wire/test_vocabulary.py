@@ -1,4 +1,4 @@
-"""The numbers that the agent writes are the ones that the vocabulary explains, and so is the page."""
+"""The agent writes the numbers that the vocabulary explains, and so does the page."""
 
 from pathlib import Path
 
