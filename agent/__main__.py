@@ -34,7 +34,16 @@ def main():
         gc.threshold(16384)
     try:
         asyncio.run(app.run())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MemoryError) as e:
+        if isinstance(e, MemoryError):
+            if "locked" not in str(e):
+                raise
+            # The interrupt hit the collector itself. Its marks can't be trusted any more, and what
+            # is free has to do for the end.
+            import micropython
+
+            gc.disable()
+            micropython.heap_unlock()
         # MicroPython raises it out of the loop and keeps the tasks: let them end in order.
         app.stop()
         asyncio.run(app.ended())

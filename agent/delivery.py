@@ -162,7 +162,17 @@ class Delivery:
                     seq = held.newest_unstored(skip=under_way)
                     if seq is not None:
                         return held, seq
-        return journal, None
+            return journal, None
+        # The window is full. The newest goes out all the same: if the rest was lost on the way,
+        # only an ack of something that was sent later can tell.
+        seq = journal.newest
+        if not seq or journal.is_stored(seq):
+            return journal, None
+        for stream, sent, _ in self._sent:
+            if sent == seq and stream == journal.stream:
+                return journal, None
+        del self._sent[0]
+        return journal, seq
 
     async def _sleep(self):
         self.wake.clear()

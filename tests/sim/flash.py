@@ -4,7 +4,7 @@ Installed by day.py, with the configuration's state folder as its argument: ther
 with the device's key on it.
 """
 
-import vfs
+import os
 
 from agent import journal
 from tests.sim import port
@@ -44,8 +44,8 @@ def install(state, commands):
     flash = Flash()
     with open(state + "/device.key", "rb") as file:
         key = file.read()
-    vfs.VfsLfs2.mkfs(flash)
-    vfs.mount(flash, state)
+    os.VfsLfs2.mkfs(flash)
+    os.mount(flash, state)
     with open(state + "/device.key", "wb") as file:
         file.write(key)
 

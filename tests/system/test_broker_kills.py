@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.system.audit import audit
-from tests.system.plant import Plant, TooLate
+from tests.system.plant import Plant
 
 _DEVICES = ("micropython", "cpython", "micropython")
 
