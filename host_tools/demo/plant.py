@@ -80,7 +80,7 @@ class Plant:
             bind="127.0.0.1",
             only_villages=[site.code for site in SITES],
         )
-        self._tell("starting broker, ingest and the villages' surroundings")
+        self._tell("starting the broker, the ingest and the world around the villages")
         self.start_broker()
         ports = self._start_world()
         self._ingest = Child(
@@ -98,7 +98,7 @@ class Plant:
     def _start_world(self) -> dict[str, Ports]:
         broker = (self.province.broker.bind, self.province.broker.port)
         self._world = Child(
-            "villages' surroundings",
+            "world around the villages",
             [sys.executable, "-m", "host_tools.demo.world"],
             self._log("world"),
             talk=True,

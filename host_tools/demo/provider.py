@@ -1,117 +1,123 @@
 """A village's provider: the only way from the agent to the province, and it can fail.
 
 Behind an uplink lie two hosts of the internet (TCP), a resolver (UDP) and the province's broker
-(through a relay). Cutting the uplink makes packets vanish in both directions, as a storm does
-with a dish; nothing is refused and no connection is told. The kernel's socket filters do that,
-which need no privilege: on a listening socket they swallow handshakes, on an open one data and
-acknowledgements alike, so that TCP itself sends again and goes on when the link is back.
+(through a relay). Cutting the uplink makes everything vanish in both directions, as a storm does
+with a dish: nothing is refused and no connection is told, and what was under way arrives when the
+link is back. All of it without privileges, as the demo is for everybody.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import random
 import socket
-import struct
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
-# asm-generic/socket.h; linux/filter.h: a program of (code, jump if true, jump if false, k).
-_SO_ATTACH_FILTER = 26
-_SO_DETACH_FILTER = 27
-_LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)  # A = a random 32-bit number (SKF_AD_RANDOM)
-_PASS = (0x06, 0, 0, 0xFFFFFFFF)
-_DROP = (0x06, 0, 0, 0)
+from host_tools.demo.sites import Ports
 
+_BACKLOG = 1
 _TEST_NET = bytes((192, 0, 2, 1))  # RFC 5737: an address for examples
 
 
-def _drop(share: float) -> tuple[tuple[int, int, int, int], ...]:
-    """A filter that drops this share of packets (0 to 1)."""
-    if share >= 1:
-        return (_DROP,)
-    return (_LOAD_RANDOM, (0x35, 0, 1, int((1 - share) * (1 << 32))), _DROP, _PASS)
+class _Door:
+    """A listening TCP socket that can fall silent.
 
+    Handshakes are the kernel's affair. It drops them, as if they had never arrived, while the
+    queue of connections that nobody has accepted is full; so that is what silence is made of.
+    """
 
-def _filter(sock: Any, share: float) -> None:
-    """Make a socket lose this share of what is sent to it."""
-    if not share:
-        with contextlib.suppress(OSError):  # there was none
-            sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, struct.pack("i", 0))
-        return
-    program = b"".join(struct.pack("HBBI", *step) for step in _drop(share))
-    memory = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HL", len(program) // 8, ctypes.addressof(memory))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+    def __init__(self, taker: Callable[[socket.socket], None]) -> None:
+        """taker: is given each accepted connection."""
+        self._taker = taker
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self._listener.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+        self._queued: dict[tuple[str, int], socket.socket] = {}
+        self.port = int(self._listener.getsockname()[1])
 
+    def shut(self) -> None:
+        """Answer nobody any more."""
+        self._loop.remove_reader(self._listener)
+        for _ in range(_BACKLOG + 1):  # listen(2): so many fit before it is full
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self._listener.getsockname())
+            self._queued[filler.getsockname()] = filler
 
-def _socket(transport: asyncio.BaseTransport | None) -> Any:
-    assert transport is not None
-    return transport.get_extra_info("socket")
+    def open(self) -> None:
+        """Answer again."""
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # gone again before we looked
+            connection, address = self._listener.accept()
+            filler = self._queued.pop(address, None)
+            if filler is None:
+                self._taker(connection)
+            else:
+                filler.close()
+                connection.close()
 
 
 class Uplink:
     """One village's line to the world, on free ports of 127.0.0.1.
 
-    delay, jitter: seconds, one way; jitter is the standard deviation. loss: share of handshakes
-    with hosts of the internet that are lost (0 to 1). broker: address of the broker.
+    delay, jitter: seconds, one way; jitter is the standard deviation. They hold for the relay and
+    the resolver; a host's handshake is answered by the kernel, at once. broker: its address.
     """
 
-    def __init__(self, delay: float, jitter: float, loss: float, broker: tuple[str, int]) -> None:
+    def __init__(self, delay: float, jitter: float, broker: tuple[str, int]) -> None:
         self._delay = delay
         self._jitter = jitter
-        self._loss = loss
         self.broker = broker
         self.cut = False
-        self._hosts: list[socket.socket] = []
-        self.pipes: set[_Pipe] = set()
+        self._doors: list[_Door] = []
+        self._relaying: set[asyncio.Task[Any]] = set()
+        self.pipes: set[_Agent] = set()
         # Answers that came while the line was cut.
         self.held: deque[tuple[_Agent, bytes]] = deque()
 
-    async def open(self) -> dict[str, Any]:
-        """Start everything; the ports: `broker`, `targets` (two), `resolver`."""
-        loop = asyncio.get_running_loop()
-        for protocol in (_Host, _Host, lambda: _Agent(self)):
-            listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-            self._hosts.append(listener)
-            await loop.create_server(cast(Any, protocol), sock=listener)
-        transport, _ = await loop.create_datagram_endpoint(
+    async def open(self) -> Ports:
+        """Start everything."""
+        self._doors = [_Door(_hang_up), _Door(_hang_up), _Door(self._relay)]
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: _Resolver(self), ("127.0.0.1", 0)
         )
-        self._lose()
-        ports = [listener.getsockname()[1] for listener in self._hosts]
-        return {
-            "targets": ports[:2],
-            "broker": ports[2],
-            "resolver": _socket(transport).getsockname()[1],
-        }
+        ports = [door.port for door in self._doors]
+        resolver = int(transport.get_extra_info("sockname")[1])
+        return {"targets": ports[:2], "broker": ports[2], "resolver": resolver}
+
+    def _relay(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(lambda: _Agent(self), connection))
+        self._relaying.add(task)  # the loop itself keeps no hold of a task
+        task.add_done_callback(self._relaying.discard)
 
     def set_cut(self, cut: bool) -> None:
         """Cut the line, or mend it."""
+        if cut == self.cut:
+            return
         self.cut = cut
-        self._lose()
+        for door in self._doors:
+            (door.shut if cut else door.open)()
+        for pipe in self.pipes:
+            pipe.set_cut(cut)
         while self.held and not cut:
             pipe, data = self.held.popleft()
             pipe.send(data)
-
-    def _lose(self) -> None:
-        for listener, loss in zip(self._hosts, (self._loss, self._loss, 0.0), strict=True):
-            _filter(listener, 1.0 if self.cut else loss)
-        for pipe in self.pipes:
-            _filter(_socket(pipe.transport), 1.0 if self.cut else 0.0)
 
     def latency(self) -> float:
         """Seconds that the next packet takes, one way."""
         return max(0.2 * self._delay, random.gauss(self._delay, self._jitter))
 
 
-class _Host(asyncio.Protocol):
-    """A host of the internet, as far as a probe goes: the kernel has answered, nothing follows."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+def _hang_up(connection: socket.socket) -> None:
+    """What a host does with a probe's connection: it was made, that is all there is to it."""
+    connection.close()
 
 
 class _Resolver(asyncio.DatagramProtocol):
@@ -148,8 +154,6 @@ class _Pipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        with contextlib.suppress(OSError):
-            _socket(transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         if self.other is None:
@@ -190,9 +194,16 @@ class _Agent(_Pipe):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.uplink.pipes.add(self)
-        if self.uplink.cut:
-            _filter(_socket(transport), 1.0)
+        self.set_cut(self.uplink.cut)
         self._dial = asyncio.get_running_loop().create_task(self._connect())
+
+    def set_cut(self, cut: bool) -> None:
+        """Take nothing more from the agent, or what it has sent meanwhile."""
+        assert self.transport is not None
+        if cut:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     async def _connect(self) -> None:
         host, port = self.uplink.broker

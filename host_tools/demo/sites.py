@@ -28,7 +28,7 @@ class Ports(TypedDict):
 
 @dataclass(frozen=True)
 class Site:
-    """A village and its line. delay, jitter: seconds, one way; loss: 0 to 1; mbps: of the line."""
+    """A village and its line. delay, jitter: seconds, one way; mbps: of the line."""
 
     code: str
     interpreter: str
@@ -36,7 +36,6 @@ class Site:
     mbps: int
     delay: float
     jitter: float
-    loss: float
 
     @property
     def slot(self) -> str:
@@ -55,7 +54,6 @@ class Site:
             "capacity": self.mbps * 125_000,
             "delay": self.delay,
             "jitter": self.jitter,
-            "loss": self.loss,
             "broker": broker,
         }
 
@@ -82,10 +80,10 @@ class Site:
 
 # As on the island: satellite, 4G over the water, radio from the mainland, a little fibre.
 SITES = (
-    Site("6403112001", "micropython", busy=9, mbps=100, delay=0.019, jitter=0.004, loss=0.0),
-    Site("6403112002", "micropython", busy=6, mbps=50, delay=0.024, jitter=0.007, loss=0.0),
-    Site("6403112003", "micropython", busy=4, mbps=20, delay=0.014, jitter=0.005, loss=0.02),
-    Site("6403112004", "cpython", busy=11, mbps=100, delay=0.004, jitter=0.001, loss=0.0),
+    Site("6403112001", "micropython", busy=9, mbps=100, delay=0.019, jitter=0.004),
+    Site("6403112002", "micropython", busy=6, mbps=50, delay=0.024, jitter=0.007),
+    Site("6403112003", "micropython", busy=4, mbps=20, delay=0.014, jitter=0.005),
+    Site("6403112004", "cpython", busy=11, mbps=100, delay=0.004, jitter=0.001),
 )
 
 _PORTS = range(20000, 32000)

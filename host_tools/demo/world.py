@@ -44,9 +44,7 @@ async def _main() -> None:
     for slot, given in description.items():
         villages[slot] = Village(Path(given["folder"]), given["busy"], given["capacity"])
         villages[slot].build(time.time())
-        uplinks[slot] = Uplink(
-            given["delay"], given["jitter"], given["loss"], tuple(given["broker"])
-        )
+        uplinks[slot] = Uplink(given["delay"], given["jitter"], tuple(given["broker"]))
         ports[slot] = await uplinks[slot].open()
     _say(json.dumps(ports))
     living = loop.create_task(_live(villages, uplinks))
