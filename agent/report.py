@@ -100,7 +100,7 @@ class Reporter:
                         return self._journal.append(message)
                     # An ack began a new stream while this was being signed for the old one.
                     own = self._journal_events()
-            except OSError:
+            except (OSError, MemoryError):
                 keep = min(len(rows), MAX_SAMPLES - len(self.rows))
                 self._up = up + (len(rows) - keep) * self.step
                 self.rows = rows[len(rows) - keep :] + self.rows
