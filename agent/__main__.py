@@ -44,8 +44,10 @@ def main():
                 raise
             # The interrupt hit the collector itself. Its marks can't be trusted any more, and what
             # is free has to do for the end.
+            from micropython import heap_unlock  # type: ignore[import-not-found,unused-ignore]
+
             gc.disable()
-            micropython.heap_unlock()
+            heap_unlock()
         # MicroPython raises it out of the loop and keeps the tasks: let them end in order.
         app.stop()
         asyncio.run(app.ended())
