@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent import segment
+from agent.recovery import numbers_in
 
 Reports = dict[bytes, dict[int, bytes]]
 """Of each stream (4 bytes) each seq and the signed bytes of its report."""
@@ -21,7 +22,7 @@ def reports(directory: Path) -> Reports:
         OSError: a file can't be read.
     """
     found: Reports = {}
-    for number in segment.numbers_in(str(directory)):
+    for number in numbers_in(str(directory)):
         with open(segment.path_of(str(directory), number), "rb") as file:
             header = segment.read_header(file, number, bytearray(segment.HEADER))
             if header is None:

@@ -78,7 +78,7 @@ class Uplink:
         self._doors: list[_Door] = []
         self._relaying: set[asyncio.Task[Any]] = set()
         self.pipes: set[_Agent] = set()
-        # Answers that came while the line was cut.
+        # Answers that came while the line was cut; nothing at all: the connection ended.
         self.held: deque[tuple[_Agent, bytes]] = deque()
 
     async def open(self) -> Ports:
@@ -108,7 +108,10 @@ class Uplink:
             pipe.set_cut(cut)
         while self.held and not cut:
             pipe, data = self.held.popleft()
-            pipe.send(data)
+            if data:
+                pipe.send(data)
+            else:
+                pipe.end()
 
     def latency(self) -> float:
         """Seconds that the next packet takes, one way."""
@@ -121,7 +124,8 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 class _Resolver(asyncio.DatagramProtocol):
-    """The provider's DNS server: every name has one address (RFC 1035, 4.1)."""
+    """The provider's DNS server (RFC 1035, 4.1): a name of two labels has an address, names
+    below it don't exist, which is how the agent knows a server that lies."""
 
     def __init__(self, uplink: Uplink) -> None:
         self._uplink = uplink
@@ -135,6 +139,10 @@ class _Resolver(asyncio.DatagramProtocol):
             return
         head = data[:2] + bytes.fromhex("8180 0001 0001 0000 0000")
         answer = bytes.fromhex("c00c 0001 0001 0000003c 0004") + _TEST_NET
+        second = 13 + data[12]  # where the second label begins
+        if second < end and second + 1 + data[second] < end - 5:
+            head = data[:2] + bytes.fromhex("8183 0001 0000 0000 0000")
+            answer = b""
         later = 2 * self._uplink.latency()
         asyncio.get_running_loop().call_later(
             later, self._transport.sendto, head + data[12:end] + answer, addr
@@ -181,11 +189,16 @@ class _Pipe(asyncio.Protocol):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
+    def end(self) -> None:
+        """The other half has ended, so this one does."""
+        if self.transport is not None:
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.other is not None and self.other.transport is not None:
+        if self.other is not None:
             # What is under way arrives first; then the other side learns that it is over.
             loop = asyncio.get_running_loop()
-            loop.call_at(max(self._due, loop.time()) + 0.001, self.other.transport.close)
+            loop.call_at(max(self._due, loop.time()) + 0.001, self.other.end)
 
 
 class _Agent(_Pipe):
@@ -223,6 +236,12 @@ class _Agent(_Pipe):
             self.uplink.held.append((self, data))
         else:
             super().send(data)
+
+    def end(self) -> None:
+        if self.uplink.cut:
+            self.uplink.held.append((self, b""))
+        else:
+            super().end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.uplink.pipes.discard(self)

@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it: real broker, ingest and agents, ended in every way there is."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from host_tools.demo import faults, journals
+from host_tools.demo.provider import Uplink
 from tests.support import ROOT
 
 DESALINK = "from host_tools.cli import main; main()"
@@ -202,6 +204,42 @@ def test_all_faults_happen_one_after_the_other_and_leave_time_to_recover(minutes
         assert fault.end >= fault.begin + 2
         ends = fault.end
     assert ends <= seconds - 20
+
+
+def test_a_cut_line_is_silent_and_what_was_under_way_arrives_when_it_is_back():
+    async def story() -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(100):
+                writer.write(data)
+            writer.close()
+
+        broker = await asyncio.start_server(echo, "127.0.0.1", 0)
+        line = Uplink(0.001, 0.0, broker.sockets[0].getsockname())
+        ports = await line.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", ports["broker"])
+        writer.write(b"before")
+        assert await reader.readexactly(6) == b"before"
+        for _ in range(5):
+            (await asyncio.open_connection("127.0.0.1", ports["targets"][0]))[1].close()
+
+        for _ in range(2):
+            line.set_cut(True)
+            writer.write(b"during")
+            answer = asyncio.create_task(reader.readexactly(6))
+            for port in (*ports["targets"], ports["broker"]):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 0.1)
+            assert not answer.done()
+
+            line.set_cut(False)
+            assert await answer == b"during"
+            for port in ports["targets"]:
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+
+        writer.close()
+        broker.close()
+
+    asyncio.run(story())
 
 
 def test_a_devices_own_count_is_read_from_its_medium(tmp_path):
