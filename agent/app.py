@@ -25,7 +25,9 @@ _STOP_MS = const(3000)
 class App:
     """One agent of one slot. `run()` ends after `stop()`; a kill at any instant is as safe."""
 
-    def __init__(self, settings, port, clock, journal, link, reporter, sampler, delivery):
+    def __init__(self, port, clock, journal, link, reporter, sampler, delivery, cadence, servers):
+        """cadence: [seconds of a round, of a sample, samples of a report]; servers: of SNTP, None
+        if the platform's clock is to be believed."""
         self._port = port
         self._clock = clock
         self._journal = journal
@@ -33,10 +35,9 @@ class App:
         self._reporter = reporter
         self._sampler = sampler
         self._delivery = delivery
-        self._round_ms = settings["cadence.round_s"] * 1000
-        self._report_samples = settings["cadence.report_samples"]
-        self._believe_system = settings["clock.source"] == "system"
-        self._servers = settings["clock.ntp"]
+        self._round_ms = cadence[0] * 1000
+        self._report_samples = cadence[2]
+        self._servers = servers
         self._stopping = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -50,16 +51,16 @@ class App:
     async def run(self):
         """Measure and report until stop(); then a last report, and the journal is closed."""
         self._port.on_terminate(self.stop)
-        parts = self._rounds, self._samples, self._keep_time, self._delivery.run
-        tasks = [asyncio.create_task(self._guard(part)) for part in parts]
+        tasks = []
+        for part in (self._rounds, self._samples, self._keep_time, self._delivery.run):
+            tasks.append(asyncio.create_task(self._guard(part)))
         try:
             await self._stopping.wait()
         finally:
             await reap(*tasks[:3])
             self._reporter.event(_STOPPED)
             await self._close_report()
-            await self._delivery.drained(_STOP_MS)
-            await self._delivery.stop()
+            await self._delivery.stop(_STOP_MS)
             await reap(tasks[3])
             self._save_alive()
             self._journal.close()
@@ -115,7 +116,7 @@ class App:
         wait = 0  # minutes
         minutes = 0
         while True:
-            if self._believe_system:
+            if self._servers is None:
                 clock.set(self._port.unix_time(), _CLOCK_SYSTEM)
             else:
                 clock.follow_system()
@@ -131,6 +132,7 @@ class App:
                     except OSError:
                         pass
             await compat.sleep_ms(60000)
+            self._delivery.expire()
             wait -= 1
             minutes += 1
             if minutes % 60 == 0:

@@ -31,6 +31,10 @@ _WORDS = {
 }
 
 
+# mbedTLS's code for a certificate that can't be verified; here on every interpreter.
+CERTIFICATE = -0x2700
+
+
 def code_of(error):
     """An OSError's errno, else 0. (MicroPython's other exceptions have an `errno` as well.)"""
     return error.errno or 0 if isinstance(error, OSError) else 0

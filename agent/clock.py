@@ -15,6 +15,8 @@ _CLOCK_ACK = const(2)
 _CLOCK_SYSTEM = const(4)
 
 _STALE_S = const(6 * 3600)  # after this a weaker source may correct a stronger one's drift
+_DAY_S = const(86400)
+_BUILT = 1767225600  # 2026-01-01
 _STEP_S = const(2)  # smaller corrections are drift and make no event
 
 
@@ -45,6 +47,15 @@ class Clock:
         if self._offset is None:
             return None
         return self.up() + self._offset
+
+    def right(self):
+        """Whether the platform's clock, by which certificates are judged, is right to a day, as
+        far as that is known."""
+        platform = self._port.unix_time()
+        now = self.now() or self.floor
+        return max(now - _DAY_S, _BUILT) <= platform and (
+            self._offset is None or platform <= now + _DAY_S
+        )
 
     def quality(self):
         """[seconds since the clock was last set or None, source], as reports carry it."""

@@ -1,15 +1,14 @@
 """The configuration file: JSON, checked whole at start, with errors that name the key.
 
-`KEYS` is the one description: (key path, type, default or REQUIRED, least and greatest value or
-length). docs/agent.md explains each; a test keeps the two together. Needed once: whoever has
-called `load` should unload this module.
+`keys` is the one description. docs/agent.md explains each; a test keeps the two together. Needed
+once: whoever has called `load` should unload this module.
 """
 
 import json
 
 REQUIRED = "-"
 
-# A text, since as tuples the table would be the largest thing in the heap while it is compiled.
+# A text, read line by line: as tuples the table would be the largest thing in the heap.
 _TABLE = """\
 slot slot - 12 13
 port str "port" 1 80
@@ -31,8 +30,13 @@ clock.ntp list [] 0 4
 link.interface str null 1 15
 link.gateway str "auto" 1 253
 link.targets list ["1.1.1.1","8.8.8.8","9.9.9.9"] 0 8
+link.next_hop str null 1 253
+link.loss_limit int 10 0 100
+link.delay_limit_ms int 1500 0 10000
 link.timeout_ms int 2000 100 10000
 link.dns str "auto" 1 253
+link.dns_other str "1.1.1.1" 1 253
+link.portal str null 3 253
 link.dns_name str "example.com" 1 253
 link.proc_net_route path "/proc/net/route" 1 200
 link.sys_class_net path "/sys/class/net" 1 200
@@ -45,18 +49,13 @@ journal.capacity int 1048576 36864 1073741824
 journal.segment int 16384 12288 1048576"""
 
 
-def _row(line):
-    key, kind, default, least, most = line.split()
-    return (
-        key,
-        kind,
-        default if default == REQUIRED else json.loads(default),
-        int(least),
-        int(most),
-    )
-
-
-KEYS = [_row(line) for line in _TABLE.split("\n")]
+def keys():
+    """Yield (key path, type, default or REQUIRED, least and greatest value or length) of each."""
+    for line in _TABLE.split("\n"):
+        key, kind, default, least, most = line.split()
+        if default != REQUIRED:
+            default = json.loads(default)
+        yield key, kind, default, int(least), int(most)
 
 
 class ConfigError(ValueError):
@@ -64,7 +63,7 @@ class ConfigError(ValueError):
 
 
 def load(path):
-    """Read the file at `path` and return {key path: value} for every key of KEYS.
+    """Read the file at `path` and return {key path: value} for every key of `keys`.
 
     Relative paths are taken from the file's own folder. Raises ConfigError."""
     try:
@@ -93,11 +92,11 @@ def _read(config, raw, folder):
         if isinstance(value, dict):
             for name in value:
                 flat[section + "." + name] = value[name]
-        elif any([row[0].startswith(section + ".") for row in KEYS]):
+        elif "\n%s." % section in _TABLE:
             return "%s: expected an object { ... }" % section
         else:
             flat[section] = value
-    for key, kind, default, least, most in KEYS:
+    for key, kind, default, least, most in keys():
         value = flat.pop(key, None)
         if value is None:
             if default == REQUIRED:

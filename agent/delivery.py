@@ -8,7 +8,7 @@ import asyncio
 
 from agent import compat
 from agent.compat import const
-from agent.bounded import reap, within
+from agent.bounded import CERTIFICATE, reap, within
 from agent.link.probes import classify
 from agent.wire import cbor, cose
 
@@ -17,10 +17,9 @@ _CLOCK_ACK = const(2)
 _PROBE_OK = const(0)
 _PROBE_NO_NAME = const(4)
 _PROBE_CERTIFICATE = const(8)
-_PROBE_ERROR = const(9)
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
-_PUMPS = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
+_PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
 _RESEND_S = const(3600)  # without any ack for so long, what was sent counts as lost
 _RESEND_MAX_S = const(8 * 3600)
 _BACKOFF_MS = const(2000)
@@ -46,11 +45,14 @@ class Delivery:
         self._heard = 0  # up of the last ack
         self._resend_s = _RESEND_S
         self._conn = 0
-        self._tasks = []
-        self._busy = 0  # publishes that await their PUBACK
+        self._task = None  # greets, then delivers
+        self._publishing = []  # tasks that await their PUBACK
         self.wake = asyncio.Event()
         self.connected = False
         self.probe = None
+        self.attempts = 0  # to connect, those that have ended
+        self.stage = ""  # how far the last failed connection came
+        self.hurry_ms = 0  # wait at most so long before the next attempt; 0: as the backoff says
         client.on_message = self._on_message
 
     async def run(self):
@@ -62,23 +64,37 @@ class Delivery:
                 await self._session()
             except OSError as e:
                 self.probe = _failure(e)
+                self.stage = getattr(e, "stage", "")
+                self.attempts += 1
                 compat.log("broker:", e)
             attempt = (
                 0 if compat.ticks_diff(compat.ticks_ms(), began) > _STEADY_MS else attempt + 1
             )
             limit = min(self._backoff_max_ms, _BACKOFF_MS << min(attempt, 16))
-            await compat.sleep_ms(compat.random_below(limit))
+            left = compat.random_below(limit)
+            while left > 0:
+                if 0 < self.hurry_ms < left:
+                    left = compat.random_below(self.hurry_ms)
+                await compat.sleep_ms(min(left, 1000))
+                left -= 1000
 
-    async def drained(self, timeout_ms):
-        """Wait until everything in the journal was handed to the broker, at most `timeout_ms`."""
+    @property
+    def answered(self):
+        """Whether the broker has answered the last `ping`."""
+        return not self._client.pinging
+
+    def ping(self):
+        """Ask the broker for a sign of life."""
+        self._client.ping()
+
+    async def stop(self, timeout_ms):
+        """Wait until everything in the journal was handed to the broker, at most `timeout_ms`.
+        Then say goodbye in order, so that the broker need not send the will."""
         deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
         while self.connected and compat.ticks_diff(deadline, compat.ticks_ms()) > 0:
-            if self._next()[1] is None and not self._busy:
-                return
+            if self._next()[1] is None and not self._publishing:
+                break
             await compat.sleep_ms(20)
-
-    async def stop(self):
-        """Say goodbye in order, so that the broker need not send the will."""
         if self.connected:
             try:
                 await within(1000, self._client.publish(self._base + "state", b"offline", 1, True))
@@ -92,13 +108,14 @@ class Delivery:
         self._conn += 1
         # A publish whose PUBACK never comes goes on waiting over the connection's end, so
         # nothing is published in this task, which is the one that reconnects.
-        self._tasks = [asyncio.create_task(self._greet())]
+        self._task = asyncio.create_task(self._greet())
         try:
             await client.wait_closed()
             raise client.error
         finally:
             self.connected = False
-            await reap(*self._tasks)
+            await reap(self._task, *self._publishing)
+            self._publishing = []
             if client.connected:
                 await client.disconnect()
 
@@ -126,31 +143,36 @@ class Delivery:
         self.probe = _PROBE_OK
         self._heard = self._clock.up()
         compat.log("broker: connected")
-        for _ in range(_PUMPS):
-            self._tasks.append(asyncio.create_task(self._pump()))
+        self._task = asyncio.create_task(self._deliver())
 
-    async def _pump(self):
+    async def _deliver(self):
+        """Hand reports to the broker, several at a time, and wait until there are more."""
         while True:
-            held, seq = self._next()
-            if seq is None:
-                await self._sleep()
-                continue
-            try:
-                message = held.read(seq)
-            except OSError as e:
-                compat.log("journal:", e)
-                await compat.sleep_ms(5000)
-                continue
-            if message is None:
-                continue  # the medium lost it: the journal tells so by a drop event
-            self._sent.append((held.stream, seq, self._conn))
-            self._busy += 1
-            try:
-                await self._client.publish(self._base + "report", message, 1)
-            except OSError:
-                return  # the session sees the same end; an ack will tell what arrived
-            finally:
-                self._busy -= 1
+            self.wake.clear()
+            while len(self._publishing) < _PUBLISHING_MAX and self._client.connected:
+                held, seq = self._next()
+                if seq is None:
+                    break
+                try:
+                    message = held.read(seq)
+                except (OSError, MemoryError) as e:
+                    compat.log("journal:", e)
+                    await compat.sleep_ms(5000)
+                    continue
+                if message is None:
+                    continue  # the medium lost it: the journal tells so by a drop event
+                self._sent.append((held.stream, seq, self._conn))
+                self._publishing.append(asyncio.create_task(self._publish(message)))
+            await self.wake.wait()
+
+    async def _publish(self, message):
+        try:
+            await self._client.publish(self._base + "report", message, 1)
+        except OSError:
+            pass  # the session sees the same end; an ack will tell what arrived
+        finally:
+            self._publishing.remove(asyncio.current_task())
+            self.wake.set()
 
     def _next(self):
         """The newest report that is neither stored nor under way: (stream, seq or None)."""
@@ -158,7 +180,10 @@ class Delivery:
         if len(self._sent) < _UNSTORED_MAX:
             for held in (journal, journal.previous):
                 if held:
-                    under_way = [seq for stream, seq, _ in self._sent if stream == held.stream]
+                    under_way = []
+                    for stream, seq, _ in self._sent:
+                        if stream == held.stream:
+                            under_way.append(seq)
                     seq = held.newest_unstored(skip=under_way)
                     if seq is not None:
                         return held, seq
@@ -174,17 +199,15 @@ class Delivery:
         del self._sent[0]
         return journal, seq
 
-    async def _sleep(self):
-        self.wake.clear()
-        try:
-            await within(60000, self.wake.wait())
-        except OSError:
-            pass
-        if self._sent and self._clock.up() - self._heard > self._resend_s:
+    def expire(self):
+        """Count as lost what was sent long ago and never acknowledged; call it every minute."""
+        long_ago = self._clock.up() - self._heard > self._resend_s
+        if self.connected and self._sent and long_ago:
             # The broker took them and nobody ever said that they are stored.
             self._sent = []
             self._heard = self._clock.up()
             self._resend_s = min(2 * self._resend_s, _RESEND_MAX_S)
+            self.wake.set()
 
     def _on_message(self, topic, payload, retain):
         if topic != self._base + "ack":
@@ -236,21 +259,20 @@ def still_under_way(sent, is_stored, answered_conn, live):
 
 def _read_ack(ack):
     """(stream, seq, ranges, time, answered) of a decoded ack; ValueError if it is none."""
-    if not isinstance(ack, dict):
-        raise ValueError("not a map")
-    stream, seq, ranges, unix = ack.get(1), ack.get(2), ack.get(3, []), ack.get(4)
-    if not (isinstance(stream, bytes) and len(stream) == 4 and _uint(seq) and _uint(unix)):
-        raise ValueError("stream, seq or time is missing")
-    if not isinstance(ranges, list) or len(ranges) > 16:
-        raise ValueError("ranges")
-    last = seq
-    for r in ranges:
-        if not (isinstance(r, list) and len(r) == 2 and _uint(r[0]) and _uint(r[1])):
-            raise ValueError("ranges")
-        if not last < r[0] <= r[1]:
-            raise ValueError("ranges out of order")
-        last = r[1]
-    return stream, seq, ranges, unix, ack.get(5)
+    if isinstance(ack, dict):
+        stream, seq, ranges, unix = ack.get(1), ack.get(2), ack.get(3, []), ack.get(4)
+        good = isinstance(stream, bytes) and len(stream) == 4 and _uint(seq) and _uint(unix)
+        if good and isinstance(ranges, list) and len(ranges) <= 16:
+            last = seq
+            for r in ranges:
+                if not (isinstance(r, list) and len(r) == 2 and _uint(r[0]) and _uint(r[1])):
+                    break
+                if not last < r[0] <= r[1]:
+                    break
+                last = r[1]
+            else:
+                return stream, seq, ranges, unix, ack.get(5)
+    raise ValueError("malformed")
 
 
 def _uint(value):
@@ -263,6 +285,6 @@ def _failure(error):
     if stage == "name":
         return _PROBE_NO_NAME
     result = classify(error.errno)
-    if stage == "tls" and result == _PROBE_ERROR:
+    if stage == "tls" and error.errno == CERTIFICATE:
         return _PROBE_CERTIFICATE
     return result

@@ -19,7 +19,7 @@ import os
 
 from agent import compat, segment
 from agent.compat import const
-from agent.stream import JournalError, Stream, pairs_of, without
+from agent.stream import JournalError, Stream, covers, pairs_of
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _DROPPED_FULL = const(1)
@@ -29,13 +29,11 @@ _STREAM_LOST = const(2)
 _LAZY = const(64)  # reports newly stored that are worth a write to remember it
 _TRIES = const(2)  # segments given up for one append on a full medium
 _ENOENT = const(2)
-_EEXIST = const(17)
 _ENOSPC = const(28)
 
 # As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
 _HEADER = const(384)
 _OVERHEAD = const(12)
-_BOOT = const(1)
 _STATE = const(2)
 _CLOSED = const(3)
 _REPORT = const(0x20)
@@ -43,12 +41,13 @@ _NEW = const(0)
 _UNTOLD = const(1)
 _TAKEN = const(2)
 _TOLD = const(3)
-_WHOLE = const(0)
-_ROTTEN = const(2)
 
 
 def _count(flat):
-    return sum([last - first + 1 for first, last in pairs_of(flat)])
+    count = 0
+    for first, last in pairs_of(flat):
+        count += last - first + 1
+    return count
 
 
 def _sync_directory(path):
@@ -79,6 +78,7 @@ class Journal(Stream):
         self._full = max(self._full, segment_size)
         self.writes = self.bytes_written = 0
         self._file = None
+        self.boot = 0  # `open` counts it
         # The last append failed though space was freed: don't give up what is wanted again.
         self._in_vain = False
 
@@ -87,38 +87,9 @@ class Journal(Stream):
     def open(self):
         """Find what is there, repair what a crash left, count the boot. Raises JournalError if
         the directory can't be read; that it can't be written shows at the first append."""
-        self._abandon()
-        self.boot = 0
-        self.clean = False  # the run before ended with `close`
-        self.previous = None  # the Stream before this one, while the province lacks some of it
-        self._number = 0  # the highest ever seen
-        self._junk = []  # files to delete once all that they held is remembered elsewhere
-        self._gaps = []
-        self._begin(None)
-        try:
-            try:
-                os.mkdir(self.path)
-            except OSError as error:
-                if error.errno != _EEXIST:
-                    raise
-            from agent.recovery import recall
+        from agent.recovery import open_journal
 
-            end = recall(self)
-        except OSError as error:
-            raise self._failure("can't be opened", error)
-        self.boot += 1
-        if end == _ROTTEN or not self.stream:
-            self._fork()
-        try:
-            if end == _WHOLE and self._numbers and self._fits(4):
-                self._file = open(segment.path_of(self.path, self._numbers[-1]), "ab", 0)
-                self._record(_BOOT, self.boot.to_bytes(4, "big"))
-                self._sweep()
-            else:
-                self._rotate()
-            self._release()
-        except OSError:
-            self._abandon()  # the next append tries again, and tells
+        open_journal(self)
 
     def close(self):
         """Write down what is stored, and that the run ended in order."""
@@ -129,7 +100,9 @@ class Journal(Stream):
     def new_stream(self):
         """Begin a new stream, as the province holds seqs that this one never gave out. What it
         lacks of the old one is sent from `previous`; of one still older, it is dropped."""
-        self._fork()
+        from agent.fork import fork
+
+        fork(self)
         try:
             self._rotate()
             self._release()
@@ -158,7 +131,10 @@ class Journal(Stream):
             try:
                 if self._file is None or not self._fits(len(report)):
                     self._rotate()  # which may add a gap
-                told = [gap for gap in self._gaps if gap[3] == _TAKEN]
+                told = []
+                for gap in self._gaps:
+                    if gap[3] == _TAKEN:
+                        told.append(gap)
                 at = self._sizes[-1]
                 self._record(_REPORT + len(told), report)
                 break
@@ -184,8 +160,10 @@ class Journal(Stream):
     def take_drops(self):
         """What the next report has to tell: [(first, last, reason, stream)], the reports that are
         gone though the province had not stored them. Returned again until that is appended."""
-        if any(gap[3] == _NEW for gap in self._gaps):
-            self._remember(_STATE)
+        for gap in self._gaps:
+            if gap[3] == _NEW:
+                self._remember(_STATE)
+                break
         drops = []
         for gap in self._gaps:
             if gap[3] == _NEW:
@@ -206,9 +184,11 @@ class Journal(Stream):
         if stream is None or stream == self.stream:
             before = pairs_of(self._saved) + pairs_of(self._stored)
             known = self._believe(seq, ranges, only_add)
-            back = any(any(without(self._stored, low, high)) for low, high in before)
-            # That the province lost something must not be forgotten: the ring relies on it.
-            if back or _count(self._stored) - _count(self._saved) >= _LAZY:
+            worth = _count(self._stored) - _count(self._saved) >= _LAZY
+            for first, last in before:
+                # That the province lost something must not be forgotten: the ring relies on it.
+                worth = worth or not covers(self._stored, first, last)
+            if worth:
                 self._remember(_STATE)
             return known
         if self.previous and stream == self.previous.stream:
@@ -270,11 +250,16 @@ class Journal(Stream):
         while True:
             sizes = self._sizes + old._sizes if old else self._sizes
             # One that a failure cut short counts for half a segment: the index must stay small.
-            if sum([max(size, self._segment // 2) for size in sizes]) <= self._full:
+            taken = 0
+            for size in sizes:
+                taken += max(size, self._segment // 2)
+            if taken <= self._full:
                 break
             if not self._drop_oldest():
                 break
-        self._gaps[:] = [gap for gap in self._gaps if self._matters(gap)]
+        for gap in self._gaps[:]:
+            if not self._matters(gap):
+                self._gaps.remove(gap)
         number = self._number + 1
         path = segment.path_of(self.path, number)
         head, seed = segment.pack_header(
@@ -292,7 +277,8 @@ class Journal(Stream):
             raise
         self._wrote(len(head))
         self._number = number
-        self._junk = [given_up for given_up in self._junk if given_up != number]  # a failed try
+        while number in self._junk:
+            self._junk.remove(number)  # of a try that failed
         self._seed_of_last = seed
         self._remembered()
         if self._bases and self._bases[-1] == self.next_seq:
@@ -351,31 +337,6 @@ class Journal(Stream):
             "journal %s %s (%s): free some space on it or replace the storage"
             % (self.path, what, error),
         )
-
-    # ---- streams and files -----------------------------------------------------------------
-
-    def _begin(self, stream):
-        """Be the stream `stream` (bytes or None), which has nothing yet."""
-        gaps = self._gaps
-        Stream.__init__(self, self.path, stream, self._segment)
-        self._gaps = gaps
-        self._saved = self._stored
-        self.last_hash8 = None  # of the newest report: what the next must carry as `prev`
-
-    def _fork(self):
-        if self.stream:
-            self._shelve()
-        self._begin(os.urandom(4))
-
-    def _shelve(self):
-        """Set the present stream aside as the previous one."""
-        while self.previous and self.previous._numbers:
-            self._give_up(self.previous)  # it has waited in vain
-        held = Stream(self.path, self.stream, self._segment)
-        for name in ("next_seq", "_numbers", "_bases", "_sizes", "_stored", "_gaps", "_floor"):
-            setattr(held, name, getattr(self, name))
-        if held._numbers:
-            self.previous = held
 
     def _release(self):
         """Let go of the previous stream's oldest segments if nothing there is to be sent."""

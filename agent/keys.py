@@ -3,6 +3,7 @@
 The file holds the 32-byte seed (RFC 8032) and its CRC32, so that a torn write is noticed.
 """
 
+import asyncio
 import binascii
 import os
 import struct
@@ -49,4 +50,5 @@ def make(port, state_dir):
 def proof(signer, slot, unique_id, board, version, unix):
     """Proof of possession for enrolment: a COSE_Sign1, see docs/wire.md "Enrolment"."""
     payload = cbor.dumps({1: slot, 2: signer.public, 3: unique_id, 4: board, 5: version, 6: unix})
-    return cose.sign1(signer, payload, ("desa/1/%s/%s/enrol" % (slot[:4], slot)).encode())
+    topic = "desa/1/%s/%s/enrol" % (slot[:4], slot)
+    return asyncio.run(cose.sign1_async(signer, payload, topic.encode()))

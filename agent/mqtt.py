@@ -75,7 +75,7 @@ class Client:
         self._subscribing = []
         self._tasks = ()
         self._free = self._closed = None  # Events, made when a loop runs
-        self._leaving = self._pinging = False
+        self._leaving = self.pinging = False
         self._reader = self._writer = None
         self._sent_at = self._heard_at = 0
         self.connected = False
@@ -106,7 +106,7 @@ class Client:
         except MqttError as error:
             self.error = error
             raise
-        self._leaving = self._pinging = False
+        self._leaving = self.pinging = False
         self._free = asyncio.Event()
         self._closed = asyncio.Event()
         self.connected = True
@@ -281,7 +281,7 @@ class Client:
         """What the broker still has to answer."""
         if self._inflight:
             return "PUBACK"
-        return "SUBACK" if self._subscribing else "PINGRESP" if self._pinging else ""
+        return "SUBACK" if self._subscribing else "PINGRESP" if self.pinging else ""
 
     async def _tick(self):
         # Four looks per shortest period: a deadline is late by a quarter at most, and a ping
@@ -296,12 +296,17 @@ class Client:
                 self._end(MqttError(text))
                 return
             idle = compat.ticks_diff(now, self._sent_at)
-            if self._keepalive_ms and idle + step > self._keepalive_ms and not self._pinging:
-                if not owed:
-                    self._heard_at = now
-                self._pinging = True
-                self.pings += 1
-                self._send(b"\xc0\0")
+            if self._keepalive_ms and idle + step > self._keepalive_ms and not self.pinging:
+                self.ping()
+
+    def ping(self):
+        """Ask the broker for a sign of life: `pinging` until it has come."""
+        if self.connected and not self.pinging:
+            if not self._owed():
+                self._heard_at = compat.ticks_ms()
+            self.pinging = True
+            self.pings += 1
+            self._send(b"\xc0\0")
 
     async def _read(self):
         code = 0
@@ -313,7 +318,7 @@ class Client:
                 elif kind == 0x20:
                     raise packet.malformed("a second CONNACK")
                 elif kind == 0xD0:
-                    self._pinging = False
+                    self.pinging = False
                     self._heard_at = compat.ticks_ms()
                 else:
                     self._on_ack(self._inflight if kind == 0x40 else self._subscribing, body)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from agent import compat, dns
-from agent.bounded import NetError, cause, code_of, within
+from agent.bounded import CERTIFICATE, NetError, cause, code_of, within
 
 if compat.MICROPYTHON:
     from asyncio import core
@@ -124,7 +124,8 @@ async def _open(address, port, tls, hostname, timeout_ms, hello):
     except (OSError, ValueError, EOFError, MemoryError) as error:
         text = "TLS with %s: " % hostname if stream.stage == "tls" else ""
         text = "%s port %d: %s%s" % (address, port, text, cause(error))
-        raise NetError(text, stream.stage, code_of(error)) from None
+        refused = stream.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
+        raise NetError(text, stream.stage, CERTIFICATE if refused else code_of(error)) from None
     finally:
         if not opened:
             stream.close()

@@ -4,9 +4,12 @@ Needed once, at start: where RAM is short the module can be unloaded after `Jour
 """
 
 import hashlib
+import os
+import struct
 
 from agent import segment
 from agent.compat import const
+from agent.fork import begin, fork, shelve
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _DROPPED_FULL = const(1)
@@ -17,19 +20,60 @@ _HEADER = const(384)
 _BOOT = const(1)
 _CLOSED = const(3)
 _REPORT = const(0x20)
+_UNTOLD = const(1)
 _TOLD = const(3)
 _WHOLE = const(0)
 _ROTTEN = const(2)
+_FIXED_SIZE = const(38)
+_GAP = ">IIB4s"
+_GAP_SIZE = const(13)
+
+_EEXIST = const(17)
 
 
-def recall(journal):
+def open_journal(journal):
+    """See `Journal.open`."""
+    journal._abandon()
+    journal.boot = 0
+    journal.clean = False  # the run before ended with `close`
+    journal.previous = None  # the Stream before this one, while the province lacks some of it
+    journal._number = 0  # the highest ever seen
+    journal._junk = []  # files to delete once all that they held is remembered elsewhere
+    journal._gaps = []
+    begin(journal, None)
+    try:
+        try:
+            os.mkdir(journal.path)
+        except OSError as error:
+            if error.errno != _EEXIST:
+                raise
+        end = _recall(journal)
+    except OSError as error:
+        raise journal._failure("can't be opened", error)
+    journal.boot += 1
+    if end == _ROTTEN or not journal.stream:
+        fork(journal)
+    try:
+        if end == _WHOLE and journal._numbers and journal._fits(4):
+            path = segment.path_of(journal.path, journal._numbers[-1])
+            journal._file = open(path, "ab", 0)
+            journal._record(_BOOT, journal.boot.to_bytes(4, "big"))
+            journal._sweep()
+        else:
+            journal._rotate()
+        journal._release()
+    except OSError:
+        journal._abandon()  # the next append tries again, and tells
+
+
+def _recall(journal):
     """Take over what the directory holds; how the log ends: WHOLE, TORN or ROTTEN.
 
     Only headers are read, and the records of each stream's newest segment; what has rotted in
     older ones shows when they are read. Raises OSError."""
     end = _WHOLE
     bad = []  # files without a valid header
-    for number in segment.numbers_in(journal.path):
+    for number in numbers_in(journal.path):
         journal._number = number
         size, header = _look(journal.path, number)
         if header is None:
@@ -42,8 +86,8 @@ def recall(journal):
         if stream != journal.stream:
             if journal.stream:
                 _replay(journal)
-                journal._shelve()
-            journal._begin(stream)
+                shelve(journal)
+            begin(journal, stream)
         if journal._bases and journal._bases[-1] == base:
             journal._junk.append(journal._pop(-1))  # no report in it counts
         journal._push(number, base, size)
@@ -56,6 +100,19 @@ def recall(journal):
             journal.previous = None
     journal._junk.extend(bad)
     return end
+
+
+def numbers_in(directory):
+    """The numbers of all segment files in a directory, ascending. Raises OSError."""
+    found = []
+    for name in os.listdir(directory):
+        if len(name) == 12 and name.endswith(".seg"):
+            try:
+                found.append(int(name[:8], 16))
+            except ValueError:
+                pass  # not ours
+    found.sort()
+    return found
 
 
 def _look(path, number):
@@ -76,8 +133,8 @@ def _replay(journal):
     journal.clean = False
     with open(segment.path_of(journal.path, number), "rb") as file:
         seed = segment.read_header(file, number, head)[2]
-        journal._floor, before, boot, hash8, state = segment.unpack_header(head)
-        stored, gaps = segment.unpack_state(state)
+        journal._floor, before, boot, hash8, state = _unpack_header(head)
+        stored, gaps = _unpack_state(state)
         walk = segment.records(file, journal._sizes[-1], seed, journal._bases[-1], True)
         for at, kind, seq, length in walk:
             if kind < 0:
@@ -94,7 +151,7 @@ def _replay(journal):
             if kind == _BOOT:
                 boot = int.from_bytes(body, "big")
             else:
-                stored, gaps = segment.unpack_state(body)
+                stored, gaps = _unpack_state(body)
         if newest:
             report = segment.read_record(file, seed, newest[0], newest[1])
             hash8 = hashlib.sha256(report).digest()[:8]
@@ -107,6 +164,23 @@ def _replay(journal):
     journal._settled = None
     journal._seed_of_last = seed
     return end
+
+
+def _unpack_state(body):
+    """(stored, gaps), as given to `segment.pack_state`; a gap is either UNTOLD or TOLD."""
+    stored = list(struct.unpack_from(">%dI" % body[0], body, 1))
+    gaps = []
+    for at in range(1 + 4 * body[0], len(body), _GAP_SIZE):
+        first, last, reason, owner = struct.unpack_from(_GAP, body, at)
+        gaps.append([first, last, reason & 127, _TOLD if reason & 128 else _UNTOLD, owner])
+    return stored, gaps
+
+
+def _unpack_header(head):
+    """What a valid header remembers: (oldest, before, boot, hash8, state); see `pack_header`."""
+    oldest, before, boot, hash8, size = struct.unpack_from(">III8sH", head, 16)
+    state = head[_FIXED_SIZE : _FIXED_SIZE + size]
+    return oldest, before, boot, None if hash8 == bytes(8) else hash8, state
 
 
 def _tell(gaps, count):

@@ -4,8 +4,6 @@
 measured) and events, and closes them into one signed report in the journal.
 """
 
-import asyncio
-
 from agent.compat import const
 from agent.wire import cbor, cose
 
@@ -54,7 +52,8 @@ def columns(rows):
 
 
 class Reporter:
-    """`quiet` is a lock under which signing does not disturb the taking of round-trip times."""
+    """`quiet` is a lock under which signing does not disturb the taking of round-trip times. A
+    report is made wholly under it, so that two don't take the same seq."""
 
     def __init__(self, journal, clock, signer, topic, quiet):
         self._journal = journal
@@ -62,7 +61,6 @@ class Reporter:
         self._signer = signer
         self._topic = topic.encode()
         self._quiet = quiet
-        self._closing = asyncio.Lock()
         self.rows = []  # the samples since the last report
         self._up = 0
         self._events = []
@@ -83,7 +81,7 @@ class Reporter:
         """Make one report of what has gathered; returns its seq, None if nothing had.
 
         JournalError leaves samples and events in place for the next try, as far as they fit."""
-        async with self._closing:
+        async with self._quiet:
             own = self._journal_events()
             rows, self.rows = self.rows, []
             events, self._events = self._events[:_MAX_EVENTS], self._events[_MAX_EVENTS:]
@@ -94,8 +92,7 @@ class Reporter:
                 while True:
                     stream = self._journal.stream
                     payload = self._payload(rows, events + own, up, self.step)
-                    async with self._quiet:
-                        message = await cose.sign1_async(self._signer, payload, self._topic)
+                    message = await cose.sign1_async(self._signer, payload, self._topic)
                     if stream == self._journal.stream:
                         return self._journal.append(message)
                     # An ack began a new stream while this was being signed for the old one.
@@ -141,5 +138,7 @@ class Reporter:
             11: len(rows),
         }
         if events:
-            body[9] = [[at - up, kind, detail] for at, kind, detail in events]
+            body[9] = told = []
+            for at, kind, detail in events:
+                told.append([at - up, kind, detail])
         return cbor.dumps(body)

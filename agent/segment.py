@@ -12,7 +12,6 @@ a record that was cut short from one whose length has rotted.
 """
 
 import binascii
-import os
 import struct
 
 from agent.compat import const
@@ -51,19 +50,6 @@ def path_of(directory, number):
     return "%s/%08x.seg" % (directory, number)
 
 
-def numbers_in(directory):
-    """The numbers of all segment files in a directory, ascending. Raises OSError."""
-    found = []
-    for name in os.listdir(directory):
-        if len(name) == 12 and name.endswith(".seg"):
-            try:
-                found.append(int(name[:8], 16))
-            except ValueError:
-                pass  # not ours
-    found.sort()
-    return found
-
-
 def pack_state(stored, gaps):
     """What a header, a STATE and a CLOSED record remember.
 
@@ -78,16 +64,6 @@ def pack_state(stored, gaps):
         struct.pack_into(_GAP, body, at, first, last, reason | told, owner)
         at += _GAP_SIZE
     return body
-
-
-def unpack_state(body):
-    """(stored, gaps), as given to `pack_state`; a gap is either UNTOLD or TOLD."""
-    stored = list(struct.unpack_from(">%dI" % body[0], body, 1))
-    gaps = []
-    for at in range(1 + 4 * body[0], len(body), _GAP_SIZE):
-        first, last, reason, owner = struct.unpack_from(_GAP, body, at)
-        gaps.append([first, last, reason & 127, _TOLD if reason & 128 else _UNTOLD, owner])
-    return stored, gaps
 
 
 def pack_header(stream, number, base, oldest, before, boot, hash8, state):
@@ -120,13 +96,6 @@ def read_header(file, number, head):
     if magic != _MAGIC or own != number:
         return None
     return stream, base, crc
-
-
-def unpack_header(head):
-    """What a valid header remembers: (oldest, before, boot, hash8, state), see `pack_header`."""
-    oldest, before, boot, hash8, size = struct.unpack_from(">III8sH", head, 16)
-    state = head[_FIXED_SIZE : _FIXED_SIZE + size]
-    return oldest, before, boot, None if hash8 == bytes(8) else hash8, state
 
 
 def write_record(file, seed, kind, seq, body):

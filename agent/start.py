@@ -40,17 +40,23 @@ def enrol(path):
 def build(path):
     """The App that the configuration asks for."""
     settings, port = _load(path)
-    # The largest first: to compile one takes many times of what stays of it, and later that much
-    # is not free.
+    # All imports before anything is made, the largest first: to compile one takes many times of
+    # what stays of it, and later that much is not free.
     from agent.mqtt import Client
     from agent.journal import Journal
+    from agent.delivery import Delivery
     from agent.link.link import Link
     from agent.app import App
-    from agent.delivery import Delivery
-    from agent.clock import Clock
+    from agent import recovery  # noqa: F401
     from agent.report import Reporter
     from agent.sampler import Sampler
-    from agent import tls
+    from agent.clock import Clock
+    from agent import keys, tls  # noqa: F401
+
+    if settings["usage.interface"]:
+        from agent.usage import linux  # noqa: F401
+    if settings["usage.leases"] or settings["usage.arp"]:
+        from agent.usage import clients  # noqa: F401
 
     signer = _signer(settings["state_dir"])
     try:
@@ -61,6 +67,7 @@ def build(path):
         )
         journal.open()
         compat.unload("agent.recovery")
+        compat.unload("agent.fork")
         context = tls.tls_context(
             settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
         )
@@ -86,12 +93,14 @@ def build(path):
     delivery = Delivery(
         base, journal, clock, signer, client, birth, settings["broker.backoff_max_s"]
     )
-    link.delivery = delivery
+    link.broker.delivery = delivery
     sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
     sampler.sources = _sources(settings, clock, sampler.counter_reset)
-    app = App(settings, port, clock, journal, link, reporter, sampler, delivery)
+    servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
+    app = App(port, clock, journal, link, reporter, sampler, delivery, birth[11], servers)
     _tell_of_start(port, clock, journal, reporter)
     clock.on_set = app.clock_set
+    settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return app
 
 

@@ -66,6 +66,13 @@ def without(flat, first, last):
         yield first, last
 
 
+def covers(flat, first, last):
+    """Whether the ranges of a flat list cover all of first..last."""
+    for _ in without(flat, first, last):
+        return False
+    return True
+
+
 class Stream:
     """One stream, as far as it is held: `stream` (4 bytes), seqs `oldest` to `newest`."""
 
@@ -98,7 +105,10 @@ class Stream:
     @property
     def unstored_count(self):
         """How many reports are kept that the province has not stored."""
-        return sum(b - a + 1 for a, b in without(self._done(), self.oldest, self.newest))
+        count = 0
+        for first, last in without(self._done(), self.oldest, self.newest):
+            count += last - first + 1
+        return count
 
     @property
     def unstored_bytes(self):
@@ -108,7 +118,7 @@ class Stream:
 
     def is_stored(self, seq):
         """Whether the province has said that it stored this report."""
-        return not any(without(self._stored, seq, seq))
+        return covers(self._stored, seq, seq)
 
     def newest_unstored(self, below=None, skip=()):
         """The highest seq to be sent, under `below` if given and not in `skip`; None: all is sent.
@@ -161,21 +171,22 @@ class Stream:
 
     def _believe(self, seq, ranges, only_add):
         """See `Journal.mark_stored`."""
-        pairs = [(first, last) for first, last in ranges]
+        before = pairs_of(self._stored)
+        pairs = before[:] if only_add else []
         pairs.append((1, seq))
-        known = max([last for _, last in pairs]) < self.next_seq
-        if only_add:
-            pairs.extend(pairs_of(self._stored))
+        for first, last in ranges:
+            seq = max(seq, last)
+            pairs.append((first, last))
         now = merged(pairs, self.newest)
         lost = []
-        for first, last in pairs_of(self._stored):
+        for first, last in before:
             lost.extend(without(now, first, min(last, self.oldest - 1)))
         del now[2 * _RANGES :]  # less is claimed, never more
         self._stored = now
         self._settled = None
         for first, last in lost:
             self._lose(first, last, _DROPPED_FULL)
-        return known
+        return seq < self.next_seq
 
     def _place(self, file, i):
         """Find the reports of segment i, whose file is open."""
@@ -216,13 +227,15 @@ class Stream:
 
     def _first_is_wanted(self):
         """Whether something in the oldest segment is still to be sent."""
-        return any(without(self._done(), self.oldest, self._end_of_first() - 1))
+        return not covers(self._done(), self.oldest, self._end_of_first() - 1)
 
     def _done(self):
         """Flat ranges of what need not be sent: it is stored, or gone."""
         if self._settled is None:
             pairs = pairs_of(self._stored)
-            pairs.extend([(gap[0], gap[1]) for gap in self._gaps if gap[4] == self.stream])
+            for gap in self._gaps:
+                if gap[4] == self.stream:
+                    pairs.append((gap[0], gap[1]))
             self._settled = merged(pairs, self.newest)
         return self._settled
 
@@ -235,18 +248,24 @@ class Stream:
 
     def _note(self, first, last, reason):
         gaps = self._gaps
-        own = [gap for gap in gaps if gap[4] == self.stream]
-        for gap in own:
-            touches = first <= gap[1] + 1 and gap[0] <= last + 1
-            if touches and gap[2] == reason and gap[3] < _TAKEN:
+        nearest = None
+        distance = 0
+        for gap in gaps:
+            if gap[4] != self.stream:
+                continue
+            away = max(gap[0] - last, first - gap[1])
+            if away <= 1 and gap[2] == reason and gap[3] < _TAKEN:
                 break
+            if nearest is None or away < distance:
+                nearest = gap
+                distance = away
         else:
-            if not own or len(gaps) < _GAPS - 2:
+            if not nearest or len(gaps) < _GAPS - 2:
                 # The last two are kept free for other streams.
                 gap = [first, last, reason, _NEW, self.stream]
             else:
                 # Too many to remember: give up what lies between this and the nearest, and say so.
-                gap = min(own, key=lambda gap: max(gap[0] - last, first - gap[1]))
+                gap = nearest
                 gaps.remove(gap)
             gaps.append(gap)  # behind those that are being told
             if len(gaps) > _GAPS:

@@ -1,6 +1,6 @@
 """One round of reachability every few seconds: climb the ladder, keep statistics, tell outages.
 
-The ladder is a row of rungs, from the village outwards; each is named by the cause that its
+The ladder is a table of rungs, from the village outwards; each is named by the cause that its
 failure stands for. The first rung that fails is the cause, unless a rung further out answers: a
 router that ignores pings is not an outage. A rung that can't be probed here (no gateway, no
 resolver) is passed over.
@@ -8,11 +8,13 @@ resolver) is passed over.
 
 import asyncio
 
-from agent import compat, dns
 from agent.compat import const
-from agent.bounded import reap
 from agent.link import linux, probes
+from agent.link.broker import Broker
+from agent.link.names import Names
 from agent.link.outages import Outages
+from agent.link.quality import Quality, Statistic
+from agent.link.upstream import Upstream
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _STATE = const(1)
@@ -22,183 +24,206 @@ _RTT_MIN = const(6)
 _LOSS = const(9)
 _DNS_TIME = const(11)
 _UP = const(1)
+_DEGRADED = const(2)
 _DOWN_INTERFACE = const(3)
 _DOWN_GATEWAY = const(4)
 _DOWN_PROVIDER = const(5)
 _DOWN_DNS = const(6)
+_DOWN_PORTAL = const(7)
+_DOWN_TLS = const(8)
 _DOWN_BROKER = const(9)
+_RUNG_NEXT_HOP = const(10)
+_RUNG_OTHER_DNS = const(11)
+_RUNG_CLOCK = const(12)
 _PROBE_OK = const(0)
-_PROBE_NO_NAME = const(4)
+_PROBE_TIMEOUT = const(1)
+_PROBE_UNREACHABLE = const(3)
+_PROBE_BAD_ANSWER = const(5)
+_PROBE_NO_ADDRESS = const(7)
 
-_RUNGS = (
-    _DOWN_INTERFACE,
-    _DOWN_GATEWAY,
-    _DOWN_PROVIDER,
-    _DOWN_DNS,
-    _DOWN_BROKER,
-)
+_ALWAYS = const(-1)
+_WHEN_UP = const(1 << 1)
+_WHEN_PROVIDER = const(1 << 5)
+_WHEN_DNS = const(1 << 6)
+_WHEN_REFUSED = const(1 << 8 | 1 << 9)
 
+# Pairs: a rung, and the causes (bits) of which one must be the cause so far for it to be asked.
+_LADDER = (
+    _DOWN_INTERFACE, _ALWAYS,
+    _DOWN_GATEWAY, _ALWAYS,
+    _DOWN_PROVIDER, _ALWAYS,
+    _RUNG_NEXT_HOP, _WHEN_PROVIDER,
+    _DOWN_PORTAL, _WHEN_PROVIDER,
+    _DOWN_BROKER, _WHEN_PROVIDER,
+    _DOWN_DNS, _WHEN_UP,
+    _RUNG_OTHER_DNS, _WHEN_DNS,
+    _DOWN_PORTAL, _WHEN_DNS | _WHEN_UP,
+    _DOWN_TLS, _WHEN_UP,
+    _DOWN_BROKER, _WHEN_UP,
+    _RUNG_CLOCK, _WHEN_REFUSED,
+)  # fmt: skip
 
-class Statistic:
-    """Least, mean and greatest of what was measured, and how much got no answer."""
-
-    def __init__(self):
-        self.sent = self.lost = self.total = self.least = self.most = 0
-
-    def add(self, value):
-        """One probe's value, None if it got no answer."""
-        self.sent += 1
-        if value is None:
-            self.lost += 1
-            return
-        if self.sent - self.lost == 1 or value < self.least:
-            self.least = value
-        if value > self.most:
-            self.most = value
-        self.total += value
-
-    def put(self, row, first, loss):
-        """Write min, mean, max to row[first..first + 2] and the loss (per mille) to row[loss];
-        begin anew."""
-        if self.sent:
-            row[loss] = self.lost * 1000 // self.sent
-            answered = self.sent - self.lost
-            if answered:
-                row[first] = self.least
-                row[first + 1] = (self.total + answered // 2) // answered
-                row[first + 2] = self.most
-        self.sent = self.lost = self.total = self.least = self.most = 0
+_PAGE_EVERY = const(30)  # rounds
+_DNS_PORT = ":53"
 
 
 class Link:
-    """Set `delivery` before the first round: its `probe` tells of the province's broker."""
+    """Set `broker.delivery` before the first round."""
 
     def __init__(self, settings, clock):
+        section = "link."  # apart, as short constants take less memory than long ones
         self._clock = clock
-        self._interface = settings["link.interface"]
-        self._sys_class_net = settings["link.sys_class_net"]
-        self._proc_net_route = settings["link.proc_net_route"]
-        self._router = settings["link.gateway"]
-        self._targets = settings["link.targets"]
-        self._timeout_ms = settings["link.timeout_ms"]
-        self._resolver = settings["link.dns"]
-        self._name = settings["link.dns_name"]
-        self._next_target = 0
-        self._dns_result = None  # PROBE_ number of this sample's look-up, None: not asked yet
-        self._dns_time = None
+        self._timeout_ms = timeout_ms = settings[section + "timeout_ms"]
+        interface = settings[section + "interface"]
+        self._interface = settings[section + "sys_class_net"], interface
+        self._route = settings[section + "proc_net_route"], interface
+        self._router = settings[section + "gateway"]
+        self._next_hop = settings[section + "next_hop"]
+        self._other_server = settings[section + "dns_other"]
+        self._page = settings[section + "portal"]
+        self._portal = False
+        self._rounds = 0
+        self._mute = False  # the gateway answers TCP, and no pings
         self._gateway = Statistic()
-        self._upstream = Statistic()
+        self._quality = Quality(
+            settings[section + "loss_limit"] * 10, settings[section + "delay_limit_ms"] * 10
+        )
+        self._upstream = Upstream(settings[section + "targets"], timeout_ms, self._quality)
+        self._names = Names(settings[section + "dns"], settings[section + "dns_name"], timeout_ms)
+        self.broker = Broker(settings, clock)
         self.busy = asyncio.Lock()  # held while round-trip times are taken: keep the CPU free
         self.outages = Outages()
-        self.delivery = None
 
     async def round(self):
         """Probe once; returns events of Outages.feed (their times: seconds since start)."""
         now = self._clock.up()
+        self._rounds += 1
+        async with self.busy:
+            cause, evidence = await self._climb()
+        if cause is None:
+            return ()  # nothing could be asked: silence is not "up"
+        quality = self._quality
+        outages = self.outages
+        broker = self.broker
+        before = outages.state
+        since = None
+        if cause == _UP:
+            # Known later than it came true; but what lasts until now is not cut short by that.
+            if quality.degraded is not None and (before <= _DEGRADED or not quality.good):
+                cause = _DEGRADED
+                evidence = [[cause, quality.degraded]]
+                if before <= _UP:
+                    since = quality.since
+            elif before == _DEGRADED:
+                since = quality.since
+            elif before == _DOWN_BROKER:
+                since = broker.back
+        events = outages.feed(now, cause, evidence, since)
+        if outages.state != _DOWN_BROKER:
+            broker.back = None
+        if _DEGRADED < cause < _DOWN_TLS:
+            broker.stale = broker.delivery.attempts
+        if outages.state > _DEGRADED:
+            self._upstream.missed = None
+        if events and outages.state != _DEGRADED and before != _DEGRADED:
+            quality.reset()  # what was lost belongs to the outage
+        return events
+
+    async def _climb(self):
+        """(cause, evidence); (None, []) if nothing could be asked."""
         cause = _UP
         evidence = []
         answered = False
-        async with self.busy:
-            for rung in _RUNGS:
-                if cause != _UP and rung > _DOWN_PROVIDER:
-                    break  # nothing further out can answer
-                if rung == _DOWN_INTERFACE:
-                    result = linux.interface(self._sys_class_net, self._interface)
-                elif rung == _DOWN_GATEWAY:
-                    result = await self._probe_gateway()
-                elif rung == _DOWN_PROVIDER:
-                    result = await self._probe_upstream()
-                elif rung == _DOWN_DNS:
-                    result = await self._probe_dns()
-                else:
-                    result = self.delivery.probe
-                if result == _PROBE_OK:
-                    answered = True
-                    if rung == _DOWN_PROVIDER:  # proves all rungs below it
-                        cause = _UP
-                        evidence = []
-                elif result is not None:
-                    if cause == _UP:
-                        cause = rung
-                    evidence.append([rung, result])
-        if cause == _UP and not answered:
-            return ()  # nothing could be asked: silence is not "up"
-        return self.outages.feed(now, cause, evidence)
+        for i in range(0, len(_LADDER), 2):
+            rung = _LADDER[i]
+            if not _LADDER[i + 1] >> cause & 1:
+                continue
+            result = await self._probe(rung, cause)
+            if result == _PROBE_OK:
+                answered = True
+                if rung == _DOWN_PROVIDER or (cause == _DOWN_PROVIDER and rung < _RUNG_NEXT_HOP):
+                    cause = _UP  # it proves all rungs before it
+                    evidence = []
+                elif cause != _UP:
+                    evidence.append([rung, result])  # so far it goes, and no farther
+            elif result is not None:
+                if cause == _UP or rung == _DOWN_PORTAL:
+                    cause = rung
+                evidence.append([rung, result])
+        return (cause, evidence) if answered or cause != _UP else (None, evidence)
+
+    async def _probe(self, rung, cause):
+        """PROBE_ number of a rung; None if it can't or need not be asked."""
+        if rung == _DOWN_INTERFACE:
+            result = linux.interface(*self._interface)
+            if not result and self._router == "auto" and not linux.has_address(*self._route):
+                return _PROBE_NO_ADDRESS
+            return result
+        if rung == _DOWN_GATEWAY:
+            return await self._probe_gateway()
+        if rung == _DOWN_PROVIDER:
+            return await self._upstream.probe(self._clock.up())
+        if rung == _RUNG_NEXT_HOP:
+            return (await self._answer(self._next_hop))[1] if self._next_hop else None
+        if rung == _DOWN_DNS:
+            return await self._names.probe()
+        if rung == _RUNG_OTHER_DNS:
+            if self._other_server == "off":
+                return None
+            return await self._names.ask(self._other_server, False)
+        if rung == _DOWN_PORTAL:
+            # Seldom, while nothing else is wrong; but in every round while the portal is there.
+            seldom = cause == _UP and not self._portal and self._rounds % _PAGE_EVERY != 1
+            if seldom or not self._page:
+                return None
+            from agent.link import portal
+
+            result = await portal.check(self._page, self._timeout_ms)
+            self._portal = result == _PROBE_BAD_ANSWER
+            return result
+        broker = self.broker
+        if rung == _RUNG_CLOCK:
+            return broker.clock
+        if rung == _DOWN_TLS:
+            return broker.certificate()
+        if cause == _UP:
+            return await broker.probe(self.outages.state)
+        # Pings may be filtered on the way. Where connections fail too, there is nothing to prove.
+        return await broker.reach_port() if self._upstream.by_ping else None
+
+    async def _probe_gateway(self):
+        gateway = self._router
+        if gateway == "auto":
+            gateway = linux.default_gateway(*self._route)
+        if not gateway or gateway == "off":
+            return None
+        value = None
+        if not self._mute:
+            value, result = await self._answer(gateway)
+            self._gateway.add(value)
+            if value is not None:
+                return result
+        # Some routers answer no pings; their own name server, or its absence, shows by TCP.
+        (value, result), (knocked, told) = await probes.together(
+            (self._answer(gateway), self._answer(gateway + _DNS_PORT))
+        )
+        self._mute = value is None and knocked is not None
+        self._gateway.add(knocked if self._mute else value)
+        if value is not None or self._mute:
+            return _PROBE_OK
+        if told == _PROBE_TIMEOUT and linux.neighbour(gateway) is False:
+            return _PROBE_UNREACHABLE
+        return told
+
+    def _answer(self, target):
+        return probes.answer(target, self._timeout_ms, target.endswith(_DNS_PORT))
 
     def put(self, row):
         """Write the statistics since the last call into a sample's row and begin anew."""
         row[_STATE] = self.outages.state
         self._gateway.put(row, _RTT_GW_MIN, _LOSS_GW)
-        self._upstream.put(row, _RTT_MIN, _LOSS)
-        if self._dns_time is not None:
-            row[_DNS_TIME] = self._dns_time
-        self._dns_time = self._dns_result = None
-
-    async def _probe_gateway(self):
-        gateway = self._router
-        if gateway == "auto":
-            gateway = linux.default_gateway(self._proc_net_route, self._interface)
-        if not gateway or gateway == "off":
-            return None
-        value, result = await self._reach(gateway)
-        self._gateway.add(value)
-        if value is None:
-            value, result = await self._reach(gateway)
-            self._gateway.add(value)
-        return result
-
-    async def _probe_upstream(self):
-        """One target in turn; if it fails, all others at once: a target may fail alone."""
-        count = len(self._targets)
-        if not count:
-            return None
-        turn = self._next_target % count
-        self._next_target = turn + 1
-        value, result = await self._reach(self._targets[turn])
-        self._upstream.add(value)
-        if value is None:
-            tasks = []
-            for i in range(1, count):
-                target = self._targets[(turn + i) % count]
-                tasks.append(asyncio.create_task(self._reach(target)))
-            try:
-                for task in tasks:
-                    value, other = await task
-                    if other == _PROBE_OK:
-                        self._upstream.add(value)
-                        return other
-            finally:
-                await reap(*tasks)
-        return result
-
-    async def _reach(self, target):
-        """(round-trip time or None, PROBE_ number)."""
-        try:
-            return await probes.reach(target, self._timeout_ms), _PROBE_OK
-        except OSError as e:
-            return None, probes.classify(e.errno)
-
-    async def _probe_dns(self):
-        """Once a sample while it works, every round while it does not: look-ups cost bytes."""
-        server = self._resolver
-        if server == "auto":
-            server = "off"
-            for server in dns.system_servers():
-                if ":" not in server:
-                    break
-        if server == "off":
-            return None
-        if self._dns_result == _PROBE_OK:
-            return _PROBE_OK
-        began = compat.ticks_us()
-        try:
-            rcode, addresses = await dns.query(server, self._name, self._timeout_ms)
-        except OSError as e:
-            result = probes.classify(e.errno)
-        else:
-            result = _PROBE_NO_NAME
-            if rcode == 0 and addresses:
-                self._dns_time = compat.ticks_diff(compat.ticks_us(), began) // 1000
-                result = _PROBE_OK
-        self._dns_result = result
-        return result
+        self._upstream.statistic.put(row, _RTT_MIN, _LOSS)
+        self._quality.put(row)
+        if self._names.time is not None:
+            row[_DNS_TIME] = self._names.time
+            self._names.time = None

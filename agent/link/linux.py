@@ -10,7 +10,7 @@ _PROBE_NO_CARRIER = const(6)
 def _read(path):
     try:
         with open(path) as f:
-            return f.read(4096)
+            return f.read(64)
     except OSError:
         return None
 
@@ -29,18 +29,46 @@ def interface(sys_class_net, name):
     return _PROBE_NO_CARRIER
 
 
+def has_address(proc_net_route, name):
+    """Whether the interface (None: any one) has an address, which shows by its route; True if
+    that can't be told."""
+    try:
+        with open(proc_net_route) as table:
+            for line in table:
+                f = line.split()
+                if f and (f[0] == name if name else f[1] == "00000000"):
+                    return True
+    except OSError:
+        return True
+    return False
+
+
+def neighbour(address, path="/proc/net/arp"):
+    """Whether the kernel knows the hardware address of a neighbour; None if that can't be told."""
+    try:
+        with open(path) as table:
+            for line in table:
+                f = line.split()
+                if f and f[0] == address:
+                    return f[2] != "0x0"
+    except OSError:
+        pass
+    return None
+
+
 def default_gateway(proc_net_route, name=None):
     """IPv4 address of the default route's gateway, "" if it has none, None without a route."""
-    table = _read(proc_net_route)
-    best = None
-    for line in (table or "").split("\n")[1:]:
-        f = line.split()
-        if len(f) < 8 or f[1] != "00000000" or f[7] != "00000000" or (name and f[0] != name):
-            continue
-        if best is None or int(f[6]) < best[0]:
-            g = int(f[2], 16)  # host byte order, which is little-endian wherever this runs
-            best = (int(f[6]), g)
-    if best is None:
+    metric = g = None
+    try:
+        with open(proc_net_route) as table:
+            for line in table:
+                f = line.split()
+                default = len(f) >= 8 and f[1] == f[7] == "00000000"
+                if default and name in (None, f[0]) and (metric is None or int(f[6]) < metric):
+                    metric = int(f[6])
+                    g = int(f[2], 16)  # host byte order, little-endian wherever this runs
+    except OSError:
+        pass
+    if g is None:
         return None
-    g = best[1]
     return "%d.%d.%d.%d" % (g & 255, g >> 8 & 255, g >> 16 & 255, g >> 24) if g else ""

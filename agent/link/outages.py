@@ -4,7 +4,8 @@ Pure: fed with (time, result of a round), it returns events. An outage begins at
 `fall` failing rounds that confirm it and ends at the first of the `rise` good ones (as G.826
 counts unavailability from its onset), so both ends are true to one round. Going up and down
 within one outage is a flap of it, not another outage. When the cause changes, one outage ends and
-the next begins at the same instant; so outages never overlap.
+the next begins at the same instant; so outages never overlap. A result that is known only later
+than it came true (loss over many rounds) says since when.
 """
 
 from agent.compat import const
@@ -17,13 +18,14 @@ _OUTAGE_ENDED = const(2)
 
 
 class Outages:
-    """`feed` rounds in; `state` is the confirmed state (UNKNOWN, UP or a cause)."""
+    """`feed` rounds in; `state` is the confirmed state (ids: UNKNOWN, UP or a cause)."""
 
     def __init__(self, fall=2, rise=2):
         self.state = _UNKNOWN
         self._fall = fall
         self._rise = rise
         self._began = 0
+        self._last = -1  # when the newest event happened
         self._flaps = 0
         self._run = None  # result of the newest rounds that agree,
         self._run_since = 0  # since when,
@@ -32,8 +34,8 @@ class Outages:
         self._bad_length = 0
         self._bad_evidence = None
 
-    def feed(self, now, result, evidence=None):
-        """Take one round's result (UP or a cause) at `now` (seconds).
+    def feed(self, now, result, evidence=None, since=None):
+        """Take one round's result (UP or a cause) at `now` (seconds), true `since` or from now.
 
         Returns a list of (kind, time, detail): OUTAGE_BEGAN with {1: cause, 2: evidence},
         OUTAGE_ENDED with {1: cause, 3: duration, 4: flaps}. Mostly an empty one."""
@@ -43,7 +45,8 @@ class Outages:
             if self._run == _UP and self.state > _UP:
                 self._flaps += 1
             self._run = result
-            self._run_since = now
+            # Never before what was told already: outages don't overlap.
+            self._run_since = now if since is None else min(now, max(since, self._last + 1))
             self._run_length = 1
         if result == _UP:
             self._bad_length = 0
@@ -65,12 +68,13 @@ class Outages:
             # Down for certain, even if each round had another cause: the newest one names it.
             since = self._bad_since
             if self._run_length == self._bad_length:
+                since = self._run_since
                 evidence = self._bad_evidence
         else:
             return ()
         events = self._end(since)
         self.state = result
-        self._began = since
+        self._began = self._last = since
         self._flaps = 0
         events.append((_OUTAGE_BEGAN, since, {1: result, 2: evidence or []}))
         return events
@@ -78,6 +82,7 @@ class Outages:
     def _end(self, now):
         if self.state <= _UP:
             return []
+        self._last = now
         detail = {1: self.state, 3: now - self._began}
         if self._flaps:
             detail[4] = self._flaps

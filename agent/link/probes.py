@@ -4,15 +4,18 @@ Each returns the round-trip time in tenths of a millisecond, or raises OSError, 
 `classify` makes a PROBE_ number. Nothing here keeps state or knows a cause.
 """
 
+import asyncio
 import errno
 import os
 import socket
 import struct
 
 from agent import compat
+from agent.bounded import reap
 from agent.compat import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_PROBE_OK = const(0)
 _PROBE_TIMEOUT = const(1)
 _PROBE_REFUSED = const(2)
 _PROBE_UNREACHABLE = const(3)
@@ -37,11 +40,12 @@ def classify(code):
     return _PROBE_ERROR
 
 
-async def reach(target, timeout_ms):
-    """Probe "host" by ping, or "host:port" by TCP, where somebody must accept; IPv4 addresses."""
+async def reach(target, timeout_ms, refusal=False):
+    """Probe "host" by ping, or "host:port" by TCP, where somebody must accept, or refuse at least
+    if a `refusal` will do; IPv4 addresses."""
     host, colon, port = target.rpartition(":")
     if colon:
-        return await _tcp(host, int(port), timeout_ms, False)
+        return await _tcp(host, int(port), timeout_ms, refusal)
     while _kinds:
         try:
             s = socket.socket(socket.AF_INET, _kinds[0], _ICMP)
@@ -56,6 +60,26 @@ async def reach(target, timeout_ms):
             s.close()
     # Where ping is forbidden, a port that nobody serves.
     return await _tcp(target, _PORT_CLOSED, timeout_ms, True)
+
+
+async def answer(target, timeout_ms, refusal=False):
+    """(round-trip time or None, PROBE_ number). A port's `refusal` may be answer enough."""
+    try:
+        return await reach(target, timeout_ms, refusal), _PROBE_OK
+    except OSError as e:
+        return None, classify(e.errno)
+
+
+async def together(coros):
+    """What the coroutines return, in their order; all of them end with the caller."""
+    tasks = [asyncio.create_task(coro) for coro in coros]
+    results = []
+    try:
+        for task in tasks:  # MicroPython takes no await in a comprehension
+            results.append(await task)
+        return results
+    finally:
+        await reap(*tasks)
 
 
 async def _ping(s, host, timeout_ms):
@@ -75,7 +99,7 @@ async def _ping(s, host, timeout_ms):
     while True:
         left = compat.ticks_diff(deadline, compat.ticks_ms())
         if left <= 0 or not await compat.ready(s, False, left):
-            raise OSError(errno.ETIMEDOUT)
+            raise OSError(errno.ETIMEDOUT, "")
         answer = s.recv(128)
         took = compat.ticks_diff(compat.ticks_us(), began)
         if len(answer) >= 28 and answer[0] >> 4 == 4:
@@ -83,7 +107,7 @@ async def _ping(s, host, timeout_ms):
         if answer[:1] == b"\0" and answer[8:16] == token:
             return took // 100
         if answer[:1] == b"\3" and answer[-8:] == token:
-            raise OSError(errno.EHOSTUNREACH)
+            raise OSError(errno.EHOSTUNREACH, "")
 
 
 async def _tcp(host, port, timeout_ms, refused_is_alive):
@@ -98,7 +122,7 @@ async def _tcp(host, port, timeout_ms, refused_is_alive):
             if e.errno != errno.EINPROGRESS:
                 raise
         if not await compat.ready(s, True, timeout_ms):
-            raise OSError(errno.ETIMEDOUT)
+            raise OSError(errno.ETIMEDOUT, "")
         took = compat.ticks_diff(compat.ticks_us(), began)
         try:
             s.send(b"")  # nothing leaves; raises what became of the connection

@@ -74,7 +74,7 @@ def _write(out, value, depth):
         try:
             value = value.encode()
         except UnicodeError:
-            raise CborError("can't encode text that is not Unicode")
+            raise CborError("text is not Unicode")
         write_head(out, _TEXT, len(value))
         out.extend(value)
     elif not isinstance(value, (list, tuple, dict, Tag)):
@@ -88,7 +88,7 @@ def _write(out, value, depth):
         for key in value:
             encoded = dumps(key)
             if encoded[0] >= _ARRAY:
-                raise CborError("map key %r is no integer or string" % (key,))
+                raise CborError("map key is no integer or string")
             items[encoded] = value[key]
         write_head(out, _MAP, len(items))
         for encoded in sorted(items):
@@ -208,7 +208,7 @@ class _Reader:
         # All in this one function: each call costs a device's small stack.
         step = 1 if major == _ARRAY else 2
         if n is not None and n * step > min(len(self.data) - self.pos, self.items):
-            self.fail("container of %d, more than there can be" % n, start)
+            self.fail("too many items", start)
         array = []
         result = {}
         before = b""

@@ -74,5 +74,5 @@ def test_missing_key_and_broken_json_and_missing_file(tmp_path):
 
 def test_every_key_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "agent.md").read_text()
-    for key, *_ in config.KEYS:
+    for key, *_ in config.keys():
         assert f"`{key}`" in page, key

@@ -21,12 +21,12 @@ class Links:
         self._state = (self._state * 1103515245 + 12345) & 0x7FFFFFFF
         return (self._state >> 8) % n
 
-    async def reach(self, target, timeout_ms):
+    async def reach(self, target, timeout_ms, refusal=False):
         if target == "gateway":
             return 8 + self.below(15) + (self.below(400) if not self.below(40) else 0)
         if not self.below(100):
             await compat.sleep_ms(timeout_ms)
-            raise OSError(errno.ETIMEDOUT)
+            raise OSError(errno.ETIMEDOUT, "")
         self._base = min(max(self._base + self.below(33) - 16, 250), 700)
         took = self._base + self.below(60) + self.below(40)
         if not self.below(50):
@@ -36,7 +36,7 @@ class Links:
 
     async def query(self, server, name, timeout_ms):
         await compat.sleep_ms(self._base // 10 + 3 + self.below(25))
-        return 0, ["192.0.2.1"]
+        return (0, ["192.0.2.1"]) if name == "example.com" else (3, [])
 
 
 def install(seed, commands):

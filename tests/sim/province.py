@@ -86,7 +86,8 @@ class Province:
         """Tell the simulated Unix time; an ack that is due goes out."""
         with self._news:
             self.now = now
-            if self._unacknowledged and now - self._acknowledged_at >= _ACK_S:
+            due = self._unacknowledged and now - self._acknowledged_at >= _ACK_S
+            if due and self._client is not None:
                 for stream in self.reports:
                     self._acknowledge(stream)
 

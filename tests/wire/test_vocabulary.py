@@ -10,7 +10,8 @@ def test_the_agents_numbers_and_the_vocabulary_are_equal():
     expected = {m.name.upper(): m.id for m in vocabulary.METRICS}
     for term in vocabulary.STATES:
         name = term.name.upper()
-        expected[name if term.code < 3 else f"DOWN_{name}"] = term.code
+        prefix = "" if term.code < 3 else "DOWN_" if term.code < 10 else "RUNG_"
+        expected[prefix + name] = term.code
     expected |= {t.name.upper(): t.code for t in vocabulary.EVENTS}
     for prefix, terms in (
         ("CLOCK", vocabulary.CLOCK_SOURCES),

@@ -1,0 +1,126 @@
+"""Quality of a link that answers: statistics, jitter, and loss or delay beyond the limits.
+
+Two cumulative sums (Page, 1954), in integers: one grows while more probes are bad than the limit
+allows, the other while fewer are than half of it. Each remembers when it last was zero; that is
+when the change came, though it is certain only later.
+"""
+
+from agent.compat import const
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_JITTER = const(10)
+_PROBE_LOST = const(11)
+_PROBE_SLOW = const(12)
+
+_CLOSER = const(500)
+_ENTER = const(3000)  # three to four bad probes more than the limit allows
+_LEAVE = const(30)  # good probes in a row, at half the limit
+
+
+class Statistic:
+    """Of probes' round-trip times."""
+
+    def __init__(self):
+        self.sent = self.lost = self.total = self.least = self.most = 0
+
+    def add(self, value):
+        """One probe's value, None if it got no answer."""
+        self.sent += 1
+        if value is None:
+            self.lost += 1
+            return
+        if self.sent - self.lost == 1 or value < self.least:
+            self.least = value
+        if value > self.most:
+            self.most = value
+        self.total += value
+
+    def put(self, row, first, loss):
+        """Write min, mean, max to row[first..first + 2] and the loss (per mille) to row[loss];
+        begin anew."""
+        if self.sent:
+            row[loss] = self.lost * 1000 // self.sent
+            answered = self.sent - self.lost
+            if answered:
+                row[first] = self.least
+                row[first + 1] = (self.total + answered // 2) // answered
+                row[first + 2] = self.most
+        self.sent = self.lost = self.total = self.least = self.most = 0
+
+
+class Quality:
+    """Feed `probe` with each answer or loss; `degraded` says what is wrong, `since` since when.
+
+    loss_limit: per mille; delay_limit: tenths of a millisecond. 0: no limit."""
+
+    def __init__(self, loss_limit, delay_limit):
+        self._loss = loss_limit
+        self._delay = delay_limit
+        self._previous = {}  # target -> its last round-trip time
+        self._jitter = None  # in 16ths, as RFC 3550, A.8
+        self.degraded = None  # the PROBE_ number of the reason
+        self.since = None  # when `degraded` last changed, seconds
+        self.reset()
+
+    def reset(self):
+        """Forget what there was: the link was down, which says nothing of its quality."""
+        if self.degraded is not None:
+            self.degraded = None
+            self.since = None
+        self._bad = self._good = self._slow = self._lost = 0
+        self._bad_since = self._good_since = 0
+
+    @property
+    def good(self):
+        """Whether the newest probe was good, and fewer are bad than before."""
+        return self._good > 0
+
+    @property
+    def suspicious(self):
+        """Whether there was loss or delay of late, certain or not: worth a closer look."""
+        return self._bad >= _CLOSER or self.degraded is not None
+
+    def probe(self, now, target, value):
+        """A probe of `target` at `now` (seconds): its round-trip time, None if it was lost."""
+        if value is not None:
+            if target in self._previous:
+                change = abs(value - self._previous[target])
+                if self._jitter is None:
+                    self._jitter = 0
+                self._jitter += change - ((self._jitter + 8) >> 4)
+            self._previous[target] = value
+        lost = value is None and self._loss
+        slow = value is not None and self._delay and value > self._delay
+        if not self._loss and not self._delay:
+            return
+        limit = self._loss or 100
+        if not self._bad:
+            self._bad_since = now
+            self._slow = self._lost = 0
+        if lost or slow:
+            self._bad = min(self._bad + 1000 - limit, 2 * _ENTER)
+            self._lost += bool(lost)
+            self._slow += bool(slow)
+            self._good -= 5 * limit
+        else:
+            self._bad = max(0, self._bad - limit)
+            self._good += limit // 2
+        if self._good <= 0:
+            self._good = 0
+            self._good_since = now + 1
+        elif self._good == limit // 2:
+            self._good_since = now
+        if self.degraded is None:
+            if self._bad >= _ENTER:
+                self.degraded = _PROBE_SLOW if self._slow > self._lost else _PROBE_LOST
+                self.since = self._bad_since
+                self._good = 0
+        elif self._good >= _LEAVE * (limit // 2):
+            self.degraded = None
+            self.since = self._good_since
+            self._bad = 0
+
+    def put(self, row):
+        """Write the jitter into a sample's row."""
+        if self._jitter is not None:
+            row[_JITTER] = self._jitter >> 4
