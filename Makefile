@@ -10,11 +10,12 @@ SECONDS ?= 60
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo demo test lint format bench fuzz clean
+.PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz clean
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=2, ARGS='--no-faults')"
 	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=2)"
+	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style and types"
 	@echo "make format  puts the style right"
 	@echo "make bench   the measured figures, as a table and in build/bench.json (QUICK=1)"
@@ -27,6 +28,9 @@ setup:
 setup-demo:
 	@V='$(V)' .ci/setup.sh demo
 
+setup-lab:
+	@V='$(V)' .ci/setup.sh lab
+
 # `exec`, so that a signal to make reaches the program itself and it can clean up.
 demo: setup-demo
 	$(Q)exec .venv/bin/desalink demo $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
@@ -34,6 +38,10 @@ demo: setup-demo
 # worksteal: neighbours share a module's fixtures, and a long test at the end leaves no core idle.
 test: setup
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+# Twenty minutes and more; QUICK=1 takes four. Where namespaces are not allowed it only says so.
+lab: setup-lab
+	$(Q)exec $(PYTHON_OF_VENV) -m tests.lab $(if $(QUICK),--quick) $(ARGS)
 
 lint: setup
 	$(Q)$(PYTHON_OF_VENV) -m ruff check --quiet .

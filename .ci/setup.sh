@@ -5,11 +5,13 @@
 #
 #   .ci/setup.sh demo     what a user needs, and MicroPython
 #   .ci/setup.sh test     all that the tests, the linters and the benchmarks need as well
+#   .ci/setup.sh lab      the programs of which the laboratory is built, too
 #
 # PYTHON=python3.12 uses this interpreter, V=1 shows what pip and the package manager say.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-readonly EXTRA=${1:-test}
+readonly WANTED=${1:-test}
+readonly EXTRA=${WANTED/#lab/test}
 
 readonly VENV=.venv
 # With the extra's name: written last, what .venv was made from.
@@ -149,6 +151,20 @@ need_mosquitto() {
     esac
 }
 
+# --- the laboratory
+
+# Where they can't be installed, the laboratory says so itself, and is skipped.
+need_lab() {
+    local pair package
+    for pair in unshare:util-linux ip:iproute2 tc:iproute2 nft:nftables dnsmasq:dnsmasq-base; do
+        package=${pair#*:}
+        PATH=$SEARCH_PATH command -v "${pair%:*}" >/dev/null && continue
+        command -v apt-get >/dev/null && may_install "$package" || continue
+        say "Installing $package with apt-get ..."
+        quietly system_install apt-get "$package" || say "apt-get could not install $package."
+    done
+}
+
 # --- Python
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
@@ -244,4 +260,5 @@ if command -v flock >/dev/null; then
     flock 9
 fi
 need_mosquitto
+[ "$WANTED" != lab ] || need_lab
 ready || make_venv
