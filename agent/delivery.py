@@ -20,8 +20,8 @@ _PROBE_CERTIFICATE = const(8)
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
-_RESEND_S = const(3600)  # without any ack for so long, what was sent counts as lost
-_RESEND_MAX_S = const(8 * 3600)
+_RESEND_S = const(6 * 3600)  # without any ack for so long, what was sent counts as lost
+_RESEND_MAX_S = const(24 * 3600)
 _BACKOFF_MS = const(2000)
 _STEADY_MS = const(60000)  # a connection that lasted so long ends the backoff
 

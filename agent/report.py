@@ -14,8 +14,12 @@ _DROPPED = const(5)
 _STREAM_BEGAN = const(6)
 
 MAX_SAMPLES = 60
+# What most reports have, and therefore don't say.
+_STEP = const(60)
+_SAMPLES = const(5)
 _MAX_EVENTS = const(32)
 _COUNTS = (_BYTES_DOWN, _BYTES_UP)  # kind "count": summed, coded as they are
+_QUALITY_EVERY_S = const(3600)
 
 
 def column(metric, rows):
@@ -47,7 +51,7 @@ def columns(rows):
             if metric not in out:
                 values = column(metric, rows)
                 if values:
-                    out[metric] = values
+                    out[metric] = values if len(values) > 1 else values[0]
     return out
 
 
@@ -61,13 +65,25 @@ class Reporter:
         self._signer = signer
         self._topic = topic.encode()
         self._quiet = quiet
+        self._rest = [0] * len(_COUNTS)  # of each count, what does not make a whole KiB yet
+        self._quality = None  # the clock's source as last told, and when
+        self._quality_up = 0
         self.rows = []  # the samples since the last report
         self._up = 0
         self._events = []
         self.step = 60
 
     def add(self, row, up, step):
-        """Take the sample that began at `up` (seconds since start) and lasted `step` seconds."""
+        """Take the sample that began at `up` (seconds since start) and lasted `step` seconds.
+
+        Counts come in bytes and are kept in KiB, as the wire has them; what is left over goes to
+        the next sample, so that sums stay true."""
+        for i in range(len(_COUNTS)):
+            value = row.get(_COUNTS[i])
+            if value is not None:
+                value += self._rest[i]
+                self._rest[i] = value & 1023
+                row[_COUNTS[i]] = value >> 10
         if not self.rows:
             self._up = up
         self.step = step
@@ -98,6 +114,7 @@ class Reporter:
                     # An ack began a new stream while this was being signed for the old one.
                     own = self._journal_events()
             except (OSError, MemoryError):
+                self._quality = None
                 keep = min(len(rows), MAX_SAMPLES - len(self.rows))
                 self._up = up + (len(rows) - keep) * self.step
                 self.rows = rows[len(rows) - keep :] + self.rows
@@ -132,11 +149,17 @@ class Reporter:
             4: self._journal.boot,
             5: up,
             6: None if now is None else now - (self._clock.up() - up),
-            7: step,
             8: columns(rows),
-            10: self._clock.quality(),
-            11: len(rows),
         }
+        if step != _STEP:
+            body[7] = step
+        if len(rows) != _SAMPLES:
+            body[11] = len(rows)
+        quality = self._clock.quality()
+        if quality[1] != self._quality or up - self._quality_up >= _QUALITY_EVERY_S:
+            self._quality = quality[1]
+            self._quality_up = up
+            body[10] = quality
         if events:
             body[9] = told = []
             for at, kind, detail in events:

@@ -25,6 +25,7 @@ _SOURCE_MS = const(5000)
 # Sampling coarsens as the journal fills with what is not stored: (per mille, seconds x sample_s).
 _COARSER = ((750, 60), (500, 15), (250, 5))
 _HYSTERESIS = const(50)
+_SLOW_S = const(3600)  # what changes slowly is told so often
 
 
 class Sampler:
@@ -40,6 +41,7 @@ class Sampler:
         self._factor = 1
         self._began = None
         self._health = {}
+        self._slow_up = 0  # when heap and storage are to be told next
         self.sources = ()
 
     def observe(self):
@@ -87,11 +89,13 @@ class Sampler:
     def _measure_health(self):
         """The device's own levels, measured once a report and valid for all its samples."""
         health = {_JOURNAL_FILL: self._journal.fill}
-        if compat.MICROPYTHON:
-            health[_HEAP_FREE] = gc.mem_free() // 1024
-        free = self._port.storage_free()
-        if free is not None:
-            health[_STORAGE_FREE] = free // 1024
+        if self._clock.up() >= self._slow_up:
+            self._slow_up = self._clock.up() + _SLOW_S
+            if compat.MICROPYTHON:
+                health[_HEAP_FREE] = gc.mem_free() // 1024
+            free = self._port.storage_free()
+            if free is not None:
+                health[_STORAGE_FREE] = free // 1024
         health[_VOLTAGE] = self._port.voltage()
         health[_TEMPERATURE] = self._port.temperature()
         return health

@@ -221,8 +221,8 @@ class Link:
     def put(self, row):
         """Write the statistics since the last call into a sample's row and begin anew."""
         row[_STATE] = self.outages.state
-        self._gateway.put(row, _RTT_GW_MIN, _LOSS_GW)
-        self._upstream.statistic.put(row, _RTT_MIN, _LOSS)
+        self._gateway.put(row, _RTT_GW_MIN, _LOSS_GW, 1)
+        self._upstream.statistic.put(row, _RTT_MIN, _LOSS, 5)  # half milliseconds
         self._quality.put(row)
         if self._names.time is not None:
             row[_DNS_TIME] = self._names.time

@@ -18,7 +18,7 @@ _LEAVE = const(30)  # good probes in a row, at half the limit
 
 
 class Statistic:
-    """Of probes' round-trip times."""
+    """Of probes' round-trip times, given in tenths of a millisecond."""
 
     def __init__(self):
         self.sent = self.lost = self.total = self.least = self.most = 0
@@ -35,16 +35,17 @@ class Statistic:
             self.most = value
         self.total += value
 
-    def put(self, row, first, loss):
-        """Write min, mean, max to row[first..first + 2] and the loss (per mille) to row[loss];
-        begin anew."""
+    def put(self, row, first, loss, unit):
+        """Write min, mean, max to row[first..first + 2], in units of so many tenths, and the loss
+        (per mille) to row[loss]; begin anew."""
         if self.sent:
             row[loss] = self.lost * 1000 // self.sent
             answered = self.sent - self.lost
             if answered:
-                row[first] = self.least
-                row[first + 1] = (self.total + answered // 2) // answered
-                row[first + 2] = self.most
+                half = unit >> 1
+                row[first] = (self.least + half) // unit
+                row[first + 1] = (self.total + answered * half) // (answered * unit)
+                row[first + 2] = (self.most + half) // unit
         self.sent = self.lost = self.total = self.least = self.most = 0
 
 
@@ -123,4 +124,4 @@ class Quality:
     def put(self, row):
         """Write the jitter into a sample's row."""
         if self._jitter is not None:
-            row[_JITTER] = self._jitter >> 4
+            row[_JITTER] = (self._jitter + 40) // 80  # half milliseconds

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ack-reports",
     type=click.IntRange(1),
-    default=8,
+    default=24,
     show_default=True,
     metavar="N",
     help="Tell a device what is stored after N reports of it,",
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ack-seconds",
     type=click.FloatRange(1),
-    default=1800,
+    default=7200,
     show_default=True,
     metavar="S",
     help="or S seconds after the first that it was not told of.",

@@ -31,8 +31,8 @@ class Options:
     filters: topics to subscribe to, so that work can be split by regency.
     """
 
-    ack_reports: int = 8
-    ack_seconds: float = 1800
+    ack_reports: int = 24
+    ack_seconds: float = 7200
     batch: int = 500
     linger_s: float = 0.05
     give_up_s: float = 120

@@ -14,6 +14,7 @@ from typing import Any
 from host_tools.store.database import Database
 from host_tools.store.derive.intervals import NO_DATA, state_name
 from host_tools.store.derive.slice import WITA_S, day_of
+from host_tools.wire.columns import SCALES
 
 _DAY_S = 86400
 # A slot is silent after so many report intervals without a report.
@@ -229,10 +230,10 @@ def _newest(db: Database, slot_id: int, t_end: int | None) -> _Newest:
     if rows and rows[0][0] is None:
         rtt = None
     return _Newest(
-        None if rtt is None else rtt / 10,
-        None if loss is None else loss / 10,
+        None if rtt is None else rtt / SCALES["rtt_mean"],
+        None if loss is None else loss / SCALES["loss"],
         clients,
-        None if fill is None else fill / 10,
+        None if fill is None else fill / SCALES["journal_fill"],
     )
 
 

@@ -13,6 +13,9 @@ from host_tools.wire.reasons import Refused, malformed
 
 _MAX_SEQ = 0xFFFFFFFF
 _MAX_ACK_RANGES = 16
+# What a report has that does not say otherwise: seconds between samples, how many.
+_STEP = 60
+_SAMPLES = 5
 _INT_KEYS = frozenset((int,))
 
 DetailValue = int | bool | bytes | str | list[Any] | None
@@ -123,7 +126,7 @@ def parse_report(payload: bytes) -> Report:
 def _report(table: dict[Any, Any], stream: Any, seq: Any) -> Report:
     get = table.get
     prev, boot, up, start = get(3, 0), get(4), get(5), get(6, -1)
-    step, metrics, n = get(7), get(8), get(11)
+    step, metrics, n = get(7, _STEP), get(8), get(11, _SAMPLES)
     # One condition for the common case; which part failed is looked for only when one has.
     if not (
         (prev is None or (type(prev) is bytes and len(prev) == 8))
@@ -166,6 +169,8 @@ def _what_is_wrong(table: dict[Any, Any]) -> str:
     )
     for key, name, expected, valid in checks:
         if key not in table:
+            if key in (7, 11):
+                continue
             return f"{name} ({key}) is missing"
         if not valid(table[key]):
             return f"{name} ({key}) is not {expected}"

@@ -13,7 +13,9 @@ from agent.wire import ids
 
 
 def decode(metric, values, n):
-    """The rules of docs/wire.md, "Columns", written a second time."""
+    """The rules of docs/wire.md, "Columns", written a second time (counts in KiB)."""
+    if isinstance(values, int):
+        values = [values]
     out = []
     last = None
     for value in values:
@@ -43,13 +45,24 @@ def test_a_column_says_what_was_measured_and_null_stays_null(metric, values):
         assert decode(metric, coded, len(values)) == values
 
 
+def test_counts_are_told_in_kib_and_what_is_left_over_is_carried_on():
+    reporter = Reporter(FailingJournal(0), StillClock(), None, "t", None)
+    told = []
+    for value in (1500, 0, None, 600, 5000, 1023, 1):
+        row = {} if value is None else {ids.BYTES_DOWN: value}
+        reporter.add(row, 0, 60)
+        told.append(row.get(ids.BYTES_DOWN))
+    assert told == [1, 0, None, 1, 4, 1, 0]
+    assert sum(filter(None, told)) == (1500 + 600 + 5000 + 1023 + 1) // 1024
+
+
 def test_the_example_of_the_wire_document():
     rows = [{ids.RTT_MEAN: v} for v in (452, 455)] + [{}] + [{ids.RTT_MEAN: 454}] * 2
     assert column(ids.RTT_MEAN, rows) == [452, 3, None, -1]
 
 
 def test_what_does_not_change_costs_one_element():
-    assert columns([{ids.STATE: 1, ids.BYTES_UP: 0}] * 5) == {ids.STATE: [1], ids.BYTES_UP: [0]}
+    assert columns([{ids.STATE: 1, ids.BYTES_UP: 0}] * 5) == {ids.STATE: 1, ids.BYTES_UP: 0}
 
 
 class FailingJournal:

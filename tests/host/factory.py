@@ -25,14 +25,17 @@ Metrics = Mapping[int, Sequence[int | None]]
 
 
 def columns(metrics: Metrics, counts: Iterable[int] = (ids.BYTES_DOWN, ids.BYTES_UP)) -> dict:
-    """Values to columns: gauges as differences, counts as they are, nothing left out."""
+    """Values to columns: gauges as differences, counts (multiples of 1024) in units of 1024;
+    nothing left out."""
     result: dict[int, list[int | None]] = {}
     for metric, values in metrics.items():
         last: int | None = None
         column: list[int | None] = []
         for value in values:
-            if value is None or metric in counts:
+            if value is None:
                 column.append(value)
+            elif metric in counts:
+                column.append(value // 1024)
             else:
                 column.append(value if last is None else value - last)
                 last = value
@@ -42,21 +45,21 @@ def columns(metrics: Metrics, counts: Iterable[int] = (ids.BYTES_DOWN, ids.BYTES
 
 def ordinary(n: int = 5, state: int = ids.UP, base: int = 0) -> dict[int, list[int]]:
     """Fifteen metrics of `n` quiet samples."""
-    rtt = [420 + (base * 7 + i * 3) % 40 for i in range(n)]
+    rtt = [84 + (base * 7 + i * 3) % 8 for i in range(n)]
     return {
         ids.STATE: [state] * n,
         ids.RTT_GW_MIN: [8 + i % 2 for i in range(n)],
         ids.RTT_GW_MEAN: [11 + i % 3 for i in range(n)],
         ids.RTT_GW_MAX: [19 + i % 5 for i in range(n)],
         ids.LOSS_GW: [0] * n,
-        ids.RTT_MIN: [value - 40 for value in rtt],
+        ids.RTT_MIN: [value - 8 for value in rtt],
         ids.RTT_MEAN: rtt,
-        ids.RTT_MAX: [value + 130 for value in rtt],
+        ids.RTT_MAX: [value + 26 for value in rtt],
         ids.LOSS: [0] * n,
-        ids.JITTER: [31 + i % 7 for i in range(n)],
+        ids.JITTER: [6 + i % 3 for i in range(n)],
         ids.DNS_TIME: [23 + i for i in range(n)],
-        ids.BYTES_DOWN: [1_200_000 + 1000 * i for i in range(n)],
-        ids.BYTES_UP: [150_000 + 100 * i for i in range(n)],
+        ids.BYTES_DOWN: [1024 * (1200 + i) for i in range(n)],
+        ids.BYTES_UP: [1024 * (150 + i) for i in range(n)],
         ids.CLIENTS: [4 + i % 2 for i in range(n)],
         ids.JOURNAL_FILL: [12] * n,
     }

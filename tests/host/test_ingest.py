@@ -43,13 +43,13 @@ def test_what_is_published_is_stored_and_acknowledged(setting, device):
         heard = acks(setting, device, listener)
         setting.publish(device, device.birth(), kind="birth")
         assert heard.get(timeout=20)[1].get(5) == [1, 1]
-        setting.publish(device, *device.reports(8))
+        setting.publish(device, *device.reports(24))
         ack = heard.get(timeout=20)[1]
-        while ack[2] < 8:
+        while ack[2] < 24:
             ack = heard.get(timeout=20)[1]
         assert ack[1] == device.stream and 3 not in ack
-    assert setting.seqs() == list(range(1, 9))
-    assert setting.all("SELECT count(*) FROM samples") == [(40,)]
+    assert setting.seqs() == list(range(1, 25))
+    assert setting.all("SELECT count(*) FROM samples") == [(120,)]
 
 
 def test_when_it_stops_it_tells_what_was_not_told_yet(setting, device):

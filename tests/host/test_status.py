@@ -78,7 +78,7 @@ def test_a_slot_shows_what_its_last_report_told(province, device):
         4,
         1.2,
     )
-    assert slot.bytes_today == 3 * 5 * 1_350_000 + 3 * 11_000
+    assert slot.bytes_today == 1024 * 3 * (5 * 1350 + 20)
     assert (slot.last_report, slot.backlog, slot.gaps) == (device.now, 0, 0)
 
 
@@ -182,7 +182,7 @@ def test_usage_by_day_is_the_sum_of_hours_of_wita(desalink, province, device):
     fill(province, device, *device.reports(2), at=device.now)
     days = json.loads(desalink("-C", province.directory, "usage", "--json").out)
     assert [day["begin"][:10] for day in days] == ["2026-11-24", "2026-11-25"]
-    assert all(day["bytes_down"] == 5 * 1_200_000 + 10_000 for day in days)
+    assert all(day["bytes_down"] == 1024 * (5 * 1200 + 10) for day in days)
     assert all(day["measured_s"] == 300 for day in days)
     ended = desalink("-C", province.directory, "usage", "--by", "hour", "--since", "2026-11-25")
     assert ended.out.splitlines()[1].startswith("2026-11-25 00:00 WITA\tBohe Silian")

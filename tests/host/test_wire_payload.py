@@ -88,7 +88,9 @@ def test_unknown_keys_metrics_and_events_are_let_through():
         {"_8": {1: [1] * 6}},
         {"_8": {1: [True]}},
         {"_8": {1: [1.0]}},
-        {"_8": {1: 5}},
+        {"_8": {1: "5"}},
+        {"_8": {1: True}},
+        {"_8": {13: 2**53 // 1024 + 1}},
         {"_8": {13: [2**53]}},
         {"_8": {2: [2**52, 2**52]}},
         {"_8": {2: [2**64 - 1, -(2**64)]}},
@@ -112,7 +114,14 @@ def test_a_well_signed_report_with_a_bad_field_still_tells_its_number(changes):
     assert (error.stream, error.seq) == (Device().stream, 1)
 
 
-@pytest.mark.parametrize("key", [3, 4, 5, 6, 7, 8, 11])
+def test_step_and_number_of_samples_are_the_usual_ones_where_they_are_not_told():
+    table = a_report()
+    del table[7], table[11]
+    report = parse_report(encoded(table))
+    assert (report.step, report.n) == (60, 5)
+
+
+@pytest.mark.parametrize("key", [3, 4, 5, 6, 8])
 def test_a_missing_field_is_named(key):
     table = a_report()
     del table[key]

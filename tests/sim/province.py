@@ -12,8 +12,8 @@ import paho.mqtt.client as mqtt
 
 from host_tools import wire
 
-_ACK_REPORTS = 8
-_ACK_S = 1800
+_ACK_REPORTS = 24
+_ACK_S = 7200
 
 
 class Message(NamedTuple):
