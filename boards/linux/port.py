@@ -16,7 +16,8 @@ _RESET_AGENT = const(6)
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-def _read(path):
+def read(path):
+    """The first 256 characters of a file without blanks around them, None if there is none."""
     try:
         with open(path) as f:
             return f.read(256).strip("\0\n ")
@@ -24,7 +25,8 @@ def _read(path):
         return None
 
 
-def _exists(path):
+def exists(path):
+    """Whether there is anything at `path`."""
     try:
         os.stat(path)
         return True
@@ -35,13 +37,13 @@ def _exists(path):
 class Port(port.Port):
     board = "linux"
 
-    def __init__(self, state_dir):
-        super().__init__(state_dir)
+    def __init__(self, state_dir, settings=None):
+        super().__init__(state_dir, settings)
         self._cause = None
 
     def unique_id(self):
         """Serial number of the board, else the first hardware address, else the machine id."""
-        serial = _read("/proc/device-tree/serial-number")
+        serial = read("/proc/device-tree/serial-number")
         if serial:
             return serial
         try:
@@ -49,21 +51,21 @@ class Port(port.Port):
         except OSError:
             names = []
         for name in names:
-            address = _read("/sys/class/net/%s/address" % name)
+            address = read("/sys/class/net/%s/address" % name)
             if address and address != "00:00:00:00:00:00":
                 return address
-        return _read("/etc/machine-id")
+        return read("/etc/machine-id")
 
     def reset_cause(self):
         """RESET_AGENT while the kernel is the same as at the last start; a watchdog where it
         says so itself; else unknown: whether the stop before was clean is in the boot event."""
         if self._cause is None:
-            boot_id = _read(_BOOT_ID)
+            boot_id = read(_BOOT_ID)
             path = self.state_dir + "/boot_id"
-            known = _read(path)
+            known = read(path)
             if boot_id and boot_id == known:
                 self._cause = _RESET_AGENT
-            elif _read("/sys/class/watchdog/watchdog0/bootstatus") not in (None, "0"):
+            elif read("/sys/class/watchdog/watchdog0/bootstatus") not in (None, "0"):
                 self._cause = _RESET_WATCHDOG
             else:
                 self._cause = _RESET_UNKNOWN
@@ -76,18 +78,23 @@ class Port(port.Port):
         return self._cause
 
     def clock_synchronised(self):
-        if _exists("/run/systemd/timesync"):
-            return _exists("/run/systemd/timesync/synchronized")
+        if exists("/run/systemd/timesync"):
+            return exists("/run/systemd/timesync/synchronized")
         try:
             import ctypes
 
             timex = ctypes.create_string_buffer(512)  # modes = 0: only ask
-            return ctypes.CDLL(None).adjtimex(timex) != 5  # TIME_ERROR: nobody disciplines it
-        except (ImportError, OSError, AttributeError):
-            return None  # MicroPython can't ask the kernel
+            state = ctypes.CDLL(None).adjtimex(timex)
+        except (ImportError, OSError, AttributeError, MemoryError):
+            return (
+                None  # MicroPython can't ask the kernel, nor can who may not make code (systemd)
+            )
+        if state < 0:
+            return None  # a sandbox may forbid to ask
+        return state != 5  # TIME_ERROR: nobody disciplines it
 
     def temperature(self):
-        value = _read("/sys/class/thermal/thermal_zone0/temp")
+        value = read("/sys/class/thermal/thermal_zone0/temp")
         try:
             return int(value) // 1000
         except (TypeError, ValueError):

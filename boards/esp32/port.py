@@ -1,0 +1,217 @@
+"""Port for the ESP32 family (ESP32, S3, C3) under MicroPython.
+
+Sources: MicroPython's port (machine, network, esp32), ESP-IDF's reset reasons.
+"""
+
+import binascii
+import hashlib
+import struct
+import time
+
+import esp32
+import machine
+
+from agent import compat, port
+from agent.compat import const
+from boards.esp32 import proc, storage
+from boards.esp32.settings import check
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_RESET_UNKNOWN = const(0)
+_RESET_POWER = const(1)
+_RESET_BROWNOUT = const(2)
+_RESET_WATCHDOG = const(3)
+_RESET_PANIC = const(4)
+_RESET_SOFT = const(5)
+
+_EPOCH_2000 = 946684800  # Unix time of it
+_MAGIC = b"DESA"
+_FLASH_EVERY = const(5)  # alive records
+_LOOK_MS = const(5000)
+_JOIN_S = const(60)
+_LONGEST_PAUSE_MS = const(120000)
+_RESTART_AFTER = const(5)  # joins that failed
+_HOLD_MS = const(3600000)
+_BLOCK = const(4096)
+
+_watchdog = None
+
+
+def hold():
+    """Give whoever interrupted the agent an hour until the watchdog bites; it can't be stopped."""
+    if _watchdog:
+        machine.WDT(timeout=_HOLD_MS)
+
+
+class Port(port.Port):
+    def __init__(self, state_dir, settings=None):
+        super().__init__(state_dir, settings)
+        settings = check(settings)
+        self.board = settings["name"]
+        self._watchdog_ms = settings["watchdog_s"] * 1000
+        self._firmware_bytes = settings["firmware_bytes"]
+        self._usb = settings["usb"]
+        if settings["wifi"] is not None:
+            from boards.esp32.wifi import Wifi
+
+            self.net = Wifi(settings["wifi"], settings["static"], settings["country"])
+        else:
+            from boards.esp32.ethernet import Ethernet
+
+            self.net = Ethernet(settings["ethernet"], settings["static"])
+        self._adc = None
+        if settings["voltage"]:
+            pin, self._ratio = settings["voltage"]
+            self._adc = machine.ADC(machine.Pin(pin), atten=machine.ADC.ATTN_11DB)
+        # What is written every few minutes lies where the journal lies, never beside the code.
+        self._flash = port.Port(state_dir + "/journal")
+        self._rtc = machine.RTC()
+        self._saves = 0
+        self._survived = self._rtc_load()
+        self._cause = self._why()
+
+    def unique_id(self):
+        """The chip's base MAC address, as esptool reads it."""
+        return binascii.hexlify(machine.unique_id(), ":").decode()
+
+    # ---- network
+
+    async def join(self, timeout_s):
+        proc.mount(self.net)
+        return await self.net.join(timeout_s)
+
+    async def keep_network(self):
+        """Join and join again, for ever. With it the watchdog starts: an agent is at work."""
+        self._start_watchdog()
+        proc.mount(self.net)
+        net = self.net
+        failed = 0
+        was = False
+        while True:
+            if not net.connected():
+                if was:
+                    compat.log("network: lost")
+                was = False
+                missing = await net.join(_JOIN_S)
+                if missing:
+                    failed += 1
+                    compat.log("network:", missing)
+                    if failed % _RESTART_AFTER == 0:
+                        net.restart()
+                    pause = min(_LOOK_MS << min(failed, 6), _LONGEST_PAUSE_MS)
+                    await compat.sleep_ms(pause // 2 + compat.random_below(pause // 2))
+                    continue
+            if not was:
+                was = True
+                failed = 0
+                net.joins += 1
+                compat.log("network: joined for the %d. time, %s" % (net.joins, net.words()))
+            await compat.sleep_ms(_LOOK_MS)
+
+    def sources(self, clock, on_reset):
+        return [self.net] if hasattr(self.net, "sample") else []
+
+    # ---- why, and since when
+
+    def _start_watchdog(self):
+        global _watchdog
+        if self._watchdog_ms and _watchdog is None:
+            _watchdog = machine.WDT(timeout=self._watchdog_ms)
+
+    def feed_watchdog(self):
+        self._start_watchdog()
+        if _watchdog:
+            _watchdog.feed()
+
+    def _why(self):
+        """The platform merges brownout into power-on, and has no word for a crash of the
+        firmware. RTC memory tells the first two apart: it outlives a dip of the supply, while a
+        real cut leaves noise in it, which its checksum shows."""
+        cause = machine.reset_cause()
+        if cause == machine.PWRON_RESET:
+            return _RESET_BROWNOUT if self._survived else _RESET_POWER
+        if cause == machine.WDT_RESET:
+            return _RESET_WATCHDOG
+        if cause in (machine.SOFT_RESET, machine.DEEPSLEEP_RESET):
+            return _RESET_SOFT
+        if cause == 0 and not self._usb:
+            return _RESET_PANIC
+        return _RESET_UNKNOWN  # the reset pin; with native USB, its host or a crash
+
+    def reset_cause(self):
+        return self._cause
+
+    def storage_lost(self):
+        """Whether this start found the journal's area unreadable and formatted it."""
+        return storage.formatted is not None
+
+    def _rtc_load(self):
+        """The record in RTC memory, None if there is none or it did not survive."""
+        data = self._rtc.memory()
+        if len(data) < 8 or data[:4] != _MAGIC:
+            return None
+        if struct.pack(">I", binascii.crc32(data[4:-4])) != data[-4:]:
+            return None
+        return data[4:-4]
+
+    def alive_load(self):
+        return self._survived or self._flash.alive_load()
+
+    def alive_save(self, data):
+        """Every minute into RTC memory, which survives all resets but no power cut; every fifth
+        time into flash, since each write there costs an erase. After a power cut the last minutes
+        are known from the last report anyway, which is as old."""
+        self._rtc.memory(_MAGIC + data + struct.pack(">I", binascii.crc32(data)))
+        if self._saves % _FLASH_EVERY == 0:
+            self._flash.alive_save(data)
+        self._saves += 1
+
+    # ---- time
+
+    def unix_time(self):
+        return int(time.time()) + self._epoch()
+
+    def _epoch(self):
+        """Unix time of the platform's zero: 2000 on most builds, 1970 on others."""
+        return _EPOCH_2000 if time.gmtime(0)[0] == 2000 else 0
+
+    def set_clock(self, unix):
+        t = time.gmtime(unix - self._epoch())
+        self._rtc.datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
+
+    # ---- the device itself
+
+    def storage_free(self):
+        return self._flash.storage_free()
+
+    def voltage(self):
+        if self._adc is None:
+            return None
+        total = 0
+        for _ in range(16):  # one reading is off by some per cent
+            total += self._adc.read_uv()
+        # Microvolts times the divider's ratio in thousandths, as hundredths of a volt.
+        return total // 16000 * self._ratio // 10000
+
+    def temperature(self):
+        """None on the first ESP32, whose sensor is not calibrated."""
+        if hasattr(esp32, "mcu_temperature"):
+            return esp32.mcu_temperature()
+        return None
+
+    def firmware_hash(self):
+        """SHA-256 over the first `firmware_bytes` bytes of the application that runs."""
+        left = self._firmware_bytes
+        if not left:
+            return None
+        running = esp32.Partition(esp32.Partition.RUNNING)
+        buf = bytearray(_BLOCK)
+        view = memoryview(buf)
+        digest = hashlib.sha256()
+        block = 0
+        while left > 0:
+            running.readblocks(block, buf)
+            digest.update(view[: min(left, _BLOCK)])
+            left -= _BLOCK
+            block += 1
+        return digest.digest()

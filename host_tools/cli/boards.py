@@ -1,0 +1,79 @@
+"""List the boards that an agent runs on, or check what is said of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from host_tools.cli import Application, pass_app
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List the boards that an agent runs on, or check what is said of them."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from host_tools.boards import all_boards
+    from host_tools.cli._output import print_json, print_table
+
+    boards = all_boards()
+    if as_json:
+        print_json([_as_json(board) for board in boards])
+        return
+    print_table(
+        ("board", "what", "chip", "flash", "way", "firmware", "such as"),
+        [
+            (
+                board.name,
+                board.title,
+                board.chip or "",
+                f"{board.flash_size >> 20} MB" if board.flash_size else "",
+                board.transport,
+                f"MicroPython {board.firmware.version}" if board.firmware else "",
+                ", ".join(board.also_for),
+            )
+            for board in boards
+        ],
+        right=("flash",),
+        whole=("board",),
+    )
+
+
+def _as_json(board: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {key: value for key, value in asdict(board).items() if key != "directory"}
+
+
+@command.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@pass_app
+def check(app: Application, names: tuple[str, ...]) -> None:
+    """Check board.toml and the agent's release of each board (or of those named).
+
+    Every board is compiled for, so that what is said here holds in the field.
+    """
+    from host_tools.boards import BoardError, board_names, load_board
+    from host_tools.release import ReleaseError, build_release
+
+    wrong = 0
+    for name in names or board_names():
+        try:
+            board = load_board(name)
+            release = build_release(board)
+        except (BoardError, ReleaseError) as error:
+            wrong += 1
+            app.note(str(error))
+            continue
+        size = sum(map(len, release.files.values()))
+        click.echo(f"{name}: {len(release.files)} files, {size // 1024} KB")
+        if board.firmware and not board.firmware.sha256:
+            click.echo(
+                f"{name}: firmware {board.firmware.file} is not pinned here; a province pins its "
+                "own with 'desalink firmware add FILE --pin'."
+            )
+    if wrong:
+        app.abort(f"{wrong} of {len(names or board_names())} boards are wrong; see above.")

@@ -1,0 +1,67 @@
+"""Take MicroPython firmware into the province's cache, or list what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application, pass_app
+
+
+@click.group()
+def command() -> None:
+    """Take MicroPython firmware into the province's cache, or list what is there.
+
+    desalink never downloads firmware: fetch the file that 'firmware list' names, then add it.
+    """
+
+
+def _directory(app: Application) -> Path:
+    return app.province.directory / "firmware"
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.bin")
+@click.option("--sha256", metavar="HASH", help="The file's hash, as you know it from elsewhere.")
+@click.option("--pin", is_flag=True, help="Trust this very file: its hash counts from now on.")
+@click.option("--board", metavar="BOARD", help="The board it is for, if its name doesn't tell.")
+@pass_app
+def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str | None) -> None:
+    """Check a firmware's hash and image, and keep it in the province.
+
+    The hash must be known: from board.toml, from an earlier add, from --sha256, or --pin.
+    """
+    from host_tools.firmware import FirmwareCache
+
+    firmware = FirmwareCache(_directory(app)).add(file, sha256=sha256, pin=pin, board=board)
+    click.echo(f"{firmware.file}: MicroPython {firmware.version}, SHA-256 {firmware.sha256}")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@pass_app
+def list_(app: Application, as_json: bool) -> None:
+    """List each board's firmware: what it is, and whether it is here."""
+    from host_tools.boards import all_boards
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.firmware import FirmwareCache, FirmwareError
+
+    cache = FirmwareCache(_directory(app))
+    rows = []
+    for board in all_boards():
+        firmware = cache.firmware(board)
+        if firmware is None:
+            continue
+        try:
+            cache.path(board)
+            state = "here"
+        except FirmwareError:
+            there = (cache.directory / firmware.file).exists()
+            state = "changed" if there else "missing"
+        rows.append((board.name, firmware.version, state, firmware.file, firmware.url))
+    columns = ("board", "version", "state", "file", "url")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(columns, rows, whole=("board", "state"))

@@ -1,0 +1,52 @@
+"""Firmware as it is published, made with esptool's own classes: bootloader, table, program."""
+
+import functools
+
+from esptool.bin_image import (
+    ELFSection,
+    ESP32C3FirmwareImage,
+    ESP32FirmwareImage,
+    ESP32S3FirmwareImage,
+)
+
+from host_tools.partitions import OFFSET, Partition, pack
+
+_CLASSES = {
+    "esp32": (ESP32FirmwareImage, 0x40080000, 0x1000),
+    "esp32s3": (ESP32S3FirmwareImage, 0x40380000, 0),
+    "esp32c3": (ESP32C3FirmwareImage, 0x40380000, 0),
+}
+_SIZES = {0x400000: "4MB", 0x800000: "8MB"}
+APP = 0x10000
+
+
+@functools.cache
+def program(chip: str, flash_size: int, size: int, seed: int = 0) -> bytes:
+    """One image of a chip with `size` bytes of code, checksum and digest right."""
+    make, address, _ = _CLASSES[chip]
+    image = make()
+    image.entrypoint = address
+    image.flash_size_freq = image.ROM_LOADER.FLASH_SIZES[_SIZES[flash_size]]
+    code = bytes((i * 7 + seed) % 251 for i in range(size))
+    image.segments = [ELFSection(b".text", address, code, 6)]
+    data = image.save(None)
+    assert isinstance(data, bytes)
+    return data
+
+
+def stock_table(flash_size: int) -> list[Partition]:
+    """The partitions of MicroPython's own builds."""
+    return [
+        Partition(1, 0x02, 0x9000, 0x6000, b"nvs"),
+        Partition(1, 0x01, 0xF000, 0x1000, b"phy_init"),
+        Partition(0, 0x00, APP, 0x1F0000, b"factory"),
+        Partition(1, 0x81, 0x200000, flash_size - 0x200000, b"vfs"),
+    ]
+
+
+def firmware(chip: str = "esp32", flash_size: int = 0x400000, size: int = 8000) -> bytes:
+    """The file that is written to flash at the chip's offset."""
+    start = _CLASSES[chip][2]
+    data = program(chip, flash_size, 2000, 1).ljust(OFFSET - start, b"\xff")
+    data += pack(stock_table(flash_size))
+    return data.ljust(APP - start, b"\xff") + program(chip, flash_size, size)
