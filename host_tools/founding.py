@@ -146,8 +146,9 @@ def _fill(
     from host_tools.broker.acl import SERVICES, check_identity
     from host_tools.keys.ca import Authority
     from host_tools.keys.files import make_directory, write_file, write_private
-    from host_tools.keys.root import create_root_key
+    from host_tools.keys.root import create_root_key, load_root_key
     from host_tools.registry import Registry
+    from host_tools.technicians import make_trust, publish_trust
 
     for directory in ("keys", "ca", "broker", "services"):
         make_directory(building.directory / directory)
@@ -165,5 +166,8 @@ def _fill(
             client = building.service(common)
             write_private(client.key, issued.key_pem)
             write_file(client.certificate, issued.certificate_pem)
+        # Nobody is in it yet; but whoever has it will refuse an older one from now on.
+        make_trust(building, registry, load_root_key(building.root_key, passphrase))
+        publish_trust(building, registry)
     # Last: a directory without it is no province, whatever else is in it.
     write_file(building.directory / FILE, render(final).encode())

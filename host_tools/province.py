@@ -88,6 +88,15 @@ class Province:
         return self.directory / "keys" / "root.pub"
 
     @property
+    def trust(self) -> Path:
+        return self.directory / "trust.cbor"
+
+    @property
+    def technicians(self) -> Path:
+        """The technicians' role keys, each under the province's passphrase."""
+        return self.directory / "technicians"
+
+    @property
     def ca_key(self) -> Path:
         return self.directory / "ca" / "ca.key"
 

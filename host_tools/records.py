@@ -50,6 +50,69 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_of_slot ON certificates(slot);
 """
 
+# What brings a registry of one format to the next; the key is the format that results. A new
+# registry goes the same way, so that old and new ones can't differ.
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    2: (
+        # Of the certificate that the device was given, where that is known.
+        "ALTER TABLE devices ADD COLUMN certificate TEXT",
+        "CREATE INDEX devices_of_certificate ON devices(certificate)",
+        # SHA-256 of the firmware that ran when it was enrolled.
+        "ALTER TABLE devices ADD COLUMN firmware_hash BLOB",
+        # The keys of the trust document, also those that are in it no longer.
+        """CREATE TABLE role_keys (
+    kid           BLOB PRIMARY KEY,          -- first 8 bytes of SHA-256(public_key)
+    public_key    BLOB NOT NULL,             -- Ed25519, 32 bytes
+    role          INTEGER NOT NULL,          -- 1 technician, 2 operator, 3 release
+    name          TEXT NOT NULL,
+    added_at      INTEGER NOT NULL,
+    not_after     INTEGER NOT NULL,
+    revoked_at    INTEGER,
+    revoked_by    TEXT
+) WITHOUT ROWID""",
+        """CREATE TABLE trusts (
+    version       INTEGER PRIMARY KEY,       -- grows by one
+    document      BLOB NOT NULL              -- as it was signed
+)""",
+        """CREATE TABLE kits (
+    id            BLOB PRIMARY KEY,          -- 8 random bytes
+    technician    BLOB NOT NULL REFERENCES role_keys(kid),
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    revoked_at    INTEGER,
+    revoked_by    TEXT
+) WITHOUT ROWID""",
+        """CREATE TABLE kit_certificates (
+    serial        TEXT PRIMARY KEY REFERENCES certificates(serial),
+    kit           BLOB NOT NULL REFERENCES kits(id),
+    slot          TEXT NOT NULL
+) WITHOUT ROWID""",
+        "CREATE INDEX certificates_of_kit ON kit_certificates(kit)",
+        "CREATE INDEX kit_certificates_of_slot ON kit_certificates(slot)",
+        """CREATE TABLE enrolment_records (
+    log           BLOB NOT NULL,             -- 8 random bytes: one technician on one laptop
+    number        INTEGER NOT NULL,          -- from 0, without holes
+    hash          BLOB NOT NULL,             -- SHA-256 of the record
+    technician    BLOB NOT NULL REFERENCES role_keys(kid),
+    slot          TEXT NOT NULL,
+    record        BLOB NOT NULL,             -- as it was signed
+    imported_at   INTEGER NOT NULL,
+    refused       TEXT,                      -- why it enrolled nothing; null: it did
+    PRIMARY KEY (log, number)
+) WITHOUT ROWID""",
+        """CREATE TABLE replacements (
+    id            INTEGER PRIMARY KEY,
+    slot          TEXT NOT NULL,
+    kid           BLOB NOT NULL REFERENCES devices(kid),  -- the device that may be replaced
+    document      BLOB NOT NULL,             -- the order, signed by the root key
+    created_at    INTEGER NOT NULL,
+    used_by       BLOB REFERENCES devices(kid)
+)""",
+        "CREATE INDEX replacements_of_slot ON replacements(slot)",
+    ),
+}
+FORMAT = max(MIGRATIONS)
+
 _SLOT = re.compile(r"([0-9]{10})-([1-9][0-9]{0,2})")
 
 
@@ -119,6 +182,10 @@ class Device:
     revoked_at: int | None
     revoked_by: str | None
     replaced_by: bytes | None
+    certificate: str | None = None
+    """Serial of the certificate that it was given, where that is known."""
+    firmware_hash: bytes | None = None
+    """SHA-256 of the firmware that ran when it was enrolled."""
 
     @property
     def active(self) -> bool:

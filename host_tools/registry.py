@@ -13,19 +13,29 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from host_tools.errors import EnrolmentError, RegistryError, VillageError
-from host_tools.records import SCHEMA, Certificate, Device, Village, kid_of, slot_name, village_of
+from host_tools.records import (
+    FORMAT,
+    MIGRATIONS,
+    SCHEMA,
+    Certificate,
+    Device,
+    Village,
+    kid_of,
+    slot_name,
+    village_of,
+)
 
 __all__ = ["Certificate", "Device", "Registry", "Village", "kid_of", "slot_name", "village_of"]
 
 FILE = "registry.db"
-_FORMAT = 1
 
 _VILLAGE = "code, name, district, regency, lat, lon, site"
 _DEVICE = (
     "kid, public_key, slot, board, unique_id, firmware, enrolled_at, enrolled_by, revoked_at, "
-    "revoked_by, replaced_by"
+    "revoked_by, replaced_by, certificate, firmware_hash"
 )
 _CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
 
@@ -49,8 +59,9 @@ class Registry:
             raise RegistryError(f"{path} exists already; it was left as it is.")
         path.touch(mode=0o600)
         registry = cls(cls._connect(path))
-        registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version={_FORMAT};COMMIT;")
-        with registry._transaction():
+        registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
+        registry._migrate()
+        with registry.transaction():
             registry._db.executemany(
                 f"INSERT INTO villages ({_VILLAGE}) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(v.code, v.name, v.district, v.regency, v.lat, v.lon, v.site) for v in villages],
@@ -78,13 +89,29 @@ class Registry:
             raise RegistryError(
                 f"{path} is damaged or not a registry ({error}); put it back from the backup."
             ) from None
-        if version != _FORMAT:
+        if not 1 <= version <= FORMAT:
             db.close()
             raise RegistryError(
-                f"{path} has format {version} and this desalink knows {_FORMAT}; use the desalink "
+                f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
                 "that wrote it, or a newer one."
             )
-        return cls(db)
+        registry = cls(db)
+        registry._migrate()
+        return registry
+
+    def _migrate(self) -> None:
+        """Bring an older format up to this one, all or nothing."""
+        if self._version() == FORMAT:
+            return
+        with self.transaction():
+            # Asked again: another process may have done it in between.
+            for version in range(self._version() + 1, FORMAT + 1):
+                for statement in MIGRATIONS[version]:
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @staticmethod
     def _connect(path: Path) -> sqlite3.Connection:
@@ -105,7 +132,11 @@ class Registry:
         self.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
+        """All that is changed within it, or nothing of it; one inside another is part of that."""
+        if self._db.in_transaction:
+            yield
+            return
         # IMMEDIATE: whoever reads in order to write must not be overtaken in between.
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -114,6 +145,15 @@ class Registry:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query finds, for the services that keep tables of their own here."""
+        return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, *values: object) -> int:
+        """Run one statement that changes something; returns how many rows it touched."""
+        with self.transaction():
+            return self._db.execute(sql, values).rowcount
 
     def version(self) -> int:
         """A number that differs from the last one when somebody else changed the registry.
@@ -169,7 +209,7 @@ class Registry:
             VillageError: a code that the registry does not hold; nothing is changed.
         """
         count = 0
-        with self._transaction():
+        with self.transaction():
             for code, position, site in places:
                 lat, lon = position or (None, None)
                 changed = self._db.execute(
@@ -223,6 +263,8 @@ class Registry:
         proof: bytes | None = None,
         replace: bool = False,
         at: int | None = None,
+        certificate: str | None = None,
+        firmware_hash: bytes | None = None,
     ) -> tuple[Device, str]:
         """Record that a device fills a slot.
 
@@ -232,6 +274,8 @@ class Registry:
             by: who enrols.
             replace: revoke the device that fills the slot now.
             at: Unix time; now if None.
+            certificate: serial of the certificate that the device was given.
+            firmware_hash: SHA-256 of the firmware that runs on it.
 
         Returns:
             The device, and `enrolled`, `replaced` or `already` (the same key filled it before).
@@ -251,7 +295,7 @@ class Registry:
             raise VillageError(f"The registry has no village {village}; see 'desalink villages'.")
         now = int(time.time()) if at is None else at
         kid = kid_of(public_key)
-        with self._transaction():
+        with self.transaction():
             known = self.device_by_kid(kid)
             if known is not None:
                 self._check_known(known, public_key, slot)
@@ -271,8 +315,10 @@ class Registry:
                 )
             self._db.execute(
                 "INSERT INTO devices (kid, public_key, slot, board, unique_id, firmware, proof, "
-                "enrolled_at, enrolled_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (kid, public_key, slot, board, unique_id, firmware, proof, now, by),
+                "enrolled_at, enrolled_by, certificate, firmware_hash) VALUES (?, ?, ?, ?, ?, ?, "
+                "?, ?, ?, ?, ?)",
+                (kid, public_key, slot, board, unique_id, firmware, proof, now, by)
+                + (certificate, firmware_hash),
             )
             for device in others:
                 self._db.execute(
@@ -311,7 +357,7 @@ class Registry:
             RegistryError: no such device.
         """
         now = int(time.time()) if at is None else at
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "UPDATE devices SET revoked_at = ?, revoked_by = ? WHERE kid = ? AND revoked_at "
                 "IS NULL",
@@ -326,7 +372,7 @@ class Registry:
 
     def record_certificate(self, serial: str, slot: str, not_after: int) -> None:
         """Note a certificate before it leaves the CA: what is not noted can't be revoked."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 f"INSERT INTO certificates ({_CERTIFICATE}) VALUES (?, ?, ?, ?, NULL)",
                 (serial, slot, not_after, int(time.time())),
@@ -347,7 +393,7 @@ class Registry:
         They are refused only once a new revocation list is made and the broker has read it.
         """
         now = int(time.time())
-        with self._transaction():
+        with self.transaction():
             marked = [
                 certificate
                 for certificate in self.certificates(slot)

@@ -1,4 +1,4 @@
-"""List, show and revoke devices."""
+"""List, show, replace and revoke devices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 @click.group()
 def command() -> None:
-    """List, show and revoke devices."""
+    """List, show, replace and revoke devices."""
 
 
 def _state(device: Device) -> str:
@@ -40,6 +40,8 @@ def _as_json(device: Device, registry: Registry) -> dict[str, Any]:
         "board": device.board,
         "unique_id": device.unique_id,
         "agent": device.firmware,
+        "certificate": device.certificate,
+        "firmware": device.firmware_hash.hex() if device.firmware_hash else None,
         "enrolled_at": device.enrolled_at,
         "enrolled_by": device.enrolled_by,
         "revoked_at": device.revoked_at,
@@ -177,3 +179,40 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
             "No broker of this province runs on this machine; it takes effect when one starts "
             f"with {province.crl}."
         )
+
+
+@command.command()
+@click.argument("device", metavar="DEVICE|SLOT")
+@click.option("--by", metavar="NAME", help="Who allows it. [default: the user of this machine]")
+@passphrase_option
+@pass_app
+def replace(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
+    """Allow another device to take the place of one that fills a slot.
+
+    The order is signed by the root key, goes along in the next kit, and holds for one device. The
+    present one goes on until its successor's enrolment is imported; then it is revoked with its
+    certificate.
+    """
+    import getpass
+    import time
+
+    from host_tools.keys import passphrase
+    from host_tools.keys.root import load_root_key
+    from host_tools.registry import Registry
+    from host_tools.replacements import make_order
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        found = _find(app, registry, device)
+        if not found.active:
+            app.abort(
+                f"Device {found.kid.hex()} of slot {found.slot} is revoked already; the next "
+                "device for the slot needs no leave."
+            )
+        root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
+        make_order(registry, root, found, by=by or getpass.getuser(), now=time.time())
+    click.echo(f"The next device enrolled for slot {found.slot} may replace {found.kid.hex()}.")
+    click.echo(
+        f"Next: 'desalink kit create --villages {found.slot} ...' for the trip, or import the "
+        "enrolment that was refused again."
+    )

@@ -11,6 +11,7 @@ from host_tools.errors import PassphraseError
 from host_tools.keys.pkcs8 import check_passphrase
 
 VARIABLE = "DESALINK_PASSPHRASE"
+_SECRET = (VARIABLE, "DESALINK_KIT_PASSPHRASE")
 
 
 def given(file: Path | None = None) -> str | None:
@@ -75,5 +76,5 @@ def new(file: Path | None = None) -> str:
 
 
 def scrubbed_environment() -> dict[str, str]:
-    """The environment for child processes: they have no business with the passphrase."""
-    return {name: value for name, value in os.environ.items() if name != VARIABLE}
+    """The environment for child processes: they have no business with passphrases."""
+    return {name: value for name, value in os.environ.items() if name not in _SECRET}

@@ -72,6 +72,8 @@ class Enrolment(NamedTuple):
     board: str
     agent: str
     time: int | None
+    firmware: bytes | None = None
+    """SHA-256 of the firmware that runs; None: the device can't tell, or is older than the key."""
 
 
 def decode(payload: bytes) -> dict[Any, Any]:
@@ -265,11 +267,12 @@ def parse_enrolment(payload: bytes) -> Enrolment:
         ("board (4)", _text(get(4))),
         ("agent's version (5)", _text(get(5))),
         ("time (6)", 6 in table and _uint_or_null(get(6))),
+        ("firmware's hash (7)", get(7) is None or _bytes(get(7), 32)),
     )
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment is missing or not valid")
-    return Enrolment(table[1], table[2], table[3], table[4], table[5], table[6])
+    return Enrolment(table[1], table[2], table[3], table[4], table[5], table[6], get(7))
 
 
 def encode_ack(

@@ -10,6 +10,7 @@ import pytest
 
 from host_tools.errors import EnrolmentError, RegistryError, VillageError
 from host_tools.province import Province
+from host_tools.records import SCHEMA
 from host_tools.registry import Registry, kid_of, village_of
 
 SLOT = "6403112001-1"
@@ -171,9 +172,48 @@ def test_a_missing_damaged_or_newer_registry_is_told(tmp_path: Path):
     (tmp_path / "registry.db").unlink()
     Registry.create(tmp_path, []).close()
     db = sqlite3.connect(tmp_path / "registry.db")
-    db.execute("PRAGMA user_version=2")
+    db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(RegistryError, match="has format 2 and this desalink knows 1"):
+    with pytest.raises(RegistryError, match="has format 99 and this desalink knows 2"):
         Registry.open(tmp_path)
     with pytest.raises(RegistryError, match="exists already"):
         Registry.create(tmp_path, [])
+
+
+def test_a_registry_of_the_first_format_opens_and_keeps_what_it_knows(tmp_path: Path):
+    """As `desalink 0.1` left it: the tables of then, a device, a certificate."""
+    db = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
+    db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
+    db.execute("INSERT INTO villages VALUES ('6403112001', 'a', 'b', 'c', NULL, NULL, NULL)")
+    db.execute("INSERT INTO slots VALUES (?, '6403112001', 1)", (SLOT,))
+    db.execute(
+        "INSERT INTO devices (kid, public_key, slot, board, firmware, enrolled_at, enrolled_by) "
+        "VALUES (?, ?, ?, 'linux', '0.1.0', 5, 'ani')",
+        (kid_of(key(1)), key(1), SLOT),
+    )
+    db.execute("INSERT INTO certificates VALUES ('abc', ?, 99, 1, NULL)", (SLOT,))
+    db.close()
+    with Registry.open(tmp_path) as registry:
+        (device,) = registry.devices()
+        assert (device.kid, device.slot, device.certificate) == (kid_of(key(1)), SLOT, None)
+        assert [c.serial for c in registry.certificates(SLOT)] == ["abc"]
+        assert registry.rows("SELECT * FROM kits") == []
+    with Registry.open(tmp_path) as registry:
+        assert enrol(registry, SLOT, 2, replace=True)[1] == "replaced"
+    # A new one is the same in every table and column.
+    (tmp_path / "new").mkdir()
+    shapes = []
+    for directory in (tmp_path, tmp_path / "new"):
+        if not (directory / "registry.db").exists():
+            Registry.create(directory, []).close()
+        db = sqlite3.connect(directory / "registry.db")
+        shapes.append(db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall())
+        db.close()
+    assert shapes[0] == shapes[1]
+
+
+def test_what_is_changed_together_is_undone_together(registry: Registry):
+    with pytest.raises(EnrolmentError), registry.transaction():
+        enrol(registry, SLOT, 1)
+        enrol(registry, SLOT, 2)
+    assert registry.devices() == []

@@ -183,6 +183,13 @@ def test_an_enrolment_is_read():
     schema("enrolment").validate_cbor(encoded(table))
     assert parse_enrolment(encoded(table)).slot == "6403112001-1"
     refused(table | {2: bytes(31)}, parse_enrolment)
+    # The firmware's hash came later: older agents leave it out, some devices can't tell.
+    assert parse_enrolment(encoded(table)).firmware is None
+    for firmware in (None, bytes(32)):
+        schema("enrolment").validate_cbor(encoded(table | {7: firmware}))
+        assert parse_enrolment(encoded(table | {7: firmware})).firmware == firmware
+    refused(table | {7: bytes(31)}, parse_enrolment)
+    refused(table | {7: "a"}, parse_enrolment)
     refused({k: v for k, v in table.items() if k != 3}, parse_enrolment)
 
 

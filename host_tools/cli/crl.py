@@ -1,0 +1,53 @@
+"""Warn long before revocation list, certificates or trust document expire."""
+
+from __future__ import annotations
+
+import click
+
+from host_tools.cli import Application, pass_app
+
+
+@click.group()
+def command() -> None:
+    """Warn long before revocation list, certificates or trust document expire."""
+
+
+@command.command()
+@click.option(
+    "--days",
+    type=click.IntRange(0, 3650),
+    default=90,
+    show_default=True,
+    help="How long before an end to warn.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing while all is well, for cron.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@pass_app
+def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
+    """Tell when what everybody depends on ends; exit code 1 if that is soon.
+
+    An expired revocation list makes the broker refuse every device, an expired server certificate
+    makes every device refuse the broker. Needs no passphrase: run it daily from cron, with
+    --quiet.
+    """
+    from host_tools.broker.expiry import ends
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.registry import Registry
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        found = ends(province, registry)
+    soon = [end for end in found if end.days < days]
+    if as_json:
+        print_json([{"what": e.what, "ends": e.at, "days": e.days} for e in found])
+    elif not quiet or soon:
+        print_table(
+            ("what", "ends", "days left"),
+            [(end.what, wita(end.at), str(end.days)) for end in found],
+            right=("days left",),
+        )
+    if soon:
+        first = soon[0]
+        when = f"ends in {first.days} days" if first.days >= 0 else "has ended"
+        others = f" (and {len(soon) - 1} more)" if len(soon) > 1 else ""
+        app.abort(f"{first.what} {when}, on {wita(first.at)}{others}; {first.remedy}.")

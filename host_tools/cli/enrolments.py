@@ -1,0 +1,202 @@
+"""List, export and import enrolments that were made without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.i18n import _
+
+if TYPE_CHECKING:
+    from host_tools.enrolments import Record
+    from host_tools.enrolments.importing import Result
+
+_kit_option = click.option(
+    "--kit",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help=_("The opened kit. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
+)
+
+
+@click.group()
+def command() -> None:
+    """List, export and import enrolments that were made without a network.
+
+    On a technician's laptop every enrolment is countersigned into a log. 'export' writes it to a
+    file, 'import' reads that file on the province's side.
+    """
+
+
+@command.command("list")
+@click.option(
+    "--kit",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help=_("The log of this opened kit, instead of what the province imported."),
+)
+@click.option("--json", "as_json", is_flag=True, help=_("As JSON."))
+@pass_app
+def list_(app: Application, kit: Path | None, as_json: bool) -> None:
+    """List enrolments: those that the province imported, or those in a kit's log."""
+    from host_tools.cli._output import print_json, print_table, wita
+
+    rows = _of_kit(kit) if kit is not None else _of_province(app)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        app.note(_("There are no enrolments yet."))
+        return
+    print_table(
+        (_("log"), _("number"), _("time"), _("slot"), _("device"), _("technician"), _("state")),
+        [
+            (
+                str(row["log"]),
+                str(row["number"]),
+                wita(row["time"]),
+                str(row["slot"]),
+                str(row["device"]),
+                str(row["technician"]),
+                str(row["refused"] or row["state"]),
+            )
+            for row in rows
+        ],
+        right=(_("number"),),
+        whole=(_("slot"), _("device")),
+    )
+
+
+def _of_kit(kit: Path) -> list[dict[str, Any]]:
+    from host_tools.enrolments import EnrolmentLog
+    from host_tools.kit import KitDirectory
+
+    records = EnrolmentLog(KitDirectory(kit).enrolments).records()
+    return [_row(record, record.technician.hex(), _("in the log"), None) for record in records]
+
+
+def _of_province(app: Application) -> list[dict[str, Any]]:
+    from host_tools.enrolments import parse_record
+    from host_tools.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        found = registry.rows(
+            "SELECT record, name, refused FROM enrolment_records JOIN role_keys ON kid = "
+            "technician ORDER BY log, number"
+        )
+    return [
+        _row(parse_record(raw), name, "refused" if refused else "imported", refused)
+        for raw, name, refused in found
+    ]
+
+
+def _row(record: Record, technician: str, state: str, refused: str | None) -> dict[str, Any]:
+    return {
+        "log": record.log.hex(),
+        "number": record.number,
+        "time": record.time,
+        "slot": record.slot,
+        "device": record.device.hex(),
+        "unique_id": record.unique_id,
+        "board": record.board,
+        "certificate": record.certificate_serial,
+        "replaces": record.replaces.hex() if record.replaces else None,
+        "kit": record.kit.hex(),
+        "technician": technician,
+        "state": state,
+        "refused": refused,
+    }
+
+
+@command.command()
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=_("Where to write the log."),
+)
+@_kit_option
+def export(output: Path, kit: Path | None) -> None:
+    """Write the log of an opened kit to a file for the province.
+
+    It is always the whole log; the province takes what it does not have yet. Nothing in it is
+    secret. Export as often as you like.
+    """
+    from host_tools.enrolments import EnrolmentLog
+    from host_tools.keys.files import write_file
+    from host_tools.kit import KitDirectory, find_directory
+
+    log = EnrolmentLog(KitDirectory(find_directory(kit)).enrolments)
+    write_file(output, log.export())
+    click.echo(
+        _("{count} enrolments are in {file}; bring or send it to the province.").format(
+            count=len(log.records()), file=output
+        )
+    )
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@passphrase_option
+@pass_app
+def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
+    """Enrol the devices of a technician's log.
+
+    A log that is forked, altered or not signed by a technician of this province is refused whole.
+    A record that clashes with the registry is refused alone, with the reason, and tried again
+    when the file is imported again. Where a device is replaced, the old one is revoked with its
+    certificate, which needs the passphrase. Importing a file twice changes nothing.
+    """
+    from host_tools.cutting import cut_off
+    from host_tools.enrolments.importing import MAX_FILE, import_records, read_export
+    from host_tools.keys import passphrase
+    from host_tools.keys.ca import Authority
+    from host_tools.registry import Registry
+
+    province = app.province
+
+    def open_authority() -> Authority:
+        secret = passphrase.existing(passphrase_file)
+        return Authority.load(province.ca_key, province.ca_certificate, secret)
+
+    with file.open("rb") as source:
+        data = source.read(MAX_FILE + 1)
+    records = read_export(data, file)
+    with Registry.open(province.directory) as registry:
+        results = import_records(registry, records, file)
+        _tell(app, results)
+        replaced = [r.record.slot for r in results if r.outcome == "replaced"]
+        for warning in cut_off(province, registry, open_authority, replaced):
+            app.note(warning)
+    refused = sum(result.outcome == "refused" for result in results)
+    if refused:
+        app.abort(
+            f"{refused} of {len(results)} enrolments were refused; settle what was said and "
+            f"import {file} again."
+        )
+
+
+def _tell(app: Application, results: list[Result]) -> None:
+    counts = {
+        name: sum(result.outcome == name for result in results)
+        for name in ("enrolled", "replaced", "already", "known")
+    }
+    for result in results:
+        record = result.record
+        if result.outcome in ("enrolled", "replaced"):
+            what = "is enrolled for" if result.outcome == "enrolled" else "has taken over"
+            click.echo(
+                f"Device {record.device.hex()} ({record.board}) {what} slot {record.slot}, by "
+                f"{result.technician}."
+            )
+        elif result.outcome == "refused":
+            app.note(f"Refused: record {record.number}, {record.slot}: {result.reason}.")
+    click.echo(
+        f"{counts['enrolled'] + counts['replaced']} devices enrolled, {counts['replaced']} of "
+        f"them in the place of another; {counts['already'] + counts['known']} were known."
+    )

@@ -1,0 +1,472 @@
+"""Pack, open, look at and revoke technicians' kits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.i18n import _
+
+if TYPE_CHECKING:
+    from host_tools.kit.book import KitEntry
+    from host_tools.kit.create import Cargo
+    from host_tools.province import Province
+    from host_tools.registry import Registry
+
+_kit_passphrase_option = click.option(
+    "--kit-passphrase-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=_(
+        "Read the kit's passphrase from the first line of FILE (else DESALINK_KIT_PASSPHRASE, "
+        "else asked)."
+    ),
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help=_("As JSON."))
+
+
+@click.group()
+def command() -> None:
+    """Pack, open, look at and revoke technicians' kits.
+
+    A kit is one encrypted file with all that a technician needs on a trip: certificates and
+    settings of the villages' devices, firmware, the agent, and the key that countersigns
+    enrolments. Its passphrase is its own; tell it by another way than the kit goes.
+    """
+
+
+# ---- on the province's side --------------------------------------------------------------
+
+
+@command.command()
+@click.option(
+    "--villages",
+    multiple=True,
+    metavar="CODES",
+    help="Codes of villages or slots, with commas between; may be repeated.",
+)
+@click.option("--regency", metavar="CODE|NAME", help="Every village of a regency.")
+@click.option("--technician", "name", required=True, metavar="NAME", help="Who takes it along.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write the kit.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 365),
+    default=30,
+    show_default=True,
+    help="When it expires.",
+)
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Settings of devices, TOML or JSON: Wi-Fi networks, sources ... (docs/provisioning.md).",
+)
+@click.option(
+    "--firmware",
+    "--board",
+    "boards",
+    multiple=True,
+    metavar="BOARD",
+    help="Pack a board's firmware and agent; may be repeated.",
+)
+@_kit_passphrase_option
+@passphrase_option
+@pass_app
+def create(
+    app: Application,
+    villages: tuple[str, ...],
+    regency: str | None,
+    name: str,
+    output: Path,
+    days: int,
+    settings_file: Path | None,
+    boards: tuple[str, ...],
+    kit_passphrase_file: Path | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Pack a kit for a technician's trip.
+
+    The certificates in it are on record before they exist anywhere, so that a lost kit can be
+    revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
+    """
+    from host_tools import technicians
+    from host_tools.cli._output import wita
+    from host_tools.keys import passphrase
+    from host_tools.keys.ca import Authority
+    from host_tools.keys.root import load_root_key
+    from host_tools.kit import passphrase as kit_passphrase
+    from host_tools.kit.create import chosen_slots, create_kit, write_kit
+    from host_tools.registry import Registry
+
+    province = app.province
+    codes = [code for text in villages for code in text.split(",") if code.strip()]
+    if output.exists():
+        app.abort(f"{output} exists already; choose another name, or remove it first.")
+    with Registry.open(province.directory) as registry:
+        slots = chosen_slots(registry, codes, regency)
+        technician = technicians.find(registry, name)
+        cargo = _cargo(province, settings_file, boards)
+        secret = passphrase.existing(passphrase_file)
+        root = load_root_key(province.root_key, secret)
+        authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        key = technicians.load_key(province, technician, secret)
+        own_secret = kit_passphrase.new(kit_passphrase_file)
+        if own_secret == secret:
+            app.abort("The kit needs a passphrase of its own, not the province's; choose another.")
+        kit = create_kit(
+            province,
+            registry,
+            authority=authority,
+            root=root,
+            technician=technician,
+            technician_key=key,
+            slots=slots,
+            cargo=cargo,
+            days=days,
+        )
+        filled = [slot for slot in slots if kit.device_of_slot(slot)]
+    write_kit(kit, root, output, own_secret)
+    click.echo(
+        f"Kit {kit.id.hex()} for {kit.technician} with {len(slots)} slots is in {output} "
+        f"({output.stat().st_size / 1e6:.1f} MB), until {wita(kit.expires)}."
+    )
+    if filled:
+        more = f" and {len(filled) - 1} more" if len(filled) > 1 else ""
+        app.note(f"Filled already: {filled[0]}{more}; a device there will have to be replaced.")
+    if not boards:
+        app.note("It holds no firmware and no agent; pack them with --firmware BOARD.")
+
+
+def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ...]) -> Cargo:
+    from host_tools.boards import load_board
+    from host_tools.firmware import FirmwareCache
+    from host_tools.kit.create import Cargo
+    from host_tools.kit.settings import read_settings
+    from host_tools.release import build_release
+
+    settings = read_settings(settings_file) if settings_file else {}
+    cache = FirmwareCache(province.directory / "firmware")
+    firmware = {}
+    releases = []
+    for board in map(load_board, dict.fromkeys(boards)):
+        if board.firmware is not None:
+            path = cache.path(board)
+            firmware[board.name] = (path.name, path.read_bytes())
+        releases.append(build_release(board))
+    return Cargo(settings, firmware, releases)
+
+
+@command.command("list")
+@_json_option
+@pass_app
+def list_(app: Application, as_json: bool) -> None:
+    """List the kits that this province made."""
+    import time
+
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.kit import book
+    from host_tools.registry import Registry
+
+    now = time.time()
+    with Registry.open(app.province.directory) as registry:
+        found = book.entries(registry)
+    if as_json:
+        print_json([_entry_json(entry, now) for entry in found])
+        return
+    if not found:
+        app.note("This province has made no kit; make one with 'desalink kit create'.")
+        return
+    print_table(
+        ("kit", "technician", "slots", "unused certificates", "made", "until", "state"),
+        [
+            (
+                entry.id.hex(),
+                entry.name,
+                str(len({certificate.slot for certificate in entry.certificates})),
+                str(len(entry.unused)),
+                wita(entry.created_at),
+                wita(entry.expires_at),
+                entry.state(now),
+            )
+            for entry in found
+        ],
+        right=("slots", "unused certificates"),
+        whole=("kit",),
+    )
+
+
+def _entry_json(entry: KitEntry, now: float) -> dict[str, Any]:
+    return {
+        "kit": entry.id.hex(),
+        "technician": entry.name,
+        "created_at": entry.created_at,
+        "expires_at": entry.expires_at,
+        "revoked_at": entry.revoked_at,
+        "revoked_by": entry.revoked_by,
+        "state": entry.state(now),
+        "certificates": [
+            {
+                "serial": c.serial,
+                "slot": c.slot,
+                "revoked_at": c.revoked_at,
+                "device": c.device.hex() if c.device else None,
+            }
+            for c in entry.certificates
+        ],
+    }
+
+
+@command.command()
+@click.argument("kit", metavar="FILE|ID")
+@click.option(
+    "--unused-only",
+    is_flag=True,
+    help="Only the certificates that no device was given; for a trip that is over.",
+)
+@click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@passphrase_option
+@pass_app
+def revoke(
+    app: Application, kit: str, unused_only: bool, by: str | None, passphrase_file: Path | None
+) -> None:
+    """Revoke everything in a kit: it was lost, or its trip is over.
+
+    Certificates, used or not, are refused by the broker and live connections cut; the technician's
+    key leaves the trust document. Devices keep their own keys and reports, and need a new
+    certificate: provision them again. Running it again repeats whatever did not get through.
+    """
+    import getpass
+    import time
+
+    from host_tools.keys import passphrase
+    from host_tools.keys.ca import Authority
+    from host_tools.keys.root import load_root_key
+    from host_tools.kit import book
+    from host_tools.kit.revoking import revoke_kit
+    from host_tools.registry import Registry
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        entry = _find_entry(registry, kit)
+        # Before anything is changed: without the keys only half of it could be done.
+        secret = passphrase.existing(passphrase_file)
+        authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        root = None if unused_only else load_root_key(province.root_key, secret)
+        done = revoke_kit(
+            province,
+            registry,
+            entry,
+            root=root,
+            open_authority=lambda: authority,
+            by=by or getpass.getuser(),
+        )
+        others = [
+            other.id.hex()
+            for other in book.entries(registry)
+            if other.technician == entry.technician and other.state(time.time()) == "valid"
+        ]
+    name = entry.id.hex()
+    if unused_only:
+        click.echo(f"{done.certificates} unused certificates of kit {name} are revoked.")
+    else:
+        click.echo(
+            f"Kit {name} of {entry.name} is revoked: {done.certificates} certificates, and the "
+            f"key {entry.technician.hex()} (trust document {done.trust_version})."
+        )
+    if done.used:
+        app.note(
+            f"{len(done.used)} devices had their certificate from it and can't connect until they "
+            f"are provisioned again: {', '.join(done.used)}."
+        )
+    if others and not unused_only:
+        app.note(
+            f"The same key is in {', '.join(others)}, which can enrol no longer either; give "
+            f"{entry.name} a new key ('desalink technicians add') and a new kit."
+        )
+    for warning in done.warnings:
+        app.note(warning)
+
+
+def _find_entry(registry: Registry, text: str) -> KitEntry:
+    from host_tools.kit import book
+    from host_tools.kit.opened import read_kit_header
+
+    path = Path(text)
+    # The header is readable without the kit's passphrase; only its id is made use of.
+    return book.find(registry, read_kit_header(path).id.hex() if path.is_file() else text)
+
+
+# ---- on the laptop -----------------------------------------------------------------------
+
+
+@command.command("open")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help=_("Where to. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
+)
+@_kit_passphrase_option
+@pass_app
+def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Path | None) -> None:
+    """Put a kit on this laptop, for 'desalink provision'.
+
+    It stays encrypted on the disk; commands that need it ask for its passphrase and keep what is
+    in it in memory only. The next kit of the same technician takes the place of this one; the log
+    of enrolments stays.
+    """
+    from host_tools.cli._output import wita
+    from host_tools.kit import KitDirectory, find_directory
+    from host_tools.kit import passphrase as kit_passphrase
+    from host_tools.kit.opened import read_kit_header, refuse_expired
+
+    # What can be told without a passphrase is told before one is asked for.
+    refuse_expired(read_kit_header(file).expires, file)
+    directory = KitDirectory(find_directory(to))
+    kit = directory.put(file, kit_passphrase.existing(kit_passphrase_file))
+    click.echo(
+        _("The kit of {name} with {count} slots is open in {directory}, until {time}.").format(
+            name=kit.technician,
+            count=len(kit.slots),
+            directory=directory.path,
+            time=wita(kit.expires),
+        )
+    )
+    click.echo(_("Next: 'desalink provision --village CODE', or 'desalink provision --batch'."))
+
+
+@command.command()
+@click.argument("kit", type=click.Path(path_type=Path), metavar="[FILE|DIR]", required=False)
+@_json_option
+@_kit_passphrase_option
+@pass_app
+def show(
+    app: Application, kit: Path | None, as_json: bool, kit_passphrase_file: Path | None
+) -> None:
+    """Show what is in a kit: the opened one, or a file; no secrets."""
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.kit import find_directory
+    from host_tools.kit import passphrase as kit_passphrase
+    from host_tools.kit.opened import kit_file, read_kit
+
+    path = kit_file(find_directory(kit))
+    opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
+    devices = {slot: opened.device_of_slot(slot) for slot in opened.slots}
+    if as_json:
+        print_json(
+            {
+                "kit": opened.id.hex(),
+                "province": opened.province_name,
+                "technician": opened.technician,
+                "created": opened.created,
+                "expires": opened.expires,
+                "broker": f"{opened.broker_host}:{opened.broker_port}",
+                "slots": [
+                    {
+                        "slot": slot.slot,
+                        "village": slot.village.name,
+                        "district": slot.village.district,
+                        "regency": slot.village.regency,
+                        "filled_by": device.kid.hex() if (device := devices[name]) else None,
+                    }
+                    for name, slot in opened.slots.items()
+                ],
+                "firmware": sorted(opened.firmware),
+                "agents": {board: r.version for board, r in opened.releases.items()},
+            }
+        )
+        return
+    for label, value in (
+        (_("kit"), opened.id.hex()),
+        (_("province"), opened.province_name),
+        (_("technician"), opened.technician),
+        (_("made"), wita(opened.created)),
+        (_("until"), wita(opened.expires)),
+        (_("broker"), f"{opened.broker_host}:{opened.broker_port}"),
+        (_("firmware"), ", ".join(sorted(opened.firmware)) or "-"),
+        (_("agents"), ", ".join(f"{b} {r.version}" for b, r in opened.releases.items()) or "-"),
+    ):
+        click.echo(f"{label + ':':<13}{value}")
+    print_table(
+        (_("slot"), _("village"), _("district"), _("regency"), _("filled by")),
+        [
+            (
+                slot.slot,
+                slot.village.name,
+                slot.village.district,
+                slot.village.regency,
+                device.kid.hex() if (device := devices[name]) else "",
+            )
+            for name, slot in opened.slots.items()
+        ],
+        whole=(_("slot"),),
+    )
+
+
+@command.command()
+@click.argument("kit", type=click.Path(path_type=Path), metavar="[FILE|DIR]", required=False)
+@_kit_passphrase_option
+@pass_app
+def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None) -> None:
+    """Look a kit through before a trip: the opened one, or a file.
+
+    Where the province is at hand (-C), the kit is compared with it as well. Exit code 1 if
+    anything is not as it should be.
+    """
+    from host_tools.cli._output import print_table
+    from host_tools.kit import find_directory
+    from host_tools.kit import passphrase as kit_passphrase
+    from host_tools.kit.check import check_kit
+    from host_tools.kit.opened import kit_file, read_kit
+
+    path = kit_file(find_directory(kit))
+    known = _of_province(app)
+    opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
+    findings = list(check_kit(opened, **known))
+    words = {True: _("good"), False: _("WRONG")}
+    print_table(
+        (_("what"), _("result"), _("detail")),
+        [(finding.what, words[finding.held], finding.detail) for finding in findings],
+    )
+    wrong = sum(not finding.held for finding in findings)
+    if wrong:
+        app.abort(
+            _(
+                "{wrong} of {all} things are wrong with {path}; ask the province for a new kit."
+            ).format(wrong=wrong, all=len(findings), path=path)
+        )
+
+
+def _of_province(app: Application) -> dict[str, Any]:
+    """What the province knows of its kits' content, if one was named or is here."""
+    from host_tools.errors import ProvinceError
+
+    try:
+        directory = app.directory
+    except ProvinceError:
+        return {}
+    if not (directory / "province.toml").exists():
+        return {}
+    from host_tools.boards import all_boards
+    from host_tools.firmware import FirmwareCache
+    from host_tools.technicians import root_public
+
+    cache = FirmwareCache(app.province.directory / "firmware")
+    pinned = [firmware for board in all_boards() if (firmware := cache.firmware(board))]
+    return {
+        "root_public": root_public(app.province),
+        "ca_pem": app.province.ca_certificate.read_bytes(),
+        "firmware_hashes": {f.file: f.sha256 for f in pinned if f.sha256},
+    }

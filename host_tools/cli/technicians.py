@@ -1,0 +1,143 @@
+"""Add, list and revoke technicians and their keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application, pass_app, passphrase_option
+
+
+@click.group()
+def command() -> None:
+    """Add, list and revoke technicians and their keys.
+
+    A technician's key countersigns enrolments; the trust document, signed by the root key, says
+    whose keys may. Every change makes a new version of it (trust.cbor).
+    """
+
+
+@command.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=365,
+    show_default=True,
+    help="How long the key may enrol.",
+)
+@click.option("--renew", is_flag=True, help="A second key for somebody who has a valid one.")
+@passphrase_option
+@pass_app
+def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Path | None) -> None:
+    """Make a technician's key and a trust document that names it."""
+    from shlex import quote
+
+    from host_tools import technicians
+    from host_tools.cli._output import wita
+    from host_tools.keys import passphrase
+    from host_tools.keys.root import load_root_key
+    from host_tools.registry import Registry
+
+    province = app.province
+    with Registry.open(province.directory) as registry:
+        secret = passphrase.existing(passphrase_file)
+        root = load_root_key(province.root_key, secret)
+        added = technicians.add(province, registry, root, name, secret, days=days, renew=renew)
+        newest = technicians.newest_trust(province, registry)
+    assert newest is not None
+    click.echo(
+        f"Technician {added.name} has key {added.kid.hex()} until {wita(added.not_after)} (trust "
+        f"document {newest[0].version})."
+    )
+    click.echo(f"Next: 'desalink kit create --technician {quote(added.name)} ...'.")
+
+
+@command.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also keys that are revoked or expired.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@pass_app
+def list_(app: Application, everything: bool, as_json: bool) -> None:
+    """List technicians and their keys."""
+    import time
+
+    from host_tools import technicians
+    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.registry import Registry
+
+    now = time.time()
+    with Registry.open(app.province.directory) as registry:
+        found = [t for t in technicians.technicians(registry) if everything or t.valid(now)]
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": t.name,
+                    "key": t.kid.hex(),
+                    "added_at": t.added_at,
+                    "not_after": t.not_after,
+                    "revoked_at": t.revoked_at,
+                    "revoked_by": t.revoked_by,
+                }
+                for t in found
+            ]
+        )
+        return
+    if not found:
+        app.note("There is no technician; add one with 'desalink technicians add NAME'.")
+        return
+
+    def state(t: technicians.Technician) -> str:
+        if t.revoked_at is not None:
+            return f"revoked {wita(t.revoked_at)} by {t.revoked_by}"
+        return "valid" if t.valid(now) else "expired"
+
+    print_table(
+        ("name", "key", "added", "until", "state"),
+        [(t.name, t.kid.hex(), wita(t.added_at), wita(t.not_after), state(t)) for t in found],
+        whole=("key",),
+    )
+
+
+@command.command()
+@click.argument("name", metavar="NAME|KEY")
+@click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@passphrase_option
+@pass_app
+def revoke(app: Application, name: str, by: str | None, passphrase_file: Path | None) -> None:
+    """Take a technician's keys, or one key, out of the trust document.
+
+    Enrolments that they signed and that are not imported yet will be refused. Certificates in the
+    technician's kits stay good: revoke a lost kit with 'desalink kit revoke'.
+    """
+    import getpass
+
+    from host_tools import technicians
+    from host_tools.keys import passphrase
+    from host_tools.keys.root import load_root_key
+    from host_tools.registry import Registry
+
+    province = app.province
+    wanted = name.strip().casefold()
+    with Registry.open(province.directory) as registry:
+        found = [
+            t
+            for t in technicians.technicians(registry)
+            if wanted in (t.name.casefold(), t.kid.hex())
+        ]
+        if not found:
+            app.abort(
+                f"There is no technician or key '{name}'; 'desalink technicians list --all' shows "
+                "them."
+            )
+        root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
+        kids = [t.kid for t in found]
+        technicians.revoke(province, registry, root, kids, by=by or getpass.getuser())
+        newest = technicians.newest_trust(province, registry)
+    assert newest is not None
+    keys = ", ".join(kid.hex() for kid in kids)
+    click.echo(
+        f"Technician {found[-1].name} may enrol no longer: {keys} revoked (trust document "
+        f"{newest[0].version})."
+    )

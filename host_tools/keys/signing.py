@@ -1,0 +1,61 @@
+"""COSE_Sign1 made and read on the host, for what people's keys sign (docs/wire.md).
+
+The kid is part of what is signed, and it must belong to the key that verifies.
+"""
+
+from __future__ import annotations
+
+import cbor2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from host_tools.wire.envelope import (
+    MAX_MESSAGE,
+    byte_string_head,
+    check_signature,
+    hash8,
+    sign1_structure,
+    signed_bytes,
+    split,
+)
+from host_tools.wire.reasons import Reason, Refused
+
+# Bytes around the payload: tag, array, protected header, empty map, payload's head, signature.
+OVERHEAD = 87
+MAX_PAYLOAD = MAX_MESSAGE - OVERHEAD
+
+
+def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
+    """The 32 bytes of the public half."""
+    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def sign1(key: Ed25519PrivateKey, payload: bytes, aad: bytes) -> bytes:
+    """A tagged COSE_Sign1 over a payload of at most `MAX_PAYLOAD` bytes."""
+    protected = cbor2.dumps({1: -19, 4: hash8(public_bytes(key))}, canonical=True)
+    signature = key.sign(sign1_structure(protected, aad, payload))
+    return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]), canonical=True)
+
+
+def signer_of(message: bytes) -> bytes:
+    """The kid that a message names; nothing is verified yet.
+
+    Raises:
+        Refused: too_large or malformed.
+    """
+    return split(message)[0]
+
+
+def verify1(message: bytes, public_key: bytes, aad: bytes) -> bytes:
+    """The payload of a message that this key signed.
+
+    Raises:
+        Refused: too_large, malformed, unknown_key (the kid is another key's) or bad_signature.
+    """
+    kid, begin = split(message)
+    if kid != hash8(public_key):
+        raise Refused(Reason.UNKNOWN_KEY, f"it is signed by key {kid.hex()}", kid=kid)
+    if not check_signature(public_key, signed_bytes(message, byte_string_head(len(aad)) + aad)):
+        raise Refused(Reason.BAD_SIGNATURE, "the signature does not verify under this key")
+    return message[begin:-66]
