@@ -15,6 +15,9 @@ from tests import support
 settings.register_profile("desalink", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("desalink")
 
+# Sentences are compared in English, whatever the language of whoever runs the tests.
+os.environ["DESALINK_LANG"] = "en"
+
 # Every process started from here inherits this, however many parents die in between.
 _MARK = "DESALINK_TEST_RUN"
 

@@ -90,6 +90,25 @@ passphrase_option = click.option(
 )
 
 
+def _in_language(command: click.Command) -> click.Command:
+    """A verb with its help in the language in force, where the catalogue has it."""
+    from inspect import cleandoc
+
+    from host_tools.i18n import _, language
+
+    if language() == "en":
+        return command
+    if command.help:
+        command.help = _(cleandoc(command.help))
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.help:
+            parameter.help = _(parameter.help)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _in_language(one)
+    return command
+
+
 class _Verbs(click.Group):
     """Verbs found by their file names; listing them imports none."""
 
@@ -109,7 +128,7 @@ class _Verbs(click.Group):
 
         command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
-        return command
+        return _in_language(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -135,8 +154,19 @@ class _Verbs(click.Group):
         return ""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from host_tools.i18n import _
+
         with formatter.section("Commands"):
-            formatter.write_dl([(verb, self._help_line(verb)) for verb in self.list_commands(ctx)])
+            formatter.write_dl(
+                [(verb, _(self._help_line(verb) or verb)) for verb in self.list_commands(ctx)]
+            )
+
+
+def _choose_language(ctx: click.Context, parameter: click.Parameter, name: str | None) -> None:
+    # Before a verb is imported: its help is looked up then.
+    from host_tools.i18n import set_language
+
+    set_language(name)
 
 
 @click.group(
@@ -151,6 +181,14 @@ class _Verbs(click.Group):
     metavar="DIR",
     help="The province's directory (else DESALINK_DIR, else the current one).",
 )
+@click.option(
+    "--lang",
+    metavar="en|id",
+    expose_value=False,
+    is_eager=True,
+    callback=_choose_language,
+    help="English or Bahasa Indonesia (else DESALINK_LANG, else the system's language).",
+)
 @click.version_option(__version__, prog_name="desalink", message="%(prog)s %(version)s")
 @click.pass_context
 def desalink(ctx: click.Context, province_dir: Path | None) -> None:
@@ -158,8 +196,8 @@ def desalink(ctx: click.Context, province_dir: Path | None) -> None:
     ctx.obj = Application(province_dir)
 
 
-def _directory_first(arguments: Sequence[str]) -> list[str]:
-    """Allow -C anywhere: people put the directory at the end of the line."""
+def _common_first(arguments: Sequence[str]) -> list[str]:
+    """Allow -C and --lang anywhere: people put them at the end of the line."""
     first: list[str] = []
     rest: list[str] = []
     remaining = list(arguments)
@@ -168,9 +206,9 @@ def _directory_first(arguments: Sequence[str]) -> list[str]:
         if argument == "--":
             rest += [argument, *remaining]
             break
-        if argument in ("-C", "--province-dir") and remaining:
+        if argument in ("-C", "--province-dir", "--lang") and remaining:
             first += [argument, remaining.pop(0)]
-        elif argument.startswith("--province-dir="):
+        elif argument.startswith(("--province-dir=", "--lang=")):
             first.append(argument)
         else:
             rest.append(argument)
@@ -188,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if _COMPLETION_VARIABLE in os.environ:
             desalink.main(list(arguments), "desalink")
         # Not `desalink.main`: that ends some errors itself, in each version otherwise.
-        with desalink.make_context("desalink", _directory_first(arguments)) as context:
+        with desalink.make_context("desalink", _common_first(arguments)) as context:
             desalink.invoke(context)
         # Where nobody reads any more, this is where it shows; later it would be a traceback.
         sys.stdout.flush()

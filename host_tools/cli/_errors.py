@@ -9,6 +9,7 @@ import sys
 import click
 
 from host_tools.errors import DesalinkError
+from host_tools.i18n import _
 
 DEBUG_VARIABLE = "DESALINK_DEBUG"
 
@@ -18,34 +19,36 @@ NO_READER = 141
 
 
 def _os_sentence(error: OSError) -> str:
-    where = f" {error.filename}" if error.filename else ""
+    return _os_message(error).format(
+        file=f" {error.filename}" if error.filename else "",
+        at=_(" at {file}").format(file=error.filename) if error.filename else "",
+        owner=_owner(error.filename),
+        reason=(error.strerror or str(error) or type(error).__name__).lower(),
+    )
+
+
+def _os_message(error: OSError) -> str:
     if isinstance(error, PermissionError):
-        owner = _owner(error.filename)
-        return f"You may not use{where or ' a file that is needed'}; run the command as {owner}."
+        if not error.filename:
+            return _("You may not use a file that is needed; run the command as {owner}.")
+        return _("You may not use{file}; run the command as {owner}.")
     if isinstance(error, FileNotFoundError):
-        return (
-            f"The file{where or ' that is needed'} does not exist; check its name and try again."
-        )
+        if not error.filename:
+            return _("The file that is needed does not exist; check its name and try again.")
+        return _("The file{file} does not exist; check its name and try again.")
     if isinstance(error, IsADirectoryError):
-        return f"A file is expected and{where} is a directory; check the name and try again."
+        return _("A file is expected and{file} is a directory; check the name and try again.")
     if isinstance(error, NotADirectoryError):
-        return f"A directory is expected and{where} is not one; check the name and try again."
+        return _("A directory is expected and{file} is not one; check the name and try again.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full{_at(where)}; make room and run the command again."
+        return _("The disk is full{at}; make room and run the command again.")
     if error.errno == errno.EROFS:
-        return f"The file system is read-only{_at(where)}; choose another place or remount it."
+        return _("The file system is read-only{at}; choose another place or remount it.")
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return "Too many files are open; raise the limit with 'ulimit -n' and try again."
+        return _("Too many files are open; raise the limit with 'ulimit -n' and try again.")
     if error.errno == errno.EIO:
-        return (
-            f"The disk has an error{_at(where)}; copy the province elsewhere and check the disk."
-        )
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
-    return f"The system refuses: {reason}{_at(where)}; repair that and try again."
-
-
-def _at(where: str) -> str:
-    return f" at{where}" if where else ""
+        return _("The disk has an error{at}; copy the province elsewhere and check the disk.")
+    return _("The system refuses: {reason}{at}; repair that and try again.")
 
 
 def _owner(filename: object) -> str:
@@ -55,12 +58,12 @@ def _owner(filename: object) -> str:
     path = os.path.abspath(os.fsdecode(filename)) if isinstance(filename, (str, bytes)) else ""
     while path:
         try:
-            return f"its owner, {pwd.getpwuid(os.stat(path).st_uid).pw_name}"
+            return _("its owner, {name}").format(name=pwd.getpwuid(os.stat(path).st_uid).pw_name)
         except (OSError, KeyError):
             if path == os.path.dirname(path):
                 break
             path = os.path.dirname(path)
-    return "its owner"
+    return _("its owner")
 
 
 def _database_sentence(error: BaseException) -> str | None:
@@ -131,7 +134,9 @@ def report(error: BaseException) -> int:
         _tell(sentence)
         return 1
     _tell(
-        f"This is a defect of desalink ({type(error).__name__}: {error}); please report it with "
-        f"what '{DEBUG_VARIABLE}=1' shows."
+        _(
+            "This is a defect of desalink ({error}); please report it with what '{variable}=1' "
+            "shows."
+        ).format(error=f"{type(error).__name__}: {error}", variable=DEBUG_VARIABLE)
     )
     return DEFECT

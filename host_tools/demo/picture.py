@@ -55,17 +55,19 @@ _THEME = TerminalTheme(
 )  # fmt: skip
 
 
-def save(screen: RenderableType, file: Path) -> None:
-    """Write what a terminal of 96 columns would show.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+def draw(screen: RenderableType, title: str = _TITLE) -> str:
+    """What a terminal of WIDTH columns would show, as SVG."""
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
     console.print(screen)
-    drawn = console.export_svg(
-        title=_TITLE, theme=_THEME, code_format=_FRAME, unique_id="desalink"
-    )
-    file.write_text(drawn)
+    return console.export_svg(title=title, theme=_THEME, code_format=_FRAME, unique_id="desalink")
+
+
+def save(screen: RenderableType, file: Path) -> None:
+    """Write what a terminal of WIDTH columns would show.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    file.write_text(draw(screen))

@@ -1,0 +1,65 @@
+"""Look for what keeps this laptop from setting up devices, and say how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application
+from host_tools.i18n import _, ngettext, number
+
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
+
+
+@click.command()
+@click.option(
+    "--kit",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The opened kit, or a kit's file (else DESALINK_KIT, else the usual place).",
+)
+@click.option(
+    "--kit-passphrase-file",
+    "passphrase_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Open the kit as well, with the passphrase in the first line of FILE.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context, kit: Path | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Look for what keeps this laptop from setting up devices, and say how to mend it.
+
+    Changes nothing and touches no device. Ends with 0 if there is no problem.
+    """
+    from host_tools.doctor import Machine, examine
+    from host_tools.kit import passphrase
+
+    findings = examine(Machine(), kit, passphrase.given(passphrase_file))
+    problems = sum(finding.level == "problem" for finding in findings)
+    if as_json:
+        from dataclasses import asdict
+
+        from host_tools.cli._output import print_json
+
+        print_json({"ok": not problems, "findings": [asdict(finding) for finding in findings]})
+        ctx.exit(1 if problems else 0)
+    for finding in findings:
+        mark, colour = _MARKS[finding.level]
+        click.echo(f"{click.style(mark, fg=colour)} {finding.text}")
+        if finding.fix is not None:
+            click.echo(f"    → {finding.fix}")
+    if problems:
+        app = ctx.find_object(Application)
+        assert app is not None
+        app.abort(
+            ngettext(
+                "There is {count} problem; mend it, then run 'desalink doctor' again.",
+                "There are {count} problems; mend them, then run 'desalink doctor' again.",
+                problems,
+            ).format(count=number(problems))
+        )
+    click.echo(_("This laptop can set up devices."))

@@ -1,0 +1,75 @@
+"""The pictures of docs/images that show what a technician sees: `python -m tests.pictures`.
+
+Drawn by the product's own code, never by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from host_tools.demo.picture import draw
+from host_tools.i18n import set_language
+from host_tools.labels import Label
+from host_tools.labels.drawing import svg
+from host_tools.provision.batch import result_text
+from host_tools.provision.flow import STEPS, Outcome
+from host_tools.provision.network import network_error
+from host_tools.provision.screen import Screen
+from tests.support import ROOT
+
+IMAGES = ROOT / "docs" / "images"
+
+LABEL = Label(
+    slot="6403112001-1",
+    village_name="Bohe Silian",
+    district="Maratua",
+    regency="Kabupaten Berau",
+    kid="3fa291bc0d5e7788",
+    unique_id="7c:9e:bd:12:34:56",
+    board="esp32-generic",
+)
+
+# Port, MAC, village, steps that are over, how far the next one is, seconds; None: it has ended.
+_BOARDS = (
+    ("ttyUSB0", "7c:9e:bd:12:34:56", "6403112001", "Bohe Silian", len(STEPS), None, 74),
+    ("ttyUSB1", "7c:9e:bd:12:34:7a", "6403112002", "Payung-Payung", 2, 0.6, 31),
+    ("ttyUSB2", "7c:9e:bd:12:35:02", "6403112003", "Teluk Alulu", 6, None, 58),
+    ("ttyACM0", "34:85:18:a1:00:2c", "6403112004", "Teluk Harapan", 4, 0.0, 43),
+)
+
+
+def _batch() -> Screen:
+    """A hub with four boards: one is ready, one has failed, two are at work."""
+    screen = Screen()
+    for port, mac, code, name, over, share, seconds in _BOARDS:
+        row = screen.row(f"/dev/{port}")
+        row.mac, row.slot, row.village = mac, f"{code}-1", name
+        row.states = {step: "done" for step in STEPS[:over]}
+        if over < len(STEPS):
+            row.states[STEPS[over]] = "running" if share is not None else "failed"
+        if share is not None:
+            row.progress(share)
+        elif over == len(STEPS):
+            done = Outcome(row.port, mac, f"{code}-1", name, "esp32-generic", LABEL.kid)
+            done.check = LABEL.check
+            row.ended = result_text(done, None)
+        else:
+            error = network_error("no_access_point", "", "localhost", 8883)
+            row.ended, row.failed = result_text(Outcome(row.port), error), True
+        row.seconds = seconds
+    return screen
+
+
+def pictures() -> dict[Path, str]:
+    """Each picture's file and content."""
+    drawn = {IMAGES / "label.svg": svg(LABEL)}
+    for language, name in (("en", "provision.svg"), ("id", "provision-id.svg")):
+        set_language(language)
+        drawn[IMAGES / name] = draw(_batch().table(), "desalink provision --batch")
+    set_language(None)
+    return drawn
+
+
+if __name__ == "__main__":
+    for path, content in pictures().items():
+        path.write_text(content)
