@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import support
-from tests.bench import agent_ram, heap, ingest, signing, wire
+from tests.bench import agent_ram, heap, ingest, provision, signing, wire
 
 OUTPUT = support.ROOT / "build" / "bench.json"
 
@@ -35,15 +35,29 @@ def _bytes(count: float) -> str:
 def _size(quick: bool) -> tuple[Figures, list[Row]]:
     with tempfile.TemporaryDirectory() as folder:
         sizes = agent_ram.mpy_sizes(Path(folder))
-    total = sum(sizes.values())
+    core, parts = agent_ram.by_part(sizes)
     largest = max(sizes, key=lambda module: sizes[module])
-    figures = {"agent_mpy_bytes": total, "agent_modules": len(sizes)}
-    row = (
-        f"agent: {len(sizes)} modules as .mpy for ESP32",
-        f"{total:,} B",
-        f"target: 65,536 B; the largest is {largest}, {sizes[largest]:,} B",
-    )
-    return figures, [row]
+    figures = {
+        "agent_mpy_bytes": core,
+        "agent_with_all_sources_mpy_bytes": sum(sizes.values()),
+        "agent_modules": len(sizes),
+    }
+    rows = [
+        (
+            "agent: .mpy for ESP32, what every device loads",
+            f"{core:,} B",
+            f"target: 65,536 B; with every source and what is rare, {len(sizes)} modules:"
+            f" {figures['agent_with_all_sources_mpy_bytes']:,} B;"
+            f" the largest is {largest}, {sizes[largest]:,} B",
+        )
+    ]
+    words = {"source": "what all sources share", "rare": "what is loaded rarely"}
+    for name, size in parts.items():
+        is_source = name in agent_ram.SOURCES
+        figures[f"source_{name}_mpy_bytes" if is_source else f"{name}_mpy_bytes"] = size
+        word = words.get(name, f"source {name}" if is_source else name)
+        rows.append((f"  {word}", f"{size:,} B", ""))
+    return figures, rows
 
 
 def _heap(quick: bool) -> tuple[Figures, list[Row]]:
@@ -58,8 +72,18 @@ def _heap(quick: bool) -> tuple[Figures, list[Row]]:
             "agent: smallest heap in which it runs, from .mpy",
             _bytes(found["smallest_heap_mpy_bytes"]),
             f"compiling itself from source: {_bytes(found['smallest_heap_bytes'])};"
+            f" compiled in: {_bytes(found['smallest_heap_rom_bytes'])};"
             " target: 163.8 kB (64-bit; an ESP32's pointers are half as long)",
         ),
+        *[
+            (
+                f"  with {'all sources' if name == 'all' else f'source {name}'}",
+                _bytes(found[f"smallest_heap_{name}_mpy_bytes"]),
+                f"compiled in: {_bytes(found[f'smallest_heap_{name}_rom_bytes'])}",
+            )
+            for name in [*agent_ram.SOURCES, "all"]
+            if f"smallest_heap_{name}_mpy_bytes" in found
+        ],
     ]
 
 
@@ -147,12 +171,32 @@ def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _provision(quick: bool) -> tuple[Figures, list[Row]]:
+    found = provision.measure(quick)
+    one, eight = found["provision_one_s"], found["provision_eight_s"]
+    return found, [
+        (
+            "one bare board to a tested, enrolled, labelled device (emulated)",
+            f"{one:.1f} s",
+            f"of it transfer, as esptool alone and the line's rate have it:"
+            f" {found['provision_transfer_s']:.1f} s;"
+            f" the rest: {100 * found['provision_overhead_share']:.0f} %",
+        ),
+        (
+            "  eight boards side by side",
+            f"{eight:.1f} s",
+            f"target: less than twice one; this is {eight / one:.2f} times one",
+        ),
+    ]
+
+
 PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "size": _size,
     "heap": _heap,
     "signing": _signing,
     "wire": _wire,
     "ingest": _ingest,
+    "provision": _provision,
 }
 
 

@@ -1,0 +1,227 @@
+"""Make a board the device of a village: firmware, agent, key, test, enrolment, label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.errors import DesalinkError
+
+if TYPE_CHECKING:
+    from host_tools.kit.model import Kit
+    from host_tools.provision.flow import Plan, Provisioning
+    from host_tools.provision.screen import Row, Screen
+
+
+@click.command()
+@click.option("--village", "code", metavar="CODE", help="Village code, e.g. 6403112001.")
+@click.option(
+    "--slot-number",
+    "number",
+    type=click.IntRange(1, 99),
+    default=1,
+    show_default=True,
+    help="Which access point of the village.",
+)
+@click.option(
+    "--port",
+    metavar="PORT",
+    help="Serial port, or a pattern such as '/dev/ttyUSB*' with --batch. [default: found]",
+)
+@click.option("--board", metavar="NAME", help="Kind of board. [default: found by its chip]")
+@click.option(
+    "--kit",
+    "kit_path",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The opened kit. [default: DESALINK_KIT, else where 'desalink kit open' put it]",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for journals and labels of devices. [default: the opened kit's]",
+)
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="The device's network is not here; go on if it can't be reached.",
+)
+@click.option(
+    "--replace", is_flag=True, help="The board takes the place of the device that fills the slot."
+)
+@click.option("--batch", is_flag=True, help="Several boards side by side, as they are plugged in.")
+@click.option(
+    "--villages",
+    metavar="CODES",
+    help="With --batch: villages to deal, in this order, with commas. [default: all of the kit]",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), metavar="N", help="With --batch: end after N boards."
+)
+@click.option(
+    "--ask", is_flag=True, help="With --batch: ask for the village of each board instead."
+)
+@click.option("--ssh", "target", metavar="USER@HOST", help="A Linux device over SSH instead.")
+@click.option(
+    "--kit-passphrase-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The kit's passphrase, in the first line of FILE (else DESALINK_KIT_PASSPHRASE, asked).",
+)
+@pass_app
+def command(
+    app: Application,
+    code: str | None,
+    number: int,
+    port: str | None,
+    board: str | None,
+    kit_path: Path | None,
+    work: Path | None,
+    offline: bool,
+    replace: bool,
+    batch: bool,
+    villages: str | None,
+    count: int | None,
+    ask: bool,
+    target: str | None,
+    kit_passphrase_file: Path | None,
+) -> None:
+    """Make a board the device of a village, from an opened kit; no network is needed.
+
+    May be interrupted at any moment and run again: what is done already is kept.
+    """
+    from host_tools.i18n import _
+
+    if batch == (code is not None):
+        raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
+    if not batch and (villages is not None or count is not None or ask):
+        raise click.UsageError(_("--villages, --count and --ask are for --batch."))
+    if target is not None and (batch or port is not None):
+        raise click.UsageError(_("--ssh is for one device, without --port and --batch."))
+    plan = _plan(kit_path, work, kit_passphrase_file, board, offline, replace)
+    if batch:
+        _several(app, plan, port, villages, count, ask)
+        return
+    assert code is not None
+    from host_tools.provision.dealer import slot_in_kit
+
+    slot = slot_in_kit(plan.kit, code, number)
+    if target is not None:
+        _remote(app, plan, target, slot)
+    else:
+        _one(plan, port, slot)
+
+
+def _plan(
+    kit_path: Path | None,
+    work: Path | None,
+    passphrase_file: Path | None,
+    board: str | None,
+    offline: bool,
+    replace: bool,
+) -> Plan:
+    """The opened kit, and where what is done with it is kept."""
+    from host_tools.enrolments import EnrolmentLog
+    from host_tools.i18n import _
+    from host_tools.kit import KitDirectory, find_directory, passphrase
+    from host_tools.kit.model import KitError
+    from host_tools.kit.opened import refuse_expired
+    from host_tools.provision.flow import Plan
+
+    path = find_directory(kit_path)
+    if path.is_file():
+        raise KitError(
+            _(
+                "{path} is a kit that is not opened yet; open it with 'desalink kit open {path}', "
+                "then run the same command without --kit."
+            ).format(path=path)
+        )
+    directory = KitDirectory(path)
+    # Nobody should type a passphrase for a kit that is no use.
+    refuse_expired(directory.header().expires, path)
+    kit: Kit = directory.open(passphrase.existing(passphrase_file))
+    return Plan(
+        kit=kit,
+        work=work or path,
+        log=EnrolmentLog(directory.enrolments),
+        board=board,
+        offline=offline,
+        replace=replace,
+    )
+
+
+def _one(plan: Plan, port: str | None, slot: str) -> None:
+    from host_tools.provision.flow import Provisioning
+    from host_tools.provision.ports import one_port
+    from host_tools.provision.screen import Screen
+
+    screen = Screen()
+    where = one_port(port)
+    row = screen.row(where)
+    _watched(screen, row, Provisioning(plan, where, lambda chip: slot, row))
+
+
+def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
+    from host_tools.provision.remote import RemoteProvisioning
+    from host_tools.provision.screen import Screen
+    from host_tools.provision.ssh import Target
+
+    screen = Screen()
+    row = screen.row(target)
+    work = RemoteProvisioning(plan, Target.parse(target), lambda found: slot, row, tell=app.note)
+    _watched(screen, row, work)
+
+
+def _watched(screen: Screen, row: Row, work: Provisioning) -> None:
+    """Have it done on the screen, and tell where the label is."""
+    from host_tools.i18n import _
+    from host_tools.provision.batch import result_text
+
+    with screen.shown():
+        outcome = work.run()
+        row.end(result_text(outcome, None), failed=False)
+    click.echo(_("Print its label and stick it on: {path}").format(path=outcome.label))
+
+
+def _several(
+    app: Application,
+    plan: Plan,
+    pattern: str | None,
+    villages: str | None,
+    count: int | None,
+    ask: bool,
+) -> None:
+    from host_tools.i18n import _, ngettext
+    from host_tools.provision.batch import Batch
+    from host_tools.provision.dealer import slot_in_kit
+    from host_tools.provision.screen import Screen
+
+    if villages is None:
+        slots = list(plan.kit.slots)
+    else:
+        codes = [code for code in villages.split(",") if code.strip()]
+        slots = [slot_in_kit(plan.kit, code) for code in codes]
+    screen = Screen()
+    work = Batch(plan, slots, pattern, count, screen, ask)
+    with screen.shown():
+        try:
+            work.run()
+        except KeyboardInterrupt:
+            work.stop()
+            app.note(_("No more boards are taken; Ctrl-C again stops those at work, too."))
+            work.wait()
+    if not work.results:
+        return
+    click.echo(_("What was done with each board: {path}").format(path=work.summary))
+    if work.failed:
+        raise DesalinkError(
+            ngettext(
+                "{count} board is not done; the table tells what to do with it.",
+                "{count} boards are not done; the table tells what to do with each.",
+                work.failed,
+            ).format(count=work.failed)
+        )

@@ -1,0 +1,74 @@
+# What MicroPython's unix port runs first when it is a board: its "/" becomes the board's own
+# files, so that paths are as on a board and nothing outside can be reached. RIG_RAW: as after a
+# soft reset in the raw REPL, main.py is not run.
+import os
+import sys
+
+
+class Files:
+    # Not VfsPosix with a root: its rename() writes both paths into one buffer.
+    def __init__(self, root):
+        self._vfs = os.VfsPosix()
+        self._root = root
+
+    def _path(self, path):
+        return self._root + (path if path[:1] == "/" else "/" + path)
+
+    def mount(self, readonly, mkfs):
+        pass
+
+    def umount(self):
+        pass
+
+    def chdir(self, path):
+        pass
+
+    def getcwd(self):
+        return "/"
+
+    def open(self, path, mode):
+        return self._vfs.open(self._path(path), mode)
+
+    def stat(self, path):
+        return self._vfs.stat(self._path(path))
+
+    def statvfs(self, path):
+        return self._vfs.statvfs(self._path(path))
+
+    def ilistdir(self, path):
+        return self._vfs.ilistdir(self._path(path))
+
+    def mkdir(self, path):
+        self._vfs.mkdir(self._path(path))
+
+    def rmdir(self, path):
+        self._vfs.rmdir(self._path(path))
+
+    def remove(self, path):
+        self._vfs.remove(self._path(path))
+
+    def rename(self, old, new):
+        self._vfs.rename(self._path(old), self._path(new))
+
+
+def _boot():
+    files = Files(os.getenv("RIG_FILES"))
+    os.umount("/")
+    os.mount(files, "/")
+    os.mount(os.VfsPosix("/proc"), "/proc")
+    os.chdir("/")
+    sys.path[:] = ["", ".frozen", "/lib"]
+
+
+_boot()
+del _boot
+print("RIG", "READY")  # only now may anybody interrupt
+if not os.getenv("RIG_RAW"):
+    try:
+        os.stat("main.py")
+    except OSError:
+        pass
+    else:
+        with open("main.py") as _file:
+            _code = _file.read()
+        exec(_code, {"__name__": "__main__"})
