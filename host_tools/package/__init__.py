@@ -1,0 +1,1 @@
+"""Packages for the systems of Linux devices."""
