@@ -20,6 +20,7 @@ _PROBE_CERTIFICATE = const(8)
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
+_ACK_MS = const(60000)  # so long a run's first report waits for the province's word
 _RESEND_S = const(6 * 3600)  # without any ack for so long, what was sent counts as lost
 _RESEND_MAX_S = const(24 * 3600)
 _BACKOFF_MS = const(2000)
@@ -47,11 +48,14 @@ class Delivery:
         self._conn = 0
         self._task = None  # greets, then delivers
         self._publishing = []  # tasks that await their PUBACK
+        self._told = False  # by an ack that answers a birth of this run
+        self.reporter = None  # under whose lock reports are made again
         self.wake = asyncio.Event()
         self.connected = False
         self.probe = None
         self.attempts = 0  # to connect, those that have ended
         self.stage = ""  # how far the last failed connection came
+        self.hold = False  # while nothing may be sent
         self.hurry_ms = 0  # wait at most so long before the next attempt; 0: as the backoff says
         client.on_message = self._on_message
 
@@ -59,6 +63,8 @@ class Delivery:
         """Connect, deliver, reconnect with exponential backoff and full jitter; never returns."""
         attempt = 0
         while True:
+            while self.hold:
+                await compat.sleep_ms(1000)
             began = compat.ticks_ms()
             try:
                 await self._session()
@@ -147,9 +153,20 @@ class Delivery:
 
     async def _deliver(self):
         """Hand reports to the broker, several at a time, and wait until there are more."""
+        left = _ACK_MS
+        while left > 0 and not self._told:
+            # What it has under these seqs, or still under way, may not be what is here: better to
+            # know before more is sent.
+            await compat.sleep_ms(100)
+            left -= 100
+        self._told = True
         while True:
             self.wake.clear()
+            if self.reporter and self._journal.again:
+                await self._make_again()
             while len(self._publishing) < _PUBLISHING_MAX and self._client.connected:
+                if self.hold:
+                    break
                 held, seq = self._next()
                 if seq is None:
                     break
@@ -161,9 +178,21 @@ class Delivery:
                     continue
                 if message is None:
                     continue  # the medium lost it: the journal tells so by a drop event
+                if held is self._journal:
+                    held.sending(seq)
                 self._sent.append((held.stream, seq, self._conn))
                 self._publishing.append(asyncio.create_task(self._publish(message)))
             await self.wake.wait()
+
+    async def _make_again(self):
+        from agent.again import make_again
+
+        try:
+            await make_again(self.reporter)
+        except (OSError, MemoryError) as e:
+            compat.log("journal:", e)
+            await compat.sleep_ms(5000)
+        self.wake.set()  # there may be more
 
     async def _publish(self, message):
         try:
@@ -222,10 +251,13 @@ class Delivery:
         live = answers or not retain  # a retained one may be older than what is known
         if live:
             self._clock.set(unix, _CLOCK_ACK)
-        if not journal.mark_stored(seq, ranges, stream, not live):
-            # The province holds reports that this journal does not know: it has lost its tail.
-            compat.log("journal: the province knows more of it than is here: a new stream begins")
+        self._told = self._told or answers
+        if stream == journal.stream and not journal.knows(seq, ranges):
+            # The province holds reports that were never sent from here.
+            compat.log("journal: its tail was lost: a new stream begins")
             journal.new_stream()
+            self._told = True  # of it, the province has nothing
+        journal.mark_stored(seq, ranges, stream, not live)
         self._heard = self._clock.up()
         self._resend_s = _RESEND_S
         self._sent = still_under_way(

@@ -2,7 +2,12 @@
 
 import os
 
-from agent.stream import Stream
+from agent.compat import const
+from agent.stream import Stream, again
+
+# As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
+_TOLD = const(3)
+_AGAIN = const(127)
 
 
 def begin(journal, stream):
@@ -12,6 +17,7 @@ def begin(journal, stream):
     journal._gaps = gaps
     journal._saved = journal._stored
     journal.last_hash8 = None  # of the newest report: what the next must carry as `prev`
+    journal._marked = False  # that something was sent is written down
 
 
 def fork(journal):
@@ -19,6 +25,28 @@ def fork(journal):
     if journal.stream:
         shelve(journal)
     begin(journal, os.urandom(4))
+
+
+def disown(journal):
+    """Begin a new stream, as the province holds other reports under this one's seqs than are here.
+
+    What was made from `fresh` on is to be made again in the new stream (agent/again.py), but for
+    what this run has sent: that is stored as it is, or kept as a conflict."""
+    old, fresh, given = journal.stream, journal._fresh, journal._given
+    newest = journal.newest
+    before = max(fresh, journal.oldest) - 1
+    fork(journal)
+    gap = again(journal._gaps)
+    if gap:
+        journal._gaps.remove(gap)  # of a stream that was given up just now
+    if journal.previous and fresh <= newest:
+        journal.previous._given = given
+        journal._gaps.append([fresh, before, _AGAIN, _TOLD, old])
+    try:
+        journal._rotate()
+        journal._release()
+    except OSError:
+        journal._abandon()
 
 
 def shelve(journal):

@@ -19,7 +19,8 @@ import os
 
 from agent import compat, segment
 from agent.compat import const
-from agent.stream import JournalError, Stream, covers, pairs_of
+from agent.stream import JournalError, Stream, count_of, covers, matters, merged, pairs_of
+from agent.stream import again as made_again
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _DROPPED_FULL = const(1)
@@ -37,29 +38,13 @@ _OVERHEAD = const(12)
 _STATE = const(2)
 _CLOSED = const(3)
 _REPORT = const(0x20)
+_MADE = const(0x40)
 _NEW = const(0)
 _UNTOLD = const(1)
 _TAKEN = const(2)
 _TOLD = const(3)
-
-
-def _count(flat):
-    count = 0
-    for first, last in pairs_of(flat):
-        count += last - first + 1
-    return count
-
-
-def _sync_directory(path):
-    """Make a created file's name durable.
-
-    MicroPython can't. LittleFS needs no such thing; ext4 and FAT commit the name with the file."""
-    if not compat.MICROPYTHON:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+_AGAIN = const(127)
+_RANGES = const(17)
 
 
 class Journal(Stream):
@@ -98,16 +83,12 @@ class Journal(Stream):
             self._abandon()
 
     def new_stream(self):
-        """Begin a new stream, as the province holds seqs that this one never gave out. What it
-        lacks of the old one is sent from `previous`; of one still older, it is dropped."""
-        from agent.fork import fork
+        """Begin a new stream, as the province holds reports of this one that it never gave out.
+        What it lacks of the old one is sent from `previous`, or made again (`again`); of one
+        still older, it is dropped."""
+        from agent.fork import disown
 
-        fork(self)
-        try:
-            self._rotate()
-            self._release()
-        except OSError:
-            self._abandon()
+        disown(self)
 
     @property
     def began(self):
@@ -120,10 +101,21 @@ class Journal(Stream):
 
     # ---- reports ---------------------------------------------------------------------------
 
-    def append(self, report):
+    @property
+    def again(self):
+        """The seq of `previous` that is to be made again next (agent/again.py), if any."""
+        old = self.previous
+        gap = made_again(self._gaps)
+        if gap and old and gap[4] == old.stream and gap[1] < old.newest and self.next_seq > 1:
+            return gap[1] + 1
+        return None
+
+    def append(self, report, again=None):
         """Write a report (bytes) durably; its seq. On a full medium the oldest segments give way.
 
-        Raises JournalError if it can't be done; the seq is then still free, the journal usable."""
+        again: the seq of `previous` that it was made of; if that has to give way for it, nothing
+        is written, and None returned. Raises JournalError if it can't be done; the seq is then
+        still free, the journal usable."""
         if not 0 < len(report) <= self.max_record:
             raise ValueError("report of %d bytes" % len(report))
         failures = 0
@@ -132,11 +124,14 @@ class Journal(Stream):
                 if self._file is None or not self._fits(len(report)):
                     self._rotate()  # which may add a gap
                 told = []
-                for gap in self._gaps:
-                    if gap[3] == _TAKEN:
-                        told.append(gap)
+                if again is None:
+                    for gap in self._gaps:
+                        if gap[3] == _TAKEN:
+                            told.append(gap)
+                elif again != self.again:
+                    return None
                 at = self._sizes[-1]
-                self._record(_REPORT + len(told), report)
+                self._record(_MADE if again else _REPORT + len(told), report)
                 break
             except OSError as error:
                 self._abandon()
@@ -152,10 +147,23 @@ class Journal(Stream):
             self._places.append(at)
         for gap in told:
             gap[3] = _TOLD
+        if again:
+            made_again(self._gaps)[1] = again
+            self._release()
         self.next_seq += 1
         self._settled = None
         self.last_hash8 = hashlib.sha256(report).digest()[:8]
         return self.next_seq - 1
+
+    def sending(self, seq):
+        """Note that a report is about to be sent. The first that no run before can have sent
+        costs a write; should that fail, the next tries again."""
+        if seq >= self._fresh:
+            self._given = merged(pairs_of(self._given) + [(seq, seq)], self.newest)
+            if len(self._given) > 2 * _RANGES:
+                del self._given[1:-1]
+            if not self._marked:
+                self._remember(_STATE)
 
     def take_drops(self):
         """What the next report has to tell: [(first, last, reason, stream)], the reports that are
@@ -180,11 +188,11 @@ class Journal(Stream):
         One that says less than the one before is believed (the province was put back from
         a backup) unless only_add; what it lacks and is no longer kept counts as dropped. Of more
         than 16 ranges the lowest are kept. Returns False if it covers a seq that the journal
-        never gave out: its tail was lost, and `new_stream` must follow."""
+        never gave out; `knows` sees more."""
         if stream is None or stream == self.stream:
             before = pairs_of(self._saved) + pairs_of(self._stored)
             known = self._believe(seq, ranges, only_add)
-            worth = _count(self._stored) - _count(self._saved) >= _LAZY
+            worth = count_of(self._stored) - count_of(self._saved) >= _LAZY
             for first, last in before:
                 # That the province lost something must not be forgotten: the ring relies on it.
                 worth = worth or not covers(self._stored, first, last)
@@ -229,17 +237,21 @@ class Journal(Stream):
         """Write down what is stored and what is gone. A failure costs reports that are sent
         again, and drops that wait until it succeeds."""
         try:
-            body = segment.pack_state(self._stored, self._gaps)
+            body = self._state()
             if self._file is None or not self._fits(len(body)):
                 self._rotate()  # which may add a gap
-                body = segment.pack_state(self._stored, self._gaps)
+                body = self._state()
             self._record(kind, body)
             self._remembered()
         except OSError:
             self._abandon()
 
+    def _state(self):
+        return segment.pack_state(self._stored, self._gaps, 0 if self._given else self._fresh)
+
     def _remembered(self):
         self._saved = self._stored
+        self._marked = bool(self._given)
         for gap in self._gaps:
             gap[3] = gap[3] or _UNTOLD
 
@@ -258,19 +270,19 @@ class Journal(Stream):
             if not self._drop_oldest():
                 break
         for gap in self._gaps[:]:
-            if not self._matters(gap):
+            if not matters(gap, self, self.previous):
                 self._gaps.remove(gap)
         number = self._number + 1
         path = segment.path_of(self.path, number)
         head, seed = segment.pack_header(
             self.stream, number, self.next_seq, self.oldest, old.oldest if old else 1, self.boot,
-            self.last_hash8, segment.pack_state(self._stored, self._gaps),
+            self.last_hash8, self._state(),
         )  # fmt: skip
         self._file = open(path, "wb", 0)
         try:
             segment.write(self._file, head)
             compat.sync(self._file)
-            _sync_directory(self.path)
+            segment.sync_directory(self.path)
         except OSError:
             self._abandon()
             self._delete(number)
@@ -285,13 +297,6 @@ class Journal(Stream):
             self._junk.append(self._pop(-1))  # no report in it counts
         self._push(number, self.next_seq, len(head))
         self._sweep()
-
-    def _matters(self, gap):
-        """Whether a gap must still be told, or lies among reports that are kept."""
-        for held in (self, self.previous):
-            if held and gap[4] == held.stream and gap[1] >= held.oldest:
-                return True
-        return gap[3] != _TOLD
 
     def _drop_oldest(self, unless_wanted=False):
         """Give up the oldest segment, and note what the province lacks of it. False: none may go,

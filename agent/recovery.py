@@ -10,6 +10,7 @@ import struct
 from agent import segment
 from agent.compat import const
 from agent.fork import begin, fork, shelve
+from agent.stream import again
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _DROPPED_FULL = const(1)
@@ -20,6 +21,7 @@ _HEADER = const(384)
 _BOOT = const(1)
 _CLOSED = const(3)
 _REPORT = const(0x20)
+_MADE = const(0x40)
 _UNTOLD = const(1)
 _TOLD = const(3)
 _WHOLE = const(0)
@@ -51,6 +53,7 @@ def open_journal(journal):
     except OSError as error:
         raise journal._failure("can't be opened", error)
     journal.boot += 1
+    journal._fresh = journal._fresh or journal.next_seq
     if end == _ROTTEN or not journal.stream:
         fork(journal)
     try:
@@ -134,7 +137,7 @@ def _replay(journal):
     with open(segment.path_of(journal.path, number), "rb") as file:
         seed = segment.read_header(file, number, head)[2]
         journal._floor, before, boot, hash8, state = _unpack_header(head)
-        stored, gaps = _unpack_state(state)
+        stored, gaps, fresh = _unpack_state(state)
         walk = segment.records(file, journal._sizes[-1], seed, journal._bases[-1], True)
         for at, kind, seq, length in walk:
             if kind < 0:
@@ -144,14 +147,19 @@ def _replay(journal):
             journal.clean = kind == _CLOSED
             if kind >= _REPORT:
                 newest = at, seq
-                _tell(gaps, kind - _REPORT)
+                gap = again(gaps)
+                if kind < _MADE:
+                    _tell(gaps, kind - _REPORT)
+                elif gap:
+                    gap[1] += 1
                 continue
             file.seek(at + 8)
             body = file.read(length)
             if kind == _BOOT:
                 boot = int.from_bytes(body, "big")
+                fresh = fresh or seq
             else:
-                stored, gaps = _unpack_state(body)
+                stored, gaps, fresh = _unpack_state(body)
         if newest:
             report = segment.read_record(file, seed, newest[0], newest[1])
             hash8 = hashlib.sha256(report).digest()[:8]
@@ -161,19 +169,20 @@ def _replay(journal):
     journal.last_hash8 = hash8
     journal._stored = journal._saved = stored
     journal._gaps[:] = gaps
+    journal._fresh = fresh
     journal._settled = None
     journal._seed_of_last = seed
     return end
 
 
 def _unpack_state(body):
-    """(stored, gaps), as given to `segment.pack_state`; a gap is either UNTOLD or TOLD."""
-    stored = list(struct.unpack_from(">%dI" % body[0], body, 1))
+    """(stored, gaps, fresh), as given to `segment.pack_state`; a gap is UNTOLD or TOLD."""
+    fresh, *stored = struct.unpack_from(">%dI" % (body[0] + 1), body, 1)
     gaps = []
-    for at in range(1 + 4 * body[0], len(body), _GAP_SIZE):
+    for at in range(5 + 4 * body[0], len(body), _GAP_SIZE):
         first, last, reason, owner = struct.unpack_from(_GAP, body, at)
         gaps.append([first, last, reason & 127, _TOLD if reason & 128 else _UNTOLD, owner])
-    return stored, gaps
+    return stored, gaps, fresh
 
 
 def _unpack_header(head):

@@ -12,8 +12,10 @@ a record that was cut short from one whose length has rotted.
 """
 
 import binascii
+import os
 import struct
 
+from agent import compat
 from agent.compat import const
 
 HEADER = const(384)
@@ -26,12 +28,17 @@ _BOOT = const(1)  # u32: the agent started once more
 _STATE = const(2)  # `pack_state`
 _CLOSED = const(3)  # as STATE, and the agent stopped in order
 REPORT = const(0x20)  # + how many of the gaps not yet told it tells, oldest first
+_MADE = const(0x40)  # a report of the stream before that was made again
 
 # states of a gap (reports that are gone though the province never had them)
 _NEW = const(0)  # not written down yet
 _UNTOLD = const(1)
 _TAKEN = const(2)  # by the report that is being made
 _TOLD = const(3)
+
+# The reason of a gap that is none: what its stream got from `first` on is to be made again in the
+# next one, and up to `last` it was. See agent/again.py.
+_AGAIN = const(127)
 
 # how a file ends
 _WHOLE = const(0)
@@ -50,15 +57,14 @@ def path_of(directory, number):
     return "%s/%08x.seg" % (directory, number)
 
 
-def pack_state(stored, gaps):
+def pack_state(stored, gaps, fresh):
     """What a header, a STATE and a CLOSED record remember.
 
     stored: flat seqs [first, last, ...] of what the province holds; gaps: [first, last, reason,
-    state, stream]."""
-    body = bytearray(1 + 4 * len(stored) + _GAP_SIZE * len(gaps))
-    body[0] = len(stored)
-    struct.pack_into(">%dI" % len(stored), body, 1, *stored)
-    at = 1 + 4 * len(stored)
+    state, stream]; fresh: the seq from which on nothing was ever sent, 0: any may have been."""
+    body = bytearray(5 + 4 * len(stored) + _GAP_SIZE * len(gaps))
+    struct.pack_into(">BI%dI" % len(stored), body, 0, len(stored), fresh, *stored)
+    at = 5 + 4 * len(stored)
     for first, last, reason, state, owner in gaps:
         told = 128 if state == _TOLD else 0
         struct.pack_into(_GAP, body, at, first, last, reason | told, owner)
@@ -186,3 +192,15 @@ def _body_is_sound(file, length, crc, chunk):
         crc = binascii.crc32(part, crc)
         length -= len(part)
     return file.read(4) == struct.pack(">I", crc)
+
+
+def sync_directory(path):
+    """Make a created file's name durable.
+
+    MicroPython can't. LittleFS needs no such thing; ext4 and FAT commit the name with the file."""
+    if not compat.MICROPYTHON:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

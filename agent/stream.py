@@ -22,6 +22,8 @@ _GAPS = const(15)
 _REPORT = const(0x20)
 _NEW = const(0)
 _TAKEN = const(2)
+_TOLD = const(3)
+_AGAIN = const(127)
 
 
 class JournalError(OSError):
@@ -52,6 +54,14 @@ def pairs_of(flat):
     return [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
 
 
+def count_of(flat):
+    """How many seqs the ranges of a flat list cover."""
+    count = 0
+    for first, last in pairs_of(flat):
+        count += last - first + 1
+    return count
+
+
 def without(flat, first, last):
     """Yield the parts (first, last) of a range that no range of a flat list covers."""
     for i in range(0, len(flat), 2):
@@ -73,6 +83,27 @@ def covers(flat, first, last):
     return True
 
 
+def again(gaps):
+    """The entry of reports that are to be made again, None if there is none."""
+    for gap in gaps:
+        if gap[2] == _AGAIN:
+            return gap
+
+
+def matters(gap, present, previous):
+    """Whether a gap must still be told, perhaps again, or lies among what is kept of the present
+    Stream or the previous one (or None)."""
+    for held in (present, previous):
+        if held and gap[4] == held.stream and (gap[1] >= held.oldest or gap[2] == _AGAIN):
+            return True
+    if gap[3] != _TOLD:
+        return True
+    # A report that told it may be lost. Those of this stream show in what is stored of it.
+    if gap[4] == present.stream or gap[2] == _AGAIN:
+        return False
+    return previous is not None or not covers(present._stored, 1, present.newest)
+
+
 class Stream:
     """One stream, as far as it is held: `stream` (4 bytes), seqs `oldest` to `newest`."""
 
@@ -87,6 +118,8 @@ class Stream:
         self._sizes = []
         self._stored = []  # flat ranges, as the province's last word has it
         self._gaps = []  # [first, last, reason, state, stream]; shared with the journal
+        self._fresh = 1  # from this seq on, no run before has sent anything
+        self._given = []  # flat ranges: what of that this run has sent
         self._settled = None  # flat ranges: stored or gone; None: to be computed
         self._floor = 1  # the lowest seq that was still kept when this was last written down
         self._places = None  # offsets of the reports in segment number _placed, 0: none
@@ -139,6 +172,20 @@ class Stream:
             else:
                 return seq
         return None
+
+    def knows(self, seq, ranges=()):
+        """Whether an ack (see `Journal.mark_stored`) can be of this stream as it is here: it
+        covers nothing that was never given out, or never sent. Else the tail was lost."""
+        first = 1
+        last = seq
+        i = 0
+        while True:
+            if last > self.newest or not covers(self._given, max(first, self._fresh), last):
+                return False
+            if i == len(ranges):
+                return True
+            first, last = ranges[i]
+            i += 1
 
     def read(self, seq):
         """The bytes of a report, or None if it is not kept or no longer what was written (then it
@@ -226,32 +273,58 @@ class Stream:
         return self._bases[1] if len(self._bases) > 1 else self.next_seq
 
     def _first_is_wanted(self):
-        """Whether something in the oldest segment is still to be sent."""
-        return not covers(self._done(), self.oldest, self._end_of_first() - 1)
+        """Whether something in the oldest segment is still to be sent, or to be made again."""
+        last = self._end_of_first() - 1
+        gap = again(self._gaps)
+        if gap and gap[4] == self.stream and gap[1] < last and gap[0] <= last:
+            return True
+        return not covers(self._done(), self.oldest, last)
 
     def _done(self):
         """Flat ranges of what need not be sent: it is stored, or gone."""
         if self._settled is None:
             pairs = pairs_of(self._stored)
             for gap in self._gaps:
-                if gap[4] == self.stream:
+                if gap[4] != self.stream:
+                    continue
+                if gap[2] == _AGAIN:
+                    pairs.extend(without(self._given, gap[0], self.newest))
+                else:
                     pairs.append((gap[0], gap[1]))
             self._settled = merged(pairs, self.newest)
         return self._settled
 
     def _lose(self, first, last, reason):
-        """Note that reports are gone, to be told once, as far as the province lacks them."""
-        if first <= last:
-            for low, high in without(self._done(), first, last):
-                self._note(low, high, reason)
-                self._settled = None
+        """Note that reports are gone, to be told, as far as the province lacks them."""
+        if first > last:
+            return
+        lost = list(without(self._done(), first, last))
+        gap = again(self._gaps)
+        if gap and gap[4] == self.stream and first <= gap[1] + 1 <= last:
+            lost.append((gap[1] + 1, last))
+            gap[1] = last
+        if not lost:
+            return
+        # With a report goes what it told of others. So all that may have been told in one that
+        # the province lacks is told once more.
+        for gap in self._gaps[:]:
+            if gap[3] == _TOLD and gap[2] != _AGAIN:
+                self._gaps.remove(gap)
+                gap[3] = _NEW
+                self._gaps.append(gap)  # behind those that are being told
+        for low, high in lost:
+            self._note(low, high, reason)
+        self._settled = None
+        for low, high in without(self._done(), 1, self.oldest - 1):
+            self._note(low, high, _DROPPED_FULL)
+            self._settled = None
 
     def _note(self, first, last, reason):
         gaps = self._gaps
         nearest = None
         distance = 0
         for gap in gaps:
-            if gap[4] != self.stream:
+            if gap[4] != self.stream or gap[2] == _AGAIN:
                 continue
             away = max(gap[0] - last, first - gap[1])
             if away <= 1 and gap[2] == reason and gap[3] < _TAKEN:
@@ -269,7 +342,7 @@ class Stream:
                 gaps.remove(gap)
             gaps.append(gap)  # behind those that are being told
             if len(gaps) > _GAPS:
-                gaps.pop(0)  # needs four streams that lost something
+                gaps.pop(gaps[0][2] == _AGAIN)  # needs four streams that lost something
         gap[0] = min(gap[0], first)
         gap[1] = max(gap[1], last)
         gap[3] = _NEW

@@ -9,22 +9,45 @@ from agent.compat import const
 _CLIENTS = const(15)
 _CLIENTS_PEAK = const(16)
 
+_CHUNK = const(128)  # small: on a full heap, more may not be found in one piece
+_LINE = const(512)
+
 
 def count_leases(path, now):
     """Leases that have not run out at Unix time `now` (None: count all); None if unreadable."""
     count = 0
+    data = b""
     try:
-        with open(path) as f:
-            for line in f:
-                fields = line.split()
-                if len(fields) < 4 or not fields[0].isdigit():
-                    continue  # "duid" lines of DHCPv6, and a line that is just being written
-                expiry = int(fields[0])
-                if expiry == 0 or now is None or expiry > now:
-                    count += 1
-    except (OSError, ValueError):
+        # MicroPython reads lines byte by byte, with a system call for each.
+        with open(path, "rb") as f:
+            while True:
+                more = f.read(_CHUNK)
+                if not more:
+                    return count
+                data += more
+                at = 0
+                end = data.find(b"\n")
+                while end >= 0:
+                    if _is_lease(data, at, end, now):
+                        count += 1
+                    at = end + 1
+                    end = data.find(b"\n", at)
+                # What is no lease may be long; what is just being written has no end yet.
+                data = data[max(at, len(data) - _LINE) :]
+    except OSError:
         return None
-    return count
+
+
+def _is_lease(data, at, end, now):
+    """Whether data[at:end] is "expiry address address name ..." and has not run out."""
+    first = space = data.find(b" ", at, end)
+    for _ in range(2):
+        if space >= 0:
+            space = data.find(b" ", space + 1, end)
+    if space < 0 or not data[at:first].isdigit():
+        return False  # such as the "duid" line of DHCPv6
+    expiry = int(data[at:first])
+    return expiry == 0 or now is None or expiry > now
 
 
 def count_neighbours(path, interface):

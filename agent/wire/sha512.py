@@ -50,6 +50,12 @@ _INITIAL = (
 )
 
 
+# The constants as limbs, and a block's schedule: two pieces of 640 bytes, which are made once. On
+# a heap that has been in use for weeks they may not be found again. Nothing of a hash is left in
+# the schedule from one block to the next, so that hashes may take turns.
+_tables = []
+
+
 def sha512(data):
     """The digest of `data` (bytes-like), 64 bytes."""
     for digest in steps((data,)):
@@ -62,8 +68,10 @@ def pure_steps(parts):
     bytes and at last of the digest. A step takes 0.25 ms on a desktop; 20 ms is the estimate for
     an ESP32."""
     state = _limbs(_INITIAL)
-    constants = _limbs(_K)
-    schedule = array("H", bytes(640))
+    if not _tables:
+        _tables.append(_limbs(_K))
+        _tables.append(array("H", bytes(640)))
+    constants, schedule = _tables
     block = bytearray(128)
     view = memoryview(block)
     fill = 0

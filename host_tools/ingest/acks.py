@@ -37,6 +37,11 @@ class Acks:
         """A birth has arrived: the device waits for this ack before it goes on."""
         self._due[stream] = (boot, conn)
 
+    def answer_older(self, stream: Stream, boot: int, conn: int) -> None:
+        """The same for one that is out of date, unless a better one waits as well."""
+        if self._due.get(stream) is None:
+            self._due[stream] = (boot, conn)
+
     def everything(self) -> None:
         """Make all due that waits."""
         for stream in self._waiting:

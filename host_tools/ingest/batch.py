@@ -176,6 +176,8 @@ class Batch:
                 return
             detail = f"birth {this[0]}/{this[1]} came after {newest[0]}/{newest[1]} of its stream"
             self.refuse(self._refusal(item, Reason.REPLAY, detail))
+            # Perhaps its device has lost its memory: let it know what there is of its stream.
+            self._acks.answer_older(stream, *this)
             return
         if newest is None or this > newest[:2]:
             insert_birth(self._db, stream, birth, item.received_at, item.message)

@@ -6,7 +6,9 @@ Runs on CPython and on MicroPython; the files beside it that cut it off import i
 from agent.journal import Journal
 from agent.stream import pairs_of
 
-_TOLD = 3  # the state of a gap, as in agent/segment.py
+# As in agent/segment.py: the state of a gap, and the reason of one that is none.
+_TOLD = 3
+_AGAIN = 127
 
 
 class Broken(Exception):
@@ -26,10 +28,13 @@ class Story:
         self.path = path
         self.kept = {}
         self.order = []  # streams
-        self.told = set()  # (stream, seq)
+        self.told = {}  # (stream, seq) of a report: of which others it tells that they are gone
         self.acked = {}  # stream: what the province has ever stored, as a set
         self.writing = None  # the report that was being appended
         self.telling = set()
+        self.owed = set()  # (stream, seq) of what is to be made again in the next stream
+        self.made = set()  # and of what was
+        self.making = None
         self.forking = False
         self.number = 0
         self.boot = 0
@@ -54,26 +59,55 @@ class Story:
         self.telling = set()
         for first, last, _, stream in journal.take_drops():
             self.telling.update([(stream, seq) for seq in range(first, last + 1)])
-        require(not self.telling & self.told, "a drop is told once")
         self.number += 1
         self.writing = (b"%d " % self.number) * (size // 3)
         seq = journal.append(self.writing)
         require(seq not in self.kept[journal.stream], "a seq is given once")
-        self.kept[journal.stream][seq] = self.writing
-        self.writing = None
-        self.told |= self.telling
+        self.appended(seq)
+
+    def appended(self, seq):
+        self.kept[self.journal.stream][seq] = self.writing
+        if self.making:
+            require(self.making not in self.made, "a report is made again once")
+            self.made.add(self.making)
+        self.told[self.journal.stream, seq] = self.telling
+        self.writing = self.making = None
         self.telling = set()
+
+    def make_again(self):
+        """Make one report again; whether there was one."""
+        journal = self.journal
+        old = journal.again
+        if old is None:
+            return False
+        report = journal.previous.read(old)
+        if report:
+            self.making = journal.previous.stream, old
+            self.writing = report[:-1]
+            seq = journal.append(self.writing, old)
+            if seq:
+                self.appended(seq)
+            self.writing = self.making = None
+        return True
 
     def ack(self, seq, *ranges):
         known = self.acked[self.journal.stream]
         known.update(range(1, seq + 1))
         for first, last in ranges:
             known.update(range(first, last + 1))
+        for sent in known:
+            self.journal.sending(sent)
+        require(self.journal.knows(seq, ranges), "what was sent can be stored")
         require(self.journal.mark_stored(seq, ranges), "an ack of what was appended fits")
 
     def new_stream(self):
         self.forking = True
-        self.journal.new_stream()
+        journal = self.journal
+        require(not journal.knows(journal.newest), "what was not sent can't be stored")
+        self.acked[journal.stream].update(range(1, journal.newest + 9))
+        for seq in range(journal._fresh, journal.newest + 1):
+            self.owed.add((journal.stream, seq))
+        journal.new_stream()
         self.known()
         self.forking = False
 
@@ -95,10 +129,17 @@ class Story:
         self.open()
         self.append(55)
         self.ack(self.journal.newest)
+        self.journal.close()
+        self.open()
         for size in (390, 391, 392, 10):
             self.append(size)
         self.new_stream()
-        for size in (200, 390, 30, 300, 390, 380, 370, 390, 391, 40):
+        self.append(200)
+        self.make_again()
+        self.make_again()
+        self.append(390)
+        self.make_again()
+        for size in (30, 300, 390, 380, 370, 390, 391, 40):
             self.append(size)  # wraps again, over the stream before
         self.ack(5, (8, 9))
         self.journal.close()
@@ -116,6 +157,9 @@ class Story:
             )
             require(journal.next_seq <= 2, "a new stream is empty")
         self.look()
+        self.append(30)
+        while self.make_again():
+            self.look()
         for size in (77, 398, 397, 5):
             self.append(size)
         self.look()
@@ -131,16 +175,23 @@ class Story:
             # Cut off between the write and the return.
             require(self.writing is not None, "nothing comes from nowhere")
             require(journal.read(newest + 1) == self.writing, "a report is whole or absent")
-            kept[newest + 1] = self.writing
-            self.told |= self.telling
-        self.writing = None
+            self.appended(newest + 1)
+        self.writing = self.making = None
         self.telling = set()
         require(journal.newest == max(newest, len(kept)), "what was appended is there")
         pending = set()
-        for first, last, _, state, stream in journal._gaps:
+        waiting = set()
+        for first, last, reason, state, stream in journal._gaps:
             if state != _TOLD:
                 pending.update([(stream, seq) for seq in range(first, last + 1)])
-        require(not pending & self.told, "no drop waits to be told twice")
+            elif reason == _AGAIN and journal.previous and journal.previous.stream == stream:
+                for seq in range(last + 1, journal.previous.newest + 1):
+                    waiting.add((stream, seq))
+        require(not waiting & self.made, "nothing waits to be made again twice")
+        for (stream, seq), marks in self.told.items():
+            # What was told in a report that is gone as well, nobody has heard.
+            if seq in self.acked[stream] or self.holds(stream, seq):
+                pending |= marks
         for held in (journal, journal.previous):
             if not held:
                 continue
@@ -149,8 +200,8 @@ class Story:
                 mark = (held.stream, seq)
                 require(found in (report, None), "a report never changes")
                 if found is None:
-                    accounted = mark in pending or mark in self.told
-                    require(accounted or seq in self.acked[held.stream], "no loss in silence")
+                    accounted = mark in pending or seq in self.acked[held.stream]
+                    require(accounted, "no loss in silence")
             for first, last in pairs_of(held._stored):
                 claimed = set(range(first, last + 1))
                 require(claimed <= self.acked[held.stream], "stored is what was acknowledged")
@@ -159,5 +210,15 @@ class Story:
             if stream not in here:
                 for seq in self.kept[stream]:
                     mark = (stream, seq)
-                    accounted = mark in pending or mark in self.told
-                    require(accounted or seq in self.acked[stream], "no stream goes in silence")
+                    accounted = mark in pending or seq in self.acked[stream]
+                    require(accounted, "no stream goes in silence")
+        for mark in self.owed:
+            if mark[0] != journal.stream and mark not in self.made and mark not in pending:
+                require(mark in waiting, "no report vanishes with its seq")
+                require(self.holds(mark[0], mark[1]), "what is to be made again is there")
+
+    def holds(self, stream, seq):
+        for held in (self.journal, self.journal.previous):
+            if held and held.stream == stream:
+                return held.read(seq) is not None
+        return False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import compat, journal
+from agent import compat, journal, segment
 from tests.agent.journal_story import Story
 from tests.support import ROOT, micropython, micropython_env
 
@@ -31,7 +31,7 @@ class Recorder:
             self.take()
 
         monkeypatch.setattr(compat, "sync", lambda file: self.take())
-        monkeypatch.setattr(journal, "_sync_directory", lambda path: None)
+        monkeypatch.setattr(segment, "sync_directory", lambda path: None)
         monkeypatch.setattr(journal.os, "remove", removed)
 
     def known(self) -> dict[str, object]:
@@ -41,7 +41,10 @@ class Recorder:
             "kept": {stream: dict(reports) for stream, reports in story.kept.items()},
             "acked": {stream: set(seqs) for stream, seqs in story.acked.items()},
             "order": list(story.order),
-            "told": set(story.told),
+            "told": dict(story.told),
+            "owed": set(story.owed),
+            "made": set(story.made),
+            "making": story.making,
             "telling": set(story.telling),
             "writing": story.writing,
             "forking": story.forking,
@@ -71,7 +74,7 @@ def test_a_file_cut_at_any_byte_of_any_write_costs_nothing(
         recorder = Recorder(story, recording)
         story.play()
     monkeypatch.setattr(compat, "sync", lambda file: None)
-    monkeypatch.setattr(journal, "_sync_directory", lambda path: None)
+    monkeypatch.setattr(segment, "sync_directory", lambda path: None)
     folder = tmp_path / "cut"
     count = random.randrange(EVERY)
     pictures = recorder.pictures

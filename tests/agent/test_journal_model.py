@@ -19,18 +19,20 @@ SIZES = st.integers(1, 60) | st.integers(1, 600)
 
 
 class Machine(RuleBasedStateMachine):
-    """`kept`: every report whose append returned, by stream and seq. `told`: the drops that a
-    report has told. `acked`: what the province has ever claimed of the stream."""
+    """`kept`: every report whose append returned, by stream and seq. `told`: of each the drops
+    that it tells. `acked`: what the province has ever claimed of the stream. `owed`: what was to
+    be made again in the next stream when that began; `made`: what was, and as which."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "journal"
         self.kept: dict[bytes, dict[int, bytes]] = {}
-        self.told: dict[bytes, set[int]] = {}
+        self.told: dict[tuple[bytes, int], set[tuple[bytes, int]]] = {}
+        self.owed: set[tuple[bytes, int]] = set()
+        self.made: dict[tuple[bytes, int], tuple[bytes, int]] = {}
         self.acked: dict[bytes, set[int]] = {}
-        self.retold: set[tuple[bytes, int]] = set()
-        self.went_back = self.rotten = False
+        self.rotten = False
         self.counter = self.boot = 0
         self.failed: dict[bytes | None, list[tuple[int, int, int, bytes]]] = {}
         self.open()
@@ -48,18 +50,12 @@ class Machine(RuleBasedStateMachine):
         for held in (self.journal, self.journal.previous):
             report = held.read(held.newest) if held else None
             if held and report in self.failed:
-                if held is self.journal:
-                    self.tell(self.failed[report])
-                else:  # tells too, but then a new stream had begun and tells it again
-                    self.retold.update(
-                        (d[3], s) for d in self.failed[report] for s in range(d[0], d[1] + 1)
-                    )
+                self.tell(held.stream, held.newest, self.failed[report])
                 if held.newest > max(self.kept[held.stream], default=0):
                     self.kept[held.stream][held.newest] = report
 
     def known(self, stream: bytes) -> None:
         self.kept.setdefault(stream, {})
-        self.told.setdefault(stream, set())
         self.acked.setdefault(stream, set())
 
     def files(self) -> list[Path]:
@@ -73,13 +69,12 @@ class Machine(RuleBasedStateMachine):
         drops = self.journal.take_drops()
         fresh = [(owner, seq) for first, last, _, owner in drops for seq in range(first, last + 1)]
         assert len(set(fresh)) == len(fresh) or self.rotten
-        for owner, seq in fresh:
-            assert seq not in self.told[owner] or self.went_back or self.rotten, "told twice"
         return drops
 
-    def tell(self, drops: list[tuple[int, int, int, bytes]]) -> None:
-        for first, last, _, owner in drops:
-            self.told[owner].update(range(first, last + 1))
+    def tell(self, stream: bytes, seq: int, drops: list[tuple[int, int, int, bytes]]) -> None:
+        self.told[stream, seq] = {
+            (owner, gone) for first, last, _, owner in drops for gone in range(first, last + 1)
+        }
 
     def appended(self, seq: int, report: bytes) -> None:
         kept = self.kept[self.journal.stream]
@@ -95,8 +90,30 @@ class Machine(RuleBasedStateMachine):
             drops = self.take() if tells else []
             taken = [g for g in self.journal._gaps if g[3] == segment._TAKEN]
             report = self.make(size)
-            self.appended(self.journal.append(report), report)
-            self.tell(drops or [(g[0], g[1], g[2], g[4]) for g in taken])
+            seq = self.journal.append(report)
+            self.appended(seq, report)
+            self.tell(self.journal.stream, seq, drops or [(g[0], g[1], g[2], g[4]) for g in taken])
+
+    @rule(part=st.floats(0, 1))
+    def send(self, part: float) -> None:
+        """From there on to the newest."""
+        for seq in range(max(1, int(self.journal.newest * part)), self.journal.next_seq):
+            self.journal.sending(seq)
+
+    @rule(count=st.integers(1, 20))
+    def make_again(self, count: int) -> None:
+        journal = self.journal
+        for _ in range(count):
+            old = journal.again
+            report = journal.previous.read(old) if old else None
+            if report:
+                mark = journal.previous.stream, old
+                assert mark not in self.made and mark in self.owed or self.rotten
+                message = self.make(len(report))
+                seq = journal.append(message, old)
+                if seq:
+                    self.appended(seq, message)
+                    self.made[mark] = journal.stream, seq
 
     @rule(part=st.floats(0, 1), holes=st.sets(st.integers(1, 300), max_size=12))
     def ack(self, part: float, holes: set[int]) -> None:
@@ -107,7 +124,6 @@ class Machine(RuleBasedStateMachine):
         for first, last in ranges:
             claimed.update(range(first, last + 1))
         stream = self.journal.stream
-        self.went_back |= not claimed >= self.acked[stream]
         assert self.journal.mark_stored(seq, ranges)
         self.acked[stream] = claimed
         stored = {s for s in range(1, newest + 1) if self.journal.is_stored(s)}
@@ -118,7 +134,6 @@ class Machine(RuleBasedStateMachine):
         old = self.journal.previous
         if old:
             seq = int(old.newest * part)
-            self.went_back |= not self.acked[old.stream] <= set(range(1, seq + 1))
             self.acked[old.stream].update(range(1, seq + 1))
             self.journal.mark_stored(seq, stream=old.stream)
 
@@ -128,6 +143,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def new_stream(self) -> None:
+        old = self.journal
+        first = max(old._fresh, old.oldest)
+        self.owed |= {(old.stream, seq) for seq in range(first, old.next_seq)}
         self.journal.new_stream()
         self.known(self.journal.stream)
 
@@ -167,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         assert self.journal.stream == stream or self.rotten
         if end == len(after):
             self.appended(seq, report)
-            self.tell(drops)
+            self.tell(stream, seq, drops)
         if not self.rotten:
             assert self.journal.newest == max(self.kept[stream], default=0)
 
@@ -197,8 +215,9 @@ class Machine(RuleBasedStateMachine):
         compat.sync, os.remove = failing, removing
         try:
             drops = self.take()
-            self.appended(self.journal.append(report), report)
-            self.tell(drops)
+            seq = self.journal.append(report)
+            self.appended(seq, report)
+            self.tell(self.journal.stream, seq, drops)
         except JournalError as error:
             assert error.errno == code
             self.failed[report] = drops
@@ -222,6 +241,15 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_in_silence(self) -> None:
         views = {view.stream: view for view in (self.journal, self.journal.previous) if view}
+        told = {
+            mark
+            for (stream, seq), marks in self.told.items()
+            # What was told in a report that is gone as well, nobody has heard.
+            if seq in self.acked[stream] or stream in views and views[stream].read(seq)
+            for mark in marks
+        }
+        waiting = self.waiting()
+        assert not waiting & self.made.keys() or self.rotten, "made again twice"
         for stream, kept in self.kept.items():
             here: set[int] = set()
             if stream in views:
@@ -233,13 +261,37 @@ class Machine(RuleBasedStateMachine):
                     here |= {s for s in wrong if read[s] in self.failed}
                 assert not wrong - here, "a report with other content"
             pending = {
-                s for g in self.journal._gaps if g[4] == stream for s in range(g[0], g[1] + 1)
+                s
+                for g in self.journal._gaps
+                if g[4] == stream and g[2] != segment._AGAIN
+                for s in range(g[0], g[1] + 1)
             }
-            lost = set(kept) - here - pending - self.told[stream] - self.acked[stream]
-            lost -= {s for owner, s in self.retold if owner == stream}
-            if self.rotten:  # a lost tail is told by where the stream ends
+            lost = set(kept) - here - pending - self.acked[stream]
+            lost -= {s for owner, s in told if owner == stream}
+            lost -= {s for owner, s in self.made if owner == stream}
+            if stream != self.journal.stream:
+                owed = {s for owner, s in self.owed if owner == stream} - pending
+                owed -= {s for owner, s in told if owner == stream}
+                owed -= {s for owner, s in waiting if owner == stream and s in here}
+                owed -= {s for owner, s in self.made if owner == stream}
+                assert not owed or self.rotten, "vanished with its seq"
+            # What has rotted is told when its turn comes, a lost tail by where the stream ends.
+            if self.rotten:
+                lost -= {s for owner, s in waiting if owner == stream}
                 lost = {s for s in lost if stream in views and s <= views[stream].newest}
             assert not lost, lost
+
+    def waiting(self) -> set[tuple[bytes, int]]:
+        """What is still to be made again."""
+        old = self.journal.previous
+        entries = [g for g in self.journal._gaps if g[2] == segment._AGAIN]
+        assert len(entries) <= 1 or self.rotten
+        return {
+            (old.stream, seq)
+            for g in entries
+            if old and g[4] == old.stream
+            for seq in range(g[1] + 1, old.next_seq)
+        }
 
     @invariant()
     def delivery_sees_all_that_is_kept_and_not_stored(self) -> None:

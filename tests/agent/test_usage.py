@@ -1,12 +1,15 @@
 """Bytes and clients: wraps, resets, interfaces that go and come back."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
 from agent.usage.clients import Clients, count_leases, count_neighbours
 from agent.usage.linux import Counter, Interface
 from agent.wire import ids
+from tests.support import ROOT, run_micropython
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,19 @@ def test_an_interface_that_goes_and_comes_back(tmp_path):
     assert router.resets == [ids.BYTES_DOWN, ids.BYTES_UP]
 
 
+def test_an_interface_that_was_away_between_two_samples_counts_from_zero(tmp_path):
+    router = Router(tmp_path)
+    router.write(1000, 500)
+    router.sample()
+    router.gone()
+    router.source.observe()
+    router.write(5000, 700)
+    router.source.observe()
+    assert router.sample() == {ids.BYTES_DOWN: 5000, ids.BYTES_UP: 700}
+    router.write(5001, 703)
+    assert router.sample() == {ids.BYTES_DOWN: 1, ids.BYTES_UP: 3}
+
+
 def test_garbage_in_place_of_counters_is_null(tmp_path):
     router = Router(tmp_path)
     (tmp_path / "dev").write_text("  eth0: nonsense\n")
@@ -89,6 +105,22 @@ def test_leases_that_ran_out_are_not_clients(tmp_path):
     assert count_leases(str(path), 1_800_000_000) == 2
     assert count_leases(str(path), None) == 3
     assert count_leases(str(tmp_path / "none"), None) is None
+
+
+@pytest.mark.parametrize("interpreter", ["cpython", "micropython"])
+def test_a_thousand_leases_are_read_in_pieces(tmp_path, interpreter):
+    lines = [f"{1_800_000_000 + n % 2} 02:00:00:00:{n:05} 10.0.0.2 * *" for n in range(1000)]
+    lines.insert(500, "duid " + "00:" * 3000)
+    path = tmp_path / "leases"
+    path.write_text("\n".join(lines) + "\n1800000001 02:00")
+    script = "import sys\nfrom agent.usage.clients import count_leases\n"
+    script += "print(count_leases(sys.argv[1], 1800000000), count_leases(sys.argv[1], None))"
+    if interpreter == "micropython":
+        said = run_micropython(script, path, heapsize="32k", check=True).stdout
+    else:
+        command = [sys.executable, "-c", script, str(path)]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    assert said.split() == ["500", "1000"]
 
 
 ARP = """IP address       HW type     Flags       HW address            Mask     Device

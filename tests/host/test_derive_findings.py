@@ -122,6 +122,33 @@ def test_what_the_device_says_it_dropped_is_declared_and_no_gap(filled):
     assert filled.findings() == [("dropped", 2, 4, 0)]
 
 
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_a_drop_that_is_told_again_with_more_is_one_with_what_was_told(filled, order):
+    device = Device()
+    messages = {
+        0: device.report(),
+        1: device.report(seq=20, events=[dropped(0, 2, 5)]),
+        2: device.report(seq=21, events=[dropped(0, 8, 9)]),
+        3: device.report(seq=22, events=[dropped(0, 2, 8), dropped(0, 11, 19)]),
+    }
+    filled.store(device, [messages[0]])
+    for number in order:
+        filled.store(device, [messages[number]])
+        filled.derive()
+    drops = sorted(row for row in filled.findings() if row[0] == "dropped")
+    assert drops == [("dropped", 2, 9, 0), ("dropped", 11, 19, 0)]
+    assert filled.facts() == filled.rebuilt()
+
+
+def test_a_drop_for_another_reason_is_another_one(filled):
+    device = Device()
+    messages = device.reports(6)
+    rotten = [0, ids.DROPPED, {1: ids.DROPPED_CORRUPT, 2: [2, 2]}]
+    filled.store(device, [messages[0], device.report(events=[rotten, dropped(0, 2, 6)])])
+    filled.derive()
+    assert sorted(filled.findings()) == [("dropped", 2, 2, 0), ("dropped", 2, 6, 0)]
+
+
 def test_drops_of_the_stream_before_are_told_in_the_next(filled):
     device = Device()
     messages = device.reports(5)

@@ -203,10 +203,29 @@ def test_a_birth_is_answered_at_once_also_when_the_broker_repeats_it(bench, devi
     assert bench.db.value("SELECT count(*) FROM births") == 1
 
 
-def test_an_older_birth_is_a_replay_and_gets_no_answer(bench, device):
+def test_an_older_birth_is_a_replay_and_hides_no_answer(bench, device):
     old, new = device.birth(), device.birth()
     bench.send(device, new, old, kind="birth")
     assert bench.told()[0][5] == [1, 2] and bench.quarantine() == [("replay", None, 1)]
+    # Its device may have had its flash restored, and waits for what the province has of it.
+    device.conn = 0
+    bench.send(device, device.birth(next=77), kind="birth")
+    assert bench.told() == [{1: device.stream, 2: 0, 4: NOW, 5: [1, 1]}]
+
+
+def test_an_older_birth_that_is_known_is_passed_over(bench, device):
+    """A broker that was killed delivers what it had retained when it last wrote that down."""
+    old, new = device.birth(), device.birth()
+    bench.send(device, old, new, kind="birth")
+    bench.told()
+    outcome = bench.send(device, old, kind="birth")
+    assert (outcome.ignored, outcome.births) == (1, 0)
+    assert bench.quarantine() == [] and bench.told() == []
+    # It is no way to have the newest forgotten.
+    device.conn = 0
+    bench.send(device, device.birth(next=77), kind="birth")
+    assert bench.quarantine() == [("replay", None, 1)]
+    assert bench.db.value("SELECT count(*) FROM births") == 2
 
 
 def test_a_birth_with_other_bytes_is_a_conflict(bench, device):

@@ -191,6 +191,6 @@ def _open(message: bytes, topic: str, keys: dict[bytes, bytes]) -> dict[int, Any
 def measured(message: bytes) -> bytes:
     """What a report tells, wherever it stands: without stream, seq and prev. b"" for others."""
     report = cbor2.loads(cbor2.loads(message).value[2])
-    if 11 not in report:
+    if not isinstance(report[8], dict):
         return b""
     return cbor2.dumps({key: report[key] for key in report if key > 3}, canonical=True)

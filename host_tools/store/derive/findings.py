@@ -52,10 +52,48 @@ def _add(
         (stream_id, kind, boot, first),
     ):
         return
+    _insert(db, kind, slot_id, stream_id, first, last, now, boot, missing, detail)
+
+
+def _insert(
+    db: Database,
+    kind: Kind,
+    slot_id: int,
+    stream_id: int,
+    first: int,
+    last: int,
+    now: int,
+    boot: int,
+    missing: int,
+    detail: str,
+) -> None:
     db.execute(
         "INSERT INTO findings (kind, slot_id, stream_id, boot, first_seq, last_seq, missing, "
         "found_at, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (kind, slot_id, stream_id, boot, first, last, missing, now, detail),
+    )
+
+
+def _drop(
+    db: Database, slot_id: int, stream_id: int, first: int, last: int, now: int, detail: str
+) -> None:
+    """Note what a device says that it dropped, as one with what it told of the same reports.
+
+    It tells of a drop again, and of more, whenever the report that told it may be lost."""
+    known = db.all(
+        "SELECT id, first_seq, last_seq FROM findings WHERE stream_id = ? AND kind = ? "
+        "AND detail = ? AND first_seq <= ? AND last_seq >= ?",
+        (stream_id, Kind.DROPPED, detail, last, first),
+    )
+    if not known:
+        _insert(db, Kind.DROPPED, slot_id, stream_id, first, last, now, 0, 0, detail)
+        return
+    first = min(first, *(row[1] for row in known))
+    last = max(last, *(row[2] for row in known))
+    for number, _, _ in known[1:]:
+        db.execute("DELETE FROM findings WHERE id = ?", (number,))
+    db.execute(
+        "UPDATE findings SET first_seq = ?, last_seq = ? WHERE id = ?", (first, last, known[0][0])
     )
 
 
@@ -197,16 +235,8 @@ def note_events(
                         continue  # of which nothing was ever stored, so that nothing is missing
                     stream_id = before.id
                 reason = uint(detail.get(1)) or 0
-                _add(
-                    db,
-                    Kind.DROPPED,
-                    placed.slot_id,
-                    stream_id,
-                    span[0],
-                    span[1],
-                    changes.now,
-                    detail=json.dumps({"reason": reason}),
-                )
+                why = json.dumps({"reason": reason})
+                _drop(db, placed.slot_id, stream_id, span[0], span[1], changes.now, why)
                 changes.streams.add(stream_id)
             elif event.kind == ids.STREAM_BEGAN and detail.get(1) == ids.STREAM_LOST:
                 told = {"before": detail.get(2), "last_seq": detail.get(3)}

@@ -1,0 +1,50 @@
+"""Ctrl-C before the agent runs ends it as quietly as later: there is nothing to end yet."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT, run_micropython
+
+_SCRIPT = """
+import sys
+sys.argv[1:] = ["config.json"]
+from agent import start
+def build(path):
+    {moment}
+start.build = build
+from agent import __main__
+__main__.main()
+print("ended")
+"""
+
+
+def _run(path: Path, interpreter: str, moment: str) -> tuple[int, str]:
+    script = _SCRIPT.format(moment=moment)
+    if interpreter == "micropython":
+        path.write_text(script)
+        done = run_micropython(path)
+    else:
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("interpreter", ["cpython", "micropython"])
+def test_an_interrupted_start_ends_quietly(tmp_path: Path, interpreter: str) -> None:
+    assert _run(tmp_path / "start.py", interpreter, "raise KeyboardInterrupt") == (0, "ended\n")
+
+
+@pytest.mark.parametrize("seen", ["return [path]", "raise KeyboardInterrupt"])
+def test_an_interrupt_that_hits_the_collector_ends_quietly_too(tmp_path: Path, seen: str) -> None:
+    """It leaves the heap locked, and may be seen as whatever could not be allocated then."""
+    moment = "import micropython; micropython.heap_lock(); " + seen
+    assert _run(tmp_path / "start.py", "micropython", moment) == (0, "ended\n")
+
+
+@pytest.mark.parametrize("interpreter", ["cpython", "micropython"])
+def test_a_start_that_finds_no_memory_is_no_interrupt(tmp_path: Path, interpreter: str) -> None:
+    code, said = _run(tmp_path / "start.py", interpreter, 'raise MemoryError("none left")')
+    assert code != 0 and "none left" in said
