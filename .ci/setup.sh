@@ -106,40 +106,56 @@ install() {
             "by hand, then run make again."
 }
 
-# --- Mosquitto
+# --- daemons of which only the programs are wanted
 
-find_mosquitto() { PATH=$SEARCH_PATH command -v mosquitto; }
+# find_program NAME: its path.
+find_program() { PATH=$SEARCH_PATH command -v "$1"; }
 
-# Debian's package starts a broker on port 1883, now and at every boot. Only the program is wanted
-# here: the unit is masked while the package is set up, so that it never starts, and left disabled.
-# A unit that somebody else has put there is none of our business.
-install_mosquitto() {
-    local unit=/etc/systemd/system/mosquitto.service masked=
-    if command -v systemctl >/dev/null && [ ! -e $unit ] && [ ! -L $unit ] &&
-        command -v apt-get >/dev/null && may_install mosquitto; then
-        masked=yes
-        trap 'as_root systemctl unmask mosquitto.service >/dev/null 2>&1 || true' EXIT
-        as_root systemctl mask mosquitto.service >/dev/null 2>&1 || true
+units() { # units VERB UNIT...
+    local verb=$1
+    shift
+    as_root systemctl "$verb" "$@" >/dev/null 2>&1 || true
+}
+
+# install_unstarted PACKAGE WHAT UNIT...
+#
+# Debian's packages start their daemon, now and at every boot. Its units are masked while the
+# package is set up, so that it never starts, and left disabled. A unit that somebody else has put
+# there is none of our business.
+install_unstarted() {
+    local package=$1 what=$2 unit masked=()
+    shift 2
+    if command -v systemctl >/dev/null && command -v apt-get >/dev/null && may_install "$package"; then
+        for unit in "$@"; do
+            [ -e "/etc/systemd/system/$unit" ] || [ -L "/etc/systemd/system/$unit" ] ||
+                masked+=("$unit")
+        done
     fi
-    install mosquitto 'Mosquitto 2.0 or newer (the MQTT broker)'
-    if [ -n "$masked" ]; then
+    if [ ${#masked[@]} -gt 0 ]; then
+        # shellcheck disable=SC2064  # the names of now
+        trap "units unmask ${masked[*]}" EXIT
+        units mask "${masked[@]}"
+    fi
+    install "$package" "$what"
+    if [ ${#masked[@]} -gt 0 ]; then
         trap - EXIT
-        as_root systemctl unmask mosquitto.service >/dev/null 2>&1 || true
-        as_root systemctl disable mosquitto.service >/dev/null 2>&1 || true
+        units unmask "${masked[@]}"
+        units disable "${masked[@]}"
     fi
     # Without systemd (a container, a chroot) the package's init script may have started it.
-    if [ ! -d /run/systemd/system ] && [ -x /etc/init.d/mosquitto ] &&
+    local script=${1%.service}
+    if [ ! -d /run/systemd/system ] && [ -x "/etc/init.d/$script" ] &&
         command -v apt-get >/dev/null; then
-        as_root /etc/init.d/mosquitto stop >/dev/null 2>&1 || true
-        as_root update-rc.d mosquitto disable >/dev/null 2>&1 || true
+        as_root "/etc/init.d/$script" stop >/dev/null 2>&1 || true
+        as_root update-rc.d "$script" disable >/dev/null 2>&1 || true
     fi
 }
 
 need_mosquitto() {
     local program version
-    program=$(find_mosquitto) || {
-        install_mosquitto
-        program=$(find_mosquitto) ||
+    program=$(find_program mosquitto) || {
+        install_unstarted mosquitto 'Mosquitto 2.0 or newer (the MQTT broker)' mosquitto.service
+        program=$(find_program mosquitto) ||
             die "Mosquitto was installed, but there is no 'mosquitto' on the PATH."
     }
     version=$({ "$program" -h 2>&1 || true; } | sed -n 's/^mosquitto version \([0-9.]*\).*/\1/p')
@@ -149,6 +165,19 @@ need_mosquitto() {
             "install version 2.0 or newer."
         ;;
     esac
+}
+
+# The tests start these themselves, on loopback and with files of their own.
+need_test_daemons() {
+    local net_snmp=net-snmp openssh=openssh
+    case $(package_manager) in
+    apt-get) net_snmp=snmpd openssh=openssh-server ;;
+    dnf) openssh=openssh-server ;;
+    esac
+    find_program snmpd >/dev/null ||
+        install_unstarted $net_snmp 'snmpd (Net-SNMP, for the tests)' snmpd.service
+    find_program sshd >/dev/null ||
+        install_unstarted $openssh 'sshd (OpenSSH, for the tests)' ssh.service ssh.socket
 }
 
 # --- the laboratory
@@ -260,5 +289,6 @@ if command -v flock >/dev/null; then
     flock 9
 fi
 need_mosquitto
+[ "$EXTRA" != test ] || need_test_daemons
 [ "$WANTED" != lab ] || need_lab
 ready || make_venv

@@ -38,21 +38,32 @@ class App:
         self._round_ms = cadence[0] * 1000
         self._report_samples = cadence[2]
         self._servers = servers
+        self.more = ()  # coroutine functions to be run beside the agent's own
         self._stopping = asyncio.Event()
         self._over = asyncio.Event()
+        self._running = False
 
     async def ended(self):
         """Wait until a stopped run() has ended; for an interpreter that was interrupted in it."""
         try:
+            if not self._running:
+                raise OSError  # interrupted before it began
             await within(3 * _STOP_MS, self._over.wait())
         except OSError:
             self._journal.close()  # the interrupt hit the very task that would have done it
 
     async def run(self):
         """Measure and report until stop(); then a last report, and the journal is closed."""
+        self._running = True
         self._port.on_terminate(self.stop)
         tasks = []
-        for part in (self._rounds, self._samples, self._keep_time, self._delivery.run):
+        for part in (
+            self._rounds,
+            self._samples,
+            self._keep_time,
+            self._delivery.run,
+            self._port.keep_network,
+        ) + self.more:
             tasks.append(asyncio.create_task(self._guard(part)))
         try:
             await self._stopping.wait()
@@ -61,7 +72,7 @@ class App:
             self._reporter.event(_STOPPED)
             await self._close_report()
             await self._delivery.stop(_STOP_MS)
-            await reap(tasks[3])
+            await reap(*tasks[3:])
             self._save_alive()
             self._journal.close()
             self._over.set()

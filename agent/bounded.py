@@ -31,6 +31,23 @@ _WORDS = {
 }
 
 
+class Own:
+    """Bytes that the agent itself sends and receives beyond the village, since its start, with
+    all headers from IP upwards (docs/measuring.md says how). `beyond(n)` is called when n
+    more make more than `most`, if somebody keeps account (budget.py); OSError: they must not."""
+
+    total = most = 0
+    beyond = None
+
+    def add(self, n):
+        self.total += n
+        if self.beyond and self.total > self.most:
+            self.beyond(n)
+
+
+own = Own()
+
+
 # mbedTLS's code for a certificate that can't be verified; here on every interpreter.
 CERTIFICATE = -0x2700
 

@@ -1,7 +1,9 @@
 """The configuration file: JSON, checked whole at start, with errors that name the key.
 
-`keys` is the one description. docs/agent.md explains each; a test keeps the two together. Needed
-once: whoever has called `load` should unload this module.
+`keys` is the one description of the agent's own keys; each source that asks other equipment brings
+those of its section, in its own file's KEYS. docs/agent.md explains the former, docs/measuring.md
+the latter; tests keep them together. Needed once: whoever has called `load` should unload this
+module.
 """
 
 import json
@@ -12,6 +14,7 @@ REQUIRED = "-"
 _TABLE = """\
 slot slot - 12 13
 port str "port" 1 80
+board object null 0 0
 state_dir path - 1 200
 broker.host str - 1 253
 broker.port int 8883 1 65535
@@ -45,13 +48,23 @@ usage.proc_net_dev path "/proc/net/dev" 1 200
 usage.leases path null 1 200
 usage.arp path null 1 200
 usage.lan_interface str null 1 15
+budget.month_mb int null 0 1000000
+throughput.url str null 3 253
+throughput.every_h int 24 1 744
+throughput.kb int 500 32 65536
 journal.capacity int 1048576 36864 1073741824
 journal.segment int 16384 12288 1048576"""
 
 
-def keys():
-    """Yield (key path, type, default or REQUIRED, least and greatest value or length) of each."""
-    for line in _TABLE.split("\n"):
+# Modules of agent.usage that ask other equipment, in the order in which they write a sample: where
+# two tell the same, the later one counts. Up to an underscore the name is that of the section.
+SOURCES = ("wifi_linux", "snmp", "ubus", "mikrotik", "opennds", "starlink", "unique")
+
+
+def keys(table=_TABLE):
+    """Yield (key path, type, default or REQUIRED, least and greatest value or length) of each
+    line of a table."""
+    for line in table.split("\n"):
         key, kind, default, least, most = line.split()
         if default != REQUIRED:
             default = json.loads(default)
@@ -63,7 +76,8 @@ class ConfigError(ValueError):
 
 
 def load(path):
-    """Read the file at `path` and return {key path: value} for every key of `keys`.
+    """Read the file at `path` and return {key path: value} for every key of `keys`, and of each
+    source whose section is there; "usage" is the list of these sources' modules, in order.
 
     Relative paths are taken from the file's own folder. Raises ConfigError."""
     try:
@@ -89,25 +103,16 @@ def _read(config, raw, folder):
     flat = {}
     for section in raw:
         value = raw[section]
-        if isinstance(value, dict):
+        if isinstance(value, dict) and section != "board":
             for name in value:
                 flat[section + "." + name] = value[name]
         elif "\n%s." % section in _TABLE:
             return "%s: expected an object { ... }" % section
         else:
             flat[section] = value
-    for key, kind, default, least, most in keys():
-        value = flat.pop(key, None)
-        if value is None:
-            if default == REQUIRED:
-                return "%s is missing: expected %s" % (key, _expected(kind, least, most))
-            value = default
-        elif not _valid(kind, value, least, most):
-            expected = _expected(kind, least, most)
-            return "%s: expected %s, got %s" % (key, expected, json.dumps(value))
-        elif kind == "path" and value[0] != "/":
-            value = folder + value
-        config[key] = value
+    text = _read_keys(config, flat, _TABLE, folder) or _read_sources(config, flat, folder)
+    if text:
+        return text
     for key in flat:
         return "%s: no such key: correct or remove it" % key
     if config["cadence.sample_s"] < config["cadence.round_s"]:
@@ -123,9 +128,56 @@ def _read(config, raw, folder):
     return None
 
 
+def _read_keys(config, flat, table, folder):
+    """Move what `table` describes from `flat` to `config`; what is wrong with it."""
+    for key, kind, default, least, most in keys(table):
+        value = flat.pop(key, None)
+        if value is None:
+            if default == REQUIRED:
+                return "%s is missing: expected %s" % (key, _expected(kind, least, most))
+            value = default
+        elif not _valid(kind, value, least, most):
+            text = "%s: expected %s" % (key, _expected(kind, least, most))
+            secret = key.endswith("password") or key.endswith("community")
+            return text if secret else "%s, got %s" % (text, json.dumps(value))
+        elif kind == "path" and value[:1] != "/":
+            value = folder + value
+        config[key] = value
+    return None
+
+
+def _read_sources(config, flat, folder):
+    """Load the sources whose sections are there, and read these; what is wrong with them."""
+    config["usage"] = modules = []
+    for name in SOURCES:
+        section = "usage." + name.split("_")[0]
+        value = flat.pop(section, None)
+        if value is None:
+            continue
+        if not isinstance(value, dict):
+            return "%s: expected an object { ... }" % section
+        for key in value:
+            flat["%s.%s" % (section, key)] = value[key]
+        try:
+            module = __import__("agent.usage." + name, None, None, ("KEYS",))
+        except ImportError:
+            return "%s: this device's agent comes without it" % section
+        text = _read_keys(config, flat, module.KEYS, folder)
+        if text:
+            return text
+        modules.append(module)
+    for key in flat:
+        if key.startswith("usage.") and isinstance(flat[key], dict):
+            names = ", ".join([name.split("_")[0] for name in SOURCES])
+            return "%s: no such source: expected one of %s" % (key, names)
+    return None
+
+
 def _valid(kind, value, least, most):
     if kind == "int":
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if kind == "object":
+        return isinstance(value, dict)
     if kind == "list":
         if not isinstance(value, list) or not least <= len(value) <= most:
             return False
@@ -144,6 +196,8 @@ def _expected(kind, least, most):
         return 'a slot such as "6403112001-1" (village code, dash, number)'
     if kind == "path":
         return "a path"
+    if kind == "object":
+        return "an object { ... }"
     form = "a text of %d to %d characters"
     if kind == "int":
         form = "an integer from %d to %d"

@@ -9,7 +9,7 @@ import os
 
 from agent import compat
 from agent.compat import const
-from agent.bounded import NetError, cause, exchange, is_address
+from agent.bounded import NetError, cause, exchange, is_address, own
 
 _A = const(1)
 _CNAME = const(5)
@@ -106,7 +106,9 @@ async def query(server, name, timeout_ms):
         return data[12 : 12 + len(question)].lower() == question.lower()
 
     request = ident + b"\1\0\0\1\0\0\0\0\0\0" + question  # recursion desired, one question
+    own.add(2 * (28 + len(request)))  # IP and UDP; the answer repeats the question
     data = await exchange(host, int(port or 53), request, timeout_ms, accept)
+    own.add(len(data) - len(request))
     try:
         return data[3] & 15, [] if data[3] & 15 else _addresses(data, question)
     except (ValueError, IndexError):

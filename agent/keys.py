@@ -47,8 +47,9 @@ def make(port, state_dir):
     return Signer(seed)
 
 
-def proof(signer, slot, unique_id, board, version, unix):
+def proof(signer, slot, unique_id, board, version, unix, firmware):
     """Proof of possession for enrolment: a COSE_Sign1, see docs/wire.md "Enrolment"."""
-    payload = cbor.dumps({1: slot, 2: signer.public, 3: unique_id, 4: board, 5: version, 6: unix})
+    payload = {1: slot, 2: signer.public, 3: unique_id, 4: board, 5: version, 6: unix, 7: firmware}
+    payload = cbor.dumps(payload)
     topic = "desa/1/%s/%s/enrol" % (slot[:4], slot)
     return asyncio.run(cose.sign1_async(signer, payload, topic.encode()))

@@ -17,7 +17,9 @@ _RESET_UNKNOWN = const(0)
 class Port:
     board = "generic"
 
-    def __init__(self, state_dir):
+    def __init__(self, state_dir, settings=None):
+        """settings: the configuration's `board`, a dict or None. Raises ValueError with a sentence
+        about what is wrong with them."""
         self.state_dir = state_dir
 
     def _nothing(self, *_):
@@ -36,9 +38,26 @@ class Port:
     temperature = _nothing
     # Called on real progress only: a round finished.
     feed_watchdog = _nothing
+    # A board may have storage_lost(): True if this start found the journal's medium unreadable and
+    # formatted it. Not a name here, since each costs every device memory.
     # on_terminate(callback): have callback() called in the event loop when the platform asks the
     # agent to stop.
     on_terminate = _nothing
+
+    def sources(self, clock, on_reset):
+        """What the board itself measures: a list of sources (sampler.py), written to a sample
+        before all others. on_reset(metric) is for those whose counter began anew."""
+        return []
+
+    async def join(self, timeout_s):
+        """Wait until the device has a network; None, or what is missing: "wrong_password",
+        "no_access_point", "no_carrier" or "no_address"."""
+
+    async def keep_network(self):
+        """Join again whenever the network is lost; returns where the platform does it."""
+
+    def firmware_hash(self):
+        """SHA-256 of the firmware that runs, or None where there is none of its own."""
 
     def interpreter(self):
         """Name and version of the interpreter."""

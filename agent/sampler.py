@@ -3,13 +3,17 @@
 A source is a small object with `async def sample(self, row)`, which writes what it measured into
 the row and leaves out what it could not. One that raises, hangs or vanishes costs its own columns
 only. One that must look more often has `observe()` too, called every round.
+
+All are asked at once, each into a row of its own, so that one that comes late writes nowhere; then
+they are put together in a fixed order, the last one of a metric counts.
 """
 
+import asyncio
 import gc
 
 from agent import compat
 from agent.compat import const
-from agent.bounded import within
+from agent.bounded import cause
 from agent.report import MAX_SAMPLES
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
@@ -22,6 +26,9 @@ _CADENCE_CHANGED = const(7)
 _COUNTER_RESET = const(8)
 
 _SOURCE_MS = const(5000)
+_STEP_MS = const(20)
+# Metrics that may be negative: those in dBm, dB and degrees Celsius.
+_SIGNED = const(1 << 12 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29 | 1 << 31)
 # Sampling coarsens as the journal fills with what is not stored: (per mille, seconds x sample_s).
 _COARSER = ((750, 60), (500, 15), (250, 5))
 _HYSTERESIS = const(50)
@@ -29,7 +36,7 @@ _SLOW_S = const(3600)  # what changes slowly is told so often
 
 
 class Sampler:
-    """`sources` is to be filled by whoever makes one."""
+    """`sources` is to be filled by whoever makes one, in the order in which they write."""
 
     def __init__(self, base_s, port, clock, journal, link, reporter):
         self._base_s = base_s
@@ -39,10 +46,12 @@ class Sampler:
         self._link = link
         self._reporter = reporter
         self._factor = 1
+        self.least = 1  # the factor that the budget demands
         self._began = None
         self._health = {}
         self._slow_up = 0  # when heap and storage are to be told next
         self.sources = ()
+        self._tasks = {}  # of each source, its last reading
 
     def observe(self):
         """Let those sources look that must look every round."""
@@ -80,11 +89,26 @@ class Sampler:
         return self._pace() or broken or len(self._reporter.rows) >= MAX_SAMPLES
 
     async def _read(self, row):
+        parts = []
+        tasks = []
         for source in self.sources:
-            try:
-                await within(_SOURCE_MS, source.sample(row))
-            except Exception as e:
-                _complain(source, e)
+            parts.append({})
+            task = self._tasks.get(source)
+            if task is None or task.done():  # never twice at once
+                task = asyncio.create_task(_ask(source, parts[-1]))
+                self._tasks[source] = task
+                tasks.append(task)
+        left = _SOURCE_MS
+        try:
+            while left > 0 and not all([task.done() for task in tasks]):
+                await compat.sleep_ms(_STEP_MS)
+                left -= _STEP_MS
+        finally:
+            for source, part in zip(self.sources, parts):
+                if self._tasks[source].done():
+                    _merge(part, row)
+                else:
+                    self._tasks[source].cancel()
 
     def _measure_health(self):
         """The device's own levels, measured once a report and valid for all its samples."""
@@ -101,12 +125,12 @@ class Sampler:
         return health
 
     def _pace(self):
-        """Choose the next sample's length by the journal's fill. True if it changed."""
+        """Choose the next sample's length by journal and budget. True if it changed."""
         fill = self._journal.fill
-        factor = 1
+        factor = self.least
         for level, f in _COARSER:
             if fill >= level - (_HYSTERESIS if f <= self._factor else 0):
-                factor = f
+                factor = max(f, factor)
                 break
         if factor == self._factor:
             return False
@@ -119,5 +143,23 @@ class Sampler:
         self._reporter.event(_COUNTER_RESET, None, {1: metric})
 
 
+async def _ask(source, row):
+    try:
+        await source.sample(row)
+    except Exception as e:
+        _complain(source, e)
+
+
+def _merge(part, row):
+    """Take over what can be, whoever says so: integers below 2^40, and no bool."""
+    for metric in part:
+        value = part[metric]
+        if type(value) is int and not abs(value) >> 40:
+            if value >= 0 or _SIGNED >> metric & 1:
+                row[metric] = value
+
+
 def _complain(source, error):
-    compat.log("source:", type(source).__name__, type(error).__name__, error)
+    # Only a system's error is quoted: another's text may hold what a source read of a user.
+    text = cause(error) if isinstance(error, OSError) else ""
+    compat.log("source:", type(source).__name__, type(error).__name__, text)

@@ -32,7 +32,13 @@ def enrol(path):
     except (OSError, keys.KeyFileError) as e:
         fail(e)
     proof = keys.proof(
-        signer, settings["slot"], port.unique_id(), port.board, VERSION, port.unix_time()
+        signer,
+        settings["slot"],
+        port.unique_id(),
+        port.board,
+        VERSION,
+        port.unix_time(),
+        port.firmware_hash(),
     )
     return str(binascii.b2a_base64(proof), "ascii").strip()
 
@@ -53,10 +59,15 @@ def build(path):
     from agent.clock import Clock
     from agent import keys, tls  # noqa: F401
 
+    counted = settings["budget.month_mb"] is not None or settings["throughput.url"]
+    if counted:
+        from agent import budget
     if settings["usage.interface"]:
         from agent.usage import linux  # noqa: F401
     if settings["usage.leases"] or settings["usage.arp"]:
         from agent.usage import clients  # noqa: F401
+    if settings.get("usage.snmp.user"):
+        from agent.usage import snmpv3  # noqa: F401
 
     signer = _signer(settings["state_dir"])
     try:
@@ -71,7 +82,6 @@ def build(path):
         context = tls.tls_context(
             settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
         )
-        compat.unload("agent.tls")
         birth = _birth(path, settings, port)
     except OSError as e:
         fail(e)
@@ -94,10 +104,20 @@ def build(path):
         base, journal, clock, signer, client, birth, settings["broker.backoff_max_s"]
     )
     link.broker.delivery = delivery
+    delivery.reporter = reporter
     sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
-    sampler.sources = _sources(settings, clock, sampler.counter_reset)
+    sampler.sources = _sources(path, settings, port, clock, sampler.counter_reset)
+    compat.unload("agent.tls")  # a source may have needed it, too
+    books = None
+    if counted:
+        try:
+            books = budget.make(settings, clock, link, reporter, sampler, delivery, client)
+        except ValueError as e:
+            fail("%s: %s" % (path, e))
     servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
-    app = App(port, clock, journal, link, reporter, sampler, delivery, birth[11], servers)
+    app = App(port, clock, journal, books or link, reporter, sampler, delivery, birth[11], servers)
+    if books:
+        app.more = (books.run,)
     _tell_of_start(port, clock, journal, reporter)
     clock.on_set = app.clock_set
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
@@ -116,9 +136,11 @@ def _load(path):
     name = settings["port"]
     try:
         module = __import__(name, None, None, ("Port",))
-        return settings, module.Port(settings["state_dir"])
+        return settings, module.Port(settings["state_dir"], settings["board"])
     except ImportError as e:
         fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
+    except ValueError as e:
+        fail("%s: board: %s" % (path, e))
 
 
 def _signer(folder):
@@ -134,9 +156,9 @@ def _signer(folder):
     return signer
 
 
-def _sources(settings, clock, on_reset):
-    """The sources of samples that the configuration asks for."""
-    sources = []
+def _sources(path, settings, port, clock, on_reset):
+    """The sources of samples that the configuration asks for, in the order in which they write."""
+    sources = list(port.sources(clock, on_reset))
     if settings["usage.interface"]:
         from agent.usage.linux import Interface
 
@@ -154,6 +176,13 @@ def _sources(settings, clock, on_reset):
         from agent.usage.clients import Clients
 
         sources.append(Clients(clock, leases, arp, settings["usage.lan_interface"]))
+    for module in settings["usage"]:
+        try:
+            sources.append(module.make(settings, clock, on_reset))
+        except ValueError as e:
+            fail("%s: %s" % (path, e))
+    for module in settings["usage"]:
+        del module.KEYS, module.make  # not needed again
     return sources
 
 
@@ -188,4 +217,6 @@ def _tell_of_start(port, clock, journal, reporter):
             if unix:
                 detail[3] = unix
                 clock.raise_floor(unix)
+    if hasattr(port, "storage_lost") and port.storage_lost():
+        detail[5] = True
     reporter.event(_BOOTED, 0, detail)

@@ -42,15 +42,10 @@ def _read(what, path, label):
     return blocks
 
 
-def tls_context(ca_path, cert_path, key_path):
-    """A client context that trusts only the CA file and shows the device's certificate.
-
-    Files are PEM; DER too, except certificate and key on CPython. The CA file may hold several
-    certificates (for a change of CA). The peer's certificate and name are always checked.
-    Raises NetError (stage "tls") that names the file and what is wrong with it."""
+def trusting(ca_path):
+    """A client context that trusts only the certificates of a PEM or DER file, and always checks
+    the peer's certificate and name. Raises as tls_context."""
     authorities = _read("CA", ca_path, b"CERTIFICATE")
-    cert = _read("certificate", cert_path, b"CERTIFICATE")[0]
-    key = _read("key", key_path, b"PRIVATE KEY")[0]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_REQUIRED
     for der in authorities:
@@ -61,8 +56,21 @@ def tls_context(ca_path, cert_path, key_path):
                 context.load_verify_locations(cadata=der)
         except (OSError, ValueError) as error:
             raise _error("CA", ca_path, cause(error)) from None
-    if not compat.MICROPYTHON:  # its mbedTLS 3 knows nothing older than TLS 1.2, and takes DER
+    if not compat.MICROPYTHON:  # its mbedTLS 3 knows nothing older than TLS 1.2
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def tls_context(ca_path, cert_path, key_path):
+    """A client context that trusts only the CA file and shows the device's certificate.
+
+    Files are PEM; DER too, except certificate and key on CPython. The CA file may hold several
+    certificates (for a change of CA). The peer's certificate and name are always checked.
+    Raises NetError (stage "tls") that names the file and what is wrong with it."""
+    context = trusting(ca_path)
+    cert = _read("certificate", cert_path, b"CERTIFICATE")[0]
+    key = _read("key", key_path, b"PRIVATE KEY")[0]
+    if not compat.MICROPYTHON:  # which takes DER
         cert = cert_path
         key = key_path
     try:

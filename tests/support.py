@@ -124,6 +124,12 @@ def run_micropython(
     return result
 
 
+def bytes_of(heapsize: str) -> int:
+    """What MicroPython's `-X heapsize=` makes of a text such as "160k"."""
+    units = {"k": 1024, "m": 1 << 20}
+    return int(heapsize.rstrip("km")) * units.get(heapsize[-1], 1)
+
+
 def micropython_env() -> dict[str, str]:
     """The environment in which MicroPython finds agent, boards and tests from any folder."""
     return {**os.environ, "MICROPYPATH": os.pathsep.join((str(ROOT), ".frozen"))}

@@ -85,10 +85,10 @@ class Link:
         self._rounds = 0
         self._mute = False  # the gateway answers TCP, and no pings
         self._gateway = Statistic()
-        self._quality = Quality(
+        self.quality = Quality(
             settings[section + "loss_limit"] * 10, settings[section + "delay_limit_ms"] * 10
         )
-        self._upstream = Upstream(settings[section + "targets"], timeout_ms, self._quality)
+        self._upstream = Upstream(settings[section + "targets"], timeout_ms, self.quality)
         self._names = Names(settings[section + "dns"], settings[section + "dns_name"], timeout_ms)
         self.broker = Broker(settings, clock)
         self.busy = asyncio.Lock()  # held while round-trip times are taken: keep the CPU free
@@ -102,7 +102,7 @@ class Link:
             cause, evidence = await self._climb()
         if cause is None:
             return ()  # nothing could be asked: silence is not "up"
-        quality = self._quality
+        quality = self.quality
         outages = self.outages
         broker = self.broker
         before = outages.state
@@ -164,7 +164,8 @@ class Link:
         if rung == _DOWN_PROVIDER:
             return await self._upstream.probe(self._clock.up())
         if rung == _RUNG_NEXT_HOP:
-            return (await self._answer(self._next_hop))[1] if self._next_hop else None
+            hop = self._next_hop
+            return (await probes.answer(hop, self._timeout_ms))[1] if hop else None
         if rung == _DOWN_DNS:
             return await self._names.probe()
         if rung == _RUNG_OTHER_DNS:
@@ -216,14 +217,14 @@ class Link:
         return told
 
     def _answer(self, target):
-        return probes.answer(target, self._timeout_ms, target.endswith(_DNS_PORT))
+        return probes.answer(target, self._timeout_ms, target.endswith(_DNS_PORT), True)
 
     def put(self, row):
         """Write the statistics since the last call into a sample's row and begin anew."""
         row[_STATE] = self.outages.state
         self._gateway.put(row, _RTT_GW_MIN, _LOSS_GW, 1)
         self._upstream.statistic.put(row, _RTT_MIN, _LOSS, 5)  # half milliseconds
-        self._quality.put(row)
+        self.quality.put(row)
         if self._names.time is not None:
             row[_DNS_TIME] = self._names.time
             self._names.time = None

@@ -52,7 +52,7 @@ class Outages:
             self._bad_length = 0
             if self._run_length < self._rise or self.state == _UP:
                 return ()
-            events = self._end(self._run_since)
+            events = self.end(self._run_since)
             self.state = _UP
             return events
         self._bad_length += 1
@@ -72,14 +72,15 @@ class Outages:
                 evidence = self._bad_evidence
         else:
             return ()
-        events = self._end(since)
+        events = self.end(since)
         self.state = result
         self._began = self._last = since
         self._flaps = 0
         events.append((_OUTAGE_BEGAN, since, {1: result, 2: evidence or []}))
         return events
 
-    def _end(self, now):
+    def end(self, now):
+        """The events that end what lasts; `state` is the caller's to set."""
         if self.state <= _UP:
             return []
         self._last = now

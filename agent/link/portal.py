@@ -5,7 +5,7 @@ answers in its place, with a redirect, a log-in or an error of its own, has take
 traffic.
 """
 
-from agent.bounded import within
+from agent.bounded import own, within
 from agent.net import close, open_stream
 from agent.compat import const
 
@@ -14,6 +14,7 @@ _PROBE_OK = const(0)
 _PROBE_BAD_ANSWER = const(5)
 
 _LONGEST = const(256)
+_BYTES = const(800)  # a connection's, without the request; a 204 has 100 to 300
 
 
 async def check(page, timeout_ms):
@@ -22,6 +23,7 @@ async def check(page, timeout_ms):
     where, _, path = page.partition("/")
     host, _, port = where.partition(":")
     request = "GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (path, host)
+    own.add(_BYTES + len(request))
     try:
         reader, writer = await open_stream(
             host, int(port or 80), timeout_ms=timeout_ms, hello=request.encode()

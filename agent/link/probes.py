@@ -11,7 +11,7 @@ import socket
 import struct
 
 from agent import compat
-from agent.bounded import reap
+from agent.bounded import own, reap
 from agent.compat import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
@@ -24,6 +24,10 @@ _PROBE_ERROR = const(9)
 _ICMP = const(1)
 _ECHO = const(8)
 _PORT_CLOSED = const(9)  # discard: hosts that live refuse it
+# Bytes at the IP level, both ways: an echo and its answer; what a TCP handshake takes, with its
+# end or with two more tries.
+_PING_BYTES = const(72)
+_TCP_BYTES = const(360)
 
 # Kinds of socket for ICMP, less what the platform has forbidden.
 _kinds = [socket.SOCK_DGRAM, getattr(socket, "SOCK_RAW", 3)]
@@ -62,8 +66,11 @@ async def reach(target, timeout_ms, refusal=False):
     return await _tcp(target, _PORT_CLOSED, timeout_ms, True)
 
 
-async def answer(target, timeout_ms, refusal=False):
-    """(round-trip time or None, PROBE_ number). A port's `refusal` may be answer enough."""
+async def answer(target, timeout_ms, refusal=False, near=False):
+    """(round-trip time or None, PROBE_ number). A port's `refusal` may be answer enough. What is
+    `near` lies in the village and costs nothing."""
+    if not near:
+        own.add(_PING_BYTES if _kinds and ":" not in target else _TCP_BYTES)
     try:
         return await reach(target, timeout_ms, refusal), _PROBE_OK
     except OSError as e:

@@ -58,7 +58,7 @@ class Quality:
         self._loss = loss_limit
         self._delay = delay_limit
         self._previous = {}  # target -> its last round-trip time
-        self._jitter = None  # in 16ths, as RFC 3550, A.8
+        self.jitter = None  # in 16ths, as RFC 3550, A.8
         self.degraded = None  # the PROBE_ number of the reason
         self.since = None  # when `degraded` last changed, seconds
         self.reset()
@@ -86,9 +86,9 @@ class Quality:
         if value is not None:
             if target in self._previous:
                 change = abs(value - self._previous[target])
-                if self._jitter is None:
-                    self._jitter = 0
-                self._jitter += change - ((self._jitter + 8) >> 4)
+                if self.jitter is None:
+                    self.jitter = 0
+                self.jitter += change - ((self.jitter + 8) >> 4)
             self._previous[target] = value
         lost = value is None and self._loss
         slow = value is not None and self._delay and value > self._delay
@@ -123,5 +123,5 @@ class Quality:
 
     def put(self, row):
         """Write the jitter into a sample's row."""
-        if self._jitter is not None:
-            row[_JITTER] = (self._jitter + 40) // 80  # half milliseconds
+        if self.jitter is not None:
+            row[_JITTER] = (self.jitter + 40) // 80  # half milliseconds

@@ -1,8 +1,8 @@
 """Bytes through an interface, from /proc/net/dev.
 
 Counters only ever grow, until they wrap (32 bits on old kernels and drivers) or the interface is
-made anew. Both look like a step back; they are told apart by the interface's index, which is new
-with a new interface.
+made anew. A new interface shows by its index, which is new too, or by a round in which there was
+none; else a step back tells, if it can't be a wrap.
 """
 
 from agent.compat import const
@@ -45,16 +45,22 @@ class Interface:
         self._name = name
         self._on_reset = on_reset
         self._index = None
+        self._gone = False
         self._down = Counter()
         self._up = Counter()
+
+    def observe(self):
+        """See whether the interface is there, lest it be made anew between two samples unseen."""
+        self._read()
 
     async def sample(self, row):
         counters = self._read()
         if counters is None:
             return  # gone, perhaps to come back: its columns are null meanwhile
         index = self._read_index()
-        renewed = self._index is not None and index != self._index
+        renewed = self._gone or (self._index is not None and index != self._index)
         self._index = index
+        self._gone = False
         for metric, counter, value in (
             (_BYTES_DOWN, self._down, counters[0]),
             (_BYTES_UP, self._up, counters[1]),
@@ -73,6 +79,7 @@ class Interface:
                     if colon and name.strip() == self._name:
                         fields = rest.split()
                         return int(fields[0]), int(fields[8])
+            self._gone = True
         except (OSError, ValueError, IndexError):
             pass
         return None

@@ -45,6 +45,8 @@ DISH_OBSTRUCTION = 37
 DISH_ALERTS = 38
 DISH_UPTIME = 39
 DISH_POWER = 40
+OWN_MONTH = 41
+THROUGHPUT_DOWN = 42
 
 # states of the link: values of STATE, causes of outages
 UNKNOWN = 0

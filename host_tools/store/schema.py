@@ -231,4 +231,10 @@ DERIVED_TABLES = (
     "latest",
 )
 
-MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}",)
+# What agents tell of their own traffic; older ones don't, so nothing has to be derived anew.
+_OWN_TRAFFIC = """
+ALTER TABLE samples ADD COLUMN own_month INTEGER;
+ALTER TABLE samples ADD COLUMN throughput_down INTEGER
+"""
+
+MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}", _OWN_TRAFFIC)

@@ -20,6 +20,31 @@ from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
 
+# The agent's modules that no device loads: a table to compare with, and CPython's part.
+NOWHERE = {"agent.wire.ids", "agent.cpython"}
+# What a device loads only where it is configured: of each source what it needs beside the core
+# and beside "source", which all of them share; of the agent's other parts likewise. "rare" is
+# loaded when something rare happens: its key is made, the trial of its provisioning, a signature
+# to verify, a value that reports don't have, a journal lost.
+SOURCES = {
+    "source": ("usage.source", "usage.counter"),
+    "wifi": ("usage.wifi_linux", "usage.command"),
+    "snmp": ("usage.snmp", "usage.ber", "usage.profiles"),
+    "snmpv3": ("usage.snmpv3", "usage.hmac"),
+    "ubus": ("usage.ubus", "usage.jsonscan", "usage.http", "usage.command"),
+    "mikrotik": ("usage.mikrotik", "usage.jsonscan", "usage.http"),
+    "opennds": ("usage.opennds", "usage.jsonscan", "usage.command"),
+    "starlink": ("usage.starlink", "usage.http2", "usage.protobuf"),
+    "unique": ("usage.unique", "usage.hmac"),
+}
+OPTIONS = {
+    "budget": ("budget",),
+    "throughput": ("link.throughput",),
+    "portal": ("link.portal",),
+    "ntp": ("sntp",),
+    "rare": ("trial", "again", "wire.cbor_rare", "wire.cose_rare", "wire.ed25519_rare"),
+}
+
 
 def modules() -> list[str]:
     """The agent's modules, first those that `-m agent` loads, in about its order."""
@@ -57,6 +82,17 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
             (folder / path).stat().st_size
         )
     return sizes
+
+
+def by_part(sizes: dict[str, int]) -> tuple[int, dict[str, int]]:
+    """From sizes by module: the core, which every device loads to report link, bytes and clients,
+    and what each of SOURCES and OPTIONS adds; what several need is counted with each of them."""
+    parts = {
+        part: [f"agent.{name}" for name in names] for part, names in (SOURCES | OPTIONS).items()
+    }
+    beside = NOWHERE.union(*parts.values())
+    core = sum(size for name, size in sizes.items() if name not in beside)
+    return core, {part: sum(sizes[name] for name in names) for part, names in parts.items()}
 
 
 def costs() -> list[Cost]:

@@ -1,14 +1,19 @@
 """How much heap the agent needs, on real MicroPython (64-bit).
 
 Each attempt is 40 simulated minutes with all that a day has: the first connection, reports, an
-outage, the broker gone and back, the end.
+outage, the broker gone and back, the end. Sources ask real equipment's stand-ins on loopback.
 """
 
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from agent.config import SOURCES
+from host_tools.boards import load_board
+from host_tools.release import build_release, romfs_image
 from tests import support
+from tests.agent.equipment import Village
 from tests.bench.agent_ram import mpy_sizes
 from tests.sim.province import Province
 from tests.sim.run import Device, Failed, Site
@@ -18,37 +23,59 @@ _KIB = 1024
 
 
 class Bench:
-    """A site with its broker and province, to start the agent at again and again."""
+    """A site with its broker and province, to start the agent at again and again.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        equipment: running; each of its sections of the configuration that is in `usage` is in use.
+    """
+
+    def __init__(
+        self, folder: Path, equipment: Village | None = None, usage: Iterable[str] = ()
+    ) -> None:
+        self.equipment = equipment
         self.upstream = Upstream()
         port = support.free_port()
         targets = {
             "link.gateway": "127.0.0.1",
             "link.targets": [f"127.0.0.1:{self.upstream.port}"],
         }
+        if equipment:
+            targets |= {f"usage.{name}": equipment.usage[name] for name in usage}
+            targets["usage.arp"] = str(equipment.arp)
         self.site = Site(folder / "site", "127.0.0.1", port, targets)
         self.province: Province = self.site.province()
         self.port = port
         self.broker = support.Broker(folder / "broker", self.site.broker_lines(), port)
 
-    def attempt(self, heapsize: str, agent: Path | None = None, sampled: bool = False) -> Device:
+    def attempt(
+        self,
+        heapsize: str,
+        agent: Path | None = None,
+        sampled: bool = False,
+        rom: Path | None = None,
+    ) -> Device:
         """Run the agent once. `sampled`: its `peak` is asked for at the end.
 
         Raises:
             Failed: it ended early, or said that something went wrong.
         """
         modules = [("tests.sim.peak", 0)] if sampled else []
+        if self.equipment:
+            modules.append(("tests.sim.streams", 0))
         with (
             support.start_mosquitto(
                 self.broker.folder, self.site.broker_lines(), self.port
             ) as broker,
-            Device(self.site.config, heapsize=heapsize, agent=agent, modules=modules) as device,
+            Device(
+                self.site.config, heapsize=heapsize, agent=agent, modules=modules, rom=rom
+            ) as device,
         ):
             self.province.connect("127.0.0.1", self.port)
             try:
                 while device.next_minute() < 40:
                     self.site.village.minute(device.minute)
+                    if self.equipment:
+                        self.equipment.transfer(1_000_000)
                     self.province.minute(device.now)
                     if device.minute == 12:
                         self.upstream.refuse()
@@ -69,22 +96,37 @@ class Bench:
                 raise Failed(log)
             return device
 
-    def finishes(self, heapsize: int, agent: Path | None = None) -> bool:
+    def finishes(self, heapsize: int, agent: Path | None, rom: Path | None) -> bool:
         with contextlib.suppress(Failed):
-            self.attempt(str(heapsize), agent)
+            self.attempt(str(heapsize), agent, rom=rom)
             return True
         return False
 
-    def smallest(self, step: int, agent: Path | None = None) -> int:
+    def smallest(self, step: int, agent: Path | None = None, rom: Path | None = None) -> int:
         """The smallest heap, in bytes and in steps of `step`, in which the agent does all this."""
         low, high = 32 * _KIB, 512 * _KIB
         while high - low > step:
             middle = (low + high) // 2 // step * step
-            if self.finishes(middle, agent):
+            if self.finishes(middle, agent, rom):
                 high = middle
             else:
                 low = middle
         return high
+
+
+def with_sources(folder: Path, mpy: Path, rom: Path, step: int) -> dict[str, int]:
+    """The smallest heaps, in bytes, by key: with each source alone and, as "all", with all of
+    them; from .mpy files, and compiled in ("rom")."""
+    found = {}
+    names = [name.partition("_")[0] for name in SOURCES]
+    folder.mkdir()
+    with Village(folder).running() as equipment:
+        for name in [*names, "all"]:
+            usage = names if name == "all" else [name]
+            bench = Bench(folder / f"with_{name}", equipment, usage)
+            found[f"smallest_heap_{name}_mpy_bytes"] = bench.smallest(step, mpy)
+            found[f"smallest_heap_{name}_rom_bytes"] = bench.smallest(step, rom=rom)
+    return found
 
 
 def run(quick: bool = False) -> dict[str, int]:
@@ -94,12 +136,16 @@ def run(quick: bool = False) -> dict[str, int]:
         steady_heap_bytes: allocated after a collection, connected and with nothing to do;
         agent_peak_heap_bytes: the most that was allocated after a collection, at any time that the
         agent asked for the time of day; smallest_heap_bytes, smallest_heap_mpy_bytes: the smallest
-        `-X heapsize` in which it finishes, from source and from .mpy files.
+        `-X heapsize` in which it finishes, from source and from .mpy files;
+        smallest_heap_rom_bytes: compiled in, so that its code takes no heap;
+        smallest_heap_<source>_mpy_bytes and ..._rom_bytes: with one source, or with "all".
     """
     step = 4 * _KIB if quick else _KIB
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mpy_sizes(folder / "mpy", ("-O3",))
+        rom = folder / "agent.romfs"
+        rom.write_bytes(romfs_image(build_release(load_board("unix"))))
         bench = Bench(folder)
         steady = bench.attempt("1m").heaps[0]
         return {
@@ -107,7 +153,8 @@ def run(quick: bool = False) -> dict[str, int]:
             "agent_peak_heap_bytes": bench.attempt("1m", sampled=True).heaps[-1],
             "smallest_heap_bytes": bench.smallest(step),
             "smallest_heap_mpy_bytes": bench.smallest(step, folder / "mpy"),
-        }
+            "smallest_heap_rom_bytes": bench.smallest(step, rom=rom),
+        } | with_sources(folder / "village", folder / "mpy", rom, 4 * _KIB)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class _Counters(threading.Thread):
         super().__init__(daemon=True)
         self._village = village
         self.path = village.router.folder / "proc_net_dev"
-        self._stop = threading.Event()
+        self._over = threading.Event()
         self._base = {"down": _BEFORE_WRAP - _WRAP, "up": _BEFORE_WRAP - _WRAP}
         self._first = self._real()
 
@@ -67,7 +67,7 @@ class _Counters(threading.Thread):
         """Write the file as it is now."""
         real = self._real()
         if real is None or self._first is None:
-            self.path.unlink(missing_ok=True)  # the router does not run
+            self.path.write_text("Inter-|\n face |\n")  # the router does not run
             return
         down, up = (
             (value - first - self._base[name]) % _WRAP
@@ -78,12 +78,12 @@ class _Counters(threading.Thread):
         new.replace(self.path)
 
     def run(self) -> None:
-        while not self._stop.wait(0.2):
+        while not self._over.wait(0.2):
             self.show()
 
     def stop(self) -> None:
         """End the thread."""
-        self._stop.set()
+        self._over.set()
         self.join()
 
 
@@ -205,5 +205,6 @@ def _next_sample(world: World, village: Village) -> float:
     base = newest()
     assert base is not None
     begin = base + -(-(time.time() - base) // _SAMPLE_S) * _SAMPLE_S
-    time.sleep(max(0.0, begin - time.time()) + 0.5)
+    # On a busy machine the counters are read a little after a sample's end: act in the middle.
+    time.sleep(max(0.0, begin - time.time()) + _SAMPLE_S / 2)
     return begin - 0.5

@@ -115,6 +115,7 @@ class Device:
         modules: names of modules for day.py to install, each with its argument.
         prefix: a command to start it with, such as one that enters a network namespace.
         agent: a folder that holds `agent/`, if not this repository's.
+        rom: a ROMFS image that holds `agent/`; its size is added to the heap's.
 
     Attributes:
         minute: how many simulated minutes have passed; the device stands still at its end.
@@ -129,15 +130,19 @@ class Device:
         modules: Sequence[tuple[str, object]] = (),
         prefix: Sequence[str] = (),
         agent: Path | None = None,
+        rom: Path | None = None,
     ) -> None:
-        script = support.ROOT / "tests" / "sim" / "day.py"
+        folder = support.ROOT / "tests" / "sim"
+        script = [folder / "rom.py", rom] if rom else [folder / "day.py"]
+        if rom and heapsize:
+            heapsize = str(support.bytes_of(heapsize) + rom.stat().st_size)
         command = [*prefix]
         if interpreter == "micropython":
             command += [support.micropython()]
             command += ["-X", f"heapsize={heapsize}"] if heapsize else []
         else:
             command += [sys.executable]
-        command += [str(script), str(config)]
+        command += [*map(str, script), str(config)]
         for module, argument in modules:
             command += [module, str(argument)]
         environment = {**support.micropython_env(), "PYTHONPATH": str(support.ROOT)}

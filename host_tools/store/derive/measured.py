@@ -34,6 +34,8 @@ METRICS = (
     "journal_fill",
     "voltage",
     "temperature",
+    "own_month",
+    "throughput_down",
 )
 
 _NAMES = ", ".join(("day", "slot_id", "t", "stream_id", "seq", "step", *METRICS))

@@ -1,0 +1,54 @@
+"""A source on its own, on either interpreter, driven by lines on standard input.
+
+Its options come in the environment (SOURCE_DEVICE): module, config, deadline_ms. Each line is
+JSON: {"do": "sample" or "observe", "now": Unix time or null}; each answer is a line {"row": ...,
+"resets": [...]}. What it logs goes to standard error.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+
+class Clock:
+    unix = None
+
+    def now(self):
+        return self.unix
+
+
+async def main():
+    options = json.loads(os.getenv("SOURCE_DEVICE"))
+    resets = []
+    clock = Clock()
+    sources = []
+    for name in options["modules"]:
+        module = __import__("agent.usage." + name, None, None, ["make"])
+        try:
+            sources.append(module.make(options["config"], clock, resets.append))
+        except (ValueError, OSError) as error:
+            print(json.dumps({"error": str(error)}))
+            return
+        sources[-1].deadline_ms = options["deadline_ms"]
+    print(json.dumps({"ready": True}))
+    while True:
+        line = sys.stdin.readline()
+        if not line:
+            return
+        order = json.loads(line)
+        clock.unix = order["now"]
+        row = {}
+        for source in sources:
+            source._at = None  # as if long enough had passed to ask again
+            if order["do"] == "observe":
+                source.observe()
+                await source._task
+            else:
+                await source.sample(row)
+        said = {"row": [[key, row[key]] for key in row], "resets": resets[:]}
+        del resets[:]
+        print(json.dumps(said))
+
+
+asyncio.run(main())
