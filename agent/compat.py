@@ -63,3 +63,10 @@ def unload(name):
     package, _, module = name.rpartition(".")
     del sys.modules[name]
     delattr(sys.modules[package], module)
+
+
+def rare(name):
+    """A module that is seldom needed: it is there for as long as the caller holds it."""
+    module = __import__(name, None, None, ("",))
+    unload(name)
+    return module

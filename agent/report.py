@@ -68,7 +68,7 @@ class Reporter:
         self._rest = [0] * len(_COUNTS)  # of each count, what does not make a whole KiB yet
         self._quality = None  # the clock's source as last told, and when
         self._quality_up = 0
-        self.rows = []  # the samples since the last report
+        self.rows = []  # samples since the last report, in CBOR: a quarter of a dict
         self._up = 0
         self._events = []
         self.step = 60
@@ -87,7 +87,7 @@ class Reporter:
         if not self.rows:
             self._up = up
         self.step = step
-        self.rows.append(row)
+        self.rows.append(cbor.dumps(row))
 
     def event(self, kind, up=None, detail=None):
         """Take an event at `up` (seconds since start, now if None). Sent with the next report."""
@@ -149,7 +149,7 @@ class Reporter:
             4: self._journal.boot,
             5: up,
             6: None if now is None else now - (self._clock.up() - up),
-            8: columns(rows),
+            8: columns([cbor.loads(row) for row in rows]),
         }
         if step != _STEP:
             body[7] = step

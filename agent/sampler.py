@@ -51,7 +51,7 @@ class Sampler:
         self._health = {}
         self._slow_up = 0  # when heap and storage are to be told next
         self.sources = ()
-        self._tasks = {}  # of each source, its last reading
+        self._tasks = {}  # of each source, its reading under way
 
     def observe(self):
         """Let those sources look that must look every round."""
@@ -106,6 +106,7 @@ class Sampler:
         finally:
             for source, part in zip(self.sources, parts):
                 if self._tasks[source].done():
+                    del self._tasks[source]
                     _merge(part, row)
                 else:
                     self._tasks[source].cancel()

@@ -23,68 +23,47 @@ def fail(sentence):
 
 def enrol(path):
     """Make the device's key if there is none; its proof of possession, in base64."""
-    from agent import VERSION, keys
+    from agent import keys
 
     settings, port = _load(path)
-    folder = settings["state_dir"]
     try:
-        signer = keys.load(folder) or keys.make(port, folder)
+        return compat.rare("agent.enrolment").enrol(settings, port)
     except (OSError, keys.KeyFileError) as e:
         fail(e)
-    proof = keys.proof(
-        signer,
-        settings["slot"],
-        port.unique_id(),
-        port.board,
-        VERSION,
-        port.unix_time(),
-        port.firmware_hash(),
-    )
-    return str(binascii.b2a_base64(proof), "ascii").strip()
 
 
 def build(path):
     """The App that the configuration asks for."""
     settings, port = _load(path)
-    # All imports before anything is made, the largest first: to compile one takes many times of
-    # what stays of it, and later that much is not free.
+    # All imports before the rest is made, and what takes most to compile first: that is many times
+    # of what stays of it, and later so much is not free. What is unloaded, nobody may hold here.
     from agent.mqtt import Client
-    from agent.journal import Journal
     from agent.delivery import Delivery
-    from agent.link.link import Link
-    from agent.app import App
-    from agent import recovery  # noqa: F401
-    from agent.report import Reporter
-    from agent.sampler import Sampler
-    from agent.clock import Clock
-    from agent import keys, tls  # noqa: F401
 
+    signer = _signer(settings["state_dir"])
+    try:
+        journal = _journal(settings)
+        context = compat.rare("agent.tls").tls_context(
+            settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
+        )
+        birth = _birth(path, settings, port)
+    except OSError as e:
+        fail(e)
     counted = settings["budget.month_mb"] is not None or settings["throughput.url"]
     if counted:
         from agent import budget
+    from agent.app import App
+    from agent.report import Reporter
+    from agent.sampler import Sampler
+    from agent.link.link import Link
+    from agent.clock import Clock
+
     if settings["usage.interface"]:
         from agent.usage import linux  # noqa: F401
     if settings["usage.leases"] or settings["usage.arp"]:
         from agent.usage import clients  # noqa: F401
     if settings.get("usage.snmp.user"):
         from agent.usage import snmpv3  # noqa: F401
-
-    signer = _signer(settings["state_dir"])
-    try:
-        journal = Journal(
-            settings["state_dir"] + "/journal",
-            settings["journal.capacity"],
-            settings["journal.segment"],
-        )
-        journal.open()
-        compat.unload("agent.recovery")
-        compat.unload("agent.fork")
-        context = tls.tls_context(
-            settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
-        )
-        birth = _birth(path, settings, port)
-    except OSError as e:
-        fail(e)
     slot = settings["slot"]
     base = "desa/1/%s/%s/" % (slot[:4], slot)
     clock = Clock(port)
@@ -107,7 +86,6 @@ def build(path):
     delivery.reporter = reporter
     sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
     sampler.sources = _sources(path, settings, port, clock, sampler.counter_reset)
-    compat.unload("agent.tls")  # a source may have needed it, too
     books = None
     if counted:
         try:
@@ -120,8 +98,28 @@ def build(path):
         app.more = (books.run,)
     _tell_of_start(port, clock, journal, reporter)
     clock.on_set = app.clock_set
+    if compat.MICROPYTHON:
+        # One of each is enough: together these constructors take 2 KB.
+        parts = app, clock, journal, link, reporter, sampler, delivery, client, signer
+        parts += link.broker, link.outages, link.quality, link._names, link._upstream
+        for part in parts:
+            type(part).__init__ = None
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return app
+
+
+def _journal(settings):
+    from agent.journal import Journal
+
+    journal = Journal(
+        settings["state_dir"] + "/journal",
+        settings["journal.capacity"],
+        settings["journal.segment"],
+    )
+    journal.open()
+    compat.unload("agent.recovery")
+    compat.unload("agent.fork")
+    return journal
 
 
 def _load(path):

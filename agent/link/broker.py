@@ -133,6 +133,6 @@ class Broker:
         address = host if is_address(host) else dns.good.get(host)
         return None if not address or ":" in address else address
 
-    async def _reach(self, address, port):
+    def _reach(self, address, port):
         target = "%s:%d" % (address, self._port) if port else address
-        return await probes.answer(target, self._timeout_ms)
+        return probes.answer(target, self._timeout_ms)

@@ -100,8 +100,12 @@ class Link:
         self._rounds += 1
         async with self.busy:
             cause, evidence = await self._climb()
-        if cause is None:
-            return ()  # nothing could be asked: silence is not "up"
+        # Nothing could be asked: silence is not "up".
+        return () if cause is None else self._tell(now, cause, evidence)
+
+    def _tell(self, now, cause, evidence):
+        """Events that follow from a round. (Not in `round`, whose frame is there all the way up
+        the ladder.)"""
         quality = self.quality
         outages = self.outages
         broker = self.broker

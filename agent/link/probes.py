@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 
-from agent import compat
+from agent import compat, dns
 from agent.bounded import own, reap
 from agent.compat import const
 
@@ -21,6 +21,7 @@ _PROBE_REFUSED = const(2)
 _PROBE_UNREACHABLE = const(3)
 _PROBE_ERROR = const(9)
 
+_DNS = "dns:"
 _ICMP = const(1)
 _ECHO = const(8)
 _PORT_CLOSED = const(9)  # discard: hosts that live refuse it
@@ -44,12 +45,15 @@ def classify(code):
     return _PROBE_ERROR
 
 
-async def reach(target, timeout_ms, refusal=False):
-    """Probe "host" by ping, or "host:port" by TCP, where somebody must accept, or refuse at least
-    if a `refusal` will do; IPv4 addresses."""
+def reach(target, timeout_ms, refusal=False):
+    """A coroutine that probes "host" by ping, "dns:host[:port]" by a question to a name server, or
+    "host:port" by TCP, where somebody must accept, or at least refuse if a `refusal` will do; IPv4
+    addresses."""
+    if target[:4] == _DNS:
+        return _ask(target[4:], timeout_ms)
     host, colon, port = target.rpartition(":")
     if colon:
-        return await _tcp(host, int(port), timeout_ms, refusal)
+        return _tcp(host, int(port), timeout_ms, refusal)
     while _kinds:
         try:
             s = socket.socket(socket.AF_INET, _kinds[0], _ICMP)
@@ -58,18 +62,15 @@ async def reach(target, timeout_ms, refusal=False):
                 raise
             _kinds.pop(0)
             continue
-        try:
-            return await _ping(s, target, timeout_ms)
-        finally:
-            s.close()
+        return _ping(s, target, timeout_ms)
     # Where ping is forbidden, a port that nobody serves.
-    return await _tcp(target, _PORT_CLOSED, timeout_ms, True)
+    return _tcp(target, _PORT_CLOSED, timeout_ms, True)
 
 
 async def answer(target, timeout_ms, refusal=False, near=False):
     """(round-trip time or None, PROBE_ number). A port's `refusal` may be answer enough. What is
     `near` lies in the village and costs nothing."""
-    if not near:
+    if not near and target[:4] != _DNS:
         own.add(_PING_BYTES if _kinds and ":" not in target else _TCP_BYTES)
     try:
         return await reach(target, timeout_ms, refusal), _PROBE_OK
@@ -79,6 +80,8 @@ async def answer(target, timeout_ms, refusal=False, near=False):
 
 async def together(coros):
     """What the coroutines return, in their order; all of them end with the caller."""
+    if len(coros) == 1:
+        return [await coros[0]]  # mostly; a task would only take memory
     tasks = [asyncio.create_task(coro) for coro in coros]
     results = []
     try:
@@ -89,32 +92,41 @@ async def together(coros):
         await reap(*tasks)
 
 
-async def _ping(s, host, timeout_ms):
-    """ICMP echo (RFC 792) with 8 bytes."""
-    token = os.urandom(8)
-    packet = bytearray(8) + token
-    packet[0] = _ECHO
-    packet[4:8] = token[:4]  # identifier and sequence number
-    total = sum(struct.unpack(">8H", packet))  # Internet checksum (RFC 1071)
-    total = (total >> 16) + (total & 0xFFFF)
-    struct.pack_into(">H", packet, 2, ~(total + (total >> 16)) & 0xFFFF)
-    s.setblocking(False)
-    address = socket.getaddrinfo(host, 1)[0][-1]
+async def _ask(server, timeout_ms):
     began = compat.ticks_us()
-    deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
-    s.sendto(packet, address)
-    while True:
-        left = compat.ticks_diff(deadline, compat.ticks_ms())
-        if left <= 0 or not await compat.ready(s, False, left):
-            raise OSError(errno.ETIMEDOUT, "")
-        answer = s.recv(128)
-        took = compat.ticks_diff(compat.ticks_us(), began)
-        if len(answer) >= 28 and answer[0] >> 4 == 4:
-            answer = answer[(answer[0] & 15) * 4 :]  # a raw socket gives the IP header too
-        if answer[:1] == b"\0" and answer[8:16] == token:
-            return took // 100
-        if answer[:1] == b"\3" and answer[-8:] == token:
-            raise OSError(errno.EHOSTUNREACH, "")
+    await dns.query(server, "example.com", timeout_ms)  # whatever it says
+    return compat.ticks_diff(compat.ticks_us(), began) // 100
+
+
+async def _ping(s, host, timeout_ms):
+    """ICMP echo (RFC 792) with 8 bytes; closes the socket."""
+    try:
+        token = os.urandom(8)
+        packet = bytearray(8) + token
+        packet[0] = _ECHO
+        packet[4:8] = token[:4]  # identifier and sequence number
+        total = sum(struct.unpack(">8H", packet))  # Internet checksum (RFC 1071)
+        total = (total >> 16) + (total & 0xFFFF)
+        struct.pack_into(">H", packet, 2, ~(total + (total >> 16)) & 0xFFFF)
+        s.setblocking(False)
+        address = socket.getaddrinfo(host, 1)[0][-1]
+        began = compat.ticks_us()
+        deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
+        s.sendto(packet, address)
+        while True:
+            left = compat.ticks_diff(deadline, compat.ticks_ms())
+            if left <= 0 or not await compat.ready(s, False, left):
+                raise OSError(errno.ETIMEDOUT, "")
+            answer = s.recv(128)
+            took = compat.ticks_diff(compat.ticks_us(), began)
+            if len(answer) >= 28 and answer[0] >> 4 == 4:
+                answer = answer[(answer[0] & 15) * 4 :]  # a raw socket gives the IP header too
+            if answer[:1] == b"\0" and answer[8:16] == token:
+                return took // 100
+            if answer[:1] == b"\3" and answer[-8:] == token:
+                raise OSError(errno.EHOSTUNREACH, "")
+    finally:
+        s.close()
 
 
 async def _tcp(host, port, timeout_ms, refused_is_alive):

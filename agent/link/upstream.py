@@ -72,10 +72,8 @@ class Upstream:
         self._note(now, [more[i] for i in kept], [answers[i] for i in kept], False)
         return _PROBE_OK
 
-    async def _ask(self, asked):
-        return await probes.together(
-            [probes.answer(self._targets[i], self._timeout_ms) for i in asked]
-        )
+    def _ask(self, asked):
+        return probes.together([probes.answer(self._targets[i], self._timeout_ms) for i in asked])
 
     def _note(self, now, asked, answers, all_count):
         """Tell of probes; unless `all_count`, of one that answered only to the statistic, which

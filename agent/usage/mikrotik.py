@@ -7,6 +7,7 @@ hour.
 
 import binascii
 
+from agent import compat
 from agent.bounded import NetError
 from agent.compat import const
 from agent.usage import source
@@ -257,10 +258,8 @@ def make(config, clock, on_reset):
     if tls:
         if not ca:
             raise ValueError("usage.mikrotik.ca is missing: https needs the router's CA")
-        from agent.tls import trusting
-
         try:
-            context = trusting(ca)
+            context = compat.rare("agent.tls").trusting(ca)
         except NetError as error:
             raise ValueError("usage.mikrotik.ca: %s" % error) from None
     http = Http(host, port, context, server_name)

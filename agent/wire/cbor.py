@@ -84,16 +84,13 @@ def _write(out, value, depth):
     elif depth == 0:
         raise CborError("too deeply nested")
     elif isinstance(value, dict):
-        items = {}
-        for key in value:
-            encoded = dumps(key)
-            if encoded[0] >= _ARRAY:
+        write_head(out, _MAP, len(value))
+        for key in sorted(value, key=dumps):  # on a device, all encodings at once take too much
+            at = len(out)
+            _write(out, key, 1)
+            if out[at] >= _ARRAY:
                 raise CborError("map key is no integer or string")
-            items[encoded] = value[key]
-        write_head(out, _MAP, len(items))
-        for encoded in sorted(items):
-            out.extend(encoded)
-            _write(out, items[encoded], depth - 1)
+            _write(out, value[key], depth - 1)
     elif isinstance(value, Tag):
         write_head(out, _TAG, value.tag)
         _write(out, value.value, depth - 1)

@@ -24,8 +24,8 @@ RELEASE = ("-O3", "-march=xtensawin")
 NOWHERE = {"agent.wire.ids", "agent.cpython"}
 # What a device loads only where it is configured: of each source what it needs beside the core
 # and beside "source", which all of them share; of the agent's other parts likewise. "rare" is
-# loaded when something rare happens: its key is made, the trial of its provisioning, a signature
-# to verify, a value that reports don't have, a journal lost.
+# loaded when something rare happens: a signature to verify, a value that reports don't have, a
+# journal lost; "provisioning" when its key is made, and in the trials of its provisioning.
 SOURCES = {
     "source": ("usage.source", "usage.counter"),
     "wifi": ("usage.wifi_linux", "usage.command"),
@@ -42,7 +42,8 @@ OPTIONS = {
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
     "ntp": ("sntp",),
-    "rare": ("trial", "again", "wire.cbor_rare", "wire.cose_rare", "wire.ed25519_rare"),
+    "provisioning": ("trial", "enrolment"),
+    "rare": ("again", "wire.cbor_rare", "wire.cose_rare", "wire.ed25519_rare"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Print the constants of agent/wire/sha512.py, computed from their definition in FIPS 180-4.
+"""Print the table of agent/wire/sha512_tables.py, computed from its definition in FIPS 180-4.
 
 K are the first 64 bits of the fractional parts of the cube roots of the first 80 primes (4.2.3),
 the initial hash value those of the square roots of the first eight (5.3.5). The agent keeps both
@@ -40,6 +40,11 @@ def initial_value():
     return b"".join((root(p << 128, 2) & MASK).to_bytes(8, "little") for p in primes(8))
 
 
+def table():
+    """The initial hash value, then the round constants."""
+    return initial_value() + round_constants()
+
+
 def literal(data, name, width=32):
     """`data` as the source of a bytes constant, `width` bytes to a line."""
     lines = [f"{name} = ("]
@@ -49,5 +54,4 @@ def literal(data, name, width=32):
 
 
 if __name__ == "__main__":
-    print(literal(round_constants(), "_K", 22))
-    print(literal(initial_value(), "_INITIAL", 22))
+    print(literal(table(), "TABLE", 22))
