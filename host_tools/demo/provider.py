@@ -1,9 +1,9 @@
 """A village's provider: the only way from the agent to the province, and it can fail.
 
-Behind an uplink lie two hosts of the internet (TCP), a resolver (UDP) and the province's broker
-(through a relay). Cutting the uplink makes everything vanish in both directions, as a storm does
-with a dish: nothing is refused and no connection is told, and what was under way arrives when the
-link is back. All of it without privileges, as the demo is for everybody.
+Behind an uplink lie two name servers of the internet, the provider's own (UDP) and the province's
+broker (through a relay). Cutting the uplink makes everything vanish in both directions, as a storm
+does with a dish: nothing is refused and no connection is told, and what was under way arrives when
+the link is back. All of it without privileges, as the demo is for everybody.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ class _Door:
 class Uplink:
     """One village's line to the world, on free ports of 127.0.0.1.
 
-    delay, jitter: seconds, one way; jitter is the standard deviation. They hold for the relay and
-    the resolver; a host's handshake is answered by the kernel, at once. broker: its address.
+    delay, jitter: seconds, one way; jitter is the standard deviation. broker: its address.
     """
 
     def __init__(self, delay: float, jitter: float, broker: tuple[str, int]) -> None:
@@ -75,7 +74,7 @@ class Uplink:
         self._jitter = jitter
         self.broker = broker
         self.cut = False
-        self._doors: list[_Door] = []
+        self._door: _Door | None = None
         self._relaying: set[asyncio.Task[Any]] = set()
         self.pipes: set[_Agent] = set()
         # Answers that came while the line was cut; nothing at all: the connection ended.
@@ -83,13 +82,14 @@ class Uplink:
 
     async def open(self) -> Ports:
         """Start everything."""
-        self._doors = [_Door(_hang_up), _Door(_hang_up), _Door(self._relay)]
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Resolver(self), ("127.0.0.1", 0)
-        )
-        ports = [door.port for door in self._doors]
-        resolver = int(transport.get_extra_info("sockname")[1])
-        return {"targets": ports[:2], "broker": ports[2], "resolver": resolver}
+        self._door = _Door(self._relay)
+        ports = []
+        for _ in range(3):
+            transport, _protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Resolver(self), ("127.0.0.1", 0)
+            )
+            ports.append(int(transport.get_extra_info("sockname")[1]))
+        return {"targets": ports[:2], "broker": self._door.port, "resolver": ports[2]}
 
     def _relay(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -102,8 +102,8 @@ class Uplink:
         if cut == self.cut:
             return
         self.cut = cut
-        for door in self._doors:
-            (door.shut if cut else door.open)()
+        if self._door is not None:
+            (self._door.shut if cut else self._door.open)()
         for pipe in self.pipes:
             pipe.set_cut(cut)
         while self.held and not cut:
@@ -116,11 +116,6 @@ class Uplink:
     def latency(self) -> float:
         """Seconds that the next packet takes, one way."""
         return max(0.2 * self._delay, random.gauss(self._delay, self._jitter))
-
-
-def _hang_up(connection: socket.socket) -> None:
-    """What a host does with a probe's connection: it was made, that is all there is to it."""
-    connection.close()
 
 
 class _Resolver(asyncio.DatagramProtocol):

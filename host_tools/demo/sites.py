@@ -68,7 +68,7 @@ class Site:
             "link.interface": UPLINK,
             # The village's router; this machine answers pings like one.
             "link.gateway": "127.0.0.1",
-            "link.targets": [f"127.0.0.1:{port}" for port in ports["targets"]],
+            "link.targets": [f"dns:127.0.0.1:{port}" for port in ports["targets"]],
             "link.timeout_ms": 500,
             "link.dns": f"127.0.0.1:{ports['resolver']}",
             "link.sys_class_net": str(village.sys_class_net),

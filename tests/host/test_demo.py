@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agent.link import probes
+from agent.wire import ids
 from host_tools.demo import faults, journals
 from host_tools.demo.provider import Uplink
 from tests.support import ROOT
@@ -219,22 +221,24 @@ def test_a_cut_line_is_silent_and_what_was_under_way_arrives_when_it_is_back():
         reader, writer = await asyncio.open_connection("127.0.0.1", ports["broker"])
         writer.write(b"before")
         assert await reader.readexactly(6) == b"before"
-        for _ in range(5):
-            (await asyncio.open_connection("127.0.0.1", ports["targets"][0]))[1].close()
+        targets = [f"dns:127.0.0.1:{port}" for port in ports["targets"]]
+        for target in targets:
+            assert 0 < await probes.reach(target, 5000) < 50000
 
         for _ in range(2):
             line.set_cut(True)
             writer.write(b"during")
             answer = asyncio.create_task(reader.readexactly(6))
-            for port in (*ports["targets"], ports["broker"]):
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 0.1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.open_connection("127.0.0.1", ports["broker"]), 0.1)
+            for target in targets:
+                assert await probes.answer(target, 100) == (None, ids.PROBE_TIMEOUT)
             assert not answer.done()
 
             line.set_cut(False)
             assert await answer == b"during"
-            for port in ports["targets"]:
-                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+            for target in targets:
+                assert (await probes.answer(target, 5000))[1] == ids.PROBE_OK
 
         writer.close()
         broker.close()
