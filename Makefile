@@ -13,7 +13,7 @@ JOBS ?= 2
 .PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz clean
 
 help:
-	@echo "make demo    four villages report to a province right here (MINUTES=2, ARGS='--no-faults')"
+	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
 	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=2)"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style and types"
