@@ -20,7 +20,7 @@ _PROBE_CERTIFICATE = const(8)
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
-_ACK_MS = const(60000)  # so long a run's first report waits for the province's word
+_ACK_MS = const(10000)  # so long a run's first report waits for the province's word
 _RESEND_S = const(6 * 3600)  # without any ack for so long, what was sent counts as lost
 _RESEND_MAX_S = const(24 * 3600)
 _BACKOFF_MS = const(2000)
