@@ -160,13 +160,14 @@ def _check_technician(
     if not technician.added_at - CLOCK_TOLERANCE_S <= record.time < technician.not_after:
         raise LogError(
             f"{where} was signed on {day(record.time)}, and the key of technician "
-            f"{technician.name} is valid from {day(technician.added_at)} to "
-            f"{day(technician.not_after)}; nothing was imported."
+            f"{technician.name} is valid from {day(technician.added_at)} (a clock may be one day "
+            f"behind) to {day(technician.not_after)}; nothing was imported, set the clock of that "
+            "laptop and provision its devices again with a new log."
         )
     if record.time > at + CLOCK_TOLERANCE_S:
         raise LogError(
-            f"{where} was signed on {day(record.time)}, which is still to come; set the clock of "
-            "this machine, or of that laptop, and try again."
+            f"{where} was signed on {day(record.time)}, more than one day ahead of this "
+            "machine's clock; set the clock of this machine, or of that laptop, and try again."
         )
     if owner is not None and technician.name != owner:
         raise LogError(
@@ -214,6 +215,7 @@ def _enrol(registry: Registry, record: Record, technician: Technician) -> str:
     _check_newest(registry, record)
     enrolment = record.enrolment()
     _check_ids(record, enrolment.unique_id, enrolment.firmware)
+    _check_kit(registry, record, technician)
     _check_certificate(registry, record)
     kid = kid_of(enrolment.public_key)
     before = registry.device_by_kid(kid)
@@ -294,6 +296,26 @@ def _check_ids(record: Record, unique_id: str | None, firmware: bytes | None) ->
 
 def _mac(text: str) -> bool:
     return len(text) == 12 and all(c in "0123456789abcdef" for c in text)
+
+
+def _check_kit(registry: Registry, record: Record, technician: Technician) -> None:
+    """A technician enrols for the slots of his own kits, whoever's certificates he comes by."""
+    rows = registry.rows(
+        "SELECT technician, name FROM kits JOIN role_keys ON kid = technician WHERE id = ?",
+        record.kit,
+    )
+    if not rows:
+        raise EnrolmentError(
+            f"kit {record.kit.hex()} is none of this province; provision the device again from a "
+            "kit of this province"
+        )
+    made_for, name = rows[0]
+    if made_for != record.technician:
+        raise EnrolmentError(
+            f"kit {record.kit.hex()} was made for key {made_for.hex()} of {name}, and the record "
+            f"is signed by key {record.technician.hex()} of {technician.name}; provision the "
+            f"device again from a kit of {technician.name}'s own"
+        )
 
 
 def _check_certificate(registry: Registry, record: Record) -> None:

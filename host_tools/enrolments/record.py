@@ -13,13 +13,12 @@ from host_tools.errors import DesalinkError, EnrolmentError
 from host_tools.keys.signing import sign1, verify1
 from host_tools.proof import verify_proof
 from host_tools.wire.envelope import hash8, split
-from host_tools.wire.payload import Enrolment, decode
+from host_tools.wire.payload import MAX_TIME, Enrolment, decode
 from host_tools.wire.reasons import Refused, malformed
 
 AAD = b"desa/1/enrolments"
 FIRST_PREV = bytes(32)
 
-_MAX_TIME = 2**53 - 1
 _MAX_PROOF = 4096
 
 
@@ -142,7 +141,7 @@ def check_signer(record: Record, public_key: bytes) -> None:
 
 
 def _uint(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MAX_TIME
+    return type(value) is int and 0 <= value <= MAX_TIME
 
 
 def _bytes(value: Any, size: int) -> bool:

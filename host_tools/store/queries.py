@@ -20,6 +20,8 @@ _DAY_S = 86400
 # A slot is silent after so many report intervals without a report.
 _SILENT_REPORTS = 3
 _SAMPLES_PER_REPORT = 5  # while no birth has told
+_MOST_SAMPLES = 60  # in a report, whatever a birth has told
+_MOST_REPORTS = 2**32 - 1  # of a stream
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -146,13 +148,13 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     used: dict[int, int] = dict(
         db.all(
             "SELECT slot_id, sum(coalesce(bytes_down, 0) + coalesce(bytes_up, 0)) "
-            "FROM usage_hours WHERE hour >= ? GROUP BY slot_id",
-            (today,),
+            "FROM usage_hours WHERE hour >= ? AND hour < ? GROUP BY slot_id",
+            (today, today + _DAY_S),
         )
     )
     found = []
     for slot_id, slot, its_village, stream_id, received, t_end, step, samples, duplicates in rows:
-        interval_s = (step or 60) * (samples or _SAMPLES_PER_REPORT)
+        interval_s = (step or 60) * min(samples or _SAMPLES_PER_REPORT, _MOST_SAMPLES)
         fresh = _fresh(now, received, t_end, interval_s)
         state, since = _state(db, slot_id, fresh, t_end)
         newest = _newest(db, slot_id, t_end) if fresh else _Newest()
@@ -248,7 +250,7 @@ def _unsent(db: Database, stream_id: int | None) -> int:
         (stream_id, stream_id),
     )
     next_seq, newest = row or (None, None)
-    return max(0, (next_seq or 1) - 1 - (newest or 0))
+    return max(0, min((next_seq or 1) - 1, _MOST_REPORTS) - (newest or 0))
 
 
 # ---- the past ----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 Range = tuple[int, int]
@@ -66,12 +66,19 @@ class RangeSet:
     def __iter__(self) -> Iterator[Range]:
         return zip(self._firsts, self._lasts, strict=True)
 
-    def __len__(self) -> int:
-        """How many numbers it holds."""
-        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RangeSet) and list(self) == list(other)
+
+    # No `__len__`: `list()` would take it for the number of ranges and ask for that much memory.
+
+    def count(self, first: int, last: int) -> int:
+        """How many numbers from first to last it holds, both included."""
+        firsts, lasts = self._firsts, self._lasts
+        low, high = bisect_left(lasts, first), bisect_right(firsts, last)
+        if low >= high:
+            return 0
+        inside = sum(lasts[low:high]) - sum(firsts[low:high]) + high - low
+        return inside - max(0, first - firsts[low]) - max(0, lasts[high - 1] - last)
 
     def __repr__(self) -> str:
         return f"RangeSet({self.text()})"

@@ -35,7 +35,7 @@ def check_columns(metrics: dict[int, Any], n: int) -> None:
 
     Raises:
         Refused: malformed: a column is empty, longer than n, not of integers and nulls, or leaves
-            the range of +-(2^53 - 1).
+            the range of +-(2^53 - 1); a count is negative.
     """
     columns = metrics.values()
     for metric, column in metrics.items():
@@ -45,6 +45,10 @@ def check_columns(metrics: dict[int, Any], n: int) -> None:
             raise malformed(f"a column is not an integer or an array of 1 to n = {n} elements")
     if not _ELEMENTS.issuperset(map(type, chain.from_iterable(columns))):
         raise malformed("a column holds something that is neither an integer nor null")
+    for metric in _COUNTS:
+        column = metrics.get(metric)
+        if column and min(filter(None, column), default=0) < 0:
+            raise malformed("a count is negative")
     if max(map(abs, filter(None, chain.from_iterable(columns))), default=0) > _SAFE:
         for metric, column in metrics.items():
             for value in _values(column, n, metric in _COUNTS):

@@ -118,8 +118,11 @@ _TAGS = dict.fromkeys(
 ) | {43000: _no_tag, 55799: _no_tag}
 
 
-def strict_decode(data: bytes, max_depth: int = _MAX_DEPTH) -> Any:
+def strict_decode(data: bytes, max_depth: int = _MAX_DEPTH, *, tags: bool = True) -> Any:
     """Decode one CBOR item and nothing else.
+
+    Args:
+        tags: whether tags without a meaning of their own may occur, such as that of the envelope.
 
     Raises:
         Refused: malformed: not well-formed, trailing bytes, duplicate keys, indefinite lengths, a
@@ -133,6 +136,7 @@ def strict_decode(data: bytes, max_depth: int = _MAX_DEPTH) -> Any:
             allow_indefinite=False,
             max_depth=max_depth,
             semantic_decoders=_TAGS,
+            tag_hook=None if tags else _no_tag,
         ).decode()
     except Exception as error:  # whatever hostile bytes provoke in the library is the bytes' fault
         raise malformed(f"not the CBOR that is allowed: {error}"[:200]) from None

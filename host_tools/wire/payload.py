@@ -13,10 +13,14 @@ from host_tools.wire.reasons import Refused, malformed
 
 _MAX_SEQ = 0xFFFFFFFF
 _MAX_ACK_RANGES = 16
+MAX_TIME = 2**33
+"""No Unix time, uptime or duration is more, in seconds: it would be after the year 2241."""
+_MAX_OFFSET = 315_576_000  # of an event from its report: ten years, in seconds
 # What a report has that does not say otherwise: seconds between samples, how many.
 _STEP = 60
 _SAMPLES = 5
 _INT_KEYS = frozenset((int,))
+_KEYS = frozenset((int, str))
 
 DetailValue = int | bool | bytes | str | list[Any] | None
 
@@ -82,12 +86,12 @@ def decode(payload: bytes) -> dict[Any, Any]:
     Raises:
         Refused: malformed.
     """
-    table = strict_decode(payload)
+    table = strict_decode(payload, tags=False)
     if type(table) is not dict:
         raise malformed("the payload is not a map")
-    # True and 1.0 are found under 1 in a Python dict, and are not the key 1.
-    if not _INT_KEYS.issuperset(map(type, table)) and any(type(k) in (bool, float) for k in table):
-        raise malformed("a key of the payload is no integer")
+    # Among others: True and 1.0 are found under 1 in a Python dict, and are not the key 1.
+    if not _KEYS.issuperset(map(type, table)):
+        raise malformed("a key of the payload is neither an integer nor a text")
     return table
 
 
@@ -135,8 +139,8 @@ def _report(table: dict[Any, Any], stream: Any, seq: Any) -> Report:
         and type(boot) is int
         and 1 <= boot <= _MAX_SEQ
         and type(up) is int
-        and 0 <= up <= MAX_VALUE
-        and (start is None or (type(start) is int and 0 <= start <= MAX_VALUE))
+        and 0 <= up <= MAX_TIME
+        and (start is None or (type(start) is int and 0 <= start <= MAX_TIME))
         and type(step) is int
         and 1 <= step <= 86400
         and type(n) is int
@@ -163,8 +167,8 @@ def _what_is_wrong(table: dict[Any, Any]) -> str:
     checks = (
         (3, "prev", "8 bytes or null", lambda v: v is None or _bytes(v, 8)),
         (4, "boot", "1 to 2^32 - 1", lambda v: _uint(v, _MAX_SEQ, 1)),
-        (5, "up", "an unsigned integer", _uint),
-        (6, "start", "an unsigned integer or null", _uint_or_null),
+        (5, "up", "0 to 2^33", lambda v: _uint(v, MAX_TIME)),
+        (6, "start", "0 to 2^33 or null", lambda v: v is None or _uint(v, MAX_TIME)),
         (7, "step", "1 to 86400", lambda v: _uint(v, 86400, 1)),
         (8, "metrics", "a map", lambda v: type(v) is dict),
         (11, "n", "0 to 60", lambda v: _uint(v, 60)),
@@ -187,8 +191,10 @@ def _events(items: Any) -> tuple[Event, ...]:
         if type(item) is not list or len(item) != 3:
             raise malformed("an event is not [offset, kind, detail]")
         offset, kind, detail = item
-        if type(offset) is not int or abs(offset) > MAX_VALUE or not _uint(kind):
-            raise malformed("an event's offset or kind is not a valid integer")
+        if type(offset) is not int or abs(offset) > _MAX_OFFSET or not _uint(kind):
+            raise malformed(
+                "an event's offset is not within ten years, or its kind not an unsigned integer"
+            )
         if type(detail) is not dict or not all(_uint(key) for key in detail):
             raise malformed("an event's detail is not a map with unsigned keys")
         if not all(_detail_value(value) for value in detail.values()):
@@ -229,7 +235,7 @@ def parse_birth(payload: bytes) -> Birth:
         ("agent's version (7)", _text(get(7))),
         ("interpreter (8)", _text(get(8))),
         ("reset cause (9)", _uint(get(9), 15)),
-        ("next seq (10)", _uint(get(10))),
+        ("next seq (10)", _uint(get(10), _MAX_SEQ + 1)),
         ("cadence (11)", type(cadence) is list and len(cadence) == 3 and all(map(_uint, cadence))),
         ("configuration's hash (12)", 12 not in table or _bytes(get(12), 8)),
     )

@@ -1,6 +1,8 @@
 """What the agent really emits, held to docs/wire.cddl and read by the province's own verifier."""
 
 import asyncio
+import json
+import re
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +25,10 @@ from tests.sim.province import Message
 from tests.sim.run import SLOT, Device, Site
 from tests.sim.world import Upstream
 
-_CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
+_OPEN = (support.ROOT / "docs" / "wire.cddl").read_text()
+_UNKNOWN = "  * unknown => any,\n"
+# What is sent has no keys but those of this version: the maps are closed.
+_CDDL = _OPEN.replace(_UNKNOWN, "")
 _RULES = (
     "signed",
     "protected-header",
@@ -167,10 +172,11 @@ _DETAIL = st.dictionaries(
     ),
     max_size=4,
 )
+_COUNTS = (ids.BYTES_DOWN, ids.BYTES_UP)  # never negative
 _ROWS = st.lists(
     st.dictionaries(
         st.sampled_from([number for number, *_ in vocabulary.METRICS]), st.integers(-1000, 2**40)
-    ),
+    ).map(lambda row: {k: abs(v) if k in _COUNTS else v for k, v in row.items()}),
     max_size=60,
 )
 _EVENTS = st.lists(st.tuples(st.integers(1, 99), st.integers(0, 9999), _DETAIL), max_size=9)
@@ -213,12 +219,87 @@ def test_whatever_is_measured_arrives_as_it_was_measured(rows, events, unix):
     columns = wire.decode_columns(report)
     for number, name, *_ in vocabulary.METRICS:
         values = [row.get(number) for row in rows]
-        if number in (ids.BYTES_DOWN, ids.BYTES_UP):
+        if number in _COUNTS:
             values = in_kib(values)
         assert columns.get(name, [None] * len(rows)) == values
     told = [(report.up + e.offset, e.kind, e.detail) for e in report.events]
     assert [(at, kind, detail) for kind, at, detail in events] == told[: len(events)]
     assert (report.start is None) == (unix is None)
+
+
+def test_a_key_of_a_later_version_would_be_noticed():
+    assert _OPEN.count(_UNKNOWN) == 7
+    report = {1: b"abcd", 2: 1, 3: None, 4: 1, 5: 0, 6: None, 8: {1: 1}}
+    hold("report", cbor2.dumps(report, canonical=True))
+    with pytest.raises(pycddl.ValidationError):
+        hold("report", cbor2.dumps(report | {99: 0}, canonical=True))
+
+
+class _StillClock(Clock):
+    """Five minutes after the start of the first sample, for good."""
+
+    def up(self):
+        return 310
+
+    def now(self):
+        return 1_790_006_700
+
+    def quality(self):
+        return [12, ids.CLOCK_NTP]
+
+
+def _made_by_the_agent(seed: bytes, topic: str, folder: Path, monkeypatch) -> bytes:
+    """The report of the example in docs/wire.md, from measured values."""
+    journal = Journal(str(folder / "journal"))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.urandom", lambda n: bytes.fromhex("a1b2c3d4")[:n])  # the stream
+        journal.open()
+    clock = _StillClock(Port(str(folder)))
+    reporter = Reporter(journal, clock, Signer(seed), topic, asyncio.Lock())
+    measured = [(452, 123456), (455, 7890), (None, 0), (454, 0), (454, 0)]
+    for i, (rtt, down) in enumerate(measured):
+        row = {ids.STATE: ids.UP, ids.BYTES_DOWN: down, ids.CLIENTS: 12}
+        if rtt is not None:
+            row[ids.RTT_GW_MEAN] = rtt
+        reporter.add(row, 10 + 60 * i, 60)
+    message = journal.read(asyncio.run(reporter.close()))
+    journal.close()
+    return message
+
+
+def _block(page: str, title: str) -> bytes:
+    """The bytes of the first indented block under a heading; what follows `;` is for people."""
+    lines = page.partition(f"## {title}\n")[2].splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("    "))
+    block = []
+    for line in lines[first:]:
+        if not line.startswith("    "):
+            break
+        block.append(line.partition(";")[0])
+    return bytes.fromhex("".join(block))
+
+
+def test_the_example_on_the_page_is_what_the_agent_makes(tmp_path, monkeypatch):
+    file = json.loads((support.ROOT / "tests" / "vectors" / "report-example.json").read_text())
+    signed, _, decoded = file["vectors"]
+    page = (support.ROOT / "docs" / "wire.md").read_text()
+    message = _block(page, "A worked example")
+    topic = bytes.fromhex(signed["aad"]).decode()
+    seed = bytes.fromhex(signed["seed"])
+    assert message.hex() == signed["message"]
+    assert message == _made_by_the_agent(seed, topic, tmp_path, monkeypatch)
+    hold_signed("report", topic, message)
+    payload, kid = wire.verify_sign1(message, Signer(seed).public, topic.encode())
+    assert payload.hex() == signed["payload"] == decoded["hex"]
+    # What the page says of it in words.
+    for told in (seed.hex(), Signer(seed).public.hex(), kid.hex(), topic):
+        assert told in page
+    assert wire.hash8(message).hex() in page
+    structure = wire.sign1_structure(message[3:16], topic.encode(), payload)
+    assert re.sub(r"\s", "", structure.hex()) in re.sub(r"\s", "", page)
+    columns = wire.decode_columns(wire.parse_report(payload))
+    assert columns["rtt_gw_mean"] == [452, 455, None, 454, 454]
+    assert columns["bytes_down"] == [120 * 1024, 8 * 1024, 0, 0, 0]
 
 
 def test_the_page_of_metrics_is_the_vocabulary():

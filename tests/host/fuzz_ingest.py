@@ -23,14 +23,17 @@ import cbor2
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
-from host_tools.store import open_database, queries
+from host_tools.store import Database, open_database, queries
 from host_tools.store.derive import Deriver
 from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Bounds
 from host_tools.wire import Key, Reason, Refused, Verifier, decode_columns, parse_report
 from tests.host.factory import START, Device, ordinary, outage_began, outage_ended
 
-_INTS = (0, 1, -1, 5, 23, 24, 60, 255, 300, 2**31, 2**32, 2**53 - 1, 2**53, 2**63, 2**64 - 1)
+_INTS = (
+    0, 1, -1, 5, 23, 24, 60, 255, 300, 301, 86400, 2**31, 2**32 - 1, 2**32, 2**33, 2**33 + 1,
+    315_576_000, 315_576_001, START, 2**53 - 1, 2**53, 2**63, 2**64 - 1,
+)  # fmt: skip
 _VALUES: tuple[Any, ...] = (
     None, True, 1.5, float("nan"), b"", b"1234", b"12345678", "", "text", "\0", [], {}, [None],
     [1] * 61, [[1, 2]], {1: {1: {}}}, cbor2.undefined, cbor2.CBORTag(99, 1), -(2**64),
@@ -74,7 +77,7 @@ def hostile_payload(rng: random.Random, device: Device) -> dict[Any, Any]:
         detail = {rng.randrange(1, 5): any_value(rng) for _ in range(3)}
         events.append([rng.choice(_INTS), rng.randrange(12), detail])
     table = device.payload(ordinary(n) if n else {}, events)
-    table[2] = rng.choice((table[2], rng.randrange(1, 400)))
+    table[2] = rng.choice((table[2], table[2], rng.randrange(1, 400), 2**31, 2**32 - 1))
     table[4] = rng.choice((1, 1, 2, 3))
     for _ in range(rng.choice((0, 0, 1, 2))):
         place = rng.choice((3, 5, 6, 7, 8, 9, 10, 11, 12, "x", True))
@@ -98,6 +101,23 @@ def check_alone(verifier: Verifier, message: Message) -> str:
     assert all(len(values) == report.n for values in columns.values())
     assert all(v is None or abs(v) < 2**53 for values in columns.values() for v in values)
     return "read"
+
+
+def check_shown(db: Database) -> None:
+    """Whatever devices say, nothing that is shown lies ahead of what arrived last."""
+    latest = (db.value("SELECT max(received_at) FROM reports") or 0) + 300
+    for outage in queries.outages(db):
+        assert 0 <= outage.begin <= (outage.end or latest) <= latest, outage
+    for usage in queries.usage(db, by="hour"):
+        assert 0 <= usage.begin <= latest and usage.measured_s <= 3600, usage
+    for table, column in (("intervals", "t_end"), ("events", "t"), ("samples", "t + step")):
+        ahead = db.value(f"SELECT max({column}) FROM {table}")
+        assert ahead is None or ahead <= latest, (table, ahead)
+    for slot in queries.status(db, START):
+        assert 0 <= slot.gaps <= slot.backlog < 2**42, slot
+    for usage in queries.usage(db):
+        assert usage.measured_s <= 86400, usage
+    queries.findings(db, resolved=True)
 
 
 def messages(rng: random.Random, device: Device, stranger: Device, count: int) -> list[Message]:
@@ -153,10 +173,7 @@ def run(seconds: float, seed: int) -> Counter[str]:
                     pass
                 restarted = {s.id: s.ranges for s in Streams(db).all()}
                 assert restarted == {s.id: s.ranges for s in streams.all()}
-                queries.status(db, START)
-                queries.outages(db)
-                queries.usage(db)
-                queries.findings(db, resolved=True)
+                check_shown(db)
             (Path(folder) / f"{number}.db").unlink()
     return seen
 

@@ -38,7 +38,7 @@ def clockless(device: Device, count: int) -> list[bytes]:
 
 def test_a_report_without_a_clock_waits_for_one_that_knows_the_time(filled):
     device = Device()
-    filled.store(device, clockless(device, 2), received_at=START)
+    filled.store(device, clockless(device, 2), received_at=START + 600)
     filled.derive()
     assert filled.findings() == [("unplaced", 1, 2, 0)]
     assert filled.intervals() == []

@@ -374,8 +374,45 @@ def test_a_log_that_can_not_be_trusted_enrols_nobody(
 
 def test_a_record_from_the_future_is_told(registry: Registry, kit: Kit, device: FieldDevice):
     raws = chain(kit, device, time=int(time.time()) + 10 * 86400)
-    with pytest.raises(LogError, match="still to come"):
+    with pytest.raises(LogError, match="more than one day ahead"):
         import_records(registry, read_export(a_file(raws), "f"), "f")
+
+
+def test_a_record_from_after_all_calendars_is_told(kit: Kit, device: FieldDevice):
+    raws = chain(kit, device, time=2**53 - 1)
+    with pytest.raises(LogError, match="time \\(3\\) of the enrolment record"):
+        read_export(a_file(raws), "f")
+
+
+def test_a_technician_s_clock_may_be_a_day_off_and_no_more(
+    registry: Registry, kit: Kit, device: FieldDevice
+):
+    now = int(time.time())
+    for off, sentence in ((-1, "one day behind"), (1, "more than one day ahead")):
+        raws = chain(kit, device, time=now + off * (86400 + 60), log=b"far off ")
+        with pytest.raises(LogError, match=sentence):
+            import_records(registry, read_export(a_file(raws), "f"), "f")
+    for number, off in enumerate((-1, 1)):
+        raws = chain(kit, device, time=now + off * (86400 - 60), log=b"near by%d" % number)
+        (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
+        assert result.outcome in ("enrolled", "already")
+
+
+def test_a_technician_enrols_only_from_kits_that_were_made_for_him(
+    kaltim: Province, registry: Registry, authority: Authority, kit: Kit, device: FieldDevice
+):
+    saris, _ = make_kit(kaltim, registry, authority, "Sari")
+    # A certificate and slot of Sari's kit, named rightly, countersigned by Ani.
+    raws = chain(saris, device, key=kit.technician_key)
+    (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
+    assert result.outcome == "refused"
+    assert "of Sari" in result.reason and "of Ani" in result.reason
+    assert registry.devices() == []
+    assert registry.rows("SELECT refused FROM enrolment_records") == [(result.reason,)]
+    (result,) = import_records(
+        registry, read_export(a_file(chain(saris, device, log=b"log id 2")), "f"), "f"
+    )
+    assert result.outcome == "enrolled"
 
 
 def test_an_altered_record_is_not_what_was_signed(registry: Registry, kit: Kit, device):
@@ -410,7 +447,7 @@ def test_a_revoked_technician_enrols_nobody(
     ("changes", "sentence"),
     [
         ({"certificate_serial": "abc"}, "was not given out for slot"),
-        ({"kit": bytes(8)}, "was not given out for slot"),
+        ({"kit": bytes(8)}, "is none of this province"),
         ({"unique_id": "24:0a:c4:00:00:07"}, "the device says 240ac4000002"),
         ({"replaces": bytes(8)}, None),
     ],
@@ -661,7 +698,7 @@ def test_from_the_laptop_to_the_province(
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
         f"Device {device.kid.hex()} (esp32-generic) is enrolled for slot {SLOT}, by Ani.",
-        "1 devices enrolled, 0 of them in the place of another; 0 were known.",
+        "1 device enrolled, 0 of them in the place of another; 0 were known.",
     ]
     ended = desalink("-C", kaltim.directory, "enrolments", "import", trip)
     assert ended.out == "0 devices enrolled, 0 of them in the place of another; 1 were known.\n"

@@ -14,7 +14,9 @@ def members(ranges: RangeSet) -> set[int]:
 
 
 def check(ranges: RangeSet, expected: set[int]) -> None:
-    assert members(ranges) == expected and len(ranges) == len(expected)
+    assert members(ranges) == expected
+    for first, last in ((1, 80), (7, 30), (13, 13)):
+        assert ranges.count(first, last) == sum(first <= seq <= last for seq in expected)
     spans = list(ranges)
     assert all(b[0] > a[1] + 1 for a, b in zip(spans, spans[1:], strict=False))
     assert all((seq in ranges) == (seq in expected) for seq in range(0, 80))
@@ -55,3 +57,12 @@ def test_only_the_oldest_ranges_are_told():
     ranges = RangeSet([(1, 3), (5, 5), (7, 9), (11, 11)])
     assert ranges.beyond(2) == [(5, 5), (7, 9)]
     assert RangeSet([(2, 3), (5, 5)]).beyond(1) == [(2, 3)]
+
+
+def test_holes_of_billions_cost_no_more_than_small_ones():
+    last = 2**32 - 1
+    ranges = RangeSet([(1, 1), (2**31, 2**31), (last, last)])
+    holes = RangeSet(ranges.holes())
+    assert list(holes) == [(2, 2**31 - 1), (2**31 + 1, last - 1)]
+    assert list(holes.without(RangeSet([(5, last)]))) == [(2, 4)]
+    assert holes.count(1, last) == last - 3 and holes.count(2**31, 2**31 + 10) == 10

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
 
 from agent.wire import ids
 from host_tools.store.database import Database
 from host_tools.store.derive.intervals import OFF_AGENT, OFF_POWER
 from host_tools.store.derive.measured import event_t
-from host_tools.store.derive.slice import BootKey, Changes, Placed, uint
+from host_tools.store.derive.slice import (
+    FUTURE_S,
+    BootKey,
+    Changes,
+    Placed,
+    plausible,
+    uint,
+)
+from host_tools.wire import Event
 
 
 @dataclass(slots=True)
@@ -106,21 +113,24 @@ def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
         boot.last_seq = max(boot.last_seq, report.seq)
         boot.last_up = max(boot.last_up, end_up)
         for event in report.events:
-            if event.kind == ids.BOOTED:
-                _booted(boot, event.detail, event_t(placed, event))
+            if event.kind == ids.BOOTED and plausible(report, event):
+                _booted(boot, placed, event)
     for key, boot in found.items():
         put(db, boot)
         changes.boots.add(key)
 
 
-def _booted(boot: Boot, detail: dict[int, Any], t: int | None) -> None:
-    boot.started_t = t
+def _booted(boot: Boot, placed: Placed, event: Event) -> None:
+    detail = event.detail
+    boot.started_t = event_t(placed, event)
     cause = uint(detail.get(1))
     boot.cause = ids.RESET_UNKNOWN if cause is None else cause
     alive = detail.get(2)
     pair = alive if isinstance(alive, list) and len(alive) == 2 else (None, None)
     boot.alive_boot, boot.alive_up = uint(pair[0]), uint(pair[1])
     boot.alive_t = uint(detail.get(3)) or None
+    if boot.alive_t is not None and boot.alive_t > placed.received_at + FUTURE_S:
+        boot.alive_t = None
     boot.clean = int(detail.get(4) is True)
 
 
@@ -143,7 +153,7 @@ def measure_again(db: Database, key: BootKey, changes: Changes) -> None:
     boot.offset = db.value(f"SELECT t - up {where} ORDER BY seq DESC LIMIT 1", values)
     boot.started_t = db.value(
         "SELECT t FROM events WHERE stream_id = ? AND seq BETWEEN ? AND ? AND boot = ? "
-        "AND kind = ? ORDER BY seq LIMIT 1",
+        "AND kind = ? AND t IS NOT NULL ORDER BY seq LIMIT 1",
         (*values, ids.BOOTED),
     )
     put(db, boot)

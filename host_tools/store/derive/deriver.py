@@ -18,7 +18,7 @@ from host_tools.store.derive import (
     placing,
     usage,
 )
-from host_tools.store.derive.slice import BootKey, Changes, Placed
+from host_tools.store.derive.slice import BootKey, Changes, Placed, extent
 from host_tools.store.evidence import Streams, get_meta, newest_report, set_meta
 from host_tools.store.schema import DERIVED_TABLES
 from host_tools.wire import Refused, hash8, parse_report
@@ -125,8 +125,9 @@ def _placed(row: Row) -> Placed | None:
         report = parse_report(message[begin:-66])
     except Refused:
         return None  # stored by a version that read it otherwise; it stays evidence
+    latest = extent(report)
     offset = None
-    if report.start is not None and placing.believed(report.start, received_at):
+    if report.start is not None and placing.believed(report, latest, received_at):
         offset = report.start - report.up
     return Placed(
         report_id,
@@ -137,6 +138,7 @@ def _placed(row: Row) -> Placed | None:
         hash8(message),
         offset,
         None if offset is None else report.start,
+        latest,
     )
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from agent.wire import ids
 from host_tools.store.database import Database
-from host_tools.store.derive.slice import BootKey, Changes, Placed, uint
+from host_tools.store.derive.slice import FUTURE_S, BootKey, Changes, Placed, uint
 from host_tools.store.evidence import Streams
 from host_tools.store.ranges import RangeSet
 from host_tools.wire import hash8
@@ -152,7 +152,9 @@ def note_future_clocks(db: Database, reports: Iterable[Placed]) -> None:
         report = placed.report
         if report.start is None or placed.offset is not None:
             continue
-        ahead = report.start - placed.received_at
+        ahead = report.start + placed.extent - placed.received_at
+        if ahead <= FUTURE_S:
+            continue
         where = (placed.stream_id, Kind.FUTURE_CLOCK, report.boot)
         if not db.execute(
             "UPDATE findings SET first_seq = min(first_seq, ?), last_seq = max(last_seq, ?) "
@@ -185,17 +187,15 @@ def note_unplaced(db: Database, boots: Iterable[BootKey], now: int) -> None:
             (stream_id, Kind.UNPLACED, boot),
         )
         key = (stream_id, boot)
-        # Where one report of a boot knows the time, all of them have their place.
-        offset = db.value("SELECT offset FROM boots WHERE stream_id = ? AND boot = ?", key)
         low, high = (
             db.one(
                 "SELECT seq, slot_id FROM placements WHERE stream_id = ? AND boot = ? "
-                f"AND offset IS NULL ORDER BY seq {order} LIMIT 1",
+                f"AND offset IS NULL AND t IS NULL ORDER BY seq {order} LIMIT 1",
                 key,
             )
             for order in ("ASC", "DESC")
         )
-        if offset is not None or low is None or high is None:
+        if low is None or high is None:
             if known:
                 db.execute("UPDATE findings SET resolved_at = ? WHERE id = ?", (now, known))
             continue
@@ -294,8 +294,7 @@ class Gaps:
             "WHERE stream_id = ? AND kind = ? AND resolved_at IS NULL",
             (stream_id, Kind.GAP),
         ):
-            extent = RangeSet([(first, last)])
-            left = len(extent) - len(extent.without(holes))
+            left = holes.count(first, last)
             if not left:
                 db.execute(
                     "UPDATE findings SET missing = 0, resolved_at = ? WHERE id = ?", (now, number)
@@ -310,8 +309,7 @@ class Gaps:
             new = [(new[0][0], new[-1][1])]
         slot_id = db.value("SELECT slot_id FROM streams WHERE id = ?", (stream_id,))
         for first, last in new:
-            extent = RangeSet([(first, last)])
-            missing = len(extent) - len(extent.without(holes))
+            missing = holes.count(first, last)
             _add(db, Kind.GAP, slot_id, stream_id, first, last, now, missing=missing)
             still_open = True
         (self._open.add if still_open else self._open.discard)(stream_id)

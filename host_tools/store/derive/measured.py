@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import Any
 
 from host_tools.store.database import Database
-from host_tools.store.derive.slice import Changes, Placed, day_of
+from host_tools.store.derive.slice import Changes, Placed, day_of, plausible
 from host_tools.wire import Event, decode_columns
 
 METRICS = (
@@ -140,4 +140,6 @@ def insert_events(db: Database, reports: Iterable[Placed]) -> None:
 
 def event_t(placed: Placed, event: Event) -> int | None:
     """Unix time of an event, or None."""
-    return None if placed.t is None else placed.t + event.offset
+    if placed.t is None or not plausible(placed.report, event):
+        return None
+    return placed.t + event.offset

@@ -16,12 +16,16 @@ from host_tools.store.database import Database
 from host_tools.store.derive import boots
 from host_tools.store.derive.intervals import LAG_S
 from host_tools.store.derive.measured import days_with_samples, event_t
-from host_tools.store.derive.slice import Changes, Placed, day_of, uint
+from host_tools.store.derive.slice import (
+    ROUNDING_S,
+    Changes,
+    Placed,
+    day_of,
+    plausible,
+    uint,
+)
 from host_tools.wire import Event, decode_columns
 
-# Begin and duration are whole seconds, each rounded by itself: the two events of one outage may
-# disagree by this much about its beginning.
-_ROUNDING_S = 2
 # Outages of one boot whose end was not told, that are looked at again and again. There are as
 # many as reports were lost in the boot; a device that makes up more is shown what it makes up.
 _MOST_UNTOLD = 100
@@ -91,10 +95,10 @@ def _take(db: Database, placed: Placed, event: Event) -> Outage | None:
     began = event.kind == ids.OUTAGE_BEGAN
     if began:
         duration = 0
-    if cause is None or duration is None:
+    if cause is None or duration is None or not plausible(placed.report, event):
         return None
     begin_up = placed.report.up + event.offset - duration
-    if begin_up < -_ROUNDING_S:
+    if begin_up < -ROUNDING_S:
         return None  # before the agent had started
     outage = _get(db, placed, begin_up, cause)
     if began:
@@ -113,8 +117,8 @@ def _get(db: Database, placed: Placed, begin_up: int, cause: int) -> Outage:
         "stream_id = ? AND boot = ? AND begin_up BETWEEN ? AND ? AND cause = ?",
         placed.stream_id,
         placed.report.boot,
-        begin_up - _ROUNDING_S,
-        begin_up + _ROUNDING_S,
+        begin_up - ROUNDING_S,
+        begin_up + ROUNDING_S,
         cause,
     )
     if near:
@@ -212,7 +216,7 @@ def conclude(db: Database, changes: Changes) -> None:
     for outage in concerned.values():
         old = (outage.t_begin, outage.t_end, outage.interrupted)
         if outage.ended:
-            outage.t_end, outage.interrupted = outage.ended_t, 0
+            outage.t_begin, outage.t_end, outage.interrupted = None, outage.ended_t, 0
             if outage.ended_t is not None and outage.duration is not None:
                 outage.t_begin = outage.ended_t - outage.duration
         else:
@@ -232,20 +236,32 @@ def conclude(db: Database, changes: Changes) -> None:
                 changes.window(outage.slot_id, begin, max(begin, its_end or end or begin))
 
 
+def _told_begin(outage: Outage) -> int:
+    """When an outage with a place in time began, by its events."""
+    if outage.began_t is not None:
+        return outage.began_t
+    assert outage.ended_t is not None and outage.duration is not None
+    return outage.ended_t - outage.duration
+
+
 def _end_for_the_record(db: Database, outage: Outage) -> int | None:
     begin = outage.t_begin
     if begin is None:
         return None
+    # One without a place in time ends nothing: where it lies in the boot is its device's word.
     following = _find(
         db,
-        "stream_id = ? AND boot = ? AND begin_up > ? ORDER BY begin_up LIMIT 1",
+        "stream_id = ? AND boot = ? AND begin_up > ? "
+        "AND (began_t IS NOT NULL OR ended_t IS NOT NULL) ORDER BY begin_up LIMIT 1",
         outage.stream_id,
         outage.boot,
         outage.begin_up,
     )
     ends = [outage.up_again_t]
     if following:
-        ends.append(begin + following[0].begin_up - outage.begin_up)
+        following_t = _told_begin(following[0])
+        end = begin + following[0].begin_up - outage.begin_up
+        ends.append(max(begin, min(end, following_t)))
     told = [end for end in ends if end is not None]
     if told:
         return min(told)

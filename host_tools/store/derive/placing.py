@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from host_tools.store.database import Database
-from host_tools.store.derive.slice import BootKey, Placed
-
-FUTURE_S = 300
+from host_tools.store.derive.slice import FUTURE_S, BootKey, Placed
+from host_tools.wire import Report
 
 
 class Moved(NamedTuple):
@@ -25,9 +24,11 @@ class Moved(NamedTuple):
     old_t: int | None
 
 
-def believed(start: int | None, received_at: int) -> bool:
-    """Whether a report's own clock counts."""
-    return start is not None and start <= received_at + FUTURE_S
+def believed(report: Report, extent: int, received_at: int) -> bool:
+    """Whether a report's own clock counts: nothing it tells of lies ahead of its receipt, and its
+    boot not before 1970."""
+    start = report.start
+    return start is not None and report.up <= start and start + extent <= received_at + FUTURE_S
 
 
 def insert(db: Database, reports: Iterable[Placed]) -> None:
@@ -89,6 +90,8 @@ def place(db: Database, reports: Iterable[Placed], boots: set[BootKey]) -> list[
             done.add((stream_id, number))
             anchor = min(around, key=lambda a: (abs(a[0] - number), a[0]), default=None)
             t = None if anchor is None else anchor[1] + up
+            if t is not None and t != old_t and t > _latest(db, own, stream_id, number):
+                t = None
             if t == old_t:
                 continue
             db.execute(
@@ -100,6 +103,23 @@ def place(db: Database, reports: Iterable[Placed], boots: set[BootKey]) -> list[
             else:
                 moved.append(Moved(report_id, stream_id, number, old_t))
     return moved
+
+
+def _latest(db: Database, own: dict[tuple[int, int], Placed], stream_id: int, seq: int) -> int:
+    """The latest start at which nothing that a report tells of lies ahead of its receipt."""
+    placed = own.get((stream_id, seq))
+    if placed is not None:
+        return placed.received_at + FUTURE_S - placed.extent
+    # As `extent` finds it, of an earlier slice.
+    latest: int = db.value(
+        "SELECT received_at + ? - max(n * step, coalesce((SELECT max(events.up) FROM events "
+        "WHERE events.stream_id = p.stream_id AND events.seq = p.seq "
+        "AND events.up <= p.up + (n + 1) * step + ?) - p.up, 0)) "
+        "FROM placements p JOIN reports ON reports.id = report_id "
+        "WHERE p.stream_id = ? AND p.seq = ?",
+        (FUTURE_S, FUTURE_S, stream_id, seq),
+    )
+    return latest
 
 
 def anchored(db: Database, reports: Iterable[Placed], key: BootKey) -> bool:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from host_tools.wire import Report
+from host_tools.wire import Event, Report
+from host_tools.wire.payload import MAX_TIME
 
 _DAY_S = 86400
 WITA_S = 8 * 3600  # calendar days are those of the province, UTC+8 without summer time
+FUTURE_S = 300  # by which a device's clock may be ahead of the province's
+# Times and durations are whole seconds, each rounded by itself: what they say of one instant may
+# differ by this much.
+ROUNDING_S = 2
 _WINDOW_GAP_S = 3600  # windows closer than this are painted at once
 
 BootKey = tuple[int, int]  # stream id, boot
@@ -21,7 +26,26 @@ def day_of(t: int) -> int:
 def uint(value: object) -> int | None:
     """A value from an event's detail, where a device tells what it likes, if a clock or a counter
     can hold it; else None."""
-    return value if type(value) is int and 0 <= value < 2**53 else None
+    return value if type(value) is int and 0 <= value <= MAX_TIME else None
+
+
+def plausible(report: Report, event: Event) -> bool:
+    """Whether an event can have happened when it says: not before its boot, and not long after
+    the report's samples, for it is sent with the report that follows it.
+
+    What is judged does not depend on where the report lies in time, which may change."""
+    if report.up + event.offset < -ROUNDING_S:
+        return False
+    return event.offset <= (report.n + 1) * report.step + FUTURE_S
+
+
+def extent(report: Report) -> int:
+    """Seconds from the first sample's start to the latest instant that a report tells of."""
+    end = report.n * report.step
+    for event in report.events:
+        if event.offset > end and plausible(report, event):
+            end = event.offset
+    return end
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +54,7 @@ class Placed:
 
     offset: Unix time of the boot's start by the report's own clock, if that is believed.
     t: Unix time of the first sample's start; None while no report of the boot knew the time.
+    extent: seconds from there to the latest instant that it tells of.
     """
 
     report_id: int
@@ -40,6 +65,7 @@ class Placed:
     digest: bytes
     offset: int | None
     t: int | None
+    extent: int
 
     @property
     def end(self) -> int | None:
