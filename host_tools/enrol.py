@@ -7,6 +7,7 @@ and good is kept.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -175,20 +176,24 @@ def enrol_here(
             f"{path} keeps the broker {host}, while the province names {province.broker.host}; "
             f"change it with --set broker.host={province.broker.host}."
         )
-    make_directory(directory)
     state = directory / str(wanted.get("state_dir"))
-    if not state.exists():
-        make_directory(state)
+    made = [path for path in (state, directory) if not path.exists()]
+    for folder in reversed(made):
+        make_directory(folder)
     # The agent reads it under another name first: settings that it refuses must not stay.
     candidate = directory / f"new-{CONFIG}"
     try:
         write_private(candidate, json.dumps(wanted, indent=2).encode() + b"\n")
         # The key before the certificate: a device that is refused must not have been given one.
         proof = ask_agent(program, candidate)
+        enrolment = verify_proof(proof, slot)
         candidate.replace(path)
-    finally:
+    except BaseException:
         candidate.unlink(missing_ok=True)
-    enrolment = verify_proof(proof, slot)
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds something by now
+                folder.rmdir()
+        raise
     known = registry.device_by_kid(hash8(enrolment.public_key))
     if filled is not None and known is None and not replace:
         raise EnrolmentError(_filled(slot, filled))

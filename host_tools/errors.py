@@ -7,11 +7,21 @@ village, device, file or key, and what to do now. The command line prints it and
 
 from __future__ import annotations
 
+import re
+
 
 class DesalinkError(Exception):
     """Base of the family; `str()` of it is the whole sentence."""
 
     exit_code = 1
+
+
+def reason(error: Exception) -> str:
+    """What the system says of a connection, without its numbers and the lines of its source."""
+    strerror = getattr(error, "strerror", None)
+    text = strerror if isinstance(strerror, str) and strerror else str(error)
+    text = re.sub(r"\s*\(_ssl\.c:\d+\)|\[[A-Z0-9_: ]+\]\s*", "", text).strip()
+    return text or type(error).__name__
 
 
 class ProvinceError(DesalinkError):

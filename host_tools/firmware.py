@@ -259,9 +259,11 @@ class FirmwareCache:
             data = path.read_bytes()
         except FileNotFoundError:
             where = f"fetch it from {firmware.url}" if firmware.url else "get it where you had it"
+            pin = "" if firmware.sha256 else " --sha256 HASH"
+            vouch = "" if firmware.sha256 else ", or --pin in its place to vouch for the file"
             raise FirmwareError(
                 f"The firmware of {board.name} is missing ({path}): {where}, then run 'desalink "
-                f"firmware add {firmware.file}'."
+                f"firmware add {firmware.file}{pin}'{vouch}."
             ) from None
         if not firmware.sha256 or hashlib.sha256(data).hexdigest() != firmware.sha256:
             raise FirmwareError(

@@ -85,7 +85,10 @@ class Registry:
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise RegistryError(f"The registry {path} can't be opened: {error}.") from None
+                refused = RegistryError(f"The registry {path} can't be opened: {error}.")
+                if "locked" in str(error):
+                    refused.exit_code = 75  # as StoreBusy: it passes by itself
+                raise refused from None
             raise RegistryError(
                 f"{path} is damaged or not a registry ({error}); put it back from the backup."
             ) from None

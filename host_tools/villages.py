@@ -81,7 +81,9 @@ def near_matches(text: str, villages: Iterable[Village], most: int = 4) -> list[
     if exact:
         return exact[:most]
     names = {village.name.casefold() for village in villages}
-    close = difflib.get_close_matches(wanted, sorted(names), most, 0.6)
+    # Part of a name is what people type of a long one; only then a slip in it.
+    close = sorted(name for name in names if len(wanted) > 2 and wanted in name)
+    close += [n for n in difflib.get_close_matches(wanted, sorted(names), most) if n not in close]
     found = [village for name in close for village in villages if village.name.casefold() == name]
     return found[:most]
 

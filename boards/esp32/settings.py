@@ -1,4 +1,9 @@
-"""The configuration's section `board` for the ESP32 family, checked whole (docs/boards.md)."""
+"""The configuration's section `board` for the ESP32 family, checked whole (docs/boards.md).
+
+The province's computer checks kits with this module: it imports nothing of the chip's.
+"""
+
+import binascii
 
 _KEYS = (
     "name", "country", "wifi", "ethernet", "static", "voltage", "watchdog_s", "firmware_bytes",
@@ -14,9 +19,54 @@ def _integer(where, settings, key, least, most, default):
     return value
 
 
+def _text(given, key, most, required=True):
+    value = given.get(key)
+    if value is None and not required:
+        return None
+    if not isinstance(value, str) or not 0 < len(value.encode()) <= most:
+        raise ValueError("wifi.%s: expected a text of 1 to %d bytes" % (key, most))
+    return value
+
+
+def _bssid(given):
+    text = _text(given, "bssid", 17, False)
+    if text is None:
+        return None
+    try:
+        bssid = binascii.unhexlify(text.replace(":", ""))
+    except ValueError:
+        bssid = b""
+    if len(bssid) != 6:
+        raise ValueError("wifi.bssid: expected an address such as 02:00:00:00:00:02")
+    return bssid
+
+
+def networks(wifi):
+    """[(ssid, password or None, bssid or None, hidden)] of a list of networks as it is
+    configured. Raises ValueError with a sentence about what is wrong."""
+    if not isinstance(wifi, list) or not wifi:
+        raise ValueError("wifi: expected a list of networks { ssid, password }")
+    checked = []
+    for given in wifi:
+        if not isinstance(given, dict):
+            raise ValueError("wifi: expected networks { ssid, password }")
+        for key in given:
+            if key not in ("ssid", "password", "bssid", "hidden"):
+                raise ValueError("wifi.%s: no such key: correct or remove it" % key)
+        checked.append(
+            (
+                _text(given, "ssid", 32),
+                _text(given, "password", 63, False),
+                _bssid(given),
+                bool(given.get("hidden")),
+            )
+        )
+    return checked
+
+
 def check(settings):
     """The settings with all defaults filled in. Raises ValueError with a sentence about what is
-    wrong; wifi and ethernet are checked by their own modules."""
+    wrong; ethernet is checked by its own module, which knows the chip's types of PHY."""
     settings = settings or {}
     for key in settings:
         if key not in _KEYS:
@@ -29,7 +79,7 @@ def check(settings):
     full = {
         "name": settings.get("name", "esp32"),
         "country": settings.get("country"),
-        "wifi": settings.get("wifi"),
+        "wifi": networks(settings["wifi"]) if "wifi" in settings else None,
         "ethernet": settings.get("ethernet"),
         "static": None,
         "voltage": None,

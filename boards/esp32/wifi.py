@@ -6,7 +6,6 @@ is believed only after it was said several times in a row. Its own reconnecting 
 (the status stays CONNECTING for ever), so it is switched off and done here.
 """
 
-import binascii
 import network
 
 from agent import compat
@@ -30,41 +29,15 @@ _LOOK_MS = const(200)
 _RANK = ("no_access_point", "wrong_password", "no_address")
 
 
-def _text(given, key, most, required=True):
-    value = given.get(key)
-    if value is None and not required:
-        return None
-    if not isinstance(value, str) or not 0 < len(value.encode()) <= most:
-        raise ValueError("wifi.%s: expected a text of 1 to %d bytes" % (key, most))
-    return value
-
-
 class Wifi:
     """name: the interface's; joins: how often a network was joined since the start."""
 
     name = "wlan0"
 
     def __init__(self, networks, static=None, country=None):
-        """networks: [{ssid, password (None: open), bssid, hidden}]; static: addresses as
-        ifconfig takes them. Raises ValueError with a sentence about what is wrong."""
-        if not isinstance(networks, list) or not networks:
-            raise ValueError("wifi: expected a list of networks { ssid, password }")
-        self._networks = []
-        for given in networks:
-            if not isinstance(given, dict):
-                raise ValueError("wifi: expected networks { ssid, password }")
-            for key in given:
-                if key not in ("ssid", "password", "bssid", "hidden"):
-                    raise ValueError("wifi.%s: no such key: correct or remove it" % key)
-            bssid = _text(given, "bssid", 17, False)
-            self._networks.append(
-                (
-                    _text(given, "ssid", 32),
-                    _text(given, "password", 63, False),
-                    binascii.unhexlify(bssid.replace(":", "")) if bssid else None,
-                    bool(given.get("hidden")),
-                )
-            )
+        """networks: as boards.esp32.settings.networks gives them; static: addresses as ifconfig
+        takes them."""
+        self._networks = networks
         self._static = static
         self._country = country
         self._wlan = None

@@ -16,7 +16,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from host_tools.errors import BrokerError
+from host_tools.errors import BrokerError, reason
 from host_tools.keys.ca import Issued
 from host_tools.keys.files import write_private
 from host_tools.province import TlsFiles
@@ -81,7 +81,7 @@ class Client:
             self._paho.connect_timeout = timeout
             self._paho.connect(host, port, keepalive=60)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise Refused(str(error) or type(error).__name__) from None
+            raise Refused(reason(error)) from None
         self._paho.loop_start()
         if not self._connected.wait(timeout) or self._refusal is not None:
             self._paho.loop_stop()

@@ -28,6 +28,10 @@ DIRECTORY_VARIABLE = "DESALINK_DIR"
 _COMPLETION_VARIABLE = "_DESALINK_COMPLETE"
 
 
+# What can't be read is told by whoever opens it, in one sentence; click would tell it in English.
+PATH = click.Path(path_type=Path, readable=False)
+
+
 class Application:
     """What every verb is given: where the province is, and how to end with a sentence."""
 
@@ -84,7 +88,7 @@ pass_app = click.make_pass_decorator(Application)
 
 passphrase_option = click.option(
     "--passphrase-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Read the passphrase from the first line of FILE (else DESALINK_PASSPHRASE, else asked).",
 )
@@ -177,7 +181,7 @@ def _choose_language(ctx: click.Context, parameter: click.Parameter, name: str |
 @click.option(
     "-C",
     "--province-dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="The province's directory (else DESALINK_DIR, else the current one).",
 )

@@ -14,6 +14,7 @@ from host_tools.i18n import _
 DEBUG_VARIABLE = "DESALINK_DEBUG"
 
 DEFECT = 70
+BUSY = 75  # as host_tools.store says it: it passes by itself
 INTERRUPTED = 130
 NO_READER = 141
 
@@ -64,6 +65,11 @@ def _owner(filename: object) -> str:
                 break
             path = os.path.dirname(path)
     return _("its owner")
+
+
+def _is_locked(error: BaseException) -> bool:
+    sqlite3 = sys.modules.get("sqlite3")
+    return sqlite3 is not None and isinstance(error, sqlite3.Error) and "locked" in str(error)
 
 
 def _database_sentence(error: BaseException) -> str | None:
@@ -132,7 +138,7 @@ def report(error: BaseException) -> int:
         sentence = _os_sentence(error)
     if sentence is not None:
         _tell(sentence)
-        return 1
+        return BUSY if _is_locked(error) else 1
     _tell(
         _(
             "This is a defect of desalink ({error}); please report it with what '{variable}=1' "

@@ -15,10 +15,25 @@ WITA = timezone(timedelta(hours=8), "WITA")
 
 
 def wita(unix: float | None) -> str:
-    """A Unix time as people of the province read it, with its zone; empty if there is none."""
-    return (
-        "" if unix is None else datetime.fromtimestamp(unix, WITA).strftime("%Y-%m-%d %H:%M WITA")
-    )
+    """A Unix time as people of the province read it, with its zone; empty if there is none, "?"
+    if no calendar has it."""
+    if unix is None:
+        return ""
+    moment = moment_of(unix)
+    return "?" if moment is None else moment.strftime("%Y-%m-%d %H:%M WITA")
+
+
+def moment_of(unix: float) -> datetime | None:
+    """A Unix time in WITA; None if it is beyond the calendar, as a device's clock may have it."""
+    try:
+        return datetime.fromtimestamp(unix, WITA)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def counted(number: int, one: str) -> str:
+    """`1 slot`, `2 slots`: a number with an English noun whose plural has an s."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:

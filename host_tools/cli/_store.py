@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli._output import WITA
+from host_tools.cli._output import WITA, moment_of
 from host_tools.errors import DesalinkError
 
 if TYPE_CHECKING:
@@ -76,10 +76,16 @@ def names(registry: Registry) -> dict[str, str]:
     return {village.code: village.name for village in registry.villages()}
 
 
-def nothing_yet(registry: Registry) -> str:
-    """What to do where no report has come yet."""
-    if not registry.active_devices():
+def nothing_yet(registry: Registry, code: str | None = None) -> str:
+    """What to do where no report has come yet, from a village or from any."""
+    active = registry.active_devices()
+    if not active:
         return "No device is enrolled yet; enrol one with 'desalink enrol'."
+    if code is not None and not any(device.slot.startswith(code) for device in active):
+        return (
+            f"No device of {names(registry)[code]} ({code}) is enrolled; enrol one with "
+            f"'desalink enrol --village {code}'."
+        )
     return (
         "No report has come yet; see that 'desalink broker run' and 'desalink ingest' run, and "
         "that the devices reach the broker."
@@ -111,10 +117,11 @@ def parse_since(text: str | None) -> float | None:
 
 
 def iso(unix: float | None) -> str | None:
-    """A Unix time for machines: ISO 8601 with WITA's offset."""
+    """A Unix time for machines: ISO 8601 with WITA's offset, "?" if no calendar has it."""
     if unix is None:
         return None
-    return datetime.fromtimestamp(unix, WITA).isoformat(timespec="seconds")
+    moment = moment_of(unix)
+    return "?" if moment is None else moment.isoformat(timespec="seconds")
 
 
 def size(number: int | None) -> str:

@@ -52,9 +52,10 @@ def _as_json(board: Any) -> dict[str, Any]:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @pass_app
 def check(app: Application, names: tuple[str, ...]) -> None:
-    """Check board.toml and the agent's release of each board (or of those named).
+    """Check each board's board.toml and release.
 
-    Every board is compiled for, so that what is said here holds in the field.
+    All boards, or those named. Every board is compiled for, so that what is said here holds in
+    the field.
     """
     from host_tools.boards import BoardError, board_names, load_board
     from host_tools.release import ReleaseError, build_release

@@ -24,11 +24,11 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @pass_app
 def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
-    """Tell when what everybody depends on ends; exit code 1 if that is soon.
+    """Tell when the list and the certificates end.
 
-    An expired revocation list makes the broker refuse every device, an expired server certificate
-    makes every device refuse the broker. Needs no passphrase: run it daily from cron, with
-    --quiet.
+    Exit code 1 if that is soon. An expired revocation list makes the broker refuse every device,
+    an expired server certificate makes every device refuse the broker. Needs no passphrase: run it
+    daily from cron, with --quiet.
     """
     from host_tools.broker.expiry import ends
     from host_tools.cli._output import print_json, print_table, wita

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from host_tools.cli import PATH
+
 
 @click.command()
 @click.option(
@@ -18,18 +20,20 @@ import click
 )
 @click.option(
     "--keep",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Make everything in DIR, a new directory, and leave it there.",
 )
 @click.option("--no-faults", is_flag=True, help="Disturb nothing.")
 @click.option(
     "--summary",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
     metavar="FILE",
     help="Write what happened as JSON.",
 )
-@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), hidden=True)
+@click.option(
+    "--svg", type=click.Path(path_type=Path, dir_okay=False, readable=False), hidden=True
+)
 def command(
     minutes: float, keep: Path | None, no_faults: bool, summary: Path | None, svg: Path | None
 ) -> None:

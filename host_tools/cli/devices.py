@@ -146,10 +146,11 @@ def show(app: Application, device: str, as_json: bool) -> None:
 @passphrase_option
 @pass_app
 def revoke(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
-    """Revoke a device: its key speaks no longer and its certificate is refused.
+    """Revoke a device: its key and its certificate.
 
-    What it signed before stays valid. A live connection is cut. Running it again for a device
-    that is revoked already repeats whatever did not get through.
+    The key speaks no longer and the broker refuses the certificate. What it signed before stays
+    valid. A live connection is cut. Running it again for a device that is revoked already repeats
+    whatever did not get through.
     """
     import getpass
 
@@ -173,7 +174,7 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
             drop_session(province, authority, found.slot)
     click.echo(f"Device {found.kid.hex()} of slot {found.slot} is revoked.")
     if in_force:
-        click.echo("The broker refuses its certificate; a live connection was cut.")
+        click.echo("The broker refuses its certificate; any live connection was cut.")
     else:
         app.note(
             "No broker of this province runs on this machine; it takes effect when one starts "

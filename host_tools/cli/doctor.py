@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import Application
+from host_tools.cli import PATH, Application
 from host_tools.i18n import _, ngettext, number
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
@@ -15,14 +15,14 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
 @click.command()
 @click.option(
     "--kit",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="The opened kit, or a kit's file (else DESALINK_KIT, else the usual place).",
 )
 @click.option(
     "--kit-passphrase-file",
     "passphrase_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Open the kit as well, with the passphrase in the first line of FILE.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
 
 
 @click.command()
@@ -25,7 +25,7 @@ from host_tools.cli import Application, pass_app, passphrase_option
     "--device-dir",
     "directory",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="The device's own directory: key, certificate, configuration, journal.",
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from host_tools.cli import Application, pass_app, passphrase_option
-from host_tools.i18n import _
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.enrolments import Record
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _kit_option = click.option(
     "--kit",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help=_("The opened kit. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
 )
@@ -34,16 +34,21 @@ def command() -> None:
 @command.command("list")
 @click.option(
     "--kit",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help=_("The log of this opened kit, instead of what the province imported."),
 )
 @click.option("--json", "as_json", is_flag=True, help=_("As JSON."))
 @pass_app
 def list_(app: Application, kit: Path | None, as_json: bool) -> None:
-    """List enrolments: those that the province imported, or those in a kit's log."""
+    """List enrolments: imported ones, or a kit's.
+
+    Those that the province imported, or those in the log of a kit (--kit; without a province, the
+    opened kit's).
+    """
     from host_tools.cli._output import print_json, print_table, wita
 
+    kit = kit or _on_laptop(app)
     rows = _of_kit(kit) if kit is not None else _of_province(app)
     if as_json:
         print_json(rows)
@@ -68,6 +73,22 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
         right=(_("number"),),
         whole=(_("slot"), _("device")),
     )
+
+
+def _on_laptop(app: Application) -> Path | None:
+    """Where the opened kit is, on a machine on which nobody named a province."""
+    from host_tools.errors import ProvinceError
+    from host_tools.kit import KitDirectory, find_directory
+    from host_tools.kit.model import KitError
+
+    try:
+        app.directory  # noqa: B018 - asked only whether there is one
+    except ProvinceError:
+        try:
+            return KitDirectory(find_directory()).file.parent
+        except KitError:
+            pass  # neither is here; that there is no province is told
+    return None
 
 
 def _of_kit(kit: Path) -> list[dict[str, Any]]:
@@ -116,7 +137,7 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help=_("Where to write the log."),
 )
@@ -134,14 +155,16 @@ def export(output: Path, kit: Path | None) -> None:
     log = EnrolmentLog(KitDirectory(find_directory(kit)).enrolments)
     write_file(output, log.export())
     click.echo(
-        _("{count} enrolments are in {file}; bring or send it to the province.").format(
-            count=len(log.records()), file=output
-        )
+        ngettext(
+            "{count} enrolment is in {file}; bring or send it to the province.",
+            "{count} enrolments are in {file}; bring or send it to the province.",
+            len(log.records()),
+        ).format(count=len(log.records()), file=output)
     )
 
 
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("file", type=PATH, metavar="FILE")
 @passphrase_option
 @pass_app
 def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
@@ -182,6 +205,8 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
 
 
 def _tell(app: Application, results: list[Result]) -> None:
+    from host_tools.cli._output import counted
+
     counts = {
         name: sum(result.outcome == name for result in results)
         for name in ("enrolled", "replaced", "already", "known")
@@ -197,6 +222,7 @@ def _tell(app: Application, results: list[Result]) -> None:
         elif result.outcome == "refused":
             app.note(f"Refused: record {record.number}, {record.slot}: {result.reason}.")
     click.echo(
-        f"{counts['enrolled'] + counts['replaced']} devices enrolled, {counts['replaced']} of "
-        f"them in the place of another; {counts['already'] + counts['known']} were known."
+        f"{counted(counts['enrolled'] + counts['replaced'], 'device')} enrolled, "
+        f"{counts['replaced']} of them in the place of another; "
+        f"{counts['already'] + counts['known']} were known."
     )

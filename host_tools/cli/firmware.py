@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import PATH, Application, pass_app
 
 
 @click.group()
@@ -22,7 +22,7 @@ def _directory(app: Application) -> Path:
 
 
 @command.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.bin")
+@click.argument("file", type=PATH, metavar="FILE.bin")
 @click.option("--sha256", metavar="HASH", help="The file's hash, as you know it from elsewhere.")
 @click.option("--pin", is_flag=True, help="Trust this very file: its hash counts from now on.")
 @click.option("--board", metavar="BOARD", help="The board it is for, if its name doesn't tell.")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("directory", type=PATH, metavar="DIR")
 @click.option(
     "--province", "code", required=True, metavar="CODE", help="Kemendagri code, e.g. 64."
 )
@@ -53,6 +53,7 @@ def command(
     """
     from shlex import quote
 
+    from host_tools.cli._output import counted
     from host_tools.founding import found_province, refuse_existing
     from host_tools.keys import passphrase
     from host_tools.villages import province_name
@@ -70,9 +71,8 @@ def command(
         bind=bind,
         tell=app.note,
     )
-    click.echo(
-        f"Province {province.code} {province.name} with {villages} villages is in {directory}."
-    )
+    many = counted(villages, "village")
+    click.echo(f"Province {province.code} {province.name} with {many} is in {directory}.")
     if not hosts:
         app.note(
             "The broker is known as 'localhost', which only this machine can reach; for devices "

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from host_tools.cli import Application, pass_app, passphrase_option
-from host_tools.i18n import _
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.kit.book import KitEntry
+    from host_tools.kit.check import Finding
     from host_tools.kit.create import Cargo
     from host_tools.province import Province
     from host_tools.registry import Registry
 
 _kit_passphrase_option = click.option(
     "--kit-passphrase-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help=_(
         "Read the kit's passphrase from the first line of FILE (else DESALINK_KIT_PASSPHRASE, "
@@ -54,7 +56,7 @@ def command() -> None:
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Where to write the kit.",
 )
@@ -68,7 +70,7 @@ def command() -> None:
 @click.option(
     "--settings",
     "settings_file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Settings of devices, TOML or JSON: Wi-Fi networks, sources ... (docs/provisioning.md).",
 )
@@ -101,11 +103,12 @@ def create(
     revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
     """
     from host_tools import technicians
-    from host_tools.cli._output import wita
+    from host_tools.cli._output import counted, wita
     from host_tools.keys import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.kit import passphrase as kit_passphrase
+    from host_tools.kit.check import is_loopback
     from host_tools.kit.create import chosen_slots, create_kit, write_kit
     from host_tools.registry import Registry
 
@@ -113,6 +116,11 @@ def create(
     codes = [code for text in villages for code in text.split(",") if code.strip()]
     if output.exists():
         app.abort(f"{output} exists already; choose another name, or remove it first.")
+    # Before certificates are issued and recorded for a kit that could then not be written.
+    if not output.parent.is_dir():
+        app.abort(f"There is no directory {output.parent}; make it, or write the kit elsewhere.")
+    if not os.access(output.parent, os.W_OK):
+        app.abort(f"You may not write into {output.parent}; write the kit elsewhere.")
     with Registry.open(province.directory) as registry:
         slots = chosen_slots(registry, codes, regency)
         technician = technicians.find(registry, name)
@@ -137,13 +145,20 @@ def create(
         )
         filled = [slot for slot in slots if kit.device_of_slot(slot)]
     write_kit(kit, root, output, own_secret)
+    many = counted(len(slots), "slot")
     click.echo(
-        f"Kit {kit.id.hex()} for {kit.technician} with {len(slots)} slots is in {output} "
+        f"Kit {kit.id.hex()} for {kit.technician} with {many} is in {output} "
         f"({output.stat().st_size / 1e6:.1f} MB), until {wita(kit.expires)}."
     )
     if filled:
         more = f" and {len(filled) - 1} more" if len(filled) > 1 else ""
         app.note(f"Filled already: {filled[0]}{more}; a device there will have to be replaced.")
+    if is_loopback(kit.broker_host):
+        app.note(
+            f"Its devices look for the broker at {kit.broker_host}, which is each device itself: "
+            "good for trials only; for villages, put the broker's name first in broker.hosts of "
+            "province.toml, run 'desalink broker config', and make a new kit."
+        )
     if not boards:
         app.note("It holds no firmware and no agent; pack them with --firmware BOARD.")
 
@@ -164,7 +179,8 @@ def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ..
             path = cache.path(board)
             firmware[board.name] = (path.name, path.read_bytes())
         releases.append(build_release(board))
-    return Cargo(settings, firmware, releases)
+    named = str(settings_file) if settings_file else "Without --settings"
+    return Cargo(settings, named, firmware, releases)
 
 
 @command.command("list")
@@ -249,6 +265,7 @@ def revoke(
     import getpass
     import time
 
+    from host_tools.cli._output import counted
     from host_tools.keys import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
@@ -274,20 +291,21 @@ def revoke(
         others = [
             other.id.hex()
             for other in book.entries(registry)
-            if other.technician == entry.technician and other.state(time.time()) == "valid"
+            if other.technician == entry.technician
+            and other.state(time.time()) not in ("revoked", "expired")
         ]
     name = entry.id.hex()
     if unused_only:
-        click.echo(f"{done.certificates} unused certificates of kit {name} are revoked.")
+        click.echo(f"Of kit {name}, {counted(done.certificates, 'unused certificate')} revoked.")
     else:
         click.echo(
-            f"Kit {name} of {entry.name} is revoked: {done.certificates} certificates, and the "
-            f"key {entry.technician.hex()} (trust document {done.trust_version})."
+            f"Kit {name} of {entry.name} is revoked: {counted(done.certificates, 'certificate')}, "
+            f"and the key {entry.technician.hex()} (trust document {done.trust_version})."
         )
     if done.used:
         app.note(
-            f"{len(done.used)} devices had their certificate from it and can't connect until they "
-            f"are provisioned again: {', '.join(done.used)}."
+            f"{counted(len(done.used), 'device')} with a certificate from it can't connect until "
+            f"provisioned again: {', '.join(done.used)}."
         )
     if others and not unused_only:
         app.note(
@@ -311,10 +329,10 @@ def _find_entry(registry: Registry, text: str) -> KitEntry:
 
 
 @command.command("open")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("file", type=PATH, metavar="FILE")
 @click.option(
     "--to",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help=_("Where to. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
 )
@@ -337,7 +355,11 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
     directory = KitDirectory(find_directory(to))
     kit = directory.put(file, kit_passphrase.existing(kit_passphrase_file))
     click.echo(
-        _("The kit of {name} with {count} slots is open in {directory}, until {time}.").format(
+        ngettext(
+            "The kit of {name} with {count} slot is open in {directory}, until {time}.",
+            "The kit of {name} with {count} slots is open in {directory}, until {time}.",
+            len(kit.slots),
+        ).format(
             name=kit.technician,
             count=len(kit.slots),
             directory=directory.path,
@@ -348,7 +370,7 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
 
 
 @command.command()
-@click.argument("kit", type=click.Path(path_type=Path), metavar="[FILE|DIR]", required=False)
+@click.argument("kit", type=PATH, metavar="[FILE|DIR]", required=False)
 @_json_option
 @_kit_passphrase_option
 @pass_app
@@ -416,7 +438,7 @@ def show(
 
 
 @command.command()
-@click.argument("kit", type=click.Path(path_type=Path), metavar="[FILE|DIR]", required=False)
+@click.argument("kit", type=PATH, metavar="[FILE|DIR]", required=False)
 @_kit_passphrase_option
 @pass_app
 def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None) -> None:
@@ -435,10 +457,9 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
     known = _of_province(app)
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
     findings = list(check_kit(opened, **known))
-    words = {True: _("good"), False: _("WRONG")}
     print_table(
         (_("what"), _("result"), _("detail")),
-        [(finding.what, words[finding.held], finding.detail) for finding in findings],
+        [(finding.what, _result(finding), finding.detail) for finding in findings],
     )
     wrong = sum(not finding.held for finding in findings)
     if wrong:
@@ -447,6 +468,12 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
                 "{wrong} of {all} things are wrong with {path}; ask the province for a new kit."
             ).format(wrong=wrong, all=len(findings), path=path)
         )
+
+
+def _result(finding: Finding) -> str:
+    if not finding.held:
+        return _("WRONG")
+    return _("LOOK") if finding.look else _("good")
 
 
 def _of_province(app: Application) -> dict[str, Any]:

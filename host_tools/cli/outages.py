@@ -43,8 +43,9 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
         named = names(registry)
         note = None
         if not found:
-            reported = database is not None and slots(database)
-            note = "No outage was reported." if reported else nothing_yet(registry)
+            seen = slots(database) if database else []
+            reported = any(slot.startswith(code or "") for slot in seen)
+            note = "No outage was reported." if reported else nothing_yet(registry, code)
     now = time.time()
     if as_json:
         print_json(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from host_tools.cli import PATH
+
 
 @click.group()
 def command() -> None:
@@ -17,7 +19,7 @@ def command() -> None:
     "-o",
     "--output",
     "directory",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("."),
     metavar="DIR",
     help="Where to put it. [default: here]",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import PATH, Application, pass_app
 from host_tools.errors import DesalinkError
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 @click.option(
     "--kit",
     "kit_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="The opened kit. [default: DESALINK_KIT, else where 'desalink kit open' put it]",
 )
 @click.option(
     "--work",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Folder for journals and labels of devices. [default: the opened kit's]",
 )
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @click.option("--ssh", "target", metavar="USER@HOST", help="A Linux device over SSH instead.")
 @click.option(
     "--kit-passphrase-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="The kit's passphrase, in the first line of FILE (else DESALINK_KIT_PASSPHRASE, asked).",
 )
@@ -100,8 +100,19 @@ def command(
         raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
     if not batch and (villages is not None or count is not None or ask):
         raise click.UsageError(_("--villages, --count and --ask are for --batch."))
+    if villages is not None and ask:
+        raise click.UsageError(_("Give --villages to deal them, or --ask to be asked; not both."))
     if target is not None and (batch or port is not None):
         raise click.UsageError(_("--ssh is for one device, without --port and --batch."))
+    if board is not None and target is None:
+        from host_tools.boards import load_board
+
+        if load_board(board).transport == "ssh":
+            raise click.UsageError(
+                _("{board} is set up over SSH: say where it is with --ssh USER@HOST.").format(
+                    board=board
+                )
+            )
     plan = _plan(kit_path, work, kit_passphrase_file, board, offline, replace)
     if batch:
         _several(app, plan, port, villages, count, ask)

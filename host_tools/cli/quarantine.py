@@ -101,7 +101,10 @@ def list_(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List messages in quarantine (numbers) and findings in what is stored (F and a number)."""
+    """List messages in quarantine and findings.
+
+    Messages have numbers; findings, in what is stored, have F and a number.
+    """
     from host_tools.cli._output import print_json, print_table, wita
     from host_tools.cli._store import names, nothing_yet, reading, village_code
     from host_tools.store.queries import findings, slots
@@ -272,9 +275,10 @@ def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
 @command.command()
 @pass_app
 def retry(app: Application) -> None:
-    """Try everything in quarantine again, after an enrolment or an update.
+    """Try everything in quarantine again.
 
-    While an ingest runs, it is asked to; else this command does it.
+    After an enrolment or an update. While an ingest runs, it is asked to; else this command does
+    it.
     """
     from host_tools.ingest.keys import RegistryKeys
     from host_tools.ingest.retry import request_retry, retry_now

@@ -83,7 +83,7 @@ def _load(
         ]
         note = None
         if not any(slot.last_report for slot in found):
-            note = nothing_yet(registry)
+            note = nothing_yet(registry, code)
         return sorted(found, key=lambda slot: slot.slot), names(registry), note
 
 

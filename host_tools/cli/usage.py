@@ -42,8 +42,9 @@ def command(
         code = village_code(registry, village)
         found = usage(database, by=by, village=code, since=start) if database else []
         named = names(registry)
-        note = None if found else nothing_yet(registry)
-        if not found and (code or start) and database is not None and usage(database):
+        note = None if found else nothing_yet(registry, code)
+        narrowed = not found and (code or start)
+        if narrowed and database is not None and usage(database, village=code):
             note = "Nothing was measured there in that time."
     if as_json:
         print_json(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import PATH, Application, pass_app
 
 _MAX_SHOWN = 20
 
@@ -20,7 +20,7 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
     """List the province's villages, or import their positions."""
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._output import counted, print_json, print_table
     from host_tools.registry import Registry
     from host_tools.villages import find_regency
 
@@ -65,11 +65,11 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
         right=("lat", "lon"),
         whole=("code",),
     )
-    app.note(f"{len(villages)} village{'s' if len(villages) != 1 else ''}")
+    app.note(counted(len(villages), "village"))
 
 
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.csv")
+@click.argument("file", type=PATH, metavar="FILE.csv")
 @click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
 @pass_app
 def import_(app: Application, file: Path, skip_bad: bool) -> None:
@@ -78,6 +78,7 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
     Columns: code (with or without dots), lat and lon in degrees, site if you like. Nothing is
     imported while any row is bad, unless you say --skip-bad.
     """
+    from host_tools.cli._output import counted
     from host_tools.errors import VillageImportError
     from host_tools.positions import read_table
     from host_tools.registry import Registry
@@ -95,7 +96,7 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
             app.note(f"... and {len(table.problems) - _MAX_SHOWN} more bad lines")
         if table.problems and not skip_bad:
             raise VillageImportError(
-                f"{file}: {len(table.problems)} bad lines of "
+                f"{file}: {counted(len(table.problems), 'bad line')} of "
                 f"{len(table.problems) + len(table.places)}, nothing was imported; correct them, "
                 "or import the good ones with --skip-bad."
             )
@@ -106,5 +107,8 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
         count = registry.place_villages((p.code, p.position, p.site) for p in table.places)
     placed = sum(place.position is not None for place in table.places)
     named = sum(place.site is not None for place in table.places)
-    skipped = f", {len(table.problems)} bad lines skipped" if table.problems else ""
-    click.echo(f"{count} villages imported: {placed} positions, {named} site names{skipped}.")
+    skipped = f", {counted(len(table.problems), 'bad line')} skipped" if table.problems else ""
+    click.echo(
+        f"{counted(count, 'village')} imported: {counted(placed, 'position')}, "
+        f"{counted(named, 'site name')}{skipped}."
+    )

@@ -57,6 +57,14 @@ def check_disk(machine: Machine, kit: Path | None) -> list[Finding]:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not os.access(place, os.W_OK):
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            return [
+                problem(
+                    "disk",
+                    _("The file system of {place} is read-only.").format(place=place),
+                    _("Mount it for writing, or open the kit elsewhere: --to DIR."),
+                )
+            ]
         return [
             problem(
                 "disk",

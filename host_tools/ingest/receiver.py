@@ -20,7 +20,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from host_tools.errors import BrokerError, KeyFileError
+from host_tools.errors import BrokerError, KeyFileError, reason
 from host_tools.ingest.options import Broker
 from host_tools.ingest.pipeline import Message
 
@@ -133,7 +133,8 @@ class Receiver:
             ) from None
         except (OSError, ValueError) as error:
             raise BrokerError(
-                f"The broker at {where} does not answer ({error}); see 'desalink broker run'."
+                f"The broker at {where} does not answer ({reason(error)}); see 'desalink broker "
+                "run'."
             ) from None
         if any(code >= 0x80 for code in self._subacks[0]):
             self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class Ingest:
         """Work until stopped.
 
         Raises:
+            BrokerError: nothing came for `until_idle_s`, since the broker was out of reach.
             StoreLocked: another ingest works on the database.
             StoreReplaced, StoreDamaged: the database is not what it was.
             StoreBusy, StoreFull: it could not be written for longer than `give_up_s`.
@@ -112,6 +114,7 @@ class Ingest:
         self._derive_after = now
         self._underived = True
         self._next_connect, self._attempts = now, 0
+        self._refused: BrokerError | None = None
         self._heard_at = now
         self._log("started", database=self._path, keys=len(keys), pending=self._deriver.pending())
         self._retry(frozenset(keys) & self._pipeline.unknown_kids())
@@ -140,24 +143,31 @@ class Ingest:
             self._publish()
             self._derive(busy=bool(messages))
             self._save_sometimes()
-            if (
-                options.until_idle_s is not None
-                and time.monotonic() - self._heard_at >= options.until_idle_s
-                and not self._underived
-            ):
+            if self._idle_for_s() <= 0 and not self._underived:
                 return
+
+    def _idle_for_s(self) -> float:
+        """How long nothing may come yet before the end."""
+        if self._options.until_idle_s is None:
+            return math.inf
+        return self._heard_at + self._options.until_idle_s - time.monotonic()
 
     def _connect(self) -> bool:
         now = time.monotonic()
         if now < self._next_connect:
             self._look_around()
             self._derive(busy=False)
-            self._receiver.sleep(0 if self._underived else self._next_connect - now)
+            wait_s = min(self._next_connect - now, max(0.0, self._idle_for_s()))
+            self._receiver.sleep(0 if self._underived else wait_s)
+            if self._idle_for_s() <= 0 and not self._underived and self._refused is not None:
+                seconds = self._options.until_idle_s
+                raise BrokerError(f"Ended after {seconds:g} s without a broker: {self._refused}")
             return False
         self.figures.connected = 0
         try:
             self._receiver.connect()
         except BrokerError as error:
+            self._refused = error
             delay = _BACKOFF_S[min(self._attempts, len(_BACKOFF_S) - 1)]
             self._attempts += 1
             self._next_connect = time.monotonic() + delay
@@ -165,6 +175,7 @@ class Ingest:
                 self._log("broker_unreachable", level="warning", error=error, retry_s=delay)
             return False
         self._attempts, self._next_connect = 0, time.monotonic() + _BACKOFF_S[0]
+        self._refused = None
         self.figures.connected = 1
         self.figures.connections += 1
         self._heard_at = time.monotonic()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
+import stat
 import sys
 from pathlib import Path
 
 from host_tools.errors import PassphraseError
+from host_tools.i18n import _
 from host_tools.keys.pkcs8 import check_passphrase
 
 VARIABLE = "DESALINK_PASSPHRASE"
@@ -17,7 +19,8 @@ _SECRET = (VARIABLE, "DESALINK_KIT_PASSPHRASE")
 def given(file: Path | None = None) -> str | None:
     """The passphrase from a file or the environment, or None if it has to be asked for.
 
-    The first line of the file counts, without its line end.
+    The first line of the file counts, without its line end. A file that others can read is told
+    on stderr, and used.
 
     Raises:
         PassphraseError: the file is not text, or has no first line.
@@ -32,6 +35,10 @@ def given(file: Path | None = None) -> str | None:
             f"The passphrase file {file} is not UTF-8 text; write the passphrase into its first "
             "line."
         ) from None
+    status = file.stat()
+    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+        sentence = _("Others may read the passphrase file {file}; run 'chmod 600 {file}'.")
+        print(sentence.format(file=file), file=sys.stderr)
     if not lines or not lines[0]:
         raise PassphraseError(
             f"The passphrase file {file} is empty; write the passphrase into its first line."

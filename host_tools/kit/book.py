@@ -33,13 +33,21 @@ class KitEntry:
     expires_at: int
     revoked_at: int | None
     revoked_by: str | None
+    key_not_after: int
+    """Of the technician's key, as the next."""
+    key_revoked_at: int | None
     certificates: tuple[KitCertificate, ...]
 
     def state(self, now: float) -> str:
-        """`valid`, `expired` or `revoked`."""
+        """`valid`, `expired`, `revoked`; `key revoked`, `key expired`: the kit is neither, but
+        what its technician's key signs now is not imported."""
         if self.revoked_at is not None:
             return "revoked"
-        return "valid" if now < self.expires_at else "expired"
+        if now >= self.expires_at:
+            return "expired"
+        if self.key_revoked_at is not None:
+            return "key revoked"
+        return "valid" if now < self.key_not_after else "key expired"
 
     @property
     def unused(self) -> tuple[KitCertificate, ...]:
@@ -60,7 +68,8 @@ def entries(registry: Registry) -> list[KitEntry]:
         KitEntry(id, *row, tuple(certificates.get(id, ())))  # type: ignore[call-arg]
         for id, *row in registry.rows(
             "SELECT id, technician, name, created_at, expires_at, kits.revoked_at, "
-            "kits.revoked_by FROM kits JOIN role_keys ON kid = technician ORDER BY created_at, id"
+            "kits.revoked_by, not_after, role_keys.revoked_at FROM kits JOIN role_keys ON kid = "
+            "technician ORDER BY created_at, id"
         )
     ]
 

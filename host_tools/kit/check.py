@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
-from host_tools.i18n import _
+from host_tools.i18n import _, ngettext
 from host_tools.keys.ca import common_name, serial_text
 from host_tools.kit.model import Kit, KitCertificate, day
 from host_tools.trust import TECHNICIAN, TrustError, verify_trust
@@ -18,11 +19,23 @@ from host_tools.trust import TECHNICIAN, TrustError, verify_trust
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether one thing holds."""
+    """Whether one thing holds; `look`: it may be meant so, and somebody should look at it."""
 
     what: str
     held: bool
     detail: str
+    look: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a broker's name leads each device to itself."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def check_kit(
@@ -42,6 +55,12 @@ def check_kit(
     """
     at = time.time() if now is None else now
     yield Finding(_("expiry"), kit.expires > at, _("until {date}").format(date=day(kit.expires)))
+    where = f"{kit.broker_host}:{kit.broker_port}"
+    if is_loopback(kit.broker_host):
+        detail = _("{broker}: each device would look for it in itself; good for trials only")
+        yield Finding(_("broker"), True, detail.format(broker=where), look=True)
+    else:
+        yield Finding(_("broker"), True, where)
     if root_public is not None:
         yield Finding(
             _("province"),
@@ -94,9 +113,12 @@ def _certificates(kit: Kit, ca_pem: bytes | None, at: float) -> Finding:
             wrong = _wrong(slot.slot, own, ca, at)
             if wrong:
                 return Finding(what, False, f"{slot.slot}: {wrong}")
-    return Finding(
-        what, True, _("{count} slots, issued by the kit's CA").format(count=len(kit.slots))
+    text = ngettext(
+        "{count} slot, issued by the kit's CA",
+        "{count} slots, issued by the kit's CA",
+        len(kit.slots),
     )
+    return Finding(what, True, text.format(count=len(kit.slots)))
 
 
 def _wrong(slot: str, own: KitCertificate, ca: x509.Certificate, at: float) -> str | None:

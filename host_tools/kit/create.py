@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from host_tools.boards import load_board
 from host_tools.keys.ca import Authority, Issued
 from host_tools.keys.files import write_private
 from host_tools.keys.pkcs8 import check_passphrase
@@ -19,7 +20,7 @@ from host_tools.kit import book
 from host_tools.kit.model import Kit, KitCertificate, KitDevice, KitError, KitSlot, day
 from host_tools.kit.pages import pack
 from host_tools.kit.seal import COST, new_header, seal
-from host_tools.kit.settings import scopes, slot_config
+from host_tools.kit.settings import check_boards, scopes, slot_config
 from host_tools.province import Province
 from host_tools.registry import Registry, Village, slot_name
 from host_tools.release import Release
@@ -38,6 +39,8 @@ class Cargo:
     """What a kit carries for devices beside their certificates; all of it may be empty."""
 
     settings: dict[str, Any] = field(default_factory=dict)
+    settings_name: str = "The settings"
+    """The file they are from, for messages."""
     firmware: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     """Board -> file name and content."""
     releases: Sequence[Release] = ()
@@ -85,7 +88,7 @@ def create_kit(
         now: Unix time, the present if None.
 
     Raises:
-        KitError: settings that devices would refuse or that are for nobody here; the
+        KitError: settings that devices or boards would refuse or that are for nobody here; the
             technician's key ends before the kit.
         TrustError: the trust document can't be made.
     """
@@ -107,6 +110,10 @@ def create_kit(
         )
     host, port = province.broker.host, province.broker.port
     configs = {slot: slot_config(cargo.settings, slot, host, port) for slot in slots}
+    boards = [load_board(release.board) for release in cargo.releases]
+    for slot, config in configs.items():
+        village = villages[slot[:10]].name
+        check_boards(config, boards, f"{cargo.settings_name}, slot {slot} ({village})")
     trust = current_trust(province, registry, root, expires)
     issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
     id = os.urandom(8)

@@ -75,7 +75,9 @@ def kit_file(path: Path) -> Path:
     Raises:
         KitError: nothing is there, or no kit was opened in the directory.
     """
-    return path if path.is_file() else KitDirectory(path).file
+    # A name like a kit's file that is not there is a slip in it; opening it tells so.
+    slip = path.suffix == ".desakit" and not path.exists()
+    return path if path.is_file() or slip else KitDirectory(path).file
 
 
 def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:

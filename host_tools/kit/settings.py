@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from agent.config import ConfigError
 from agent.config import load as load_config
+from host_tools.boards import Board
 from host_tools.device_config import set_value
 from host_tools.errors import EnrolmentError
 from host_tools.keys.files import write_private
@@ -115,6 +118,44 @@ def _check(config: dict[str, Any], slot: str) -> None:
             sentence = str(error).removeprefix(f"{path}: ")
             raise KitError(
                 f"The settings for {slot} are not what a device takes: {sentence}."
+            ) from None
+
+
+def check_boards(config: dict[str, Any], boards: Iterable[Board], where: str) -> None:
+    """Have each kind of board that a slot may get read its section `board`.
+
+    Args:
+        config: as `slot_config` gives it.
+        boards: those that the kit is packed for; of them only the one that the section names.
+        where: the settings' file, the slot and its village, for messages.
+
+    Raises:
+        KitError: one of them would refuse it in the village.
+    """
+    own = config.get("board", {})
+    boards = list(boards)
+    if not isinstance(own, dict):
+        raise KitError(f"{where}: board must be a section; correct it and try again.")
+    name = own.get("name")
+    named = [board for board in boards if board.name == name]
+    if name is not None and boards and not named:
+        packed = ", ".join(board.name for board in boards)
+        raise KitError(
+            f"{where}: board.name is {name!r} and the kit is packed for {packed}; correct it, or "
+            "pack that board too (--board)."
+        )
+    for board in named or boards:
+        package = board.port.split(".")[1]
+        # Where a kind of board has settings of its own, they are checked beside its port.
+        if not (board.directory.parent / package / "settings.py").is_file():
+            continue
+        check = import_module(f"boards.{package}.settings").check
+        try:
+            check({**board.settings, **own})
+        except ValueError as error:
+            raise KitError(
+                f"{where}: the section board is not what {board.name} takes: {error}; correct "
+                "the settings (--settings) and try again."
             ) from None
 
 

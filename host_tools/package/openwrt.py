@@ -99,4 +99,5 @@ def build_openwrt(interpreter: str = "micropython") -> tuple[str, bytes]:
         conffiles=[SETTINGS],
         time=time,
     )
-    return file_name(control), package
+    # Either is the package `desalink`; what the router has to install beside it is different.
+    return f"{file_name(control).removesuffix('.ipk')}-{interpreter}.ipk", package

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from host_tools.i18n import _
+from host_tools.i18n import _, ngettext
 from host_tools.keys.files import write_file
 from host_tools.provision.dealer import Dealer
 from host_tools.provision.errors import ProvisionError
@@ -108,10 +108,14 @@ class Batch:
     def _note(self, begun: int) -> None:
         done = sum(error is None for _outcome, error in self.results)
         if self._count is None:
-            text = _("{done} boards done. Plug in more, or press Ctrl-C to end.").format(done=done)
+            text = ngettext(
+                "{done} board done. Plug in more, or press Ctrl-C to end.",
+                "{done} boards done. Plug in more, or press Ctrl-C to end.",
+                done,
+            ).format(done=done)
         else:
             text = _("{done} of {count} boards done.").format(done=done, count=self._count)
-        self._screen.note = text
+        self._screen.note_that(text)
 
 
 def error_class(error: Exception) -> str:

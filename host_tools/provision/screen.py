@@ -90,6 +90,13 @@ class Screen:
         with self._lock:
             print(f"{who}  {text}", flush=True)
 
+    def note_that(self, text: str) -> None:
+        """What is going on as a whole: below the table, or a line whenever it changes."""
+        if text != self.note and not self._live:
+            with self._lock:
+                print(text, flush=True)
+        self.note = text
+
     def ask(self, question: str, default: str) -> str:
         """A line from the technician; the table waits meanwhile, the boards do not.
 

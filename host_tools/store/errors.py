@@ -31,6 +31,8 @@ class StoreFull(StoreError):
 class StoreLocked(StoreError):
     """Another ingest works on this database."""
 
+    exit_code = 75
+
 
 class StoreReplaced(StoreError):
     """The database was exchanged under a running process."""

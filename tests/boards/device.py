@@ -18,6 +18,7 @@ from agent import dns  # noqa: E402
 from agent.link import linux  # noqa: E402
 from boards.esp32 import port, storage  # noqa: E402
 from boards.esp32.ethernet import Ethernet  # noqa: E402
+from boards.esp32.settings import networks  # noqa: E402
 from boards.esp32.wifi import Wifi  # noqa: E402
 from tests.boards.fakes import clock, esp32, machine, network  # noqa: E402
 from tests.boards.fakes.flash import Flash  # noqa: E402
@@ -36,8 +37,8 @@ def access_point(network_, **more):
     return point
 
 
-def join(*networks, timeout_s=30, **more):
-    wifi = Wifi(list(networks), **more)
+def join(*known, timeout_s=30, **more):
+    wifi = Wifi(networks(list(known)), **more)
     missing = asyncio.run(wifi.join(timeout_s))
     return {
         "missing": missing,
@@ -62,7 +63,7 @@ def appears_later():
     point = access_point(DESA, there=False)
 
     async def both():
-        wifi = Wifi([DESA])
+        wifi = Wifi(networks([DESA]))
         task = asyncio.create_task(wifi.join(60))
         while clock.now < 20000:
             await asyncio.sleep(0)
@@ -91,7 +92,7 @@ def address_later():
     point = access_point(DESA, dhcp=False)
 
     async def both():
-        wifi = Wifi([DESA])
+        wifi = Wifi(networks([DESA]))
         task = asyncio.create_task(wifi.join(60))
         while point.attempts < 2:
             await asyncio.sleep(0)

@@ -7,14 +7,19 @@ import os
 import pty
 import re
 import signal
+import sqlite3
+import ssl
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from host_tools.cli._errors import report
+from host_tools.errors import reason
 from host_tools.province import Province
+from host_tools.store import lock
 from tests.host.conftest import Run
 from tests.support import ROOT
 
@@ -176,3 +181,77 @@ def test_a_defect_is_told_as_one_and_the_traceback_only_on_request(
 def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str]):
     assert report(KeyboardInterrupt()) == 128 + signal.SIGINT
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--village", "6403112001", "--board", "raspberry-pi"), "with --ssh USER@HOST"),
+        (("--batch", "--ask", "--villages", "6403112001"), "not both"),
+    ],
+)
+def test_options_of_provision_that_do_not_go_together_are_told_before_all_else(
+    desalink: Run, words: tuple[str, ...], sentence: str
+):
+    ended = desalink("provision", *words)
+    assert ended.code == 2 and sentence in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (TimeoutError("no answer in time"), "no answer in time"),
+        (
+            ssl.SSLError(1, "[SSL: TLSV1_ALERT] tlsv1 alert unknown ca (_ssl.c:1006)"),
+            "tlsv1 alert unknown ca",
+        ),
+        (OSError(), "OSError"),
+    ],
+)
+def test_a_connection_s_error_is_told_without_numbers(error: Exception, said: str):
+    assert reason(error) == said
+
+
+def test_a_locked_database_has_the_same_exit_code_everywhere(desalink: Run, kaltim: Province):
+    held = sqlite3.connect(kaltim.directory / "registry.db", isolation_level=None)
+    with closing(held):
+        held.execute("PRAGMA locking_mode=EXCLUSIVE")
+        held.execute("BEGIN EXCLUSIVE")
+        ended = desalink("-C", kaltim.directory, "villages")
+    assert ended.code == 75 and "locked" in ended.err
+    assert report(sqlite3.OperationalError("database is locked")) == 75
+    with lock(kaltim.database):
+        ended = desalink("-C", kaltim.directory, "ingest", "--rebuild")
+    assert ended.code == 75
+
+
+def test_click_does_not_speak_of_files_in_our_place(
+    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "trip.desakit"
+    file.write_bytes(b"x")
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_more: False)
+    ended = desalink("kit", "open", file)
+    assert ended.code == 1 and ended.err.startswith(f"desalink: {file} ")
+
+
+@pytest.mark.parametrize("language", ["en", "id"])
+def test_no_summary_of_a_command_is_cut_off(language: str):
+    # A process of its own: a command keeps the language in which its help was asked for.
+    script = (
+        "from click.testing import CliRunner\n"
+        "from host_tools.cli import desalink\n"
+        "for verb in desalink.list_commands(None):\n"
+        "    print(CliRunner().invoke(desalink, [verb, '--help']).output)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(COLUMNS="80", DESALINK_LANG=language),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("Usage:")]
+    assert len(lines) > 100
+    assert [line for line in lines if line.rstrip().endswith("...")] == []

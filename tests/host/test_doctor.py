@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -495,3 +496,17 @@ def test_the_command_speaks_indonesian(desalink: Run, tmp_path: Path):
     mutual = set(english.out.splitlines()) & set(indonesian.out.splitlines())
     # Commands to be typed are the same in every language.
     assert all(line.startswith("    → sudo") for line in mutual), mutual
+
+
+def test_a_disk_that_is_only_for_reading(
+    pc: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # As the kernel answers for one: nobody may write, root neither.
+    monkeypatch.setattr(laptop.os, "access", lambda path, mode: False)
+    flags = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(laptop.os, "statvfs", lambda path: flags)
+    found = only(laptop.check_disk(pc.machine(), tmp_path))
+    assert (
+        found.level == "problem" and found.text == f"The file system of {tmp_path} is read-only."
+    )
+    assert "--to DIR" in str(found.fix) and "chown" not in str(found.fix)

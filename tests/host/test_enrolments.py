@@ -689,8 +689,15 @@ def test_from_the_laptop_to_the_province(
     assert (ended.code, "There are no enrolments" in ended.err) == (1, True)
     device.enrol(EnrolmentLog(laptop.enrolments), kit, SLOT)
     ended = desalink("enrolments", "export", "-o", trip)
-    assert (ended.code, ended.err) == (0, "") and "1 enrolments are in" in ended.out
+    assert (ended.code, ended.err) == (0, "") and "1 enrolment is in" in ended.out
     assert SLOT in desalink("enrolments", "list", "--kit", laptop.path).out
+    # A laptop has no province: the opened kit's log is meant.
+    monkeypatch.chdir(tmp_path)
+    assert SLOT in desalink("enrolments", "list").out
+    monkeypatch.setenv("DESALINK_KIT", str(tmp_path / "nothing"))
+    ended = desalink("enrolments", "list")
+    assert (ended.code, "is not a province" in ended.err) == (1, True)
+    monkeypatch.setenv("DESALINK_KIT", str(laptop.path))
 
     # A first enrolment takes nothing back, so nobody asks for the passphrase.
     monkeypatch.delenv("DESALINK_PASSPHRASE")

@@ -250,6 +250,8 @@ def test_the_command_adds_and_lists(desalink: Run, kaltim: Province, tmp_path: P
     states = {row["board"]: row["state"] for row in listed}
     assert states["esp32-generic"] == states["esp32-poe"] == "here"
     assert states["esp32-s3"] == "missing"
+    with pytest.raises(FirmwareError, match="add .*--sha256 HASH', or --pin in its place"):
+        FirmwareCache(kaltim.directory / "firmware").path(load_board("esp32-s3"))
     (kaltim.directory / "firmware" / file.name).write_bytes(b"x")
     listed = json.loads(desalink("-C", kaltim.directory, "firmware", "list", "--json").out)
     assert {row["board"]: row["state"] for row in listed}["esp32-poe"] == "changed"

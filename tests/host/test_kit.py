@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from host_tools import technicians
 from host_tools.errors import DesalinkError, PassphraseError
+from host_tools.i18n import set_language
 from host_tools.keys.ca import Authority
 from host_tools.keys.root import load_encrypted, load_root_key
 from host_tools.keys.signing import public_bytes
@@ -36,11 +37,12 @@ from tests.host.kits import CHEAP, KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, ma
 
 SETTINGS = {
     "link": {"targets": ["1.1.1.1"]},
-    "board": {"networks": [["desa", "rahasia"]]},
+    "board": {"wifi": [{"ssid": "desa", "password": "rahasia1"}]},
     "village": {"6403112002": {"usage": {"interface": "wlan1"}}},
 }
 CARGO = Cargo(
     SETTINGS,
+    "sites.toml",
     {"esp32-generic": ("ESP32.bin", bytes(range(256)) * 1024)},
     [Release("0.1.0", "esp32-generic", {"/main.py": b"x = 1\n", "/lib/agent/a.mpy": b"\0M"})],
 )
@@ -87,7 +89,7 @@ def test_its_slots_can_connect_and_are_configured(packed, kaltim: Province):
             assert certificate.subject.rfc4514_string() == f"CN={slot.slot}"
     assert kit.slots[SLOT].config["link"] == {"targets": ["1.1.1.1"]}
     assert kit.slots[SLOT].config["broker"]["host"] == kaltim.broker.host
-    assert kit.slots[SLOT].config["board"] == {"networks": [["desa", "rahasia"]]}
+    assert kit.slots[SLOT].config["board"] == SETTINGS["board"]
     assert "usage" not in kit.slots[SLOT].config
     assert kit.slots[SECOND].config["usage"] == {"interface": "wlan1"}
     with pytest.raises(KitError, match="6403112003-1 is not in the kit of Ani"):
@@ -297,6 +299,7 @@ def test_random_bytes_are_a_sentence(data: bytes):
         ("village = 3", "village must hold a section"),
         ("[village.6403119999.link]\ngateway = 'off'", "6403119999, which is no regency"),
         ("since = 2026-01-01", "can't be understood"),
+        ("board = 3", "expected an object"),
     ],
 )
 def test_settings_that_a_device_would_refuse_make_no_kit(
@@ -330,8 +333,8 @@ def test_from_the_province_to_the_laptop(desalink: Run, kaltim: Province, tmp_pa
     ended = desalink(
         *create, "--villages", "64.03.11.2001,6403112002-2", "--board", "raspberry-pi"
     )
-    assert (ended.code, ended.err) == (0, "")
-    assert "for Ani with 2 slots" in ended.out
+    assert ended.code == 0 and "for Ani with 2 slots" in ended.out
+    assert ended.err.startswith("Its devices look for the broker at localhost, which is each ")
     assert "exists already" in desalink(*create, "--villages", "6403112001").err
 
     ended = desalink("kit", "open", trip)
@@ -361,7 +364,7 @@ def test_verify_tells_what_is_wrong(packed, tmp_path: Path, desalink: Run):
     stranger = Ed25519PrivateKey.generate()
     bad = replace(kit, slots=slots, technician_key=stranger)
     ended = desalink("kit", "verify", sealed(bad, root, tmp_path / "bad"))
-    assert ended.code == 1 and "2 of 5 things are wrong" in ended.err
+    assert ended.code == 1 and "2 of 6 things are wrong" in ended.err
     assert f"{SLOT}: the key is not the certificate's" in ended.out
     assert "not in the trust document" in ended.out
 
@@ -434,3 +437,49 @@ def test_no_child_process_sees_a_passphrase(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
     assert not {PASSPHRASE, KIT_PASSPHRASE} & set(scrubbed_environment().values())
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        *((host, True) for host in ("localhost", "127.0.0.1", "::1", "Broker.LOCALHOST")),
+        *((host, False) for host in ("broker.example.go.id", "192.168.8.1", "localhost.go.id")),
+    ],
+)
+def test_a_broker_that_no_village_can_reach_is_told(packed, host: str, told: bool):
+    findings = check_kit(replace(packed[0], broker_host=host))
+    (found,) = [finding for finding in findings if host in finding.detail]
+    assert (found.held, found.look) == (True, told)
+
+
+def test_verify_shows_such_a_broker_and_calls_the_kit_good(packed, file: Path, desalink: Run):
+    ended = desalink("kit", "verify", file)
+    assert ended.code == 0 and "\tLOOK\tlocalhost:" in ended.out
+    set_language("id")
+    try:
+        details = [finding.detail for finding in check_kit(packed[0]) if finding.look]
+    finally:
+        set_language(None)
+    assert len(details) == 1 and "hanya untuk uji coba" in details[0]
+
+
+def test_the_list_tells_a_kit_whose_technician_may_not_enrol(
+    packed, desalink: Run, kaltim: Province
+):
+    def state() -> str:
+        return desalink("-C", kaltim.directory, "kit", "list").out.splitlines()[1].split("\t")[-1]
+
+    assert state() == "valid"
+    with Registry.open(kaltim.directory) as registry:
+        registry.change("UPDATE role_keys SET not_after = ?", int(time.time()) - 1)
+    assert state() == "key expired"
+    assert desalink("-C", kaltim.directory, "technicians", "revoke", "Ani").code == 0
+    assert state() == "key revoked"
+    listed = json.loads(desalink("-C", kaltim.directory, "kit", "list", "--json").out)
+    assert listed[0]["state"] == "key revoked"
+
+
+def test_a_misspelt_kit_file_is_named(desalink: Run, tmp_path: Path):
+    ended = desalink("kit", "show", tmp_path / "trpi.desakit")
+    assert ended.code == 1
+    assert f"The file {tmp_path / 'trpi.desakit'} does not exist" in ended.err

@@ -43,7 +43,7 @@ def package(tmp_path: Path, desalink: Run, interpreter: str) -> Path:
 
 
 def test_a_router_can_read_the_package(package: Path, tmp_path: Path, interpreter: str) -> None:
-    assert package.name == f"desalink_{VERSION}-1_all.ipk"
+    assert package.name == f"desalink_{VERSION}-1_all-{interpreter}.ipk"
     inside = unpacked(package, tmp_path / "unpacked")
     names = subprocess.run(
         [*TAR, "-tzf", package], check=True, capture_output=True, text=True

@@ -163,7 +163,7 @@ def test_a_lost_kit_is_worth_nothing(
     ended = desalink("-C", kaltim.directory, "kit", "revoke", file)
     assert ended.code == 0
     assert f"Kit {kit.id.hex()} of Ani is revoked: 4 certificates" in ended.out
-    assert f"can't connect until they are provisioned again: {SLOT}" in ended.err
+    assert f"can't connect until provisioned again: {SLOT}" in ended.err
     assert not lab.delivers(used, SLOT, b"3") and not lab.delivers(thief, SECOND, b"4")
     for slot in kit.slots.values():
         for certificate in slot.certificates:

@@ -177,6 +177,24 @@ def test_outages_are_listed_with_cause_begin_end_and_evidence(desalink, province
     assert "dns" in later.out and "provider" not in later.out
 
 
+def test_times_of_no_calendar_from_an_older_version_are_shown_as_a_question_mark(
+    desalink, province, device
+):
+    fill(province, device, device.report(events=[outage_began(0, 5)]), at=device.now)
+    with open_database(province.database) as db:
+        for far in (2**53, -(2**53)):
+            db.execute("UPDATE outages SET t_begin = ?, t_end = ?", (far, far))
+            db.execute("DELETE FROM intervals")
+            db.execute("INSERT INTO intervals VALUES (1, ?, ?, 'up')", (far, far))
+            db.execute("UPDATE latest SET received_at = ?", (far,))
+            db.execute("UPDATE usage_hours SET hour = ?", (far,))
+            for verb in ("status", "outages", "usage", "usage --by hour", "quarantine list"):
+                for more in ([], ["--json"]):
+                    ended = desalink("-C", province.directory, *verb.split(), *more)
+                    assert ended.code == 0, ended.err
+                    assert "?" in ended.out or verb == "quarantine list"
+
+
 def test_usage_by_day_is_the_sum_of_hours_of_wita(desalink, province, device):
     device.now = NOW + 10 * 3600 - 300  # the last report before midnight
     fill(province, device, *device.reports(2), at=device.now)
@@ -300,3 +318,31 @@ def test_the_ingest_serves_a_province_over_tls_and_drains_on_sigterm(
         ingest.wait()
     assert " stopped reports=4" in said() and PASSPHRASE not in said()
     assert os.stat(province.database).st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("verb", ["status", "outages", "usage"])
+def test_a_village_without_a_device_is_told_as_one(desalink, province, device, verb):
+    fill(province, device, *device.reports(1), at=device.now)
+    ended = desalink("-C", province.directory, verb, "--village", "Payung-Payung")
+    assert ended.code == 0
+    assert "No device of Payung-Payung (6403112" in ended.err
+    assert "desalink enrol --village 6403112" in ended.err
+
+
+def test_part_of_a_village_s_name_is_answered_with_the_whole(desalink, province):
+    ended = desalink("-C", province.directory, "status", "--village", "Payung")
+    assert ended.code == 1 and "did you mean 6403112" in ended.err
+    assert "Payung-Payung" in ended.err
+
+
+def test_until_idle_ends_without_a_broker_too(desalink, province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    with open_database(province.database) as db, db.transaction():
+        db.execute("DELETE FROM samples")
+    ended = desalink("-C", province.directory, "ingest", "--rebuild", "--until-idle", "0.2")
+    assert ended.code == 1
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("desalink: Ended after 0.2 s without a broker: The broker at ")
+    assert "(Connection refused)" in last and "broker run" in last
+    with open_database(province.database, readonly=True) as db:
+        assert db.value("SELECT count(*) FROM samples") == 15

@@ -238,13 +238,13 @@ def test_one_bad_line_imports_nothing_unless_told_to_skip_it(
     assert ended.err.splitlines() == [
         "line 3: 6403112009: this province has no such village; the nearest is 64.03.11.2001 "
         "Bohe Silian",
-        f"desalink: {path}: 1 bad lines of 2, nothing was imported; correct them, or import the "
+        f"desalink: {path}: 1 bad line of 2, nothing was imported; correct them, or import the "
         "good ones with --skip-bad.",
     ]
     assert desalink("-C", kaltim.directory, "villages", "--find", "Maratua").out == MARATUA
     ended = desalink("-C", kaltim.directory, "villages", "import", path, "--skip-bad")
     assert ended.code == 0
-    assert ended.out == ("1 villages imported: 1 positions, 0 site names, 1 bad lines skipped.\n")
+    assert ended.out == ("1 village imported: 1 position, 0 site names, 1 bad line skipped.\n")
     listed = desalink("-C", kaltim.directory, "villages", "--find", "Bohe Silian").out
     assert "Bohe Silian\tMaratua\tKabupaten Berau\t2.20000\t118.60000\t\n" in listed
 

@@ -75,7 +75,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             registry,
             authority,
             slots=(SLOT, OTHER),
-            cargo=Cargo(SETTINGS, {}, releases),
+            cargo=Cargo(SETTINGS, releases=releases),
         )
     file = sealed(kit, root, folder / "kit.desakit")
     broker = BrokerProcess(province)

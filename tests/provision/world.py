@@ -124,7 +124,7 @@ class World:
                 technician=technician,
                 technician_key=technicians.load_key(province, technician, PASSPHRASE),
                 slots=[f"{village.code}-1" for village in registry.villages()],
-                cargo=Cargo(dict(SETTINGS), self.firmware, self.releases),
+                cargo=Cargo(dict(SETTINGS), firmware=self.firmware, releases=self.releases),
                 now=now,
             )
         self.kit_file = self.folder / f"{kit.id.hex()}.desakit"
