@@ -114,14 +114,14 @@ class Bench:
         return high
 
 
-def with_sources(folder: Path, mpy: Path, rom: Path, step: int) -> dict[str, int]:
-    """The smallest heaps, in bytes, by key: with each source alone and, as "all", with all of
-    them; from .mpy files, and compiled in ("rom")."""
+def with_sources(folder: Path, mpy: Path, rom: Path, step: int, quick: bool) -> dict[str, int]:
+    """The smallest heaps, in bytes, by key: with each source alone (not if `quick`) and, as "all",
+    with all of them; from .mpy files, and compiled in ("rom")."""
     found = {}
     names = [name.partition("_")[0] for name in SOURCES]
     folder.mkdir()
     with Village(folder).running() as equipment:
-        for name in [*names, "all"]:
+        for name in ["all"] if quick else [*names, "all"]:
             usage = names if name == "all" else [name]
             bench = Bench(folder / f"with_{name}", equipment, usage)
             found[f"smallest_heap_{name}_mpy_bytes"] = bench.smallest(step, mpy)
@@ -154,7 +154,7 @@ def run(quick: bool = False) -> dict[str, int]:
             "smallest_heap_bytes": bench.smallest(step),
             "smallest_heap_mpy_bytes": bench.smallest(step, folder / "mpy"),
             "smallest_heap_rom_bytes": bench.smallest(step, rom=rom),
-        } | with_sources(folder / "village", folder / "mpy", rom, 4 * _KIB)
+        } | with_sources(folder / "village", folder / "mpy", rom, 4 * _KIB, quick)
 
 
 if __name__ == "__main__":
