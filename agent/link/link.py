@@ -63,7 +63,6 @@ _LADDER = (
     _RUNG_CLOCK, _WHEN_REFUSED,
 )  # fmt: skip
 
-_PAGE_EVERY = const(30)  # rounds
 _DNS_PORT = ":53"
 
 
@@ -80,9 +79,11 @@ class Link:
         self._router = settings[section + "gateway"]
         self._next_hop = settings[section + "next_hop"]
         self._other_server = settings[section + "dns_other"]
-        self._page = settings[section + "portal"]
-        self._portal = False
-        self._rounds = 0
+        self._portal = None
+        if settings[section + "portal"]:
+            from agent.link.portal import Portal
+
+            self._portal = Portal(settings)
         self._mute = False  # the gateway answers TCP, and no pings
         self._gateway = Statistic()
         self.quality = Quality(
@@ -97,7 +98,6 @@ class Link:
     async def round(self):
         """Probe once; returns events of Outages.feed (their times: seconds since start)."""
         now = self._clock.up()
-        self._rounds += 1
         async with self.busy:
             cause, evidence = await self._climb()
         # Nothing could be asked: silence is not "up".
@@ -177,15 +177,10 @@ class Link:
                 return None
             return await self._names.ask(self._other_server, False)
         if rung == _DOWN_PORTAL:
-            # Seldom, while nothing else is wrong; but in every round while the portal is there.
-            seldom = cause == _UP and not self._portal and self._rounds % _PAGE_EVERY != 1
-            if seldom or not self._page:
+            portal = self._portal
+            if not portal:
                 return None
-            from agent.link import portal
-
-            result = await portal.check(self._page, self._timeout_ms)
-            self._portal = result == _PROBE_BAD_ANSWER
-            return result
+            return await portal.probe(cause == _UP, self.outages.state == rung)
         broker = self.broker
         if rung == _RUNG_CLOCK:
             return broker.clock

@@ -25,11 +25,13 @@ def _village(**features: object) -> Village:
     return village
 
 
-def _play(village: Village, times: Iterable[tuple[int, set[str]]]) -> list[tuple[int, int, dict]]:
-    """Let faults last for so many rounds each, in turn; all events."""
+def _play(
+    village: Village, times: Iterable[tuple[int, set[str]]], **settings: object
+) -> list[tuple[int, int, dict]]:
+    """Let faults last for so many rounds each, in turn; all events. settings: of `link`."""
     events = []
     now = 0
-    with installed(village) as ladder:
+    with installed(village, {f"link.{key}": value for key, value in settings.items()}) as ladder:
         for rounds, faults in times:
             for _ in range(rounds):
                 village.advance(now, frozenset(faults))
@@ -39,12 +41,12 @@ def _play(village: Village, times: Iterable[tuple[int, set[str]]]) -> list[tuple
 
 
 def _outages(
-    village: Village, times: Iterable[tuple[int, set[str]]]
+    village: Village, times: Iterable[tuple[int, set[str]]], **settings: object
 ) -> list[tuple[int, int, int]]:
     """(cause, begin, end) of outages."""
     return [
         (detail[1], when - detail[3], when)
-        for kind, when, detail in _play(village, times)
+        for kind, when, detail in _play(village, times, **settings)
         if kind == ids.OUTAGE_ENDED
     ]
 
@@ -141,6 +143,119 @@ def test_an_outage_within_a_degraded_time_keeps_its_own_begin():
     found = _outages(village, times)
     assert [cause for cause, _, _ in found] == [ids.DEGRADED, ids.DOWN_PROVIDER]
     assert found[0][2] == found[1][1] == 600
+
+
+# ---- a portal that lets all but plain HTTP pass ----------------------------------------------
+
+
+class _Looks:
+    """Villages whose page answers as scripted, once each time it is looked at; then it comes."""
+
+    def __init__(self, answers: Iterable[int | None] = ()) -> None:
+        self.answers = list(answers)
+        self.count = 0
+        self.village = _village(walled=False)
+        self.village.page = self._page  # type: ignore[method-assign]
+
+    async def _page(self, page: str, timeout_ms: int, fresh: bool) -> int | None:
+        self.count += 1
+        return self.answers.pop(0) if self.answers else ids.PROBE_OK
+
+
+@pytest.mark.parametrize("rounds", [12, 13])
+def test_a_portal_that_stops_plain_http_only_is_told_as_any_other_outage(rounds):
+    times = [(rounds, set()), (30, {"portal"}), (12, set())]
+    ((told, begin, end),) = _outages(_village(walled=False), times)
+    assert told == ids.DOWN_PORTAL
+    assert 0 <= begin - rounds * 10 <= 10
+    assert end - rounds * 10 == 300
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(5, 0), (10, 0), (20, 10), (60, 50), (300, 290)])
+def test_how_late_it_may_begin_is_a_setting(seconds: int, late: int):
+    begins = []
+    for rounds in range(40, 70):
+        times = [(rounds, set()), (60, {"portal"}), (2, set())]
+        ((_, begin, end),) = _outages(_village(walled=False), times, portal_s=seconds)
+        begins.append(begin - rounds * 10)
+        assert end == rounds * 10 + 600
+    assert (min(begins), max(begins)) == (0, late)
+
+
+def test_while_nothing_is_wrong_a_look_is_made_every_portal_s_and_at_a_portal_every_round():
+    looks = _Looks()
+    _play(looks.village, [(60, set())])
+    assert looks.count == 30
+    looks = _Looks()
+    _play(looks.village, [(60, set())], portal_s=300)
+    assert looks.count == 2
+    looks = _Looks([ids.PROBE_BAD_ANSWER] * 20)
+    _play(looks.village, [(20, set())], portal_s=300)
+    assert looks.count == 20
+    looks = _Looks()
+    _play(looks.village, [(60, set())], portal=None)
+    assert looks.count == 0
+
+
+def test_neither_silence_nor_a_single_wrong_answer_is_a_portal():
+    bad = ids.PROBE_BAD_ANSWER
+    for answers in ([None] * 20, [bad], [bad, None], [bad, None, None, None], [None, bad, None]):
+        assert _play(_Looks(answers).village, [(60, set())]) == []
+
+
+def test_a_page_that_falls_silent_for_good_ends_a_portal():
+    answers = [ids.PROBE_BAD_ANSWER] * 10 + [None] * 60
+    ((cause, begin, end),) = _outages(_Looks(answers).village, [(60, set())])
+    assert (cause, begin, end) == (ids.DOWN_PORTAL, 0, 120)
+
+
+_LOST = st.lists(st.integers(0, 2), min_size=2, max_size=30)
+
+
+@given(_LOST, st.integers(0, 3))
+def test_looks_that_are_lost_never_make_a_portal_come_and_go(lost: list[int], quiet: int):
+    """Between two wrong answers up to two looks are lost."""
+    answers: list[int | None] = [ids.PROBE_OK] * quiet + [ids.PROBE_BAD_ANSWER] * 2
+    for number in lost:
+        answers += [None] * number + [ids.PROBE_BAD_ANSWER]
+    rounds = 2 * quiet + 2 + sum(lost) + len(lost)
+    ((cause, begin, end),) = _outages(_Looks(answers).village, [(rounds + 12, set())])
+    assert (cause, begin) == (ids.DOWN_PORTAL, 20 * quiet)
+    assert end == 10 * rounds
+
+
+@pytest.mark.parametrize("walled", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("no carrier", ids.DOWN_INTERFACE),
+        ("router frozen", ids.DOWN_GATEWAY),
+        ("provider down", ids.DOWN_PROVIDER),
+        ("DNS dead", ids.DOWN_DNS),
+        ("DNS hijacked", ids.DOWN_DNS),
+        ("TLS intercepted", ids.DOWN_TLS),
+        ("broker down", ids.DOWN_BROKER),
+    ],
+)
+def test_a_portal_and_another_outage_follow_each_other_without_a_gap(fault, cause, walled):
+    for times, causes in (
+        ([(12, set()), (12, {"portal"}), (24, {fault}), (12, set())], [ids.DOWN_PORTAL, cause]),
+        ([(12, set()), (12, {fault}), (24, {"portal"}), (12, set())], [cause, ids.DOWN_PORTAL]),
+    ):
+        (first, begin, middle), (second, again, end) = _outages(_village(walled=walled), times)
+        assert [first, second] == causes
+        assert 120 <= begin <= 150
+        assert middle == again and 240 <= middle <= 270
+        assert 480 <= end <= 510
+
+
+def test_what_was_a_portal_before_another_outage_is_none_after_it():
+    looks = _Looks([ids.PROBE_BAD_ANSWER] * 10 + [None] * 6)
+    times = [(10, set()), (12, {"no carrier"}), (40, set())]
+    assert [c for c, _, _ in _outages(looks.village, times)] == [
+        ids.DOWN_PORTAL,
+        ids.DOWN_INTERFACE,
+    ]
 
 
 # ---- jitter --------------------------------------------------------------------------------

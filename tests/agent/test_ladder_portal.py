@@ -1,12 +1,21 @@
 """The captive-portal check against pages, portals and servers that mean no good."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from unittest import mock
 
 import pytest
 
+from agent import dns
+from agent.bounded import own
 from agent.link import portal
 from agent.wire import ids
+from tests import support
+from tests.agent.source_lab import INTERPRETERS
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -47,7 +56,7 @@ def _saying(answer: bytes) -> Serve:
 def test_the_page_itself_is_no_portal():
     result, asked = _check(_saying(b"HTTP/1.1 204 No Content\r\n\r\n"))
     assert result == ids.PROBE_OK
-    assert asked.startswith(b"GET /generate_204 HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    assert asked.startswith(b"GET /generate_204 HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,7 @@ def test_the_page_itself_is_no_portal():
         b"HTTP/1.1 511 Network Authentication Required\r\n\r\n",
         b"SSH-2.0-OpenSSH\r\n",
         b"204",
+        b"HTTP/1.1  204\r\n\r\n",
         b"\xff" * 100_000,
     ],
 )
@@ -88,3 +98,88 @@ def test_a_server_that_trickles_without_end_is_given_up():
 
 def test_nobody_there_proves_nothing():
     assert asyncio.run(portal.check("127.0.0.1:1/", 500)) is None
+
+
+def test_a_name_is_looked_up_until_it_brought_the_page_and_again_when_that_stops():
+    answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    asked = []
+
+    async def query(server: str, name: str, timeout_ms: int) -> tuple[int, list[str]]:
+        asked.append(name)
+        return 0, ["127.0.0.1"]
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def run() -> None:
+        nonlocal answer
+        server = await asyncio.start_server(client, "127.0.0.1", 0)
+        page = f"page.example:{server.sockets[0].getsockname()[1]}/"
+        settings = {
+            "link.portal": page,
+            "link.portal_s": 10,
+            "link.timeout_ms": 2000,
+            "cadence.round_s": 10,
+        }
+        rung = portal.Portal(settings)
+        for _ in range(5):
+            assert await rung.probe(True, False) == ids.PROBE_OK
+        assert len(asked) == 1
+        # Where something nearer is wrong, the name server may be part of it.
+        assert await rung.probe(False, False) == ids.PROBE_OK
+        assert len(asked) == 2
+        answer = b"HTTP/1.1 302 Found\r\n\r\n"
+        for number in range(3):
+            assert await rung.probe(True, False) == ids.PROBE_BAD_ANSWER
+            assert len(asked) == 2 + number
+        server.close()
+
+    servers = mock.patch.object(dns, "system_servers", lambda: ["127.0.0.1"])
+    with servers, mock.patch.object(dns, "query", query), mock.patch.dict(dns.good, clear=True):
+        asyncio.run(run())
+
+
+def test_beyond_the_month_s_budget_nothing_is_asked_and_nothing_is_proved():
+    def beyond(_: int) -> None:
+        raise OSError(28, "the month's budget is used up")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError("asked")
+
+    with mock.patch.object(own, "beyond", beyond), mock.patch.object(own, "most", 0):
+        assert _check(serve) == (None, b"")
+
+
+def _namespace() -> list[str]:
+    enter = ["unshare", "--net"]
+    if os.geteuid():
+        enter.append("--map-root-user")
+    try:
+        if subprocess.run([*enter, "true"], capture_output=True).returncode == 0:
+            return enter
+    except OSError:
+        pass
+    pytest.skip("needs network namespaces")
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_a_look_is_six_packets_and_never_more_than_is_counted(interpreter: str):
+    program = support.micropython() if interpreter == "micropython" else sys.executable
+    said = subprocess.run(
+        [*_namespace(), sys.executable, "-m", "tests.agent.portal_packets", program, "-c"],
+        cwd=support.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    page, redirect, log_in = json.loads(said)
+    assert page["result"] == ids.PROBE_OK
+    assert redirect["result"] == log_in["result"] == ids.PROBE_BAD_ANSWER
+    assert page["flags"] == redirect["flags"] == [">S", "<SA", ">A", "<A", "<A", ">RA"]
+    for look in (page, redirect, log_in):
+        assert look["bytes"] <= look["counted"]
+    # The months of docs/measuring.md rest upon it.
+    assert page["counted"] <= 1.5 * page["bytes"]

@@ -286,7 +286,7 @@ FAULTS = (
     Fault("bufferbloat (a buffer of 200 ms)", "degraded", _bloat, _no_bloat, hold_s=40,
           tolerance_rounds=6),
     Fault("captive portal, walled", "portal", *_portal(True)),
-    Fault("captive portal, HTTP only", "portal", *_portal(False), hold_s=45, tolerance_rounds=32),
+    Fault("captive portal, HTTP only", "portal", *_portal(False)),
     Fault("TLS intercepted", "tls", _intercept_tls, _no_box, quick=True),
     Fault("broker down", "broker", _kill_broker, _start_broker, shared=True),
     Fault(

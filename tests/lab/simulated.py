@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, Any] = {
     "link.dns_other": OTHER_DNS,
     "link.dns_name": "example.com",
     "link.portal": "page.example/",
+    "link.portal_s": 20,
     "link.loss_limit": 10,
     "link.delay_limit_ms": 1500,
     "broker.host": BROKER,
@@ -101,7 +102,9 @@ class Delivery:
 
 
 class Village:
-    """The link's state. `faults`: names of those that are there now (`confusion.FAULTS`)."""
+    """The link's state. `faults`: names of those that are there now (`confusion.FAULTS`).
+
+    walled: its portal lets nothing pass; else all but plain HTTP."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
@@ -113,6 +116,7 @@ class Village:
         self.silent_broker = draw.random() < 0.2
         self.dead_target = draw.choice(TARGETS) if draw.random() < 0.2 else None
         self.heavy_loss = 0.3
+        self.walled = bool(draw.getstate()[1][0] & 1)  # takes nothing from what else is drawn
         self.delivery = Delivery(draw)
 
     def up(self) -> int:
@@ -133,7 +137,7 @@ class Village:
         failure = None
         if (
             self._beyond() is not None
-            or self.has("portal")
+            or (self.has("portal") and self.walled)
             or (self.has("broker gone") and not self.has("TLS intercepted"))
         ):
             failure = ids.PROBE_TIMEOUT, "connect"
@@ -178,7 +182,7 @@ class Village:
         fault = self._beyond()
         if host == NEXT_HOP and not self.has("router frozen"):
             fault = self._here()
-        elif self.has("portal"):
+        elif self.has("portal") and self.walled:
             fault = fault or errno.ETIMEDOUT
         elif host == BROKER and self.has("broker gone"):
             fault = fault or errno.ETIMEDOUT
@@ -214,7 +218,7 @@ class Village:
                 raise OSError(errno.ETIMEDOUT, "")  # the router's memory does not know this one
         return (3, []) if random_name else (0, ["192.0.2.80"])
 
-    async def page(self, page: str, timeout_ms: int) -> int | None:
+    async def page(self, page: str, timeout_ms: int, fresh: bool) -> int | None:
         # A dead name server does not matter: the page's address is known from before.
         if self._here() or self.has("router frozen"):
             return None
@@ -236,8 +240,8 @@ async def _in_turn(coros: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 @contextmanager
-def installed(village: Village) -> Iterator[link.Link]:
-    """The agent's ladder over a simulated village."""
+def installed(village: Village, settings: Mapping[str, Any] | None = None) -> Iterator[link.Link]:
+    """The agent's ladder over a simulated village; `settings` beside SETTINGS."""
     with (
         mock.patch.object(probes, "reach", village.reach),
         mock.patch.object(dns, "query", village.query),
@@ -249,7 +253,7 @@ def installed(village: Village) -> Iterator[link.Link]:
         mock.patch.object(probes, "together", _in_turn),
         mock.patch.object(compat, "random_below", village._draw.randrange),
     ):
-        ladder = link.Link({**SETTINGS, "link.gateway": "auto"}, village)
+        ladder = link.Link({**SETTINGS, "link.gateway": "auto", **(settings or {})}, village)
         ladder.broker.delivery = village.delivery
         yield ladder
 
