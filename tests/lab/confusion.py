@@ -51,13 +51,14 @@ class Span:
 @dataclass
 class Matrix:
     """What many sequences gave. cells: (expected, reported) -> outages; invented: reported ones
-    that overlap nothing injected, missed: the reverse."""
+    that overlap nothing injected, missed: the reverse. late: by cause, those whose begin or end is
+    beyond the limit."""
 
     sequences: int = 0
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
     invented: int = 0
     missed: int = 0
-    late: int = 0
+    late: Counter[str] = field(default_factory=Counter)
     begin_errors: list[float] = field(default_factory=list)
     end_errors: list[float] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Matrix:
             "right": self.right,
             "missed": self.missed,
             "invented": self.invented,
-            "late": self.late,
+            "late": self.late.total(),
             "cells": [[a, b, n] for (a, b), n in sorted(self.cells.items())],
             "begin_error_max_s": max(map(abs, self.begin_errors), default=0),
             "end_error_max_s": max(map(abs, self.end_errors), default=0),
@@ -185,7 +186,7 @@ def compare(matrix: Matrix, seed: int) -> None:
             matrix.begin_errors.append(begin_error)
             matrix.end_errors.append(end_error)
             if abs(begin_error) > allowed or abs(end_error) > allowed:
-                matrix.late += 1
+                matrix.late[span.cause] += 1
                 matrix.remarks.append(f"seed {seed}: {span} told as {best}")
         if best in left:
             left.remove(best)

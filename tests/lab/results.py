@@ -116,5 +116,5 @@ def _show_matrix(console: Console, matrix: Matrix) -> None:
     console.print(table)
     console.print(
         f"right {matrix.right:.2%}, missed {matrix.missed}, invented {matrix.invented}, "
-        f"begin or end not within the limit: {matrix.late}"
+        f"begin or end not within the limit: {matrix.late.total()}"
     )
