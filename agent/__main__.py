@@ -2,30 +2,13 @@
 
 import sys
 
-try:
-    # Whole: `from` would make a tuple, for which there is no room in a locked heap.
-    import micropython  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    micropython = None
-
 
 def _is_locked(error):
-    """Whether a MemoryError says that the heap is locked, not that it is full."""
+    """Whether a MemoryError says that the heap is locked, not that it is full.
+
+    So MicroPython's unix port leaves it when an interrupt hits the collector, and nothing but
+    another collection would open it: a wrong one, as the half of the marks are there already."""
     return bool(error.args) and "locked" in error.args[0]
-
-
-def _unlock():
-    """After an interrupt: if it hit the collector, it has left the heap locked.
-
-    Its marks can't be trusted any more then, and what is free has to do for the end."""
-    try:
-        bytearray(1)
-    except MemoryError as e:
-        if _is_locked(e):
-            micropython.heap_unlock()
-            import gc
-
-            gc.disable()
 
 
 # An interrupt at any moment is to end it quietly. A tuple of the two exceptions, as usual, can't
@@ -37,6 +20,8 @@ try:
     from agent import compat
 
     if compat.MICROPYTHON:
+        import micropython  # type: ignore[import-not-found,unused-ignore]
+
         # Collect early and often: else what stays lies scattered among what an import leaves
         # behind, and on a full heap no hole is large enough. Measured: from 180 KB that it needs
         # to 145 KB.
@@ -44,12 +29,10 @@ try:
         # What is compiled from here on keeps no line numbers (2.5 KB); a .mpy has none either.
         micropython.opt_level(3)
 except KeyboardInterrupt:
-    _unlock()
     sys.exit(0)
 except MemoryError as e:
     if not _is_locked(e):
         raise
-    _unlock()
     sys.exit(0)
 
 
@@ -71,28 +54,42 @@ def _app():
     return app
 
 
+def _unforeseen(loop, context):
+    """A task has failed: of a locked heap, perhaps, in which the interrupt has got lost."""
+    try:
+        bytearray(1)
+    except MemoryError as e:
+        if _is_locked(e):
+            raise KeyboardInterrupt from None
+    loop.default_exception_handler(loop, context)
+
+
 def main():
     app = None
     try:
         app = _app()
         if app:
+            if compat.MICROPYTHON:
+                asyncio.get_event_loop().set_exception_handler(_unforeseen)
             asyncio.run(app.run())
     except KeyboardInterrupt:
         _end(app)
     except MemoryError as e:
         if not _is_locked(e):
             raise
-        _end(app)
 
 
 def _end(app):
-    """MicroPython raises an interrupt out of the loop and keeps the tasks: let them end in order.
+    """After an interrupt. app: None if it came before there was anything to end."""
+    try:
+        if app:
+            from agent import interrupted
 
-    app: None if it was interrupted before it began, with nothing to end."""
-    _unlock()
-    if app:
-        app.stop()
-        asyncio.run(app.ended())
+            interrupted.end(app)
+    except MemoryError:
+        pass  # no room, or a locked heap: it ends as if killed, which loses nothing either
+    except KeyboardInterrupt:
+        pass  # the second one
 
 
 if __name__ == "__main__":

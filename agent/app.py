@@ -10,7 +10,7 @@ import struct
 
 from agent import compat
 from agent.compat import const
-from agent.bounded import reap, within
+from agent.bounded import reap
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _CLOCK_SET = const(4)
@@ -40,21 +40,11 @@ class App:
         self._servers = servers
         self.more = ()  # coroutine functions to be run beside the agent's own
         self._stopping = asyncio.Event()
-        self._over = asyncio.Event()
-        self._running = False
-
-    async def ended(self):
-        """Wait until a stopped run() has ended; for an interpreter that was interrupted in it."""
-        try:
-            if not self._running:
-                raise OSError  # interrupted before it began
-            await within(3 * _STOP_MS, self._over.wait())
-        except OSError:
-            self._journal.close()  # the interrupt hit the very task that would have done it
+        self.running = False
 
     async def run(self):
         """Measure and report until stop(); then a last report, and the journal is closed."""
-        self._running = True
+        self.running = True
         self._port.on_terminate(self.stop)
         tasks = []
         for part in (
@@ -75,7 +65,7 @@ class App:
             await reap(*tasks[3:])
             self._save_alive()
             self._journal.close()
-            self._over.set()
+            self.running = False
 
     def stop(self):
         """Ask run() to end. May be called from a signal handler of the event loop."""

@@ -252,12 +252,14 @@ class Delivery:
         if live:
             self._clock.set(unix, _CLOCK_ACK)
         self._told = self._told or answers
+        journal.whole = False
         if stream == journal.stream and not journal.knows(seq, ranges):
             # The province holds reports that were never sent from here.
             compat.log("journal: its tail was lost: a new stream begins")
             journal.new_stream()
             self._told = True  # of it, the province has nothing
         journal.mark_stored(seq, ranges, stream, not live)
+        journal.whole = True
         self._heard = self._clock.up()
         self._resend_s = _RESEND_S
         self._sent = still_under_way(

@@ -66,6 +66,8 @@ class Journal(Stream):
         self.boot = 0  # `open` counts it
         # The last append failed though space was freed: don't give up what is wanted again.
         self._in_vain = False
+        # False while something changes: what an interrupt leaves then, the next `open` repairs.
+        self.whole = True
 
     # ---- opening and closing ---------------------------------------------------------------
 
@@ -119,6 +121,7 @@ class Journal(Stream):
         if not 0 < len(report) <= self.max_record:
             raise ValueError("report of %d bytes" % len(report))
         failures = 0
+        self.whole = False
         while True:
             try:
                 if self._file is None or not self._fits(len(report)):
@@ -129,6 +132,7 @@ class Journal(Stream):
                         if gap[3] == _TAKEN:
                             told.append(gap)
                 elif again != self.again:
+                    self.whole = True
                     return None
                 at = self._sizes[-1]
                 self._record(_MADE if again else _REPORT + len(told), report)
@@ -140,7 +144,7 @@ class Journal(Stream):
                 if full and (self._junk or self._drop_oldest(self._in_vain)):
                     self._sweep()
                 elif failures > 1:
-                    self._in_vain = True
+                    self._in_vain = self.whole = True
                     raise self._failure("can't be written", error)
         self._in_vain = False
         if self._placed == self._numbers[-1]:
@@ -153,6 +157,7 @@ class Journal(Stream):
         self.next_seq += 1
         self._settled = None
         self.last_hash8 = hashlib.sha256(report).digest()[:8]
+        self.whole = True
         return self.next_seq - 1
 
     def sending(self, seq):
@@ -236,6 +241,7 @@ class Journal(Stream):
     def _remember(self, kind):
         """Write down what is stored and what is gone. A failure costs reports that are sent
         again, and drops that wait until it succeeds."""
+        self.whole = False
         try:
             body = self._state()
             if self._file is None or not self._fits(len(body)):
@@ -245,6 +251,7 @@ class Journal(Stream):
             self._remembered()
         except OSError:
             self._abandon()
+        self.whole = True
 
     def _state(self):
         return segment.pack_state(self._stored, self._gaps, 0 if self._given else self._fresh)

@@ -71,6 +71,7 @@ class Reporter:
         self.rows = []  # samples since the last report, in CBOR: a quarter of a dict
         self._up = 0
         self._events = []
+        self._closing = None  # what a report is being made of: up, rows, events
         self.step = 60
 
     def add(self, row, up, step):
@@ -97,29 +98,43 @@ class Reporter:
         """Make one report of what has gathered; returns its seq, None if nothing had.
 
         JournalError leaves samples and events in place for the next try, as far as they fit."""
+        journal = self._journal
         async with self._quiet:
+            self.reopen()
             own = self._journal_events()
             rows, self.rows = self.rows, []
             events, self._events = self._events[:_MAX_EVENTS], self._events[_MAX_EVENTS:]
             if not rows and not events and not own:
                 return None
             up = self._up if rows else self._clock.up()
+            self._closing = up, rows, events
             try:
                 while True:
-                    stream = self._journal.stream
+                    stream = journal.stream
                     payload = self._payload(rows, events + own, up, self.step)
                     message = await cose.sign1_async(self._signer, payload, self._topic)
-                    if stream == self._journal.stream:
-                        return self._journal.append(message)
+                    if stream == journal.stream:
+                        journal.whole = False  # an interrupt would find them here or there
+                        self._closing = None
+                        return journal.append(message)
                     # An ack began a new stream while this was being signed for the old one.
                     own = self._journal_events()
             except (OSError, MemoryError):
                 self._quality = None
-                keep = min(len(rows), MAX_SAMPLES - len(self.rows))
-                self._up = up + (len(rows) - keep) * self.step
-                self.rows = rows[len(rows) - keep :] + self.rows
-                self._events = events + self._events
+                self._closing = up, rows, events
+                self.reopen()
                 raise
+
+    def reopen(self):
+        """Take back, as far as it fits, what a `close` that failed or was cancelled has left."""
+        if self._closing:
+            up, rows, events = self._closing
+            self._closing = None
+            keep = min(len(rows), MAX_SAMPLES - len(self.rows))
+            if keep:
+                self._up = up + (len(rows) - keep) * self.step
+            self.rows = rows[len(rows) - keep :] + self.rows
+            self._events = events + self._events
 
     def _journal_events(self):
         """What the journal has to tell of itself: a stream's beginning, reports that are gone."""

@@ -48,3 +48,33 @@ def test_an_interrupt_that_hits_the_collector_ends_quietly_too(tmp_path: Path, s
 def test_a_start_that_finds_no_memory_is_no_interrupt(tmp_path: Path, interpreter: str) -> None:
     code, said = _run(tmp_path / "start.py", interpreter, 'raise MemoryError("none left")')
     assert code != 0 and "none left" in said
+
+
+_RUNNING = """
+import asyncio, micropython, sys
+sys.argv[1:] = ["config.json"]
+from agent import start
+class App:
+    async def run(self):
+        asyncio.create_task(self.task())
+        await asyncio.sleep(60)
+    async def task(self):
+        micropython.heap_lock()
+        {moment}
+start.build = lambda path: App()
+from agent import __main__
+__main__.main()
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("moment", ["return [self]", "raise KeyboardInterrupt"])
+def test_an_interrupt_that_a_task_has_swallowed_ends_it_all_the_same(
+    tmp_path: Path, moment: str
+) -> None:
+    """In the locked heap that it leaves, the next allocation fails, and that error takes its
+    place: whatever task it is of, the agent must not go on without it."""
+    path = tmp_path / "running.py"
+    path.write_text(_RUNNING.format(moment=moment))
+    done = run_micropython(path)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "ended\n")

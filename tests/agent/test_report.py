@@ -127,3 +127,25 @@ def test_nothing_measured_makes_no_report():
         return await reporter.close()
 
     assert asyncio.run(scenario()) is None
+
+
+def test_what_a_cancelled_close_has_left_is_in_the_next_report():
+    async def scenario():
+        journal = FailingJournal(0)
+        reporter = Reporter(journal, StillClock(), bytes(32), "t", asyncio.Lock())
+        for minute in range(2):
+            reporter.add({ids.RTT_MEAN: 100 + minute}, 60 * minute, 60)
+        reporter.event(ids.STOPPED)
+        closing = asyncio.create_task(reporter.close())
+        await asyncio.sleep(0)
+        reporter.add({ids.RTT_MEAN: 102}, 120, 60)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert not journal.appended
+        await reporter.close()
+        return journal.appended
+
+    (message,) = asyncio.run(scenario())
+    body = cbor2.loads(cbor2.loads(message).value[2])
+    assert (body[5], body[11], body[8]) == (0, 3, {ids.RTT_MEAN: [100, 1, 1]})
+    assert [event[1] for event in body[9]] == [ids.STOPPED]

@@ -43,7 +43,7 @@ OPTIONS = {
     "portal": ("link.portal",),
     "ntp": ("sntp",),
     "provisioning": ("trial", "enrolment"),
-    "rare": ("again", "wire.cbor_rare", "wire.cose_rare", "wire.ed25519_rare"),
+    "rare": ("again", "interrupted", "wire.cbor_rare", "wire.cose_rare", "wire.ed25519_rare"),
 }
 
 

@@ -343,11 +343,24 @@ class Plant:
             self.look()
             time.sleep(0.005)
 
+    def interrupt_randomly(self, agent: Agent, times: int) -> None:
+        """Stop a device again and again in the middle of what it does, and start it again."""
+        for _ in range(times):
+            self.wait_until(self._writes(agent), "written")
+            time.sleep(self.random.uniform(0, 0.2))
+            self.look()
+            agent.stop()
+            agent.start()
+
     def _fate(self, part: Part, longest_s: float) -> Callable[[], bool]:
         """Whether it is time for a part that was started now to die."""
         due = time.monotonic() + self.random.uniform(0, longest_s)
         if not isinstance(part, Agent) or self.random.random() < 0.5:
             return lambda: time.monotonic() >= due
+        return self._writes(part)
+
+    def _writes(self, part: Agent) -> Callable[[], bool]:
+        """Whether it has written to its journal once more, or a few times, since this call."""
         size, left = part.journal_size(), self.random.randrange(1, 4)
 
         def written() -> bool:
@@ -472,12 +485,19 @@ class Plant:
 
     def settle(self, gone: Set[Key] = frozenset()) -> None:
         """End the devices in order once all is stored, and wait for their last reports."""
-        self.wait_for_storage(gone)
         running = [agent for agent in self.agents if agent.running]
-        self.wait_until(lambda: all(agent.connected for agent in running), "connected")
-        for agent in running:
-            agent.stop()
-        self.wait_for_storage(gone)
+        while True:
+            self.wait_for_storage(gone)
+            self.wait_until(lambda: all(agent.connected for agent in running), "connected")
+            for agent in running:
+                agent.stop()
+            try:
+                return self.wait_for_storage(gone, deadline_s=5)
+            except TooLate:
+                # An interrupt that hits MicroPython's collector is as a kill: nothing is lost, but
+                # it takes another start to send what was just written.
+                for agent in running:
+                    agent.start()
 
     def finish(self, gone: Set[Key] = frozenset()) -> None:
         """Settle, let the ingest derive the rest, and end everything in order.

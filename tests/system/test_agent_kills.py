@@ -1,4 +1,4 @@
-"""Agents killed with -9 at random moments, while they measure, sign, write and send."""
+"""Agents killed or interrupted at random moments, while they measure, sign, write and send."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ from tests.system.audit import audit
 from tests.system.plant import Plant
 
 _BOOTED = 3
+_STOPPED = 9
 _KILLS = 36
+_INTERRUPTS = 12
 
 
 def test_agents_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
@@ -26,3 +28,15 @@ def test_agents_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
             }
             booted = evidence.events(agent.slot, _BOOTED)
             assert len(booted) == len(boots) > 1
+
+
+def test_interrupted_agents_end_quietly_with_a_last_report(tmp_path: Path) -> None:
+    with Plant(tmp_path / "plant", ("micropython",)) as plant:
+        plant.start()
+        (agent,) = plant.agents
+        plant.interrupt_randomly(agent, _INTERRUPTS)
+        plant.wait_for_reports(1)
+        plant.finish()
+        evidence = audit(plant)
+        # All but those that hit the collector, or a write, and were as a kill.
+        assert len(evidence.events(agent.slot, _STOPPED)) > _INTERRUPTS // 2
