@@ -138,8 +138,8 @@ class Ingest:
             messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
             self._look_around()
             if messages:
-                self._heard_at = time.monotonic()
                 self._take(messages)
+                self._heard_at = time.monotonic()
             self._publish()
             self._derive(busy=bool(messages))
             self._save_sometimes()
