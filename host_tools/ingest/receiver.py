@@ -1,9 +1,9 @@
 """The connection to the broker: MQTT 3.1.1 by paho, with a session that outlives us.
 
-Nothing is acknowledged by itself (`manual_ack`): what we were given and did not confirm, the
-broker gives again after the next connection. There is no thread and no queue: while we store,
-unread messages wait in the socket and in the broker, which is all the back-pressure there needs
-to be.
+Messages and their PUBACKs pass by paho (`link`), and none is confirmed by itself: what we were
+given and did not confirm, the broker gives again after the next connection. There is no thread
+and no queue: while we store, unread messages wait in the socket and in the broker, which is all
+the back-pressure there needs to be.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.errors import BrokerError, KeyFileError, reason
+from host_tools.ingest.link import Link, LinkContext
 from host_tools.ingest.options import Broker
 from host_tools.ingest.pipeline import Message
 
@@ -59,20 +60,21 @@ class Receiver:
             client_id=self._broker.client_id,
             clean_session=False,
             protocol=mqtt.MQTTv311,
-            manual_ack=True,
+            manual_ack=True,  # should ever a message come to paho, only a stored one is confirmed
             reconnect_on_failure=False,
         )
         client.connect_timeout = _CONNECT_S
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        # With this set, paho leaves it to us when to write: many PUBACKs go out at once.
+        # With this set, paho leaves it to us when to write.
         client.on_socket_register_write = lambda *_: None
+        context = LinkContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.deliver = self._deliver
         tls = self._broker.tls
+        context.encrypted = tls is not None
         if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
             try:
                 context.load_verify_locations(tls.ca)
                 context.load_cert_chain(tls.certificate, tls.key)
@@ -81,8 +83,14 @@ class Receiver:
                     f"The ingest's certificate {tls.certificate}, its key or {tls.ca} can't be "
                     f"read ({error}); see 'desalink broker config'."
                 ) from None
-            client.tls_set_context(context)
+        client.tls_set_context(context)
         return client
+
+    @property
+    def _link(self) -> Link | None:
+        """What there is of a connection."""
+        link = self._client.socket()
+        return link if isinstance(link, Link) else None
 
     # ---- what paho tells -------------------------------------------------------------------
 
@@ -97,13 +105,8 @@ class Receiver:
         # The broker gives these again; to store them now would only make duplicates.
         self._inbox.clear()
 
-    def _on_message(self, _c: Any, _u: Any, message: mqtt.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "(not UTF-8)"
-        mid = message.mid if message.qos else 0
-        self._inbox.append(Message(topic, bytes(message.payload), mid))
+    def _deliver(self, messages: list[Message]) -> None:
+        self._inbox += messages
 
     # ---- connecting ------------------------------------------------------------------------
 
@@ -177,47 +180,40 @@ class Receiver:
             if self._inbox and not lingering:
                 lingering = True
                 end = time.monotonic() + linger_s
-            elif left <= 0 and not self._pending():
+            elif left <= 0:
                 break
         messages, self._inbox = self._inbox[:limit], self._inbox[limit:]
         self._taken = self._connection
         return messages, len(messages) == limit
 
-    def _pending(self) -> bool:
-        """Whether TLS holds bytes that select can't see."""
-        sock: Any = self._client.socket()
-        return sock is not None and hasattr(sock, "pending") and sock.pending() > 0
-
     def _pump(self, timeout_s: float, limit: int) -> bool:
         """Let paho read and write once, to `limit` messages in hand; True if somebody woke us."""
-        sock: Any = self._client.socket()
-        if sock is None:
+        link = self._link
+        if link is None:
             self.connected = False
             return False
-        if self._pending():
-            timeout_s = 0.0
-        writers = [sock] if self._client.want_write() else []
-        readable, _, _ = select.select([sock, self._wake_reader], writers, [], timeout_s)
+        readers: list[Link | socket.socket] = [link, self._wake_reader]
+        writers = [link] if self._wants_to_write(link) else []
+        wait_s = 0.0 if link.pending() else timeout_s
+        readable, _, _ = select.select(readers, writers, [], wait_s)
         if self._wake_reader in readable:
             return True
         if writers:
-            self._client.loop_write()
-        if sock in readable or self._pending():
-            before = -1
-            # One packet a call. No new message: the socket is empty, or it was another packet.
-            while before != len(self._inbox) < limit and self._client.socket() is sock:
-                before = len(self._inbox)
-                self._client.loop_read()
+            self._write()
+        before = -1
+        # Each call takes what has come, and one packet of paho's. No new message: that is all.
+        while before != len(self._inbox) < limit and self._link is link:
+            before = len(self._inbox)
+            self._client.loop_read()
         self._client.loop_misc()
         return False
 
     def confirm(self, messages: Iterable[Message]) -> None:
         """Send the PUBACKs of messages that are stored, if they came over this connection."""
-        if self._taken != self._connection or not self.connected:
+        link = self._link
+        if link is None or self._taken != self._connection or not self.connected:
             return
-        for message in messages:
-            if message.mid:
-                self._client.ack(message.mid, 1)
+        link.confirm([message.mid for message in messages if message.mid])
         self.flush()
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -227,14 +223,18 @@ class Receiver:
     def flush(self, timeout_s: float = 5.0) -> None:
         """Write what waits to be written."""
         end = time.monotonic() + timeout_s
-        while self._client.want_write():
-            sock: Any = self._client.socket()
-            if sock is None or time.monotonic() > end:
-                return
-            self._client.loop_write()
-            same: Any = self._client.socket()
-            if self._client.want_write() and same is sock:
-                select.select([], [sock], [], 0.1)
+        self._write()
+        while (link := self._link) and self._wants_to_write(link) and time.monotonic() < end:
+            select.select([], [link], [], 0.1)
+            self._write()
+
+    def _wants_to_write(self, link: Link) -> bool:
+        return self._client.want_write() or link.unsent
+
+    def _write(self) -> None:
+        self._client.loop_write()
+        if link := self._link:
+            link.flush()
 
     def stay_alive(self) -> None:
         """Keep the connection while nothing is read."""

@@ -101,7 +101,7 @@ def _client(name: str, port: int, tls: TlsFiles) -> mqtt.Client:
 
 
 def _serve(client: mqtt.Client, done: Any, inbox: list[Any], confirm: bool) -> None:
-    """paho's loop as the ingest runs it, so that both pay the same for receiving."""
+    """paho's loop as its manual has it: what receiving costs a program that is built on it."""
     while not done():
         sock: Any = client.socket()
         assert sock is not None, "the broker closed the connection"
