@@ -22,11 +22,6 @@ CHECK_VILLAGE = "0000000000"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def is_check_slot(slot: str) -> bool:
-    """Whether a slot is one of those that only the broker's check uses."""
-    return slot.startswith(CHECK_VILLAGE + "-")
-
-
 @dataclass(frozen=True)
 class BrokerSettings:
     """Where devices find the broker, and how it listens."""

@@ -19,7 +19,17 @@ from host_tools.store.evidence import (
     report_message,
 )
 from host_tools.store.quarantine import Quarantine, Quarantined, Refusal
-from host_tools.wire import Birth, Reason, Refused, Report, hash8
+from host_tools.wire import Birth, Reason, Refused, hash8
+
+
+class Filed(NamedTuple):
+    """What a report is stored by. The rest of it, once checked, stays in the signed bytes."""
+
+    stream: bytes
+    seq: int
+    boot: int
+    up: int
+    start: int | None
 
 
 class Verified(NamedTuple):
@@ -33,7 +43,7 @@ class Verified(NamedTuple):
     kid: bytes
     message: bytes
     received_at: int
-    content: Report | Birth | Refused
+    content: Filed | Birth | Refused
 
 
 @dataclass(slots=True)
@@ -87,15 +97,13 @@ class Batch:
     def take(self, item: Verified) -> None:
         """Take a message to where it belongs."""
         content = item.content
-        if isinstance(content, Report):
+        if isinstance(content, Filed):
             stream = self._stream(item, content.stream)
             seq = content.seq
             ranges = stream.ranges
             in_order = seq == ranges.last + 1
             if ranges.add(seq):
-                self._new[stream.id, seq] = StoredReport(
-                    stream, content, item.received_at, item.message
-                )
+                self._file(stream, item, content)
                 stream.dirty = True
                 if in_order:
                     self._acks.stored(stream, self._now)
@@ -115,11 +123,9 @@ class Batch:
             stream = self._stream(item, content.stream or b"")
             if (kept.stream_id, kept.seq) == (stream.id, content.seq):
                 # It counts as stored already, by lying there.
-                if isinstance(content, Report):
-                    self._new[stream.id, content.seq] = StoredReport(
-                        stream, content, item.received_at, item.message
-                    )
-                return isinstance(content, Report)
+                if isinstance(content, Filed):
+                    self._file(stream, item, content)
+                return isinstance(content, Filed)
         self._kept, self._stays = kept, False
         self.take(item)
         self._kept = None
@@ -131,6 +137,12 @@ class Batch:
         if self._duplicates:
             count_duplicates(self._db, self._duplicates)
         self.outcome.reports = len(self._new)
+
+    def _file(self, stream: Stream, item: Verified, report: Filed) -> None:
+        _, seq, boot, up, start = report
+        self._new[stream.id, seq] = StoredReport(
+            stream.id, seq, boot, up, start, item.received_at, item.message
+        )
 
     def _stream(self, item: Verified, stream: bytes) -> Stream:
         return self._streams.find(item.kid, stream) or self._streams.add(

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
-from host_tools.ingest.batch import Batch, Outcome, Verified
-from host_tools.province import is_check_slot
+from host_tools.ingest.batch import Batch, Filed, Outcome, Verified
+from host_tools.province import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
 from host_tools.store.evidence import Streams, newest_report
 from host_tools.store.quarantine import Bounds, Quarantine, Refusal
@@ -16,7 +16,6 @@ from host_tools.wire import (
     Key,
     Reason,
     Refused,
-    Report,
     Verifier,
     parse_birth,
     parse_report,
@@ -138,12 +137,16 @@ class Pipeline:
         """A message that its device has signed, or why it is refused; None: of no interest."""
         slot, kid = "", None
         try:
-            slot = self.verifier.topic(name).slot
-            if is_check_slot(slot):
+            topic = self.verifier.topic(name)
+            slot = topic.slot
+            if topic.village == CHECK_VILLAGE:
                 return None
-            topic, kid, payload = self.verifier.verify(name, message)
+            _, kid, payload = self.verifier.verify(topic, message)
             if topic.kind == "report":
-                content: Report | Birth | Refused = parse_report(payload)
+                report = parse_report(payload)
+                content: Filed | Birth | Refused = Filed(
+                    report.stream, report.seq, report.boot, report.up, report.start
+                )
             elif topic.kind == "birth":
                 content = parse_birth(payload)
             else:

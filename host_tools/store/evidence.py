@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from host_tools.store.database import Database
 from host_tools.store.ranges import RangeSet
-from host_tools.wire import Birth, Report, hash8
+from host_tools.wire import Birth, hash8
 
 _REPORTS_MARK = "ranges_reports"
 _QUARANTINE_MARK = "ranges_quarantine"
@@ -31,12 +32,14 @@ class Stream:
     dirty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """A report ready to be stored."""
+class StoredReport(NamedTuple):
+    """A report's row."""
 
-    stream: Stream
-    report: Report
+    stream_id: int
+    seq: int
+    boot: int
+    up: int
+    start: int | None
     received_at: int
     message: bytes
 
@@ -131,11 +134,7 @@ def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
     db.executemany(
         "INSERT INTO reports (stream_id, seq, boot, up, start, received_at, message) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (r.stream.id, p.seq, p.boot, p.up, p.start, r.received_at, r.message)
-            for r in reports
-            for p in (r.report,)
-        ],
+        reports,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from host_tools.wire.envelope import byte_string_head
 from host_tools.wire.reasons import Reason, Refused
 
 PREFIX = "desa/1"
@@ -14,12 +15,13 @@ _TOPIC = re.compile(r"desa/1/([0-9]{4})/((\1[0-9]{6})-[1-9][0-9]{0,2})/([a-z]+)"
 
 
 class Topic(NamedTuple):
-    """A topic taken apart; `name` is the external_aad of what is published on it."""
+    """A topic taken apart; `aad_field`, its name in CBOR, is in what is signed for it."""
 
     name: str
     slot: str
     village: str
     kind: str
+    aad_field: bytes
 
 
 def parse_topic(name: str) -> Topic:
@@ -31,7 +33,8 @@ def parse_topic(name: str) -> Topic:
     match = _TOPIC.fullmatch(name)
     if match is None:
         raise Refused(Reason.WRONG_TOPIC, "the topic is not desa/1/R/<slot>/<kind>")
-    return Topic(name, match[2], match[3], match[4])
+    aad = name.encode()
+    return Topic(name, match[2], match[3], match[4], byte_string_head(len(aad)) + aad)
 
 
 def topic_name(slot: str, kind: str) -> str:

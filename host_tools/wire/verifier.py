@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from host_tools.wire.envelope import byte_string_head, check_signature, signed_bytes, split
+from host_tools.wire.envelope import check_signature, signed_bytes, split
 from host_tools.wire.reasons import Reason, Refused
 from host_tools.wire.topics import Topic, parse_topic
 
@@ -40,24 +40,19 @@ class Verifier:
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
-        self._topics: dict[str, tuple[Topic, bytes]] = {}
+        self._topics: dict[str, Topic] = {}
 
     def topic(self, name: str) -> Topic:
         """`parse_topic`, remembered. Raises Refused: wrong_topic."""
-        return self._topic(name)[0]
-
-    def _topic(self, name: str) -> tuple[Topic, bytes]:
-        known = self._topics.get(name)
-        if known is None:
+        topic = self._topics.get(name)
+        if topic is None:
             topic = parse_topic(name)
-            aad = name.encode()
-            known = topic, byte_string_head(len(aad)) + aad
             if len(self._topics) >= _CACHED_TOPICS:
                 self._topics.clear()
-            self._topics[name] = known
-        return known
+            self._topics[name] = topic
+        return topic
 
-    def verify(self, topic_name: str, message: bytes) -> Signed:
+    def verify(self, topic: Topic | str, message: bytes) -> Signed:
         """Verify one message.
 
         Raises:
@@ -65,7 +60,8 @@ class Verifier:
                 revoked_key. A signature is checked before the key is called revoked, so that
                 nobody else can raise that alarm.
         """
-        topic, aad_field = self._topic(topic_name)
+        if isinstance(topic, str):
+            topic = self.topic(topic)
         kid, begin = split(message)
         key = self.keys.get(kid)
         if key is None:
@@ -76,7 +72,7 @@ class Verifier:
             raise Refused(
                 Reason.WRONG_SLOT, f"device {kid.hex()} is enrolled for slot {key.slot}", kid=kid
             )
-        if not check_signature(key.public_key, signed_bytes(message, aad_field)):
+        if not check_signature(key.public_key, signed_bytes(message, topic.aad_field)):
             raise Refused(
                 Reason.BAD_SIGNATURE, f"not signed by device {kid.hex()} for this topic", kid=kid
             )

@@ -51,7 +51,11 @@ class Filled:
                 now = received_at
                 if now is None:
                     now = device.booted_at + report.up + report.n * report.step
-                rows.append(StoredReport(stream, report, now, message))
+                rows.append(
+                    StoredReport(
+                        stream.id, report.seq, report.boot, report.up, report.start, now, message
+                    )
+                )
             insert_reports(self.db, rows)
 
     def derive(self, limit: int = 200) -> None:

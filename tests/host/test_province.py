@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from host_tools.errors import PassphraseError, ProvinceError, VillageError
 from host_tools.founding import found_province
 from host_tools.keys import files
-from host_tools.province import is_check_slot, load
+from host_tools.province import load
 from host_tools.registry import Registry
 from tests.host.conftest import PASSPHRASE, Run
 from tests.support import ROOT
@@ -259,8 +259,3 @@ def test_mistakes_in_province_toml_are_named(
     with pytest.raises(ProvinceError, match="province.toml|TCP port|host name") as raised:
         load(tmp_path)
     assert sentence in str(raised.value)
-
-
-def test_only_reserved_slots_are_check_slots():
-    assert is_check_slot("0000000000-1")
-    assert not is_check_slot("6403112001-1")
