@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from host_tools.vocabulary import METRICS
@@ -24,12 +23,17 @@ _COUNT_UNIT = 1024
 # Neither 60 differences of this size nor one count can leave the range, so that only larger ones
 # are worked out to see.
 _SAFE = MAX_VALUE // _COUNT_UNIT
+# The heads of CBOR's longest integers: without these bytes none is beyond 32 bits.
+_LONG, _LONG_NEGATIVE = 0x1B, 0x3B
 
 Column = list[int | None]
 
 
-def check_columns(metrics: dict[int, Any], n: int) -> None:
-    """Check what `decode_columns` relies on; made for the hot path, about 5 us for 15 columns.
+def check_columns(metrics: dict[int, Any], n: int, payload: bytes) -> None:
+    """Check what `decode_columns` relies on; made for the hot path, about 4 us for 15 columns.
+
+    Args:
+        payload: the CBOR in which the columns lie.
 
     A column that is an integer, which stands for an array of this one element, becomes that.
 
@@ -37,19 +41,22 @@ def check_columns(metrics: dict[int, Any], n: int) -> None:
         Refused: malformed: a column is empty, longer than n, not of integers and nulls, or leaves
             the range of +-(2^53 - 1); a count is negative.
     """
-    columns = metrics.values()
+    elements: list[Any] = []
     for metric, column in metrics.items():
         if type(column) is int:
             metrics[metric] = column = [column]
         if type(column) is not list or not 0 < len(column) <= n:
             raise malformed(f"a column is not an integer or an array of 1 to n = {n} elements")
-    if not _ELEMENTS.issuperset(map(type, chain.from_iterable(columns))):
+        elements += column
+    if not _ELEMENTS.issuperset(map(type, elements)):
         raise malformed("a column holds something that is neither an integer nor null")
     for metric in _COUNTS:
         column = metrics.get(metric)
         if column and min(filter(None, column), default=0) < 0:
             raise malformed("a count is negative")
-    if max(map(abs, filter(None, chain.from_iterable(columns))), default=0) > _SAFE:
+    if _LONG not in payload and _LONG_NEGATIVE not in payload:
+        return
+    if max(map(abs, filter(None, elements)), default=0) > _SAFE:
         for metric, column in metrics.items():
             for value in _values(column, n, metric in _COUNTS):
                 if value is not None and abs(value) > MAX_VALUE:

@@ -123,13 +123,13 @@ def parse_report(payload: bytes) -> Report:
     if not _bytes(stream, 4) or not _uint(seq, _MAX_SEQ, 1):
         raise malformed("stream or seq of the report is missing or not valid")
     try:
-        return _report(table, stream, seq)
+        return _report(payload, table, stream, seq)
     except Refused as refused:
         refused.stream, refused.seq = stream, seq
         raise
 
 
-def _report(table: dict[Any, Any], stream: Any, seq: Any) -> Report:
+def _report(payload: bytes, table: dict[Any, Any], stream: Any, seq: Any) -> Report:
     get = table.get
     prev, boot, up, start = get(3, 0), get(4), get(5), get(6, -1)
     step, metrics, n = get(7, _STEP), get(8), get(11, _SAMPLES)
@@ -150,7 +150,7 @@ def _report(table: dict[Any, Any], stream: Any, seq: Any) -> Report:
         raise malformed(_what_is_wrong(table))
     if not _INT_KEYS.issuperset(map(type, metrics)) or min(metrics, default=0) < 0:
         raise malformed("a metric's number is not an unsigned integer")
-    check_columns(metrics, n)
+    check_columns(metrics, n, payload)
     age = source = None
     if 10 in table:
         clock = table[10]
