@@ -10,7 +10,6 @@ systems reset the connection instead of saying farewell.
 """
 
 import socket
-import sys
 from errno import EINPROGRESS
 
 from agent import compat, dns
@@ -28,7 +27,7 @@ _BYTES = const(640)
 _MORE = const(1000)  # and what another page may bring until it is stopped
 _BELIEVED = const(2)
 
-# Options of Linux, which MicroPython has no names for.
+# Options of Linux, which MicroPython has no names for; lwIP (ESP32) refuses the first.
 _TCP = const(6)
 _QUICKACK = const(12)
 _RCVBUF = const(8)  # a harmless one on MIPS
@@ -107,10 +106,12 @@ async def _look(address, port, request, timeout_ms):
 
     try:
         s.setblocking(False)
-        if sys.platform == "linux":
+        try:
             # None of our acknowledgements travels alone, and of a long page only its begin comes.
             s.setsockopt(_TCP, _QUICKACK, 0)
             s.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUF", _RCVBUF), 1)
+        except OSError:
+            pass  # this system has no such options
         try:
             s.connect(info[-1])
         except OSError as e:
