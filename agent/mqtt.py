@@ -212,8 +212,8 @@ class Client:
         The broker then does not publish the will. To stop a running `connect`, cancel it."""
         try:
             if self.connected and not self._leaving:
-                self._leaving = True
                 self._send(b"\xe0\0")
+                self._leaving = True
                 await within(timeout_ms, self._closed.wait())
         except OSError:
             pass
@@ -260,7 +260,7 @@ class Client:
         return waiting.codes
 
     def _send(self, data):
-        if self.connected:
+        if self.connected and not self._leaving:  # nothing after DISCONNECT (3.14.4)
             self.bytes_out += len(data)
             # One in sixteen for the heads of further segments, and what TCP sends again.
             own.add(len(data) + (len(data) >> 4) + _SENT)

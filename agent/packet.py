@@ -3,6 +3,7 @@
 import struct
 
 from agent.bounded import NetError
+from agent.wire.cbor import loads
 
 
 def malformed(what):
@@ -92,8 +93,10 @@ def parse_publish(kind, body):
     if kind & 6 and not (body[end] or body[end + 1]):
         raise malformed("packet id 0")
     try:
-        topic = str(body[2:end], "utf-8")
-    except UnicodeError:
+        # A topic is encoded as CBOR's texts are, but for the first byte. Their decoder knows UTF-8
+        # (1.5.3), MicroPython's own lets overlong forms and surrogates pass.
+        topic = loads(b"\x79" + bytes(body[:end]), False)
+    except ValueError:
         topic = ""
     if not topic or "\0" in topic or "+" in topic or "#" in topic:
         raise malformed("topic")

@@ -244,6 +244,18 @@ async def handler_raises(o):
     await c.close()
 
 
+async def leaves_while_asked(o):
+    got = []
+    c = client(o, on_message=lambda topic, payload, retain: got.append(topic))
+    await c.connect()
+    leaving = asyncio.create_task(c.disconnect(500))
+    await until(lambda: got)
+    c.ping()
+    await leaving
+    say("got", got)
+    say("reason", c.reason)
+
+
 async def window(o):
     c = client(o, window=3)
     await c.connect()

@@ -46,6 +46,9 @@ IN_SESSION = {
     "topic beyond the packet": (b"\x30\x04\x00\x09ab", "beyond the packet"),
     "topic empty": (b"\x30\x03\x00\x00a", "topic"),
     "topic not UTF-8": (b"\x30\x04\x00\x02\xff\xfe", "topic"),
+    "topic with an overlong zero": (b"\x30\x07\x00\x04a\xc0\x80bx", "topic"),
+    "topic with a surrogate": (b"\x30\x06\x00\x03\xed\xa0\x80x", "topic"),
+    "topic beyond Unicode": (b"\x30\x07\x00\x04\xf4\x90\x80\x80x", "topic"),
     "topic with a wildcard": (b"\x30\x05\x00\x03a/#", "topic"),
     "topic with a zero": (b"\x30\x05\x00\x03a\x00b", "topic"),
     "over the largest packet": (b"\x30\x81\x40", "8193 bytes"),
@@ -191,6 +194,25 @@ def test_a_missing_puback_ends_the_connection_and_the_message_is_repeated(
     assert str(said["ended"]).startswith("no PUBACK from the broker in 30 s")
     assert (said["present"], "acknowledged" in said) == (True, True)
     assert packets == [packets[0], bytes([packets[0][0] | 8]) + packets[0][1:]]
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_nothing_is_sent_after_disconnect(interpreter: str) -> None:
+    # MQTT-3.14.4-2: no PUBACK for what still comes, no PINGREQ that somebody asks for.
+    after = []
+
+    def handler(sock: socket.socket, number: int) -> None:
+        read_packet(sock)
+        sock.sendall(ACCEPTED)
+        assert read_packet(sock) == b"\xe0\x00"
+        sock.sendall(b"\x32\x06\x00\x01a\x12\x34x")
+        while data := sock.recv(4096):
+            after.append(data)
+
+    with serve(handler) as port:
+        said = run(interpreter, "leaves_while_asked", port=port)
+    assert said == [("got", ["a"]), ("reason", "disconnected by this client")]
+    assert after == []
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
