@@ -19,7 +19,8 @@ async def query(server, timeout_ms):
     answer = await exchange(host, int(port or 123), request, timeout_ms)
     if len(answer) < 48 or answer[24:32] != nonce or answer[0] & 7 != 4:
         raise OSError(71, "bad answer from time server " + server)
-    if answer[0] >> 6 == 3 or not 1 <= answer[1] <= 15:
+    # A transmit time of zero is none (RFC 4330, 5), and would be taken for the year 2036.
+    if answer[0] >> 6 == 3 or not 1 <= answer[1] <= 15 or answer[40:48] == bytes(8):
         raise OSError(71, "time server %s is not synchronised" % server)
     unix = struct.unpack(">I", answer[40:44])[0] - _NTP_TO_UNIX
     return unix if unix >= _BUILT else unix + _ERA

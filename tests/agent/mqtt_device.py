@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from agent import bounded, compat, dns, net
+from agent import bounded, compat, dns, net, sntp
 from agent.bounded import NetError
 from agent.mqtt import Client, MqttError
 from agent.tls import tls_context
@@ -343,6 +343,14 @@ async def queries(o):
             say(name, [rcode, addresses])
         except OSError as error:
             say(name, error.errno)
+
+
+async def times(o):
+    for _ in range(o["count"]):
+        try:
+            say("time", await sntp.query(o["server"], 2000))
+        except OSError as error:
+            say("failed", error.args[-1])
 
 
 async def resolve(o):
