@@ -1,6 +1,7 @@
 """ASN.1's basic encoding rules, as far as SNMP uses them (X.690; RFC 3417, section 8).
 
-Reading is bounded: definite lengths of at most two bytes, tags of one byte, nothing beyond `end`.
+Reading is bounded: definite lengths of at most four bytes (more than needed are allowed), tags of
+one byte, nothing beyond `end`.
 Whatever does not comply raises ValueError.
 """
 
@@ -66,7 +67,7 @@ def read(data, at, end, want=None):
     at += 2
     if n >= 0x80:
         count = n & 0x7F
-        if not 0 < count < 3 or at + count > end:
+        if not 0 < count < 5 or at + count > end:
             raise ValueError
         n = int.from_bytes(data[at : at + count], "big")
         at += count

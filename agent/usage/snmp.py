@@ -79,23 +79,24 @@ class Community:
     """Version 2c's envelope: a community, in clear."""
 
     def __init__(self, community):
-        self._head = ber.integer(1) + ber.tlv(4, community.encode())
+        self._community = community.encode()
 
     async def ready(self, ask):
         """Whatever must be known before a request can be wrapped; `ask` is Client._ask."""
 
     def wrap(self, pdu):
         """The message around a PDU."""
-        return ber.tlv(0x30, self._head, pdu)
+        return ber.tlv(0x30, ber.integer(1), ber.tlv(4, self._community), pdu)
 
     def unwrap(self, data):
         """The PDU in an answer's bytes: (data, start, end). None: ask again. ValueError if it is
         not for us."""
         _, at, end = ber.read(data, 0, len(data), 0x30)
-        start = at + len(self._head)
-        if data[at:start] != self._head:
+        version, at = ber.value(data, at, end)
+        _, start, at = ber.read(data, at, end, 4)
+        if version != 1 or data[start:at] != self._community:
             raise ValueError
-        return data, start, end
+        return data, at, end
 
 
 class Client:

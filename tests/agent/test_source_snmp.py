@@ -14,6 +14,7 @@ from tests.agent.snmp_agent import (
     GETNEXT,
     INTEGER,
     OCTETS,
+    RESPONSE,
     TICKS,
     Agent,
     message,
@@ -457,6 +458,22 @@ def test_an_answer_to_another_request_is_not_taken(ask):
         ]
 
     agent.spoil = echo
+    assert ask(agent).sample()["uplink_port"] == 1
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_lengths_may_have_more_bytes_than_they_need(ask, size):
+    # RFC 3417, section 8: (1) the definite form, but not the shortest.
+    def longer(data: bytes) -> bytes:
+        out = b""
+        for tag, body in split(data):
+            if tag in (0x30, RESPONSE):
+                body = longer(body)
+            out += bytes([tag, 0x80 | size]) + len(body).to_bytes(size, "big") + body
+        return out
+
+    agent = router()
+    agent.spoil = lambda request, answer: [longer(answer)]
     assert ask(agent).sample()["uplink_port"] == 1
 
 
