@@ -2,9 +2,9 @@
 
 Two ways in. `split` takes exactly the shape that docs/wire.md allows, by position: deterministic
 CBOR leaves no choice in that shape but the payload's length. It is what the ingest uses, once for
-each message. `verify_sign1` takes any COSE_Sign1, for the standards' own examples and for
-enrolments. Both build the same Sig_structure and check it with libsodium, which refuses S >= L,
-non-canonical and small-order A and R, as the page demands.
+each message, and for all that people sign. `verify_sign1` takes any COSE_Sign1, for the standards'
+own examples. Both build the same Sig_structure and check it with libsodium, which refuses S >= L,
+non-canonical and small-order A and R, and takes no cofactor, as the page demands.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def signed_bytes(message: bytes, aad_field: bytes) -> bytes:
 
 def check_signature(public_key: bytes, signed: bytes) -> bool:
     """Whether `signed` (signature, then message) verifies under a key (RFC 8032, 5.1.7)."""
+    if len(public_key) != 32:  # the library reads 32 bytes, whatever there is
+        return False
     try:
         crypto_sign_open(signed, public_key)
     except BadSignatureError:
@@ -180,8 +182,10 @@ def verify_sign1(
     if not isinstance(unprotected, Mapping):
         raise malformed("the unprotected header is not a map")
     header = _header(protected)
-    if header.get(1) not in (-19, -8):
+    if type(header.get(1)) is not int or header[1] not in (-19, -8):
         raise malformed("the algorithm is neither Ed25519 (-19) nor EdDSA (-8)")
+    if set(header).intersection(unprotected) or 2 in header or 2 in unprotected:
+        raise malformed("a header occurs twice, or demands what is not known here (crit)")
     if not check_signature(
         public_key, signature + sign1_structure(protected, external_aad, payload)
     ):
