@@ -71,8 +71,9 @@ class Clock:
             self.floor = unix
 
     def set(self, unix, source):
-        """Take `unix` (seconds) from `source`. Refuses times below the floor. True if taken."""
-        if unix < self.floor:
+        """Take `unix` (seconds) from `source`. Refuses times below the floor, and beyond 32 bits
+        (2106), for which no platform has room. True if taken."""
+        if unix < self.floor or unix >> 32:
             return False
         up = self.up()
         # An ack's time is late by its way: don't follow each one's jitter.

@@ -7,7 +7,7 @@ from agent.bounded import exchange, own
 
 _NTP_TO_UNIX = 2208988800
 _ERA = 1 << 32
-_BUILT = 1767225600  # 2026-01-01: an NTP time before it belongs to the next era (from 2036)
+_BUILT = 1767225600  # 2026-01-01: an earlier time is wrong
 
 
 async def query(server, timeout_ms):
@@ -23,4 +23,8 @@ async def query(server, timeout_ms):
     if answer[0] >> 6 == 3 or not 1 <= answer[1] <= 15 or answer[40:48] == bytes(8):
         raise OSError(71, "time server %s is not synchronised" % server)
     unix = struct.unpack(">I", answer[40:44])[0] - _NTP_TO_UNIX
-    return unix if unix >= _BUILT else unix + _ERA
+    if unix < 0:
+        unix += _ERA  # NTP's second era, from 2036
+    if unix < _BUILT:
+        raise OSError(71, "the clock of time server %s is wrong" % server)
+    return unix

@@ -1,8 +1,11 @@
 """Time with its quality."""
 
+import struct
+
 import pytest
 
 from agent import compat
+from agent.app import ALIVE
 from agent.clock import Clock
 from agent.wire import ids
 
@@ -68,6 +71,16 @@ def test_a_time_before_the_floor_is_refused(ticks):
     assert not clock.set(NOW - 1, ids.CLOCK_NTP)
     assert clock.set(NOW + 1, ids.CLOCK_NTP)
     assert clock.now() == NOW + 1
+
+
+def test_a_time_that_no_alive_record_holds_is_refused(ticks):
+    # Were it taken, each sample would fail at writing the record, before a report is made of it.
+    clock = Clock(Platform())
+    for unix in (2**32, 2**33, 2**53 - 1, 2**70):
+        assert not clock.set(unix, ids.CLOCK_ACK)
+    assert clock.now() is None
+    assert clock.set(2**32 - 1, ids.CLOCK_ACK)
+    struct.pack(ALIVE, b"abcd", 1, 0, clock.now())
 
 
 def test_a_weaker_source_does_not_replace_a_fresh_stronger_one(ticks):
