@@ -175,7 +175,7 @@ class Link:
                 byte = data[at]
                 size |= (byte & 0x7F) << shift
                 at, shift, more = at + 1, shift + 7, byte >= 0x80
-            if more and shift >= 28:
+            if shift > 28 or (more and shift == 28):
                 raise ConnectionAbortedError("the broker sends a packet without a length")
             after = at + size
             if more or after > end:

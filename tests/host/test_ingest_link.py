@@ -144,6 +144,7 @@ def test_a_topic_that_is_no_text_is_passed_on_to_be_refused(plain):
         packet(0x32, b"\x00\x02ab\x00"),
         packet(0x30, b"\xff\xff" + bytes(50)),
         b"\x30\xff\xff\xff\xff",
+        b"\x30\xff\xff\xff\xff\x01",
     ],
     ids=bytes.hex,
 )
