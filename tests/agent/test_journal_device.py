@@ -34,7 +34,7 @@ def on_device(script: str, *args: object, heapsize: str | None = None) -> dict[s
 def test_a_power_cut_at_any_flash_write_costs_nothing(
     block: int, blocks: int, torn: int, second: int
 ) -> None:
-    seen = on_device("journal_powercut.py", block, blocks, torn, second)
+    seen = on_device("journal_powercut.py", block, blocks, torn, second, heapsize="2m")
     assert seen["failures"] == 0
     assert seen["cuts"] > 350
     assert seen["second_cuts"] > 100 or not second

@@ -16,7 +16,9 @@ commands = {}  # line from whoever started this: what to do
 jumped_ms = 0  # by how much the simulated clock is ahead of the real one
 _real_ms = compat.ticks_ms
 _real_us = compat.ticks_us
-_first = None
+_all_bits = compat.ticks_add(0, -1)  # of a tick; on a 32-bit port they wrap every 18 minutes
+_behind_ms = _behind_us = 0  # ticks: how far the real clock is behind, counted down from 0
+_ends = None  # ticks of this minute's end
 _minute = 0
 _client = None
 _bytes = 0, 0  # of MQTT, in and out
@@ -25,11 +27,11 @@ _since = _real_ms()  # when they changed
 
 
 def ticks_ms():
-    return compat.ticks_add(_real_ms(), jumped_ms)
+    return compat.ticks_diff(_real_ms(), _behind_ms) & _all_bits
 
 
 def ticks_us():
-    return compat.ticks_add(_real_us(), jumped_ms * 1000)
+    return compat.ticks_diff(_real_us(), _behind_us) & _all_bits
 
 
 def say(what, value):
@@ -77,17 +79,25 @@ def owed(streams):
     return _owing or not _client.connected or _client.in_flight > 0
 
 
+def _advance(ms):
+    global jumped_ms, _behind_ms, _behind_us
+    jumped_ms += ms
+    _behind_ms = compat.ticks_add(_behind_ms, -ms)
+    _behind_us = compat.ticks_add(_behind_us, -1000 * ms)
+
+
 def jump(ms):
     """Nothing happens for so long: let time pass, up to the end of the minute at most."""
-    global _minute, _first, jumped_ms
+    global _minute, _ends
     now = ticks_ms()
-    if _first is None:
-        _first = now
-    left = (_minute + 1) * _MINUTE_MS - compat.ticks_diff(now, _first)
+    if _ends is None:
+        _ends = compat.ticks_add(now, _MINUTE_MS)
+    left = compat.ticks_diff(_ends, now)
     if ms < left:
-        jumped_ms += ms
+        _advance(ms)
         return
-    jumped_ms += max(left, 0)
+    _advance(max(left, 0))
+    _ends = compat.ticks_add(_ends, _MINUTE_MS)
     _minute += 1
     say("minute", _minute)
     while True:
