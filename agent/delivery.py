@@ -73,9 +73,11 @@ class Delivery:
                 self.stage = getattr(e, "stage", "")
                 self.attempts += 1
                 compat.log("broker:", e)
-            attempt = (
-                0 if compat.ticks_diff(compat.ticks_ms(), began) > _STEADY_MS else attempt + 1
-            )
+            # Below 0 after days: more than half of the ticks' period.
+            if 0 <= compat.ticks_diff(compat.ticks_ms(), began) <= _STEADY_MS:
+                attempt += 1
+            else:
+                attempt = 0
             limit = min(self._backoff_max_ms, _BACKOFF_MS << min(attempt, 16))
             left = compat.random_below(limit)
             while left > 0:

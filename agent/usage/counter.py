@@ -14,7 +14,7 @@ YES = 2
 # late.
 _BYTES_PER_MS = const(125000)
 _LATE_MS = const(10000)
-_WEEK = const(7 * 24 * 360000)
+_MONTH = const(31 * 24 * 360000)
 
 
 class Octets:
@@ -66,7 +66,8 @@ class Uptime:
         """Whether it has restarted since the last call, by its uptime (TimeTicks, modulo 2^32).
 
         It has, if its uptime is less than our own clock makes it (ten seconds and 1.5 % are
-        allowed to clocks). An uptime ahead of ours means that this device slept."""
+        allowed to clocks). An uptime ahead of ours means that this device slept, or that the
+        equipment was silent for so long that the ticks have wrapped meanwhile."""
         now = compat.ticks_ms()
         last = self._last
         elapsed = compat.ticks_diff(now, self._at) // 10
@@ -74,5 +75,7 @@ class Uptime:
         self._at = now
         if last is None:
             return False
+        if elapsed < 0:  # how long can't be told: more than half of the ticks' period
+            return hundredths < last
         ahead = hundredths - last - elapsed + 1000 + (elapsed >> 6)
-        return ahead & 0xFFFFFFFF > _WEEK
+        return ahead & 0xFFFFFFFF > _MONTH

@@ -128,7 +128,8 @@ class User:
         self._at = compat.ticks_ms()
 
     def _now(self):
-        return self._time + compat.ticks_diff(compat.ticks_ms(), self._at) // 1000
+        # Below 0 after more than half of the ticks' period: then it says the right time itself.
+        return self._time + max(0, compat.ticks_diff(compat.ticks_ms(), self._at)) // 1000
 
     def _message(self, flags, name, pdu):
         self._id = self._id + 1 & 0x7FFFFFFF

@@ -8,6 +8,7 @@ from agent import compat
 from agent.app import ALIVE
 from agent.clock import Clock
 from agent.wire import ids
+from tests import support
 
 NOW = 1_800_000_000
 
@@ -35,12 +36,8 @@ def ticks(monkeypatch):
     """MicroPython's ticks on a 32-bit port: they wrap at 2**30 ms."""
     period = 1 << 30
     state = {"ms": period - 5000}
-
-    def diff(end, start):
-        return (end - start + period // 2) % period - period // 2
-
     monkeypatch.setattr(compat, "ticks_ms", lambda: state["ms"] % period)
-    monkeypatch.setattr(compat, "ticks_diff", diff)
+    monkeypatch.setattr(compat, "ticks_diff", support.ticks_diff_of_32_bits)
 
     def advance(seconds):
         state["ms"] += seconds * 1000

@@ -1,13 +1,17 @@
 """What all sources share: when they ask, what stands after a failure, what is said."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from agent import compat
 from agent.usage.counter import MAYBE, NO, YES, Octets, Uptime
+from agent.usage.snmpv3 import User
 from agent.usage.source import Source, number, put
 from agent.wire import ids
+from tests import support
+from tests.agent import snmp_agent
 
 W32 = 1 << 32
 
@@ -193,3 +197,52 @@ def test_a_restart_is_told_by_the_uptime(
     assert uptime.restarted(before) is False
     clock.ms += passed_s * 1000
     assert uptime.restarted(after) is restarted
+
+
+DAY_S = 86400
+
+
+@pytest.mark.parametrize("silent_days", [7, 12, 13, 20, 30])
+def test_equipment_silent_for_days_is_judged_right_where_ticks_wrap_in_12_days(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, silent_days: int
+):
+    monkeypatch.setattr(compat, "ticks_diff", support.ticks_diff_of_32_bits)
+    uptime = Uptime()
+    octets = Octets()
+    uptime.restarted(100 * DAY_S)
+    octets.step(5_000_000, True, NO)
+    clock.ms += silent_days * DAY_S * 1000
+    # Only the way to it was broken.
+    assert uptime.restarted(100 * (1 + silent_days) * DAY_S) is False
+    # What no line carries within the time that is known to have passed is null, never invented.
+    assert octets.step(1 << 50, True, NO) == (None, False)
+    clock.ms += silent_days * DAY_S * 1000
+    # Its power was off.
+    assert uptime.restarted(100 * 60) is True
+
+
+def split(data: bytes) -> list[tuple[int, bytes]]:
+    """The fields of a SEQUENCE."""
+    return snmp_agent.split(snmp_agent.split(data)[0][1])
+
+
+def sequence(fields: list[tuple[int, bytes]]) -> bytes:
+    return snmp_agent.tlv(0x30, b"".join(snmp_agent.tlv(*field) for field in fields))
+
+
+def test_the_time_of_a_silent_version_3_agent_never_runs_backwards(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(compat, "ticks_diff", support.ticks_diff_of_32_bits)
+    user = User("observer", "sha256", "auth-secret", None)
+
+    async def meet(question: Callable[[], bytes], met: Callable[[bytes], bool]) -> None:
+        version, head, security, rest = split(question())
+        fields = [(snmp_agent.OCTETS, b"engine"), *split(security[1])[1:]]
+        security = (snmp_agent.OCTETS, sequence(fields))
+        met(sequence([version, head, security, rest]))
+
+    asyncio.run(user.ready(meet))
+    clock.ms += 7 * DAY_S * 1000
+    _, _, security, _ = split(user.wrap(b""))
+    assert snmp_agent.integer(split(security[1])[2][1]) >= 0
