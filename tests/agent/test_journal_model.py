@@ -53,6 +53,8 @@ class Machine(RuleBasedStateMachine):
                 self.tell(held.stream, held.newest, self.failed[report])
                 if held.newest > max(self.kept[held.stream], default=0):
                     self.kept[held.stream][held.newest] = report
+                    # Of a stream that was given up meanwhile it is made again like all others.
+                    self.owed |= self.waiting() & {(held.stream, held.newest)}
 
     def known(self, stream: bytes) -> None:
         self.kept.setdefault(stream, {})
