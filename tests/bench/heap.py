@@ -1,4 +1,4 @@
-"""How much heap the agent needs, on real MicroPython (64-bit).
+"""How much heap the agent needs, on real MicroPython (64-bit, unless the tests run on another).
 
 Each attempt is 40 simulated minutes with all that a day has: the first connection, reports, an
 outage, the broker gone and back, the end. Sources ask real equipment's stand-ins on loopback.
