@@ -34,14 +34,15 @@ def disown(journal):
     what this run has sent: that is stored as it is, or kept as a conflict."""
     old, fresh, given = journal.stream, journal._fresh, journal._given
     newest = journal.newest
-    before = max(fresh, journal.oldest) - 1
+    # What is gone already can't be: whether that was heard, what is stored of the old one tells.
+    first = max(fresh, journal.oldest)
     fork(journal)
     gap = again(journal._gaps)
     if gap:
         journal._gaps.remove(gap)  # of a stream that was given up just now
     if journal.previous and fresh <= newest:
         journal.previous._given = given
-        journal._gaps.append([fresh, before, _AGAIN, _TOLD, old])
+        journal._gaps.append([first, first - 1, _AGAIN, _TOLD, old])
     try:
         journal._rotate()
         journal._release()

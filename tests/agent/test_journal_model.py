@@ -32,6 +32,7 @@ class Machine(RuleBasedStateMachine):
         self.owed: set[tuple[bytes, int]] = set()
         self.made: dict[tuple[bytes, int], tuple[bytes, int]] = {}
         self.acked: dict[bytes, set[int]] = {}
+        self.heard: dict[bytes, set[int]] = {}  # acked at any time
         self.rotten = False
         self.counter = self.boot = 0
         self.failed: dict[bytes | None, list[tuple[int, int, int, bytes]]] = {}
@@ -59,6 +60,7 @@ class Machine(RuleBasedStateMachine):
     def known(self, stream: bytes) -> None:
         self.kept.setdefault(stream, {})
         self.acked.setdefault(stream, set())
+        self.heard.setdefault(stream, set())
 
     def files(self) -> list[Path]:
         return sorted(self.path.glob("*.seg"))
@@ -128,6 +130,7 @@ class Machine(RuleBasedStateMachine):
         stream = self.journal.stream
         assert self.journal.mark_stored(seq, ranges)
         self.acked[stream] = claimed
+        self.heard[stream] |= claimed
         stored = {s for s in range(1, newest + 1) if self.journal.is_stored(s)}
         assert stored <= claimed
 
@@ -137,6 +140,7 @@ class Machine(RuleBasedStateMachine):
         if old:
             seq = int(old.newest * part)
             self.acked[old.stream].update(range(1, seq + 1))
+            self.heard[old.stream].update(range(1, seq + 1))
             self.journal.mark_stored(seq, stream=old.stream)
 
     @rule()
@@ -246,8 +250,9 @@ class Machine(RuleBasedStateMachine):
         told = {
             mark
             for (stream, seq), marks in self.told.items()
-            # What was told in a report that is gone as well, nobody has heard.
-            if seq in self.acked[stream] or stream in views and views[stream].read(seq)
+            # What was told in a report that is gone as well, nobody has heard; unless the province
+            # had it, and was put back since: that, no device can remember for ever.
+            if seq in self.heard[stream] or stream in views and views[stream].read(seq)
             for mark in marks
         }
         waiting = self.waiting()
@@ -318,3 +323,17 @@ class Machine(RuleBasedStateMachine):
 
 TestJournal = Machine.TestCase
 TestJournal.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_a_drop_told_in_a_stream_that_is_given_up_is_told_again() -> None:
+    machine = Machine()
+    try:
+        machine.reopen(clean=False)
+        machine.append(sizes=[8] * 7 + [109, 274, 474, 18, 452], tells=False)
+        machine.append(sizes=[40, 196, 8, 283], tells=True)  # more than fits
+        assert machine.journal.oldest > 1
+        for _ in range(2):
+            machine.new_stream()
+            machine.nothing_is_lost_in_silence()
+    finally:
+        machine.teardown()
