@@ -169,15 +169,22 @@ def _compiler(board: Board) -> list[str]:
     return [*command, f"-march={board.firmware.arch}"]
 
 
+def module_name(path: str) -> str:
+    """The name under which a file of Python (its path from the root) is imported.
+
+    It is the one in a traceback on the device, too, wherever this was built: a device keeps every
+    name that it meets for ever, and it has this one anyway."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
     command = _compiler(board)
     files = {}
     with tempfile.TemporaryDirectory(prefix="desalink-") as folder:
         target = Path(folder) / "out.mpy"
         for path in paths:
-            # -s: the name in a traceback on the device, wherever this was built.
             result = subprocess.run(
-                [*command, "-s", path, "-o", str(target), str(_ROOT / path)],
+                [*command, "-s", module_name(path), "-o", str(target), str(_ROOT / path)],
                 capture_output=True,
                 text=True,
                 check=False,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from host_tools.release import module_name
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
@@ -72,16 +73,14 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
     """Compile every module of the agent into `folder` and return their sizes by module name."""
     sizes = {}
     for source in sorted((support.ROOT / "agent").rglob("*.py")):
-        path = source.relative_to(support.ROOT).with_suffix(".mpy")
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        name = source.relative_to(support.ROOT)
+        path = source.relative_to(support.ROOT)
+        name = module_name(path.as_posix())
+        target = (folder / path).with_suffix(".mpy")
+        target.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            [support.mpy_cross(), *options, "-s", str(name), "-o", folder / path, source],
-            check=True,
+            [support.mpy_cross(), *options, "-s", name, "-o", target, source], check=True
         )
-        sizes[".".join(path.with_suffix("").parts).removesuffix(".__init__")] = (
-            (folder / path).stat().st_size
-        )
+        sizes[name] = target.stat().st_size
     return sizes
 
 
