@@ -51,6 +51,7 @@ class Sampler:
         self._health = {}
         self._slow_up = 0  # when heap and storage are to be told next
         self.sources = ()
+        self.wait_ms = _SOURCE_MS  # for all of them
         self._tasks = {}  # of each source, its reading under way
 
     def observe(self):
@@ -98,7 +99,7 @@ class Sampler:
                 task = asyncio.create_task(_ask(source, parts[-1]))
                 self._tasks[source] = task
                 tasks.append(task)
-        left = _SOURCE_MS
+        left = self.wait_ms
         try:
             while left > 0 and not all([task.done() for task in tasks]):
                 await compat.sleep_ms(_STEP_MS)
@@ -107,7 +108,7 @@ class Sampler:
             for source, part in zip(self.sources, parts):
                 if self._tasks[source].done():
                     del self._tasks[source]
-                    _merge(part, row)
+                    merge(part, row)
                 else:
                     self._tasks[source].cancel()
 
@@ -151,7 +152,7 @@ async def _ask(source, row):
         _complain(source, e)
 
 
-def _merge(part, row):
+def merge(part, row):
     """Take over what can be, whoever says so: integers below 2^40, and no bool."""
     for metric in part:
         value = part[metric]

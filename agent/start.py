@@ -35,6 +35,11 @@ def enrol(path):
 def build(path):
     """The App that the configuration asks for."""
     settings, port = _load(path)
+    turns = None
+    if settings["usage"]:
+        from agent.usage import source
+
+        turns = source.take_turns(settings["usage"])
     # All imports before the rest is made, and what takes most to compile first: that is many times
     # of what stays of it, and later so much is not free. What is unloaded, nobody may hold here.
     from agent.mqtt import Client
@@ -62,7 +67,9 @@ def build(path):
         from agent.usage import linux  # noqa: F401
     if settings["usage.leases"] or settings["usage.arp"]:
         from agent.usage import clients  # noqa: F401
-    if settings.get("usage.snmp.user"):
+    if settings.get("usage.unique.most"):
+        from agent.usage import day  # noqa: F401
+    if settings.get("usage.snmp.user") and not turns:
         from agent.usage import snmpv3  # noqa: F401
     slot = settings["slot"]
     base = "desa/1/%s/%s/" % (slot[:4], slot)
@@ -85,7 +92,10 @@ def build(path):
     link.broker.delivery = delivery
     delivery.reporter = reporter
     sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
-    sampler.sources = _sources(path, settings, port, clock, sampler.counter_reset)
+    try:
+        sampler.sources = _sources(settings, port, clock, sampler, turns, link.busy)
+    except ValueError as e:
+        fail("%s: %s" % (path, e))
     books = None
     if counted:
         try:
@@ -154,8 +164,10 @@ def _signer(folder):
     return signer
 
 
-def _sources(path, settings, port, clock, on_reset):
-    """The sources of samples that the configuration asks for, in the order in which they write."""
+def _sources(settings, port, clock, sampler, turns, busy):
+    """The sources of samples that the configuration asks for, in the order in which they write.
+    Raises ValueError."""
+    on_reset = sampler.counter_reset
     sources = list(port.sources(clock, on_reset))
     if settings["usage.interface"]:
         from agent.usage.linux import Interface
@@ -174,11 +186,11 @@ def _sources(path, settings, port, clock, on_reset):
         from agent.usage.clients import Clients
 
         sources.append(Clients(clock, leases, arp, settings["usage.lan_interface"]))
+    if turns:
+        sources.append(turns.Turns(settings, clock, sampler, busy))
+        return sources
     for module in settings["usage"]:
-        try:
-            sources.append(module.make(settings, clock, on_reset))
-        except ValueError as e:
-            fail("%s: %s" % (path, e))
+        sources.append(module.make(settings, clock, on_reset))
     for module in settings["usage"]:
         del module.KEYS, module.make  # not needed again
     return sources

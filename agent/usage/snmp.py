@@ -78,6 +78,8 @@ class SnmpError(OSError):
 class Community:
     """Version 2c's envelope: a community, in clear."""
 
+    lasts = ()  # names of attributes, as Source.lasts
+
     def __init__(self, community):
         self._community = community.encode()
 
@@ -105,7 +107,7 @@ class Client:
     def __init__(self, host, port, security):
         self._host = host
         self._port = port
-        self._security = security
+        self.security = security
 
     async def get(self, oids):
         """[(tag, value), ...] for `oids`, whose tags tell noSuchObject (0x80) from noSuchInstance.
@@ -148,7 +150,7 @@ class Client:
 
     async def _request(self, kind, first, second, oids):
         """(error-status, [(oid, tag, value), ...])"""
-        await self._security.ready(self._ask)
+        await self.security.ready(self._ask)
         number = int.from_bytes(os.urandom(4), "big") >> 1
         binds = [ber.tlv(0x30, ber.tlv(6, oid), b"\5\0") for oid in oids]
         pdu = ber.tlv(
@@ -159,7 +161,7 @@ class Client:
             ber.tlv(0x30, *binds),
         )
         return await self._ask(
-            lambda: self._security.wrap(pdu), lambda data: self._parse(data, number)
+            lambda: self.security.wrap(pdu), lambda data: self._parse(data, number)
         )
 
     async def _ask(self, wrap, parse):
@@ -191,7 +193,7 @@ class Client:
         raise failures[-1]
 
     def _parse(self, data, number):
-        inner = self._security.unwrap(data)
+        inner = self.security.unwrap(data)
         if not inner:
             return None
         data, at, end = inner
@@ -236,6 +238,11 @@ class Router(source.Source):
         self._tables = [row for row in rows if row[0][1] > _SOME]
         self._addresses = addresses
         self._oids = []
+
+    def lasts(self):
+        names = "_row", "_counted", "_discontinuity", "_host_uptime", "_agent_uptime"
+        security = self._client.security
+        return (self, names), (security, security.lasts)
 
     async def poll(self, levels):
         parts = [self._basics(levels)]
@@ -340,6 +347,9 @@ def make(config, clock, on_reset):
         from agent.usage.snmpv3 import User
 
         security = User(user, auth, password, privacy)
+        # Made again with this configuration, the source finds what takes long to make.
+        config["usage.snmp.auth_password"] = security.auth_key
+        config["usage.snmp.priv_password"] = security.priv_key
     else:
         security = Community(community)
     client = Client(host, port, security)

@@ -44,7 +44,10 @@ def localized(digest, key, engine):
 
 
 class User:
-    """Security of one user: a Client's `security`. Raises ValueError."""
+    """Security of one user: a Client's `security`. Passwords may be given as the keys that were
+    made of them. Raises ValueError."""
+
+    lasts = "_engine", "_boots", "_time", "_at", "_id", "_salt"
 
     def __init__(self, name, auth, auth_password, priv_password):
         if auth not in _SIZES or not hasattr(hashlib, auth):
@@ -64,12 +67,15 @@ class User:
         self._name = name.encode()
         self._digest = getattr(hashlib, auth)
         self._size = _SIZES[auth]
-        self._auth_key = password_key(self._digest, auth_password)
-        self._priv_key = password_key(self._digest, priv_password) if priv_password else b""
+        self.auth_key = self._key(auth_password)
+        self.priv_key = self._key(priv_password) if priv_password else None
         self._engine = b""
         self._boots = self._time = self._at = 0
         self._id = 0
         self._salt = int.from_bytes(os.urandom(4), "big")
+
+    def _key(self, password):
+        return password_key(self._digest, password) if isinstance(password, str) else password
 
     async def ready(self, ask):
         """Find out the engine's identity."""
@@ -83,7 +89,7 @@ class User:
     def unwrap(self, data):
         flags, engine, boots, time, name, start, body = self._open(data)
         if flags & 1:
-            key = localized(self._digest, self._auth_key, self._engine)
+            key = localized(self._digest, self.auth_key, self._engine)
             sent = data[start : start + self._size]
             blank = data[:start] + bytes(self._size) + data[start + self._size :]
             if engine != self._engine or hmac(key, blank, self._digest)[: self._size] != sent:
@@ -161,7 +167,7 @@ class User:
         )
         message = ber.tlv(0x30, ber.integer(3), header, ber.tlv(4, parameters), scoped)
         if flags & 1:
-            key = localized(self._digest, self._auth_key, self._engine)
+            key = localized(self._digest, self.auth_key, self._engine)
             at = len(message) - len(end) - self._size
             code = hmac(key, message, self._digest)[: self._size]
             message = message[:at] + code + message[at + self._size :]
@@ -203,7 +209,7 @@ class User:
 
     def _cfb(self, data, boots, time, salt, encrypt):
         """AES-128 in CFB mode, made of the block cipher: both interpreters' cryptolib lacks it."""
-        key = localized(self._digest, self._priv_key, self._engine)[:16]
+        key = localized(self._digest, self.priv_key, self._engine)[:16]
         cipher = self._aes(key, 1)
         if len(salt) != 8 or not 0 <= boots < 1 << 31 or not 0 <= time < 1 << 31:
             raise ValueError

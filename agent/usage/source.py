@@ -62,12 +62,27 @@ def binary(address):
 
 
 def day_of(config, clock):
-    """Where to add the clients that a source sees (unique.Day), None if nobody counts them."""
+    """Where to add the clients that a source sees (day.Day), None if nobody counts them."""
     if config.get("usage.unique.most") is None:
         return None
-    from agent.usage.unique import shared
+    from agent.usage.day import shared
 
     return shared(config, clock)
+
+
+def take_turns(modules):
+    """Where that is worth it (turns.py): the module `turns`; then `modules` holds their names, and
+    they are let go. Else None.
+
+    Only several sources take turns, and only from .mpy files: a source file is compiled each time
+    that it is loaded, which a full heap has no room for. CPython has enough."""
+    if len(modules) < 2 or getattr(modules[0], "__file__", "")[-4:] != ".mpy":
+        return None
+    from agent.usage import turns
+
+    modules[:] = [module.__name__ for module in modules]
+    turns.let_go()
+    return turns
 
 
 class Source:
@@ -78,13 +93,14 @@ class Source:
 
     def __init__(self, name, on_reset=None, unique=None):
         self.name = name
-        self.unique = unique  # where to add the clients that are seen (unique.Day), or None
+        self.unique = unique  # where to add the clients that are seen (day.Day), or None
         self._on_reset = on_reset  # told of the metric whose counter began anew
         self._octets = {}
         self._lock = asyncio.Lock()
         self._at = None
         self._levels = {}
         self._counts = {}
+        self._sums = {}
         self._peak = None
         self._said = None
         self._task = None
@@ -95,10 +111,20 @@ class Source:
         What was written before an exception stands. Raises OSError that says what is wrong,
         without anything of a user in its text; of any other exception only the type is shown."""
 
+    def lasts(self):
+        """What the source must know at its next look, beside what this base keeps: pairs of an
+        object and the names of its attributes. (turns.py)"""
+        return ()
+
     def count(self, metric, quantity):
         """Add to a quantity of the sample (kind "count"); None: nothing is known yet."""
         if quantity is not None:
             self._counts[metric] = self._counts.get(metric, 0) + quantity
+
+    def mean(self, metric, value):
+        """Take a value into the mean that the sample tells of a level."""
+        total, n = self._sums.get(metric, (0, 0))
+        self._sums[metric] = total + value, n + 1
 
     def octets(self, metric, value, wide, renewed):
         """Add what a counter of octets that reads `value` now has counted since it was last read.
@@ -123,6 +149,10 @@ class Source:
         row.update(self._levels)
         row.update(self._counts)
         self._counts = {}
+        for metric in self._sums:
+            total, n = self._sums[metric]
+            row[metric] = (total + n // 2) // n
+        self._sums = {}
         if self._peak is not None:
             row[_CLIENTS_PEAK] = self._peak
         self._peak = self._levels.get(_CLIENTS)

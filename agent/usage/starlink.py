@@ -105,32 +105,19 @@ def status(data):
 
 
 class Dish(source.Source):
-    """Source of what the dish tells. `outage` is its last word: 0 connected, else the cause of its
-    outage (table of dish outages), None while it does not answer."""
+    """Source of what the dish tells."""
 
     every_ms = 9000  # each round
 
     def __init__(self, host, port):
         super().__init__("usage.starlink")
         self._at_port = host, port
-        self._sums = {}
-        self.outage = None
 
     async def poll(self, levels):
-        self.outage = None
         levels.update(status(await unary(self._at_port[0], self._at_port[1], _PATH, _GET_STATUS)))
-        self.outage = levels[_DISH_OUTAGE]
         for metric in _MEANS:
             if metric in levels:
-                total, n = self._sums.get(metric, (0, 0))
-                self._sums[metric] = total + levels.pop(metric), n + 1
-
-    async def sample(self, row):
-        await super().sample(row)
-        for metric in self._sums:
-            total, n = self._sums[metric]
-            row[metric] = (total + n // 2) // n
-        self._sums = {}
+                self.mean(metric, levels.pop(metric))
 
 
 def make(config, clock, on_reset):

@@ -36,6 +36,8 @@ _MOST_INTERFACES = const(32)
 class Local:
     """ubus(8) on this machine."""
 
+    _session = None
+
     def __init__(self, program, run):
         self._program = program
         self._run = run
@@ -129,6 +131,9 @@ class Router(source.Source):
         self._wifi = wifi
         self._uptime = Uptime()
         self._device = None
+
+    def lasts(self):
+        return (self, ("_uptime", "_device")), (self._ubus, ("_session",))
 
     async def poll(self, levels):
         try:

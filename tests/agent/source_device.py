@@ -1,6 +1,7 @@
 """A source on its own, on either interpreter, driven by lines on standard input.
 
-Its options come in the environment (SOURCE_DEVICE): module, config, deadline_ms. Each line is
+Its options come in the environment (SOURCE_DEVICE): modules, config, deadline_ms, and in_turn,
+whether a source's own part is to be there for its looks only (turns.py). Each line is
 JSON: {"do": "sample" or "observe", "now": Unix time or null}; each answer is a line {"row": ...,
 "resets": [...]}. What it logs goes to standard error.
 """
@@ -23,10 +24,18 @@ async def main():
     resets = []
     clock = Clock()
     sources = []
+    config = options["config"]
+    if options["in_turn"]:
+        from agent.usage import day, turns  # noqa: F401
     for name in options["modules"]:
-        module = __import__("agent.usage." + name, None, None, ["make"])
+        name = "agent.usage." + name
         try:
-            sources.append(module.make(options["config"], clock, resets.append))
+            if options["in_turn"]:
+                sources.append(turns.InTurn(name, config, config.copy(), clock, resets.append))
+                turns.let_go()
+            else:
+                module = __import__(name, None, None, ["make"])
+                sources.append(module.make(config, clock, resets.append))
         except (ValueError, OSError) as error:
             print(json.dumps({"error": str(error)}))
             return

@@ -18,6 +18,8 @@ from host_tools import vocabulary
 from tests import support
 
 INTERPRETERS = ["cpython", "micropython"]
+# How a source may live: in turn (agent/usage/turns.py) is on MicroPython, too.
+WAYS = [*INTERPRETERS, "in turn"]
 NAMES = {metric.id: metric.name for metric in vocabulary.METRICS}
 
 
@@ -49,12 +51,13 @@ class Device:
         for module in modules:
             settings |= defaults(module)
         settings |= {f"usage.{k.replace('__', '.')}": v for k, v in options.items()}
-        if interpreter == "micropython":
+        if interpreter != "cpython":
             command = [support.micropython()]
             command += ["-X", f"heapsize={heapsize}"] if heapsize else []
         else:
             command = [sys.executable, "-W", "always"]
         orders = {"modules": modules, "config": settings, "deadline_ms": deadline_ms}
+        orders["in_turn"] = interpreter == "in turn"
         self._process = subprocess.Popen(
             [*command, str(Path(__file__).with_name("source_device.py"))],
             cwd=support.ROOT,

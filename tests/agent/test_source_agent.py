@@ -3,7 +3,11 @@
 Real agent, real broker with TLS, equipment on loopback, a simulated clock.
 """
 
+import atexit
+import functools
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,17 +18,18 @@ from host_tools.boards import load_board
 from host_tools.release import build_release, romfs_image
 from tests import support
 from tests.agent.equipment import GIVEN, RAW, ROUTERS, SECRETS, Village
-from tests.agent.source_lab import INTERPRETERS, http, tcp, udp
+from tests.agent.source_lab import INTERPRETERS, WAYS, http, tcp, udp
 from tests.agent.test_source_privacy import openwrt, routeros, snmp_router
 from tests.sim.province import Province
 from tests.sim.run import Device, Site
+from tests.sim.world import Upstream
 
+every_way = pytest.mark.parametrize("interpreter", WAYS)
 both = pytest.mark.parametrize("interpreter", INTERPRETERS)
 
 ALL = tuple(GIVEN)
 # Of a MicroPython with 64 bits, which needs more than an ESP32; the agent compiled in.
 HEAP = "160k"
-HEAP_ALL = "232k"
 
 COUNTED = {"bytes_down", "bytes_up", "clients", "clients_peak"}
 
@@ -48,24 +53,39 @@ class Lived:
         self.told = b"\0".join([*sent, *province.states, *kept, log.encode()])
 
 
+@functools.cache
+def compiled_in() -> Path:
+    """The agent as it is compiled into a firmware."""
+    folder = tempfile.mkdtemp(prefix="desalink-")
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / "agent.romfs"
+    path.write_bytes(romfs_image(build_release(load_board("unix"))))
+    return path
+
+
+def start(site: Site, way: str, modules: list[tuple[str, object]]) -> Device:
+    if way == "in turn":
+        return Device(site.config, heapsize=HEAP, modules=modules, rom=compiled_in())
+    return Device(site.config, way, modules=modules)
+
+
 def live(
     folder: Path,
     interpreter: str,
     usage: dict[str, object],
     minutes: int,
     each: Callable[[int], None] = lambda minute: None,
-    heapsize: str | None = None,
     modules: Iterable[tuple[str, object]] = (("tests.sim.streams", 0),),
 ) -> Lived:
     """Run an agent whose configuration has these keys in "usage"; `each` is called at the end of
-    every minute."""
+    every minute. Sources take turns where the agent is compiled in."""
     port = support.free_port()
     keys = {f"usage.{name}": value for name, value in usage.items()}
     site = Site(folder / "site", "127.0.0.1", port, {"cadence.report_samples": 2} | keys)
     province = site.province()
     with (
         support.start_mosquitto(folder / "broker", site.broker_lines(), port),
-        Device(site.config, interpreter, heapsize, list(modules)) as device,
+        start(site, interpreter, list(modules)) as device,
     ):
         province.connect("127.0.0.1", port)
         try:
@@ -101,7 +121,7 @@ def test_a_section_of_the_file_brings_its_columns(interpreter: str, name: str, t
     assert "source" not in lived.log and "usage" not in lived.log
 
 
-@both
+@every_way
 def test_all_at_once_and_nothing_of_a_user_is_kept_or_sent(interpreter: str, tmp_path: Path):
     village = Village(tmp_path)
     with village.running():
@@ -122,7 +142,7 @@ def assert_silent(lived: Lived) -> None:
     assert RAW not in lived.told
 
 
-@both
+@every_way
 def test_equipment_that_lies_costs_its_own_columns_only(interpreter: str, tmp_path: Path):
     village = Village(tmp_path)
 
@@ -154,7 +174,7 @@ def test_equipment_that_lies_costs_its_own_columns_only(interpreter: str, tmp_pa
     assert_silent(lived)
 
 
-@both
+@every_way
 def test_equipment_that_hangs_costs_its_own_columns_only(interpreter: str, tmp_path: Path):
     def silence(sock: socket.socket) -> None:
         while sock.recv(65536):
@@ -178,7 +198,7 @@ def test_equipment_that_hangs_costs_its_own_columns_only(interpreter: str, tmp_p
     assert "usage.ubus: no answer in time" in lived.log
 
 
-@both
+@every_way
 def test_equipment_that_disappears_is_null_from_then_on(interpreter: str, tmp_path: Path):
     village = Village(tmp_path)
     running = village.running()
@@ -196,41 +216,33 @@ def test_equipment_that_disappears_is_null_from_then_on(interpreter: str, tmp_pa
     assert lived.samples[-1].keys() >= COUNTED | {"state", "clients_day"}
 
 
-@both
+@every_way
 def test_a_bad_value_ends_the_agent_with_file_and_key(interpreter: str, tmp_path: Path):
-    keys = {"usage.snmp": {"host": "h", "profile": "none"}}
+    keys = {"usage.snmp": {"host": "h", "profile": "none"}, "usage.unique": {"most": 9}}
     site = Site(tmp_path, "127.0.0.1", 1, keys)
     site.enrol()
-    with Device(site.config, interpreter) as device:
+    with start(site, interpreter, []) as device:
         assert device.process.wait(20) == 2
         said = device.log
     assert f"agent: {site.config}: usage.snmp.profile: expected one of generic, " in said
 
 
-@pytest.fixture(scope="module")
-def rom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The agent as it is compiled into a firmware."""
-    path = tmp_path_factory.mktemp("rom") / "agent.romfs"
-    path.write_bytes(romfs_image(build_release(load_board("unix"))))
-    return path
-
-
-def endure(
-    folder: Path, rom: Path, names: Iterable[str], heapsize: str, minutes: int
-) -> list[int]:
-    """Run an agent with these sources; fails if it misses anything for want of memory. Bytes
-    allocated after a collection, every half hour."""
+def endure(folder: Path, names: Iterable[str], minutes: int) -> tuple[list[int], Lived]:
+    """Run an agent with these sources in a small heap, through an outage and without its broker
+    for a while; fails if it misses anything for want of memory. Bytes allocated after a
+    collection, every half hour, and what was left."""
     port = support.free_port()
     village = Village(folder)
+    upstream = Upstream()
     with village.running():
         keys = {f"usage.{name}": village.usage[name] for name in names}
-        site = Site(folder / "site", "127.0.0.1", port, keys | {"usage.arp": str(village.arp)})
+        keys |= {"usage.arp": str(village.arp), "link.gateway": "127.0.0.1"}
+        keys |= {"link.targets": [f"127.0.0.1:{upstream.port}"]}
+        site = Site(folder / "site", "127.0.0.1", port, keys)
         province = site.province()
         with (
-            support.start_mosquitto(folder / "broker", site.broker_lines(), port),
-            Device(
-                site.config, heapsize=heapsize, modules=[("tests.sim.streams", 0)], rom=rom
-            ) as device,
+            support.start_mosquitto(folder / "broker", site.broker_lines(), port) as broker,
+            start(site, "in turn", [("tests.sim.streams", 0)]) as device,
         ):
             province.connect("127.0.0.1", port)
             try:
@@ -238,22 +250,41 @@ def endure(
                     site.village.minute(device.minute)
                     village.transfer(1_000_000)
                     province.minute(device.now)
+                    if device.minute == 12:
+                        upstream.refuse()
+                    if device.minute == 16:
+                        upstream.answer()
+                    if device.minute == 20:
+                        province.close()
+                        broker.restart()
+                        province.connect("127.0.0.1", port)
                     if device.minute % 30 == 29:
                         device.heap()
                 log = device.finish()
             finally:
                 province.close()
+                upstream.refuse()
     assert province.refused == []
     assert "rror" not in log, log
-    return device.heaps
+    return device.heaps, Lived(province, log, site.state)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_any_source_fits_beside_the_agent_in_a_small_heap(name: str, rom: Path, tmp_path: Path):
-    endure(tmp_path, rom, [name], HEAP, 40)
+def test_any_source_fits_beside_the_agent_in_a_small_heap(name: str, tmp_path: Path):
+    endure(tmp_path, [name], 40)
+
+
+def test_all_sources_together_live_a_short_day_in_a_small_heap(tmp_path: Path):
+    heaps, lived = endure(tmp_path, ALL, 62)
+    assert heaps[-1] - heaps[0] <= 2048, heaps
+    assert len(lived.samples) >= 60
+    given = {name for section in GIVEN.values() for name in section}
+    for sample in lived.samples[3:]:  # when the time of day is known
+        assert sample.keys() >= given | {"bytes_down", "router_uptime"}
+    assert sum(sample.get("bytes_down", 0) for sample in lived.samples) >= 59_000_000
 
 
 @pytest.mark.slow
-def test_all_sources_leak_nothing(rom: Path, tmp_path: Path):
-    heaps = endure(tmp_path, rom, ALL, HEAP_ALL, 180)
+def test_all_sources_leak_nothing(tmp_path: Path):
+    heaps, _ = endure(tmp_path, ALL, 360)
     assert heaps[-1] - heaps[1] <= 2048, heaps

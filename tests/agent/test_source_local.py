@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.usage.unique import Day
+from agent.usage.day import Day
 from agent.usage.wifi_linux import Stations
-from tests.agent.source_lab import INTERPRETERS, Device
+from tests.agent.source_lab import WAYS, Device
 
-both = pytest.mark.parametrize("interpreter", INTERPRETERS)
+every_way = pytest.mark.parametrize("interpreter", WAYS)
 
 NOON = 1_800_000_000 - (1_800_000_000 + 8 * 3600) % 86400 + 12 * 3600  # some day, 12:00 WITA
 
@@ -47,7 +47,7 @@ def clients(states: list[str]) -> str:
 STATES = ["Authenticated"] * 3 + ["Preauthenticated"] * 2
 
 
-@both
+@every_way
 def test_only_clients_that_were_let_in_count(interpreter: str, tmp_path: Path):
     (tmp_path / "out").write_text(clients(STATES))
     script = f'[ "$*" = json ] && cat {tmp_path}/out'
@@ -86,7 +86,7 @@ def control_socket(path: Path, answer: bytes) -> Iterator[list[bytes]]:
             thread.join()
 
 
-@both
+@every_way
 def test_the_control_socket_is_asked_as_ndsctl_does(interpreter: str, tmp_path: Path):
     path = tmp_path / "ndsctl.sock"
     with control_socket(path, clients(STATES * 40).encode()) as asked:
@@ -95,14 +95,14 @@ def test_the_control_socket_is_asked_as_ndsctl_does(interpreter: str, tmp_path: 
     assert asked[0] == b"json\r\n\r\n"
 
 
-@both
+@every_way
 def test_a_portal_that_is_not_there_gives_null(interpreter: str, tmp_path: Path):
     with Device(interpreter, "opennds", opennds__socket=str(tmp_path / "none")) as device:
         assert device.sample() == {}
         assert "usage.opennds: no such file" in device.end()
 
 
-@both
+@every_way
 @pytest.mark.parametrize("answer", [b"", b"{}", b"Error", b'{"client_list_length":"1",'])
 def test_an_answer_without_clients_gives_null(interpreter: str, tmp_path: Path, answer: bytes):
     path = tmp_path / "s"
@@ -114,7 +114,7 @@ def test_an_answer_without_clients_gives_null(interpreter: str, tmp_path: Path, 
 # --- programs
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     "script,reason",
     [
@@ -133,7 +133,7 @@ def test_a_program_that_misbehaves_gives_null(
         assert re.search(reason, device.end())
 
 
-@both
+@every_way
 def test_a_program_that_is_missing_gives_null(interpreter: str):
     with Device(interpreter, "opennds", opennds__command="/no/it's here") as device:
         assert device.sample() == {}
@@ -167,7 +167,7 @@ signal=-61
 """
 
 
-@both
+@every_way
 def test_iw_tells_stations_and_their_signal(interpreter: str, tmp_path: Path):
     (tmp_path / "out").write_text(IW)
     script = f'[ "$1 $3 $4" = "dev station dump" ] && [ "$2" = wlan0 ] && cat {tmp_path}/out || :'
@@ -182,7 +182,7 @@ def test_iw_tells_stations_and_their_signal(interpreter: str, tmp_path: Path):
         }
 
 
-@both
+@every_way
 def test_hostapd_tells_the_same(interpreter: str, tmp_path: Path):
     (tmp_path / "out").write_text(ALL_STA)
     path = program(tmp_path, "hostapd_cli", f"cat {tmp_path}/out")
@@ -192,7 +192,7 @@ def test_hostapd_tells_the_same(interpreter: str, tmp_path: Path):
     assert (row["associated"], row["client_signal"]) == (1, -61)
 
 
-@both
+@every_way
 def test_an_access_point_that_fails_makes_the_count_null(interpreter: str, tmp_path: Path):
     path = program(tmp_path, "iw", '[ "$2" = wlan0 ]')
     options = {"wifi__interfaces": ["wlan0", "wlan1"], "wifi__command": path}
@@ -289,7 +289,7 @@ def test_what_is_no_address_is_passed_over(text: bytes):
 ARP = "IP address  HW type  Flags  HW address  Mask  Device\n"
 
 
-@both
+@every_way
 def test_neighbours_are_counted_over_the_day(interpreter: str, tmp_path: Path):
     def write(*numbers: int) -> None:
         rows = [f"10.0.0.{n} 0x1 0x{'0' if n == 9 else '2'} {mac(n)} * br-lan" for n in numbers]
@@ -305,7 +305,7 @@ def test_neighbours_are_counted_over_the_day(interpreter: str, tmp_path: Path):
         assert device.sample(now=NOON + 86400) == {"clients_day": 2}
 
 
-@both
+@every_way
 def test_leases_of_yesterday_are_nobody_of_today(interpreter: str, tmp_path: Path):
     def write(now: int, *ages: int) -> None:
         rows = [f"{now - age + 43200} {mac(n)} 10.0.0.{n} siti *" for n, age in enumerate(ages)]
@@ -320,7 +320,7 @@ def test_leases_of_yesterday_are_nobody_of_today(interpreter: str, tmp_path: Pat
         assert device.sample(now=early) == {"clients_day": 2}
 
 
-@both
+@every_way
 def test_several_sources_share_the_day(interpreter: str, tmp_path: Path):
     (tmp_path / "out").write_text(clients(STATES))
     path = program(tmp_path, "ndsctl", f"cat {tmp_path}/out")

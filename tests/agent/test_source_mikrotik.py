@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.usage.mikrotik import decimal, leading, seconds
-from tests.agent.source_lab import INTERPRETERS, Device, Request, http, response
+from tests.agent.source_lab import WAYS, Device, Request, http, response
 
-both = pytest.mark.parametrize("interpreter", INTERPRETERS)
+every_way = pytest.mark.parametrize("interpreter", WAYS)
 
 
 class RouterOS:
@@ -81,7 +81,7 @@ def start(interpreter: str, port: int, scheme: str = "http", **config: object) -
     return Device(interpreter, "mikrotik", mikrotik__url=url, **options)
 
 
-@both
+@every_way
 def test_strings_become_numbers(interpreter: str):
     router = RouterOS().wifi().hotspot(2)
     router.menus["/interface/lte"] = [{"name": "lte1"}]
@@ -109,7 +109,7 @@ def test_strings_become_numbers(interpreter: str):
     }
 
 
-@both
+@every_way
 def test_the_older_wireless_menu_is_found(interpreter: str):
     router = RouterOS().wifi("/interface/wireless", "signal-strength")
     rows = router.menus["/interface/wireless/registration-table"]
@@ -119,7 +119,7 @@ def test_the_older_wireless_menu_is_found(interpreter: str):
     assert (row["associated"], row["clients"], row["client_signal"]) == (4, 4, -57)
 
 
-@both
+@every_way
 def test_a_router_without_radio_hotspot_or_server_gives_null(interpreter: str):
     router = RouterOS()
     router.menus = {"/interface/wifi": [], "/ip/hotspot": []}
@@ -127,13 +127,13 @@ def test_a_router_without_radio_hotspot_or_server_gives_null(interpreter: str):
         assert device.sample().keys() == {"router_uptime", "uplink_port"}
 
 
-@both
+@every_way
 def test_a_hotspot_without_users_has_zero(interpreter: str):
     with http(RouterOS().hotspot(0)) as port, start(interpreter, port) as device:
         assert device.sample()["clients"] == 0
 
 
-@both
+@every_way
 def test_menus_are_looked_up_once_and_after_a_restart(interpreter: str):
     router = RouterOS().wifi()
     with http(router) as port, start(interpreter, port) as device:
@@ -148,7 +148,7 @@ def test_menus_are_looked_up_once_and_after_a_restart(interpreter: str):
     assert router.asked.count("/interface/wifi") == 2
 
 
-@both
+@every_way
 def test_addresses_are_asked_for_only_to_count_different_clients(interpreter: str):
     router = RouterOS().wifi().hotspot(3)
     seen: list[str] = []
@@ -168,7 +168,7 @@ def test_addresses_are_asked_for_only_to_count_different_clients(interpreter: st
             assert device.sample(now=1_800_000_000)["clients_day"] == 3
 
 
-@both
+@every_way
 def test_a_wrong_password_is_said_and_not_shown(interpreter: str):
     with http(RouterOS()) as port:
         with start(interpreter, port, mikrotik__password="wrong-one") as device:
@@ -178,7 +178,7 @@ def test_a_wrong_password_is_said_and_not_shown(interpreter: str):
     assert "wrong-one" not in said
 
 
-@both
+@every_way
 @pytest.mark.parametrize("value", ["", "12x", "-5", None, True, 1.5, {"a": 1}, [], "9" * 40])
 def test_a_value_of_another_type_costs_its_column_only(interpreter: str, value: object):
     router = RouterOS()
@@ -203,7 +203,7 @@ def test_numbers_may_be_numbers_as_well():
     assert (row["router_voltage"], row["router_temperature"]) == (2400, 40)
 
 
-@both
+@every_way
 def test_an_interface_that_is_gone_costs_only_its_columns(interpreter: str):
     router = RouterOS().wifi()
     with http(router) as port, start(interpreter, port, mikrotik__interface="sfp1") as device:
@@ -244,7 +244,7 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     return ca, context
 
 
-@both
+@every_way
 def test_https_trusts_the_routers_own_certificate_and_no_other(interpreter: str, tmp_path: Path):
     (tmp_path / "other").mkdir()
     ca, context = certificate(tmp_path)
@@ -261,7 +261,7 @@ def test_https_trusts_the_routers_own_certificate_and_no_other(interpreter: str,
             assert device.sample() == {}
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     "config,reason",
     [

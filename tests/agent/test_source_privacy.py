@@ -12,7 +12,7 @@ import pytest
 
 from tests.agent.dish import dish, everything, message
 from tests.agent.snmp_agent import COUNTER64, OCTETS, TICKS, Agent
-from tests.agent.source_lab import INTERPRETERS, Device, Request, http, response, udp
+from tests.agent.source_lab import WAYS, Device, Request, http, response, udp
 from tests.agent.test_source_local import ARP, NOON, control_socket, program
 
 MAC = "02:5e:c7:e7:ab:cd"
@@ -21,7 +21,7 @@ SECRETS = [*FORMS, "10.77.66.55", "siti-zubaidah", "025ec7e7abcd", "router-passw
 RAW = bytes.fromhex(MAC.replace(":", ""))
 USER = {"mac-address": MAC, "user": "siti-zubaidah", "address": "10.77.66.55"}
 
-both = pytest.mark.parametrize("interpreter", INTERPRETERS)
+every_way = pytest.mark.parametrize("interpreter", WAYS)
 
 
 def held_back(device: Device) -> str:
@@ -66,7 +66,7 @@ def snmp_router() -> Agent:
     return agent
 
 
-@both
+@every_way
 def test_all_sources_at_once_tell_numbers_only(interpreter: str, tmp_path: Path):
     portal = {"client_list_length": "1", "clients": {MAC: USER | {"state": "Authenticated"}}}
     iw = f"Station {MAC} (on wlan0)\n\tsignal: {MAC}\n\tauthorized: yes\n10.77.66.55 siti-zubaidah"
@@ -110,7 +110,7 @@ def test_all_sources_at_once_tell_numbers_only(interpreter: str, tmp_path: Path)
     assert "no interface wan" in said
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     "module,url,body",
     [

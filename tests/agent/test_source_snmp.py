@@ -23,14 +23,14 @@ from tests.agent.snmp_agent import (
     split,
     tlv,
 )
-from tests.agent.source_lab import INTERPRETERS, Device, snmpd, udp
+from tests.agent.source_lab import WAYS, Device, snmpd, udp
 
 IFX, IF = "1.3.6.1.2.1.31.1.1.1", "1.3.6.1.2.1.2.2.1"
 SYS, HOST = "1.3.6.1.2.1.1.3.0", "1.3.6.1.2.1.25.1.1.0"
 M = "1.3.6.1.4.1.14988.1.1"
 W32 = 1 << 32
 
-both = pytest.mark.parametrize("interpreter", INTERPRETERS)
+every_way = pytest.mark.parametrize("interpreter", WAYS)
 
 
 def router(down: int = 0, up: int = 0, uptime: int = 1000000, wide: bool = True) -> Agent:
@@ -64,7 +64,7 @@ def uptime(agent: Agent, host: int | None, sys: int) -> None:
         agent.set(HOST, TICKS, host)
 
 
-@pytest.fixture(params=INTERPRETERS)
+@pytest.fixture(params=WAYS)
 def ask(request: pytest.FixtureRequest) -> Iterator:
     """ask(agent, **config): a device that asks a scripted agent."""
     with contextlib.ExitStack() as stack:
@@ -88,7 +88,7 @@ def ask(request: pytest.FixtureRequest) -> Iterator:
 # --- the real one
 
 
-@both
+@every_way
 def test_the_real_snmpd_tells_bytes_state_and_uptime(interpreter: str, tmp_path: Path):
     lines = ["rocommunity public 127.0.0.1", f"override {M}.6.1.0 integer 7"]
     with snmpd(tmp_path, lines) as port:
@@ -119,6 +119,7 @@ USERS = [
         ("micropython", "plain", "sha256", None),
         ("micropython", "private", "sha256", "priv-secret"),
         ("micropython", "old", "sha1", "priv-secret"),
+        ("in turn", "private", "sha256", "priv-secret"),
     ],
 )
 def test_version_3_authenticates_and_encrypts(
@@ -132,7 +133,7 @@ def test_version_3_authenticates_and_encrypts(
             assert "bytes_down" in device.sample()
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     "user,password,reason",
     [("plain", "wrong-secret", "password is wrong"), ("nobody", "auth-secret", "no such user")],
@@ -149,7 +150,7 @@ def test_version_3_says_why_it_was_refused(
     assert password not in said
 
 
-@both
+@every_way
 def test_version_3_survives_a_restart_of_the_router(interpreter: str, tmp_path: Path):
     with snmpd(tmp_path, USERS) as port:
         options = {"snmp__host": "127.0.0.1", "snmp__port": port, "snmp__user": "plain"}
@@ -397,7 +398,7 @@ def test_a_hotspot_that_is_known_to_run_has_nobody(ask):
     assert ask(router(), snmp__profile="mikrotik-hotspot").sample()["clients"] == 0
 
 
-@both
+@every_way
 def test_an_unknown_profile_is_refused_by_name(interpreter):
     with Device(interpreter, "snmp", snmp__host="127.0.0.1", snmp__profile="acme") as device:
         assert device.error.startswith("usage.snmp.profile: expected one of generic, mikrotik")
@@ -535,7 +536,7 @@ def test_an_integer_of_any_size_stays_in_its_column(ask):
     assert row.keys() == {"router_uptime", "uplink_port"}
 
 
-@both
+@every_way
 def test_nobody_listening_is_said_in_words(interpreter):
     with udp(lambda data: []) as port:
         pass

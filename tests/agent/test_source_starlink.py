@@ -15,9 +15,9 @@ from agent.usage import http2, starlink
 from agent.usage.protobuf import fields, scaled
 from agent.wire import ids
 from tests.agent.dish import GET_STATUS, dish, everything, integer, message, real, status
-from tests.agent.source_lab import INTERPRETERS, Device, tcp
+from tests.agent.source_lab import WAYS, Device, tcp
 
-both = pytest.mark.parametrize("interpreter", INTERPRETERS)
+every_way = pytest.mark.parametrize("interpreter", WAYS)
 
 
 def start(interpreter: str, port: int, deadline_ms: int = 4500) -> Device:
@@ -28,7 +28,7 @@ def start(interpreter: str, port: int, deadline_ms: int = 4500) -> Device:
 # --- a real gRPC server
 
 
-@both
+@every_way
 def test_the_dishs_word_is_told(interpreter: str):
     asked = []
 
@@ -56,7 +56,7 @@ def test_the_dishs_word_is_told(interpreter: str):
     )
 
 
-@both
+@every_way
 def test_an_outage_comes_with_its_cause_and_looks_add_up_to_a_mean(interpreter: str):
     answers = [
         everything(latency=real(1009, 30.0), drop=b""),
@@ -71,7 +71,7 @@ def test_an_outage_comes_with_its_cause_and_looks_add_up_to_a_mean(interpreter: 
     assert row["dish_outage"] == 99  # an outage whose cause is 0, unknown
 
 
-@both
+@every_way
 def test_a_refused_call_is_null_with_its_status(interpreter: str):
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "no: 10.1.2.3")
@@ -82,7 +82,7 @@ def test_a_refused_call_is_null_with_its_status(interpreter: str):
     assert "gRPC status 7" in said and "10.1.2.3" not in said
 
 
-@both
+@every_way
 def test_another_device_at_the_address_is_null(interpreter: str):
     # A Starlink router in front of the dish answers the same call with a status of its own.
     with dish(lambda *_: message(3004, b"\x08\x01")) as port, start(interpreter, port) as device:
@@ -90,7 +90,7 @@ def test_another_device_at_the_address_is_null(interpreter: str):
         assert "no status" in device.end()
 
 
-@both
+@every_way
 def test_an_answer_that_is_too_large_is_null(interpreter: str):
     with dish(lambda *_: everything(extra=message(4000, bytes(50000)))) as port:
         with start(interpreter, port) as device:
@@ -98,7 +98,7 @@ def test_an_answer_that_is_too_large_is_null(interpreter: str):
             assert "says too much" in device.end()
 
 
-@both
+@every_way
 def test_a_dish_that_hangs_is_null(interpreter: str):
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
         while context.is_active():
@@ -240,7 +240,7 @@ def says(*frames: bytes, then: Callable[[socket.socket], None] | None = None):
     return talk
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     "frames",
     [
@@ -260,7 +260,7 @@ def test_a_server_may_frame_as_it_likes(interpreter: str, frames: list[bytes]):
         assert device.sample()["dish_uptime"] == 93784
 
 
-@both
+@every_way
 def test_pings_and_settings_are_answered(interpreter: str):
     heard = []
 
@@ -281,7 +281,7 @@ def test_pings_and_settings_are_answered(interpreter: str):
     assert heard == [True]
 
 
-@both
+@every_way
 @pytest.mark.parametrize(
     "frames,reason",
     [

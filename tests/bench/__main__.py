@@ -51,7 +51,11 @@ def _size(quick: bool) -> tuple[Figures, list[Row]]:
             f" the largest is {largest}, {sizes[largest]:,} B",
         )
     ]
-    words = {"source": "what all sources share", "rare": "what is loaded rarely"}
+    words = {
+        "source": "what all sources share",
+        "turns": "for several sources",
+        "rare": "what is loaded rarely",
+    }
     for name, size in parts.items():
         is_source = name in agent_ram.SOURCES
         figures[f"source_{name}_mpy_bytes" if is_source else f"{name}_mpy_bytes"] = size

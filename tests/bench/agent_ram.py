@@ -24,9 +24,10 @@ RELEASE = ("-O3", "-march=xtensawin")
 # The agent's modules that no device loads: a table to compare with, and CPython's part.
 NOWHERE = {"agent.wire.ids", "agent.cpython"}
 # What a device loads only where it is configured: of each source what it needs beside the core
-# and beside "source", which all of them share; of the agent's other parts likewise. "rare" is
-# loaded when something rare happens: a signature to verify, a value that reports don't have, a
-# journal lost; "provisioning" when its key is made, and in the trials of its provisioning.
+# and beside "source", which all of them share; of the agent's other parts likewise. "turns" is for
+# several sources, "rare" is loaded when something rare happens: a signature to verify, a value
+# that reports don't have, a journal lost; "provisioning" when its key is made, and in the trials
+# of its provisioning.
 SOURCES = {
     "source": ("usage.source", "usage.counter"),
     "wifi": ("usage.wifi_linux", "usage.command"),
@@ -36,9 +37,10 @@ SOURCES = {
     "mikrotik": ("usage.mikrotik", "usage.jsonscan", "usage.http"),
     "opennds": ("usage.opennds", "usage.jsonscan", "usage.command"),
     "starlink": ("usage.starlink", "usage.http2", "usage.protobuf"),
-    "unique": ("usage.unique", "usage.hmac"),
+    "unique": ("usage.unique", "usage.day", "usage.hmac"),
 }
 OPTIONS = {
+    "turns": ("usage.turns",),
     "budget": ("budget",),
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
