@@ -312,7 +312,7 @@ class Stream:
                 self._gaps.remove(gap)
                 gap[3] = _NEW
                 self._gaps.append(gap)  # behind those that are being told
-        for low, high in lost:
+        for low, high in pairs_of(merged(lost, last)):
             self._note(low, high, reason)
         self._settled = None
         for low, high in without(self._done(), 1, self.oldest - 1):

@@ -337,3 +337,16 @@ def test_a_drop_told_in_a_stream_that_is_given_up_is_told_again() -> None:
             machine.nothing_is_lost_in_silence()
     finally:
         machine.teardown()
+
+
+def test_what_was_sent_of_a_stream_that_is_given_up_is_told_once() -> None:
+    machine = Machine()
+    try:
+        machine.reopen(clean=False)
+        machine.append(sizes=[8, 8, 8, 8, 427, 8], tells=False)
+        machine.send(part=1.0)
+        machine.new_stream()
+        machine.new_stream()
+        machine.append(sizes=[8], tells=True)
+    finally:
+        machine.teardown()
