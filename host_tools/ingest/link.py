@@ -152,12 +152,11 @@ class Link:
     def _decrypted(self, tls: ssl.SSLObject) -> bytes:
         pieces = []
         try:
-            while True:
-                pieces.append(tls.read(_RECORD))
+            while piece := tls.read(_RECORD):
+                pieces.append(piece)
+            self._ended = True  # TLS itself said so, as it does when a broker stops in order
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self._ended = True
         return b"".join(pieces)
 
     def _sorted(self, data: bytes) -> tuple[list[Message], bytes]:

@@ -279,6 +279,18 @@ def test_over_tls_the_end_is_told(encrypted):
     assert ends.messages == [Message("t", b"x", 1)] and ends.link.pending()
 
 
+def test_over_tls_an_end_in_order_is_told_after_what_came_before_it(encrypted):
+    ends, peer = encrypted
+    peer.sendall(PINGRESP + publish(b"t", b"x", 1))
+    peer.setblocking(False)
+    with contextlib.suppress(ssl.SSLWantReadError):  # it does not wait for our part of it
+        peer.unwrap()
+    select.select([ends.link], [], [], 20)
+    assert ends.read() == PINGRESP
+    assert ends.messages == [Message("t", b"x", 1)]
+    assert ends.link.pending() and ends.link.recv(1) == b""
+
+
 @pytest.fixture
 def plain_port() -> int:
     """Where one may publish without a certificate."""
@@ -335,6 +347,22 @@ def test_over_tls_what_was_confirmed_is_gone_and_nothing_else(broker, plain_port
         opened.connect()
         assert [message.payload for message in take(opened, 100)] == sent[200:]
         assert opened.read(1, 0.2, 0.0) == ([], False)
+
+
+def test_over_tls_a_broker_that_stops_is_noticed_and_found_again(broker, plain_port, tls):
+    device = Device()
+    sent = device.reports(3)
+    with receiver("localhost", broker.port, identity(tls)) as opened:
+        opened.connect()
+        broker.stop()
+        opened.read(1, 20, 0.0)
+        assert not opened.connected
+        broker.start()
+        opened.connect()
+        with client(plain_port) as publisher:
+            for info in [publisher.publish(device.topic("report"), m, 1) for m in sent]:
+                info.wait_for_publish(20)
+        assert [message.payload for message in take(opened, 3)] == sent
 
 
 @pytest.mark.parametrize(
