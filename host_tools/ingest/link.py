@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ class Link:
         self._sock.close()
 
     def do_handshake(self) -> None:
-        """As that of an SSLSocket, and with its errors."""
+        """As that of an SSLSocket, and with its errors; the timeout is one for all of it."""
+        timeout_s = self._sock.gettimeout()
+        end = time.monotonic() + (timeout_s or 0)
         while self._tls is not None:
             try:
                 self._tls.do_handshake()
@@ -80,6 +83,11 @@ class Link:
                 pass
             finally:
                 self.flush()
+            if timeout_s is not None:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the handshake takes too long")
+                self._sock.settimeout(left)
             data = self._sock.recv(_CHUNK)
             if not data:
                 raise ConnectionResetError("it closed the connection")

@@ -390,6 +390,34 @@ def test_a_broker_that_refuses_our_certificate_is_named(broker, tls, tmp_path):
             opened.connect()
 
 
+def test_a_handshake_that_never_ends_is_given_up():
+    context = LinkContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.encrypted = True
+    ends = Ends(context)
+    over = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            ends.peer.sendall(b"\x16\x03\x03\x30\x00")  # a record of 12,288 bytes
+            for _ in range(200):
+                ends.peer.sendall(b"\x02")
+                if over.wait(0.05):
+                    break
+        ends.peer.close()
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    # It is never silent for half a second, and ends the connection after ten.
+    ends.link.settimeout(0.5)
+    try:
+        with pytest.raises(TimeoutError):
+            ends.link.do_handshake()
+    finally:
+        over.set()
+        thread.join()
+        ends.link.close()
+
+
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["no", "HTTP"])
 def test_what_speaks_no_tls_is_not_waited_for(tls, says):
     with socket.create_server(("127.0.0.1", 0)) as server:
