@@ -154,7 +154,8 @@ class Receiver:
                 raise TimeoutError("no answer in time")
             # What waited for our session may come before the answer: as much as the broker sends
             # without a PUBACK (its max_inflight_messages).
-            self._pump(end - time.monotonic(), sys.maxsize)
+            if self._pump(end - time.monotonic(), sys.maxsize):
+                raise InterruptedError("there was no time to wait for it")
             if self._client.socket() is None and not answer:
                 raise ConnectionError("it closed the connection")
 

@@ -434,3 +434,13 @@ def test_what_speaks_no_tls_is_not_waited_for(tls, says):
             with pytest.raises(BrokerError, match="does not answer"):
                 opened.connect()
         thread.join()
+
+
+def test_a_stop_does_not_wait_for_a_broker_that_says_nothing():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        receiver("127.0.0.1", silent.getsockname()[1], None) as opened,
+    ):
+        opened.wake()
+        with pytest.raises(BrokerError, match="no time to wait"):
+            opened.connect()
