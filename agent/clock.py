@@ -71,10 +71,15 @@ class Clock:
             self.floor = unix
 
     def set(self, unix, source):
-        """Take `unix` (seconds) from `source`. Refuses times below the floor, and beyond 32 bits
-        (2106), for which no platform has room. True if taken."""
-        if unix < self.floor or unix >> 32:
+        """Take `unix` (seconds) from `source`. Refuses times before 2026 or below the floor, and
+        beyond 32 bits (2106), for which no platform has room. True if taken."""
+        if unix < _BUILT or unix >> 32:
             return False
+        if unix < self.floor:
+            if source != _CLOCK_ACK:
+                return False
+            # The run before had a wrong time, in the future: the province knows better.
+            self.floor = 0
         up = self.up()
         # An ack's time is late by its way: don't follow each one's jitter.
         weaker = source < self.source or source == self.source == _CLOCK_ACK

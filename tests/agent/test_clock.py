@@ -80,6 +80,25 @@ def test_a_time_that_no_alive_record_holds_is_refused(ticks):
     struct.pack(ALIVE, b"abcd", 1, 0, clock.now())
 
 
+def test_the_province_ends_what_a_wrong_clock_has_saved(ticks):
+    """A run with a clock years ahead leaves a floor that no right time reaches."""
+    clock = Clock(Platform())
+    clock.raise_floor(NOW + 10**9)
+    assert not clock.set(NOW, ids.CLOCK_SYSTEM)
+    assert clock.set(NOW, ids.CLOCK_ACK)
+    assert clock.now() == NOW
+    assert clock.set(NOW, ids.CLOCK_SYSTEM)
+    assert clock.quality() == [None, ids.CLOCK_SYSTEM]
+
+
+@pytest.mark.parametrize("unix", [-1, 0, 946684800, 1735689600])
+@pytest.mark.parametrize("source", [ids.CLOCK_ACK, ids.CLOCK_SYSTEM])
+def test_the_time_of_a_clock_that_was_never_set_is_refused(ticks, unix, source):
+    clock = Clock(Platform())
+    assert not clock.set(unix, source)
+    assert clock.now() is None
+
+
 def test_a_weaker_source_does_not_replace_a_fresh_stronger_one(ticks):
     clock = Clock(Platform())
     events = []
