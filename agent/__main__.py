@@ -22,6 +22,9 @@ try:
     if compat.MICROPYTHON:
         import micropython  # type: ignore[import-not-found,unused-ignore]
 
+        # After `-m agent` has run, it is made known to its package under this name. In a locked
+        # heap that needs a place which is there already.
+        sys.modules["agent"].__main__ = None  # type: ignore[attr-defined,unused-ignore]
         # Collect early and often: else what stays lies scattered among what an import leaves
         # behind, and on a full heap no hole is large enough. Measured: from 180 KB that it needs
         # to 145 KB.

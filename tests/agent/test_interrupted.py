@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, run_micropython
+from tests.support import ROOT, micropython, micropython_env, run_micropython
 
 _SCRIPT = """
 import sys
@@ -78,3 +78,34 @@ def test_an_interrupt_that_a_task_has_swallowed_ends_it_all_the_same(
     path.write_text(_RUNNING.format(moment=moment))
     done = run_micropython(path)
     assert (done.returncode, done.stdout + done.stderr) == (0, "ended\n")
+
+
+_STARTING = """
+import micropython, sys
+for i in range({names}):
+    setattr(sys.modules["agent"], "name%d" % i, i)
+def build(path):
+    micropython.heap_lock()
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize("names", range(4))
+def test_the_end_of_the_command_needs_no_memory_either(tmp_path: Path, names: int) -> None:
+    """`-m agent` itself, whose last step is MicroPython's: it writes down what it has run."""
+    agent = tmp_path / "agent"
+    agent.mkdir()
+    for path in (ROOT / "agent").glob("*.py"):
+        (agent / path.name).symlink_to(path)
+    (agent / "start.py").unlink()
+    # However full the package's dictionary is: it grows four places at a time.
+    (agent / "start.py").write_text(_STARTING.format(names=names))
+    done = subprocess.run(
+        [micropython(), "-m", "agent", "config.json"],
+        cwd=tmp_path,
+        env={**micropython_env(), "MICROPYPATH": f"{tmp_path}:.frozen"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
