@@ -77,8 +77,10 @@ def _recall(journal):
     end = _WHOLE
     bad = []  # files without a valid header
     for number in numbers_in(journal.path):
-        journal._number = number
         size, header = _look(journal.path, number)
+        if header is None and number >> 31:
+            continue  # not ours, as no journal lives so long; nor would a number be left after it
+        journal._number = number
         if header is None:
             # A header is synced alone: a file longer than that had records, perhaps reports.
             end = _ROTTEN if size > _HEADER else end
@@ -109,11 +111,12 @@ def numbers_in(directory):
     """The numbers of all segment files in a directory, ascending. Raises OSError."""
     found = []
     for name in os.listdir(directory):
-        if len(name) == 12 and name.endswith(".seg"):
-            try:
-                found.append(int(name[:8], 16))
-            except ValueError:
-                pass  # not ours
+        try:
+            number = int(name[:8], 16)
+        except ValueError:
+            continue  # not ours
+        if name == "%08x.seg" % number:  # as " 1" and "0x1" are numbers, too
+            found.append(number)
     found.sort()
     return found
 

@@ -184,6 +184,22 @@ def test_foreign_files_are_left_alone(path: Path) -> None:
     assert (path / "xxxxxxxx.seg").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["+0000001.seg", " 0000001.seg", "0x000001.seg", "0_0_0_01.seg", "ffffffff.seg"]
+)
+def test_a_file_that_only_looks_like_a_segment_is_left_alone(path: Path, name: str) -> None:
+    """Its name reads as the number of one that is there, or leaves no number after it."""
+    journal = opened(path, capacity=1 << 16)
+    fill(journal, 40)
+    stream = journal.stream
+    (path / name).write_bytes(files(path)[0].read_bytes())
+    for _ in range(2):
+        journal = opened(path, capacity=1 << 16)
+        assert (journal.stream, held(journal)) == (stream, list(range(1, journal.next_seq)))
+        fill(journal, 20)
+    assert (path / name).exists()
+
+
 def test_a_record_of_another_segment_is_not_taken_for_one_of_this(path: Path) -> None:
     journal = opened(path)
     while len(files(path)) < 3:
