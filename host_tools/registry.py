@@ -85,10 +85,17 @@ class Registry:
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                refused = RegistryError(f"The registry {path} can't be opened: {error}.")
                 if "locked" in str(error):
+                    refused = RegistryError(
+                        f"The registry {path} is locked by another desalink; wait for it and try "
+                        "again."
+                    )
                     refused.exit_code = 75  # as StoreBusy: it passes by itself
-                raise refused from None
+                    raise refused from None
+                raise RegistryError(
+                    f"The registry {path} can't be opened ({error}); make room on its disk, and "
+                    "run this as the owner of the province."
+                ) from None
             raise RegistryError(
                 f"{path} is damaged or not a registry ({error}); put it back from the backup."
             ) from None
