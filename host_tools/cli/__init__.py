@@ -8,16 +8,21 @@ heavy inside its functions, and leaves errors to `main`.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
-import click
+try:
+    import os
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TYPE_CHECKING, NoReturn
 
-from host_tools import __version__
-from host_tools.errors import DesalinkError, ProvinceError
+    import click
+
+    from host_tools import __version__
+    from host_tools.errors import DesalinkError, ProvinceError
+except KeyboardInterrupt:
+    # These take a quarter of a second, in which nothing is begun: as `main` ends it afterwards.
+    sys.exit(130)
 
 if TYPE_CHECKING:
     from host_tools.province import Province

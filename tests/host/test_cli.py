@@ -32,6 +32,24 @@ def environment(**more: str) -> dict[str, str]:
     return {**inherited, "PYTHONPATH": str(ROOT), **more}
 
 
+_INTERRUPTED = """
+import sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from host_tools.cli import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_command_is_still_being_loaded_ends_it_quietly():
+    command = [sys.executable, "-c", _INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_help_lists_the_verbs_without_importing_them():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *COMMAND[1:], "--help"],
