@@ -224,6 +224,21 @@ class BrokerProcess:
             time.sleep(0.02)
         raise BrokerError(f"Mosquitto does not serve port {self.port}; its log says why.")
 
+    def set_memory_aside(self) -> tuple[Path, Path] | None:
+        """Take away what Mosquitto has saved, if that may be why it ended at once.
+
+        A file that it can't read, as a broken disk leaves it, would keep it from ever starting.
+
+        Returns:
+            The file's path and where it lies now; None: it has saved nothing, or still runs.
+        """
+        saved = broker_files(self.province).data / "mosquitto.db"
+        if self._child is None or self._child.poll() is None or not saved.exists():
+            return None
+        aside = saved.with_name("mosquitto.db.damaged")
+        saved.replace(aside)
+        return saved, aside
+
     def _answers(self) -> bool:
         """Whether a TLS handshake gets an answer, of whatever kind.
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+
+if TYPE_CHECKING:
+    from host_tools.broker.process import BrokerProcess
 
 _port_option = click.option(
     "--port",
@@ -67,7 +71,6 @@ def run(app: Application, port: int | None) -> None:
     from host_tools.broker import upkeep
     from host_tools.broker.config import runs_as_root, write_config
     from host_tools.broker.process import BrokerProcess
-    from host_tools.errors import BrokerError
     from host_tools.registry import Registry
 
     province = app.province
@@ -100,13 +103,8 @@ def run(app: Application, port: int | None) -> None:
     warning = process.start(villages)
     if warning:
         app.note(warning)
-    try:
-        process.wait_ready()
-    except BrokerError:
-        process.stop()
-        if ending:
-            return
-        raise
+    if not _serves(app, process, villages, ending):
+        return
     app.note(
         f"The broker of {province.name} listens on port {process.port} (process {process.pid}); "
         "Ctrl-C ends it."
@@ -114,6 +112,39 @@ def run(app: Application, port: int | None) -> None:
     code = process.wait()
     if code and not ending:
         app.abort(f"Mosquitto ended with code {code}; its log says why.")
+
+
+def _serves(app: Application, process: BrokerProcess, villages: int, ending: list[int]) -> bool:
+    """Wait until the broker serves, if need be without what it remembers; False: it is to end."""
+    from host_tools.errors import BrokerError
+
+    moved = None
+    while True:
+        try:
+            if moved is not None:
+                process.start(villages)
+                for number in ending[:1]:
+                    process.signal(number)  # it came when there was nobody to take it
+            process.wait_ready()
+            break
+        except BrokerError:
+            if moved is None and not ending:
+                moved = process.set_memory_aside()
+                if moved is not None:
+                    continue
+            process.stop()
+            if moved is not None:
+                moved[1].replace(moved[0])  # that was not why
+            if ending:
+                return False
+            raise
+    if moved is not None:
+        app.note(
+            f"Mosquitto could not read what it had saved and has begun anew; the file is now "
+            f"{moved[1]} and may be deleted. No report is lost: the devices send again what only "
+            "the broker had."
+        )
+    return True
 
 
 @command.command()

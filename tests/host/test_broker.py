@@ -211,6 +211,35 @@ def test_run_ends_in_good_order_and_saves_its_sessions(kaltim: Province, number:
     assert "Traceback" not in "".join(running.said)
 
 
+def test_a_broker_that_cannot_read_what_it_saved_begins_anew(kaltim: Province):
+    saved = broker_files(kaltim).data / "mosquitto.db"
+    with Running(kaltim) as running:
+        running.end(signal.SIGTERM)
+    whole = saved.read_bytes()
+    damaged = whole[: len(whole) // 2] + bytes(len(whole) // 2)
+    for content in (damaged[::-1], b"not a database of Mosquitto's"):
+        saved.write_bytes(content)
+        with Running(kaltim) as running:
+            assert "has begun anew" in "".join(running.said)
+            assert running.end(signal.SIGTERM) == 0
+        assert saved.with_name("mosquitto.db.damaged").read_bytes() == content
+        assert saved.exists()
+
+
+def test_what_a_broker_saved_stays_if_it_ends_for_another_reason(desalink: Run, kaltim: Province):
+    with Running(kaltim) as running:
+        running.end(signal.SIGTERM)
+    saved = broker_files(kaltim).data / "mosquitto.db"
+    before = saved.read_bytes()
+    (broker_files(kaltim).local / "own.conf").write_text("no_such_setting true\n")
+    ended = desalink("-C", kaltim.directory, "broker", "run")
+    assert ended.code == 1 and "ended at once" in ended.err
+    assert [saved.read_bytes(), saved.with_name("mosquitto.db.damaged").exists()] == [
+        before,
+        False,
+    ]
+
+
 def test_a_killed_run_leaves_no_broker_behind(kaltim: Province):
     with Running(kaltim) as running:
         running.end(signal.SIGKILL)  # reads until the broker, too, has closed its end of the pipe
