@@ -64,6 +64,7 @@ class Journal(Stream):
         self.writes = self.bytes_written = 0
         self._file = None
         self.boot = 0  # `open` counts it
+        self.before = None  # the stream that is known to have been here, if nothing of it is left
         # The last append failed though space was freed: don't give up what is wanted again.
         self._in_vain = False
         # False while something changes: what an interrupt leaves then, the next `open` repairs.
@@ -94,12 +95,14 @@ class Journal(Stream):
 
     @property
     def began(self):
-        """What the first report of a stream has to tell: (reason, stream before, its last seq);
-        None in all others."""
+        """What the first report of a stream has to tell: (reason, stream before, its last seq),
+        None for what is not known; None in all others."""
         if self.next_seq > 1:
             return None
         old = self.previous
-        return (_STREAM_LOST, old.stream, old.newest) if old else (_STREAM_NEW, None, None)
+        if old:
+            return _STREAM_LOST, old.stream, old.newest
+        return _STREAM_LOST if self.before else _STREAM_NEW, self.before, None
 
     # ---- reports ---------------------------------------------------------------------------
 

@@ -146,6 +146,7 @@ class Reporter:
             detail = {1: reason}
             if before:
                 detail[2] = before
+            if last is not None:
                 detail[3] = last
             events.append((up, _STREAM_BEGAN, detail))
         for first, last, reason, stream in self._journal.take_drops():

@@ -222,8 +222,10 @@ def _tell_of_start(port, clock, journal, reporter):
     size = struct.calcsize(ALIVE)
     if saved and len(saved) == size + 4:
         if struct.pack(">I", binascii.crc32(saved[:size])) == saved[size:]:
-            _, boot, up, unix = struct.unpack(ALIVE, saved[:size])
+            stream, boot, up, unix = struct.unpack(ALIVE, saved[:size])
             detail[2] = [boot, up]
+            if stream != journal.stream and not journal.newest:
+                journal.before = stream  # where its files went, nobody knows
             if unix:
                 detail[3] = unix
                 clock.raise_floor(unix)

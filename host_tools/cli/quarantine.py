@@ -73,7 +73,7 @@ ADVICE: dict[str, tuple[str, str]] = {
         "check the device's time source; they count as no data",
     ),
     "stream_lost": (
-        "the device's journal had lost its end, a new one was begun",
+        "the device's journal had lost its end, or all of it; a new one was begun",
         "look at its storage; nothing that was stored is lost",
     ),
 }

@@ -45,15 +45,19 @@ def test_a_device_that_lost_its_journal_begins_a_new_stream(tmp_path: Path) -> N
         for agent in plant.agents:
             (old,) = before[agent.slot]
             (new,) = set(agent.streams()) - {old}
+            # The record of when it was last alive still names the old one, but not its end.
             told = sorted(evidence.events(agent.slot, _STREAM_BEGAN), key=lambda e: e[0] != old)
-            assert told == [(old, 1, {1: _NEW}), (new, 1, {1: _NEW})]
+            assert told == [(old, 1, {1: _NEW}), (new, 1, {1: _LOST, 2: old})]
+            assert _findings(plant, agent, "stream_lost") == [
+                (new, 1, 1, {"before": old.hex(), "last_seq": None})
+            ]
             ((seq, detail),) = plant.query(
                 "SELECT seq, detail FROM events JOIN streams ON streams.id = stream_id "
                 "WHERE stream = ? AND kind = ?",
                 new,
                 _STREAM_BEGAN,
             )
-            assert seq == 1 and json.loads(detail) == {"1": _NEW}
+            assert seq == 1 and json.loads(detail) == {"1": _LOST, "2": old.hex()}
 
 
 def _go_back_in_time(plant: Plant, tmp_path: Path, lost: int) -> None:
