@@ -24,6 +24,7 @@ class Octets:
         self._last = None
         self._wide = None
         self._at = 0
+        self.renewed = NO  # what has become known since the last call, as `step` takes it
 
     def step(self, value, wide, renewed):
         """Bytes since the last call (None: can't be told), and whether the counter began anew.
@@ -31,6 +32,8 @@ class Octets:
         `renewed`: has the counter begun at zero since (NO, MAYBE, YES). A counter of 64 bits that
         steps back has begun anew, unless it stood where one of 32 bits wraps: some drivers count
         so."""
+        renewed = max(renewed, self.renewed)
+        self.renewed = NO
         last = self._last
         was_wide = self._wide
         elapsed = compat.ticks_diff(compat.ticks_ms(), self._at)

@@ -11,7 +11,7 @@ from agent import compat
 from agent.bounded import NetError
 from agent.compat import const
 from agent.usage import source
-from agent.usage.counter import NO, YES, Uptime
+from agent.usage.counter import YES, Uptime
 from agent.usage.http import Http, base_path
 from agent.usage.jsonscan import Scanner
 
@@ -101,12 +101,12 @@ class Router(source.Source):
 
     async def poll(self, levels):
         try:
-            renewed = await self._system(levels)
+            await self._system(levels)
             if self._polls % _HOUR == 0:
                 await self._menus()
             self._polls += 1
             await self.each(
-                self._port(levels, renewed),
+                self._port(levels),
                 self._users(levels),
                 self._stations(levels),
                 self._leases(levels),
@@ -155,8 +155,7 @@ class Router(source.Source):
         source.put(levels, _ROUTER_UPTIME, uptime[0])
         if self._uptime.restarted(uptime[0] * 100 & 0xFFFFFFFF):
             self._polls = 0
-            return YES
-        return NO
+            self.renewed(YES)
 
     async def _menus(self):
         def ignore(key, value):
@@ -171,7 +170,7 @@ class Router(source.Source):
         await self._get("/interface/lte", "name", lambda key, value: names.append(value))
         self._lte = names[0].decode() if names and isinstance(names[0], bytes) else None
 
-    async def _port(self, levels, renewed):
+    async def _port(self, levels):
         if not self._interface:
             return
         octets = {}
@@ -183,7 +182,7 @@ class Router(source.Source):
         if running in (b"true", b"false", True, False):
             source.put(levels, _UPLINK_PORT, 1 if running in (b"true", True) else 2)
         for key, metric in ((b"rx-byte", _BYTES_DOWN), (b"tx-byte", _BYTES_UP)):
-            self.octets(metric, source.number(octets.get(key)), True, renewed)
+            self.octets(metric, source.number(octets.get(key)), True)
 
     def _address(self, key, value):
         if key == b"mac-address" and self.unique and isinstance(value, bytes):

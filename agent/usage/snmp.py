@@ -277,10 +277,11 @@ class Router(source.Source):
             renewed = MAYBE  # the router has, or only its SNMP agent
         if host is not None:
             renewed = YES if self._host_uptime.restarted(host) else NO
+        self.renewed(renewed)
         if self._interface:
             if not row:
                 raise SnmpError("has no interface " + self._interface)
-            self._port(levels, answers[2:first], renewed)
+            self._port(levels, answers[2:first])
 
     async def _find(self):
         """(column that holds the configured name, index) of the interface, or None."""
@@ -293,17 +294,17 @@ class Router(source.Source):
                     return column, index
         return None
 
-    def _port(self, levels, answers, renewed):
+    def _port(self, levels, answers):
         """Bytes and state of the interface, from a name and _COLUMNS."""
         if answers[0][1] != self._interface.encode() and not self._interface.isdigit():
             self._row = None  # its number is another's now: look for it at the next turn
             raise SnmpError("has moved interface " + self._interface)
         if self._counted not in (None, self._row):
-            renewed = YES  # it was made anew, under another number
+            self.renewed(YES)  # it was made anew, under another number
         self._counted = self._row
         discontinuity, state = [a[1] for a in answers[5:]]
         if discontinuity and self._discontinuity not in (None, discontinuity):
-            renewed = YES
+            self.renewed(YES)
         self._discontinuity = discontinuity
         if state in range(1, 8):
             source.put(levels, _UPLINK_PORT, state)
@@ -313,7 +314,7 @@ class Router(source.Source):
             if not wide:
                 tag, value = answers[i + 3]
             if wide or tag == 0x41:
-                self.octets(metric, value, wide, renewed)
+                self.octets(metric, value, wide)
 
     def _level(self, levels, row, value):
         metric, kind, _, multiplier, divisor = row

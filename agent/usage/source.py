@@ -10,7 +10,7 @@ import asyncio
 from agent import compat
 from agent.bounded import cause, within
 from agent.compat import const
-from agent.usage.counter import Octets
+from agent.usage.counter import NO, Octets
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _SIGNAL = const(12)
@@ -126,14 +126,20 @@ class Source:
         total, n = self._sums.get(metric, (0, 0))
         self._sums[metric] = total + value, n + 1
 
-    def octets(self, metric, value, wide, renewed):
+    def renewed(self, how):
+        """The counters of octets have begun anew; `how` is `renewed` of counter.Octets. It is kept
+        until they are read, as equipment that has just started may not have them yet."""
+        for octets in self._octets.values():
+            octets.renewed = max(octets.renewed, how)
+
+    def octets(self, metric, value, wide):
         """Add what a counter of octets that reads `value` now has counted since it was last read.
-        `wide` and `renewed` are those of counter.Octets."""
+        `wide` is that of counter.Octets."""
         if value is None or value < 0:
             return
         if metric not in self._octets:
             self._octets[metric] = Octets()
-        delta, reset = self._octets[metric].step(value, wide, renewed)
+        delta, reset = self._octets[metric].step(value, wide, NO)
         self.count(metric, delta)
         if reset:
             self._on_reset(metric)

@@ -9,7 +9,7 @@ import json
 from agent.bounded import NetError
 from agent.compat import const
 from agent.usage import source
-from agent.usage.counter import NO, YES, Uptime
+from agent.usage.counter import MAYBE, YES, Uptime
 from agent.usage.jsonscan import Scanner
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
@@ -155,11 +155,10 @@ class Router(source.Source):
                     found.setdefault(at[1], {})[at[2]] = value
 
         await self._ubus.call("system", "info", {}, info)
-        renewed = NO
         if uptimes:
             source.put(levels, _ROUTER_UPTIME, uptimes[0])
             if self._uptime.restarted(uptimes[0] * 100 & 0xFFFFFFFF):
-                renewed = YES
+                self.renewed(YES)
         await self._ubus.call("network.interface", "dump", {}, interfaces)
         for entry in found.values():
             if entry.get(b"interface") == self._interface:
@@ -171,7 +170,9 @@ class Router(source.Source):
         if up in (True, False):
             source.put(levels, _UPLINK_PORT, 1 if up else 2)
         if not isinstance(device, bytes):
-            return  # down: it has no device, and nothing passes
+            # Down: nothing passes. A dial-up comes back under the same name, and counts from zero.
+            self.renewed(MAYBE)
+            return
         octets = {}
 
         def status(at, value):
@@ -180,10 +181,10 @@ class Router(source.Source):
 
         await self._ubus.call("network.device", "status", {"name": device.decode()}, status)
         if self._device not in (None, device):
-            renewed = YES
+            self.renewed(YES)
         self._device = device
-        self.octets(_BYTES_DOWN, octets.get(b"rx_bytes"), True, renewed)
-        self.octets(_BYTES_UP, octets.get(b"tx_bytes"), True, renewed)
+        self.octets(_BYTES_DOWN, octets.get(b"rx_bytes"), True)
+        self.octets(_BYTES_UP, octets.get(b"tx_bytes"), True)
 
     async def _clients(self, levels):
         if not self._wifi:

@@ -149,6 +149,20 @@ def test_menus_are_looked_up_once_and_after_a_restart(interpreter: str):
 
 
 @every_way
+def test_a_restart_is_not_forgotten_while_the_interface_is_missing(interpreter: str):
+    router = RouterOS()
+    router.port["rx-byte"] = str(3 << 30)
+    with http(router) as port, start(interpreter, port) as device:
+        device.sample()
+        router.uptime = "30s"
+        router.port["name"] = "ether0"
+        assert "bytes_down" not in device.sample()
+        router.uptime = "1m"
+        router.port |= {"name": "ether1", "rx-byte": "4000"}
+        assert device.sample()["bytes_down"] == 4000
+
+
+@every_way
 def test_addresses_are_asked_for_only_to_count_different_clients(interpreter: str):
     router = RouterOS().wifi().hotspot(3)
     seen: list[str] = []

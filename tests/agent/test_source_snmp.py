@@ -207,6 +207,19 @@ def test_a_restart_of_the_router_counts_from_zero(ask):
     assert device.sample()["bytes_down"] == 200
 
 
+def test_a_restart_is_not_forgotten_while_the_interface_is_missing(ask):
+    agent = router(W32 - 1_000_000, 0, wide=False)
+    device = ask(agent)
+    device.sample()
+    uptime(agent, 3000, 3000)
+    octets(agent, 4000, 0, wide=False)
+    agent.set(f"{IFX}.1.7", OCTETS, b"")  # it has no name yet
+    assert "bytes_down" not in device.sample()
+    uptime(agent, 6000, 6000)
+    agent.set(f"{IFX}.1.7", OCTETS, b"wan")
+    assert device.sample()["bytes_down"] == 4000
+
+
 def test_a_restart_of_the_snmp_agent_alone_invents_nothing(ask):
     agent = router(down=1 << 36, up=1 << 36)
     device = ask(agent)

@@ -162,7 +162,7 @@ def test_a_source_finds_its_settings_and_what_lasts_at_every_look(loop: Loop):
     async def do(which: source.Source, levels: dict) -> None:
         assert which.word == "two word"  # type: ignore[attr-defined]
         levels[ids.CLIENTS] = which.looks  # type: ignore[attr-defined]
-        which.octets(ids.BYTES_DOWN, 1000 * which.looks**2, True, 0)  # type: ignore[attr-defined]
+        which.octets(ids.BYTES_DOWN, 1000 * which.looks**2, True)  # type: ignore[attr-defined]
         which.mean(ids.DISH_RTT, which.looks)  # type: ignore[attr-defined]
 
     looks.update(one=telling(), two=do)

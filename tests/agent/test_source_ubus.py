@@ -158,6 +158,28 @@ def test_a_restart_of_the_router_counts_from_zero(interpreter: str):
         assert device.sample()["bytes_down"] == 4000
 
 
+def test_a_router_that_restarts_counts_from_zero_once_its_uplink_is_there(interpreter: str):
+    router = OpenWrt()
+    router.down = 3 << 30  # where a step back could be a counter of 32 bits that wraps
+    with http(router) as port, start(interpreter, port) as device:
+        device.sample()
+        router.uptime, router.device = 30, None
+        assert "bytes_down" not in device.sample()
+        router.uptime, router.device, router.down = 60, "pppoe-wan", 4000
+        assert device.sample()["bytes_down"] == 4000
+
+
+def test_a_dial_up_that_comes_back_under_its_name_counts_from_zero(interpreter: str):
+    router = OpenWrt()
+    router.down = 3 << 30
+    with http(router) as port, start(interpreter, port) as device:
+        device.sample()
+        router.device = None
+        device.sample()
+        router.device, router.down = "pppoe-wan", 4000
+        assert device.sample()["bytes_down"] == 4000
+
+
 def test_a_crowd_fits_into_a_small_heap(interpreter: str):
     router = OpenWrt()
     details = {"bytes": {"rx": 1 << 40, "tx": 1}, "extended_capabilities": list(range(40))}
