@@ -6,7 +6,8 @@ what its settings are and what it must know at its next look: made at start, whi
 young.
 
 Whoever failed looks after those that answered. Whoever can't look before the time is over tells
-nothing in this sample: that is null, and what it has counted comes with its next answer.
+nothing in this sample: that is null, and what it has counted comes with its next answer. It is
+before its like next time: nobody waits for ever because others hang.
 """
 
 import asyncio
@@ -20,7 +21,6 @@ from agent.usage import source
 
 # What sources share. What somebody else holds lives on, too.
 _STAY = ("source", "counter", "turns", "day", "hmac")
-_LOOK_MS = const(4500)
 _BUSY_MS = const(2000)
 _STEP_MS = const(20)
 
@@ -84,7 +84,7 @@ class Turns:
     def __init__(self, config, clock, sampler, busy):
         """config: of it, "usage" names the sources' modules; busy: a lock that is held while the
         CPU is to be kept free. Raises ValueError as the modules' `make`."""
-        # Half of a sample is theirs, and the sampler waits for what may come on top.
+        # Half of a sample is theirs to begin their looks, and the sampler waits for the last one.
         self._most_ms = max(sampler.wait_ms, config["cadence.sample_s"] * 500)
         sampler.wait_ms += self._most_ms
         self._busy = busy
@@ -98,6 +98,7 @@ class Turns:
         for name in config["usage"]:
             self._sources.append(InTurn(name, config, common, clock, sampler.counter_reset))
             let_go()
+        self._order = self._sources  # in which they look
 
     def observe(self):
         """Called every round; asks in the background those for which it is time."""
@@ -105,12 +106,11 @@ class Turns:
             self._task = asyncio.create_task(self._look())
 
     async def _look(self):
-        for each in self._sources:
+        for each in self._order:
             if not each._within(each.every_ms):
                 await self._idle()
                 if self._sampling:
                     return
-                each.deadline_ms = _LOOK_MS
                 await each._ask()
 
     async def _idle(self):
@@ -128,15 +128,16 @@ class Turns:
         try:
             while self._task and not self._task.done():
                 await compat.sleep_ms(_STEP_MS)
-            order = [each for each in self._sources if not each._said]
-            order += [each for each in self._sources if each._said]
+            order = [each for each in self._order if not each._said]
+            order += [each for each in self._order if each._said]
             for each in order:
-                await self._idle()
-                left = compat.ticks_diff(end, compat.ticks_ms())
-                if left > 0:
+                if compat.ticks_diff(end, compat.ticks_ms()) > 0:
+                    await self._idle()
+                if compat.ticks_diff(end, compat.ticks_ms()) > 0:
                     parts[each] = {}
-                    each.deadline_ms = min(_LOOK_MS, left)
                     await each.sample(parts[each])
+            self._order = [each for each in order if each not in parts]
+            self._order += [each for each in self._sources if each in parts]
         finally:
             self._sampling = False
         for each in self._sources:

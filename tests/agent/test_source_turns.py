@@ -109,24 +109,26 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     loop.close()
 
 
-def sampling(busy: asyncio.Lock | None = None) -> tuple[sampler_module.Sampler, turns.Turns]:
-    """A sampler of 60 s with a source of each name in `looks`."""
-    sampler = sampler_module.Sampler(60, None, None, None, None, None)
+def sampling(
+    busy: asyncio.Lock | None = None, sample_s: int = 60
+) -> tuple[sampler_module.Sampler, turns.Turns]:
+    """A sampler with a source of each name in `looks`."""
+    sampler = sampler_module.Sampler(sample_s, None, None, None, None, None)
     config: dict[str, object] = {f"usage.{name}.word": f"{name} word" for name in looks}
-    config |= {"usage": [f"agent.usage.{name}" for name in looks], "cadence.sample_s": 60}
+    config |= {"usage": [f"agent.usage.{name}" for name in looks], "cadence.sample_s": sample_s}
     taken = turns.Turns(config, None, sampler, busy or asyncio.Lock())
     sampler.sources = (taken,)
     assert loaded() == set()
     return sampler, taken
 
 
-def run(loop: Loop, *steps: int | str | dict[str, Look]) -> list[dict]:
+def run(loop: Loop, *steps: int | str | dict[str, Look], sample_s: int = 60) -> list[dict]:
     """The rows of a sampler with a source of each name in `looks`. "sample" and "observe" are done
     when so many seconds have passed as a number before them says; a dict changes what sources
     do."""
 
     async def main() -> list[dict]:
-        sampler, taken = sampling()
+        sampler, taken = sampling(sample_s=sample_s)
         rows: list[dict] = []
         for step in steps:
             if isinstance(step, int):
@@ -207,6 +209,40 @@ def test_one_that_was_not_asked_is_null_and_tells_later_what_it_has_counted(loop
     rows = run(loop, "observe", 30, hang, "sample", 30, "sample")
     assert rows[0] == {}
     assert rows[1] == {ids.CLIENTS: 1, ids.CLIENTS_PEAK: 1, ids.BYTES_UP: 200}
+
+
+def test_nobody_waits_for_ever_because_others_hang(loop: Loop):
+    async def fail(which: source.Source, levels: dict) -> None:
+        raise OSError
+
+    async def main() -> list[dict]:
+        busy = asyncio.Lock()
+        await busy.acquire()  # so that each waits before its look, too
+        sampler, _ = sampling(busy)
+        rows: list[dict] = []
+        for _ in range(6):
+            rows.append({})
+            began = loop.passed_s
+            await sampler._read(rows[-1])
+            assert loop.passed_s - began < sampler.wait_ms / 1000
+            looks.update(dict.fromkeys(NAMES, hanging))
+            looks["seven"] = telling((ids.CLIENTS, 7), after=4)
+            await asyncio.sleep(25)
+        return rows
+
+    looks.update(dict.fromkeys(NAMES, telling()), seven=fail)
+    told = {ids.CLIENTS: 7, ids.CLIENTS_PEAK: 7}
+    assert loop.run_until_complete(main())[3:] == [told] * 3
+
+
+def test_whoever_is_asked_last_has_its_time_as_well(loop: Loop):
+    """With samples of ten seconds, one that hangs leaves half a second to begin in."""
+    looks.update(one=hanging, two=hanging)
+    healed = {"two": telling((ids.CLIENTS, 7), after=2)}
+    assert run(loop, "sample", 10, healed, "sample", sample_s=10)[1] == {
+        ids.CLIENTS: 7,
+        ids.CLIENTS_PEAK: 7,
+    }
 
 
 @pytest.mark.parametrize("lie", [None, True, 1.5, "7", b"7", [7], 1 << 40, -1])
