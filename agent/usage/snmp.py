@@ -86,6 +86,9 @@ class Community:
     async def ready(self, ask):
         """Whatever must be known before a request can be wrapped; `ask` is Client._ask."""
 
+    def doubt(self):
+        """Nothing that came was an answer."""
+
     def wrap(self, pdu):
         """The message around a PDU."""
         return ber.tlv(0x30, ber.integer(1), ber.tlv(4, self._community), pdu)
@@ -189,6 +192,7 @@ class Client:
                 if len(failures) == _TRIES:
                     break
         if strange or not failures:
+            self.security.doubt()
             raise SnmpError("sends answers that can't be read")
         raise failures[-1]
 

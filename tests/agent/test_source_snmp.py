@@ -1,11 +1,14 @@
 """A router asked by SNMP: the real snmpd, and scripted agents that misbehave."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent import compat
+from agent.usage import snmp
 from tests.agent.snmp_agent import (
     COUNTER32,
     COUNTER64,
@@ -23,7 +26,7 @@ from tests.agent.snmp_agent import (
     split,
     tlv,
 )
-from tests.agent.source_lab import WAYS, Device, snmpd, udp
+from tests.agent.source_lab import WAYS, Device, defaults, snmpd, udp
 
 IFX, IF = "1.3.6.1.2.1.31.1.1.1", "1.3.6.1.2.1.2.2.1"
 SYS, HOST = "1.3.6.1.2.1.1.3.0", "1.3.6.1.2.1.25.1.1.0"
@@ -159,6 +162,29 @@ def test_version_3_survives_a_restart_of_the_router(interpreter: str, tmp_path: 
     # It has booted once more and counts its time anew: our idea of both is wrong, and it says so.
     with snmpd(tmp_path, USERS, fixed=port), device:
         assert "router_uptime" in device.sample()
+
+
+def test_version_3_survives_a_router_that_does_not_count_its_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = defaults("snmp") | {"usage.snmp.host": "127.0.0.1", "usage.snmp.user": "plain"}
+    config["usage.snmp.auth_password"] = "auth-secret"
+
+    def look() -> dict[int, int]:
+        router._at = None
+        row: dict[int, int] = {}
+        asyncio.run(router.sample(row))
+        return row
+
+    with snmpd(tmp_path, USERS) as port:
+        router = snmp.make(config | {"usage.snmp.port": port}, None, lambda metric: None)
+        assert look()
+        # For us it has run for a quarter of an hour now, for itself for a second: its words look
+        # like old ones that somebody plays back.
+        ticks = compat.ticks_ms
+        monkeypatch.setattr(compat, "ticks_ms", lambda: ticks() + 900_000)
+        assert look() == {}
+        assert look()
 
 
 def test_privacy_without_aes_is_refused_with_what_to_do():
