@@ -233,8 +233,12 @@ class Journal(Stream):
     def _record(self, kind, body):
         size = _OVERHEAD + len(body)
         self._sizes[-1] += size  # should it fail, this much may lie there
-        segment.write_record(self._file, self._seed_of_last, kind, self.next_seq, body)
-        compat.sync(self._file)
+        try:
+            segment.write_record(self._file, self._seed_of_last, kind, self.next_seq, body)
+            compat.sync(self._file)
+        except MemoryError:
+            self._abandon()  # a part of it may lie there; who calls looks for an OSError only
+            raise
         self._wrote(size)
 
     def _wrote(self, count):

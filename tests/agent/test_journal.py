@@ -620,6 +620,32 @@ def test_a_failed_append_leaves_the_seq_free(path: Path, monkeypatch: pytest.Mon
     assert again.stream == journal.stream
 
 
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_a_write_that_finds_no_memory_costs_no_report(
+    path: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    journal = opened(path)
+    fill(journal, 2)
+    assert journal.read(2) == report(2)
+    write = segment.write
+    parts: list[object] = []
+
+    def fail(file: object, data: bytes) -> None:
+        parts.append(data)
+        if len(parts) == part:
+            raise MemoryError
+        write(file, data)
+
+    with monkeypatch.context() as full:
+        full.setattr(segment, "write", fail)
+        with pytest.raises(MemoryError):
+            journal.append(report(3))
+    fill(journal, 3)
+    for held in (journal, opened(path)):
+        assert [held.read(seq) for seq in range(1, 6)] == [report(seq) for seq in range(1, 6)]
+        assert held.take_drops() == []
+
+
 def test_a_full_medium_that_stays_full_is_one_sentence(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
