@@ -120,7 +120,6 @@ class Reporter:
                     # An ack began a new stream while this was being signed for the old one.
                     own = self._journal_events()
             except (OSError, MemoryError):
-                self._quality = None
                 self._closing = up, rows, events
                 self.reopen()
                 raise
@@ -130,6 +129,7 @@ class Reporter:
         if self._closing:
             up, rows, events = self._closing
             self._closing = None
+            self._quality = None
             keep = min(len(rows), MAX_SAMPLES - len(self.rows))
             if keep:
                 self._up = up + (len(rows) - keep) * self.step

@@ -149,3 +149,4 @@ def test_what_a_cancelled_close_has_left_is_in_the_next_report():
     body = cbor2.loads(cbor2.loads(message).value[2])
     assert (body[5], body[11], body[8]) == (0, 3, {ids.RTT_MEAN: [100, 1, 1]})
     assert [event[1] for event in body[9]] == [ids.STOPPED]
+    assert body[10] == [None, ids.CLOCK_SYSTEM]  # of the first report, which this is
