@@ -282,6 +282,26 @@ def test_one_whose_code_can_not_be_loaded_costs_its_own_columns_only(loop: Loop,
     assert rows == [{ids.DISH_UP: 5}, {ids.DISH_UP: 5, ids.LEASES: 1}]
 
 
+def test_code_that_is_replaced_meanwhile_gets_no_values_of_other_keys(
+    loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    looks.update(one=telling((ids.LEASES, 1)), two=telling((ids.DISH_UP, 5)))
+    code = MODULE.replace('KEYS = "', 'KEYS = "usage.{name}.more int 1 1 9\\n')
+
+    async def main() -> list[dict]:
+        sampler, _ = sampling()
+        rows: list[dict] = [{}, {}]
+        await sampler._read(rows[0])
+        (tmp_path / "one.py").write_text(code.format(name="one"))
+        await asyncio.sleep(60)
+        await sampler._read(rows[1])
+        return rows
+
+    rows = loop.run_until_complete(main())
+    assert rows == [{ids.DISH_UP: 5, ids.LEASES: 1}, {ids.DISH_UP: 5}]
+    assert "usage.one: its code was replaced: restart the agent" in capsys.readouterr().err
+
+
 def test_nothing_is_loaded_while_round_trip_times_are_taken(loop: Loop):
     async def main() -> None:
         busy = asyncio.Lock()
