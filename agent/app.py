@@ -127,9 +127,9 @@ class App:
                 wait = 1
                 for server in self._servers:
                     try:
-                        clock.set(await sntp.query(server, 3000), _CLOCK_NTP)
-                        wait = 4 * 60
-                        break
+                        if clock.set(await sntp.query(server, 3000), _CLOCK_NTP):
+                            wait = 4 * 60
+                            break
                     except OSError:
                         pass
             await compat.sleep_ms(60000)

@@ -1,11 +1,12 @@
 """Time with its quality."""
 
+import asyncio
 import struct
 
 import pytest
 
-from agent import compat
-from agent.app import ALIVE
+from agent import compat, sntp
+from agent.app import ALIVE, App
 from agent.clock import Clock
 from agent.wire import ids
 from tests import support
@@ -136,3 +137,23 @@ def test_the_platforms_clock_counts_only_while_it_is_synchronised(ticks):
     clock.follow_system()
     assert clock.now() == NOW + 3600
     assert clock.quality() == [None, ids.CLOCK_SYSTEM]
+
+
+def test_a_time_server_that_is_wrong_does_not_keep_the_next_from_being_asked(monkeypatch):
+    clock = Clock(Platform())
+    clock.raise_floor(NOW)
+
+    async def query(server, timeout_ms):
+        return {"years behind": NOW - 30_000_000, "right": NOW + 5}[server]
+
+    monkeypatch.setattr(sntp, "query", query)
+    app = App(None, clock, None, None, None, None, None, [10, 60, 5], ["years behind", "right"])
+
+    async def scenario():
+        task = asyncio.create_task(app._keep_time())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(scenario())
+    assert clock.quality()[1] == ids.CLOCK_NTP and clock.now() >= NOW + 5
