@@ -205,3 +205,20 @@ def test_events_that_tell_nonsense_are_kept_and_show_nothing(filled):
     filled.derive()
     assert filled.outages() == []
     assert len(filled.db.all("SELECT 1 FROM events")) == 6
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0)])
+def test_samples_of_another_device_end_an_outage_in_whatever_order_they_come(filled, order):
+    device, other = Device(), Device(seed=2, now=START - 600)
+    earlier = other.report()
+    other.now = START + 600
+    reports = [
+        (device, device.report(states(5, 5, 5, 5, 5), [outage_began(0, 5)])),
+        (other, earlier),
+        (other, other.report()),
+    ]
+    for number in order:
+        filled.store(reports[number][0], [reports[number][1]])
+        filled.derive()
+    assert filled.outages() == [(5, START, START + 300, 1)]
+    assert filled.facts() == filled.rebuilt()

@@ -268,9 +268,9 @@ def _end_for_the_record(db: Database, outage: Outage) -> int | None:
     key = (outage.stream_id, outage.boot)
     following_boot = boots.after(db, key)
     if following_boot is None and not db.one(
-        "SELECT 1 FROM boots WHERE slot_id = ? AND first_t > ? "
-        "AND NOT (stream_id = ? AND boot = ?) LIMIT 1",
-        (outage.slot_id, begin, *key),
+        # Not where they begin: older ones of a boot may come after newer ones.
+        "SELECT 1 FROM boots WHERE slot_id = ? AND stream_id != ? AND last_t > ? LIMIT 1",
+        (outage.slot_id, outage.stream_id, begin),
     ):
         return None
     own = boots.get(db, key)
