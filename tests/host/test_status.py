@@ -101,6 +101,20 @@ def test_a_device_with_a_slower_pace_is_given_its_time(province, device):
     assert status(province, device.now + 3 * 4500 - 1).state == "up"
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_an_old_report_of_a_slower_pace_that_comes_last_makes_no_silence_up(
+    province, device, together
+):
+    device.step = 900
+    old = device.report()
+    device.step = 60
+    new = device.report()
+    for batch in ([new, old],) if together else ([new], [old]):
+        fill(province, device, *batch, at=device.now)
+    assert status(province, device.now + 899).state == "up"
+    assert status(province, device.now + 901).state == "no_data"
+
+
 def test_an_outage_shows_before_its_first_sample_does(province, device):
     fill(province, device, device.report(), at=device.now)
     fill(province, device, device.report({}, [outage_began(-20, 6)]), at=device.now)

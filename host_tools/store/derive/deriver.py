@@ -146,18 +146,24 @@ def _note_latest(db: Database, reports: list[Placed]) -> None:
     newest: dict[int, Placed] = {}
     for placed in reports:
         newest[placed.slot_id] = placed
-    ends: dict[int, int] = {}
+    # Devices send what is newest first: the pace is that of the newest samples, not of what came
+    # last, which may be from a long outage.
+    ends: dict[int, tuple[int, int]] = {}
     for placed in reports:
         if placed.end is not None and placed.report.n:
-            ends[placed.slot_id] = max(ends.get(placed.slot_id, 0), placed.end)
+            end = (placed.end, placed.report.step)
+            ends[placed.slot_id] = max(ends.get(placed.slot_id, end), end)
     db.executemany(
         "INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (slot_id) DO UPDATE SET "
         "report_id = excluded.report_id, stream_id = excluded.stream_id, "
-        "received_at = max(received_at, excluded.received_at), step = excluded.step, "
+        "received_at = max(received_at, excluded.received_at), "
+        "step = CASE WHEN t_end IS NULL OR excluded.t_end >= t_end THEN excluded.step "
+        "ELSE step END, "
         "t_end = max(coalesce(t_end, excluded.t_end), coalesce(excluded.t_end, t_end))",
         [
-            (slot_id, p.report_id, p.stream_id, p.received_at, ends.get(slot_id), p.report.step)
+            (slot_id, p.report_id, p.stream_id, p.received_at, end, step)
             for slot_id, p in newest.items()
+            for end, step in (ends.get(slot_id, (None, p.report.step)),)
         ],
     )
 
