@@ -22,7 +22,8 @@ def command(
     """Show what went through the hotspots, by the day or by the hour.
 
     Days are those of WITA. "measured" is how much of the time samples cover: what went through in
-    the rest is not known, and not counted as nothing.
+    the rest is not known, and not counted as nothing. The day or hour in which --since lies is
+    shown whole.
     """
     from host_tools.cli._output import print_json, print_table, wita
     from host_tools.cli._store import (

@@ -147,7 +147,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     today = day_of(int(now)) * _DAY_S - WITA_S
     used: dict[int, int] = dict(
         db.all(
-            "SELECT slot_id, sum(coalesce(bytes_down, 0) + coalesce(bytes_up, 0)) "
+            "SELECT slot_id, sum(coalesce(bytes_down + bytes_up, bytes_down, bytes_up)) "
             "FROM usage_hours WHERE hour >= ? AND hour < ? GROUP BY slot_id",
             (today, today + _DAY_S),
         )
@@ -302,8 +302,14 @@ def intervals(
 def usage(
     db: Database, *, by: str = "day", village: str | None = None, since: float | None = None
 ) -> list[Usage]:
-    """Usage by the `hour` or by the `day` (of WITA), in the order of time."""
+    """Usage by the `hour` or by the `day` (of WITA), in the order of time.
+
+    Args:
+        since: the hour or day in which it lies is summed whole: a part would look like the whole.
+    """
     length = {"hour": 3600, "day": _DAY_S}[by]
+    if since is not None:
+        since = (since + WITA_S) // length * length - WITA_S
     rows = db.all(
         "SELECT slot, village, (hour + ?) / ? * ? - ? AS span, sum(measured_s), sum(bytes_down), "
         "sum(bytes_up), max(clients_peak), max(clients_day) FROM usage_hours "

@@ -220,6 +220,28 @@ def test_usage_by_day_is_the_sum_of_hours_of_wita(desalink, province, device):
     assert ended.out.splitlines()[1].startswith("2026-11-25 00:00 WITA\tBohe Silian")
 
 
+@pytest.mark.parametrize("by", ["day", "hour"])
+def test_usage_since_the_middle_of_a_day_or_an_hour_shows_no_part_of_it(province, device, by):
+    device.now = NOW - 3 * 3600
+    fill(province, device, *device.reports(60), at=device.now)  # five hours of one day
+    with open_database(province.database, readonly=True) as db:
+        everything = queries.usage(db, by=by)
+        assert queries.usage(db, by=by, since=device.now - 0.5) == everything[-1:]
+        midnight = NOW - 14 * 3600
+        assert queries.usage(db, by=by, since=midnight) == everything
+        assert queries.usage(db, by=by, since=midnight + 86400) == []
+
+
+def test_what_was_not_measured_today_is_not_nothing(province, device):
+    quiet = ordinary()
+    del quiet[ids.BYTES_DOWN], quiet[ids.BYTES_UP]
+    fill(province, device, device.report(quiet), at=device.now)
+    assert status(province, device.now).bytes_today is None
+    half = ordinary() | {ids.BYTES_DOWN: [None] * 5}
+    fill(province, device, device.report(half), at=device.now)
+    assert status(province, device.now).bytes_today == sum(half[ids.BYTES_UP])
+
+
 def test_quarantine_tells_reasons_places_and_what_to_do(desalink, province, device):
     stranger = Device(slot="6403112002-1", seed=7)
     fill(province, device, device.reports(3)[2], b"noise", at=NOW + 900)
