@@ -23,9 +23,10 @@ The usage of an hour, a full hour of UTC, is the sum of `bytes_down` and of `byt
 samples of the slot that begin in it, and the greatest of their `clients_peak` (`clients` where
 that is null) and `clients_day`. Null adds nothing; if all are null the sum is null. Of samples
 that begin in the same second, such as the same time told in two streams, one counts: that of the
-report that was stored first. Samples that overlap otherwise are added, but an hour's measured
-time (the sum of their `step`) is at most 3,600 s, and a sum of bytes at most 2^53 - 1. A day is
-that of WITA (UTC+8); days and months are sums of hours.
+stream of which the province heard first, and within a stream that of the lower seq. Samples that
+overlap otherwise are added, but an hour's measured time (the sum of their `step`) is at most
+3,600 s, and a sum of bytes at most 2^53 - 1. A day is that of WITA (UTC+8); days and months are
+sums of hours.
 """
 
 

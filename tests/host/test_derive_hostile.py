@@ -236,6 +236,19 @@ def test_the_first_stored_counts_also_where_it_found_its_place_later(filled):
     assert filled.facts() == filled.rebuilt()
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_which_sample_of_a_second_counts_does_not_depend_on_the_order_of_arrival(filled, order):
+    device = Device()
+    messages = [device.report(samples(1, 2, 3, 4, 5))]
+    device.now, device.booted_at = device.now - 120, device.booted_at - 120  # its clock is set
+    messages += [device.report(samples(10, 20, 30, 40, 50)), device.report(samples(6))]
+    for number in order:
+        filled.store(device, [messages[number]], received_at=START + 900)
+        filled.derive()
+    assert hours(filled) == [(9 * 60, (15 + 30 + 40 + 50 + 6) * 1024, None, None)]
+    assert filled.facts() == filled.rebuilt()
+
+
 def test_an_hour_has_no_more_than_an_hour_of_measured_time(filled):
     device = Device(now=START - START % 3600)
     for second in range(3):

@@ -1,8 +1,9 @@
 """Usage by the hour. Days and months are sums of hours: WITA's midnights are full hours of UTC.
 
 A sample counts in the hour it begins in. Of samples of a slot that begin in the same second (the
-same time told in two streams, for example) the one counts whose report was stored first. Samples
-that overlap otherwise are added, but no hour has more than an hour of measured time.
+same time told in two streams, for example) the one of the stream that was heard of first counts,
+within a stream that of the lower seq, in whatever order its reports came. Samples that overlap
+otherwise are added, but no hour has more than an hour of measured time.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _COLUMNS = (
     "clients_day"
 )
 _ALL = f"SELECT {_SUMS} FROM (SELECT {_COLUMNS} FROM samples {_WHERE})"
-# SQLite takes the other columns from the row with the least id.
-_FIRST_STORED = (
-    f"SELECT {_SUMS} FROM (SELECT {_COLUMNS}, min(report_id) FROM samples "
-    f"JOIN placements USING (stream_id, seq, slot_id, step) {_WHERE} GROUP BY samples.t)"
+# SQLite takes the other columns from the row with the least number; a seq has 32 bits.
+_FIRST = (
+    f"SELECT {_SUMS} FROM (SELECT {_COLUMNS}, min((stream_id << 32) + seq) FROM samples {_WHERE} "
+    "GROUP BY samples.t)"
 )
 
 
@@ -36,7 +37,7 @@ def sum_up(db: Database, changes: Changes) -> None:
         where = (day_of(hour), slot_id, hour, hour + _HOUR_S - 1)
         row = db.one(_ALL, where)
         if row is not None and row[-2] != row[-1]:
-            row = db.one(_FIRST_STORED, where)
+            row = db.one(_FIRST, where)
         if row is None or row[0] is None:
             db.execute("DELETE FROM usage_hours WHERE slot_id = ? AND hour = ?", (slot_id, hour))
             continue
