@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, since_option, village_option
+
+if TYPE_CHECKING:
+    from host_tools.store.queries import Outage
 
 
 @click.command()
@@ -20,6 +24,8 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
 
     An outage is what a device has told of its link. Where its end was never told, because the
     power went or the device was stopped, it ends with the last sample, and the end is marked "~".
+    Where the village has been silent since, nobody knows whether it lasts: it is shown as far as
+    it is known, and the end is marked "?".
     Times in which nothing was measured are not outages: 'desalink status' and reports show them
     as "no data" or "no power".
     """
@@ -39,14 +45,14 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
     start = parse_since(since)
     with reading(app) as (registry, database):
         code = village_code(registry, village)
-        found = outages(database, village=code, since=start) if database else []
+        now = time.time()
+        found = outages(database, village=code, since=start, now=now) if database else []
         named = names(registry)
         note = None
         if not found:
             seen = slots(database) if database else []
             reported = any(slot.startswith(code or "") for slot in seen)
             note = "No outage was reported." if reported else nothing_yet(registry, code)
-    now = time.time()
     if as_json:
         print_json(
             [
@@ -57,6 +63,7 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
                     "cause": o.cause,
                     "begin": iso(o.begin),
                     "end": iso(o.end),
+                    "known_until": iso(o.known_until),
                     "duration_s": o.duration(now),
                     "flaps": o.flaps,
                     "interrupted": o.interrupted,
@@ -77,7 +84,7 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
                 o.slot,
                 state_word(o.cause),
                 wita(o.begin),
-                "lasts" if o.end is None else wita(o.end) + (" ~" if o.interrupted else ""),
+                _end(o),
                 span(o.duration(now)),
                 str(o.flaps),
             )
@@ -86,3 +93,13 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
         right=("duration", "flaps"),
         whole=("slot",),
     )
+
+
+def _end(outage: Outage) -> str:
+    from host_tools.cli._output import wita
+
+    if outage.known_until is not None:
+        return f"{wita(outage.known_until)} ?"
+    if outage.end is None:
+        return "lasts"
+    return wita(outage.end) + (" ~" if outage.interrupted else "")

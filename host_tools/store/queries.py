@@ -55,6 +55,8 @@ class SlotStatus:
 class Outage:
     """An outage: end None while it lasts; interrupted: its end was not told by the device.
 
+    known_until: where it lasts by the last that was heard, and its slot is silent since: the end
+    of what was heard. Whether it lasts is not known then, and that time is none of an outage.
     evidence: pairs of rung (a state's name) and result (a probe result's number).
     """
 
@@ -66,10 +68,12 @@ class Outage:
     flaps: int
     interrupted: bool
     evidence: tuple[tuple[str, int], ...]
+    known_until: int | None = None
 
     def duration(self, now: float) -> int:
-        """Seconds until its end, or until now."""
-        return max(0, (int(now) if self.end is None else self.end) - self.begin)
+        """Seconds until its end, or as far as it is known, or until now."""
+        end = self.known_until if self.end is None else self.end
+        return max(0, (int(now) if end is None else end) - self.begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,18 +266,38 @@ def outages(
     village: str | None = None,
     slot: str | None = None,
     since: float | None = None,
+    now: float | None = None,
 ) -> list[Outage]:
-    """Outages that lasted into the time since, in the order of their beginning."""
+    """Outages that lasted into the time since, in the order of their beginning.
+
+    Args:
+        now: tells which slots are silent; without it none is.
+    """
     rows = db.all(
-        "SELECT slot, village, cause, t_begin, t_end, flaps, interrupted, evidence FROM outages "
+        "SELECT slot, village, cause, t_begin, t_end, flaps, interrupted, evidence, "
+        "(SELECT last_t FROM boots WHERE boots.stream_id = outages.stream_id "
+        "AND boots.boot = outages.boot) FROM outages "
         "JOIN slots ON slots.id = slot_id WHERE t_begin IS NOT NULL "
         "AND (? IS NULL OR village = ?) AND (? IS NULL OR slot = ?) "
         "AND (? IS NULL OR t_end IS NULL OR t_end >= ?) ORDER BY t_begin, slot",
         (village, village, slot, slot, since, since),
     )
+    silent: set[str] = set()
+    if now is not None and any(row[4] is None for row in rows):
+        silent = {its.slot for its in status(db, now, village) if not its.fresh}
     return [
-        Outage(slot, village, state_name(cause), begin, end, flaps, bool(cut), _evidence(text))
-        for slot, village, cause, begin, end, flaps, cut, text in rows
+        Outage(
+            slot,
+            village,
+            state_name(cause),
+            begin,
+            end,
+            flaps,
+            bool(cut),
+            _evidence(text),
+            max(begin, last_t or begin) if end is None and slot in silent else None,
+        )
+        for slot, village, cause, begin, end, flaps, cut, text, last_t in rows
     ]
 
 

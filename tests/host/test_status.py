@@ -179,7 +179,7 @@ def test_outages_are_listed_with_cause_begin_end_and_evidence(desalink, province
     assert (
         "down: provider\t2026-11-24 14:01 WITA\t2026-11-24 14:05 WITA\t4 min 30 s\t2" in ended.out
     )
-    assert "down: dns\t2026-11-24 14:10 WITA\tlasts" in ended.out
+    assert "down: dns\t2026-11-24 14:10 WITA\t" in ended.out
     first, second = json.loads(desalink("-C", province.directory, "outages", "--json").out)
     assert (first["begin"], first["end"]) == (
         "2026-11-24T14:01:00+08:00",
@@ -189,6 +189,32 @@ def test_outages_are_listed_with_cause_begin_end_and_evidence(desalink, province
     assert second["end"] is None
     later = desalink("-C", province.directory, "outages", "--since", "2026-11-25")
     assert "dns" in later.out and "provider" not in later.out
+
+
+def test_silence_after_the_beginning_of_an_outage_is_not_counted_as_outage(
+    desalink, province, device
+):
+    device.now = int(time.time()) - 300
+    device.booted_at = device.now - 60
+    down = ordinary() | {ids.STATE: [2] * 5}
+    fill(province, device, device.report(down, [outage_began(60, 2)]), at=device.now)
+
+    def shown() -> dict:
+        (outage,) = json.loads(desalink("-C", province.directory, "outages", "--json").out)
+        return outage
+
+    assert shown()["end"] is shown()["known_until"] is None
+    assert shown()["duration_s"] == pytest.approx(240, abs=60)
+    assert "\tlasts\t" in desalink("-C", province.directory, "outages").out
+    with open_database(province.database, readonly=True) as db:
+        (later,) = queries.outages(db, now=device.now + 86400)
+        assert (later.end, later.known_until) == (None, device.now)
+        assert later.duration(device.now + 86400) == 240
+    with open_database(province.database) as db:
+        db.execute("UPDATE latest SET received_at = received_at - 86400")
+    assert shown()["end"] is None and shown()["known_until"].endswith("+08:00")
+    assert shown()["duration_s"] == 240
+    assert " WITA ?\t4 min 00 s\t" in desalink("-C", province.directory, "outages").out
 
 
 def test_times_of_no_calendar_from_an_older_version_are_shown_as_a_question_mark(
