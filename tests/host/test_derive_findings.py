@@ -203,6 +203,7 @@ STEP = st.one_of(
     st.tuples(st.just("clock"), st.booleans()),
     st.tuples(st.just("silence"), st.integers(1, 5000)),
     st.tuples(st.just("pace"), st.sampled_from([60, 300])),
+    st.tuples(st.just("set"), st.sampled_from([-500, -60, -7, 7, 300])),
     st.tuples(st.just("lost"), st.integers(1, 2)),
 )
 
@@ -240,6 +241,9 @@ def history(device: Device, steps) -> list[bytes]:
             device.clock = value
         elif kind == "silence":
             device.now += value
+        elif kind == "set" and device.now + value >= free:
+            device.now, device.booted_at = device.now + value, device.booted_at + value
+            began, free = began and began + value, free + value
         elif kind == "pace":
             device.step = value
         elif kind == "lost":

@@ -222,3 +222,23 @@ def test_samples_of_another_device_end_an_outage_in_whatever_order_they_come(fil
         filled.derive()
     assert filled.outages() == [(5, START, START + 300, 1)]
     assert filled.facts() == filled.rebuilt()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0)])
+def test_samples_that_overlap_after_a_step_of_the_clock_are_shown_alike_in_any_order(
+    filled, order
+):
+    device = Device(step=900)
+    messages = [device.report(states(1)), device.report(states(2))]
+    device.now, device.booted_at = device.now - 500, device.booted_at - 500
+    messages.append(device.report(states(6, 1, 1, 1, 1, 1, 1)))
+    for number in order:
+        filled.store(device, [messages[number]], received_at=START + 86400)
+        filled.derive()
+    assert filled.intervals() == [
+        (START, START + 900, "up"),
+        (START + 900, START + 1300, "degraded"),
+        (START + 1300, START + 2200, "dns"),
+        (START + 2200, START + 7600, "up"),
+    ]
+    assert filled.facts() == filled.rebuilt()

@@ -151,16 +151,20 @@ def repaint(db: Database, slot_id: int, begin: int, end: int) -> None:
     # A sample's colour depends on the sample before it and on outages that touch it: whole samples
     # are painted, from the one that reaches into this time to the one that begins within it.
     begin, end = begin - LAG_S, end + LAG_S
+    read_to = end
     begin = min([begin, *(t for t, step, _ in samples if t < begin <= t + step)])
     end = max([end, *(t + step for t, step, _ in samples[-1:])])
     begin, end = max(begin, extent_begin), min(end, extent_end)
     if begin >= end:
         return
+    if end > read_to:
+        # Others may begin within the last one: where the clock has stepped back they overlap.
+        samples += _begun(db, slot_id, read_to + 1, end)
     painted = paint(
         begin,
         end,
         samples,
-        _outages(db, slot_id, begin - LAG_S, end),
+        _outages(db, slot_id, begin - LAG_S, max([end, *(t + step for t, step, _ in samples)])),
         _offs(db, slot_id, begin, end),
     )
     old = _touching(db, slot_id, begin, end)
@@ -213,6 +217,12 @@ def _samples(db: Database, slot_id: int, begin: int, end: int) -> list[Sample]:
                 (day, slot_id, begin, 2 - len(found)),
             )
     found.reverse()
+    return found + _begun(db, slot_id, begin, end)
+
+
+def _begun(db: Database, slot_id: int, begin: int, end: int) -> list[Sample]:
+    """The samples that begin from begin to end."""
+    found: list[Sample] = []
     for day in days_with_samples(db, day_of(begin), day_of(end)):
         found += db.all(
             "SELECT t, step, state FROM samples WHERE day = ? AND slot_id = ? "
