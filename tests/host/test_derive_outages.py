@@ -242,3 +242,27 @@ def test_samples_that_overlap_after_a_step_of_the_clock_are_shown_alike_in_any_o
         (START + 2200, START + 7600, "up"),
     ]
     assert filled.facts() == filled.rebuilt()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 1, 3), (3, 2, 1, 0), (2, 1, 0, 3)])
+def test_a_report_without_a_place_hides_no_step_of_the_clock_in_any_order(filled, order):
+    device = Device()
+    messages = [device.report()]
+    device.now, device.booted_at = device.now + 700, device.booted_at + 700
+    messages.append(device.report())
+    messages.append(device.report({}, [[0, 99, {}]], up=2**20, start=None))
+    kind, number, detail = device.reboot(1000, alive=device.now + 20)
+    del detail[3]
+    messages.append(device.report(events=[[kind, number, detail]]))
+    for at in order:
+        filled.store(device, [messages[at]], received_at=START + 3000)
+        filled.derive()
+    assert filled.intervals() == [
+        (START, START + 300, "up"),
+        (START + 300, START + 1000, NO_DATA),
+        (START + 1000, START + 1300, "up"),
+        (START + 1300, START + 1320, NO_DATA),
+        (START + 1320, START + 2300, "power"),
+        (START + 2300, START + 2600, "up"),
+    ]
+    assert filled.facts() == filled.rebuilt()

@@ -107,7 +107,7 @@ def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
                 last_t, boot.last_t = boot.last_t, _most(boot.last_t, placed.end)
                 # An outage that lasts reaches to here, also over a silence since the last sample.
                 changes.window(boot.slot_id, last_t, boot.last_t)
-            if boot.offset is None or report.seq >= boot.last_seq:
+            if report.seq >= boot.last_seq or not _placed_after(db, boot, report.seq):
                 boot.offset = placed.t - report.up
         boot.first_seq = min(boot.first_seq, report.seq)
         boot.last_seq = max(boot.last_seq, report.seq)
@@ -118,6 +118,17 @@ def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
     for key, boot in found.items():
         put(db, boot)
         changes.boots.add(key)
+
+
+def _placed_after(db: Database, boot: Boot, seq: int) -> bool:
+    """Whether a newer report of a boot has a place in time: the newest of all may have none."""
+    return bool(
+        db.one(
+            "SELECT 1 FROM placements WHERE stream_id = ? AND seq > ? AND seq <= ? AND boot = ? "
+            "AND t IS NOT NULL LIMIT 1",
+            (boot.stream_id, seq, boot.last_seq, boot.boot),
+        )
+    )
 
 
 def _booted(boot: Boot, placed: Placed, event: Event) -> None:
