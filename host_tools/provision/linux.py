@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,9 @@ _PI_SYSTEM = {
     "watchdog.conf": "/etc/systemd/system.conf.d/desalink-watchdog.conf",
 }
 _PUBLIC = 0o644
+# A serial number, MAC address or machine id. It names the device's folder on the laptop, and a
+# device could otherwise choose a folder anywhere.
+_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z:._-]{0,62}[0-9A-Za-z])?")
 # An agent that can't read its configuration has ended by then.
 SETTLE_S = 2.0
 
@@ -99,6 +103,8 @@ def identify(connection: Connection, prefix: str = "") -> Identity:
     facts = dict(line.split("=", 1) for line in lines if "=" in line)
     if not facts.get("id"):
         raise connection.refused("it has no serial number and no network interface of its own")
+    if _ID.fullmatch(facts["id"]) is None:
+        raise connection.refused(f"its serial number {facts['id'][:60]!r} is none")
     board = None
     if facts.get("system") == "openwrt":
         board = "openwrt"

@@ -437,6 +437,19 @@ def test_a_device_that_is_no_known_kind_has_to_be_named(laptop: Laptop, device: 
     assert refused.value.kind == "board"
 
 
+@pytest.mark.parametrize("id", ["../../home", "/etc", "..", "a/b", "\x1b[2J", "a" * 65])
+def test_a_device_can_not_choose_a_folder_on_the_laptop(id: str) -> None:
+    class Lying(Connection):
+        def __init__(self) -> None:
+            self.target = Target("pi")
+
+        def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
+            return f"system=openwrt\nid={id}\n".encode()
+
+    with pytest.raises(ProvisionError, match="serial number .* is none"):
+        identify(Lying())
+
+
 @pytest.mark.parametrize(
     ("text", "user", "host", "port"),
     [
