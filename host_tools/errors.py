@@ -24,6 +24,15 @@ def reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
+# C0 but for tab and line feed, DEL, C1, and what turns the direction of writing round.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text that came from elsewhere, without what a terminal would obey instead of show."""
+    return _CONTROL.sub("?", text)
+
+
 class ProvinceError(DesalinkError):
     """There is no province here, it exists already, or its province.toml is not valid."""
 

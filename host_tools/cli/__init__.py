@@ -19,7 +19,7 @@ try:
     import click
 
     from host_tools import __version__
-    from host_tools.errors import DesalinkError, ProvinceError
+    from host_tools.errors import DesalinkError, ProvinceError, printable
 except KeyboardInterrupt:
     # These take a quarter of a second, in which nothing is begun: as `main` ends it afterwards.
     sys.exit(130)
@@ -86,7 +86,7 @@ class Application:
 
     def note(self, sentence: str) -> None:
         """Tell something that is not the command's output (stderr)."""
-        click.echo(sentence, err=True)
+        click.echo(printable(sentence), err=True)
 
 
 pass_app = click.make_pass_decorator(Application)

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from host_tools.errors import DesalinkError
+from host_tools.errors import DesalinkError, printable
 from host_tools.i18n import _
 
 DEBUG_VARIABLE = "DESALINK_DEBUG"
@@ -93,7 +93,7 @@ def _database_sentence(error: BaseException) -> str | None:
 
 def _tell(sentence: str) -> None:
     try:
-        click.echo(f"desalink: {sentence}", err=True)
+        click.echo(f"desalink: {printable(sentence)}", err=True)
     except OSError:
         pass  # nobody reads errors either; the exit code still tells
 

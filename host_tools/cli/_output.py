@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from host_tools.errors import printable
+
 # Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
 WITA = timezone(timedelta(hours=8), "WITA")
 
@@ -56,7 +58,8 @@ def print_table(
     """
     if not sys.stdout.isatty():
         for row in (columns, *rows):
-            click.echo("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+            cells = (printable(cell).replace("\t", " ").replace("\n", " ") for cell in row)
+            click.echo("\t".join(cells))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -73,5 +76,5 @@ def print_table(
         )
     for row in rows:
         # Text, not markup: a village's or device's name may hold square brackets.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from host_tools.errors import DesalinkError
+from host_tools.errors import DesalinkError, printable
 
 
 class ProvisionError(DesalinkError):
@@ -12,5 +12,5 @@ class ProvisionError(DesalinkError):
     """
 
     def __init__(self, kind: str, sentence: str) -> None:
-        super().__init__(sentence)
+        super().__init__(printable(sentence))  # it may quote what a device said
         self.kind = kind

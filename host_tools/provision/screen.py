@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from host_tools.errors import printable
 from host_tools.i18n import _, number
 from host_tools.kit.model import KitSlot
 from host_tools.provision.flow import STEPS, step_title
@@ -50,6 +51,7 @@ class Row:
 
     def end(self, text: str, failed: bool) -> None:
         """The board is done with; `text` is what became of it."""
+        text = printable(text)  # not only of the errors that are ours
         self.ended, self.failed = text, failed
         self.seconds = time.monotonic() - self.began
         self._screen.tell(self, text)

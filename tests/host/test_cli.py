@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from host_tools.cli._errors import report
-from host_tools.errors import reason
+from host_tools.cli._output import print_table
+from host_tools.errors import DesalinkError, reason
 from host_tools.province import Province
 from host_tools.store import lock
 from tests.host.conftest import Run
@@ -194,6 +195,17 @@ def test_a_defect_is_told_as_one_and_the_traceback_only_on_request(
     except ZeroDivisionError as error:
         assert report(error) == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_others_wrote_does_not_reach_the_terminal_as_orders(
+    capsys: pytest.CaptureFixture[str],
+):
+    orders = "a\x1b[2J\x1b]0;b\x07\x9b\rc\u202ed"
+    report(DesalinkError(orders))
+    print_table(("device",), [(orders,)])
+    said = capsys.readouterr()
+    assert (said.err + said.out).replace("\n", "").isprintable()
+    assert "a?[2J?]0;b???c?d" in said.err and "a?[2J?]0;b???c?d" in said.out
 
 
 def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,60 @@
+"""Boards that answer, but not as a board should: by malice, or by a fault."""
+
+from __future__ import annotations
+
+import os
+import pty
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from host_tools.provision.errors import ProvisionError
+from host_tools.provision.repl import Repl
+
+
+@contextmanager
+def _board(behave: Callable[[int, bytes], None]) -> Iterator[Repl]:
+    """A REPL to a board that is told each piece of what the host writes."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    repl = Repl(os.ttyname(slave))
+    os.write(master, b">")  # as if the raw REPL had been entered
+
+    def live() -> None:
+        try:
+            while data := os.read(master, 4096):
+                behave(master, data)
+        except OSError:
+            pass  # the host has hung up
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        with repl:
+            yield repl
+    finally:
+        os.close(slave)
+        thread.join(10)
+        os.close(master)
+
+
+def _answering(error: bytes) -> Callable[[int, bytes], None]:
+    """Takes any script, and answers with an exception."""
+
+    def behave(line: int, data: bytes) -> None:
+        if data.startswith(b"\x05"):
+            os.write(line, b"R\x00")  # no raw paste
+        elif data.endswith(b"\x04"):
+            os.write(line, b"OK\x04" + error + b"\x04>")
+
+    return behave
+
+
+def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
+    with _board(_answering(b"OSError: \x1b]0;x\x07\x1b[2J\x9b\r\n")) as repl:
+        with pytest.raises(ProvisionError, match="OSError: ") as refused:
+            repl.run("1")
+    assert str(refused.value).isprintable()
