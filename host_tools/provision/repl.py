@@ -25,6 +25,7 @@ _PROMPT = b"raw REPL; CTRL-B to exit\r\n"
 _READ_S = 2.0
 _WRITE_S = 10.0
 _BUSY_S = 5.0
+_MOST = 1 << 20  # bytes of one answer; the longest that is asked for has some 10 KB
 
 try:
     from termios import error as _TermiosError  # what a port that is gone raises, beside OSError
@@ -50,6 +51,31 @@ def _lost(port: str) -> ProvisionError:
             "a weak hub) and run the same command: it goes on where it stopped."
         ).format(port=port),
     )
+
+
+class _Transport(SerialTransport):  # type: ignore[misc]
+    """mpremote's, whose own `read_until` has no end as long as something arrives."""
+
+    def read_until(
+        self,
+        min_num_bytes: int,
+        ending: bytes,
+        timeout: float = 10,
+        data_consumer: None = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        """What is said up to `ending`, or until the time is over; as the original, which does not
+        tell either which it was."""
+        end = time.monotonic() + (timeout if timeout_overall is None else timeout_overall)
+        data = bytearray()
+        while not data.endswith(ending) and time.monotonic() < end:
+            if len(data) > _MOST:
+                raise TransportError("it does not stop talking")
+            if self.is_pty or self.serial.in_waiting:
+                data += self.serial.read(1)
+            else:
+                time.sleep(0.01)
+        return bytes(data)
 
 
 class Repl:
@@ -161,7 +187,7 @@ class Repl:
         end = time.monotonic() + _BUSY_S
         while True:
             try:
-                transport = SerialTransport(path, _BAUD, timeout=_READ_S)
+                transport = _Transport(path, _BAUD, timeout=_READ_S)
                 transport.serial.write_timeout = _WRITE_S
                 return transport
             except (TransportError, *_LINE_ERRORS):

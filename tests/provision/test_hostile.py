@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import threading
 import tty
 from collections.abc import Callable, Iterator
@@ -58,3 +59,28 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
         with pytest.raises(ProvisionError, match="OSError: ") as refused:
             repl.run("1")
     assert str(refused.value).isprintable()
+
+
+def _babbling(line: int, data: bytes) -> None:
+    """Never ends, and never pauses for long."""
+    hung_up = select.poll()
+    hung_up.register(line, 0)
+    while not hung_up.poll(10):
+        os.write(line, b"ets Jul 29 2019 12:21:46\r\n")
+
+
+def test_a_board_that_does_not_stop_talking_is_given_up() -> None:
+    with _board(_babbling) as repl, pytest.raises(ProvisionError, match="does not answer"):
+        repl.interrupt(timeout=1)
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    def flood(line: int, data: bytes) -> None:
+        if data.startswith(b"\x05"):
+            os.write(line, b"R\x00")
+        elif data.endswith(b"\x04"):
+            os.write(line, b"OK")
+            _babbling(line, data)
+
+    with _board(flood) as repl, pytest.raises(ProvisionError, match="stopped answering"):
+        repl.run("1", timeout=1)
