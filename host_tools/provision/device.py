@@ -183,6 +183,17 @@ def _answer(repl: Repl, expression: str, mark: str, timeout: float) -> Any:
     )
 
 
+def unique_id(repl: Repl) -> str | None:
+    """The MAC address that the running chip tells, before anything is written to it: between its
+    bootloader and its interpreter another board may have got the port. None: it can't tell."""
+    said = repl.run(
+        "import binascii\ntry:\n import machine\n"
+        " print(str(binascii.hexlify(machine.unique_id(),':'),'ascii'))\n"
+        "except (ImportError,AttributeError): pass"
+    ).strip()
+    return said or None
+
+
 def hold(repl: Repl) -> None:
     """Keep the agent from being started while the device is being worked on."""
     repl.run(

@@ -211,6 +211,7 @@ class Provisioning:
         with self._step("install") as entry:
             repl.interrupt()
             repl.soft_reset()
+            self._refuse_swapped(chip, device.unique_id(repl))
             device.hold(repl)
             files = device.DeviceFiles(repl)
             have = files.hashes()
@@ -308,19 +309,22 @@ class Provisioning:
         record = self._plan.log.find(chip.mac)
         return record if record is not None and record.slot == slot.slot else None
 
-    def _key(
-        self, repl: Repl, chip: Chip, slot: KitSlot, board: Board, firmware: Firmware
-    ) -> tuple[bytes, Enrolment]:
-        proof = device.make_key(repl)
-        enrolment = verify_proof(proof, slot.slot)
-        if enrolment.unique_id is None or same_id(enrolment.unique_id) != same_id(chip.mac):
+    def _refuse_swapped(self, chip: Chip, unique_id: str | None) -> None:
+        if unique_id is not None and same_id(unique_id) != same_id(chip.mac):
             raise ProvisionError(
                 "swapped",
                 _(
                     "The chip said that it is {mac} and the running board says {other}; leave the "
                     "board plugged in and run the same command."
-                ).format(mac=chip.mac, other=enrolment.unique_id or "-"),
+                ).format(mac=chip.mac, other=unique_id),
             )
+
+    def _key(
+        self, repl: Repl, chip: Chip, slot: KitSlot, board: Board, firmware: Firmware
+    ) -> tuple[bytes, Enrolment]:
+        proof = device.make_key(repl)
+        enrolment = verify_proof(proof, slot.slot)
+        self._refuse_swapped(chip, enrolment.unique_id or "-")
         if enrolment.firmware not in (None, firmware.app_sha256):
             raise ProvisionError(
                 "firmware",

@@ -53,7 +53,7 @@ def _lost(port: str) -> ProvisionError:
     )
 
 
-class _Transport(SerialTransport):  # type: ignore[misc]
+class _Transport(SerialTransport):
     """mpremote's, whose own `read_until` has no end as long as something arrives."""
 
     def read_until(

@@ -60,8 +60,16 @@ def _boot():
     sys.path[:] = ["", ".frozen", "/lib"]
 
 
+class Machine:
+    def unique_id(self):
+        import binascii
+
+        return binascii.unhexlify(os.getenv("RIG_MAC").replace(":", ""))
+
+
 _boot()
-del _boot
+sys.modules["machine"] = Machine()
+del _boot, Machine
 print("RIG", "READY")  # only now may anybody interrupt
 if not os.getenv("RIG_RAW"):
     try:

@@ -52,6 +52,7 @@ class Board(threading.Thread):
         flash_id: of the flash chip (`FLASH_4MB`, `FLASH_2MB`).
         cut: when the cable is pulled, if ever.
         network: what its `Port.join` finds missing, "" for nothing.
+        running_mac: what the interpreter says, where that is another board's.
         slow: it takes its time over writing its key.
     """
 
@@ -72,6 +73,7 @@ class Board(threading.Thread):
         self.max_baud = 4_000_000
         self.cut: Cut | None = None
         self.network = ""
+        self.running_mac: str | None = None
         self.slow = False
         self.resets = 0
         self.error: BaseException | None = None
@@ -272,7 +274,7 @@ class Board(threading.Thread):
         environment = {
             **os.environ,
             "RIG_FILES": str(self.files),
-            "RIG_MAC": self.mac,
+            "RIG_MAC": self.running_mac or self.mac,
             "RIG_FIRMWARE": self._firmware,
             "RIG_NETWORK": self.network,
             "RIG_SLOW": "1" if self.slow else "",

@@ -291,6 +291,19 @@ def test_board_of_another_village(world: World, a_hub: Hub) -> None:
     assert world.check_done(board) == before
 
 
+def test_board_that_took_the_port_of_another_keeps_its_key(world: World, a_hub: Hub) -> None:
+    """Two boards with USB of their own that start at once may get each other's names."""
+    board = a_hub.board()
+    port = board.plug()
+    assert world.provision(port).returncode == 0
+    before = world.check_done(board)
+    own, board.mac = board.mac, "24:0a:c4:00:00:99"
+    board.running_mac = own
+    _refused(world.provision(port, VILLAGES[1]), board.mac, own, "plugged in")
+    board.mac = own
+    assert world.check_done(board) == before
+
+
 def test_slot_that_is_filled_and_its_replacement(world: World, a_hub: Hub) -> None:
     old, new = a_hub.board(), a_hub.board()
     assert world.provision(old.plug()).returncode == 0
