@@ -212,6 +212,13 @@ def _enrol(registry: Registry, record: Record, technician: Technician) -> str:
     Raises:
         DesalinkError: why it can't be.
     """
+    if technician.revoked_at is not None:
+        # New records of such a key are refused with their file; this one was refused before.
+        raise EnrolmentError(
+            f"the key of technician {technician.name} was revoked on "
+            f"{day(technician.revoked_at)}; provision the device again with a new kit and a new "
+            "log"
+        )
     _check_newest(registry, record)
     enrolment = record.enrolment()
     _check_ids(record, enrolment.unique_id, enrolment.firmware)

@@ -443,6 +443,27 @@ def test_a_revoked_technician_enrols_nobody(
     assert len(registry.devices()) == 1
 
 
+def test_a_record_that_was_refused_enrols_nobody_once_its_technician_is_revoked(
+    kaltim: Province, registry: Registry, kit: Kit, tmp_path: Path, device: FieldDevice
+):
+    one, two = EnrolmentLog(tmp_path / "one"), EnrolmentLog(tmp_path / "two")
+    device.enrol(one, kit, SLOT)
+    serial = kit.slots[SLOT].spares[0].serial
+    two.append(kit, SLOT, FieldDevice(OTHER_MAC).proof(SLOT), OTHER_MAC, "b", None, serial)
+    assert outcomes([*imported(registry, one), *imported(registry, two)]) == [
+        "enrolled",
+        "refused",
+    ]
+    root = load_root_key(kaltim.root_key, PASSPHRASE)
+    technicians.revoke(kaltim, registry, root, [kit.technician_kid], by="x")
+    registry.revoke(device.kid, by="x")
+    (result,) = imported(registry, two)
+    assert (result.outcome, "Ani was revoked on" in result.reason) == ("refused", True)
+    assert not registry.active_devices()
+    # What was enrolled before the technician was revoked stays so.
+    assert outcomes(imported(registry, one)) == ["known"]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
