@@ -89,12 +89,14 @@ class EnrolmentLog:
 
         Raises:
             KitError: the slot is not in the kit, or others were given all its certificates.
-            LogError: the log is damaged.
+            LogError: the log is damaged, or an old copy of itself.
         """
         found = kit.slot(slot)
         wanted = same_id(unique_id) if unique_id else None
         taken = set()
-        for record in reversed(self.records()):
+        records = self.records()
+        self._refuse_shortened(records, kit)
+        for record in reversed(records):
             own = wanted is not None and same_id(record.unique_id or "") == wanted
             for certificate in found.certificates:
                 if record.certificate_serial == certificate.serial:
@@ -141,7 +143,7 @@ class EnrolmentLog:
             EnrolmentError: no valid proof; the slot is filled and nothing is replaced; the unique
                 id is enrolled for another slot.
             KitError: the slot is not in the kit, or the kit expired.
-            LogError: the log is damaged.
+            LogError: the log is damaged, or an old copy of itself.
             OSError: it can't be written.
         """
         kit.slot(slot)
@@ -160,6 +162,7 @@ class EnrolmentLog:
         make_directory(self.directory)
         with self._locked() as file:
             records, good = self._read(file.read())
+            self._refuse_shortened(records, kit)
             _refuse_replaced(records, device)
             for record in records:
                 if (record.slot, record.device) == (slot, device) and (
@@ -256,6 +259,19 @@ class EnrolmentLog:
     def _torn(content: bytes, at: int) -> bool:
         # One append writes one frame, so only what would be the last one can be torn.
         return len(content) - at <= MAX_MESSAGE + 6 and not _holds_frame(content, at + 1)
+
+    def _refuse_shortened(self, records: list[Record], kit: Kit) -> None:
+        """What is written behind an old copy would be a fork, which the province refuses whole;
+        better to be told before the trip than after it."""
+        imported = kit.imported.get(records[0].log, 0) if records else 0
+        if len(records) < imported:
+            raise LogError(
+                _(
+                    "{path} has {count} of the {imported} records that the province imported: it "
+                    "was put back from an old copy; move it away and run the same command, which "
+                    "begins a new log."
+                ).format(path=self._path, count=len(records), imported=imported)
+            )
 
     def _damaged(self, number: int) -> LogError:
         return LogError(

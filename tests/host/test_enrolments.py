@@ -292,6 +292,30 @@ def test_an_older_copy_of_a_log_is_known(
     assert outcomes(import_records(registry, read_export(old, "f"), "f")) == ["known"]
 
 
+def test_a_log_put_back_from_a_copy_is_known_on_the_laptop_once_the_kit_tells(
+    kaltim: Province,
+    registry: Registry,
+    authority: Authority,
+    log: EnrolmentLog,
+    kit: Kit,
+    device: FieldDevice,
+):
+    device.enrol(log, kit, SLOT)
+    path = log.directory / "enrolments.log"
+    copy = path.read_bytes()
+    FieldDevice(OTHER_MAC).enrol(log, kit, SECOND)
+    imported(registry, log)
+    next_kit, _ = make_kit(kaltim, registry, authority)
+    path.write_bytes(copy)
+    third = FieldDevice("24:0a:c4:00:00:03")
+    serial = next_kit.slots[SECOND].serial
+    with pytest.raises(LogError, match="1 of the 2 records .* new log"):
+        log.append(next_kit, SECOND, third.proof(SECOND), third.mac, "b", None, serial, b"x" * 8)
+    with pytest.raises(LogError, match="1 of the 2 records"):
+        log.slot_for(next_kit, SECOND, third.mac)
+    assert path.read_bytes() == copy
+
+
 def test_two_laptops_of_one_technician_are_no_fork(
     registry: Registry, kit: Kit, tmp_path: Path, device: FieldDevice
 ):
