@@ -13,6 +13,7 @@ from host_tools.i18n import _, ngettext
 from host_tools.keys.files import write_file
 from host_tools.provision.dealer import Dealer
 from host_tools.provision.errors import ProvisionError
+from host_tools.provision.flash import Chip
 from host_tools.provision.flow import STEPS, Outcome, Plan, Provisioning
 from host_tools.provision.ports import list_ports
 from host_tools.provision.screen import Row, Screen
@@ -93,13 +94,21 @@ class Batch:
 
     def _one(self, port: str) -> None:
         row = self._screen.row(port)
-        work = Provisioning(self._plan, port, self._dealer.deal, row)
+        dealt: list[str] = []
+
+        def deal(chip: Chip) -> str:
+            dealt.append(self._dealer.deal(chip))
+            return dealt[-1]
+
+        work = Provisioning(self._plan, port, deal, row)
         error: Exception | None = None
         try:
             work.run()
         except Exception as caught:  # a defect too must not look like a board that is at work
             error = caught
-            self._dealer.give_back(work.outcome.mac)
+            # Not what the same board was dealt on another port: some have two sockets.
+            if dealt:
+                self._dealer.give_back(work.outcome.mac)
         row.end(result_text(work.outcome, error), error is not None)
         with self._lock:
             self.results.append((work.outcome, error))

@@ -9,11 +9,18 @@ import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from host_tools.provision.batch import Batch
 from host_tools.provision.errors import ProvisionError
+from host_tools.provision.flash import Chip
+from host_tools.provision.flow import Outcome
 from host_tools.provision.repl import Repl
+from host_tools.provision.screen import Screen
 
 
 @contextmanager
@@ -84,3 +91,34 @@ def test_an_answer_without_end_is_given_up() -> None:
 
     with _board(flood) as repl, pytest.raises(ProvisionError, match="stopped answering"):
         repl.run("1", timeout=1)
+
+
+def test_a_board_with_two_sockets_keeps_its_village(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While it is at work on one, the other is refused: its journal is in use."""
+
+    class Work:
+        def __init__(
+            self, plan: object, port: str, choose: Callable[[Chip], str], watcher: object
+        ) -> None:
+            self.outcome = Outcome(port)
+            self._choose = choose
+
+        def run(self) -> None:
+            self.outcome.mac = "b" if self.outcome.port == "other" else "a"
+            if self.outcome.port == "socket 2":
+                raise ProvisionError("busy", "Another works on it.")
+            self.outcome.slot = self._choose(Chip("esp32", self.outcome.mac, None))
+            if self.outcome.port == "socket 1":
+                batch._one("socket 2")
+                batch._one("other")
+
+    monkeypatch.setattr("host_tools.provision.batch.Provisioning", Work)
+    plan: Any = Mock(work=tmp_path, replace=False)
+    plan.log.find.return_value = plan.log.filled_by.return_value = None
+    plan.kit.device_of_unique_id.return_value = None
+    batch = Batch(plan, ["6403112001-1", "6403112002-1"], None, None, Screen())
+    batch._one("socket 1")
+    slots = {outcome.port: outcome.slot for outcome, _error in batch.results}
+    assert slots == {"socket 1": "6403112001-1", "socket 2": "", "other": "6403112002-1"}
