@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from host_tools.i18n import _
-from host_tools.provision.errors import ProvisionError
+from host_tools.provision.errors import ProvisionError, understood
 from host_tools.provision.repl import Repl
 
 FOLDER = "/device"
@@ -85,9 +85,9 @@ class DeviceFiles:
         """Path -> SHA-256 (hex) of the agent's, the boards' and the device's own files, the key
         and the journal excepted."""
         said = self._repl.run("l('/',0)\nl('/agent',1)\nl('/boards',1)\nl('/device',0)", 60)
-        return {
-            path: digest for digest, path in (line.split(" ", 1) for line in said.splitlines())
-        }
+        with understood(_refused):
+            lines = [line.split(" ", 1) for line in said.splitlines()]
+            return {path: digest for digest, path in lines}
 
     def put(self, path: str, content: bytes, progress: Callable[[int], None]) -> None:
         """Write one file whole, or leave the old one.
@@ -175,10 +175,14 @@ def _answer(repl: Repl, expression: str, mark: str, timeout: float) -> Any:
         if line.startswith(mark + " "):
             return json.loads(line[len(mark) :])
     told = [line[7:] for line in said.splitlines() if line.startswith("agent: ")]
-    raise ProvisionError(
+    raise _refused(told[-1] if told else said.strip()[-200:])
+
+
+def _refused(reason: str) -> ProvisionError:
+    return ProvisionError(
         "device",
         _("The board's agent refuses: {reason}. Run the same command again.").format(
-            reason=(told[-1] if told else said.strip()[-200:]).rstrip(".")
+            reason=reason.rstrip(".")
         ),
     )
 
@@ -237,8 +241,9 @@ def forget_other(repl: Repl, slot: str | None) -> bool:
 
 def make_key(repl: Repl) -> bytes:
     """Have the device make its key, unless it has one; its proof of possession."""
-    proof = _answer(repl, f"__import__('agent.start').start.enrol({CONFIG!r})", "PROOF", 120)
-    return base64.b64decode(proof)
+    with understood(_refused):
+        proof = _answer(repl, f"__import__('agent.start').start.enrol({CONFIG!r})", "PROOF", 120)
+        return base64.b64decode(proof)
 
 
 def test_network(repl: Repl, unix: int) -> tuple[str, str]:
@@ -250,15 +255,17 @@ def test_network(repl: Repl, unix: int) -> tuple[str, str]:
     Returns:
         A result of `agent.trial.network`, and what it says beside it.
     """
-    result = _answer(
-        repl, f"__import__('agent.trial').trial.network({CONFIG!r},{unix})", "NET", 180
-    )
-    return str(result[0]), str(result[1])
+    with understood(_refused):
+        result, detail = _answer(
+            repl, f"__import__('agent.trial').trial.network({CONFIG!r},{unix})", "NET", 180
+        )
+        return str(result), str(detail)
 
 
 def first_report(repl: Repl) -> tuple[str, bytes]:
     """Have the device make its first report, unless it has one: its topic, and its bytes."""
-    topic, report = _answer(
-        repl, f"__import__('agent.trial').trial.first_report({CONFIG!r})", "REPORT", 180
-    )
-    return str(topic), base64.b64decode(report)
+    with understood(_refused):
+        topic, report = _answer(
+            repl, f"__import__('agent.trial').trial.first_report({CONFIG!r})", "REPORT", 180
+        )
+        return str(topic), base64.b64decode(report)

@@ -23,7 +23,7 @@ from host_tools.i18n import _
 from host_tools.package.openwrt import HOME as OPENWRT_HOME
 from host_tools.package.openwrt import SETTINGS, STATE, system_files
 from host_tools.package.uci import to_uci
-from host_tools.provision.errors import ProvisionError
+from host_tools.provision.errors import ProvisionError, understood
 from host_tools.provision.ssh import Connection
 
 _PI_SYSTEM = {
@@ -325,16 +325,18 @@ class LinuxDevice:
     def test_network(self, unix: int) -> tuple[str, str]:
         """Have the device try its way to the broker: a result of `agent.trial.network`, and what
         it says beside it. `unix` is the laptop's clock, for a device that has none."""
-        result = self._trial(f"network({self.config_path!r}, {unix})")
-        return str(result[0]), str(result[1])
+        with understood(self.connection.refused):
+            result, detail = self._trial(f"network({self.config_path!r}, {unix})")
+            return str(result), str(detail)
 
     def first_report(self) -> tuple[str, bytes]:
         """Have the device make its first report, unless it has one: its topic, and its bytes.
 
         The agent is stopped meanwhile: one journal is for one process."""
         self.stop()
-        topic, report = self._trial(f"first_report({self.config_path!r})")
-        return str(topic), base64.b64decode(report)
+        with understood(self.connection.refused):
+            topic, report = self._trial(f"first_report({self.config_path!r})")
+            return str(topic), base64.b64decode(report)
 
     def _trial(self, call: str) -> Any:
         code = f"import json\nfrom agent import trial\nprint('TRIAL', json.dumps(trial.{call}))\n"

@@ -266,7 +266,11 @@ class Connection:
                 elif [ -f "$p" ]; then sha256sum "$p"; fi
             done"""
         said = self.run(script, "".join(f"{path}\n" for path in paths).encode())
-        lines = [line.split("  ", 1) for line in said.decode().splitlines() if "  " in line]
+        lines = [
+            line.split("  ", 1)
+            for line in said.decode(errors="replace").splitlines()
+            if "  " in line
+        ]
         return {path: digest for digest, path in lines}
 
     def put(self, files: Mapping[str, tuple[bytes, int]], stage: str) -> None:

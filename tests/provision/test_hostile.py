@@ -15,6 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from host_tools.provision import device
 from host_tools.provision.batch import Batch
 from host_tools.provision.errors import ProvisionError
 from host_tools.provision.flash import Chip
@@ -66,6 +67,25 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
         with pytest.raises(ProvisionError, match="OSError: ") as refused:
             repl.run("1")
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (device.make_key, "PROOF {x"),
+        (device.make_key, "PROOF null"),
+        (device.make_key, 'PROOF "a"'),
+        (lambda repl: device.test_network(repl, 1), "NET 5"),
+        (device.first_report, "REPORT [1]"),
+        (lambda repl: device.DeviceFiles(repl).hashes(), "ets"),
+    ],
+)
+def test_an_answer_that_is_none_is_the_board_s_fault(ask: Callable[[Any], object], said: str):
+    repl = Mock()
+    repl.run.return_value = said + "\n"
+    with pytest.raises(ProvisionError, match="can't be understood. Run the same") as refused:
+        ask(repl)
+    assert refused.value.kind == "device"
 
 
 def _babbling(line: int, data: bytes) -> None:
