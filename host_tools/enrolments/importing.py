@@ -308,7 +308,8 @@ def _mac(text: str) -> bool:
 def _check_kit(registry: Registry, record: Record, technician: Technician) -> None:
     """A technician enrols for the slots of his own kits, whoever's certificates he comes by."""
     rows = registry.rows(
-        "SELECT technician, name FROM kits JOIN role_keys ON kid = technician WHERE id = ?",
+        "SELECT technician, name, kits.expires_at FROM kits JOIN role_keys ON kid = technician "
+        "WHERE id = ?",
         record.kit,
     )
     if not rows:
@@ -316,12 +317,18 @@ def _check_kit(registry: Registry, record: Record, technician: Technician) -> No
             f"kit {record.kit.hex()} is none of this province; provision the device again from a "
             "kit of this province"
         )
-    made_for, name = rows[0]
+    made_for, name, expires = rows[0]
     if made_for != record.technician:
         raise EnrolmentError(
             f"kit {record.kit.hex()} was made for key {made_for.hex()} of {name}, and the record "
             f"is signed by key {record.technician.hex()} of {technician.name}; provision the "
             f"device again from a kit of {technician.name}'s own"
+        )
+    # The laptop looks at this by the same clock that gave the record its time.
+    if record.time >= expires:
+        raise EnrolmentError(
+            f"it was signed on {day(record.time)}, and kit {record.kit.hex()} expired on "
+            f"{day(expires)}; provision the device again with a new kit"
         )
 
 

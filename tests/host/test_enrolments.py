@@ -422,6 +422,17 @@ def test_a_technician_s_clock_may_be_a_day_off_and_no_more(
         assert result.outcome in ("enrolled", "already")
 
 
+def test_an_expired_kit_enrols_nobody_whatever_the_laptop_thought_of_it(
+    kaltim: Province, registry: Registry, authority: Authority, device: FieldDevice
+):
+    kit, _ = make_kit(kaltim, registry, authority, days=1)
+    for time_, outcome in ((kit.expires, "refused"), (kit.expires - 1, "enrolled")):
+        raws = chain(kit, device, time=time_, log=b"%8d" % (time_ % 10**8))
+        records = read_export(a_file(raws), "f")
+        (result,) = import_records(registry, records, "f", now=kit.expires + 60)
+        assert (result.outcome, "expired on" in result.reason) == (outcome, outcome == "refused")
+
+
 def test_a_technician_enrols_only_from_kits_that_were_made_for_him(
     kaltim: Province, registry: Registry, authority: Authority, kit: Kit, device: FieldDevice
 ):
