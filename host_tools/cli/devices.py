@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.errors import printable
 
 if TYPE_CHECKING:
     from host_tools.registry import Device, Registry
@@ -133,7 +134,7 @@ def show(app: Application, device: str, as_json: bool) -> None:
     for name, value in fields.items():
         shown = wita(value) if name.endswith("_at") else value
         if shown not in (None, ""):
-            click.echo(f"{name.replace('_', ' ') + ':':<13}{shown}")
+            click.echo(f"{name.replace('_', ' ') + ':':<13}{printable(str(shown))}")
     print_table(
         ("certificate", "valid until", "revoked"),
         [(c.serial, wita(c.not_after), wita(c.revoked_at)) for c in certificates],

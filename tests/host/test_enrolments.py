@@ -422,6 +422,16 @@ def test_a_technician_s_clock_may_be_a_day_off_and_no_more(
         assert result.outcome in ("enrolled", "already")
 
 
+def test_what_a_device_says_of_itself_gives_the_terminal_no_orders(
+    desalink: Run, kaltim: Province, registry: Registry, kit: Kit, device: FieldDevice
+):
+    raws = chain(kit, device, proof=device.proof(SLOT, _5="1\x1b[2J\x9b"))
+    import_records(registry, read_export(a_file(raws), "f"), "f")
+    for words in (("show", SLOT), ("list",)):
+        said = desalink("-C", kaltim.directory, "devices", *words).out
+        assert "1?[2J?" in said and "\x1b" not in said, words
+
+
 def test_an_expired_kit_enrols_nobody_whatever_the_laptop_thought_of_it(
     kaltim: Province, registry: Registry, authority: Authority, device: FieldDevice
 ):
