@@ -6,15 +6,15 @@ PYTHON_OF_VENV := .venv/bin/python
 
 # Each fuzzer runs this long.
 SECONDS ?= 60
-# Test processes side by side.
-JOBS ?= 2
+# Test processes side by side: more than the two cores of CI, as half of the time they wait.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz clean
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
-	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=2)"
+	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=3)"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style and types"
 	@echo "make format  puts the style right"

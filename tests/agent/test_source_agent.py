@@ -286,5 +286,5 @@ def test_all_sources_together_live_a_short_day_in_a_small_heap(tmp_path: Path):
 
 @pytest.mark.slow
 def test_all_sources_leak_nothing(tmp_path: Path):
-    heaps, _ = endure(tmp_path, ALL, 360)
+    heaps, _ = endure(tmp_path, ALL, 180)
     assert heaps[-1] - heaps[1] <= 2048, heaps
