@@ -153,7 +153,7 @@ def _wire(quick: bool) -> tuple[Figures, list[Row]]:
 
 
 def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
-    found = ingest.run(reports=4_000 if quick else 20_000)
+    found = ingest.run(reports=12_000 if quick else 20_000)
     rate, raw = found["ingest_reports_per_s"], found["ed25519_verify_per_s"]
     figures = {
         name if name.endswith("_per_s") or name.startswith("ingest_") else f"ingest_{name}": value
