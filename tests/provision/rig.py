@@ -114,6 +114,14 @@ class Board(threading.Thread):
             assert time.monotonic() < end, "the cable was never pulled"
             time.sleep(0.01)
 
+    def wait_left_alone(self, timeout: float = 30) -> None:
+        """Wait until it has noticed that nobody speaks to its bootloader any more. A real one need
+        not notice: DTR and RTS reset it whenever somebody begins."""
+        end = time.monotonic() + timeout
+        while self._phase == "boot":
+            assert time.monotonic() < end, "somebody still speaks to the bootloader"
+            time.sleep(0.01)
+
     def shut_down(self) -> None:
         """End the emulation."""
         self._ending.set()

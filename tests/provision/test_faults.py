@@ -63,8 +63,14 @@ def test_laptop_is_killed(world: World, a_hub: Hub, moment: str) -> None:
     port = board.plug()
     killed = world.provision(port, die=moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+    board.wait_left_alone()
 
     again = world.provision(port)
+    if "No chip answers" in again.stderr:
+        # No DTR resets an emulated chip: on a busy machine it may wait for the rest of what the
+        # dead process wrote. As with a real one, the sentence says what to do.
+        board.wait_left_alone()
+        again = world.provision(port)
     assert again.returncode == 0, again.stderr
     world.check_done(board)
 
