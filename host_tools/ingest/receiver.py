@@ -1,9 +1,9 @@
 """The connection to the broker: MQTT 3.1.1 by paho, with a session that outlives us.
 
-Messages and their PUBACKs pass by paho (`link`), and none is confirmed by itself: what we were
-given and did not confirm, the broker gives again after the next connection. There is no thread
-and no queue: while we store, unread messages wait in the socket and in the broker, which is all
-the back-pressure there needs to be.
+Messages and their PUBACKs pass by paho (transport.py), and none is confirmed by itself: what we
+were given and did not confirm, the broker gives again after the next connection. There is no
+thread and no queue: while we store, unread messages wait in the socket and in the broker, which
+is all the back-pressure there needs to be.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.errors import BrokerError, KeyFileError, reason
-from host_tools.ingest.link import Link, LinkContext
 from host_tools.ingest.options import Broker
 from host_tools.ingest.pipeline import Message
+from host_tools.ingest.transport import Transport, TransportContext
 
 _KEEPALIVE_S = 30
 _CONNECT_S = 10
@@ -69,7 +69,7 @@ class Receiver:
         client.on_disconnect = self._on_disconnect
         # With this set, paho leaves it to us when to write.
         client.on_socket_register_write = lambda *_: None
-        context = LinkContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = TransportContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.deliver = self._deliver
         tls = self._broker.tls
@@ -87,10 +87,10 @@ class Receiver:
         return client
 
     @property
-    def _link(self) -> Link | None:
+    def _transport(self) -> Transport | None:
         """What there is of a connection."""
-        link = self._client.socket()
-        return link if isinstance(link, Link) else None
+        transport = self._client.socket()
+        return transport if isinstance(transport, Transport) else None
 
     # ---- what paho tells -------------------------------------------------------------------
 
@@ -189,13 +189,13 @@ class Receiver:
 
     def _pump(self, timeout_s: float, limit: int) -> bool:
         """Let paho read and write once, to `limit` messages in hand; True if somebody woke us."""
-        link = self._link
-        if link is None:
+        transport = self._transport
+        if transport is None:
             self.connected = False
             return False
-        readers: list[Link | socket.socket] = [link, self._wake_reader]
-        writers = [link] if self._wants_to_write(link) else []
-        wait_s = 0.0 if link.pending() else timeout_s
+        readers: list[Transport | socket.socket] = [transport, self._wake_reader]
+        writers = [transport] if self._wants_to_write(transport) else []
+        wait_s = 0.0 if transport.pending() else timeout_s
         readable, _, _ = select.select(readers, writers, [], wait_s)
         if self._wake_reader in readable:
             return True
@@ -203,7 +203,7 @@ class Receiver:
             self._write()
         before = -1
         # Each call takes what has come, and one packet of paho's. No new message: that is all.
-        while before != len(self._inbox) < limit and self._link is link:
+        while before != len(self._inbox) < limit and self._transport is transport:
             before = len(self._inbox)
             self._client.loop_read()
         self._client.loop_misc()
@@ -211,10 +211,10 @@ class Receiver:
 
     def confirm(self, messages: Iterable[Message]) -> None:
         """Send the PUBACKs of messages that are stored, if they came over this connection."""
-        link = self._link
-        if link is None or self._taken != self._connection or not self.connected:
+        transport = self._transport
+        if transport is None or self._taken != self._connection or not self.connected:
             return
-        link.confirm([message.mid for message in messages if message.mid])
+        transport.confirm([message.mid for message in messages if message.mid])
         self.flush()
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -225,17 +225,21 @@ class Receiver:
         """Write what waits to be written."""
         end = time.monotonic() + timeout_s
         self._write()
-        while (link := self._link) and self._wants_to_write(link) and time.monotonic() < end:
-            select.select([], [link], [], 0.1)
+        while (
+            (transport := self._transport)
+            and self._wants_to_write(transport)
+            and time.monotonic() < end
+        ):
+            select.select([], [transport], [], 0.1)
             self._write()
 
-    def _wants_to_write(self, link: Link) -> bool:
-        return self._client.want_write() or link.unsent
+    def _wants_to_write(self, transport: Transport) -> bool:
+        return self._client.want_write() or transport.unsent
 
     def _write(self) -> None:
         self._client.loop_write()
-        if link := self._link:
-            link.flush()
+        if transport := self._transport:
+            transport.flush()
 
     def stay_alive(self) -> None:
         """Keep the connection while nothing is read."""

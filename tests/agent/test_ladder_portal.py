@@ -161,7 +161,7 @@ def _namespace() -> list[str]:
             return enter
     except OSError:
         pass
-    pytest.skip("needs network namespaces")
+    pytest.skip("needs a network namespace of its own, which this machine refuses (unshare --net)")
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS)

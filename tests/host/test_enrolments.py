@@ -673,6 +673,30 @@ def test_a_record_that_was_refused_does_not_undo_what_came_later(
     assert [d.kid for d in registry.active_devices()] == [other.kid]
 
 
+def test_a_device_that_was_erased_takes_its_own_place_with_the_same_certificate(
+    registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
+):
+    device.enrol(log, kit, SLOT)
+    imported(registry, log)
+    erased = FieldDevice(MAC)
+    assert log.slot_for(kit, SLOT, MAC).serial == kit.slots[SLOT].serial
+    erased.enrol(log, kit, SLOT, device.kid)
+    assert outcomes(imported(registry, log)) == ["known", "replaced"]
+    assert [d.kid for d in registry.active_devices()] == [erased.kid]
+    assert all(c.revoked_at is None for c in registry.certificates(SLOT))
+
+
+def test_a_certificate_of_another_device_is_refused(
+    registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
+):
+    device.enrol(log, kit, SLOT)
+    imported(registry, log)
+    raws = chain(kit, FieldDevice(OTHER_MAC), replaces=device.kid)
+    (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
+    assert result.outcome == "refused"
+    assert f"was given to device {device.kid.hex()}" in result.reason
+
+
 # ---- hostile files -----------------------------------------------------------------------
 
 
@@ -734,6 +758,22 @@ def test_altered_files_are_sentences(export: bytes, data):
             assert str(error).count("\n") == 0
 
 
+def test_a_record_s_fields_are_bounded(kit: Kit, device: FieldDevice):
+    for changes in (
+        {"board": ""},
+        {"board": "a\nb"},
+        {"slot": "6" * 15},
+        {"unique_id": "\0"},
+        {"proof": b"x"},
+        {"certificate_serial": "1" * 65},
+        {"replaces": bytes(7)},
+    ):
+        (raw,) = chain(kit, device, **changes)
+        with pytest.raises(LogError):
+            read_export(a_file([raw]), "f")
+    assert replace(parse_record(chain(kit, device)[0]), raw=b"").slot == SLOT
+
+
 # ---- the commands ------------------------------------------------------------------------
 
 
@@ -791,43 +831,3 @@ def test_refused_records_end_in_a_sentence_and_code_1(
     assert ended.code == 1
     assert ended.err.splitlines()[0].startswith(f"Refused: record 0, {SLOT}: certificate abc")
     assert "1 of 1 enrolments were refused" in ended.err
-
-
-def test_a_record_s_fields_are_bounded(kit: Kit, device: FieldDevice):
-    for changes in (
-        {"board": ""},
-        {"board": "a\nb"},
-        {"slot": "6" * 15},
-        {"unique_id": "\0"},
-        {"proof": b"x"},
-        {"certificate_serial": "1" * 65},
-        {"replaces": bytes(7)},
-    ):
-        (raw,) = chain(kit, device, **changes)
-        with pytest.raises(LogError):
-            read_export(a_file([raw]), "f")
-    assert replace(parse_record(chain(kit, device)[0]), raw=b"").slot == SLOT
-
-
-def test_a_device_that_was_erased_takes_its_own_place_with_the_same_certificate(
-    registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
-):
-    device.enrol(log, kit, SLOT)
-    imported(registry, log)
-    erased = FieldDevice(MAC)
-    assert log.slot_for(kit, SLOT, MAC).serial == kit.slots[SLOT].serial
-    erased.enrol(log, kit, SLOT, device.kid)
-    assert outcomes(imported(registry, log)) == ["known", "replaced"]
-    assert [d.kid for d in registry.active_devices()] == [erased.kid]
-    assert all(c.revoked_at is None for c in registry.certificates(SLOT))
-
-
-def test_a_certificate_of_another_device_is_refused(
-    registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
-):
-    device.enrol(log, kit, SLOT)
-    imported(registry, log)
-    raws = chain(kit, FieldDevice(OTHER_MAC), replaces=device.kid)
-    (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
-    assert result.outcome == "refused"
-    assert f"was given to device {device.kid.hex()}" in result.reason

@@ -23,8 +23,8 @@ _PUBACK = 0x4002  # its type and its length, that of the packet id which follows
 Deliver = Callable[[list[Message]], None]
 
 
-class LinkContext(ssl.SSLContext):
-    """Makes paho speak through a Link, where it would through a TLS socket.
+class TransportContext(ssl.SSLContext):
+    """Makes paho speak through a Transport, where it would through a TLS socket.
 
     Attributes:
         deliver: is given the messages that have come, while paho reads.
@@ -34,15 +34,15 @@ class LinkContext(ssl.SSLContext):
     deliver: Deliver
     encrypted: bool
 
-    def wrap_socket(self, sock: socket.socket, **options: Any) -> Link:  # type: ignore[override]
+    def wrap_socket(self, sock: socket.socket, **options: Any) -> Transport:  # type: ignore[override]
         """See SSLContext.wrap_socket."""
-        return Link(sock, self, options.get("server_hostname"))
+        return Transport(sock, self, options.get("server_hostname"))
 
 
-class Link:
+class Transport:
     """What paho takes for its socket; `confirm` and `flush` are for the receiver."""
 
-    def __init__(self, sock: socket.socket, context: LinkContext, host: str | None) -> None:
+    def __init__(self, sock: socket.socket, context: TransportContext, host: str | None) -> None:
         self._sock = sock
         self._deliver = context.deliver
         # TLS works in memory: on a socket it asks the kernel twice for each record.

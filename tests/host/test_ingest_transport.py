@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from host_tools.errors import BrokerError
 from host_tools.ingest import Broker
-from host_tools.ingest.link import LinkContext
 from host_tools.ingest.pipeline import Message
 from host_tools.ingest.receiver import Receiver
+from host_tools.ingest.transport import TransportContext
 from host_tools.keys.ca import Authority
 from host_tools.province import TlsFiles
 from tests import support
@@ -46,23 +46,23 @@ def publish(topic: bytes, payload: bytes, mid: int = 0, flags: int = 0) -> bytes
 
 
 class Ends:
-    """A link and its peer, on one machine."""
+    """A transport and its peer, on one machine."""
 
-    def __init__(self, context: LinkContext) -> None:
+    def __init__(self, context: TransportContext) -> None:
         self.messages: list[Message] = []
         context.deliver = self.messages.extend
         self.peer, ours = socket.socketpair()
-        self.link: Any = context.wrap_socket(ours, server_hostname="localhost")
+        self.transport: Any = context.wrap_socket(ours, server_hostname="localhost")
 
     def close(self) -> None:
-        self.link.close()
+        self.transport.close()
         self.peer.close()
 
     def read(self) -> bytes:
         """Everything that paho would read, as it reads it; ends with what ends the connection."""
         got = b""
         with contextlib.suppress(BlockingIOError):
-            while piece := self.link.recv(1 + len(got) % 3):
+            while piece := self.transport.recv(1 + len(got) % 3):
                 got += piece
         return got
 
@@ -75,10 +75,10 @@ def plain() -> Iterator[Ends]:
 
 @contextlib.contextmanager
 def plain_ends() -> Iterator[Ends]:
-    context = LinkContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = TransportContext(ssl.PROTOCOL_TLS_CLIENT)
     context.encrypted = False
     ends = Ends(context)
-    ends.link.setblocking(False)
+    ends.transport.setblocking(False)
     try:
         yield ends
     finally:
@@ -115,7 +115,7 @@ def test_each_packet_comes_whole_to_whom_it_is_for(packets, cuts):
             stream = stream[len(piece) :]
             got += ends.read()
         assert (ends.messages, got) == (messages, others)
-        assert not ends.link.pending()
+        assert not ends.transport.pending()
 
 
 def test_a_message_of_a_megabyte_comes_whole(plain):
@@ -123,7 +123,7 @@ def test_a_message_of_a_megabyte_comes_whole(plain):
     sender = threading.Thread(target=plain.peer.sendall, args=(publish(b"a/b", payload, 7),))
     sender.start()
     while not plain.messages:
-        select.select([plain.link], [], [], 20)
+        select.select([plain.transport], [], [], 20)
         assert plain.read() == b""
     sender.join()
     assert plain.messages == [Message("a/b", payload, 7)]
@@ -151,49 +151,49 @@ def test_a_topic_that_is_no_text_is_passed_on_to_be_refused(plain):
 def test_what_is_not_mqtt_ends_the_connection(plain, garbage):
     plain.peer.sendall(garbage)
     with pytest.raises(ConnectionAbortedError):
-        plain.link.recv(1)
+        plain.transport.recv(1)
     assert not plain.messages
 
 
 def test_the_end_is_told_after_what_came_before_it(plain):
     plain.peer.sendall(PINGRESP + publish(b"a", b"b", 1)[:-1])
     plain.peer.close()
-    assert plain.link.recv(1) == PINGRESP[:1]
-    assert plain.link.recv(9) == PINGRESP[1:]
-    assert plain.link.recv(1) == b"" and plain.link.pending()
+    assert plain.transport.recv(1) == PINGRESP[:1]
+    assert plain.transport.recv(9) == PINGRESP[1:]
+    assert plain.transport.recv(1) == b"" and plain.transport.pending()
     assert not plain.messages
 
 
 def test_pubacks_leave_together_and_between_packets(plain):
-    plain.link.send(b"\xc0\x00")
-    plain.link.confirm([1, 258, 65535])
-    plain.link.send(b"\xe0\x00")
+    plain.transport.send(b"\xc0\x00")
+    plain.transport.confirm([1, 258, 65535])
+    plain.transport.send(b"\xe0\x00")
     with pytest.raises(BlockingIOError):
         plain.peer.recv(1, socket.MSG_DONTWAIT)
-    plain.link.flush()
+    plain.transport.flush()
     assert plain.peer.recv(99).hex() == "c00040020001400201024002ffffe000"
 
 
 def test_what_has_no_room_is_sent_later_and_in_order(plain):
     sent = [bytes((number,)) * 50_000 for number in range(20)]
     for piece in sent:
-        plain.link.send(piece)
-        plain.link.flush()
-    assert plain.link.unsent
+        plain.transport.send(piece)
+        plain.transport.flush()
+    assert plain.transport.unsent
     got = b""
     while len(got) < 1_000_000:
         got += plain.peer.recv(1 << 16)
-        plain.link.flush()
-    assert got == b"".join(sent) and not plain.link.unsent
+        plain.transport.flush()
+    assert got == b"".join(sent) and not plain.transport.unsent
 
 
 def test_a_connection_that_is_lost_while_sending_is_told_when_reading(plain):
     plain.peer.close()
     for _ in range(3):
-        plain.link.confirm([1])
-        plain.link.flush()
-    assert not plain.link.unsent
-    assert plain.link.recv(1) == b""
+        plain.transport.confirm([1])
+        plain.transport.flush()
+    assert not plain.transport.unsent
+    assert plain.transport.recv(1) == b""
 
 
 # ---- with TLS --------------------------------------------------------------------------------
@@ -224,8 +224,8 @@ def identity(tls: Path, ca: str = "ca.crt") -> TlsFiles:
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str)
 def encrypted(request, tls) -> Iterator[tuple[Ends, ssl.SSLSocket]]:
-    """A link, and its peer after the handshake."""
-    context = LinkContext(ssl.PROTOCOL_TLS_CLIENT)
+    """A transport, and its peer after the handshake."""
+    context = TransportContext(ssl.PROTOCOL_TLS_CLIENT)
     context.encrypted = True
     context.load_verify_locations(tls / "ca.crt")
     ends = Ends(context)
@@ -236,10 +236,10 @@ def encrypted(request, tls) -> Iterator[tuple[Ends, ssl.SSLSocket]]:
     ends.peer = peer
     thread = threading.Thread(target=peer.do_handshake)
     thread.start()
-    ends.link.settimeout(20)
-    ends.link.do_handshake()
+    ends.transport.settimeout(20)
+    ends.transport.do_handshake()
     thread.join()
-    ends.link.setblocking(False)
+    ends.transport.setblocking(False)
     yield ends, peer
     ends.close()
 
@@ -254,17 +254,17 @@ def test_over_tls_both_ways_are_whole(encrypted):
     sender.start()
     got = b""
     while got != PINGRESP:
-        select.select([ends.link], [], [], 20)
+        select.select([ends.transport], [], [], 20)
         got += ends.read()
     sender.join()
     assert ends.messages == expected
     mids = list(range(1, 20_001))
-    ends.link.confirm(mids)
-    ends.link.flush()
+    ends.transport.confirm(mids)
+    ends.transport.flush()
     pubacks = b""
     while len(pubacks) < 4 * len(mids):
         pubacks += peer.recv(1 << 16)
-        ends.link.flush()
+        ends.transport.flush()
     assert pubacks == b"".join(b"\x40\x02" + struct.pack("!H", mid) for mid in mids)
 
 
@@ -273,10 +273,10 @@ def test_over_tls_the_end_is_told(encrypted):
     peer.sendall(publish(b"t", b"x", 1))
     peer.close()
     deadline = time.monotonic() + 20
-    while not ends.link.pending() and time.monotonic() < deadline:
-        select.select([ends.link], [], [], 1)
+    while not ends.transport.pending() and time.monotonic() < deadline:
+        select.select([ends.transport], [], [], 1)
         assert ends.read() == b""
-    assert ends.messages == [Message("t", b"x", 1)] and ends.link.pending()
+    assert ends.messages == [Message("t", b"x", 1)] and ends.transport.pending()
 
 
 def test_over_tls_an_end_in_order_is_told_after_what_came_before_it(encrypted):
@@ -285,10 +285,10 @@ def test_over_tls_an_end_in_order_is_told_after_what_came_before_it(encrypted):
     peer.setblocking(False)
     with contextlib.suppress(ssl.SSLWantReadError):  # it does not wait for our part of it
         peer.unwrap()
-    select.select([ends.link], [], [], 20)
+    select.select([ends.transport], [], [], 20)
     assert ends.read() == PINGRESP
     assert ends.messages == [Message("t", b"x", 1)]
-    assert ends.link.pending() and ends.link.recv(1) == b""
+    assert ends.transport.pending() and ends.transport.recv(1) == b""
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def test_a_broker_that_refuses_our_certificate_is_named(broker, tls, tmp_path):
 
 
 def test_a_handshake_that_never_ends_is_given_up():
-    context = LinkContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = TransportContext(ssl.PROTOCOL_TLS_CLIENT)
     context.encrypted = True
     ends = Ends(context)
     over = threading.Event()
@@ -408,14 +408,14 @@ def test_a_handshake_that_never_ends_is_given_up():
     thread = threading.Thread(target=drip)
     thread.start()
     # It is never silent for half a second, and ends the connection after ten.
-    ends.link.settimeout(0.5)
+    ends.transport.settimeout(0.5)
     try:
         with pytest.raises(TimeoutError):
-            ends.link.do_handshake()
+            ends.transport.do_handshake()
     finally:
         over.set()
         thread.join()
-        ends.link.close()
+        ends.transport.close()
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["no", "HTTP"])
