@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from host_tools import __version__  # noqa: E402
-from host_tools.i18n import DOMAIN, LANGUAGES, LOCALE  # noqa: E402
+from host_tools.common.i18n import DOMAIN, LANGUAGES, LOCALE  # noqa: E402
 
 # The verbs whose help technicians read; that of the others is for operators, and English.
 _VERBS = ("doctor", "enrolments", "kit", "labels", "provision")
@@ -141,7 +141,7 @@ def shadows(file: Path) -> list[str]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     imports = any(
         isinstance(node, ast.ImportFrom)
-        and node.module == "host_tools.i18n"
+        and node.module == "host_tools.common.i18n"
         and any(alias.name == "_" for alias in node.names)
         for node in ast.walk(tree)
     )

@@ -17,9 +17,9 @@ try:
     import asyncio
     import gc
 
-    from agent import compat
+    from agent.device import interpreter
 
-    if compat.MICROPYTHON:
+    if interpreter.MICROPYTHON:
         import micropython  # type: ignore[import-not-found,unused-ignore]
 
         # After `-m agent` has run, it is made known to its package under this name. In a locked
@@ -49,9 +49,9 @@ def _app():
     if len(arguments) != 1 or arguments[0].startswith("-"):
         start.fail("usage: -m agent CONFIG, or -m agent --enrol CONFIG")
     app = start.build(arguments[0])
-    compat.unload("agent.start")
+    interpreter.unload("agent.start")
     gc.collect()
-    if compat.MICROPYTHON:
+    if interpreter.MICROPYTHON:
         # Still early: what lasts then lies low. With 16 KB the smallest heap is 4 KB larger.
         gc.threshold(4096)
     return app
@@ -72,7 +72,7 @@ def main():
     try:
         app = _app()
         if app:
-            if compat.MICROPYTHON:
+            if interpreter.MICROPYTHON:
                 asyncio.get_event_loop().set_exception_handler(_unforeseen)
             asyncio.run(app.run())
     except KeyboardInterrupt:
@@ -86,9 +86,9 @@ def _end(app):
     """After an interrupt. app: None if it came before there was anything to end."""
     try:
         if app:
-            from agent import interrupted
+            from agent.province import last_report
 
-            interrupted.end(app)
+            last_report.end(app)
     except MemoryError:
         pass  # no room, or a locked heap: it ends as if killed, which loses nothing either
     except KeyboardInterrupt:

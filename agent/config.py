@@ -57,8 +57,9 @@ journal.capacity int 1048576 36864 1073741824
 journal.segment int 16384 12288 1048576"""
 
 
-# Modules of agent.usage that ask other equipment, in the order in which they write a sample: where
-# two tell the same, the later one counts. Up to an underscore the name is that of the section.
+# Modules of agent.sources that ask other equipment, in the order in which they write a sample:
+# where two tell the same, the later one counts. Up to an underscore the name is that
+# of the section.
 SOURCES = ("wifi_linux", "snmp", "ubus", "mikrotik", "opennds", "starlink", "unique")
 
 
@@ -160,7 +161,7 @@ def _read_sources(config, flat, folder):
         for key in value:
             flat["%s.%s" % (section, key)] = value[key]
         try:
-            module = __import__("agent.usage." + name, None, None, ("KEYS",))
+            module = __import__("agent.sources." + name, None, None, ("KEYS",))
         except ImportError:
             return "%s: this device's agent comes without it" % section
         text = _read_keys(config, flat, module.KEYS, folder)

@@ -9,8 +9,8 @@ import hashlib
 import struct
 import sys
 
-from agent import compat
-from agent.compat import const
+from agent.device import interpreter
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _BOOTED = const(3)
@@ -23,12 +23,12 @@ def fail(sentence):
 
 def enrol(path):
     """Make the device's key if there is none; its proof of possession, in base64."""
-    from agent import keys
+    from agent.device import key
 
     settings, port = _load(path)
     try:
-        return compat.rare("agent.enrolment").enrol(settings, port)
-    except (OSError, keys.KeyFileError) as e:
+        return interpreter.rare("agent.device.enrolment").enrol(settings, port)
+    except (OSError, key.KeyFileError) as e:
         fail(e)
 
 
@@ -37,18 +37,18 @@ def build(path):
     settings, port = _load(path)
     turns = None
     if settings["usage"]:
-        from agent.usage import source
+        from agent.sources import source
 
         turns = source.take_turns(settings["usage"])
     # All imports before the rest is made, and what takes most to compile first: that is many times
     # of what stays of it, and later so much is not free. What is unloaded, nobody may hold here.
-    from agent.mqtt import Client
-    from agent.delivery import Delivery
+    from agent.net.mqtt import Client
+    from agent.province.delivery import Delivery
 
     signer = _signer(settings["state_dir"])
     try:
         journal = _journal(settings)
-        context = compat.rare("agent.tls").tls_context(
+        context = interpreter.rare("agent.net.tls").tls_context(
             settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
         )
         birth = _birth(path, settings, port)
@@ -56,21 +56,21 @@ def build(path):
         fail(e)
     counted = settings["budget.month_mb"] is not None or settings["throughput.url"]
     if counted:
-        from agent import budget
-    from agent.app import App
-    from agent.report import Reporter
-    from agent.sampler import Sampler
-    from agent.link.link import Link
-    from agent.clock import Clock
+        from agent.measure import budget
+    from agent.supervise import App
+    from agent.measure.report import Reporter
+    from agent.measure.sampler import Sampler
+    from agent.link.ladder import Link
+    from agent.device.clock import Clock
 
     if settings["usage.interface"]:
-        from agent.usage import linux  # noqa: F401
+        from agent.sources import linux  # noqa: F401
     if settings["usage.leases"] or settings["usage.arp"]:
-        from agent.usage import clients  # noqa: F401
+        from agent.sources import clients  # noqa: F401
     if settings.get("usage.unique.most"):
-        from agent.usage import day  # noqa: F401
+        from agent.sources import day  # noqa: F401
     if settings.get("usage.snmp.user") and not turns:
-        from agent.usage import snmpv3  # noqa: F401
+        from agent.sources import snmpv3  # noqa: F401
     slot = settings["slot"]
     base = "desa/1/%s/%s/" % (slot[:4], slot)
     clock = Clock(port)
@@ -108,7 +108,7 @@ def build(path):
         app.more = (books.run,)
     _tell_of_start(port, clock, journal, reporter)
     clock.on_set = app.clock_set
-    if compat.MICROPYTHON:
+    if interpreter.MICROPYTHON:
         # One of each is enough: together these constructors take 2 KB.
         parts = app, clock, journal, link, reporter, sampler, delivery, client, signer
         parts += link.broker, link.outages, link.quality, link._names, link._upstream
@@ -119,7 +119,7 @@ def build(path):
 
 
 def _journal(settings):
-    from agent.journal import Journal
+    from agent.journal.journal import Journal
 
     journal = Journal(
         settings["state_dir"] + "/journal",
@@ -127,8 +127,8 @@ def _journal(settings):
         settings["journal.segment"],
     )
     journal.open()
-    compat.unload("agent.recovery")
-    compat.unload("agent.fork")
+    interpreter.unload("agent.journal.recovery")
+    interpreter.unload("agent.journal.new_stream")
     return journal
 
 
@@ -140,7 +140,7 @@ def _load(path):
         settings = config.load(path)
     except config.ConfigError as e:
         fail(e)
-    compat.unload("agent.config")
+    interpreter.unload("agent.config")
     name = settings["port"]
     try:
         module = __import__(name, None, None, ("Port",))
@@ -152,15 +152,15 @@ def _load(path):
 
 
 def _signer(folder):
-    from agent import keys
+    from agent.device import key
 
     try:
-        signer = keys.load(folder)
-    except keys.KeyFileError as e:
+        signer = key.load(folder)
+    except key.KeyFileError as e:
         fail(e)
     if signer is None:
         fail("%s: no device key yet: enrol this device first (--enrol)" % folder)
-    compat.unload("agent.keys")
+    interpreter.unload("agent.device.key")
     return signer
 
 
@@ -170,7 +170,7 @@ def _sources(settings, port, clock, sampler, turns, busy):
     on_reset = sampler.counter_reset
     sources = list(port.sources(clock, on_reset))
     if settings["usage.interface"]:
-        from agent.usage.linux import Interface
+        from agent.sources.linux import Interface
 
         sources.append(
             Interface(
@@ -183,7 +183,7 @@ def _sources(settings, port, clock, sampler, turns, busy):
     leases = settings["usage.leases"]
     arp = settings["usage.arp"]
     if leases or arp:
-        from agent.usage.clients import Clients
+        from agent.sources.clients import Clients
 
         sources.append(Clients(clock, leases, arp, settings["usage.lan_interface"]))
     if turns:
@@ -215,7 +215,7 @@ def _birth(path, settings, port):
 
 def _tell_of_start(port, clock, journal, reporter):
     """The first event: why this start, and when the run before was last alive."""
-    from agent.app import ALIVE
+    from agent.supervise import ALIVE
 
     detail = {1: port.reset_cause(), 4: journal.clean}
     saved = port.alive_load()

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from host_tools.common.i18n import set_language
 from host_tools.demo.picture import draw
-from host_tools.i18n import set_language
-from host_tools.labels import Label
-from host_tools.labels.drawing import svg
-from host_tools.provision.batch import result_text
-from host_tools.provision.flow import STEPS, Outcome
-from host_tools.provision.network import network_error
-from host_tools.provision.screen import Screen
+from host_tools.field.labels import Label
+from host_tools.field.labels.drawing import svg
+from host_tools.field.provision.batch import result_text
+from host_tools.field.provision.flow import STEPS, Outcome
+from host_tools.field.provision.network import network_error
+from host_tools.field.provision.screen import Screen
 from tests.support import ROOT
 
 IMAGES = ROOT / "docs" / "images"

@@ -35,7 +35,9 @@ MPY_LIMIT = 64 * 1024
 PART_LIMIT = 8 * 1024
 
 # Makes of routers are what these ask, as data: the router is not what the agent runs on.
-ASKS_A_MAKE = frozenset(["agent/config.py", "agent/usage/mikrotik.py", "agent/usage/profiles.py"])
+ASKS_A_MAKE = frozenset(
+    ["agent/config.py", "agent/sources/mikrotik.py", "agent/sources/profiles.py"]
+)
 
 TOP_LEVEL = frozenset(
     "agent boards host_tools tests docs .ci Makefile pyproject.toml constraints.txt"

@@ -6,9 +6,9 @@ then, where it answers that, and the session itself where not; and its port is t
 is no session.
 """
 
-from agent import dns
-from agent.bounded import is_address
-from agent.compat import const
+from agent.net import dns
+from agent.net.tasks import is_address
+from agent.device.interpreter import const
 from agent.link import probes
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.

@@ -1,6 +1,6 @@
 """What Linux tells about the uplink in its own files; on any other platform everything is None."""
 
-from agent.compat import const
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _PROBE_OK = const(0)

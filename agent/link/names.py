@@ -8,8 +8,9 @@ must not exist: the answer has to come from the name's own servers, and an addre
 import binascii
 import os
 
-from agent import compat, dns
-from agent.compat import const
+from agent.device import interpreter
+from agent.net import dns
+from agent.device.interpreter import const
 from agent.link import probes
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
@@ -46,9 +47,9 @@ class Names:
             return None
         if self._good:
             self._random = not self._random  # else what failed is asked again
-        began = compat.ticks_us()
+        began = interpreter.ticks_us()
         result = await self.ask(server, self._random)
-        took = compat.ticks_diff(compat.ticks_us(), began) // 1000
+        took = interpreter.ticks_diff(interpreter.ticks_us(), began) // 1000
         if result == _PROBE_OK and took < self._timeout_ms:
             self.time = took
         self._good = result == _PROBE_OK

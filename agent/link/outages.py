@@ -8,7 +8,7 @@ the next begins at the same instant; so outages never overlap. A result that is 
 than it came true (loss over many rounds) says since when.
 """
 
-from agent.compat import const
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _UNKNOWN = const(0)

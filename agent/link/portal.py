@@ -12,9 +12,10 @@ systems reset the connection instead of saying farewell.
 import socket
 from errno import EINPROGRESS
 
-from agent import compat, dns
-from agent.bounded import own
-from agent.compat import const
+from agent.device import interpreter
+from agent.net import dns
+from agent.net.tasks import own
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _PROBE_OK = const(0)
@@ -75,14 +76,14 @@ async def check(page, timeout_ms, fresh=True):
     where, _, path = page.partition("/")
     host, _, port = where.partition(":")
     request = ("GET /%s HTTP/1.1\r\nHost: %s\r\n\r\n" % (path, where)).encode()
-    began = compat.ticks_ms()
+    began = interpreter.ticks_ms()
     result = None
     try:
         address = None if fresh else dns.good.get(host)
         addresses = [address] if address else await dns.resolve(host, (), timeout_ms // 2)
         tries = len(addresses)
         for address in addresses:
-            left = (timeout_ms - compat.ticks_diff(compat.ticks_ms(), began)) // tries
+            left = (timeout_ms - interpreter.ticks_diff(interpreter.ticks_ms(), began)) // tries
             tries -= 1
             result = await _look(address, int(port or 80), request, left)
             if result is not None:
@@ -95,14 +96,14 @@ async def check(page, timeout_ms, fresh=True):
 
 
 async def _look(address, port, request, timeout_ms):
-    deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
+    deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
     own.add(_BYTES + len(request))
     info = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]
     s = socket.socket(info[0], socket.SOCK_STREAM)
 
     async def ready(write):
-        left = compat.ticks_diff(deadline, compat.ticks_ms())
-        return left > 0 and await compat.ready(s, write, left)
+        left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
+        return left > 0 and await interpreter.ready(s, write, left)
 
     try:
         s.setblocking(False)

@@ -10,9 +10,10 @@ import os
 import socket
 import struct
 
-from agent import compat, dns
-from agent.bounded import own, reap
-from agent.compat import const
+from agent.device import interpreter
+from agent.net import dns
+from agent.net.tasks import own, reap
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _PROBE_OK = const(0)
@@ -93,9 +94,9 @@ async def together(coros):
 
 
 async def _ask(server, timeout_ms):
-    began = compat.ticks_us()
+    began = interpreter.ticks_us()
     await dns.query(server, "example.com", timeout_ms)  # whatever it says
-    return compat.ticks_diff(compat.ticks_us(), began) // 100
+    return interpreter.ticks_diff(interpreter.ticks_us(), began) // 100
 
 
 async def _ping(s, host, timeout_ms):
@@ -110,15 +111,15 @@ async def _ping(s, host, timeout_ms):
         struct.pack_into(">H", packet, 2, ~(total + (total >> 16)) & 0xFFFF)
         s.setblocking(False)
         address = socket.getaddrinfo(host, 1)[0][-1]
-        began = compat.ticks_us()
-        deadline = compat.ticks_add(compat.ticks_ms(), timeout_ms)
+        began = interpreter.ticks_us()
+        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
         s.sendto(packet, address)
         while True:
-            left = compat.ticks_diff(deadline, compat.ticks_ms())
-            if left <= 0 or not await compat.ready(s, False, left):
+            left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
+            if left <= 0 or not await interpreter.ready(s, False, left):
                 raise OSError(errno.ETIMEDOUT, "")
             answer = s.recv(128)
-            took = compat.ticks_diff(compat.ticks_us(), began)
+            took = interpreter.ticks_diff(interpreter.ticks_us(), began)
             if len(answer) >= 28 and answer[0] >> 4 == 4:
                 answer = answer[(answer[0] & 15) * 4 :]  # a raw socket gives the IP header too
             if answer[:1] == b"\0" and answer[8:16] == token:
@@ -134,15 +135,15 @@ async def _tcp(host, port, timeout_ms, refused_is_alive):
     s = socket.socket()
     try:
         s.setblocking(False)
-        began = compat.ticks_us()
+        began = interpreter.ticks_us()
         try:
             s.connect(socket.getaddrinfo(host, port)[0][-1])
         except OSError as e:
             if e.errno != errno.EINPROGRESS:
                 raise
-        if not await compat.ready(s, True, timeout_ms):
+        if not await interpreter.ready(s, True, timeout_ms):
             raise OSError(errno.ETIMEDOUT, "")
-        took = compat.ticks_diff(compat.ticks_us(), began)
+        took = interpreter.ticks_diff(interpreter.ticks_us(), began)
         try:
             s.send(b"")  # nothing leaves; raises what became of the connection
         except OSError as e:

@@ -5,7 +5,7 @@ allows, the other while fewer are than half of it. Each remembers when it last w
 when the change came, though it is certain only later.
 """
 
-from agent.compat import const
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _JITTER = const(10)

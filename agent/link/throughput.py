@@ -4,10 +4,10 @@ Nothing else of the agent runs on the link meanwhile. No more is asked for than 
 a server that sends more is not asked again.
 """
 
-from agent import compat
-from agent.bounded import NetError, cause, own, within
-from agent.compat import const
-from agent.net import close, fill, open_stream
+from agent.device import interpreter
+from agent.net.tasks import NetError, cause, own, within
+from agent.device.interpreter import const
+from agent.net.connection import close, fill, open_stream
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _UP = const(1)
@@ -65,15 +65,15 @@ class Throughput:
 
     async def run(self):
         """Measure at a random time within each device's own period, for ever."""
-        due = self._clock.up() + compat.random_below(self._every_s)
+        due = self._clock.up() + interpreter.random_below(self._every_s)
         while not self._refused:
-            await compat.sleep_ms(max(0, min(60, due - self._clock.up())) * 1000)
+            await interpreter.sleep_ms(max(0, min(60, due - self._clock.up())) * 1000)
             if self._clock.up() < due:
                 continue
             most = 3 * self._most + _WINDOW
             if self._budget.allows(self._most + (self._most >> 4) + _CONNECTION, most):
                 if not _UP <= self._link.outages.state <= _DEGRADED:
-                    await compat.sleep_ms(60000)
+                    await interpreter.sleep_ms(60000)
                     continue
                 async with self._link.busy:
                     self._value = await self.measure()
@@ -109,7 +109,7 @@ class Throughput:
                 # Its time is over: what came until then will do.
         except (OSError, EOFError, MemoryError) as e:
             text = "the answer was cut off" if isinstance(e, EOFError) else cause(e)
-            compat.log("throughput:", text)
+            interpreter.log("throughput:", text)
             self._ended = None
         finally:
             if writer:
@@ -119,7 +119,7 @@ class Throughput:
             own.add((most if self._refused else min(charge, most)) - most)
         if self._ended is None:
             return None
-        took = compat.ticks_diff(self._ended, self._began)
+        took = interpreter.ticks_diff(self._ended, self._began)
         return (self._got - self._from) * 8 // max(took, 1)
 
     async def _download(self, reader):
@@ -128,17 +128,17 @@ class Throughput:
             self._refuse()
         if left < _LEAST:
             raise NetError("the file is too short: give one of throughput.kb")
-        begun = compat.ticks_ms()
+        begun = interpreter.ticks_ms()
         slow = left >> 2
         while left:
             piece = self._view[: min(left, _BLOCK)]
             await fill(reader, piece)
             left -= len(piece)
             self._got += len(piece)
-            now = compat.ticks_ms()
+            now = interpreter.ticks_ms()
             if self._from:
                 self._ended = now
-            elif self._got >= slow or compat.ticks_diff(now, begun) > self.limit_ms // 4:
+            elif self._got >= slow or interpreter.ticks_diff(now, begun) > self.limit_ms // 4:
                 # From here on it counts: TCP has found its speed, or never will.
                 self._from = self._got
                 self._began = now

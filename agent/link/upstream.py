@@ -4,8 +4,8 @@ One target's failure says nothing of the link, so the others are asked at once; 
 silent while they answer counts neither as an outage nor as loss.
 """
 
-from agent import compat
-from agent.compat import const
+from agent.device import interpreter
+from agent.device.interpreter import const
 from agent.link import probes
 from agent.link.quality import Statistic
 
@@ -41,7 +41,7 @@ class Upstream:
         turn = self._turn
         for _ in range(count):
             turn = (turn + 1) % count
-            if failures[turn] < _DEAD or not compat.random_below(_SELDOM):
+            if failures[turn] < _DEAD or not interpreter.random_below(_SELDOM):
                 break
         self._turn = turn
         asked = [turn]

@@ -8,7 +8,7 @@ strings, and what Python has no type for becomes a `Tag` or a `Simple`.
 What neither reports nor acks hold is in `cbor_rare.py`, loaded when it occurs.
 """
 
-from agent.compat import const
+from agent.device.interpreter import const
 
 _INT = const(0x00)  # major types, already shifted
 _NEGATIVE = const(0x20)
@@ -41,9 +41,9 @@ class Tag:
 def __getattr__(name):  # of this module: Simple and UNDEFINED
     if name[0] == "_":
         raise AttributeError(name)
-    from agent.wire import cbor_rare
+    from agent.wire import cbor_general
 
-    return getattr(cbor_rare, name)
+    return getattr(cbor_general, name)
 
 
 def dumps(value, max_depth=_MAX_DEPTH):
@@ -78,9 +78,9 @@ def _write(out, value, depth):
         write_head(out, _TEXT, len(value))
         out.extend(value)
     elif not isinstance(value, (list, tuple, dict, Tag)):
-        from agent.wire import cbor_rare
+        from agent.wire import cbor_general
 
-        cbor_rare.write(out, value)
+        cbor_general.write(out, value)
     elif depth == 0:
         raise CborError("too deeply nested")
     elif isinstance(value, dict):
@@ -164,11 +164,11 @@ class _Reader:
         info = n = major & 0x1F
         major &= 0xE0
         if info > 27 or major == _SIMPLE and not 20 <= info < 23:
-            from agent.wire import cbor_rare
+            from agent.wire import cbor_general
 
             if major == _SIMPLE:
-                return cbor_rare.simple(self, info, start)
-            cbor_rare.check_indefinite(self, major | info, start)
+                return cbor_general.simple(self, info, start)
+            cbor_general.check_indefinite(self, major | info, start)
             n = None
         elif info >= 24:
             size = 1 << info - 24
@@ -183,14 +183,14 @@ class _Reader:
             return (False, True, None)[info - 20]
         if major == _BYTES or major == _TEXT:
             if n is None:
-                return cbor_rare.chunks(self, major)
+                return cbor_general.chunks(self, major)
             raw = self.take(n)
             if major == _BYTES:
                 return raw
             if raw and max(raw) > 127:
-                from agent.wire import cbor_rare
+                from agent.wire import cbor_general
 
-                cbor_rare.check_utf8(self, raw, start)
+                cbor_general.check_utf8(self, raw, start)
             return raw.decode()
         if depth == 0:
             self.fail("too deeply nested", start)
@@ -199,9 +199,9 @@ class _Reader:
             value = self.item(depth)
             if n != 2 and n != 3:
                 return Tag(n, value)
-            from agent.wire import cbor_rare
+            from agent.wire import cbor_general
 
-            return cbor_rare.bignum(self, n, value, start)
+            return cbor_general.bignum(self, n, value, start)
         # All in this one function: each call costs a device's small stack.
         step = 1 if major == _ARRAY else 2
         if n is not None and n * step > min(len(self.data) - self.pos, self.items):

@@ -1,4 +1,4 @@
-"""Multiples of Ed25519's base point B for a comb. Made by tests/wire/make_comb.py.
+"""Multiples of Ed25519's base point B for a comb. Made by make_comb.py.
 
 Entry j of half t is 2^(26 t) (2^208 + s3 2^156 + s2 2^104 + s1 2^52 + s0) B, where s_k
 is +1 if bit k of j is set, else -1; as x and y, 32 bytes each, little-endian.

@@ -7,7 +7,7 @@ What a device in the field seldom needs is in `cose_rare.py`, loaded when it is 
 
 import hashlib
 
-from agent.compat import const
+from agent.device.interpreter import const
 from agent.wire import cbor, ed25519
 
 _TAG = const(18)
@@ -19,9 +19,9 @@ _ED25519 = const(-19)
 def __getattr__(name):  # of this module
     if name[0] == "_":
         raise AttributeError(name)
-    from agent.wire import cose_rare
+    from agent.wire import cose_verify
 
-    return getattr(cose_rare, name)
+    return getattr(cose_verify, name)
 
 
 def kid_of(public_key):

@@ -14,7 +14,7 @@ What a device in the field seldom needs is in `ed25519_rare.py`, loaded when it 
 
 import os
 
-from agent import compat
+from agent.device import interpreter
 from agent.wire import sha512
 from agent.wire.comb import COLUMNS, TABLE, TEETH
 
@@ -27,9 +27,9 @@ _IDENTITY = (0, 1, 1, 0)  # extended coordinates X, Y, Z, T: x = X/Z, y = Y/Z, x
 def __getattr__(name):  # of this module
     if name[0] == "_":
         raise AttributeError(name)
-    from agent.wire import ed25519_rare
+    from agent.wire import ed25519_verify
 
-    return getattr(ed25519_rare, name)
+    return getattr(ed25519_verify, name)
 
 
 class Signer:
@@ -54,7 +54,7 @@ class Signer:
     async def sign_async(self, message):
         """The same, while the event loop runs."""
         for signature in self._steps(message):
-            await compat.sleep_ms(0)
+            await interpreter.sleep_ms(0)
         return signature
 
     def _steps(self, message):

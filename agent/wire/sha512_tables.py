@@ -1,7 +1,7 @@
 """Constants of SHA-512, needed once: sha512.py keeps them in a form of its own."""
 
 # The initial hash value (5.3.5), then the round constants (4.2.3), as little-endian words.
-# tests/wire/make_sha512_tables.py computes them.
+# tests/agent/wire/make_sha512_tables.py computes them.
 TABLE = (
     b"\x08\xc9\xbc\xf3\x67\xe6\x09\x6a\x3b\xa7\xca\x84\x85\xae\x67\xbb\x2b\xf8\x94\xfe\x72\xf3"
     b"\x6e\x3c\xf1\x36\x1d\x5f\x3a\xf5\x4f\xa5\xd1\x82\xe6\xad\x7f\x52\x0e\x51\x1f\x6c\x3e\x2b"

@@ -3,8 +3,8 @@
 import network
 from machine import Pin
 
-from agent import compat
-from agent.compat import const
+from agent.device import interpreter
+from agent.device.interpreter import const
 
 _CARRIER = (3, 5)  # network.ETH_CONNECTED, ETH_GOT_IP
 _LOOK_MS = const(200)
@@ -82,14 +82,14 @@ class Ethernet:
 
     async def join(self, timeout_s):
         """Wait for a cable and an address; None, "no_carrier" or "no_address"."""
-        deadline = compat.ticks_add(compat.ticks_ms(), timeout_s * 1000)
+        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_s * 1000)
         try:
             self._started()
         except OSError as e:  # the PHY does not answer: wrong pins, or no power
-            compat.log("ethernet:", e)
+            interpreter.log("ethernet:", e)
             return "no_carrier"
         while not self.connected():
-            if compat.ticks_diff(deadline, compat.ticks_ms()) <= 0:
+            if interpreter.ticks_diff(deadline, interpreter.ticks_ms()) <= 0:
                 return "no_address" if self.carrier() else "no_carrier"
-            await compat.sleep_ms(_LOOK_MS)
+            await interpreter.sleep_ms(_LOOK_MS)
         return None

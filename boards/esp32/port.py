@@ -11,8 +11,8 @@ import time
 import esp32
 import machine
 
-from agent import compat, port
-from agent.compat import const
+from agent.device import interpreter, board
+from agent.device.interpreter import const
 from boards.esp32 import proc, storage
 from boards.esp32.settings import check
 
@@ -43,7 +43,7 @@ def hold():
         machine.WDT(timeout=_HOLD_MS)
 
 
-class Port(port.Port):
+class Port(board.Port):
     def __init__(self, state_dir, settings=None):
         super().__init__(state_dir, settings)
         settings = check(settings)
@@ -64,7 +64,7 @@ class Port(port.Port):
             pin, self._ratio = settings["voltage"]
             self._adc = machine.ADC(machine.Pin(pin), atten=machine.ADC.ATTN_11DB)
         # What is written every few minutes lies where the journal lies, never beside the code.
-        self._flash = port.Port(state_dir + "/journal")
+        self._flash = board.Port(state_dir + "/journal")
         self._rtc = machine.RTC()
         self._saves = 0
         self._survived = self._rtc_load()
@@ -90,23 +90,23 @@ class Port(port.Port):
         while True:
             if not net.connected():
                 if was:
-                    compat.log("network: lost")
+                    interpreter.log("network: lost")
                 was = False
                 missing = await net.join(_JOIN_S)
                 if missing:
                     failed += 1
-                    compat.log("network:", missing)
+                    interpreter.log("network:", missing)
                     if failed % _RESTART_AFTER == 0:
                         net.restart()
                     pause = min(_LOOK_MS << min(failed, 6), _LONGEST_PAUSE_MS)
-                    await compat.sleep_ms(pause // 2 + compat.random_below(pause // 2))
+                    await interpreter.sleep_ms(pause // 2 + interpreter.random_below(pause // 2))
                     continue
             if not was:
                 was = True
                 failed = 0
                 net.joins += 1
-                compat.log("network: joined for the %d. time, %s" % (net.joins, net.words()))
-            await compat.sleep_ms(_LOOK_MS)
+                interpreter.log("network: joined for the %d. time, %s" % (net.joins, net.words()))
+            await interpreter.sleep_ms(_LOOK_MS)
 
     def sources(self, clock, on_reset):
         return [self.net] if hasattr(self.net, "sample") else []

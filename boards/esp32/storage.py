@@ -10,7 +10,7 @@ was flashed without that partition has a plain folder instead.
 import os
 import vfs
 
-from agent import compat
+from agent.device import interpreter
 
 DEVICE = "/device"
 JOURNAL = DEVICE + "/journal"
@@ -63,14 +63,14 @@ def mount_data(device=None, point=JOURNAL, evidence=_EVIDENCE):
     else:
         if not _blank(device):
             formatted = "the data area was unreadable (%s) and was formatted" % error
-            compat.log("storage:", formatted)
+            interpreter.log("storage:", formatted)
             _keep(device, evidence)
         vfs.VfsLfs2.mkfs(device)
         volume = _open(device)
     try:
         vfs.mount(volume, point)
     except OSError as e:
-        compat.log("storage: mounted already?", e)
+        interpreter.log("storage: mounted already?", e)
 
 
 def _open(device):
@@ -97,4 +97,4 @@ def _keep(device, evidence):
                 device.readblocks(block, buf)
                 f.write(buf)
     except OSError as e:
-        compat.log("storage:", evidence, e)
+        interpreter.log("storage:", evidence, e)

@@ -8,8 +8,8 @@ is believed only after it was said several times in a row. Its own reconnecting 
 
 import network
 
-from agent import compat
-from agent.compat import const
+from agent.device import interpreter
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _SIGNAL = const(12)
@@ -92,7 +92,7 @@ class Wifi:
     async def join(self, timeout_s):
         """Join the strongest network that lets us in; None, or what is missing: "wrong_password",
         "no_access_point" or "no_address"."""
-        deadline = compat.ticks_add(compat.ticks_ms(), timeout_s * 1000)
+        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_s * 1000)
         while True:
             self._started()
             if self.connected():
@@ -105,13 +105,13 @@ class Wifi:
                     return None
                 hopeless = hopeless and outcome == "wrong_password"
                 missing = max(missing, _RANK.index(outcome))
-                if compat.ticks_diff(deadline, compat.ticks_ms()) <= 0:
+                if interpreter.ticks_diff(deadline, interpreter.ticks_ms()) <= 0:
                     break
-            late = compat.ticks_diff(deadline, compat.ticks_ms()) <= 0
+            late = interpreter.ticks_diff(deadline, interpreter.ticks_ms()) <= 0
             if late or missing and hopeless:
                 self._leave()
                 return _RANK[missing]
-            await compat.sleep_ms(1000)
+            await interpreter.sleep_ms(1000)
 
     def _in_reach(self):
         """The networks that a scan hears, the strongest first; then the hidden ones. The scan
@@ -120,7 +120,7 @@ class Wifi:
         try:
             heard = [(e[3], bytes(e[0]), bytes(e[1])) for e in self._wlan.scan()]
         except OSError as e:
-            compat.log("wifi: scan:", e)
+            interpreter.log("wifi: scan:", e)
         levels = []
         hidden = []
         for i, (ssid, _, bssid, is_hidden) in enumerate(self._networks):
@@ -154,19 +154,19 @@ class Wifi:
         try:
             wlan.connect(ssid, password, bssid=bssid)
         except OSError as e:
-            compat.log("wifi: connect:", e)
+            interpreter.log("wifi: connect:", e)
             self.restart()
             self._started()
             return "no_access_point"
-        deadline = compat.ticks_add(compat.ticks_ms(), _ATTEMPT_MS)
-        while compat.ticks_diff(deadline, compat.ticks_ms()) > 0:
+        deadline = interpreter.ticks_add(interpreter.ticks_ms(), _ATTEMPT_MS)
+        while interpreter.ticks_diff(deadline, interpreter.ticks_ms()) > 0:
             if wlan.isconnected():
                 return None
             status = wlan.status()
             if status in _REFUSED:
                 return "wrong_password"
             if status not in (_LEFT, _IDLE, _CONNECTING, _GOT_IP):
-                compat.log("wifi: reason", status)
+                interpreter.log("wifi: reason", status)
                 return "no_access_point"
-            await compat.sleep_ms(_LOOK_MS)
+            await interpreter.sleep_ms(_LOOK_MS)
         return "no_address" if self.carrier() else "no_access_point"

@@ -5,8 +5,8 @@ Sources: proc(5), sysfs, systemd-timesyncd(8), adjtimex(2).
 
 import os
 
-from agent import compat, port
-from agent.compat import const
+from agent.device import interpreter, board
+from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _RESET_UNKNOWN = const(0)
@@ -34,7 +34,7 @@ def exists(path):
         return False
 
 
-class Port(port.Port):
+class Port(board.Port):
     board = "linux"
 
     def __init__(self, state_dir, settings=None):
@@ -74,7 +74,7 @@ class Port(port.Port):
                     with open(path, "w") as f:
                         f.write(boot_id)
                 except OSError as e:
-                    compat.log("boot_id:", e)
+                    interpreter.log("boot_id:", e)
         return self._cause
 
     def clock_synchronised(self):

@@ -6,11 +6,11 @@ the clock the package's hotplug script writes down.
 
 import os
 
-from agent import compat
-from agent.compat import const
+from agent.device import interpreter
+from agent.device.interpreter import const
 from boards.linux.port import read
 
-if compat.MICROPYTHON:
+if interpreter.MICROPYTHON:
     from boards.unix import port
 else:
     from boards.linux import port
@@ -77,7 +77,7 @@ class Port(port.Port):
             with open(path, "w") as f:
                 f.write(words)
         except OSError as e:
-            compat.log("panic:", e)
+            interpreter.log("panic:", e)
         return words != ""
 
     def clock_synchronised(self):

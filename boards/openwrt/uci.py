@@ -64,7 +64,7 @@ def _kinds(types):
     kinds = {row[0]: row[1] for row in config.keys()}
     for name in config.SOURCES:
         if types.get(name.split("_")[0]) == "source":
-            module = __import__("agent.usage." + name, None, None, ("KEYS",))
+            module = __import__("agent.sources." + name, None, None, ("KEYS",))
             for row in config.keys(module.KEYS):
                 kinds[row[0]] = row[1]
     return kinds

@@ -6,8 +6,8 @@ Sources: the device tree that its firmware hands over, raspberrypi-hwmon, sd_not
 import os
 import socket
 
-from agent import compat
-from agent.compat import const
+from agent.device import interpreter
+from agent.device.interpreter import const
 from boards.linux import port
 from boards.linux.port import exists, read
 
@@ -77,7 +77,7 @@ class Port(port.Port):
             try:
                 self._notify.sendto(b"WATCHDOG=1", self._name)
             except OSError as e:
-                compat.log("watchdog:", e)
+                interpreter.log("watchdog:", e)
         if self._alarm is None:
             self._alarm = self._find_alarm()
         if self._alarm:
@@ -100,12 +100,12 @@ class Port(port.Port):
         trembles must not write at every look."""
         if low:
             if not self._low:
-                compat.log("power: the supply is below 4.63 V: use another adapter or cable")
+                interpreter.log("power: the supply is below 4.63 V: use another adapter or cable")
                 try:
                     with open(self._mark(), "w"):
                         pass
                 except OSError as e:
-                    compat.log("power:", e)
+                    interpreter.log("power:", e)
             self._low = 6
         elif self._low:
             self._low -= 1
@@ -119,4 +119,4 @@ class Port(port.Port):
         try:
             os.remove(self._mark())
         except OSError as e:
-            compat.log("power:", e)
+            interpreter.log("power:", e)

@@ -20,11 +20,11 @@ from host_tools.broker.client import Client, Message, Refused, temporary_identit
 from host_tools.broker.config import broker_files
 from host_tools.broker.process import request_reload
 from host_tools.broker.revocation import PROBE_LIFE, is_refused, reload_until_refused, write_crl
-from host_tools.errors import BrokerError
-from host_tools.founding import CHECK_SLOTS
+from host_tools.common.errors import BrokerError
 from host_tools.keys.ca import Authority
-from host_tools.province import CHECK_VILLAGE, Province
-from host_tools.registry import Registry
+from host_tools.office.founding import CHECK_SLOTS
+from host_tools.province.registry import Registry
+from host_tools.province.settings import CHECK_VILLAGE, Province
 
 _REVOKED_SLOT = f"{CHECK_VILLAGE}-3"
 

@@ -16,10 +16,10 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from host_tools.errors import BrokerError, reason
+from host_tools.common.errors import BrokerError, reason
+from host_tools.common.files import write_private
 from host_tools.keys.ca import Issued
-from host_tools.keys.files import write_private
-from host_tools.province import TlsFiles
+from host_tools.province.settings import TlsFiles
 
 
 class Refused(BrokerError):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_tools.broker.acl import render_acl
-from host_tools.errors import BrokerError
-from host_tools.keys.files import make_directory, write_file
-from host_tools.province import Province
+from host_tools.common.errors import BrokerError
+from host_tools.common.files import make_directory, write_file
+from host_tools.province.settings import Province
 
 # A report at most 8 KiB (docs/wire.md), a release's chunk more; topic and MQTT header on top.
 MESSAGE_BYTES = 32 * 1024
@@ -175,7 +175,7 @@ def write_config(province: Province, *, port: int | None = None) -> BrokerFiles:
         RegistryError: the registry can't be read.
         OSError: a file can't be written.
     """
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     files = broker_files(province)
     with Registry.open(province.directory) as registry:

@@ -19,9 +19,9 @@ from typing import IO
 
 from host_tools.broker.acl import check_identity
 from host_tools.broker.config import BrokerFiles, broker_files, connection_limit
-from host_tools.errors import BrokerError
-from host_tools.keys.passphrase import scrubbed_environment
-from host_tools.province import Province
+from host_tools.common.errors import BrokerError
+from host_tools.common.passphrase import scrubbed_environment
+from host_tools.province.settings import Province
 
 MINIMUM_VERSION = (2, 0)
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from host_tools.broker.client import Client, Refused, temporary_identity
 from host_tools.broker.config import configured_port
 from host_tools.broker.process import request_reload
-from host_tools.errors import BrokerError
+from host_tools.common.errors import BrokerError
+from host_tools.common.files import write_file
 from host_tools.keys.ca import Authority, Issued
-from host_tools.keys.files import write_file
-from host_tools.province import CHECK_VILLAGE, Province, TlsFiles
-from host_tools.registry import Registry
+from host_tools.province.registry import Registry
+from host_tools.province.settings import CHECK_VILLAGE, Province, TlsFiles
 
 # Such certificates are not in the registry: they live for an hour, and their keys for seconds.
 PROBE_LIFE = timedelta(hours=1)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from host_tools.errors import KeyFileError
+from host_tools.common.errors import KeyFileError
+from host_tools.common.files import write_file, write_private
 from host_tools.keys.ca import Authority, load_certificate, server_names
-from host_tools.keys.files import write_file, write_private
-from host_tools.province import Province
-from host_tools.registry import Registry
+from host_tools.province.registry import Registry
+from host_tools.province.settings import Province
 
 ALARM = timedelta(days=180)
 

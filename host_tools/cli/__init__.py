@@ -19,13 +19,13 @@ try:
     import click
 
     from host_tools import __version__
-    from host_tools.errors import DesalinkError, ProvinceError, printable
+    from host_tools.common.errors import DesalinkError, ProvinceError, printable
 except KeyboardInterrupt:
     # These take a quarter of a second, in which nothing is begun: as `main` ends it afterwards.
     sys.exit(130)
 
 if TYPE_CHECKING:
-    from host_tools.province import Province
+    from host_tools.province.settings import Province
 
 DIRECTORY_VARIABLE = "DESALINK_DIR"
 
@@ -51,7 +51,7 @@ class Application:
         Raises:
             ProvinceError: none was given and this directory is none.
         """
-        from host_tools.province import FILE
+        from host_tools.province.settings import FILE
 
         if self._directory is not None:
             return self._directory
@@ -73,7 +73,7 @@ class Application:
             ProvinceError: there is none, or its province.toml is wrong.
         """
         if self._province is None:
-            from host_tools.province import load
+            from host_tools.province.settings import load
 
             self._province = load(self.directory)
         return self._province
@@ -103,7 +103,7 @@ def _in_language(command: click.Command) -> click.Command:
     """A verb with its help in the language in force, where the catalogue has it."""
     from inspect import cleandoc
 
-    from host_tools.i18n import _, language
+    from host_tools.common.i18n import _, language
 
     if language() == "en":
         return command
@@ -163,7 +163,7 @@ class _Verbs(click.Group):
         return ""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from host_tools.i18n import _
+        from host_tools.common.i18n import _
 
         with formatter.section("Commands"):
             formatter.write_dl(
@@ -173,7 +173,7 @@ class _Verbs(click.Group):
 
 def _choose_language(ctx: click.Context, parameter: click.Parameter, name: str | None) -> None:
     # Before a verb is imported: its help is looked up then.
-    from host_tools.i18n import set_language
+    from host_tools.common.i18n import set_language
 
     set_language(name)
 

@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from host_tools.errors import DesalinkError, printable
-from host_tools.i18n import _
+from host_tools.common.errors import DesalinkError, printable
+from host_tools.common.i18n import _
 
 DEBUG_VARIABLE = "DESALINK_DEBUG"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from host_tools.errors import printable
+from host_tools.common.errors import printable
 
 # Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
 WITA = timezone(timedelta(hours=8), "WITA")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli._output import WITA, moment_of
-from host_tools.errors import DesalinkError
+from host_tools.common.errors import DesalinkError
 
 if TYPE_CHECKING:
     from host_tools.cli import Application
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
     from host_tools.store import Database
 
 village_option = click.option(
@@ -42,7 +42,7 @@ _WORDS = {
 @contextmanager
 def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
     """The registry, and the database if there is one yet."""
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
     from host_tools.store import StoreMissing, open_database
 
     with Registry.open(app.province.directory) as registry:
@@ -63,7 +63,7 @@ def village_code(registry: Registry, text: str | None) -> str | None:
     Raises:
         VillageError: there is none.
     """
-    from host_tools.villages import find_village
+    from host_tools.province.villages import find_village
 
     if text is None:
         return None

@@ -16,8 +16,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """List the boards that an agent runs on, or check what is said of them."""
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.boards import all_boards
     from host_tools.cli._output import print_json, print_table
+    from host_tools.devices.boards import all_boards
 
     boards = all_boards()
     if as_json:
@@ -57,8 +57,8 @@ def check(app: Application, names: tuple[str, ...]) -> None:
     All boards, or those named. Every board is compiled for, so that what is said here holds in
     the field.
     """
-    from host_tools.boards import BoardError, board_names, load_board
-    from host_tools.release import ReleaseError, build_release
+    from host_tools.devices.boards import BoardError, board_names, load_board
+    from host_tools.devices.release import ReleaseError, build_release
 
     wrong = 0
     for name in names or board_names():

@@ -39,13 +39,13 @@ def config(app: Application, port: int | None, passphrase_file: Path | None) -> 
     from host_tools.broker import upkeep
     from host_tools.broker.config import write_config
     from host_tools.broker.process import running_pid
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
         state = upkeep.inspect(province, registry)
         if state:
-            from host_tools.keys import passphrase
+            from host_tools.common import passphrase
             from host_tools.keys.ca import Authority
 
             app.note(f"To be renewed: {'; '.join(state.broken + state.due)}.")
@@ -71,7 +71,7 @@ def run(app: Application, port: int | None) -> None:
     from host_tools.broker import upkeep
     from host_tools.broker.config import runs_as_root, write_config
     from host_tools.broker.process import BrokerProcess
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
@@ -116,7 +116,7 @@ def run(app: Application, port: int | None) -> None:
 
 def _serves(app: Application, process: BrokerProcess, villages: int, ending: list[int]) -> bool:
     """Wait until the broker serves, if need be without what it remembers; False: it is to end."""
-    from host_tools.errors import BrokerError
+    from host_tools.common.errors import BrokerError
 
     moved = None
     while True:
@@ -161,9 +161,9 @@ def check(app: Application, port: int | None, passphrase_file: Path | None) -> N
     from host_tools.broker.check import Check
     from host_tools.broker.config import configured_port
     from host_tools.cli._output import print_table
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     province = app.province
     port = port or configured_port(province)

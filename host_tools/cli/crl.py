@@ -30,9 +30,9 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     an expired server certificate makes every device refuse the broker. Needs no passphrase: run it
     daily from cron, with --quiet.
     """
-    from host_tools.broker.expiry import ends
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.registry import Registry
+    from host_tools.office.expiry import ends
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
-from host_tools.errors import printable
+from host_tools.common.errors import printable
 
 if TYPE_CHECKING:
-    from host_tools.registry import Device, Registry
+    from host_tools.province.registry import Device, Registry
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -82,7 +82,7 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List the devices that fill a slot."""
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
         devices = registry.devices() if everything else registry.active_devices()
@@ -118,7 +118,7 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
 def show(app: Application, device: str, as_json: bool) -> None:
     """Show a device, its key and its slot's certificates."""
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
         found = _find(app, registry, device)
@@ -156,9 +156,9 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
     import getpass
 
     from host_tools.broker.revocation import apply_revocations, drop_session
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
@@ -198,10 +198,10 @@ def replace(app: Application, device: str, by: str | None, passphrase_file: Path
     import getpass
     import time
 
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
-    from host_tools.registry import Registry
-    from host_tools.replacements import make_order
+    from host_tools.people.replacements import make_order
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application
-from host_tools.i18n import _, ngettext, number
+from host_tools.common.i18n import _, ngettext, number
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
@@ -35,8 +35,8 @@ def command(
 
     Changes nothing and touches no device. Ends with 0 if there is no problem.
     """
-    from host_tools.doctor import Machine, examine
-    from host_tools.kit import passphrase
+    from host_tools.field.doctor import Machine, examine
+    from host_tools.people.kits import passphrase
 
     findings = examine(Machine(), kit, passphrase.given(passphrase_file))
     problems = sum(finding.level == "problem" for finding in findings)

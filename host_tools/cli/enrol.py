@@ -74,13 +74,13 @@ def command(
     import getpass
     import shlex
 
-    from host_tools.device_config import parse_setting
-    from host_tools.enrol import enrol_here
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
+    from host_tools.devices.config import parse_setting
+    from host_tools.devices.proof import ROOT
     from host_tools.keys.ca import Authority
-    from host_tools.proof import ROOT
-    from host_tools.registry import Registry
-    from host_tools.villages import find_village
+    from host_tools.office.enrol import enrol_here
+    from host_tools.province.registry import Registry
+    from host_tools.province.villages import find_village
 
     province = app.province
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.i18n import _, ngettext
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
-    from host_tools.enrolments import Record
-    from host_tools.enrolments.importing import Result
+    from host_tools.field.enrolments import Record
+    from host_tools.office.importing import Result
 
 _kit_option = click.option(
     "--kit",
@@ -77,9 +77,9 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
 
 def _on_laptop(app: Application) -> Path | None:
     """Where the opened kit is, on a machine on which nobody named a province."""
-    from host_tools.errors import ProvinceError
-    from host_tools.kit import KitDirectory, find_directory
-    from host_tools.kit.model import KitError
+    from host_tools.common.errors import ProvinceError
+    from host_tools.people.kits import KitDirectory, find_directory
+    from host_tools.people.kits.model import KitError
 
     try:
         app.directory  # noqa: B018 - asked only whether there is one
@@ -92,16 +92,16 @@ def _on_laptop(app: Application) -> Path | None:
 
 
 def _of_kit(kit: Path) -> list[dict[str, Any]]:
-    from host_tools.enrolments import EnrolmentLog
-    from host_tools.kit import KitDirectory
+    from host_tools.field.enrolments import EnrolmentLog
+    from host_tools.people.kits import KitDirectory
 
     records = EnrolmentLog(KitDirectory(kit).enrolments).records()
     return [_row(record, record.technician.hex(), _("in the log"), None) for record in records]
 
 
 def _of_province(app: Application) -> list[dict[str, Any]]:
-    from host_tools.enrolments import parse_record
-    from host_tools.registry import Registry
+    from host_tools.field.enrolments import parse_record
+    from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
         found = registry.rows(
@@ -148,9 +148,9 @@ def export(output: Path, kit: Path | None) -> None:
     It is always the whole log; the province takes what it does not have yet. Nothing in it is
     secret. Export as often as you like.
     """
-    from host_tools.enrolments import EnrolmentLog
-    from host_tools.keys.files import write_file
-    from host_tools.kit import KitDirectory, find_directory
+    from host_tools.common.files import write_file
+    from host_tools.field.enrolments import EnrolmentLog
+    from host_tools.people.kits import KitDirectory, find_directory
 
     log = EnrolmentLog(KitDirectory(find_directory(kit)).enrolments)
     write_file(output, log.export())
@@ -175,11 +175,11 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     when the file is imported again. Where a device is replaced, the old one is revoked with its
     certificate, which needs the passphrase. Importing a file twice changes nothing.
     """
-    from host_tools.cutting import cut_off
-    from host_tools.enrolments.importing import MAX_FILE, import_records, read_export
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
-    from host_tools.registry import Registry
+    from host_tools.office.cutting import cut_off
+    from host_tools.office.importing import MAX_FILE, import_records, read_export
+    from host_tools.province.registry import Registry
 
     province = app.province
 

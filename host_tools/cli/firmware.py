@@ -32,7 +32,7 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
 
     The hash must be known: from board.toml, from an earlier add, from --sha256, or --pin.
     """
-    from host_tools.firmware import FirmwareCache
+    from host_tools.devices.firmware import FirmwareCache
 
     firmware = FirmwareCache(_directory(app)).add(file, sha256=sha256, pin=pin, board=board)
     click.echo(f"{firmware.file}: MicroPython {firmware.version}, SHA-256 {firmware.sha256}")
@@ -43,9 +43,9 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List each board's firmware: what it is, and whether it is here."""
-    from host_tools.boards import all_boards
     from host_tools.cli._output import print_json, print_table
-    from host_tools.firmware import FirmwareCache, FirmwareError
+    from host_tools.devices.boards import all_boards
+    from host_tools.devices.firmware import FirmwareCache, FirmwareError
 
     cache = FirmwareCache(_directory(app))
     rows = []

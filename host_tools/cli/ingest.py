@@ -101,7 +101,7 @@ def command(
 def _broker(app: Application, text: str | None) -> Broker:
     from host_tools.broker.config import configured_port
     from host_tools.ingest import Broker
-    from host_tools.province import check_host, check_port
+    from host_tools.province.settings import check_host, check_port
 
     province = app.province
     host, port = province.broker.local_host, configured_port(province)
@@ -116,8 +116,8 @@ def _broker(app: Application, text: str | None) -> Broker:
 def _rebuild(app: Application) -> None:
     import time
 
+    from host_tools.derive import rebuild
     from host_tools.store import lock, open_database
-    from host_tools.store.derive import rebuild
 
     told = [time.monotonic()]
 

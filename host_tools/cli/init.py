@@ -54,9 +54,9 @@ def command(
     from shlex import quote
 
     from host_tools.cli._output import counted
-    from host_tools.founding import found_province, refuse_existing
-    from host_tools.keys import passphrase
-    from host_tools.villages import province_name
+    from host_tools.common import passphrase
+    from host_tools.office.founding import found_province, refuse_existing
+    from host_tools.province.villages import province_name
 
     # Before anybody thinks up a passphrase.
     province_name(code)

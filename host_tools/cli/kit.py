@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.i18n import _, ngettext
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
-    from host_tools.kit.book import KitEntry
-    from host_tools.kit.check import Finding
-    from host_tools.kit.create import Cargo
-    from host_tools.province import Province
-    from host_tools.registry import Registry
+    from host_tools.people.kits.book import KitEntry
+    from host_tools.people.kits.check import Finding
+    from host_tools.people.kits.create import Cargo
+    from host_tools.province.registry import Registry
+    from host_tools.province.settings import Province
 
 _kit_passphrase_option = click.option(
     "--kit-passphrase-file",
@@ -102,15 +102,15 @@ def create(
     The certificates in it are on record before they exist anywhere, so that a lost kit can be
     revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
     """
-    from host_tools import technicians
     from host_tools.cli._output import counted, wita
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
-    from host_tools.kit import passphrase as kit_passphrase
-    from host_tools.kit.check import is_loopback
-    from host_tools.kit.create import chosen_slots, create_kit, write_kit
-    from host_tools.registry import Registry
+    from host_tools.people import technicians
+    from host_tools.people.kits import passphrase as kit_passphrase
+    from host_tools.people.kits.check import is_loopback
+    from host_tools.people.kits.create import chosen_slots, create_kit, write_kit
+    from host_tools.province.registry import Registry
 
     province = app.province
     codes = [code for text in villages for code in text.split(",") if code.strip()]
@@ -164,11 +164,11 @@ def create(
 
 
 def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ...]) -> Cargo:
-    from host_tools.boards import load_board
-    from host_tools.firmware import FirmwareCache
-    from host_tools.kit.create import Cargo
-    from host_tools.kit.settings import read_settings
-    from host_tools.release import build_release
+    from host_tools.devices.boards import load_board
+    from host_tools.devices.firmware import FirmwareCache
+    from host_tools.devices.release import build_release
+    from host_tools.people.kits.create import Cargo
+    from host_tools.people.kits.settings import read_settings
 
     settings = read_settings(settings_file) if settings_file else {}
     cache = FirmwareCache(province.directory / "firmware")
@@ -191,8 +191,8 @@ def list_(app: Application, as_json: bool) -> None:
     import time
 
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.kit import book
-    from host_tools.registry import Registry
+    from host_tools.people.kits import book
+    from host_tools.province.registry import Registry
 
     now = time.time()
     with Registry.open(app.province.directory) as registry:
@@ -266,12 +266,12 @@ def revoke(
     import time
 
     from host_tools.cli._output import counted
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
-    from host_tools.kit import book
-    from host_tools.kit.revoking import revoke_kit
-    from host_tools.registry import Registry
+    from host_tools.office.kit_revoking import revoke_kit
+    from host_tools.people.kits import book
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
@@ -317,8 +317,8 @@ def revoke(
 
 
 def _find_entry(registry: Registry, text: str) -> KitEntry:
-    from host_tools.kit import book
-    from host_tools.kit.opened import read_kit_header
+    from host_tools.people.kits import book
+    from host_tools.people.kits.opened import read_kit_header
 
     path = Path(text)
     # The header is readable without the kit's passphrase; only its id is made use of.
@@ -346,9 +346,9 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
     of enrolments stays.
     """
     from host_tools.cli._output import wita
-    from host_tools.kit import KitDirectory, find_directory
-    from host_tools.kit import passphrase as kit_passphrase
-    from host_tools.kit.opened import read_kit_header, refuse_expired
+    from host_tools.people.kits import KitDirectory, find_directory
+    from host_tools.people.kits import passphrase as kit_passphrase
+    from host_tools.people.kits.opened import read_kit_header, refuse_expired
 
     # What can be told without a passphrase is told before one is asked for.
     refuse_expired(read_kit_header(file).expires, file)
@@ -379,9 +379,9 @@ def show(
 ) -> None:
     """Show what is in a kit: the opened one, or a file; no secrets."""
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.kit import find_directory
-    from host_tools.kit import passphrase as kit_passphrase
-    from host_tools.kit.opened import kit_file, read_kit
+    from host_tools.people.kits import find_directory
+    from host_tools.people.kits import passphrase as kit_passphrase
+    from host_tools.people.kits.opened import kit_file, read_kit
 
     path = kit_file(find_directory(kit))
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
@@ -448,10 +448,10 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
     anything is not as it should be.
     """
     from host_tools.cli._output import print_table
-    from host_tools.kit import find_directory
-    from host_tools.kit import passphrase as kit_passphrase
-    from host_tools.kit.check import check_kit
-    from host_tools.kit.opened import kit_file, read_kit
+    from host_tools.people.kits import find_directory
+    from host_tools.people.kits import passphrase as kit_passphrase
+    from host_tools.people.kits.check import check_kit
+    from host_tools.people.kits.opened import kit_file, read_kit
 
     path = kit_file(find_directory(kit))
     known = _of_province(app)
@@ -478,7 +478,7 @@ def _result(finding: Finding) -> str:
 
 def _of_province(app: Application) -> dict[str, Any]:
     """What the province knows of its kits' content, if one was named or is here."""
-    from host_tools.errors import ProvinceError
+    from host_tools.common.errors import ProvinceError
 
     try:
         directory = app.directory
@@ -486,9 +486,9 @@ def _of_province(app: Application) -> dict[str, Any]:
         return {}
     if not (directory / "province.toml").exists():
         return {}
-    from host_tools.boards import all_boards
-    from host_tools.firmware import FirmwareCache
-    from host_tools.technicians import root_public
+    from host_tools.devices.boards import all_boards
+    from host_tools.devices.firmware import FirmwareCache
+    from host_tools.people.technicians import root_public
 
     cache = FirmwareCache(app.province.directory / "firmware")
     pinned = [firmware for board in all_boards() if (firmware := cache.firmware(board))]

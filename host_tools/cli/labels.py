@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.i18n import _, ngettext, number
+from host_tools.common.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
-    from host_tools.labels import Label
-    from host_tools.registry import Device, Registry
+    from host_tools.field.labels import Label
+    from host_tools.province.registry import Device, Registry
 
 
 @click.group(invoke_without_command=True)
@@ -55,7 +55,7 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.registry import Registry
+    from host_tools.province.registry import Registry
 
     app = ctx.find_object(Application)
     assert app is not None
@@ -79,8 +79,8 @@ def _chosen(
     registry: Registry, villages: tuple[str, ...], regency: str | None
 ) -> tuple[list[Label], str]:
     """The labels of what was asked for, in the order of slots, and what it is called."""
-    from host_tools.registry import village_of
-    from host_tools.villages import find_regency, find_village
+    from host_tools.province.registry import village_of
+    from host_tools.province.villages import find_regency, find_village
 
     devices = registry.active_devices()
     title = ""
@@ -98,8 +98,8 @@ def _chosen(
 
 
 def _label(registry: Registry, device: Device) -> Label:
-    from host_tools.labels import Label
-    from host_tools.registry import village_of
+    from host_tools.field.labels import Label
+    from host_tools.province.registry import village_of
 
     village = registry.village(village_of(device.slot))
     assert village is not None, "the registry lets no slot in without its village"
@@ -117,7 +117,7 @@ def _label(registry: Registry, device: Device) -> Label:
 def _write(
     app: Application, labels: list[Label], title: str, output: Path | None, svg_dir: Path | None
 ) -> None:
-    from host_tools.labels import write_label, write_sheet
+    from host_tools.field.labels import write_label, write_sheet
 
     count = len(labels)
     if svg_dir is not None:
@@ -149,8 +149,8 @@ def check(app: Application, text: str) -> None:
 
     TEXT is what the QR code holds. Ends with 0 if this is the device that fills the slot.
     """
-    from host_tools.labels import parse_qr
-    from host_tools.registry import Registry
+    from host_tools.field.labels import parse_qr
+    from host_tools.province.registry import Registry
 
     scanned = parse_qr(text)
     with Registry.open(app.province.directory) as registry:

@@ -39,8 +39,8 @@ def openwrt(directory: Path, interpreter: str) -> None:
     """
     import hashlib
 
-    from host_tools.keys.files import write_file
-    from host_tools.package.openwrt import build_openwrt
+    from host_tools.common.files import write_file
+    from host_tools.devices.packages.openwrt import build_openwrt
 
     name, package = build_openwrt(interpreter)
     directory.mkdir(parents=True, exist_ok=True)

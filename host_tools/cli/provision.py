@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.errors import DesalinkError
+from host_tools.common.errors import DesalinkError
 
 if TYPE_CHECKING:
-    from host_tools.kit.model import Kit
-    from host_tools.provision.flow import Plan, Provisioning
-    from host_tools.provision.screen import Row, Screen
+    from host_tools.field.provision.flow import Plan, Provisioning
+    from host_tools.field.provision.screen import Row, Screen
+    from host_tools.people.kits.model import Kit
 
 
 @click.command()
@@ -94,7 +94,7 @@ def command(
 
     May be interrupted at any moment and run again: what is done already is kept.
     """
-    from host_tools.i18n import _
+    from host_tools.common.i18n import _
 
     if batch == (code is not None):
         raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
@@ -105,7 +105,7 @@ def command(
     if target is not None and (batch or port is not None):
         raise click.UsageError(_("--ssh is for one device, without --port and --batch."))
     if board is not None and target is None:
-        from host_tools.boards import load_board
+        from host_tools.devices.boards import load_board
 
         if load_board(board).transport == "ssh":
             raise click.UsageError(
@@ -118,7 +118,7 @@ def command(
         _several(app, plan, port, villages, count, ask)
         return
     assert code is not None
-    from host_tools.provision.dealer import slot_in_kit
+    from host_tools.field.provision.dealer import slot_in_kit
 
     slot = slot_in_kit(plan.kit, code, number)
     if target is not None:
@@ -136,12 +136,12 @@ def _plan(
     replace: bool,
 ) -> Plan:
     """The opened kit, and where what is done with it is kept."""
-    from host_tools.enrolments import EnrolmentLog
-    from host_tools.i18n import _
-    from host_tools.kit import KitDirectory, find_directory, passphrase
-    from host_tools.kit.model import KitError
-    from host_tools.kit.opened import refuse_expired
-    from host_tools.provision.flow import Plan
+    from host_tools.common.i18n import _
+    from host_tools.field.enrolments import EnrolmentLog
+    from host_tools.field.provision.flow import Plan
+    from host_tools.people.kits import KitDirectory, find_directory, passphrase
+    from host_tools.people.kits.model import KitError
+    from host_tools.people.kits.opened import refuse_expired
 
     path = find_directory(kit_path)
     if path.is_file():
@@ -166,9 +166,9 @@ def _plan(
 
 
 def _one(plan: Plan, port: str | None, slot: str) -> None:
-    from host_tools.provision.flow import Provisioning
-    from host_tools.provision.ports import one_port
-    from host_tools.provision.screen import Screen
+    from host_tools.field.provision.flow import Provisioning
+    from host_tools.field.provision.ports import one_port
+    from host_tools.field.provision.screen import Screen
 
     screen = Screen()
     where = one_port(port)
@@ -177,9 +177,9 @@ def _one(plan: Plan, port: str | None, slot: str) -> None:
 
 
 def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
-    from host_tools.provision.remote import RemoteProvisioning
-    from host_tools.provision.screen import Screen
-    from host_tools.provision.ssh import Target
+    from host_tools.field.provision.remote import RemoteProvisioning
+    from host_tools.field.provision.screen import Screen
+    from host_tools.field.provision.ssh import Target
 
     screen = Screen()
     row = screen.row(target)
@@ -189,8 +189,8 @@ def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
 
 def _watched(screen: Screen, row: Row, work: Provisioning) -> None:
     """Have it done on the screen, and tell where the label is."""
-    from host_tools.i18n import _
-    from host_tools.provision.batch import result_text
+    from host_tools.common.i18n import _
+    from host_tools.field.provision.batch import result_text
 
     with screen.shown():
         outcome = work.run()
@@ -206,10 +206,10 @@ def _several(
     count: int | None,
     ask: bool,
 ) -> None:
-    from host_tools.i18n import _, ngettext
-    from host_tools.provision.batch import Batch
-    from host_tools.provision.dealer import slot_in_kit
-    from host_tools.provision.screen import Screen
+    from host_tools.common.i18n import _, ngettext
+    from host_tools.field.provision.batch import Batch
+    from host_tools.field.provision.dealer import slot_in_kit
+    from host_tools.field.provision.screen import Screen
 
     if villages is None:
         slots = list(plan.kit.slots)

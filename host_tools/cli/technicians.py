@@ -34,11 +34,11 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
     """Make a technician's key and a trust document that names it."""
     from shlex import quote
 
-    from host_tools import technicians
     from host_tools.cli._output import wita
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
-    from host_tools.registry import Registry
+    from host_tools.people import technicians
+    from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
@@ -62,9 +62,9 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List technicians and their keys."""
     import time
 
-    from host_tools import technicians
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.registry import Registry
+    from host_tools.people import technicians
+    from host_tools.province.registry import Registry
 
     now = time.time()
     with Registry.open(app.province.directory) as registry:
@@ -113,10 +113,10 @@ def revoke(app: Application, name: str, by: str | None, passphrase_file: Path | 
     """
     import getpass
 
-    from host_tools import technicians
-    from host_tools.keys import passphrase
+    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
-    from host_tools.registry import Registry
+    from host_tools.people import technicians
+    from host_tools.province.registry import Registry
 
     province = app.province
     wanted = name.strip().casefold()

@@ -21,8 +21,8 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
     if ctx.invoked_subcommand is not None:
         return
     from host_tools.cli._output import counted, print_json, print_table
-    from host_tools.registry import Registry
-    from host_tools.villages import find_regency
+    from host_tools.province.registry import Registry
+    from host_tools.province.villages import find_regency
 
     app = ctx.find_object(Application)
     assert app is not None
@@ -79,9 +79,9 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
     imported while any row is bad, unless you say --skip-bad.
     """
     from host_tools.cli._output import counted
-    from host_tools.errors import VillageImportError
-    from host_tools.positions import read_table
-    from host_tools.registry import Registry
+    from host_tools.common.errors import VillageImportError
+    from host_tools.province.positions import read_table
+    from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
         table = read_table(file, registry.villages())

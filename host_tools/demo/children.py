@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from host_tools.enrol import ROOT
-from host_tools.errors import DesalinkError
-from host_tools.keys.passphrase import scrubbed_environment
+from host_tools.common.errors import DesalinkError
+from host_tools.common.passphrase import scrubbed_environment
+from host_tools.office.enrol import ROOT
 
 _PR_SET_PDEATHSIG = 1
 

@@ -1,15 +1,15 @@
 """What a device itself has written down: read from its journal's files, without the agent's help.
 
 The count that the province is held to. It is taken from the medium, by the format of
-`agent/segment.py` alone, with every CRC checked; nothing is opened for writing.
+`agent/journal/segment.py` alone, with every CRC checked; nothing is opened for writing.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from agent import segment
-from agent.recovery import numbers_in
+from agent.journal import segment
+from agent.journal.recovery import numbers_in
 
 Reports = dict[bytes, dict[int, bytes]]
 """Of each stream (4 bytes) each seq and the signed bytes of its report."""

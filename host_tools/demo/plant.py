@@ -16,11 +16,11 @@ from host_tools.broker.process import BrokerProcess, running_pid
 from host_tools.demo import journals
 from host_tools.demo.children import Child, DemoError, ingest_command, last_words
 from host_tools.demo.sites import PROVINCE, SITES, Ports, Site, free_port
-from host_tools.enrol import enrol_here
-from host_tools.founding import found_province
 from host_tools.keys.ca import Authority
-from host_tools.province import Province
-from host_tools.registry import Registry
+from host_tools.office.enrol import enrol_here
+from host_tools.office.founding import found_province
+from host_tools.province.registry import Registry
+from host_tools.province.settings import Province
 
 
 @dataclass

@@ -14,13 +14,13 @@ from rich.text import Text
 
 from agent.wire import ids
 from host_tools.cli._output import WITA
+from host_tools.common.files import write_file
 from host_tools.demo import faults, journals
 from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Station
 from host_tools.demo.run import Demo
 from host_tools.demo.view import View
-from host_tools.keys.files import write_file
-from host_tools.store.derive import state_name
+from host_tools.derive import state_name
 from host_tools.store.queries import Interval, Outage
 
 # Rounds of reachability are a second apart and two in a row count; the rest is a slow machine's.

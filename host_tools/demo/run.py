@@ -10,16 +10,16 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from host_tools.broker.process import find_mosquitto
+from host_tools.common.errors import EnrolmentError
 from host_tools.demo import faults
 from host_tools.demo.children import DemoError
 from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Plant, Station
 from host_tools.demo.screen import Row, Screen
 from host_tools.demo.view import View
-from host_tools.enrol import interpreter_command
-from host_tools.errors import EnrolmentError
-from host_tools.founding import refuse_existing
-from host_tools.store.derive import NO_DATA
+from host_tools.derive import NO_DATA
+from host_tools.office.enrol import interpreter_command
+from host_tools.office.founding import refuse_existing
 
 _TICK_S = 0.25
 _SHOW_S = 1.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from host_tools.demo.village import UPLINK, Village
-from host_tools.registry import slot_name
+from host_tools.province.registry import slot_name
 
 PROVINCE = "64"
 

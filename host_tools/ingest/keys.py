@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from host_tools.registry import Registry
+from host_tools.province.registry import Registry
 from host_tools.wire import Key
 
 

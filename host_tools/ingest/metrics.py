@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from host_tools.errors import DesalinkError
+from host_tools.common.errors import DesalinkError
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from host_tools.province import TlsFiles
+from host_tools.province.settings import TlsFiles
 from host_tools.store.quarantine import Bounds
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Batch, Filed, Outcome, Verified
-from host_tools.province import CHECK_VILLAGE
+from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
 from host_tools.store.evidence import Streams, newest_report
 from host_tools.store.quarantine import Bounds, Quarantine, Refusal

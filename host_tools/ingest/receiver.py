@@ -20,7 +20,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from host_tools.errors import BrokerError, KeyFileError, reason
+from host_tools.common.errors import BrokerError, KeyFileError, reason
 from host_tools.ingest.options import Broker
 from host_tools.ingest.pipeline import Message
 from host_tools.ingest.transport import Transport, TransportContext

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.keys import KeySource
 from host_tools.ingest.pipeline import Pipeline
 from host_tools.store import lock, open_database
-from host_tools.store.derive import Deriver
 from host_tools.store.evidence import Streams, get_meta, set_meta
 
 REQUEST = "quarantine_retry"  # in `meta`; the ingest looks whether it has grown

@@ -11,7 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from host_tools.errors import BrokerError, DesalinkError
+from host_tools.common.errors import BrokerError, DesalinkError
+from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Outcome
 from host_tools.ingest.keys import KeySource
@@ -22,7 +23,6 @@ from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
-from host_tools.store.derive import Deriver
 from host_tools.store.evidence import Streams, get_meta
 from host_tools.wire import Key
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from host_tools.errors import KeyFileError
-from host_tools.keys.files import write_file, write_private
-from host_tools.keys.pkcs8 import encrypted_pem, plain_pem
+from host_tools.common.errors import KeyFileError
+from host_tools.common.files import write_file, write_private
+from host_tools.keys.private_keys import encrypted_pem, plain_pem
 from host_tools.keys.root import load_encrypted
 
 AUTHORITY_LIFE = timedelta(days=3653)

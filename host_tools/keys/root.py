@@ -7,9 +7,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from host_tools.errors import KeyFileError, PassphraseError
-from host_tools.keys.files import write_file, write_private
-from host_tools.keys.pkcs8 import PrivateKey, encrypted_pem
+from host_tools.common.errors import KeyFileError, PassphraseError
+from host_tools.common.files import write_file, write_private
+from host_tools.keys.private_keys import PrivateKey, encrypted_pem
 
 
 def load_encrypted(path: Path, passphrase: str) -> PrivateKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from host_tools.errors import DesalinkError
+from host_tools.common.errors import DesalinkError
 
 
 class StoreError(DesalinkError):

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from host_tools.derive.intervals import NO_DATA, state_name
+from host_tools.derive.slice import WITA_S, day_of
 from host_tools.store.database import Database
-from host_tools.store.derive.intervals import NO_DATA, state_name
-from host_tools.store.derive.slice import WITA_S, day_of
 from host_tools.wire.columns import SCALES
 
 _DAY_S = 86400

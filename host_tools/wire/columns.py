@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from host_tools.vocabulary import METRICS
 from host_tools.wire.reasons import malformed
+from host_tools.wire.vocabulary import METRICS
 
 if TYPE_CHECKING:
     from host_tools.wire.payload import Report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import config
-from host_tools import vocabulary
+from host_tools.wire import vocabulary
 from tests import support
 
 GOOD = {
@@ -82,7 +82,7 @@ def test_a_source_is_read_and_loaded_only_where_its_section_is_there(tmp_path):
     assert c["usage"] == []
     assert not [key for key in c if key.startswith("usage.snmp")]
     c = load(tmp_path, {"usage.snmp": SECTIONS["snmp"], "usage.wifi": None})
-    assert [module.__name__ for module in c["usage"]] == ["agent.usage.snmp"]
+    assert [module.__name__ for module in c["usage"]] == ["agent.sources.snmp"]
     assert (c["usage.snmp.host"], c["usage.snmp.port"]) == ("192.168.1.1", 161)
     assert not [key for key in c if key.startswith("usage.wifi")]
 
@@ -90,7 +90,7 @@ def test_a_source_is_read_and_loaded_only_where_its_section_is_there(tmp_path):
 def test_sources_come_in_their_order_whatever_the_file_s(tmp_path):
     sections = {f"usage.{name}": section for name, section in reversed(SECTIONS.items())}
     c = load(tmp_path, sections)
-    names = [module.__name__.removeprefix("agent.usage.") for module in c["usage"]]
+    names = [module.__name__.removeprefix("agent.sources.") for module in c["usage"]]
     assert names == list(config.SOURCES)
     assert c["usage.ubus.password"] == ""
     assert c["usage.mikrotik.ca"] == f"{tmp_path}/router.pem"
@@ -102,11 +102,11 @@ def test_micropython_loads_no_source_that_is_not_configured(tmp_path):
     path.write_text(json.dumps(GOOD | {"usage": {"starlink": SECTIONS["starlink"]}}))
     script = (
         "import sys; from agent import config; config.load(sys.argv[1]);"
-        "print(sorted(m for m in sys.modules if m.startswith('agent.usage.')))"
+        "print(sorted(m for m in sys.modules if m.startswith('agent.sources.')))"
     )
     said = support.run_micropython(script, path, check=True).stdout
     loaded = {"counter", "http2", "protobuf", "source", "starlink"}
-    assert said.strip() == str([f"agent.usage.{name}" for name in sorted(loaded)])
+    assert said.strip() == str([f"agent.sources.{name}" for name in sorted(loaded)])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_every_key_is_documented():
         assert f"`{key}`" in page, key
     page = (docs / "measuring.md").read_text()
     for name in config.SOURCES:
-        for key, *_ in config.keys(importlib.import_module(f"agent.usage.{name}").KEYS):
+        for key, *_ in config.keys(importlib.import_module(f"agent.sources.{name}").KEYS):
             assert f"`{key}`" in page, key
 
 

@@ -16,37 +16,43 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from host_tools.release import module_name
+from host_tools.devices.release import module_name
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
 
 # The agent's modules that no device loads: a table to compare with, and CPython's part.
-NOWHERE = {"agent.wire.ids", "agent.cpython"}
+NOWHERE = {"agent.wire.ids", "agent.device.cpython"}
 # What a device loads only where it is configured: of each source what it needs beside the core
 # and beside "source", which all of them share; of the agent's other parts likewise. "turns" is for
 # several sources, "rare" is loaded when something rare happens: a signature to verify, a value
 # that reports don't have, a journal lost; "provisioning" when its key is made, and in the trials
 # of its provisioning.
 SOURCES = {
-    "source": ("usage.source", "usage.counter"),
-    "wifi": ("usage.wifi_linux", "usage.command"),
-    "snmp": ("usage.snmp", "usage.ber", "usage.profiles"),
-    "snmpv3": ("usage.snmpv3", "usage.hmac"),
-    "ubus": ("usage.ubus", "usage.jsonscan", "usage.http", "usage.command"),
-    "mikrotik": ("usage.mikrotik", "usage.jsonscan", "usage.http"),
-    "opennds": ("usage.opennds", "usage.jsonscan", "usage.command"),
-    "starlink": ("usage.starlink", "usage.http2", "usage.protobuf"),
-    "unique": ("usage.unique", "usage.day", "usage.hmac"),
+    "source": ("sources.source", "sources.counter"),
+    "wifi": ("sources.wifi_linux", "sources.command"),
+    "snmp": ("sources.snmp", "sources.ber", "sources.profiles"),
+    "snmpv3": ("sources.snmpv3", "sources.hmac"),
+    "ubus": ("sources.ubus", "sources.jsonscan", "sources.http", "sources.command"),
+    "mikrotik": ("sources.mikrotik", "sources.jsonscan", "sources.http"),
+    "opennds": ("sources.opennds", "sources.jsonscan", "sources.command"),
+    "starlink": ("sources.starlink", "sources.http2", "sources.protobuf"),
+    "unique": ("sources.unique", "sources.day", "sources.hmac"),
 }
 OPTIONS = {
-    "turns": ("usage.turns",),
-    "budget": ("budget",),
+    "turns": ("sources.turns",),
+    "budget": ("measure.budget",),
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
-    "ntp": ("sntp",),
-    "provisioning": ("trial", "enrolment"),
-    "rare": ("again", "interrupted", "wire.cbor_rare", "wire.cose_rare", "wire.ed25519_rare"),
+    "ntp": ("device.sntp",),
+    "provisioning": ("selftest", "device.enrolment"),
+    "rare": (
+        "journal.reissue",
+        "province.last_report",
+        "wire.cbor_general",
+        "wire.cose_verify",
+        "wire.ed25519_verify",
+    ),
 }
 
 
@@ -57,7 +63,9 @@ def modules() -> list[str]:
         for path in sorted((support.ROOT / "agent").rglob("*.py"))
         if path.name not in ("__init__.py", "cpython.py")
     ]
-    begin = [name for name in ("agent.__main__", "agent.start", "agent.app") if name in found]
+    begin = [
+        name for name in ("agent.__main__", "agent.start", "agent.supervise") if name in found
+    ]
     return [*begin, "boards.unix.port", *(name for name in found if name not in begin)]
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.config import SOURCES
-from host_tools.boards import load_board
-from host_tools.release import build_release, romfs_image
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import build_release, romfs_image
 from tests import support
-from tests.agent.equipment import Village
+from tests.agent.sources.equipment import Village
 from tests.bench.agent_ram import mpy_sizes
 from tests.sim.province import Province
 from tests.sim.run import Device, Failed, Site

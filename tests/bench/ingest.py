@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from host_tools.ingest import Broker, Ingest, Options
 from host_tools.keys.ca import Authority
-from host_tools.province import TlsFiles
+from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
 from host_tools.wire import Key
 from host_tools.wire.envelope import byte_string_head, signed_bytes
 from tests import support
-from tests.host.factory import Device, ordinary
+from tests.host_tools.factory import Device, ordinary
 
 _FILTERS = ("desa/1/+/+/birth", "desa/1/+/+/report")
 _BATCH = 500

@@ -13,12 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from host_tools import boards, release
-from host_tools.boards import load_board
-from tests.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
-from tests.provision.rig import Hub, hub
-from tests.provision.tree import board_name
-from tests.provision.world import World
+from host_tools.devices import boards, release
+from host_tools.devices.boards import load_board
+from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
+from tests.host_tools.field.provision.rig import Hub, hub
+from tests.host_tools.field.provision.tree import board_name
+from tests.host_tools.field.provision.world import World
 
 _CHIP = "esp32"
 _SIDE_BY_SIDE = 8

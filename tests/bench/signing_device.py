@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from agent import compat
+from agent.device import interpreter
 from agent.wire import ed25519
 from tests.bench import plain_ed25519
 
@@ -13,9 +13,9 @@ from tests.bench import plain_ed25519
 def median_ms(times, function, *args):
     took = []
     for _ in range(times):
-        began = compat.ticks_us()
+        began = interpreter.ticks_us()
         function(*args)
-        took.append(compat.ticks_diff(compat.ticks_us(), began))
+        took.append(interpreter.ticks_diff(interpreter.ticks_us(), began))
     return sorted(took)[times // 2] / 1000
 
 
@@ -24,11 +24,11 @@ async def longest_pause_ms(times, signer, message):
     pauses = []
 
     async def watch():
-        before = compat.ticks_us()
+        before = interpreter.ticks_us()
         while True:
-            await compat.sleep_ms(0)
-            now = compat.ticks_us()
-            pauses.append(compat.ticks_diff(now, before))
+            await interpreter.sleep_ms(0)
+            now = interpreter.ticks_us()
+            pauses.append(interpreter.ticks_diff(now, before))
             before = now
 
     watcher = asyncio.create_task(watch())

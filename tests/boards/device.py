@@ -14,8 +14,8 @@ fakes.install()
 
 import binascii  # noqa: E402
 
-from agent import dns  # noqa: E402
 from agent.link import linux  # noqa: E402
+from agent.net import dns  # noqa: E402
 from boards.esp32 import port, storage  # noqa: E402
 from boards.esp32.ethernet import Ethernet  # noqa: E402
 from boards.esp32.settings import networks  # noqa: E402

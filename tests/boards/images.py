@@ -9,7 +9,7 @@ from esptool.bin_image import (
     ESP32S3FirmwareImage,
 )
 
-from host_tools.partitions import OFFSET, Partition, pack
+from host_tools.devices.partitions import OFFSET, Partition, pack
 
 _CLASSES = {
     "esp32": (ESP32FirmwareImage, 0x40080000, 0x1000),

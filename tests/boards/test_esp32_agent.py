@@ -8,7 +8,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.wire import Report, parse_report
-from tests.agent.mqtt_lab import Authority
+from tests.agent.net.mqtt_lab import Authority
 from tests.support import free_port, run_micropython
 from tests.system.journals import Accepted
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.wire import ids
-from host_tools.vocabulary import STATES
+from host_tools.wire.vocabulary import STATES
 from tests.lab.simulated import ROUND_S, Village, installed, run
 
 NONE = "none"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from host_tools.ingest import Broker, Ingest, Options
 from host_tools.ingest.keys import RegistryKeys
-from host_tools.province import load
+from host_tools.province.settings import load
 
 if __name__ == "__main__":
     province = load(Path(sys.argv[1]))

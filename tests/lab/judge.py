@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.wire import ids
-from host_tools.vocabulary import PROBE_RESULTS, STATES
+from host_tools.wire.vocabulary import PROBE_RESULTS, STATES
 from tests.lab.faults import NONE, POWER, Fault
 from tests.lab.world import ROUND_S, Village, World
 

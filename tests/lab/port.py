@@ -3,7 +3,7 @@
 `clock_off` in the state folder holds the seconds by which it is.
 """
 
-from agent.compat import MICROPYTHON
+from agent.device.interpreter import MICROPYTHON
 
 if MICROPYTHON:
     from boards.unix import port

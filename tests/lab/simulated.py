@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from agent import compat, dns
-from agent.link import link, linux, portal, probes
+from agent.device import interpreter
+from agent.link import ladder, linux, portal, probes
+from agent.net import dns
 from agent.wire import ids
 
 ROUND_S = 10
@@ -120,11 +121,11 @@ class Village:
         self.delivery = Delivery(draw)
 
     def up(self) -> int:
-        """As agent.clock.Clock."""
+        """As agent.device.clock.Clock."""
         return int(self.now)
 
     def right(self) -> bool:
-        """As agent.clock.Clock."""
+        """As agent.device.clock.Clock."""
         return "clock" not in self.faults
 
     def has(self, *names: str) -> bool:
@@ -240,7 +241,9 @@ async def _in_turn(coros: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 @contextmanager
-def installed(village: Village, settings: Mapping[str, Any] | None = None) -> Iterator[link.Link]:
+def installed(
+    village: Village, settings: Mapping[str, Any] | None = None
+) -> Iterator[ladder.Link]:
     """The agent's ladder over a simulated village; `settings` beside SETTINGS."""
     with (
         mock.patch.object(probes, "reach", village.reach),
@@ -251,11 +254,11 @@ def installed(village: Village, settings: Mapping[str, Any] | None = None) -> It
         mock.patch.object(linux, "neighbour", lambda *_: None),
         mock.patch.object(linux, "default_gateway", lambda *_: GATEWAY),
         mock.patch.object(probes, "together", _in_turn),
-        mock.patch.object(compat, "random_below", village._draw.randrange),
+        mock.patch.object(interpreter, "random_below", village._draw.randrange),
     ):
-        ladder = link.Link({**SETTINGS, "link.gateway": "auto", **(settings or {})}, village)
-        ladder.broker.delivery = village.delivery
-        yield ladder
+        link = ladder.Link({**SETTINGS, "link.gateway": "auto", **(settings or {})}, village)
+        link.broker.delivery = village.delivery
+        yield link
 
 
 def run(coro: Coroutine[Any, Any, Any]) -> Any:

@@ -25,10 +25,10 @@ from types import TracebackType
 from typing import Any
 
 from host_tools.broker.config import broker_files, write_config
-from host_tools.enrol import enrol_here
-from host_tools.founding import found_province
 from host_tools.keys.ca import Authority
-from host_tools.registry import Registry, slot_name
+from host_tools.office.enrol import enrol_here
+from host_tools.office.founding import found_province
+from host_tools.province.registry import Registry, slot_name
 from tests.lab.isolation import program
 from tests.lab.net import Namespace, Process, cable, call
 from tests.support import mosquitto

@@ -6,17 +6,17 @@ Small, and apart from day.py: what is left of this on the heap is code, not the 
 import gc
 import sys
 
-from agent import compat
+from agent.device import interpreter
 
-_MINUTE_MS = compat.const(60000)
-_GRACE_MS = compat.const(10000)  # of real time, for a broker that owes an answer
+_MINUTE_MS = interpreter.const(60000)
+_GRACE_MS = interpreter.const(10000)  # of real time, for a broker that owes an answer
 
 commands = {}  # line from whoever started this: what to do
 
 jumped_ms = 0  # by how much the simulated clock is ahead of the real one
-_real_ms = compat.ticks_ms
-_real_us = compat.ticks_us
-_all_bits = compat.ticks_add(0, -1)  # of a tick; on a 32-bit port they wrap every 18 minutes
+_real_ms = interpreter.ticks_ms
+_real_us = interpreter.ticks_us
+_all_bits = interpreter.ticks_add(0, -1)  # of a tick; on a 32-bit port they wrap every 18 minutes
 _behind_ms = _behind_us = 0  # ticks: how far the real clock is behind, counted down from 0
 _ends = None  # ticks of this minute's end
 _minute = 0
@@ -27,16 +27,16 @@ _since = _real_ms()  # when they changed
 
 
 def ticks_ms():
-    return compat.ticks_diff(_real_ms(), _behind_ms) & _all_bits
+    return interpreter.ticks_diff(_real_ms(), _behind_ms) & _all_bits
 
 
 def ticks_us():
-    return compat.ticks_diff(_real_us(), _behind_us) & _all_bits
+    return interpreter.ticks_diff(_real_us(), _behind_us) & _all_bits
 
 
 def say(what, value):
     sys.stdout.write(f"{what} {value}\n")
-    if not compat.MICROPYTHON:
+    if not interpreter.MICROPYTHON:
         sys.stdout.flush()
 
 
@@ -48,7 +48,7 @@ def heap():
 def started(stop):
     """The agent is complete and about to run; `stop` asks it to end."""
     # Only now: nothing is imported earlier than it would be.
-    from agent import mqtt
+    from agent.net import mqtt
 
     commands["stop\n"] = stop
     connect = mqtt.Client.connect
@@ -74,7 +74,7 @@ def look():
 
 def owed(streams):
     """Whether to wait for the broker in real time. `streams`: whether a stream is waited for."""
-    if not (_client and streams) or compat.ticks_diff(_real_ms(), _since) > _GRACE_MS:
+    if not (_client and streams) or interpreter.ticks_diff(_real_ms(), _since) > _GRACE_MS:
         return False
     return _owing or not _client.connected or _client.in_flight > 0
 
@@ -82,8 +82,8 @@ def owed(streams):
 def _advance(ms):
     global jumped_ms, _behind_ms, _behind_us
     jumped_ms += ms
-    _behind_ms = compat.ticks_add(_behind_ms, -ms)
-    _behind_us = compat.ticks_add(_behind_us, -1000 * ms)
+    _behind_ms = interpreter.ticks_add(_behind_ms, -ms)
+    _behind_us = interpreter.ticks_add(_behind_us, -1000 * ms)
 
 
 def jump(ms):
@@ -91,13 +91,13 @@ def jump(ms):
     global _minute, _ends
     now = ticks_ms()
     if _ends is None:
-        _ends = compat.ticks_add(now, _MINUTE_MS)
-    left = compat.ticks_diff(_ends, now)
+        _ends = interpreter.ticks_add(now, _MINUTE_MS)
+    left = interpreter.ticks_diff(_ends, now)
     if ms < left:
         _advance(ms)
         return
     _advance(max(left, 0))
-    _ends = compat.ticks_add(_ends, _MINUTE_MS)
+    _ends = interpreter.ticks_add(_ends, _MINUTE_MS)
     _minute += 1
     say("minute", _minute)
     while True:
@@ -108,10 +108,10 @@ def jump(ms):
 
 
 commands["heap\n"] = heap
-compat.ticks_ms = ticks_ms
-compat.ticks_us = ticks_us
+interpreter.ticks_ms = ticks_ms
+interpreter.ticks_us = ticks_us
 
-if compat.MICROPYTHON:
+if interpreter.MICROPYTHON:
     from asyncio import core
 
     _wait = core.IOQueue.wait_io_event
@@ -125,10 +125,10 @@ if compat.MICROPYTHON:
         if ms < 0 or owed(queue.map):
             _wait(queue, 10 if ms < 0 else min(ms, 10))
             return
-        if compat.ticks_diff(ticks_ms(), _polled) > 1000:
+        if interpreter.ticks_diff(ticks_ms(), _polled) > 1000:
             _polled = ticks_ms()
             _wait(queue, 0)
-            ms = compat.ticks_diff(core._task_queue.peek().ph_key, _polled)
+            ms = interpreter.ticks_diff(core._task_queue.peek().ph_key, _polled)
         if ms > 0:
             jump(ms)
 

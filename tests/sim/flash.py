@@ -6,7 +6,7 @@ with the device's key on it.
 
 import os
 
-from agent import journal
+from agent.journal import journal
 from tests.sim import port
 
 _BLOCK = 4096

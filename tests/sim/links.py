@@ -5,8 +5,9 @@ Probing loopback gives times that are all but constant and pack into nothing; th
 
 import errno
 
-from agent import compat, dns
+from agent.device import interpreter
 from agent.link import probes
+from agent.net import dns
 
 
 class Links:
@@ -25,17 +26,17 @@ class Links:
         if target == "gateway":
             return 8 + self.below(15) + (self.below(400) if not self.below(40) else 0)
         if not self.below(100):
-            await compat.sleep_ms(timeout_ms)
+            await interpreter.sleep_ms(timeout_ms)
             raise OSError(errno.ETIMEDOUT, "")
         self._base = min(max(self._base + self.below(33) - 16, 250), 700)
         took = self._base + self.below(60) + self.below(40)
         if not self.below(50):
             took += self.below(1500)
-        await compat.sleep_ms(took // 10)
+        await interpreter.sleep_ms(took // 10)
         return took
 
     async def query(self, server, name, timeout_ms):
-        await compat.sleep_ms(self._base // 10 + 3 + self.below(25))
+        await interpreter.sleep_ms(self._base // 10 + 3 + self.below(25))
         return (0, ["192.0.2.1"]) if name == "example.com" else (3, [])
 
 

@@ -1,8 +1,8 @@
 """The commands "own" and "pings" of day.py: bytes that the agent has counted as its own, and how
 often it has probed."""
 
-from agent.bounded import own
 from agent.link import probes
+from agent.net.tasks import own
 from tests.sim import clock
 
 _reach = probes.reach

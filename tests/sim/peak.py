@@ -2,13 +2,13 @@
 
 import gc
 
-from agent import compat
+from agent.device import interpreter
 
 _peak = 0
 
 
 def install(unused, commands):
-    ticks_ms = compat.ticks_ms
+    ticks_ms = interpreter.ticks_ms
 
     def sampling():
         global _peak
@@ -18,5 +18,5 @@ def install(unused, commands):
             _peak = used
         return ticks_ms()
 
-    compat.ticks_ms = sampling
+    interpreter.ticks_ms = sampling
     commands["peak\n"] = lambda: print("peak", _peak)

@@ -16,7 +16,7 @@ import paho.mqtt.client as mqtt
 
 from host_tools import wire
 from tests import support
-from tests.agent.mqtt_lab import Authority, broker_lines
+from tests.agent.net.mqtt_lab import Authority, broker_lines
 from tests.sim.province import Province
 from tests.sim.world import UPLINK, Village
 

@@ -18,8 +18,8 @@ from typing import Any
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from host_tools.derive import rebuild
 from host_tools.store import Database, open_database
-from host_tools.store.derive import rebuild
 from tests.system.plant import Key, Plant
 
 _DROPPED = 5  # the event that declares a hole

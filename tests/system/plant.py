@@ -24,10 +24,10 @@ from typing import Any
 
 from host_tools.broker.config import broker_files
 from host_tools.broker.process import BrokerProcess
-from host_tools.enrol import enrol_here
-from host_tools.founding import found_province
 from host_tools.keys.ca import Authority
-from host_tools.registry import Registry, slot_name
+from host_tools.office.enrol import enrol_here
+from host_tools.office.founding import found_province
+from host_tools.province.registry import Registry, slot_name
 from tests.support import ROOT, free_port
 from tests.system.journals import Accepted
 

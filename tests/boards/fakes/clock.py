@@ -2,16 +2,16 @@
 
 import asyncio
 
-from agent import compat
+from agent.device import interpreter
 
 now = 0  # milliseconds
 
 
 def install():
-    compat.ticks_ms = lambda: now
-    compat.ticks_add = lambda ticks, delta: ticks + delta
-    compat.ticks_diff = lambda end, start: end - start
-    compat.sleep_ms = sleep_ms
+    interpreter.ticks_ms = lambda: now
+    interpreter.ticks_add = lambda ticks, delta: ticks + delta
+    interpreter.ticks_diff = lambda end, start: end - start
+    interpreter.sleep_ms = sleep_ms
 
 
 def advance(ms):

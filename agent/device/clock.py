@@ -1,0 +1,105 @@
+"""Time with its quality: seconds since start that never step, and Unix time when it is known.
+
+Sources by rank (the numbers of the wire): none, saved (a lower bound only), ack, NTP, system. A
+better source replaces a worse one; the same or a worse one replaces it only once its time has
+become old.
+"""
+
+from agent.device import interpreter
+from agent.device.interpreter import const
+
+# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
+_CLOCK_NONE = const(0)
+_CLOCK_SAVED = const(1)
+_CLOCK_ACK = const(2)
+_CLOCK_SYSTEM = const(4)
+
+_STALE_S = const(6 * 3600)  # after this a weaker source may correct a stronger one's drift
+_DAY_S = const(86400)
+_BUILT = 1767225600  # 2026-01-01
+_STEP_S = const(2)  # smaller corrections are drift and make no event
+
+
+class Clock:
+    def __init__(self, port):
+        self._port = port
+        self._ticks = interpreter.ticks_ms()
+        self._ms = 0
+        self._offset = None  # Unix time - up, seconds
+        self._set_at = 0
+        self.source = _CLOCK_NONE
+        self.floor = 0  # Unix time that has certainly passed
+        self.on_set = None  # callable(source, step or None) for corrections worth an event
+
+    def up_ms(self):
+        """Milliseconds since start, beyond the ticks' wrap (call at least every few days)."""
+        now = interpreter.ticks_ms()
+        self._ms += interpreter.ticks_diff(now, self._ticks)
+        self._ticks = now
+        return self._ms
+
+    def up(self):
+        """Whole seconds since start."""
+        return self.up_ms() // 1000
+
+    def now(self):
+        """Unix time in seconds, or None while it is not known."""
+        if self._offset is None:
+            return None
+        return self.up() + self._offset
+
+    def right(self):
+        """Whether the platform's clock, by which certificates are judged, is right to a day, as
+        far as that is known."""
+        platform = self._port.unix_time()
+        now = self.now() or self.floor
+        return max(now - _DAY_S, _BUILT) <= platform and (
+            self._offset is None or platform <= now + _DAY_S
+        )
+
+    def quality(self):
+        """[seconds since the clock was last set or None, source], as reports carry it."""
+        if self.source == _CLOCK_SYSTEM:
+            return [None, self.source]
+        if self._offset is None:
+            return [None, _CLOCK_SAVED if self.floor else _CLOCK_NONE]
+        return [self.up() - self._set_at, self.source]
+
+    def raise_floor(self, unix):
+        """Tell a time that has passed for certain. Only ever grows."""
+        if unix > self.floor:
+            self.floor = unix
+
+    def set(self, unix, source):
+        """Take `unix` (seconds) from `source`. Refuses times before 2026 or below the floor, and
+        beyond 32 bits (2106), for which no platform has room. True if taken."""
+        if unix < _BUILT or unix >> 32:
+            return False
+        if unix < self.floor:
+            if source != _CLOCK_ACK:
+                return False
+            # The run before had a wrong time, in the future: the province knows better.
+            self.floor = 0
+        up = self.up()
+        # An ack's time is late by its way: don't follow each one's jitter.
+        weaker = source < self.source or source == self.source == _CLOCK_ACK
+        if weaker and up - self._set_at < _STALE_S:
+            return False
+        step = None if self._offset is None else unix - up - self._offset
+        self._offset = unix - up
+        self._set_at = up
+        stepped = step is None or abs(step) >= _STEP_S
+        if stepped or source != self.source:
+            self._port.set_clock(unix)
+        self.source = source
+        if stepped and self.on_set:
+            self.on_set(source, step)
+        return True
+
+    def follow_system(self):
+        """Take the platform's clock if the platform keeps it right. Call this every round."""
+        if self._port.clock_synchronised():
+            unix = self._port.unix_time()
+            known = self.source == _CLOCK_SYSTEM
+            if not known or abs(unix - self.now()) >= _STEP_S:
+                self.set(unix, _CLOCK_SYSTEM)

@@ -1,0 +1,108 @@
+"""What compat.py and net.py have on CPython, apart, so that no device has to load it."""
+
+import asyncio
+import os
+import socket
+import time
+
+from agent.device.interpreter import MICROPYTHON
+
+assert not MICROPYTHON
+
+
+def const(value):
+    return value
+
+
+def ticks_ms():
+    return time.monotonic_ns() // 1000000
+
+
+def ticks_us():
+    return time.monotonic_ns() // 1000
+
+
+def ticks_add(ticks, delta):
+    return ticks + delta
+
+
+def ticks_diff(end, start):
+    return end - start
+
+
+async def sleep_ms(ms):
+    await asyncio.sleep(ms / 1000)
+
+
+def sync(file):
+    """Commit a file's bytes to the medium (flush, then fsync)."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+async def ready(sock, write, timeout_ms):
+    """Whether a non-blocking socket has something to read within `timeout_ms` milliseconds; if
+    `write`, whether it takes bytes or failed to connect."""
+    loop = asyncio.get_running_loop()
+    happened = loop.create_future()
+    add = loop.add_writer if write else loop.add_reader
+    add(sock.fileno(), lambda: happened.done() or happened.set_result(None))
+    try:
+        await asyncio.wait_for(happened, timeout_ms / 1000)
+        return True
+    except asyncio.TimeoutError:
+        return False
+    finally:
+        (loop.remove_writer if write else loop.remove_reader)(sock.fileno())
+
+
+async def fill(reader, buf):
+    """Fill the memoryview `buf` from a stream; EOFError if it ends before."""
+    buf[:] = await reader.readexactly(len(buf))
+
+
+def close(writer):
+    """Close a stream at once; what is not sent yet is dropped.
+
+    Without TLS's farewell: a dead peer would hold the socket until that times out."""
+    writer.transport.abort()
+
+
+class Stream:
+    """asyncio's two halves of a stream while they are opened; `stage`: how far that came."""
+
+    def __init__(self, sock):
+        self.stage = "connect"
+        self.reader = self.writer = None
+        self._sock = sock
+
+    async def open(self, address, tls, hostname, hello):
+        sock = self._sock
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        if tls:
+            self.stage = "tls"
+        opening = asyncio.ensure_future(
+            asyncio.open_connection(sock=sock, ssl=tls, server_hostname=hostname if tls else None)
+        )
+        self._sock = None  # from here on it is asyncio's to close
+        try:
+            self.reader, self.writer = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # asyncio loses track of a handshake that is cancelled at its very beginning. At the
+            # stream's end it tidies up.
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            while not opening.done():
+                await asyncio.sleep(0)
+            if not opening.exception():
+                self.writer = opening.result()[1]
+            raise
+        self.writer.write(hello)
+
+    def close(self):
+        if self.writer:
+            close(self.writer)
+        if self._sock:
+            self._sock.close()

@@ -1,0 +1,72 @@
+"""The few names that differ between MicroPython and CPython, so that no other file asks.
+
+`ticks_*` follow MicroPython's contract: they wrap at an unspecified power of two and are to be
+compared with `ticks_diff` only, over less than half of the period (6.2 days on a 32-bit port).
+Callers look names up at call time (`compat.ticks_ms()`), so that a test can put an accelerated
+clock in their place.
+"""
+
+import os
+import sys
+
+MICROPYTHON = sys.implementation.name == "micropython"
+
+if MICROPYTHON:
+    import select
+    from asyncio import sleep_ms
+    from time import ticks_add, ticks_diff, ticks_ms, ticks_us
+
+    from micropython import const
+
+    _SLICE_MS = const(4)
+
+    def sync(file):
+        """Commit a file's bytes to the medium; MicroPython's flush does both (fsync, lfs sync)."""
+        file.flush()
+
+    async def ready(sock, write, timeout_ms):
+        """Whether a non-blocking socket has something to read within `timeout_ms` milliseconds;
+        if `write`, whether it takes bytes or failed to connect."""
+        # Not the event loop's poller: with a TLS stream in it, that looks every 9 ms only, which
+        # is no way to take a round-trip time. This one sleeps in the kernel, a few ms at a time.
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT if write else select.POLLIN)
+        deadline = ticks_add(ticks_ms(), timeout_ms)
+        while True:
+            left = ticks_diff(deadline, ticks_ms())
+            if poller.poll(max(0, min(left, _SLICE_MS))):
+                return True
+            if left <= 0:
+                return False
+            await sleep_ms(0)
+
+else:
+    from agent.device.cpython import (  # noqa: F401
+        const, ready, sleep_ms, sync, ticks_add, ticks_diff, ticks_ms, ticks_us,
+    )  # fmt: skip
+
+
+def random_below(n):
+    """A number from 0 to n - 1 from the system's random source, for jitter and identifiers."""
+    return int.from_bytes(os.urandom(4), "big") % max(n, 1)
+
+
+def log(*words):
+    """One line for whoever watches the console. Never keys, payloads or addresses of users."""
+    print("%d" % (ticks_ms() // 1000), *words, file=sys.stderr)
+
+
+def unload(name):
+    """Let go of a module that is not needed again, so that its memory can be used.
+
+    Its package refers to it too; what else was imported from it stays as long as it is held."""
+    package, _, module = name.rpartition(".")
+    del sys.modules[name]
+    delattr(sys.modules[package], module)
+
+
+def rare(name):
+    """A module that is seldom needed: it is there for as long as the caller holds it."""
+    module = __import__(name, None, None, ("",))
+    unload(name)
+    return module

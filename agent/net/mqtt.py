@@ -1,0 +1,396 @@
+"""An MQTT 3.1.1 client (OASIS standard, 29 October 2014) over any stream, QoS 0 and 1."""
+
+import asyncio
+from errno import ECONNRESET
+
+from agent.device import interpreter
+from agent.net import connection, packet
+from agent.device.interpreter import const
+from agent.net.tasks import NetError, cause, code_of, own, reap, within
+
+SESSION_LOST = "the broker has lost the session: send again"
+
+# By the number in CONNACK, from 1; one text, since five take three times the memory.
+_REFUSED = (
+    "it does not speak MQTT 3.1.1|it refuses the client id|it is not available now|"
+    "it refuses the user name|not authorised: unknown or revoked certificate"
+)
+
+MqttError = NetError  # the connection could not be made, or it ended
+
+
+# Bytes around what MQTT carries: IP and TCP with timestamps 52, a TLS record 29; and for what is
+# received 4 of MQTT's head and 52 of an acknowledgement.
+_SENT = const(81)
+_RECEIVED = const(137)
+_TCP = const(400)
+_TLS = const(4200)  # TLS 1.3 with client certificates and tickets; 1.2 takes half
+
+
+class _Waiting:
+    # A PUBLISH or SUBSCRIBE that the broker has not acknowledged.
+    def __init__(self, pid, data):
+        self.pid = pid
+        self.data = data
+        self.over = asyncio.Event()
+        self.error = self.codes = None
+
+    def settle(self, error):
+        self.error = error
+        self.over.set()
+
+
+class Client:
+    """One broker, one client id; `connect` may be called again and again.
+
+    host, port, tls, server_hostname, resolvers: as for `net.open_stream`; tls None is plain TCP.
+    keepalive_s: the broker is pinged when nothing was sent for so long (0: never).
+    will: (topic, payload, qos, retain) or None.
+    on_message(topic, payload, retain): a plain function; payload is a memoryview that is valid
+    only during the call. If it raises, the message counts as delivered (else it would come back
+    for ever); `handler_errors` and the log tell.
+    window: QoS 1 publishes on their way at once. max_packet: bytes; a larger packet from the
+    broker ends the connection. ack_timeout_s: how long the broker may owe an answer.
+
+    For the caller to read: connected; reason and error (MqttError) of the last end; in_flight;
+    bytes_in and bytes_out of MQTT; pings; unknown_acks."""
+
+    def __init__(
+        self,
+        host,
+        port,
+        client_id,
+        tls=None,
+        server_hostname=None,
+        keepalive_s=60,
+        will=None,
+        on_message=None,
+        window=4,
+        resolvers=(),
+        max_packet=8192,
+        ack_timeout_s=30,
+        connect_timeout_s=30,
+    ):
+        self._target = host, port, tls, server_hostname, resolvers
+        self._hello = packet.connect(client_id, int(keepalive_s), will)
+        self.on_message = on_message
+        self._window = window
+        self._max_packet = max_packet
+        self._keepalive_ms = int(keepalive_s * 1000)
+        self._ack_ms = int(ack_timeout_s * 1000)
+        self._connect_ms = int(connect_timeout_s * 1000)
+        self._buf = memoryview(bytearray(256))
+        self._pid = 0
+        self._inflight = []  # in the order sent: MicroPython's dict keeps none
+        self._subscribing = []
+        self._tasks = ()
+        self._free = self._closed = None  # Events, made when a loop runs
+        self._leaving = self.pinging = False
+        self._reader = self._writer = None
+        self._sent_at = self._heard_at = 0
+        self.connected = False
+        self.error = None
+        self.bytes_in = self.bytes_out = self.pings = self.unknown_acks = self.handler_errors = 0
+
+    @property
+    def reason(self):
+        return self.error.reason if self.error else ""
+
+    @property
+    def in_flight(self):
+        """QoS 1 messages sent and not acknowledged."""
+        return len(self._inflight)
+
+    async def connect(self):
+        """Connect, and re-send what was on its way; returns whether the broker kept the session.
+        Not to be called again before it has ended.
+
+        If it did, publishes that were not acknowledged go out first, in order, with their ids
+        and DUP (4.4); if not, their `publish` calls raise SESSION_LOST, and the caller has to
+        subscribe again. Raises MqttError: stage "name", "connect", "tls" or "mqtt"."""
+        if self.connected:
+            raise MqttError("already connected")
+        try:
+            await reap(*self._tasks)
+            present = await self._handshake()
+        except MqttError as error:
+            if error.stage == "tls":
+                own.add(_TLS)
+            self.error = error
+            raise
+        self._leaving = self.pinging = False
+        self._free = asyncio.Event()
+        self._closed = asyncio.Event()
+        self.connected = True
+        self._heard_at = interpreter.ticks_ms()
+        self._tasks = asyncio.create_task(self._read()), asyncio.create_task(self._tick())
+        if present:
+            for waiting in self._inflight:
+                waiting.data[0] |= 8  # DUP
+                self._send(waiting.data)
+        else:
+            self._abandon(MqttError(SESSION_LOST))
+        return present
+
+    async def _handshake(self):
+        began = interpreter.ticks_ms()
+        host, port, tls, hostname, resolvers = self._target
+        own.add(_TCP)
+        self._reader, self._writer = await connection.open_stream(
+            host, port, tls, hostname, resolvers, self._connect_ms, self._hello
+        )
+        own.add(_TLS)
+        self.bytes_out += len(self._hello)
+        self._sent_at = interpreter.ticks_ms()
+        left = self._connect_ms - interpreter.ticks_diff(self._sent_at, began)
+        code = 0
+        stage = "mqtt"
+        accepted = False
+        try:
+            kind, body = await within(max(0, left), self._packet())
+            if kind != 0x20 or body[0] > (0 if body[1] else 1):
+                text = "its first packet is no proper CONNACK"
+            elif body[1]:
+                text = _REFUSED.split("|")[body[1] - 1] if body[1] <= 5 else "it refuses"
+                code = body[1]
+            else:
+                accepted = True
+                return body[0] == 1
+        except EOFError:
+            text = "it closed the connection before CONNACK"
+        except MqttError as error:
+            text = error.reason
+        except (OSError, MemoryError) as error:
+            code = code_of(error)
+            text = "instead of CONNACK: " + cause(error)
+            # In TLS 1.3 (not on MicroPython yet) a certificate is refused after the client's side
+            # is complete, by an alert that a reset may overtake.
+            if code < 0 or getattr(error, "library", "") == "SSL":
+                stage = "tls"
+            elif code == ECONNRESET and tls and not interpreter.MICROPYTHON:
+                stage = "tls"
+                text += " (it may refuse this certificate)"
+        finally:
+            if not accepted:
+                connection.close(self._writer)
+        raise MqttError("broker %s: %s" % (host, text), stage, code)
+
+    async def publish(self, topic, payload, qos=1, retain=False):
+        """Send a message; with QoS 1 return when the broker has acknowledged it.
+
+        Waits while the window is full. A QoS 1 message that is on its way when the connection
+        ends stays so: this call goes on waiting, and the next `connect` settles it (so call it
+        from another task than `connect`). Raises MqttError when not connected, when the connection
+        ends before the message was sent, on SESSION_LOST, on `disconnect`. A cancelled call has
+        sent its message or not; if it has, the message stays in the window until acknowledged."""
+        self._check_open()
+        if not qos:
+            self._send(packet.publish(topic, payload, 0, retain))
+            try:
+                await self._writer.drain()
+            except Exception as error:
+                raise MqttError("connection lost: " + cause(error)) from None
+            return
+        while len(self._inflight) >= self._window:
+            self._free.clear()
+            await self._free.wait()
+            self._check_open()
+        pid = self._next_id()
+        data = packet.publish(topic, payload, pid, retain)
+        await self._request(self._inflight, pid, data)
+
+    async def subscribe(self, topics):
+        """Subscribe to [(filter, qos), ...], qos 0 or 1; raises MqttError if one is refused."""
+        self._check_open()
+        pid = self._next_id()
+        codes = await self._request(self._subscribing, pid, packet.subscribe(pid, topics))
+        if len(codes) != len(topics) or max(codes) > 1:
+            raise MqttError("subscription refused: " + str(topics))
+
+    async def disconnect(self, timeout_ms=2000):
+        """Send DISCONNECT, wait until the broker closes, end every waiting call.
+
+        The broker then does not publish the will. To stop a running `connect`, cancel it."""
+        try:
+            if self.connected and not self._leaving:
+                self._send(b"\xe0\0")
+                self._leaving = True
+                await within(timeout_ms, self._closed.wait())
+        except OSError:
+            pass
+        finally:
+            error = MqttError("disconnected by this client")
+            self._end(error)
+            self._abandon(error)
+            await reap(*self._tasks)
+
+    async def close(self):
+        """Drop the connection; messages on their way stay so, for the next `connect`."""
+        self._end(MqttError("closed by this client"))
+        await reap(*self._tasks)
+
+    async def wait_closed(self):
+        """Wait until the connection has ended and nothing of it is left; returns the reason."""
+        if self._closed:
+            await self._closed.wait()
+            await reap(*self._tasks)
+        return self.reason
+
+    def _check_open(self):
+        if not self.connected or self._leaving:
+            raise MqttError("not connected: " + self.reason)
+
+    def _next_id(self):
+        while True:
+            self._pid = self._pid % 65535 + 1
+            for waiting in self._inflight + self._subscribing:
+                if waiting.pid == self._pid:
+                    break
+            else:
+                return self._pid
+
+    async def _request(self, queue, pid, data):
+        if not self._owed():
+            self._heard_at = interpreter.ticks_ms()
+        waiting = _Waiting(pid, data)
+        queue.append(waiting)
+        self._send(data)
+        await waiting.over.wait()
+        if waiting.error:
+            raise waiting.error
+        return waiting.codes
+
+    def _send(self, data):
+        if self.connected and not self._leaving:  # nothing after DISCONNECT (3.14.4)
+            self.bytes_out += len(data)
+            # One in sixteen for the heads of further segments, and what TCP sends again.
+            own.add(len(data) + (len(data) >> 4) + _SENT)
+            self._sent_at = interpreter.ticks_ms()
+            try:
+                self._writer.write(data)
+            except Exception as error:
+                self._end(MqttError("connection lost: " + cause(error)))
+
+    def _end(self, error):
+        """End the connection, from whichever task noticed first; the first reason counts."""
+        if not self.connected:
+            return
+        self.connected = False
+        self.error = MqttError("disconnected by this client") if self._leaving else error
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+        connection.close(self._writer)
+        for waiting in self._subscribing:
+            waiting.settle(error)
+        self._subscribing = []
+        self._free.set()
+        self._closed.set()
+
+    def _abandon(self, error):
+        for waiting in self._inflight:
+            waiting.settle(error)
+        self._inflight = []
+
+    def _owed(self):
+        """What the broker still has to answer."""
+        if self._inflight:
+            return "PUBACK"
+        return "SUBACK" if self._subscribing else "PINGRESP" if self.pinging else ""
+
+    async def _tick(self):
+        # Four looks per shortest period: a deadline is late by a quarter at most, and a ping
+        # leaves early by as much, since the broker counts from the last packet that it got.
+        step = max(20, min(self._keepalive_ms or self._ack_ms, self._ack_ms) // 4)
+        while True:
+            await interpreter.sleep_ms(step)
+            now = interpreter.ticks_ms()
+            owed = self._owed()
+            if owed and interpreter.ticks_diff(now, self._heard_at) > self._ack_ms:
+                text = "no %s from the broker in %d s" % (owed, self._ack_ms // 1000)
+                self._end(MqttError(text))
+                return
+            idle = interpreter.ticks_diff(now, self._sent_at)
+            if self._keepalive_ms and idle + step > self._keepalive_ms and not self.pinging:
+                self.ping()
+
+    def ping(self):
+        """Ask the broker for a sign of life: `pinging` until it has come."""
+        if self.connected and not self.pinging:
+            if not self._owed():
+                self._heard_at = interpreter.ticks_ms()
+            self.pinging = True
+            self.pings += 1
+            self._send(b"\xc0\0")
+
+    async def _read(self):
+        code = 0
+        try:
+            while True:
+                kind, body = await self._packet()
+                if kind & 0xF0 == 0x30:
+                    self._on_publish(kind, body)
+                elif kind == 0x20:
+                    raise packet.malformed("a second CONNACK")
+                elif kind == 0xD0:
+                    self.pinging = False
+                    self._heard_at = interpreter.ticks_ms()
+                else:
+                    self._on_ack(self._inflight if kind == 0x40 else self._subscribing, body)
+        except MqttError as error:
+            text = error.reason
+        except EOFError:
+            text = "the broker closed the connection"
+        except Exception as error:
+            code = code_of(error)
+            text = "connection lost: " + cause(error)
+        self._end(MqttError(text, "session", code))
+
+    async def _packet(self):
+        """Read one packet: (first byte, body). Raises NetError, EOFError, OSError, MemoryError."""
+        head = self._buf[:2]
+        await connection.fill(self._reader, head)
+        kind = head[0]
+        n = head[1] & 127
+        shift = 0
+        while head[1] & 128:
+            shift += 7
+            if shift > 21:
+                raise packet.malformed("remaining length")
+            await connection.fill(self._reader, head[1:])
+            n |= (head[1] & 127) << shift
+        self.bytes_in += 2 + shift // 7 + n
+        own.add(n + (n >> 4) + _RECEIVED)
+        packet.check_head(kind, n)
+        if n > self._max_packet:
+            raise MqttError("a packet of %d bytes from the broker is too large" % n)
+        # Larger packets are rare: their buffer goes when they are dealt with.
+        body = self._buf[:n] if n <= len(self._buf) else memoryview(bytearray(n))
+        await connection.fill(self._reader, body)
+        return kind, body
+
+    def _on_ack(self, queue, body):
+        pid = body[0] << 8 | body[1]
+        if not pid:
+            raise packet.malformed("packet id 0")
+        for waiting in queue:
+            if waiting.pid == pid:
+                self._heard_at = interpreter.ticks_ms()
+                waiting.codes = bytes(body[2:])
+                queue.remove(waiting)
+                waiting.settle(None)
+                self._free.set()
+                return
+        self.unknown_acks += 1
+
+    def _on_publish(self, kind, body):
+        topic, start = packet.parse_publish(kind, body)
+        try:
+            if self.on_message:
+                self.on_message(topic, body[start:], bool(kind & 1))
+        except Exception as error:
+            self.handler_errors += 1
+            interpreter.log("mqtt: no handler took %s: %r" % (topic, error))
+        if kind & 2:
+            self._send(b"\x40\2" + bytes(body[start - 2 : start]))

@@ -1,0 +1,117 @@
+"""What a technician reads, in Bahasa Indonesia or in English.
+
+    from host_tools.common.i18n import _, ngettext
+    _("Village {code} is not in this kit.").format(code=code)
+    ngettext("{count} device", "{count} devices", count).format(count=number(count))
+
+Messages are written in English and looked up in host_tools/locale/<language>/LC_MESSAGES/; what
+the catalogue lacks stays English. Whole sentences with named placeholders, never pieces put
+together, and never an f-string: the catalogue's extractor can't see into one. The help of a verb
+needs no `_()`: host_tools/cli looks it up. `.venv/bin/python .ci/messages.py` renews the
+catalogue.
+
+The language is --lang's, else that of DESALINK_LANG, LANGUAGE, LC_ALL, LC_MESSAGES or LANG, else
+English. Nothing is loaded before the first text is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host_tools.common.errors import DesalinkError
+
+if TYPE_CHECKING:
+    from gettext import NullTranslations
+
+LANGUAGES = ("en", "id")
+VARIABLE = "DESALINK_LANG"
+DOMAIN = "desalink"
+LOCALE = Path(__file__).parents[1] / "locale"
+
+_VARIABLES = (VARIABLE, "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+# "in" is the code that ISO had for Indonesian until 1989; Java still gives it.
+_ALIASES = {"in": "id", "c": "en", "posix": "en"}
+
+
+class LanguageError(DesalinkError):
+    """A language was asked for that there is no catalogue of."""
+
+
+_chosen: str | None = None
+_loaded: tuple[str, NullTranslations] | None = None
+
+
+def _known(locale: str) -> str | None:
+    """The language of a locale's name such as `id_ID.UTF-8`, or None if there is no catalogue."""
+    name = locale.strip().lower().replace("-", "_").partition(".")[0].partition("_")[0]
+    name = _ALIASES.get(name, name)
+    return name if name in LANGUAGES else None
+
+
+def _from_environment() -> str:
+    for variable in _VARIABLES:
+        value = os.environ.get(variable)
+        if not value:
+            continue
+        # LANGUAGE is a list; a locale that is set and not known ends the search, as in gettext.
+        return next((name for part in value.split(":") if (name := _known(part))), "en")
+    return "en"
+
+
+def set_language(name: str | None) -> None:
+    """Choose the language of every text from now on; None: what the environment says.
+
+    Raises:
+        LanguageError: there is no catalogue of it.
+    """
+    global _chosen
+    language = None if name is None else _known(name)
+    if name is not None and language is None:
+        raise LanguageError(f"There is no language '{name}'; give one of {', '.join(LANGUAGES)}.")
+    _chosen = language
+
+
+def language() -> str:
+    """The language in force, `en` or `id`."""
+    return _chosen or _from_environment()
+
+
+def _catalogue() -> NullTranslations:
+    global _loaded
+    name = language()
+    loaded = _loaded
+    if loaded is None or loaded[0] != name:
+        from gettext import NullTranslations, translation
+
+        # English is the messages themselves: it has no catalogue, hence the fallback.
+        try:
+            loaded = (name, translation(DOMAIN, LOCALE, [name], fallback=True))
+        except OSError:
+            # Perhaps the very error that a text is wanted for, such as too many open files.
+            return NullTranslations()
+        _loaded = loaded
+    return loaded[1]
+
+
+def _(message: str) -> str:
+    """A message in the language in force."""
+    return _catalogue().gettext(message)
+
+
+def ngettext(singular: str, plural: str, count: int) -> str:
+    """The message that fits a count, in the language in force."""
+    return _catalogue().ngettext(singular, plural, count)
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number as people write it: `1,234.5` in English, `1.234,5` in Indonesian.
+
+    Args:
+        digits: behind the decimal sign.
+    """
+    text = f"{value:,.{digits}f}"
+    if language() == "id":
+        return text.translate(str.maketrans(",.", ".,"))
+    return text

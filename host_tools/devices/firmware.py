@@ -1,0 +1,292 @@
+"""The province's firmware: MicroPython images that somebody has vouched for, kept by their hash.
+
+Nothing is ever downloaded here, and no file is used whose SHA-256 is not known: from board.toml,
+or from the province's own firmware.toml, which pins what the operator decided to trust. The
+project that publishes these images publishes no hashes, so the first file of a version is pinned
+by whoever fetched it over TLS; from then on every copy must be that file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from host_tools.common.errors import DesalinkError
+from host_tools.common.files import make_directory, write_file
+from host_tools.devices import partitions
+from host_tools.devices.boards import Board, Firmware, all_boards
+
+PINS = "firmware.toml"
+_OLDEST = (1, 24, 0)
+_HEADER = 0x18  # of an image, its extension included; the chip's number lies inside
+
+
+class FirmwareError(DesalinkError):
+    """Firmware that is missing, not what it should be, or that nobody has vouched for."""
+
+
+def _inspect(what: str, data: bytes, chip: str) -> Any:
+    """esptool's own view of one image, bootloader or application.
+
+    Raises:
+        FirmwareError: no image, another chip's, or a damaged one.
+    """
+    from esptool.bin_image import LoadFirmwareImage  # type: ignore[import-untyped]
+    from esptool.util import FatalError  # type: ignore[import-untyped]
+
+    try:
+        if len(data) < _HEADER:
+            raise FatalError("it is empty")
+        image = LoadFirmwareImage(chip, data)
+    except (FatalError, RuntimeError, IndexError, ValueError) as error:
+        raise FirmwareError(
+            f"{what} is not an image that an {chip} can start ({error}); fetch the file again."
+        ) from None
+    except Exception as error:  # struct.error and what else a cut header makes of it
+        raise FirmwareError(f"{what} is cut short ({error}); fetch the file again.") from None
+    if image.chip_id != image.ROM_LOADER.IMAGE_CHIP_ID:
+        raise FirmwareError(
+            f"{what} is for another chip than {chip} (its number is {image.chip_id}); choose the "
+            "file of the board's own chip."
+        )
+    if image.checksum != image.calculate_checksum():
+        raise FirmwareError(f"{what} is damaged (checksum); fetch the file again.")
+    if image.append_digest and image.stored_digest != image.calc_digest:
+        raise FirmwareError(f"{what} is damaged (SHA-256); fetch the file again.")
+    return image
+
+
+def inspect(name: str, data: bytes, board: Board) -> int:
+    """Look into an image as it is written to flash: bootloader, partition table, application.
+
+    Args:
+        name: the file's, for messages.
+
+    Returns:
+        Bytes of the application, from its offset to the file's end.
+
+    Raises:
+        FirmwareError: not for this board's chip, damaged, or too large for its flash.
+    """
+    assert board.chip and board.firmware and board.flash_size
+    app = board.firmware.app_offset - board.flash_offset
+    bootloader = _inspect(f"{name}: the bootloader", data[:app], board.chip)
+    _inspect(f"{name}: the application", data[app:], board.chip)
+    made_for = bootloader.ROM_LOADER.FLASH_SIZES
+    size = next(
+        (n for n, code in made_for.items() if code == bootloader.flash_size_freq & 0xF0), ""
+    )
+    table = partitions.read(data, board.flash_offset)
+    if table is None:
+        raise FirmwareError(f"{name} has no partition table; fetch the file again.")
+    end = max([board.flash_offset + len(data), *(p.offset + p.size for p in table)])
+    if end > board.flash_size:
+        raise FirmwareError(
+            f"{name} needs {end >> 10} KB of flash{f' (made for {size})' if size else ''} and "
+            f"{board.name} has {board.flash_size >> 10} KB; choose the file of its own size."
+        )
+    room = next((p.size for p in table if p.offset == board.firmware.app_offset), 0)
+    if len(data) - app > room:
+        raise FirmwareError(
+            f"{name}: the application is larger than its partition; fetch the file again."
+        )
+    return len(data) - app
+
+
+def with_partitions(data: bytes, board: Board) -> bytes:
+    """An image with the partition that the board's data gets (docs/boards.md), ready for flash.
+
+    Raises:
+        FirmwareError: the image has no room for it.
+    """
+    if board.code_bytes is None:
+        return data
+    assert board.flash_size is not None
+    try:
+        return partitions.split(data, board.flash_offset, board.flash_size, board.code_bytes)
+    except ValueError as error:
+        raise FirmwareError(f"{board.name}: the firmware's partitions: {error}.") from None
+
+
+class FirmwareCache:
+    """The directory of firmware files, with the pins in firmware.toml.
+
+    A pin is a table named after the file: sha256, version, boards. The latest pin that names a
+    board replaces the firmware of its board.toml.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def _pins(self) -> dict[str, dict[str, Any]]:
+        path = self.directory / PINS
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FirmwareError(f"{path} can't be understood: {error}; correct it.") from None
+        for name, pin in table.items():
+            if not isinstance(pin, dict) or set(pin) != {"sha256", "version", "boards"}:
+                raise FirmwareError(
+                    f"{path}: {name}: expected sha256, version and boards; correct it, or remove "
+                    "the table and add the file again."
+                )
+            if not re.fullmatch(r"[0-9a-f]{64}", str(pin["sha256"])):
+                raise FirmwareError(f"{path}: {name}: sha256: expected 64 hexadecimal digits.")
+            if not re.fullmatch(r"\d+\.\d+\.\d+", str(pin["version"])):
+                raise FirmwareError(f"{path}: {name}: version: expected one such as 1.26.1.")
+            if not isinstance(pin["boards"], list):
+                raise FirmwareError(f"{path}: {name}: boards: expected a list of boards.")
+        return table
+
+    def firmware(self, board: Board) -> Firmware | None:
+        """The firmware that this province gives a board; its sha256 is "" while none is pinned."""
+        found = board.firmware
+        if found is None:
+            return None
+        for name, pin in self._pins().items():
+            if board.name in pin["boards"]:
+                url = found.url if name == found.file else ""
+                found = replace(
+                    found, file=name, sha256=pin["sha256"], version=pin["version"], url=url
+                )
+        return found
+
+    def _boards_for(self, name: str, board: str | None) -> list[Board]:
+        with_firmware = [b for b in all_boards() if b.firmware is not None]
+        if board is not None:
+            chosen = [b for b in with_firmware if b.name == board]
+            if not chosen:
+                names = ", ".join(b.name for b in with_firmware)
+                raise FirmwareError(f"'{board}' takes no firmware; choose one of {names}.")
+            return chosen
+        known = [
+            b for b in with_firmware if name in (b.firmware and b.firmware.file, self._named(b))
+        ]
+        if not known:
+            files = ", ".join(sorted({b.firmware.file for b in with_firmware if b.firmware}))
+            raise FirmwareError(
+                f"No board asks for {name}; rename it as it was published ({files}), or say which "
+                "board it is for with --board."
+            )
+        return known
+
+    def _named(self, board: Board) -> str | None:
+        firmware = self.firmware(board)
+        return firmware.file if firmware else None
+
+    def add(
+        self, file: Path, *, sha256: str | None = None, pin: bool = False, board: str | None = None
+    ) -> Firmware:
+        """Take a file into the cache, if its hash is known and it is what its boards can start.
+
+        Args:
+            sha256: the hash that the caller knows from elsewhere; pins the file.
+            pin: pin the file as it is: the caller vouches for it.
+            board: the board it is for, if its name alone doesn't tell.
+
+        Raises:
+            FirmwareError: unknown or wrong hash, or an image that does not fit.
+            OSError: it can't be read or written.
+        """
+        data = file.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        boards = self._boards_for(file.name, board)
+        pins = self._pins()
+        known = pins[file.name]["sha256"] if file.name in pins else None
+        for b in boards:
+            if known is None and b.firmware and b.firmware.file == file.name:
+                known = b.firmware.sha256 or None
+        expected = sha256.lower() if sha256 else known
+        if expected is None and not pin:
+            raise FirmwareError(
+                f"{file}: no hash of this file is known yet; its SHA-256 is {digest}: compare it "
+                "with what a colleague has, then add it with --sha256 HASH, or with --pin to "
+                "vouch for this very file."
+            )
+        if expected not in (None, digest) or known not in (None, digest):
+            raise FirmwareError(
+                f"{file} is not the file that it should be: SHA-256 {digest}, expected "
+                f"{expected if expected != digest else known}; fetch it again and compare."
+            )
+        version = self._version(file.name, boards[0])
+        size = 0
+        for b in boards:
+            size = inspect(file.name, data, b)
+            with_partitions(data, b)
+        make_directory(self.directory, 0o755)
+        write_file(self.directory / file.name, data)
+        entry = pins.pop(file.name, {"boards": []})
+        names = sorted({*entry["boards"], *(b.name for b in boards)})
+        pins[file.name] = {"sha256": digest, "version": version, "boards": names}
+        write_file(self.directory / PINS, _render(pins).encode())
+        found = self.firmware(boards[0])
+        assert found is not None
+        return replace(found, app_bytes=size)
+
+    def _version(self, name: str, board: Board) -> str:
+        assert board.firmware is not None
+        if name == board.firmware.file:
+            return board.firmware.version
+        match = re.search(r"-v(\d+)\.(\d+)\.(\d+)\.bin$", name)
+        if match is None:
+            raise FirmwareError(
+                f"{name}: the name does not tell MicroPython's version; call the file as it was "
+                "published, such as NAME-20250911-v1.26.1.bin."
+            )
+        if tuple(map(int, match.groups())) < _OLDEST:
+            raise FirmwareError(
+                f"{name} is older than MicroPython 1.24, which the agent needs; fetch a newer one."
+            )
+        return ".".join(match.groups())
+
+    def path(self, board: Board) -> Path:
+        """The board's firmware, checked against its hash.
+
+        Raises:
+            FirmwareError: it is missing (the sentence tells where to get it) or was changed.
+        """
+        firmware = self.firmware(board)
+        if firmware is None:
+            raise FirmwareError(f"{board.name} takes no firmware; it runs what is on it.")
+        path = self.directory / firmware.file
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            where = f"fetch it from {firmware.url}" if firmware.url else "get it where you had it"
+            pin = "" if firmware.sha256 else " --sha256 HASH"
+            vouch = "" if firmware.sha256 else ", or --pin in its place to vouch for the file"
+            raise FirmwareError(
+                f"The firmware of {board.name} is missing ({path}): {where}, then run 'desalink "
+                f"firmware add {firmware.file}{pin}'{vouch}."
+            ) from None
+        if not firmware.sha256 or hashlib.sha256(data).hexdigest() != firmware.sha256:
+            raise FirmwareError(
+                f"{path} is not the file that was added; delete it and add it again with "
+                f"'desalink firmware add {firmware.file}'."
+            )
+        return path
+
+    def app_digest(self, board: Board) -> tuple[bytes, int]:
+        """SHA-256 over the application as it lies in flash, and how many bytes that are: what the
+        device says of itself at enrolment. Raises FirmwareError as `path` does."""
+        data = self.path(board).read_bytes()
+        assert board.firmware is not None
+        app = data[board.firmware.app_offset - board.flash_offset :]
+        return hashlib.sha256(app).digest(), len(app)
+
+
+def _render(pins: dict[str, dict[str, Any]]) -> str:
+    text = "# The firmware that this province trusts; written by 'desalink firmware add'.\n"
+    for name, pin in pins.items():
+        boards = ", ".join(f'"{board}"' for board in pin["boards"])
+        text += (
+            f'\n["{name}"]\nversion = "{pin["version"]}"\nsha256 = "{pin["sha256"]}"\n'
+            f"boards = [{boards}]\n"
+        )
+    return text

@@ -1,0 +1,99 @@
+"""A device's proof that it holds its key (docs/wire.md, "Enrolment"): asked for, and verified."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from host_tools.common.errors import EnrolmentError
+from host_tools.common.passphrase import scrubbed_environment
+from host_tools.wire.envelope import byte_string_head, check_signature, hash8, signed_bytes, split
+from host_tools.wire.payload import Enrolment, parse_enrolment
+from host_tools.wire.reasons import Refused
+from host_tools.wire.topics import enrol_topic
+
+# Where `-m agent` finds the agent: beside this package.
+ROOT = Path(__file__).resolve().parents[2]
+
+_AGENT_TIMEOUT_S = 120
+_MAX_PROOF = 4096
+
+
+def verify_proof(proof: bytes, slot: str) -> Enrolment:
+    """Check a device's proof that it holds the key that it presents for a slot.
+
+    Raises:
+        EnrolmentError: it is not an enrolment, is for another slot, or the key did not sign it.
+    """
+    aad = enrol_topic(slot).encode()
+    try:
+        kid, begin = split(proof)
+        enrolment = parse_enrolment(proof[begin:-66])
+    except Refused as refused:
+        raise EnrolmentError(
+            f"What the device sent as its proof for {slot} is none: {refused}; update its agent."
+        ) from None
+    if enrolment.slot != slot:
+        raise EnrolmentError(
+            f"The device's proof is for slot {enrolment.slot} and not for {slot}; enrol it again."
+        )
+    if kid != hash8(enrolment.public_key):
+        raise EnrolmentError(
+            f"The key id in the device's proof for {slot} is not that of its key."
+        )
+    signed = signed_bytes(proof, byte_string_head(len(aad)) + aad)
+    if not check_signature(enrolment.public_key, signed):
+        raise EnrolmentError(
+            f"The device's proof for {slot} is not signed by the key that it presents; enrol it "
+            "again."
+        )
+    return enrolment
+
+
+def ask_agent(command: Sequence[str], config: Path) -> bytes:
+    """Have the agent make its key, if it has none, and return its proof of possession.
+
+    Args:
+        command: the agent without its arguments, such as `python -m agent`.
+
+    Raises:
+        EnrolmentError: it did not start, or complained; carries what it said.
+    """
+    try:
+        done = subprocess.run(
+            [*command, "--enrol", str(config)],
+            cwd=ROOT,
+            env=scrubbed_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_AGENT_TIMEOUT_S,
+        )
+    except OSError as error:
+        raise EnrolmentError(
+            f"{command[0]} can't be started: {(error.strerror or str(error)).lower()}; choose "
+            "another --interpreter."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise EnrolmentError(
+            f"The agent did not make its proof within {_AGENT_TIMEOUT_S} s; try again."
+        ) from None
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode != 0:
+        reason = (
+            said[-1][:400].removeprefix("agent: ")
+            if said
+            else f"it ended with code {done.returncode}"
+        )
+        raise EnrolmentError(f"The agent refuses: {reason}")
+    lines = done.stdout.split()
+    try:
+        if len(lines) != 1 or len(lines[0]) > _MAX_PROOF:
+            raise binascii.Error
+        return base64.b64decode(lines[0], validate=True)
+    except binascii.Error:
+        raise EnrolmentError(
+            f"The agent did not answer with a proof (it wrote {done.stdout[:60]!r}); update it."
+        ) from None

@@ -1,0 +1,37 @@
+"""What keeps a laptop from setting up devices, found before it costs a trip.
+
+machine.py reads the laptop, each other module looks at one thing and returns findings, `examine`
+asks them all. Nothing is changed, and no device is touched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from host_tools.field.doctor.finding import Finding, Level
+from host_tools.field.doctor.machine import Machine
+
+__all__ = ["Finding", "Level", "Machine", "examine"]
+
+
+def examine(
+    machine: Machine, kit: Path | None = None, passphrase: str | None = None
+) -> list[Finding]:
+    """Everything that can be told of a laptop, in the order in which one would look.
+
+    Args:
+        kit: an opened kit's directory or a kit's file; None: where `desalink provision` looks.
+        passphrase: the kit's, to open it for real; None: only its header is read.
+    """
+    from host_tools.field.doctor import access, drivers, grabbers, laptop, usb
+
+    return [
+        *drivers.check(machine),
+        *usb.check(machine),
+        *access.check(machine),
+        *grabbers.check(machine),
+        *laptop.check_disk(machine, kit),
+        *laptop.check_clock(machine, kit),
+        *laptop.check_kit(machine, kit, passphrase),
+        *laptop.check_programs(),
+    ]

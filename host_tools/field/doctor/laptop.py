@@ -1,0 +1,219 @@
+"""The laptop itself: disk, clock, kit, and the programs that Desalink is made of."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host_tools.cli._output import wita
+from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _, ngettext, number
+from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.machine import Machine
+
+if TYPE_CHECKING:
+    from host_tools.people.kits.seal import Header
+
+_MB = 1_000_000
+# A day's journals and labels take a few megabytes; a kit with firmware some tens.
+_LITTLE = 500 * _MB
+_TOO_LITTLE = 50 * _MB
+
+_DAY = 86400
+_SOON = 7 * _DAY
+# No desalink with this doctor was about before.
+_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+
+_PROGRAMS = ("esptool", "mpremote", "cryptography", "segno", "pillow", "fpdf2")
+
+
+def _kit_directory(kit: Path | None) -> Path:
+    from host_tools.people.kits import find_directory
+
+    found = find_directory(kit)
+    return found.parent if found.is_file() else found
+
+
+def _header(kit: Path | None) -> Header:
+    """What the kit says without its passphrase.
+
+    Raises:
+        KitError, OSError: there is no kit, or it can't be read.
+    """
+    from host_tools.people.kits import find_directory
+    from host_tools.people.kits.opened import FILE, read_kit_header
+
+    path = find_directory(kit)
+    return read_kit_header(path if path.is_file() else path / FILE)
+
+
+def check_disk(machine: Machine, kit: Path | None) -> list[Finding]:
+    """Room, and the right to write, where the kit and the devices' journals lie."""
+    place = _kit_directory(kit)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            return [
+                problem(
+                    "disk",
+                    _("The file system of {place} is read-only.").format(place=place),
+                    _("Mount it for writing, or open the kit elsewhere: --to DIR."),
+                )
+            ]
+        return [
+            problem(
+                "disk",
+                _("{user} may not write to {place}.").format(user=machine.user, place=place),
+                _("Give it to its user: sudo chown -R {user} {place}").format(
+                    user=machine.user, place=place
+                ),
+            )
+        ]
+    free = machine.free(place)
+    text = _("{size} MB are free at {place}.").format(size=number(free // _MB), place=place)
+    if free >= _LITTLE:
+        return [ok("disk", text)]
+    make = problem if free < _TOO_LITTLE else warning
+    return [make("disk", text, _("Make room: empty the trash, move films and photographs."))]
+
+
+def _not_before(kit: Path | None) -> float:
+    """A time at which the clock surely stood already: this program and the kit are from then."""
+    import host_tools
+
+    known = [_EARLIEST]
+    try:
+        known.append(Path(str(host_tools.__file__)).stat().st_mtime)
+        known.append(_header(kit).created)
+    except (DesalinkError, OSError):
+        pass  # the check of the kit tells of it
+    return max(known)
+
+
+def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
+    """Whether the laptop's clock can be right: certificates and enrolments bear its time."""
+    fix = _("Set it by a telephone: sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'")
+    now = wita(machine.now) if 0 <= machine.now < _LATEST else str(machine.now)
+    earliest = _not_before(kit)
+    # A kit's maker and the laptop may differ by some minutes and both be right.
+    if not earliest - 900 <= machine.now < _LATEST:
+        return [
+            problem(
+                "clock",
+                _("The clock is wrong: it says {now}, and it is later than {earliest}.").format(
+                    now=now, earliest=wita(earliest)
+                ),
+                fix,
+            )
+        ]
+    said = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
+    if said is not None and said.strip() == "yes":
+        return [
+            ok(
+                "clock",
+                _("The clock says {now} and is kept right by the network.").format(now=now),
+            )
+        ]
+    return [
+        warning(
+            "clock",
+            _("The clock says {now}; nothing has set it by the network since the start.").format(
+                now=now
+            ),
+            _(
+                "Compare it with a telephone; if it is wrong: sudo timedatectl set-time "
+                "'YYYY-MM-DD HH:MM:SS'"
+            ),
+        )
+    ]
+
+
+def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Finding]:
+    """Whether a kit is here, still valid, closed to others, and opens."""
+    from host_tools.people.kits import find_directory
+
+    fix = _("Get a kit from the province and open it: desalink kit open FILE")
+    directory = _kit_directory(kit)
+    try:
+        header = _header(kit)
+    except FileNotFoundError:
+        return [problem("kit", _("There is no kit in {place}.").format(place=directory), fix)]
+    except (DesalinkError, OSError) as error:
+        return [problem("kit", str(error), fix)]
+    if header.expires <= machine.now:
+        text = _("The kit expired on {date}.").format(date=wita(header.expires))
+        return [problem("kit", text, fix)]
+    findings = []
+    if not find_directory(kit).is_file() and directory.stat().st_mode & 0o077:
+        findings.append(
+            warning(
+                "kit",
+                _("Other users of this laptop can look into {place}.").format(place=directory),
+                f"chmod 700 {directory}",
+            )
+        )
+    if passphrase is not None:
+        findings += _check_opening(machine, kit, passphrase)
+    days = int((header.expires - machine.now) // _DAY)
+    left = ngettext(
+        "The kit of province {province} expires on {date}, in {days} day.",
+        "The kit of province {province} expires on {date}, in {days} days.",
+        days,
+    ).format(province=header.province, date=wita(header.expires), days=number(days))
+    if header.expires - machine.now < _SOON:
+        findings.append(
+            warning("kit", left, _("Ask the province for a new kit before a longer trip."))
+        )
+    return findings or [ok("kit", left)]
+
+
+def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> list[Finding]:
+    from host_tools.people.kits import find_directory, open_kit
+
+    try:
+        open_kit(find_directory(kit), passphrase, now=machine.now)
+    except (DesalinkError, OSError) as error:
+        return [
+            problem(
+                "kit",
+                str(error),
+                _(
+                    "Check the passphrase; if it is right, ask the province for the kit's file "
+                    "again."
+                ),
+            )
+        ]
+    return []
+
+
+def check_programs() -> list[Finding]:
+    """Whether everything is installed that flashing, copying and labels need."""
+    versions = {}
+    for name in _PROGRAMS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    missing = [name for name in _PROGRAMS if name not in versions]
+    if missing:
+        return [
+            problem(
+                "programs",
+                _("Desalink is not whole: {names} are missing.").format(names=", ".join(missing)),
+                _(
+                    "Install desalink again, while there is a network: pip install "
+                    "--force-reinstall desalink"
+                ),
+            )
+        ]
+    return [
+        ok(
+            "programs",
+            _("esptool {esptool} and mpremote {mpremote} are installed.").format(**versions),
+        )
+    ]

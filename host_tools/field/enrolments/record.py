@@ -1,0 +1,174 @@
+"""An enrolment record: a device's proof, countersigned and chained (docs/wire.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.common.errors import DesalinkError, EnrolmentError
+from host_tools.devices.proof import verify_proof
+from host_tools.keys.signing import sign1, verify1
+from host_tools.wire.envelope import hash8, split
+from host_tools.wire.payload import MAX_TIME, Enrolment, decode
+from host_tools.wire.reasons import Refused, malformed
+
+AAD = b"desa/1/enrolments"
+FIRST_PREV = bytes(32)
+
+_MAX_PROOF = 4096
+
+
+class LogError(DesalinkError):
+    """A log of enrolments that is damaged, forked, or not signed by who it should be."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record; `raw` are its signed bytes. Times in Unix seconds."""
+
+    raw: bytes
+    technician: bytes
+    """kid of the role key that countersigned."""
+    prev: bytes
+    """SHA-256 of the record before, zeros in the first."""
+    number: int
+    """From 0."""
+    time: int
+    slot: str
+    proof: bytes
+    unique_id: str | None
+    board: str
+    firmware_hash: bytes | None
+    certificate_serial: str
+    replaces: bytes | None
+    """kid of the device whose place it takes."""
+    kit: bytes
+    log: bytes
+    """8 random bytes: one technician on one laptop."""
+
+    @property
+    def hash(self) -> bytes:
+        return hashlib.sha256(self.raw).digest()
+
+    @property
+    def device(self) -> bytes:
+        """kid of the device that is enrolled, as its proof names it."""
+        return split(self.proof)[0]
+
+    def enrolment(self) -> Enrolment:
+        """The device's own word, verified.
+
+        Raises:
+            EnrolmentError: the proof is not this slot's, or not signed by the key in it.
+        """
+        return verify_proof(self.proof, self.slot)
+
+
+def sign_record(
+    key: Ed25519PrivateKey,
+    *,
+    log: bytes,
+    prev: bytes,
+    number: int,
+    time: int,
+    slot: str,
+    proof: bytes,
+    unique_id: str | None,
+    board: str,
+    firmware_hash: bytes | None,
+    certificate_serial: str,
+    replaces: bytes | None,
+    kit: bytes,
+) -> bytes:
+    """The signed bytes of a record."""
+    table = {
+        1: prev,
+        2: number,
+        3: time,
+        4: slot,
+        5: proof,
+        6: unique_id,
+        7: board,
+        8: firmware_hash,
+        9: certificate_serial,
+        10: replaces,
+        11: kit,
+        12: log,
+    }
+    return sign1(key, cbor2.dumps(table, canonical=True), AAD)
+
+
+def parse_record(raw: bytes) -> Record:
+    """Read a record; whether its signature is good is another question (`check_signer`).
+
+    Raises:
+        Refused: malformed or too large.
+    """
+    technician, begin = split(raw)
+    table = decode(raw[begin:-66])
+    get = table.get
+    checks = (
+        ("prev (1)", _bytes(get(1), 32)),
+        ("number (2)", _uint(get(2))),
+        ("time (3)", _uint(get(3))),
+        ("slot (4)", _text(get(4), 14)),
+        ("proof (5)", _proof(get(5))),
+        ("unique id (6)", 6 in table and (get(6) is None or _text(get(6)))),
+        ("board (7)", _text(get(7))),
+        ("firmware's hash (8)", 8 in table and (get(8) is None or _bytes(get(8), 32))),
+        ("certificate (9)", _text(get(9), 64)),
+        ("replaced device (10)", 10 in table and (get(10) is None or _bytes(get(10), 8))),
+        ("kit (11)", _bytes(get(11), 8)),
+        ("log (12)", _bytes(get(12), 8)),
+    )
+    for name, valid in checks:
+        if not valid:
+            raise malformed(f"{name} of the enrolment record is missing or not valid")
+    return Record(raw, technician, *(table[key] for key in range(1, 13)))
+
+
+def check_signer(record: Record, public_key: bytes) -> None:
+    """Verify the countersignature.
+
+    Raises:
+        Refused: it is not of this key.
+    """
+    verify1(record.raw, public_key, AAD)
+
+
+def _uint(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TIME
+
+
+def _bytes(value: Any, size: int) -> bool:
+    return type(value) is bytes and len(value) == size
+
+
+def _text(value: Any, most: int = 200) -> bool:
+    return type(value) is str and 0 < len(value) <= most and value.isprintable()
+
+
+def _proof(value: Any) -> bool:
+    if type(value) is not bytes or len(value) > _MAX_PROOF:
+        return False
+    try:
+        split(value)
+    except Refused:
+        return False
+    return True
+
+
+def verified(proof: bytes, slot: str) -> tuple[Enrolment, bytes]:
+    """A device's proof, verified, and its kid.
+
+    Raises:
+        EnrolmentError: it is none.
+    """
+    if len(proof) > _MAX_PROOF:
+        raise EnrolmentError(f"The device's proof for {slot} has {len(proof)} bytes and is none.")
+    enrolment = verify_proof(proof, slot)
+    return enrolment, hash8(enrolment.public_key)

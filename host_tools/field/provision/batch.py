@@ -1,0 +1,168 @@
+"""Several boards side by side: a thread a port, for as long as boards are plugged in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from host_tools.common.files import write_file
+from host_tools.common.i18n import _, ngettext
+from host_tools.field.provision.dealer import Dealer
+from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.flash import Chip
+from host_tools.field.provision.flow import STEPS, Outcome, Plan, Provisioning
+from host_tools.field.provision.ports import list_ports
+from host_tools.field.provision.screen import Row, Screen
+
+_LOOK_S = 0.25
+_COLUMNS = ("mac", "slot", "village", "board", "key", "check", "state", "class", "next", "seconds")
+
+
+class Batch:
+    """One run over a hub.
+
+    Args:
+        slots: to be dealt, in order.
+        pattern: ports to look at, None for all USB ports.
+        count: end after so many boards; None: when `stop` is called.
+        ask: ask for the village of each board.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        slots: Sequence[str],
+        pattern: str | None,
+        count: int | None,
+        screen: Screen,
+        ask: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._dealer = Dealer(plan, slots, screen.ask if ask else None)
+        self._pattern = pattern
+        self._count = count
+        self._screen = screen
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads: dict[str, threading.Thread] = {}
+        self.summary = plan.work / f"summary-{datetime.now():%Y%m%d-%H%M%S}.csv"
+        self.results: list[tuple[Outcome, Exception | None]] = []
+
+    @property
+    def failed(self) -> int:
+        """How many boards are not done, counting each board's last try."""
+        last = {outcome.mac or outcome.port: error for outcome, error in self.results}
+        return sum(error is not None for error in last.values())
+
+    def stop(self) -> None:
+        """Take no more boards; those at work go on."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until there is nothing more to do, or `stop` was called."""
+        begun = 0
+        while not self._stop.is_set():
+            present = list_ports(self._pattern)
+            for port in [p for p in self._threads if p not in present]:
+                if not self._threads[port].is_alive():
+                    del self._threads[port]  # what is plugged in there next is another board
+            for port in present:
+                if port not in self._threads and (self._count is None or begun < self._count):
+                    begun += 1
+                    self._begin(port)
+            self._note(begun)
+            if begun == self._count and not any(t.is_alive() for t in self._threads.values()):
+                break
+            self._stop.wait(_LOOK_S)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for the boards at work."""
+        for thread in list(self._threads.values()):
+            while thread.is_alive():
+                thread.join(0.5)  # in pieces, so that Ctrl-C gets through
+
+    def _begin(self, port: str) -> None:
+        # A daemon: whoever presses Ctrl-C twice wants to go, and any moment is as safe.
+        thread = threading.Thread(target=self._one, args=(port,), name=port, daemon=True)
+        self._threads[port] = thread
+        thread.start()
+
+    def _one(self, port: str) -> None:
+        row = self._screen.row(port)
+        dealt: list[str] = []
+
+        def deal(chip: Chip) -> str:
+            dealt.append(self._dealer.deal(chip))
+            return dealt[-1]
+
+        work = Provisioning(self._plan, port, deal, row)
+        error: Exception | None = None
+        try:
+            work.run()
+        except Exception as caught:  # a defect too must not look like a board that is at work
+            error = caught
+            # Not what the same board was dealt on another port: some have two sockets.
+            if dealt:
+                self._dealer.give_back(work.outcome.mac)
+        row.end(result_text(work.outcome, error), error is not None)
+        with self._lock:
+            self.results.append((work.outcome, error))
+            write_summary(self.summary, self.results)
+
+    def _note(self, begun: int) -> None:
+        done = sum(error is None for _outcome, error in self.results)
+        if self._count is None:
+            text = ngettext(
+                "{done} board done. Plug in more, or press Ctrl-C to end.",
+                "{done} boards done. Plug in more, or press Ctrl-C to end.",
+                done,
+            ).format(done=done)
+        else:
+            text = _("{done} of {count} boards done.").format(done=done, count=self._count)
+        self._screen.note_that(text)
+
+
+def error_class(error: Exception) -> str:
+    """A short name of what went wrong, for tables."""
+    return error.kind if isinstance(error, ProvisionError) else type(error).__name__
+
+
+def result_text(outcome: Outcome, error: Exception | None) -> str:
+    """What became of a board, in a line."""
+    if error is not None:
+        return f"{error_class(error)}: {error}"
+    return _("{village} ({slot}) is ready: key {kid}, label {check}").format(
+        village=outcome.village, slot=outcome.slot, kid=outcome.kid, check=outcome.check
+    )
+
+
+def write_summary(path: Path, results: Sequence[tuple[Outcome, Exception | None]]) -> None:
+    """The table of all boards so far, whole, as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*_COLUMNS, *STEPS])
+    for outcome, error in results:
+        writer.writerow(
+            [
+                outcome.mac,
+                outcome.slot,
+                outcome.village,
+                outcome.board,
+                outcome.kid,
+                outcome.check,
+                "failed" if error else "done",
+                error_class(error) if error else "",
+                str(error) if error else "",
+                f"{outcome.seconds:.1f}",
+                *(outcome.states.get(step, "") for step in STEPS),
+            ]
+        )
+    write_file(path, text.getvalue().encode())
+
+
+__all__ = ["Batch", "Row", "error_class", "result_text", "write_summary"]

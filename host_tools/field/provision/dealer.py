@@ -1,0 +1,124 @@
+"""Which village a board is for: the same one as before, else the next that has no device yet."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from host_tools.common.i18n import _
+from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.flash import Chip
+from host_tools.field.provision.flow import Plan, enrolled_slot
+from host_tools.field.provision.journal import DeviceJournal, begun_slots
+from host_tools.people.kits.model import Kit, same_id
+from host_tools.province.records import slot_name
+
+
+def slot_in_kit(kit: Kit, code: str, number: int = 1) -> str:
+    """The slot of a village, which must be in the kit.
+
+    Args:
+        code: of a village, with dots or without, or a slot `6403112001-2`.
+
+    Raises:
+        ProvisionError: it is not.
+    """
+    village, dash, own = code.strip().partition("-")
+    slot = slot_name(village.replace(".", ""), int(own) if dash and own.isdigit() else number)
+    if slot not in kit.slots:
+        raise ProvisionError(
+            "no_village",
+            _(
+                "{slot} is not in the kit of {technician}; 'desalink kit show' lists what is, or "
+                "ask the province for a kit with it."
+            ).format(slot=slot, technician=kit.technician),
+        )
+    return slot
+
+
+class Dealer:
+    """Deals slots to boards; several threads may ask at once.
+
+    Args:
+        slots: in the order in which they are dealt.
+        ask: asked for the village of each board that has none yet, with a question and what is
+            taken if nothing else is said; None: they are dealt.
+    """
+
+    def __init__(
+        self, plan: Plan, slots: Sequence[str], ask: Callable[[str, str], str] | None = None
+    ) -> None:
+        self._plan = plan
+        self._slots = list(slots)
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._dealt: dict[str, str] = {}
+
+    def deal(self, chip: Chip) -> str:
+        """The slot for a board.
+
+        Raises:
+            ProvisionError: every slot has its device.
+        """
+        with self._lock:
+            mac = same_id(chip.mac)
+            slot = self._dealt.get(mac) or self._before(chip) or self._next(chip)
+            if slot is None:
+                raise ProvisionError(
+                    "no_village",
+                    _(
+                        "All {count} villages of this run have their device; take the board out, "
+                        "or ask the province for a kit with more."
+                    ).format(count=len(self._slots)),
+                )
+            self._dealt[mac] = slot
+            return slot
+
+    def give_back(self, mac: str) -> None:
+        """A board is not done: others may have its village, if they need it before it is back."""
+        with self._lock:
+            self._dealt.pop(same_id(mac), None)
+
+    def _before(self, chip: Chip) -> str | None:
+        """What the board is enrolled for, or was begun for on this laptop."""
+        enrolled = enrolled_slot(self._plan, chip.mac)
+        if enrolled is not None:
+            return enrolled
+        slot = DeviceJournal(self._plan.work, chip.mac).slot()
+        free = slot in self._slots and slot not in self._dealt.values() and not self._filled(slot)
+        return slot if free else None
+
+    def _next(self, chip: Chip) -> str | None:
+        mac = same_id(chip.mac)
+        free = [
+            slot
+            for slot in self._slots
+            if slot not in self._dealt.values() and not self._filled(slot)
+        ]
+        # A board that was begun for a village and went away may come back; until nothing else is
+        # left, the village waits for it.
+        waiting = begun_slots(self._plan.work)
+        slot = next((s for s in free if waiting.get(s, mac) == mac), free[0] if free else None)
+        return slot if slot is None or self._ask is None else self._chosen(chip, free, slot)
+
+    def _chosen(self, chip: Chip, free: list[str], default: str) -> str:
+        """The slot that the technician gives the board."""
+        assert self._ask is not None
+        question = _("Village for the board {mac}").format(mac=chip.mac)
+        while True:
+            try:
+                slot = slot_in_kit(self._plan.kit, self._ask(question, default))
+            except ProvisionError as error:
+                question = f"{error}\n{_('Village for the board {mac}').format(mac=chip.mac)}"
+                continue
+            if slot in free:
+                return slot
+            question = _(
+                "{slot} has its device already, or is not of this run.\n"
+                "Village for the board {mac}"
+            ).format(slot=slot, mac=chip.mac)
+
+    def _filled(self, slot: str | None) -> bool:
+        if slot is None or self._plan.replace:
+            return False
+        return self._plan.log.filled_by(self._plan.kit, slot) is not None

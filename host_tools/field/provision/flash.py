@@ -1,0 +1,224 @@
+"""The laptop's side of a chip's bootloader: identity, firmware, start.
+
+esptool works in a child process (`chip.py`), told and heard over pipes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from host_tools.common import passphrase
+from host_tools.common.i18n import _
+from host_tools.devices.partitions import OFFSET as TABLE_OFFSET
+from host_tools.devices.proof import ROOT
+from host_tools.field.provision.errors import ProvisionError
+from host_tools.people.kits.passphrase import VARIABLE as KIT_VARIABLE
+
+_TABLE_BYTES = 0xC00
+# A child of a provisioning that was killed holds its port for a moment more.
+_BUSY_S = 5.0
+# What a slower rate may mend.
+_OF_THE_LINE = ("silent", "esptool")
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What a chip tells of itself. chip: such as "esp32s3"; mac: `24:0a:c4:00:00:01`; flash_size:
+    bytes, None if it can't be read."""
+
+    chip: str
+    mac: str
+    flash_size: int | None
+
+
+@dataclass(frozen=True)
+class Image:
+    """Firmware as it goes to flash at `offset`; its application begins at address `app_offset`."""
+
+    path: Path
+    offset: int
+    app_offset: int
+
+    def _regions(self) -> tuple[list[int], list[int]]:
+        size = self.path.stat().st_size
+        end = self.offset + size
+        # Not in between: there the firmware keeps its own settings once it has run.
+        table = [TABLE_OFFSET, _TABLE_BYTES]
+        return table, [self.app_offset, end - self.app_offset]
+
+    def order(self, baud: int) -> dict[str, Any]:
+        """What `chip.py` is told."""
+        table, app = self._regions()
+        return {
+            "do": "flash",
+            "image": str(self.path),
+            "offset": self.offset,
+            "compare": [table, app],
+            "keep": table,
+            "baud": baud,
+        }
+
+
+def _sentence(kind: str, port: str, said: str) -> str:
+    sentences = {
+        "permission": _(
+            "{port} may not be opened by you; run 'desalink doctor', which tells how to get the "
+            "right (on Linux: group dialout)."
+        ),
+        "no_port": _("There is no port {port} any more; plug the board in again and start again."),
+        "busy": _(
+            "{port} is in use by another program; close serial monitors and other 'desalink "
+            "provision', then start again."
+        ),
+        "cable": _(
+            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
+            "a weak hub) and run the same command: it goes on where it stopped."
+        ),
+        "silent": _(
+            "No chip answers on {port}; hold the board's BOOT button while you plug it in, use a "
+            "cable that carries data, and start again."
+        ),
+        "secure": _(
+            "The chip on {port} is locked (secure boot or download mode) and can't be used here; "
+            "take another board."
+        ),
+        "esptool": _(
+            "The board on {port} did not take its firmware ({said}); try another cable or port, "
+            "then start again."
+        ),
+    }
+    return sentences[kind].format(port=port, said=said)
+
+
+class _Failed(Exception):
+    def __init__(self, kind: str, said: str) -> None:
+        super().__init__(said)
+        self.kind = kind
+
+
+class Bootloader:
+    """One chip in its bootloader; a context manager that ends the child process."""
+
+    def __init__(self, port: str) -> None:
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Bootloader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def identify(self) -> Chip:
+        """Connect, resetting the board into its bootloader.
+
+        Raises:
+            ProvisionError: port or chip can't be used.
+        """
+        end = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                return self._identify()
+            except _Failed as failed:
+                if failed.kind != "busy" or time.monotonic() > end:
+                    raise self._error(failed) from None
+                time.sleep(0.2)
+
+    def flash(self, image: Image, bauds: tuple[int, ...], progress: Progress) -> bool:
+        """Write and verify the firmware, unless it is there; False if it was.
+
+        Args:
+            bauds: rates to try, the fastest first.
+
+        Raises:
+            ProvisionError: it can't be written, at none of the rates.
+        """
+        for baud in bauds:
+            try:
+                for answer in self._ask(image.order(baud)):
+                    if "flashed" in answer:
+                        return bool(answer["flashed"])
+                    done, total = answer["progress"]
+                    progress(done / total)
+            except _Failed as failed:
+                if failed.kind not in _OF_THE_LINE or baud == bauds[-1]:
+                    raise self._error(failed) from None
+            self.identify()
+        raise AssertionError("no rate to flash with")
+
+    def run(self) -> None:
+        """Start what is in the flash.
+
+        Raises:
+            ProvisionError: the board went away.
+        """
+        try:
+            next(self._ask({"do": "run"}))
+        except _Failed as failed:
+            raise self._error(failed) from None
+        self._end()
+
+    def _identify(self) -> Chip:
+        self._end()
+        hidden = (passphrase.VARIABLE, KIT_VARIABLE)
+        self._process = subprocess.Popen(
+            # The real path: esptool asks pyserial about it, which knows no links.
+            [sys.executable, "-m", "host_tools.field.provision.chip", os.path.realpath(self.port)],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name not in hidden},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # A Ctrl-C is for the one who asks; the child ends with the pipe.
+            start_new_session=True,
+        )
+        return Chip(**next(self._ask({"do": "identify"})))
+
+    def _ask(self, order: dict[str, Any]) -> Any:
+        """Answers to one order, until the process has no more to say."""
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+        except OSError:
+            raise _Failed("lost", "esptool ended") from None
+        for line in process.stdout:
+            answer = json.loads(line)
+            if "error" in answer:
+                raise _Failed(answer["class"], answer["error"])
+            yield answer
+        raise _Failed("esptool", "esptool ended without an answer")
+
+    def _error(self, failed: _Failed) -> ProvisionError:
+        kind = "cable" if failed.kind == "lost" else failed.kind
+        return ProvisionError(kind, _sentence(kind, self.port, str(failed)))
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()  # at which it ends, in the middle of an image if need be
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

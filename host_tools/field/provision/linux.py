@@ -1,0 +1,441 @@
+"""A Raspberry Pi or an OpenWrt router as a device to be provisioned, over SSH.
+
+The counterpart of `device` and `repl`, which do the same over a serial line. Each step looks first
+whether it is done already, and may be interrupted at any point: files take their names when they
+are whole, the key is made once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from host_tools.common.i18n import _
+from host_tools.devices.boards import Board, load_board
+from host_tools.devices.packages.openwrt import HOME as OPENWRT_HOME
+from host_tools.devices.packages.openwrt import SETTINGS, STATE, system_files
+from host_tools.devices.packages.uci import to_uci
+from host_tools.field.provision.errors import ProvisionError, understood
+from host_tools.field.provision.ssh import Connection
+
+_PI_SYSTEM = {
+    "desalink.service": "/etc/systemd/system/desalink.service",
+    "sysusers.conf": "/etc/sysusers.d/desalink.conf",
+    "watchdog.conf": "/etc/systemd/system.conf.d/desalink-watchdog.conf",
+}
+_PUBLIC = 0o644
+# A serial number, MAC address or machine id. It names the device's folder on the laptop, and a
+# device could otherwise choose a folder anywhere.
+_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z:._-]{0,62}[0-9A-Za-z])?")
+# An agent that can't read its configuration has ended by then.
+SETTLE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a device says of itself.
+
+    unique_id: what its agent will sign as its identity; board: name of its board, None if it is
+    neither known kind; model: for people; interpreter: program that runs the agent, None if there
+    is none; uplink: the interface of its default route, None without one.
+    """
+
+    unique_id: str
+    board: str | None
+    model: str
+    interpreter: str | None
+    uplink: str | None
+
+
+# The same places in the same order as the boards' ports look at; a proof of a device that is not
+# the one that was identified is refused. Prints NAME=VALUE lines.
+_IDENTIFY = """\
+r={root}
+line() {{ tr -d '\\000\\n' < "$1" 2>/dev/null; }}
+macs() {{
+	for n in "$@" $(LC_ALL=C ls /sys/class/net 2>/dev/null); do
+		[ ! -f "/sys/class/net/$n/address" ] || cat "/sys/class/net/$n/address"
+	done | tr A-F a-f | grep '^..:..:..:..:..:..$' | grep -v '^00:00:00:00:00:00$'
+}}
+if [ -e "$r/etc/openwrt_release" ]; then
+	echo system=openwrt
+	id="$(macs br-lan lan lan1 eth0 | grep '^.[048c]:' | head -n 1)"
+	[ -n "$id" ] || id="$(macs br-lan lan lan1 eth0 | head -n 1)"
+	echo "id=$id"
+	echo "model=$(line /tmp/sysinfo/model)"
+	programs="micropython python3"
+else
+	echo system=linux
+	id="$(sed -n 's/^Serial[[:space:]]*: *//p' /proc/cpuinfo | head -n 1)"
+	[ -n "$id" ] || id="$(line /proc/device-tree/serial-number)"
+	[ -n "$id" ] || id="$(macs | head -n 1)"
+	[ -n "$id" ] || id="$(line /etc/machine-id)"
+	echo "id=$id"
+	echo "model=$(line /proc/device-tree/model)"
+	programs="python3"
+fi
+for p in $programs; do
+	"$p" -c 'import asyncio, ssl, json, hashlib' 2>/dev/null || continue
+	echo "interpreter=$p"
+	break
+done
+echo "uplink=$(awk '$2 == "00000000" && $8 == "00000000" {{ print $7, $1 }}' /proc/net/route \\
+	| sort -n | head -n 1 | cut -d ' ' -f 2)"
+"""
+
+
+def identify(connection: Connection, prefix: str = "") -> Identity:
+    """Ask a device what it is. Writes nothing.
+
+    Raises:
+        ProvisionError: the connection is lost, or it has no identity.
+    """
+    said = connection.run(_IDENTIFY.format(root=shlex.quote(prefix)))
+    lines = said.decode(errors="replace").splitlines()
+    facts = dict(line.split("=", 1) for line in lines if "=" in line)
+    if not facts.get("id"):
+        raise connection.refused("it has no serial number and no network interface of its own")
+    if _ID.fullmatch(facts["id"]) is None:
+        raise connection.refused(f"its serial number {facts['id'][:60]!r} is none")
+    board = None
+    if facts.get("system") == "openwrt":
+        board = "openwrt"
+    elif "Raspberry Pi" in facts.get("model", ""):
+        board = "raspberry-pi"
+    return Identity(
+        facts["id"],
+        board,
+        facts.get("model", ""),
+        facts.get("interpreter") or None,
+        facts.get("uplink") or None,
+    )
+
+
+class LinuxDevice:
+    """One device, identified, on an open connection.
+
+    prefix: stands before every path on the device; "" but in tests.
+    """
+
+    def __init__(
+        self, connection: Connection, identity: Identity, board: Board, prefix: str = ""
+    ) -> None:
+        """Raises ProvisionError: `device`: it has nothing that runs the agent."""
+        self.connection = connection
+        self.identity = identity
+        self.board = board
+        self._prefix = prefix
+        self._openwrt = board.name == "openwrt"
+        if identity.interpreter is None:
+            raise ProvisionError(
+                "device",
+                _(
+                    "{device} has no interpreter for the agent; install {packages} on it and run "
+                    "the same command."
+                ).format(
+                    device=connection.target,
+                    packages="micropython-mbedtls" if self._openwrt else "python3",
+                ),
+            )
+        self._interpreter = identity.interpreter
+        self._home = prefix + (OPENWRT_HOME if self._openwrt else "/opt/desalink")
+        self._own = prefix + (STATE if self._openwrt else "/etc/desalink")
+        self._state = prefix + (f"{STATE}/state" if self._openwrt else "/var/lib/desalink")
+        self._stage = f"{self._own}/.new"
+        # Where the agent reads its configuration; on OpenWrt it is made of UCI's at every start.
+        self.config_path = (
+            f"{prefix}/var/run/desalink/config.json"
+            if self._openwrt
+            else f"{self._own}/config.json"
+        )
+        # Without a prefix the agent has its own user on systems that have systemd.
+        self._user = None if self._openwrt or prefix else "desalink"
+
+    # ---- files
+
+    def configuration(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A slot's configuration with the paths, the port and the uplink of this device, where
+        it does not say otherwise."""
+        result = json.loads(json.dumps(config))
+        result["port"] = self.board.port
+        result["state_dir"] = self._state
+        for name, file in (("ca", "ca.pem"), ("cert", "client.pem"), ("key", "client.key")):
+            result.setdefault("broker", {})[name] = f"{self._own}/{file}"
+        settings = dict(self.board.settings)
+        if settings:
+            result["board"] = {**settings, **result.get("board", {})}
+        link, usage = result.setdefault("link", {}), result.setdefault("usage", {})
+        if self.identity.uplink:
+            link.setdefault("interface", self.identity.uplink)
+            usage.setdefault("interface", self.identity.uplink)
+        if self._openwrt:
+            usage.setdefault("leases", "/tmp/dhcp.leases")
+        return dict(result)
+
+    def install(self, files: Mapping[str, bytes], progress: Callable[[float], None]) -> int:
+        """Make the device hold exactly this agent and its service.
+
+        Args:
+            files: path in a release -> content.
+            progress: told the share that is done.
+
+        Returns:
+            How many files were written or deleted; 0: all was there.
+        """
+        code = {f"{self._home}/{path.lstrip('/')}": data for path, data in files.items()}
+        wanted = {path: (data, _PUBLIC) for path, data in code.items()}
+        have = self.connection.hashes([self._home, *self._system()])
+        stray = [path for path in have if path.startswith(self._home) and path not in wanted]
+        missing = self._different({**wanted, **self._system()}, have)
+        if not missing and not stray:
+            progress(1)
+            return 0
+        self.stop()  # it would import one half of the old and one of the new
+        self._prepare()
+        # In pieces, so that progress shows and a cut costs little.
+        total = sum(len(content) for content, _mode in missing.values()) or 1
+        done, piece = 0, {}
+        for path in sorted(missing):
+            piece[path] = missing[path]
+            if sum(len(content) for content, _mode in piece.values()) >= 65536:
+                done += self._put(piece)
+                progress(done / total)
+                piece = {}
+        self._put(piece)
+        if stray:
+            listing = "".join(f"{path}\n" for path in stray).encode()
+            self.connection.run('while IFS= read -r p; do rm -f "$p"; done', listing)
+        progress(1)
+        return len(missing) + len(stray)
+
+    def _put(self, files: Mapping[str, tuple[bytes, int]]) -> int:
+        self.connection.put(files, self._stage)
+        return sum(len(content) for content, _mode in files.values())
+
+    @staticmethod
+    def _different(
+        wanted: Mapping[str, tuple[bytes, int]], have: Mapping[str, str]
+    ) -> dict[str, tuple[bytes, int]]:
+        return {
+            path: file
+            for path, file in wanted.items()
+            if have.get(path) != hashlib.sha256(file[0]).hexdigest()
+        }
+
+    def _system(self) -> dict[str, tuple[bytes, int]]:
+        """The service's files: path on the device -> (content, mode)."""
+        if self._openwrt:
+            return {
+                self._prefix + entry.path: (entry.content, entry.mode)
+                for entry in system_files()
+                if entry.content is not None and entry.path != SETTINGS
+            }
+        return {
+            self._prefix + path: ((self.board.directory / name).read_bytes(), _PUBLIC)
+            for name, path in _PI_SYSTEM.items()
+        }
+
+    def _prepare(self) -> None:
+        """Folders of the agent's own, closed to others."""
+        own, state = shlex.quote(self._own), shlex.quote(self._state)
+        self.connection.run(f"umask 077; mkdir -p {own} {state} && chmod 700 {state}")
+
+    def configure(self, config: Mapping[str, Any], ca: bytes, cert: bytes, key: bytes) -> int:
+        """Write configuration, certificates and the certificate's key; the agent's own key is
+        not among them, it is made on the device.
+
+        Returns:
+            How many files were written; 0: all were there.
+        """
+        own = self._own
+        if self._openwrt:
+            text = to_uci(config, enabled=True, interpreter=self._interpreter)
+            settings = {self._prefix + SETTINGS: (text.encode(), 0o600)}
+        else:
+            text = json.dumps(config, indent=2) + "\n"
+            settings = {self.config_path: (text.encode(), 0o640)}
+        wanted = {
+            f"{own}/ca.pem": (ca, _PUBLIC),
+            f"{own}/client.pem": (cert, _PUBLIC),
+            f"{own}/client.key": (key, 0o640),
+            # Last: with it the device is complete.
+            **settings,
+        }
+        missing = self._different(wanted, self.connection.hashes(list(wanted)))
+        if missing:
+            self.stop()
+            self._prepare()
+            self.connection.put(missing, self._stage)
+        self._give_away()
+        return len(missing)
+
+    def forget_other(self, slot: str) -> bool:
+        """Delete key and journal of a device that was another slot's; True if it was.
+
+        What it measured there was signed for that slot, and can't be told in the name of this
+        one."""
+        if self._openwrt:
+            said = self.connection.execute("uci -q get desalink.agent.slot").out.decode().strip()
+        else:
+            text = self.connection.execute(f"cat {shlex.quote(self.config_path)}").out
+            try:
+                said = str(json.loads(text or b"{}").get("slot", ""))
+            except (ValueError, AttributeError):
+                said = ""
+        if said in ("", slot):
+            return False
+        self.stop()
+        # The settings last: while they are there, this is done again.
+        state = shlex.quote(self._state)
+        settings = self._prefix + SETTINGS if self._openwrt else self.config_path
+        self.connection.run(f"rm -rf {state} && sync && rm -f {shlex.quote(settings)}")
+        return True
+
+    def _give_away(self) -> None:
+        """What the agent must read and write belongs to its user, who is made if missing."""
+        if self._user is None:
+            return
+        self.connection.run(
+            f"systemd-sysusers /etc/sysusers.d/desalink.conf && chown -R {self._user}:"
+            f"{self._user} {self._state} && chown -R root:{self._user} {self._own} && "
+            f"chmod 750 {self._own}"
+        )
+
+    # ---- the agent
+
+    def make_key(self) -> bytes:
+        """Have the device make its key, unless it has one; its proof of possession."""
+        said = self._agent("-m agent --enrol " + shlex.quote(self.config_path), 120)
+        words = said.split()
+        try:
+            if len(words) != 1:
+                raise binascii.Error
+            return base64.b64decode(words[0], validate=True)
+        except binascii.Error:
+            raise self.connection.refused(f"its agent gave no proof ({said[:60]!r})") from None
+
+    def test_network(self, unix: int) -> tuple[str, str]:
+        """Have the device try its way to the broker: a result of `agent.selftest.network`, and
+        what it says beside it. `unix` is the laptop's clock, for a device that has none."""
+        with understood(self.connection.refused):
+            result, detail = self._trial(f"network({self.config_path!r}, {unix})")
+            return str(result), str(detail)
+
+    def first_report(self) -> tuple[str, bytes]:
+        """Have the device make its first report, unless it has one: its topic, and its bytes.
+
+        The agent is stopped meanwhile: one journal is for one process."""
+        self.stop()
+        with understood(self.connection.refused):
+            topic, report = self._trial(f"first_report({self.config_path!r})")
+            return str(topic), base64.b64decode(report)
+
+    def _trial(self, call: str) -> Any:
+        code = f"import json\nfrom agent import trial\nprint('TRIAL', json.dumps(trial.{call}))\n"
+        said = self._agent("-c " + shlex.quote(code), 180)
+        for line in said.splitlines():
+            if line.startswith("TRIAL "):
+                return json.loads(line[6:])
+        raise self.connection.refused(f"its agent gave no answer ({said[:60]!r})")
+
+    def _agent(self, arguments: str, timeout: float) -> str:
+        """Run the interpreter where the agent lies, as the agent's user; what it printed."""
+        home = shlex.quote(self._home)
+        prepare = self._convert() if self._openwrt else ""
+        user = "" if self._user is None else f"runuser -u {self._user} -- "
+        ended = self.connection.execute(
+            f"{prepare}cd {home} && umask 077 && {user}env MICROPYPATH=.:.frozen PYTHONPATH=. "
+            f"PYTHONDONTWRITEBYTECODE=1 {self._interpreter} {arguments}",
+            timeout=timeout,
+        )
+        if ended.code != 0:
+            told = [line[7:] for line in ended.err.splitlines() if line.startswith("agent: ")]
+            raise self.connection.refused(told[-1] if told else ended.err or f"{ended.code}")
+        return ended.out.decode(errors="replace")
+
+    def _convert(self) -> str:
+        """UCI's settings as the agent's configuration, as the start script makes it."""
+        path, home = shlex.quote(self.config_path), shlex.quote(self._home)
+        return (
+            f"umask 077; mkdir -p {shlex.quote(self.config_path.rpartition('/')[0])} && "
+            f"uci -q show desalink | env MICROPYPATH={home}:.frozen PYTHONPATH={home} "
+            f"PYTHONDONTWRITEBYTECODE=1 {self._interpreter} -m boards.openwrt.uci {path} && "
+        )
+
+    # ---- the service
+
+    def stop(self) -> None:
+        """Stop the agent, if it runs."""
+        if self._openwrt:
+            script = shlex.quote(f"{self._prefix}/etc/init.d/desalink")
+            self.connection.run(f"[ ! -f {script} ] || {self._service('stop')}", timeout=90)
+        else:
+            # Fails where the unit is not known yet.
+            self.connection.execute("systemctl stop desalink.service", timeout=90)
+
+    def start(self) -> None:
+        """Start the agent now and at every boot.
+
+        Raises:
+            ProvisionError: it does not stay.
+        """
+        if self._openwrt:
+            run = f"{self._service('enable')} && {self._service('restart')}"
+        else:
+            run = (
+                "systemctl daemon-reload && systemctl enable --quiet desalink.service && "
+                "systemctl restart desalink.service"
+            )
+        self.connection.run(run, timeout=120)
+        time.sleep(SETTLE_S)
+        if not self.running():
+            log = "logread -e desalink" if self._openwrt else "journalctl -u desalink"
+            raise self.connection.refused(f"its agent does not stay up, '{log}' says why")
+
+    def running(self) -> bool:
+        """Whether the agent runs."""
+        if self._openwrt:
+            list_it = 'ubus call service list \'{"name": "desalink"}\''
+            check = f"{list_it} | grep -q '\"running\": true'"
+        else:
+            check = "systemctl is-active --quiet desalink.service"
+        return self.connection.execute(check).code == 0
+
+    def _service(self, action: str) -> str:
+        root = shlex.quote(self._prefix)
+        return (
+            f"env IPKG_INSTROOT={root} sh {root}/etc/rc.common {root}/etc/init.d/desalink {action}"
+        )
+
+
+def board_of(identity: Identity, name: str | None) -> Board:
+    """The board that a device is, or that the technician says it is.
+
+    Raises:
+        ProvisionError: `board`: it is another kind, or nobody knows which.
+    """
+    if name is None and identity.board is None:
+        raise ProvisionError(
+            "board",
+            _(
+                "This device ({model}) is neither an OpenWrt router nor a Raspberry Pi; if it has "
+                "systemd and Python, say --board raspberry-pi."
+            ).format(model=identity.model or identity.unique_id),
+        )
+    board = load_board(name or str(identity.board))
+    if board.transport != "ssh" or (identity.board == "openwrt") != (board.name == "openwrt"):
+        raise ProvisionError(
+            "board",
+            _("This device ({model}) is no {board}; leave --board out.").format(
+                model=identity.model or identity.board, board=board.title
+            ),
+        )
+    return board

@@ -1,0 +1,59 @@
+"""What a device found on its way to the broker, in words for the technician."""
+
+from __future__ import annotations
+
+from host_tools.common.i18n import _
+from host_tools.field.provision.errors import ProvisionError
+
+# What may be so on a desk and right in the village.
+ELSEWHERE = ("no_access_point", "no_carrier", "no_address", "no_name", "no_broker", "no_tls")
+
+
+def network_error(result: str, detail: str, host: str, port: int) -> ProvisionError:
+    """The error for a result of `agent.selftest.network` that is not "ok"."""
+    sentences = {
+        "wrong_password": _(
+            "The Wi-Fi refuses the password that the kit has for it; ask for the right one and "
+            "have the province correct the settings, then open the new kit and run the same "
+            "command."
+        ),
+        "no_access_point": _(
+            "The device does not see its Wi-Fi; go nearer to the access point or switch it on, "
+            "then run the same command (--offline if it is not here)."
+        ),
+        "no_carrier": _(
+            "No network cable is plugged into the device, or its other end is dead; plug it in "
+            "and run the same command (--offline if there is none here)."
+        ),
+        "no_address": _(
+            "The network gives the device no address (DHCP); restart the router and run the same "
+            "command (--offline if this is not its network)."
+        ),
+        "no_name": _(
+            "The device can't look up {host} ({detail}); the network has no way to the internet, "
+            "or its name server fails. Check the router, then run the same command (--offline to "
+            "go on without)."
+        ),
+        "no_broker": _(
+            "The device can't connect to {host} port {port} ({detail}); check the way to the "
+            "internet, ask the province whether its broker runs, then run the same command "
+            "(--offline to go on without)."
+        ),
+        "no_tls": _(
+            "Something between the device and {host} breaks the encrypted connection ({detail}): "
+            "a captive portal or a filter. Have it let through, then run the same command "
+            "(--offline to go on without)."
+        ),
+        "certificate": _(
+            "What answers as {host} is not the province's broker ({detail}); don't use this "
+            "network, and tell the province."
+        ),
+        "refused": _(
+            "The broker {host} refuses the certificate of this slot ({detail}); ask the province "
+            "for a new kit: this one may be revoked."
+        ),
+    }
+    text = sentences.get(result)
+    if text is None:
+        result, text = "device", _("The network test says {detail}; run the same command again.")
+    return ProvisionError(result, text.format(host=host, port=port, detail=detail))

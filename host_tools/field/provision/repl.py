@@ -1,0 +1,214 @@
+"""A running device's interpreter over its serial line: the one module that knows mpremote.
+
+Everything is bounded in time, and every failure is a ProvisionError: `cable` if the line is gone,
+`device` if the device does not answer as it should.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+from mpremote.transport import TransportError  # type: ignore[import-untyped]
+from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
+
+from host_tools.common.i18n import _
+from host_tools.field.provision.errors import ProvisionError
+
+_BAUD = 115200
+# Without the prompt itself, which mpremote takes when it sends a script.
+_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
+_READ_S = 2.0
+_WRITE_S = 10.0
+_BUSY_S = 5.0
+_MOST = 1 << 20  # bytes of one answer; the longest that is asked for has some 10 KB
+
+try:
+    from termios import error as _TermiosError  # what a port that is gone raises, beside OSError
+except ImportError:  # Windows
+    _LINE_ERRORS: tuple[type[Exception], ...] = (OSError,)
+else:
+    _LINE_ERRORS = (OSError, _TermiosError)
+
+
+class DeviceError(ProvisionError):
+    """A script on the device raised an exception; `trace` is what it printed."""
+
+    def __init__(self, sentence: str, trace: str) -> None:
+        super().__init__("device", sentence)
+        self.trace = trace
+
+
+def _lost(port: str) -> ProvisionError:
+    return ProvisionError(
+        "cable",
+        _(
+            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
+            "a weak hub) and run the same command: it goes on where it stopped."
+        ).format(port=port),
+    )
+
+
+class _Transport(SerialTransport):
+    """mpremote's, whose own `read_until` has no end as long as something arrives."""
+
+    def read_until(
+        self,
+        min_num_bytes: int,
+        ending: bytes,
+        timeout: float = 10,
+        data_consumer: None = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        """What is said up to `ending`, or until the time is over; as the original, which does not
+        tell either which it was."""
+        end = time.monotonic() + (timeout if timeout_overall is None else timeout_overall)
+        data = bytearray()
+        while not data.endswith(ending) and time.monotonic() < end:
+            if len(data) > _MOST:
+                raise TransportError("it does not stop talking")
+            if self.is_pty or self.serial.in_waiting:
+                data += self.serial.read(1)
+            else:
+                time.sleep(0.01)
+        return bytes(data)
+
+
+class Repl:
+    """The raw REPL of a device; a context manager that leaves the port free."""
+
+    def __init__(self, port: str) -> None:
+        self.port = port
+        # The real path: mpremote tells pseudo-terminals by it.
+        self._transport = self._opened(os.path.realpath(port))
+
+    def __enter__(self) -> Repl:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(*_LINE_ERRORS):
+            self._transport.close()
+
+    def interrupt(self, timeout: float = 40) -> None:
+        """Stop whatever runs, an agent too, and enter the raw REPL.
+
+        A board that has just been started is spoken to until it listens.
+        """
+        end = time.monotonic() + timeout
+        with self._bounded():
+            while time.monotonic() < end:
+                self._transport.serial.write(b"\r\x03\x03\r\x01")
+                if self._hears(_PROMPT, 0.3):
+                    self._settle()
+                    return
+        raise ProvisionError(
+            "device",
+            _(
+                "The board on {port} has its firmware but does not answer; press its reset "
+                "button, or plug it in again, and run the same command."
+            ).format(port=self.port),
+        )
+
+    def soft_reset(self, timeout: float = 40) -> None:
+        """Start the interpreter anew with an empty heap; boot.py runs, main.py does not."""
+        with self._bounded():
+            self._transport.serial.write(b"\x04")
+            if not self._hears(b"soft reboot\r\n", timeout) or not self._hears(_PROMPT, timeout):
+                raise TransportError("no soft reset")
+
+    def start(self) -> None:
+        """Start the device as after power-on."""
+        reset = self.run("import machine\nprint(hasattr(machine,'reset'))").strip() == "True"
+        # A board with USB of its own is gone at once: that is no fault.
+        with contextlib.suppress(*_LINE_ERRORS):
+            if reset:
+                self._transport.exec_raw_no_follow("machine.reset()")
+                return
+            self._transport.serial.write(b"\r\x02")
+            self._hears(b">>> ", 5)
+            self._transport.serial.write(b"\x04")
+            self._hears(b"soft reboot\r\n", 10)
+
+    def run(self, script: str, timeout: float = 30) -> str:
+        """Run a script; returns what it printed.
+
+        Raises:
+            DeviceError: it raised an exception.
+            ProvisionError: the line is gone, or there was no end of it in time.
+        """
+        with self._bounded():
+            out, error = self._transport.exec_raw(script, timeout)
+        if error:
+            trace = error.decode(errors="replace").strip()
+            raise DeviceError(
+                _(
+                    "The board on {port} can't do its part ({error}); run the same command again, "
+                    "and if it stays, take another board."
+                ).format(port=self.port, error=trace.splitlines()[-1][:120]),
+                trace,
+            )
+        text: str = out.decode(errors="replace")
+        return text.replace("\r\n", "\n")
+
+    def _hears(self, ending: bytes, timeout: float) -> bool:
+        """Whether the device says something in time; what follows it stays unread."""
+        self._transport.serial.timeout = min(timeout, 0.1)
+        try:
+            said = self._transport.read_until(1, ending, timeout=timeout, timeout_overall=timeout)
+            return bool(said.endswith(ending))
+        finally:
+            self._transport.serial.timeout = _READ_S
+
+    def _settle(self) -> None:
+        """Let the answers to repeated calls pass, and ask for one prompt more."""
+        port = self._transport.serial
+        quiet = time.monotonic()
+        while time.monotonic() - quiet < 0.05:
+            if port.in_waiting:
+                port.read(port.in_waiting)
+                quiet = time.monotonic()
+            time.sleep(0.005)
+        port.write(b"\r\x01")
+        if not self._hears(_PROMPT, 5):
+            raise TransportError("no prompt")
+        self._transport.in_raw_repl = True
+
+    def _opened(self, path: str) -> SerialTransport:
+        """The transport; waits a little for a port that is just being let go of."""
+        end = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                transport = _Transport(path, _BAUD, timeout=_READ_S)
+                transport.serial.write_timeout = _WRITE_S
+                return transport
+            except (TransportError, *_LINE_ERRORS):
+                # A board with USB of its own leaves and comes back when it starts.
+                if time.monotonic() > end:
+                    raise _lost(self.port) from None
+                time.sleep(0.1)
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[None]:
+        try:
+            yield
+        except _LINE_ERRORS:
+            raise _lost(self.port) from None
+        except (TransportError, struct.error) as error:
+            if not os.path.exists(self.port):
+                raise _lost(self.port) from None
+            raise ProvisionError(
+                "device",
+                _(
+                    "The board on {port} stopped answering ({error}); plug it in again and run "
+                    "the same command."
+                ).format(port=self.port, error=str(error)[:80]),
+            ) from None

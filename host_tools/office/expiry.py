@@ -1,0 +1,90 @@
+"""When the certificates, lists and documents end on which every device depends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from host_tools.broker.acl import SERVICES
+from host_tools.broker.upkeep import load_crl
+from host_tools.keys.ca import load_certificate
+from host_tools.people.technicians import newest_trust
+from host_tools.province.registry import Registry
+from host_tools.province.settings import Province
+
+_DAY_S = 86400
+
+
+@dataclass(frozen=True)
+class End:
+    """Something that ends: what, when (Unix seconds), in how many whole days, what to do."""
+
+    what: str
+    at: int
+    days: int
+    remedy: str
+
+
+def ends(province: Province, registry: Registry, now: float | None = None) -> list[End]:
+    """Everything that ends, the soonest first.
+
+    Args:
+        now: Unix time, the present if None.
+
+    Raises:
+        KeyFileError: a certificate or the list is missing or damaged.
+        TrustError: the trust document is not this province's.
+    """
+    moment = time.time() if now is None else now
+    found = [
+        End(what, at, int((at - moment) // _DAY_S), remedy)
+        for what, at, remedy in _all(province, registry)
+    ]
+    return sorted(found, key=lambda end: end.at)
+
+
+def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str]]:
+    renew = (
+        "renew it with 'desalink broker config' (its passphrase is needed) and restart the broker"
+    )
+    crl = load_crl(province)
+    if crl.next_update_utc is not None:
+        yield "The revocation list", int(crl.next_update_utc.timestamp()), renew
+    server = load_certificate(province.server_certificate)
+    yield "The broker's certificate", int(server.not_valid_after_utc.timestamp()), renew
+    ca = load_certificate(province.ca_certificate)
+    yield (
+        "The CA's certificate",
+        int(ca.not_valid_after_utc.timestamp()),
+        "found its successor and give every device a certificate of that before then",
+    )
+    for service in SERVICES:
+        certificate = load_certificate(province.service(service).certificate)
+        yield (
+            f"The certificate of the service {service}",
+            int(certificate.not_valid_after_utc.timestamp()),
+            "issue a new one before then",
+        )
+    yield from _devices(registry)
+    trust = newest_trust(province, registry)
+    if trust is not None:
+        yield (
+            "The trust document",
+            trust[0].expires,
+            "make a new one by adding a technician ('desalink technicians add')",
+        )
+
+
+def _devices(registry: Registry) -> Iterator[tuple[str, int, str]]:
+    """The first of the devices' certificates to end; a slot is as good as its longest one."""
+    first = registry.rows(
+        "SELECT d.slot, max(c.not_after) AS ends FROM devices d JOIN certificates c USING (slot) "
+        "WHERE d.revoked_at IS NULL AND c.revoked_at IS NULL GROUP BY d.slot ORDER BY ends LIMIT 1"
+    )
+    for slot, ends in first:
+        yield (
+            f"The certificate of the device of {slot}",
+            ends,
+            "provision it again with a new kit before then",
+        )

@@ -1,0 +1,383 @@
+"""The province reads a technician's log of enrolments.
+
+Two kinds of wrong are kept apart. Where the log itself can't be trusted (not signed by a
+technician of this province, altered, forked, incomplete) nothing of the file is imported. Where a
+record of a sound log can't enrol its device (its slot is filled, its certificate is revoked ...)
+that record is kept with the reason, and the others count: one clash in one village does not hold
+up the rest of a trip. A record that was refused is tried again whenever its file is imported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from host_tools.common.errors import DesalinkError, EnrolmentError
+from host_tools.field.enrolments.log import CLOCK_TOLERANCE_S, EXPORT
+from host_tools.field.enrolments.record import (
+    FIRST_PREV,
+    LogError,
+    Record,
+    check_signer,
+    parse_record,
+)
+from host_tools.people.kits import book
+from host_tools.people.kits.model import day, same_id
+from host_tools.people.replacements import order_for, use_order
+from host_tools.people.technicians import Technician, technicians
+from host_tools.province.records import kid_of
+from host_tools.province.registry import Device, Registry
+from host_tools.wire.envelope import strict_decode
+from host_tools.wire.reasons import Refused
+
+MAX_FILE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a record."""
+
+    record: Record
+    technician: str
+    outcome: str
+    """`enrolled`, `replaced`, `already` (this device was enrolled before), `known` (this record
+    was imported before) or `refused`."""
+    reason: str = ""
+
+
+def read_export(data: bytes, name: object) -> list[Record]:
+    """The records of an exported log, their chain checked; signatures are not.
+
+    Raises:
+        LogError: it is not an export, or its records do not hang together.
+    """
+    if len(data) > MAX_FILE:
+        raise LogError(f"{name} is too large for a log of enrolments; choose the right file.")
+    try:
+        item = strict_decode(data)
+        if type(item) is not list or len(item) != 2 or item[0] != EXPORT:
+            raise LogError(
+                f"{name} is not a log of enrolments; choose the file that 'desalink enrolments "
+                "export' wrote."
+            )
+        rows: Any = item[1]
+        if type(rows) is not list or not rows or not all(type(row) is bytes for row in rows):
+            raise LogError(f"{name} holds no records; export the log again.")
+        records = [parse_record(row) for row in rows]
+    except Refused as refused:
+        raise LogError(
+            f"{name} is damaged or not a log of enrolments ({refused}); export it again."
+        ) from None
+    prev = FIRST_PREV
+    for number, record in enumerate(records):
+        if (record.number, record.prev, record.log) != (number, prev, records[0].log):
+            raise LogError(
+                f"{name}: the chain is broken at record {number} ({record.slot}); export the "
+                "log again on the laptop where it was made."
+            )
+        prev = record.hash
+    return records
+
+
+def import_records(
+    registry: Registry, records: Sequence[Record], name: object, *, now: float | None = None
+) -> list[Result]:
+    """Enrol what a log tells, in one transaction; importing it again changes nothing.
+
+    Certificates of devices that are replaced are marked revoked; making that count at the broker
+    is for the caller (`cut_off`).
+
+    Args:
+        records: from `read_export`.
+        name: of the file, for sentences.
+
+    Raises:
+        LogError: the log can't be trusted; nothing is changed.
+    """
+    at = int(time.time() if now is None else now)
+    known = {t.kid: t for t in technicians(registry)}
+    with registry.transaction():
+        stored = _stored(registry, records, name)
+        owner = _owner(registry, records[0].log)
+        for record in records[len(stored) :]:
+            _check_technician(record, known, owner, at, name)
+            owner = known[record.technician].name
+        return [
+            _import(registry, record, known[record.technician], stored, at) for record in records
+        ]
+
+
+def _stored(registry: Registry, records: Sequence[Record], name: object) -> list[str | None]:
+    """Why each record that is here already was refused, None where it was not.
+
+    Raises:
+        LogError: a fork: what is here is another record.
+    """
+    rows = registry.rows(
+        "SELECT hash, refused, slot FROM enrolment_records WHERE log = ? ORDER BY number",
+        records[0].log,
+    )
+    for record, (digest, _, slot) in zip(records, rows, strict=False):
+        if record.hash != digest:
+            raise LogError(
+                f"{name}: record {record.number} ({record.slot}) is another than the one that "
+                f"was imported before ({slot}): the log was forked, for example by a laptop put "
+                "back from a copy. Nothing was imported; start a new log on that laptop (move "
+                "its enrolments directory away) and provision the devices since then again."
+            )
+    return [refused for _, refused, _ in rows[: len(records)]]
+
+
+def _owner(registry: Registry, log: bytes) -> str | None:
+    """The name of the technician whose log it is, if a record of it is here."""
+    rows = registry.rows(
+        "SELECT k.name FROM enrolment_records e JOIN role_keys k ON k.kid = e.technician WHERE "
+        "e.log = ? AND e.number = 0",
+        log,
+    )
+    return rows[0][0] if rows else None
+
+
+def _check_technician(
+    record: Record, known: dict[bytes, Technician], owner: str | None, at: int, name: object
+) -> None:
+    where = f"{name}: record {record.number} ({record.slot})"
+    technician = known.get(record.technician)
+    if technician is None:
+        raise LogError(
+            f"{where} is signed by key {record.technician.hex()}, which no technician of this "
+            "province has; nothing was imported."
+        )
+    try:
+        check_signer(record, technician.public_key)
+    except Refused as refused:
+        raise LogError(
+            f"{where} is not what technician {technician.name} signed ({refused}); nothing was "
+            "imported, export the log again."
+        ) from None
+    if technician.revoked_at is not None:
+        raise LogError(
+            f"{where} is signed by a key of technician {technician.name} that was revoked on "
+            f"{day(technician.revoked_at)}; nothing was imported, provision its devices again "
+            "with a new kit and a new log."
+        )
+    if not technician.added_at - CLOCK_TOLERANCE_S <= record.time < technician.not_after:
+        raise LogError(
+            f"{where} was signed on {day(record.time)}, and the key of technician "
+            f"{technician.name} is valid from {day(technician.added_at)} (a clock may be one day "
+            f"behind) to {day(technician.not_after)}; nothing was imported, set the clock of that "
+            "laptop and provision its devices again with a new log."
+        )
+    if record.time > at + CLOCK_TOLERANCE_S:
+        raise LogError(
+            f"{where} was signed on {day(record.time)}, more than one day ahead of this "
+            "machine's clock; set the clock of this machine, or of that laptop, and try again."
+        )
+    if owner is not None and technician.name != owner:
+        raise LogError(
+            f"{where} is signed by {technician.name} in a log of {owner}; nothing was imported, "
+            "every technician keeps a log of his own."
+        )
+
+
+def _import(
+    registry: Registry,
+    record: Record,
+    technician: Technician,
+    stored: list[str | None],
+    at: int,
+) -> Result:
+    new = record.number >= len(stored)
+    if not new and stored[record.number] is None:
+        return Result(record, technician.name, "known")
+    reason = None
+    try:
+        outcome = _enrol(registry, record, technician)
+    except DesalinkError as error:
+        outcome, reason = "refused", str(error)
+    if new:
+        registry.change(
+            "INSERT INTO enrolment_records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(record.log, record.number, record.hash, record.technician, record.slot, record.raw),
+            *(at, reason),
+        )
+    else:
+        registry.change(
+            "UPDATE enrolment_records SET refused = ?, imported_at = ? WHERE log = ? AND number "
+            "= ?",
+            *(reason, at, record.log, record.number),
+        )
+    return Result(record, technician.name, outcome, reason or "")
+
+
+def _enrol(registry: Registry, record: Record, technician: Technician) -> str:
+    """Enrol one record's device; all is looked at before anything is changed.
+
+    Raises:
+        DesalinkError: why it can't be.
+    """
+    if technician.revoked_at is not None:
+        # New records of such a key are refused with their file; this one was refused before.
+        raise EnrolmentError(
+            f"the key of technician {technician.name} was revoked on "
+            f"{day(technician.revoked_at)}; provision the device again with a new kit and a new "
+            "log"
+        )
+    _check_newest(registry, record)
+    enrolment = record.enrolment()
+    _check_ids(record, enrolment.unique_id, enrolment.firmware)
+    _check_kit(registry, record, technician)
+    _check_certificate(registry, record)
+    kid = kid_of(enrolment.public_key)
+    before = registry.device_by_kid(kid)
+    active = registry.active_devices()
+    _check_unique_id(record, active, kid)
+    filling = next((d for d in active if d.slot == record.slot and d.kid != kid), None)
+    order = order_for(registry, record.slot, filling.kid) if filling else None
+    if filling is not None and record.replaces != filling.kid and order is None:
+        raise EnrolmentError(_filled(record, filling))
+    device, outcome = registry.enrol(
+        record.slot,
+        enrolment.public_key,
+        board=record.board,
+        firmware=enrolment.agent,
+        by=technician.name,
+        unique_id=record.unique_id or enrolment.unique_id,
+        proof=record.proof,
+        replace=filling is not None,
+        at=record.time,
+        certificate=record.certificate_serial,
+        firmware_hash=record.firmware_hash,
+    )
+    if outcome == "already":
+        # Provisioned once more with another kit: the certificate on the device is the new one.
+        registry.change(
+            "UPDATE devices SET certificate = ?, firmware_hash = ?, firmware = ? WHERE kid = ?",
+            *(record.certificate_serial, record.firmware_hash, enrolment.agent, device.kid),
+        )
+    if order is not None:
+        use_order(registry, order, device.kid)
+    keep = book.waiting_serials(registry, record.slot)
+    if before is not None:
+        keep.discard(before.certificate or "")
+    keep.add(record.certificate_serial)
+    registry.revoke_certificates(record.slot, keep=sorted(keep))
+    return outcome
+
+
+def _check_newest(registry: Registry, record: Record) -> None:
+    """A record that was refused once must not undo what came after it."""
+    later = registry.rows(
+        "SELECT number FROM enrolment_records WHERE log = ? AND slot = ? AND number > ? AND "
+        "refused IS NULL",
+        *(record.log, record.slot, record.number),
+    )
+    if later:
+        raise EnrolmentError(
+            f"record {later[0][0]} of the same log tells of a later device of slot {record.slot}; "
+            "nothing is to be done"
+        )
+
+
+def _filled(record: Record, filling: Device) -> str:
+    said = ""
+    if record.replaces is not None:
+        said = f" (the record says that {record.replaces.hex()} was to be replaced)"
+    return (
+        f"slot {record.slot} is filled by device {filling.kid.hex()}{said}; if that is to go, say "
+        f"so with 'desalink devices replace {record.slot}' and import the file again"
+    )
+
+
+def _check_ids(record: Record, unique_id: str | None, firmware: bytes | None) -> None:
+    """The laptop's word and the device's must not contradict each other."""
+    if record.unique_id is not None and unique_id is not None:
+        read, told = same_id(record.unique_id), same_id(unique_id)
+        # Only MAC addresses are read from the chip and told by the device alike.
+        if read != told and _mac(read) and _mac(told):
+            raise EnrolmentError(
+                f"the chip's address was read as {record.unique_id} and the device says "
+                f"{unique_id}: the proof may be another device's; provision it again"
+            )
+    if record.firmware_hash is not None and firmware not in (None, record.firmware_hash):
+        raise EnrolmentError(
+            "the device runs other firmware than the record says; provision it again"
+        )
+
+
+def _mac(text: str) -> bool:
+    return len(text) == 12 and all(c in "0123456789abcdef" for c in text)
+
+
+def _check_kit(registry: Registry, record: Record, technician: Technician) -> None:
+    """A technician enrols for the slots of his own kits, whoever's certificates he comes by."""
+    rows = registry.rows(
+        "SELECT technician, name, kits.expires_at FROM kits JOIN role_keys ON kid = technician "
+        "WHERE id = ?",
+        record.kit,
+    )
+    if not rows:
+        raise EnrolmentError(
+            f"kit {record.kit.hex()} is none of this province; provision the device again from a "
+            "kit of this province"
+        )
+    made_for, name, expires = rows[0]
+    if made_for != record.technician:
+        raise EnrolmentError(
+            f"kit {record.kit.hex()} was made for key {made_for.hex()} of {name}, and the record "
+            f"is signed by key {record.technician.hex()} of {technician.name}; provision the "
+            f"device again from a kit of {technician.name}'s own"
+        )
+    # The laptop looks at this by the same clock that gave the record its time.
+    if record.time >= expires:
+        raise EnrolmentError(
+            f"it was signed on {day(record.time)}, and kit {record.kit.hex()} expired on "
+            f"{day(expires)}; provision the device again with a new kit"
+        )
+
+
+def _check_certificate(registry: Registry, record: Record) -> None:
+    serial = record.certificate_serial
+    rows = registry.rows(
+        "SELECT k.slot, c.revoked_at, kits.revoked_at, k.kit FROM kit_certificates k JOIN "
+        "certificates c USING (serial) JOIN kits ON kits.id = k.kit WHERE k.serial = ?",
+        serial,
+    )
+    if not rows or rows[0][0] != record.slot or rows[0][3] != record.kit:
+        raise EnrolmentError(
+            f"certificate {serial} was not given out for slot {record.slot} in kit "
+            f"{record.kit.hex()}; provision the device again from a kit of this province"
+        )
+    if rows[0][1] is not None or rows[0][2] is not None:
+        raise EnrolmentError(
+            f"certificate {serial} of slot {record.slot} is revoked; provision the device again "
+            "with a new kit"
+        )
+    for kid, unique_id in registry.rows(
+        "SELECT kid, unique_id FROM devices WHERE certificate = ?", serial
+    ):
+        # A device that was erased makes a new key, and may keep the certificate that it had.
+        itself = kid == record.device or (
+            unique_id and record.unique_id and same_id(unique_id) == same_id(record.unique_id)
+        )
+        if not itself:
+            raise EnrolmentError(
+                f"certificate {serial} was given to device {kid.hex()} already; provision this "
+                "one again"
+            )
+
+
+def _check_unique_id(record: Record, active: list[Device], kid: bytes) -> None:
+    if record.unique_id is None:
+        return
+    wanted = same_id(record.unique_id)
+    for device in active:
+        elsewhere = device.slot != record.slot and device.kid != kid
+        if elsewhere and device.unique_id and same_id(device.unique_id) == wanted:
+            raise EnrolmentError(
+                f"the device with unique id {record.unique_id} is enrolled for slot "
+                f"{device.slot}; if it was moved, 'desalink devices revoke {device.slot}' and "
+                "import the file again"
+            )

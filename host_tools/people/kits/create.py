@@ -1,0 +1,189 @@
+"""Packing a kit on the province's side."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.common.files import write_private
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import Release
+from host_tools.keys.ca import Authority, Issued
+from host_tools.keys.private_keys import check_passphrase
+from host_tools.people.kits import book
+from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot, day
+from host_tools.people.kits.pages import pack
+from host_tools.people.kits.seal import COST, new_header, seal
+from host_tools.people.kits.settings import check_boards, scopes, slot_config
+from host_tools.people.replacements import open_orders
+from host_tools.people.technicians import Technician, current_trust, root_public
+from host_tools.province.registry import Registry, Village, slot_name
+from host_tools.province.settings import Province
+from host_tools.province.villages import find_regency, find_village
+
+DAYS = 30
+# For a slot: one, and one for the device that replaces what was given the first on the same trip.
+CERTIFICATES = 2
+MAX_DAYS = 365
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What a kit carries for devices beside their certificates; all of it may be empty."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    settings_name: str = "The settings"
+    """The file they are from, for messages."""
+    firmware: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Board -> file name and content."""
+    releases: Sequence[Release] = ()
+
+
+def chosen_slots(registry: Registry, codes: Iterable[str], regency: str | None) -> list[str]:
+    """The slots of villages: `6403112001` is its slot 1, `6403112001-2` the second.
+
+    Raises:
+        VillageError, KitError: a village or regency that this province does not have, or none.
+    """
+    slots = []
+    for code in codes:
+        village, dash, number = code.strip().partition("-")
+        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 99):
+            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2.")
+        slots.append(slot_name(find_village(registry, village).code, int(number or 1)))
+    if regency is not None:
+        code = find_regency(registry, regency)
+        slots += [slot_name(village.code, 1) for village in registry.villages(code)]
+    if not slots:
+        raise KitError("No village is chosen; say which with --villages or --regency.")
+    return list(dict.fromkeys(slots))
+
+
+def create_kit(
+    province: Province,
+    registry: Registry,
+    *,
+    authority: Authority,
+    root: Ed25519PrivateKey,
+    technician: Technician,
+    technician_key: Ed25519PrivateKey,
+    slots: Sequence[str],
+    cargo: Cargo | None = None,
+    days: int = DAYS,
+    now: float | None = None,
+) -> Kit:
+    """Make a kit: its certificates are on record when this returns, and nowhere else yet.
+
+    Args:
+        authority, root: opened; neither gets into the kit.
+        slots: of villages of this province.
+        days: until it expires.
+        now: Unix time, the present if None.
+
+    Raises:
+        KitError: settings that devices or boards would refuse or that are for nobody here; the
+            technician's key ends before the kit.
+        TrustError: the trust document can't be made.
+    """
+    cargo = cargo or Cargo()
+    at = int(time.time() if now is None else now)
+    expires = at + days * 86400
+    if technician.not_after < expires:
+        raise KitError(
+            f"The key of technician {technician.name} ends on {day(technician.not_after)}, before "
+            f"the kit would; give fewer --days, or 'desalink technicians add --renew "
+            f"{quote(technician.name)}'."
+        )
+    villages = {village.code: village for village in registry.villages()}
+    strangers = scopes(cargo.settings) - {*villages, *slots, *registry.regencies()}
+    if strangers:
+        raise KitError(
+            f"The settings name {sorted(strangers)[0]}, which is no regency or village of this "
+            "province and no slot of this kit; correct them and try again."
+        )
+    host, port = province.broker.host, province.broker.port
+    configs = {slot: slot_config(cargo.settings, slot, host, port) for slot in slots}
+    boards = [load_board(release.board) for release in cargo.releases]
+    for slot, config in configs.items():
+        village = villages[slot[:10]].name
+        check_boards(config, boards, f"{cargo.settings_name}, slot {slot} ({village})")
+    trust = current_trust(province, registry, root, expires)
+    issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
+    id = os.urandom(8)
+    with registry.transaction():
+        book.record(
+            registry,
+            id,
+            technician.kid,
+            at,
+            expires,
+            [(i.serial, slot, i.not_after) for slot in slots for i in issued[slot]],
+        )
+        enrolled = tuple(
+            KitDevice(d.slot, d.kid, d.unique_id, d.board) for d in registry.active_devices()
+        )
+        imported = dict(
+            registry.rows("SELECT log, max(number) + 1 FROM enrolment_records GROUP BY log")
+        )
+        replacements = {order.slot: order.kid for order in open_orders(registry)}
+    return Kit(
+        id=id,
+        province_code=province.code,
+        province_name=province.name,
+        technician=technician.name,
+        created=at,
+        expires=expires,
+        broker_host=host,
+        broker_port=port,
+        ca_pem=province.ca_certificate.read_bytes(),
+        root_public=root_public(province),
+        slots={
+            slot: _slot(slot, villages[slot[:10]], configs[slot], issued[slot]) for slot in slots
+        },
+        trust=trust,
+        technician_key=technician_key,
+        firmware={name: content for name, content in cargo.firmware.values()},
+        firmware_boards={board: name for board, (name, _) in cargo.firmware.items()},
+        releases={release.board: release for release in cargo.releases},
+        settings=cargo.settings,
+        enrolled=enrolled,
+        replacements={slot: kid for slot, kid in replacements.items() if slot in slots},
+        imported=imported,
+    )
+
+
+def _slot(name: str, village: Village, config: dict[str, Any], issued: list[Issued]) -> KitSlot:
+    first, *spares = (KitCertificate(i.certificate_pem, i.key_pem, i.serial) for i in issued)
+    return KitSlot(
+        slot=name,
+        village=village,
+        certificate_pem=first.certificate_pem,
+        key_pem=first.key_pem,
+        config=config,
+        serial=first.serial,
+        spares=tuple(spares),
+    )
+
+
+def write_kit(
+    kit: Kit, root: Ed25519PrivateKey, path: Path, passphrase: str, *, cost: int = COST
+) -> None:
+    """Seal a kit into a file, for its owner's eyes only.
+
+    Args:
+        cost: base-2 logarithm of scrypt's N, 14 to 18.
+
+    Raises:
+        PassphraseError: the passphrase is too short.
+        OSError: the file can't be written.
+    """
+    check_passphrase(passphrase)
+    header = new_header(kit.id, kit.province_code, kit.created, kit.expires, cost)
+    write_private(path, b"".join(seal(header, passphrase, pack(kit, root))))

@@ -1,0 +1,151 @@
+"""What a kit is: all that one technician needs on one trip, and nothing that he need not have.
+
+A kit holds the slots' certificates and keys, what devices are told, firmware and agent, the trust
+document and the technician's role key. The root's and the CA's private keys are never in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
+from host_tools.devices.release import Release
+from host_tools.keys.signing import public_bytes
+from host_tools.province.records import Village
+from host_tools.wire.envelope import hash8
+
+
+class KitError(DesalinkError):
+    """A kit that can't be made or opened, has expired, or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class KitCertificate:
+    """A certificate with its key (PEM), and its serial number as the registry knows it."""
+
+    certificate_pem: bytes
+    key_pem: bytes = field(repr=False)
+    serial: str
+
+
+@dataclass(frozen=True)
+class KitSlot:
+    """What a device of one slot is given; `config` is its configuration, without the board's."""
+
+    slot: str
+    village: Village
+    certificate_pem: bytes
+    key_pem: bytes = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+    """Keys as in docs/agent.md, nested; `port` and the paths are the provisioner's."""
+    serial: str
+    """The certificate's, as the registry knows it."""
+    spares: tuple[KitCertificate, ...] = ()
+    """For the device that replaces one which was given the first: they must never share one."""
+
+    def with_certificate(self, certificate: KitCertificate) -> KitSlot:
+        """The same slot with another of its certificates."""
+        return replace(
+            self,
+            certificate_pem=certificate.certificate_pem,
+            key_pem=certificate.key_pem,
+            serial=certificate.serial,
+            spares=(),
+        )
+
+    @property
+    def certificates(self) -> tuple[KitCertificate, ...]:
+        """All of them, the first one first."""
+        return (KitCertificate(self.certificate_pem, self.key_pem, self.serial), *self.spares)
+
+
+@dataclass(frozen=True)
+class KitDevice:
+    """A device that filled a slot when the kit was packed, in any village of the province."""
+
+    slot: str
+    kid: bytes
+    unique_id: str | None
+    board: str
+
+
+@dataclass(frozen=True)
+class Kit:
+    """An opened kit. It holds secrets: keep it in memory only."""
+
+    id: bytes
+    """8 random bytes."""
+    province_code: str
+    province_name: str
+    technician: str
+    created: int
+    """Unix time, as is `expires`."""
+    expires: int
+    broker_host: str
+    broker_port: int
+    ca_pem: bytes
+    root_public: bytes
+    """Of the province's root key, 32 bytes."""
+    slots: dict[str, KitSlot]
+    trust: bytes
+    """The signed trust document."""
+    technician_key: Ed25519PrivateKey = field(repr=False)
+    firmware: dict[str, bytes] = field(repr=False)
+    """File name -> content."""
+    firmware_boards: dict[str, str]
+    """Board -> name of its firmware file."""
+    releases: dict[str, Release]
+    """Board -> the agent for it."""
+    settings: dict[str, Any] = field(repr=False)
+    """The settings file as it was given; the slots' configurations have it worked in."""
+    enrolled: tuple[KitDevice, ...]
+    replacements: dict[str, bytes]
+    """Slot -> kid of the device that the province allows to be replaced."""
+    imported: dict[bytes, int]
+    """Log of enrolments -> how many of its records `enrolled` takes into account."""
+
+    @property
+    def technician_kid(self) -> bytes:
+        return hash8(public_bytes(self.technician_key))
+
+    def device_of_slot(self, slot: str) -> KitDevice | None:
+        """The device that filled a slot when the kit was packed, or None."""
+        return next((device for device in self.enrolled if device.slot == slot), None)
+
+    def device_of_unique_id(self, unique_id: str) -> KitDevice | None:
+        """The device that had a unique id (MAC, serial number) then, or None."""
+        wanted = same_id(unique_id)
+        return next(
+            (d for d in self.enrolled if d.unique_id and same_id(d.unique_id) == wanted), None
+        )
+
+    def slot(self, name: str) -> KitSlot:
+        """A slot of the kit.
+
+        Raises:
+            KitError: it is not in it.
+        """
+        found = self.slots.get(name)
+        if found is None:
+            raise KitError(
+                _(
+                    "Slot {slot} is not in the kit of {technician}; 'desalink kit show' lists "
+                    "those that are, or ask the province for a kit with it."
+                ).format(slot=name, technician=self.technician)
+            )
+        return found
+
+
+def same_id(unique_id: str) -> str:
+    """A unique id in the form in which two spellings of one MAC address are equal."""
+    return unique_id.strip().lower().replace(":", "").replace("-", "")
+
+
+def day(unix: int) -> str:
+    """A Unix time as a date of the province (WITA, UTC+8)."""
+    return f"{datetime.fromtimestamp(unix, UTC) + timedelta(hours=8):%Y-%m-%d}"

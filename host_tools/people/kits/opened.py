@@ -1,0 +1,188 @@
+"""A kit on a technician's laptop.
+
+An opened kit is a directory that only its owner can enter. The kit in it stays encrypted: a laptop
+that is lost on a boat loses no keys, and what is decrypted lives in memory only, for as long as a
+command runs. Beside it lies the log of enrolments, which outlasts the kit: the next kit of the
+same technician is opened into the same directory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from host_tools.common.files import make_directory, write_private
+from host_tools.common.i18n import _
+from host_tools.people.kits.model import Kit, KitError, day
+from host_tools.people.kits.pages import unpack
+from host_tools.people.kits.seal import MAX_KIT, Header, read_header, unseal
+
+VARIABLE = "DESALINK_KIT"
+FILE = "kit.desakit"
+_OWNER = "technician"
+
+
+def read_kit(path: Path, passphrase: str) -> Kit:
+    """Decrypt a kit, whether it has expired or not.
+
+    Raises:
+        KitError: not a kit, damaged, or not signed by its province.
+        PassphraseError: not its passphrase.
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        header = read_header(file, path)
+        kit = unpack(unseal(file, header, passphrase, path), path)
+    if (kit.id, kit.expires) != (header.id, header.expires):
+        raise KitError(
+            _("{path} has the header of another kit; ask the province for a new one.").format(
+                path=path
+            )
+        )
+    return kit
+
+
+def read_kit_header(path: Path) -> Header:
+    """What can be read of a kit without its passphrase.
+
+    Raises:
+        KitError: not a kit.
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        return read_header(file, path)
+
+
+def refuse_expired(expires: int, name: object, now: float | None = None) -> None:
+    """Refuse a kit whose time is over.
+
+    Raises:
+        KitError: it is.
+    """
+    if expires <= (time.time() if now is None else now):
+        raise KitError(
+            _(
+                "The kit {name} expired on {date}; ask the province for a new one (and look at "
+                "this laptop's clock)."
+            ).format(name=name, date=day(expires))
+        )
+
+
+def kit_file(path: Path) -> Path:
+    """The file of a kit that is given as a file or as an opened kit's directory.
+
+    Raises:
+        KitError: nothing is there, or no kit was opened in the directory.
+    """
+    # A name like a kit's file that is not there is a slip in it; opening it tells so.
+    slip = path.suffix == ".desakit" and not path.exists()
+    return path if path.is_file() or slip else KitDirectory(path).file
+
+
+def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:
+    """Decrypt a kit for work with it.
+
+    Args:
+        path: the kit's file, or an opened kit's directory.
+        now: Unix time, the present if None.
+
+    Raises:
+        KitError: not a kit, damaged, not signed by its province, or expired.
+        PassphraseError: not its passphrase.
+        OSError: it can't be read.
+    """
+    path = kit_file(path)
+    # The header first: nobody should type a passphrase for a kit that is no use.
+    refuse_expired(read_kit_header(path).expires, path, now)
+    kit = read_kit(path, passphrase)
+    refuse_expired(kit.expires, path, now)
+    return kit
+
+
+def find_directory(given: Path | None = None) -> Path:
+    """Where the opened kit is: as given, else DESALINK_KIT, else in the user's data directory."""
+    if given is not None:
+        return given
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "desalink" / "kit"
+
+
+class KitDirectory:
+    """The directory of an opened kit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def file(self) -> Path:
+        """The kit, encrypted.
+
+        Raises:
+            KitError: no kit was opened here.
+        """
+        file = self.path / FILE
+        if not file.exists():
+            raise KitError(
+                _(
+                    "There is no opened kit in {place}; open one with 'desalink kit open FILE', "
+                    "or say where it is with --kit or {variable}."
+                ).format(place=self.path, variable=VARIABLE)
+            )
+        return file
+
+    @property
+    def enrolments(self) -> Path:
+        """Where the log of enrolments lies; see EnrolmentLog."""
+        return self.path / "enrolments"
+
+    def header(self) -> Header:
+        """What can be read of the kit without its passphrase.
+
+        Raises:
+            KitError: no kit was opened here, or what is here is none.
+        """
+        return read_kit_header(self.file)
+
+    def open(self, passphrase: str, *, now: float | None = None) -> Kit:
+        """Decrypt the kit; see `open_kit`."""
+        return open_kit(self.file, passphrase, now=now)
+
+    def put(self, source: Path, passphrase: str, *, now: float | None = None) -> Kit:
+        """Open a kit into this directory, in the place of the one before.
+
+        Raises:
+            KitError: as `open_kit`; or the directory is another technician's, or holds other
+                things.
+            PassphraseError, OSError.
+        """
+        if source.stat().st_size > 2 * MAX_KIT:
+            raise KitError(
+                _("{file} is too large for a kit; ask the province for a new one.").format(
+                    file=source
+                )
+            )
+        kit = open_kit(source, passphrase, now=now)
+        owner = f"{kit.province_code} {kit.root_public.hex()} {kit.technician}\n".encode()
+        mark = self.path / _OWNER
+        if mark.exists():
+            if mark.read_bytes() != owner:
+                raise KitError(
+                    _(
+                        "{place} belongs to another technician or province; open the kit "
+                        "elsewhere with --to DIR."
+                    ).format(place=self.path)
+                )
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise KitError(
+                _("{place} holds other things; open the kit elsewhere with --to DIR.").format(
+                    place=self.path
+                )
+            )
+        make_directory(self.path)
+        write_private(mark, owner)
+        if not (self.path / FILE).exists() or not source.samefile(self.path / FILE):
+            write_private(self.path / FILE, source.read_bytes())
+        return kit

@@ -1,0 +1,214 @@
+"""What lies in a kit: a signed manifest (JSON), and the files that it lists, one after the other.
+
+    length (4)  signature by the root key over id and SHA-256 of the manifest
+    length (4)  manifest
+    file ... file
+
+Encryption lets only who has the passphrase read and alter a kit; the signature tells the province
+from everybody else who has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.common.i18n import _
+from host_tools.devices.release import Release
+from host_tools.keys.signing import sign1, verify1
+from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
+from host_tools.province.records import Village
+from host_tools.wire.envelope import MAX_MESSAGE
+from host_tools.wire.payload import decode
+from host_tools.wire.reasons import Refused
+
+AAD = b"desa/1/kit"
+
+# A manifest of all 841 villages has about 3 MB.
+_MAX_MANIFEST = 64 << 20
+_MAX_FILE = 64 << 20
+
+
+def pack(kit: Kit, root: Ed25519PrivateKey) -> Iterator[bytes]:
+    """The kit as plain text, to be sealed."""
+    files = [("firmware", name, "", content) for name, content in kit.firmware.items()]
+    for release in kit.releases.values():
+        files += [("release", release.board, p, c) for p, c in release.files.items()]
+    manifest = json.dumps(_manifest(kit, files), ensure_ascii=False).encode()
+    statement = cbor2.dumps({1: kit.id, 2: hashlib.sha256(manifest).digest()}, canonical=True)
+    for part in (sign1(root, statement, AAD), manifest):
+        yield struct.pack(">I", len(part)) + part
+    for *_names, content in files:
+        yield content
+
+
+def _manifest(kit: Kit, files: list[tuple[str, str, str, bytes]]) -> dict[str, Any]:
+    return {
+        "id": kit.id.hex(),
+        "province": {"code": kit.province_code, "name": kit.province_name},
+        "technician": kit.technician,
+        "technician_key": kit.technician_key.private_bytes_raw().hex(),
+        "created": kit.created,
+        "expires": kit.expires,
+        "broker": {"host": kit.broker_host, "port": kit.broker_port},
+        "ca": kit.ca_pem.decode(),
+        "root": kit.root_public.hex(),
+        "trust": kit.trust.hex(),
+        "slots": [
+            {
+                "slot": slot.slot,
+                "village": vars(slot.village),
+                "certificates": [
+                    [c.certificate_pem.decode(), c.key_pem.decode(), c.serial]
+                    for c in slot.certificates
+                ],
+                "config": slot.config,
+            }
+            for slot in kit.slots.values()
+        ],
+        "firmware_boards": kit.firmware_boards,
+        "releases": {
+            r.board: {"version": r.version, "digest": r.digest} for r in kit.releases.values()
+        },
+        "settings": kit.settings,
+        "enrolled": [[d.slot, d.kid.hex(), d.unique_id, d.board] for d in kit.enrolled],
+        "replacements": {slot: kid.hex() for slot, kid in kit.replacements.items()},
+        "imported": {log.hex(): count for log, count in kit.imported.items()},
+        "files": [
+            [kind, name, path, len(content), hashlib.sha256(content).hexdigest()]
+            for kind, name, path, content in files
+        ],
+    }
+
+
+class _Stream:
+    """Reads exactly so many bytes from chunks."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._have = bytearray()
+
+    def take(self, size: int) -> bytes:
+        while len(self._have) < size:
+            try:
+                self._have += next(self._chunks)
+            except StopIteration:
+                raise ValueError("it ends too early") from None
+        taken = bytes(self._have[:size])
+        del self._have[:size]
+        return taken
+
+    def part(self, most: int) -> bytes:
+        (size,) = struct.unpack(">I", self.take(4))
+        if size > most:
+            raise ValueError(f"a part of {size} bytes is too large")
+        return self.take(size)
+
+    def ended(self) -> bool:
+        return not self._have and not any(self._chunks)
+
+
+def unpack(chunks: Iterator[bytes], name: object) -> Kit:
+    """Read a kit from its plain text.
+
+    Raises:
+        KitError: it is not what `pack` makes, a file's hash is wrong, or its own root's key has
+            not signed it. Whether that is the right root is for the caller to know.
+        PassphraseError: from the chunks.
+    """
+    stream = _Stream(chunks)
+    try:
+        signature, manifest = stream.part(MAX_MESSAGE), stream.part(_MAX_MANIFEST)
+        table = json.loads(manifest)
+        statement = decode(verify1(signature, bytes.fromhex(table["root"]), AAD))
+        digest = hashlib.sha256(manifest).digest()
+        if statement.get(1) != bytes.fromhex(table["id"]) or statement.get(2) != digest:
+            raise ValueError("its signature is for another manifest")
+        files = [_file(stream, *row) for row in table["files"]]
+        if not stream.ended():
+            raise ValueError("something follows its last file")
+        return _kit(table, files)
+    except Refused as refused:
+        reason: object = refused
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = error
+    raise KitError(
+        _(
+            "{name} is not a kit that this desalink can use ({reason}); ask the province for a "
+            "new one."
+        ).format(name=name, reason=reason)
+    )
+
+
+def _file(stream: _Stream, kind: str, name: str, path: str, size: int, digest: str) -> Any:
+    if not 0 <= size <= _MAX_FILE:
+        raise ValueError(f"{name} has an impossible size")
+    content = stream.take(size)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"{name} {path} has another hash than the manifest says")
+    # Names become files on a laptop and on devices: none may lead out of its folder.
+    for part in (name, *path.split("/")):
+        if part in (".", "..") or "/" in part or "\\" in part or not part.isprintable():
+            raise ValueError(f"{name} {path} is no file name")
+    return kind, name, path, content
+
+
+def _kit(table: dict[str, Any], files: list[Any]) -> Kit:
+    slots = {}
+    for row in table["slots"]:
+        first, *spares = (
+            KitCertificate(certificate.encode(), key.encode(), serial)
+            for certificate, key, serial in row["certificates"]
+        )
+        slots[row["slot"]] = KitSlot(
+            slot=row["slot"],
+            village=Village(**row["village"]),
+            certificate_pem=first.certificate_pem,
+            key_pem=first.key_pem,
+            config=row["config"],
+            serial=first.serial,
+            spares=tuple(spares),
+        )
+    releases = {
+        board: Release(
+            release["version"],
+            board,
+            {path: c for kind, name, path, c in files if (kind, name) == ("release", board)},
+        )
+        for board, release in table["releases"].items()
+    }
+    for board, release in releases.items():
+        if release.digest != table["releases"][board]["digest"]:
+            raise ValueError(f"the agent for {board} is not whole")
+    seed = bytes.fromhex(table["technician_key"])
+    return Kit(
+        id=bytes.fromhex(table["id"]),
+        province_code=table["province"]["code"],
+        province_name=table["province"]["name"],
+        technician=table["technician"],
+        created=table["created"],
+        expires=table["expires"],
+        broker_host=table["broker"]["host"],
+        broker_port=table["broker"]["port"],
+        ca_pem=table["ca"].encode(),
+        root_public=bytes.fromhex(table["root"]),
+        slots=slots,
+        trust=bytes.fromhex(table["trust"]),
+        technician_key=Ed25519PrivateKey.from_private_bytes(seed),
+        firmware={name: content for kind, name, _, content in files if kind == "firmware"},
+        firmware_boards=table["firmware_boards"],
+        releases=releases,
+        settings=table["settings"],
+        enrolled=tuple(
+            KitDevice(slot, bytes.fromhex(kid), unique_id, board)
+            for slot, kid, unique_id, board in table["enrolled"]
+        ),
+        replacements={slot: bytes.fromhex(kid) for slot, kid in table["replacements"].items()},
+        imported={bytes.fromhex(log): int(count) for log, count in table["imported"].items()},
+    )

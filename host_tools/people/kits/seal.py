@@ -1,0 +1,189 @@
+"""The encrypted file around a kit: scrypt (RFC 7914) and ChaCha20-Poly1305 (RFC 8439) in STREAM.
+
+    magic (8)  length of header (2)  header  chunk  chunk ... last chunk
+
+The header is readable without the passphrase (who must revoke a lost kit needs its id), and part
+of what every chunk authenticates. Each chunk is 64 KiB of plain text and a tag of 16 bytes; its
+nonce is prefix (7), number (4) and whether it is the last (1), so that chunks can't be exchanged,
+repeated, left out, or cut off at the end (Hoang, Reyhanitabar, Rogaway, Vizar: "Online
+authenticated encryption and its nonce-reuse misuse-resistance", 2015).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import cbor2
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from host_tools.common.errors import PassphraseError
+from host_tools.common.i18n import _
+from host_tools.people.kits.model import KitError
+from host_tools.wire.envelope import strict_decode
+from host_tools.wire.reasons import Refused
+
+MAGIC = b"DESAKIT1"
+CHUNK = 64 * 1024
+_TAG = 16
+_MAX_HEADER = 1024
+_MAX_TIME = 2**53 - 1
+
+# 128 MiB and about half a second for each guess at the passphrase. A reader takes less (tests) and
+# twice as much, and never what a hostile header would have it allocate.
+COST = 17
+_COSTS = range(14, 19)
+_R, _P = 8, 1
+
+# The nonce's counter allows 2^32 chunks; no kit comes near.
+MAX_KIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Header:
+    """What anybody can read of a kit; believed only once the kit is opened."""
+
+    id: bytes
+    province: str
+    """2-digit code."""
+    created: int
+    expires: int
+    cost: int
+    """Base-2 logarithm of scrypt's N."""
+    salt: bytes
+    prefix: bytes
+    raw: bytes
+    """Magic, length and header as they lie in the file."""
+
+
+def new_header(id: bytes, province: str, created: int, expires: int, cost: int = COST) -> Header:
+    """A header with fresh salt and nonce prefix."""
+    salt, prefix = os.urandom(16), os.urandom(7)
+    body = cbor2.dumps(
+        {1: id, 2: province, 3: created, 4: expires, 5: cost, 6: salt, 7: prefix}, canonical=True
+    )
+    raw = MAGIC + struct.pack(">H", len(body)) + body
+    return Header(id, province, created, expires, cost, salt, prefix, raw)
+
+
+def read_header(file: BinaryIO, name: object) -> Header:
+    """Read a kit's header; the file is then at its first chunk.
+
+    Raises:
+        KitError: it is not a kit, or one of a newer desalink.
+    """
+    start = file.read(len(MAGIC) + 2)
+    if start[: len(MAGIC) - 1] != MAGIC[:-1]:
+        raise KitError(
+            _("{name} is not a kit; choose the file that 'desalink kit create' wrote.").format(
+                name=name
+            )
+        )
+    if len(start) != len(MAGIC) + 2:
+        raise _damaged(name)
+    if start[: len(MAGIC)] != MAGIC:
+        raise KitError(
+            _("{name} is a kit of another format; install the desalink that made it.").format(
+                name=name
+            )
+        )
+    length = struct.unpack(">H", start[-2:])[0]
+    body = file.read(length) if length <= _MAX_HEADER else b""
+    try:
+        table = strict_decode(body)
+    except Refused:
+        raise _damaged(name) from None
+    if len(body) != length or type(table) is not dict or not _valid(table):
+        raise _damaged(name)
+    fields = [table[key] for key in range(1, 8)]
+    return Header(*fields, raw=start + body)  # type: ignore[misc]
+
+
+def _valid(table: dict[Any, Any]) -> bool:
+    id, province, created, expires, cost, salt, prefix = (table.get(key) for key in range(1, 8))
+    sizes = ((id, 8), (salt, 16), (prefix, 7))
+    return (
+        all(type(value) is bytes and len(value) == size for value, size in sizes)
+        and type(province) is str
+        and len(province) == 2
+        and all(type(t) is int and 0 <= t <= _MAX_TIME for t in (created, expires))
+        and type(cost) is int
+        and cost in _COSTS
+    )
+
+
+def _damaged(name: object) -> KitError:
+    return KitError(
+        _(
+            "{name} is damaged or incomplete; copy the kit again, or ask the province for a new "
+            "one."
+        ).format(name=name)
+    )
+
+
+def _cipher(header: Header, passphrase: str) -> ChaCha20Poly1305:
+    derivation = Scrypt(salt=header.salt, length=32, n=1 << header.cost, r=_R, p=_P)
+    return ChaCha20Poly1305(derivation.derive(passphrase.encode()))
+
+
+def _nonce(header: Header, number: int, last: bool) -> bytes:
+    return header.prefix + struct.pack(">IB", number, last)
+
+
+def seal(header: Header, passphrase: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The file, piece by piece, around plain text that comes piece by piece."""
+    cipher = _cipher(header, passphrase)
+    yield header.raw
+    waiting = bytearray()
+    number = 0
+    for part in parts:
+        waiting += part
+        # A full chunk waits until something follows: only then is it not the last.
+        while len(waiting) > CHUNK:
+            nonce = _nonce(header, number, False)
+            yield cipher.encrypt(nonce, bytes(waiting[:CHUNK]), header.raw)
+            del waiting[:CHUNK]
+            number += 1
+    yield cipher.encrypt(_nonce(header, number, True), bytes(waiting), header.raw)
+
+
+def unseal(file: BinaryIO, header: Header, passphrase: str, name: object) -> Iterator[bytes]:
+    """The plain text, chunk by chunk, each authentic when it is given out; the end is as well.
+
+    Args:
+        file: at its first chunk.
+
+    Raises:
+        PassphraseError: the first chunk does not open.
+        KitError: a later one does not: the file was damaged, altered or cut off.
+    """
+    cipher = _cipher(header, passphrase)
+    chunk = file.read(CHUNK + _TAG)
+    if len(chunk) < _TAG:
+        raise _damaged(name)
+    number = 0
+    while True:
+        following = file.read(CHUNK + _TAG)
+        try:
+            plain = cipher.decrypt(_nonce(header, number, not following), chunk, header.raw)
+        except InvalidTag:
+            if number == 0:
+                raise PassphraseError(
+                    _(
+                        "That is not the passphrase of the kit {name}, or the file is damaged; "
+                        "try again, or copy the kit again."
+                    ).format(name=name)
+                ) from None
+            raise _damaged(name) from None
+        yield plain
+        if not following:
+            return
+        chunk = following
+        number += 1
+        if number * CHUNK > MAX_KIT:
+            raise _damaged(name)

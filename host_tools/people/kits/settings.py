@@ -1,0 +1,164 @@
+"""The settings that a kit gives to devices: one file, for all villages and for some.
+
+TOML or JSON. The sections are those of a device's configuration (docs/agent.md) and hold for every
+slot; `[regency.6403]`, `[village.6403112001]` and `[slot."6403112001-1"]` hold the same sections
+for some, the more particular over the more general.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from agent.config import ConfigError
+from agent.config import load as load_config
+from host_tools.common.errors import EnrolmentError
+from host_tools.common.files import write_private
+from host_tools.devices.boards import Board
+from host_tools.devices.config import set_value
+from host_tools.people.kits.model import KitError
+from host_tools.province.records import village_of
+
+_SCOPES = ("regency", "village", "slot")
+# What a device is told by its kit and board alone.
+_RESERVED = ("slot", "port", "state_dir", "broker.ca", "broker.cert", "broker.key")
+_MAX_FILE = 4 << 20
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a settings file.
+
+    Raises:
+        KitError: it is neither TOML nor JSON, or no object.
+        OSError: it can't be read.
+    """
+    import tomllib
+
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise KitError(f"{path} is too large for settings; check that it is the right file.")
+    try:
+        text = content.decode()
+        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        json.dumps(found)  # TOML knows dates, configurations do not
+    except (ValueError, TypeError, RecursionError) as error:
+        raise KitError(f"{path} can't be understood: {error}; correct it and try again.") from None
+    if not isinstance(found, dict):
+        raise KitError(f"{path} holds no object; write sections as in docs/agent.md.")
+    for scope in _SCOPES:
+        tables = found.get(scope, {})
+        if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+            raise KitError(f"{path}: {scope} must hold a section for each {scope}'s code.")
+    return found
+
+
+def slot_config(settings: dict[str, Any], slot: str, host: str, port: int) -> dict[str, Any]:
+    """The configuration of a slot, but for what its board adds.
+
+    Args:
+        settings: as `read_settings` gives it.
+        host, port: of the broker.
+
+    Raises:
+        KitError: a key that settings can't set, or that the agent would refuse.
+    """
+    config: dict[str, Any] = {
+        "slot": slot,
+        "state_dir": "state",
+        "broker": {
+            "host": host,
+            "port": port,
+            "ca": "ca.pem",
+            "cert": "client.pem",
+            "key": "client.key",
+        },
+    }
+    common = {key: value for key, value in settings.items() if key not in _SCOPES}
+    village = village_of(slot)
+    own = [
+        settings.get(scope, {}).get(code, {})
+        for scope, code in zip(_SCOPES, (village[:4], village, slot), strict=True)
+    ]
+    for layer in (common, *own):
+        for key, value in _flat(layer):
+            if key in _RESERVED or key.partition(".")[0] in _RESERVED:
+                raise KitError(f"The settings can't set {key}; take it out and try again.")
+            try:
+                set_value(config, key, value)
+            except EnrolmentError as error:
+                raise KitError(f"The settings for {slot}: {error}") from None
+    _check(config, slot)
+    return config
+
+
+def _flat(layer: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Key paths and values; `board` is an object of the board's own and stays whole."""
+    found: list[tuple[str, Any]] = []
+    for key, value in layer.items():
+        if isinstance(value, dict) and key != "board":
+            found += [(f"{key}.{name}", inner) for name, inner in value.items()]
+        else:
+            found.append((key, value))
+    return found
+
+
+def _check(config: dict[str, Any], slot: str) -> None:
+    """Have the agent's own code read it: what it refuses must not be found out in a village."""
+    with tempfile.TemporaryDirectory(prefix="desalink-") as name:  # mode 0700
+        path = Path(name) / "settings"
+        write_private(path, json.dumps(config).encode())
+        try:
+            load_config(str(path))
+        except ConfigError as error:
+            sentence = str(error).removeprefix(f"{path}: ")
+            raise KitError(
+                f"The settings for {slot} are not what a device takes: {sentence}."
+            ) from None
+
+
+def check_boards(config: dict[str, Any], boards: Iterable[Board], where: str) -> None:
+    """Have each kind of board that a slot may get read its section `board`.
+
+    Args:
+        config: as `slot_config` gives it.
+        boards: those that the kit is packed for; of them only the one that the section names.
+        where: the settings' file, the slot and its village, for messages.
+
+    Raises:
+        KitError: one of them would refuse it in the village.
+    """
+    own = config.get("board", {})
+    boards = list(boards)
+    if not isinstance(own, dict):
+        raise KitError(f"{where}: board must be a section; correct it and try again.")
+    name = own.get("name")
+    named = [board for board in boards if board.name == name]
+    if name is not None and boards and not named:
+        packed = ", ".join(board.name for board in boards)
+        raise KitError(
+            f"{where}: board.name is {name!r} and the kit is packed for {packed}; correct it, or "
+            "pack that board too (--board)."
+        )
+    for board in named or boards:
+        package = board.port.split(".")[1]
+        # Where a kind of board has settings of its own, they are checked beside its port.
+        if not (board.directory.parent / package / "settings.py").is_file():
+            continue
+        check = import_module(f"boards.{package}.settings").check
+        try:
+            check({**board.settings, **own})
+        except ValueError as error:
+            raise KitError(
+                f"{where}: the section board is not what {board.name} takes: {error}; correct "
+                "the settings (--settings) and try again."
+            ) from None
+
+
+def scopes(settings: dict[str, Any]) -> set[str]:
+    """The codes of regencies, villages and slots that the settings name."""
+    return {code for scope in _SCOPES for code in settings.get(scope, {})}

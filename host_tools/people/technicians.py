@@ -1,0 +1,286 @@
+"""Technicians: their role keys, and the trust document that names them.
+
+A role key is made by the province and kept under its passphrase, so that kits can carry it. The
+registry remembers every key and every version of the document; `trust.cbor` is the newest.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from host_tools.common.errors import DesalinkError, KeyFileError
+from host_tools.common.files import make_directory, write_file, write_private
+from host_tools.keys.private_keys import encrypted_pem
+from host_tools.keys.root import load_root_key
+from host_tools.keys.signing import public_bytes
+from host_tools.people.trust import (
+    MAX_NAME,
+    TECHNICIAN,
+    Trust,
+    TrustedKey,
+    sign_trust,
+    verify_trust,
+)
+from host_tools.province.registry import Registry
+from host_tools.province.settings import Province
+from host_tools.wire.envelope import hash8
+
+DAYS = 365
+# Devices and kits must not outlive it; every change and every kit makes a fresh one if need be.
+TRUST_LIFE_S = 2 * 365 * 86400
+
+
+class TechnicianError(DesalinkError):
+    """A technician who does not exist, exists already, or may no longer enrol."""
+
+
+@dataclass(frozen=True)
+class Technician:
+    """A technician's role key; times in Unix seconds."""
+
+    kid: bytes
+    public_key: bytes
+    name: str
+    added_at: int
+    not_after: int
+    revoked_at: int | None
+    revoked_by: str | None
+
+    def valid(self, at: float) -> bool:
+        """Whether the key may enrol at a time."""
+        return self.revoked_at is None and at < self.not_after
+
+
+_COLUMNS = "kid, public_key, name, added_at, not_after, revoked_at, revoked_by"
+
+
+def technicians(registry: Registry) -> list[Technician]:
+    """Every technician's key there ever was, the oldest first."""
+    found = registry.rows(
+        f"SELECT {_COLUMNS} FROM role_keys WHERE role = ? ORDER BY added_at, not_after, kid",
+        TECHNICIAN,
+    )
+    return [Technician(*row) for row in found]
+
+
+def by_kid(registry: Registry, kid: bytes) -> Technician | None:
+    """The technician of a role key, or None."""
+    return next((t for t in technicians(registry) if t.kid == kid), None)
+
+
+def find(registry: Registry, name: str, now: float | None = None) -> Technician:
+    """The technician of a name, with the newest key that is valid.
+
+    Raises:
+        TechnicianError: there is none.
+    """
+    now = time.time() if now is None else now
+    wanted = name.strip().casefold()
+    named = [t for t in technicians(registry) if t.name.casefold() == wanted]
+    valid = [t for t in named if t.valid(now)]
+    if valid:
+        return valid[-1]
+    if named:
+        raise TechnicianError(
+            f"The key of technician {named[-1].name} has expired or is revoked; make a new one "
+            f"with 'desalink technicians add {quote(named[-1].name)}'."
+        )
+    raise TechnicianError(
+        f"There is no technician '{name}'; 'desalink technicians list' shows them, 'desalink "
+        "technicians add' makes one."
+    )
+
+
+def root_public(province: Province) -> bytes:
+    """The 32 bytes of the province's public root key.
+
+    Raises:
+        KeyFileError: its file is missing or damaged.
+    """
+    path = province.root_public
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(
+            f"The public key {path} is missing or damaged; put it back from the backup."
+        )
+    return public_bytes(key)
+
+
+# ---- the trust document ------------------------------------------------------------------
+
+
+def newest_trust(province: Province, registry: Registry) -> tuple[Trust, bytes] | None:
+    """The newest trust document, expired or not, or None where none was made yet.
+
+    Raises:
+        TrustError: it is not signed by this province's root.
+    """
+    rows = registry.rows("SELECT document FROM trusts ORDER BY version DESC LIMIT 1")
+    if not rows:
+        return None
+    return verify_trust(rows[0][0], root_public(province), now=0), rows[0][0]
+
+
+def make_trust(
+    province: Province, registry: Registry, root: Ed25519PrivateKey, now: float | None = None
+) -> bytes:
+    """Sign the next version of the document from the registry's keys, and keep it there.
+
+    For a caller that changes keys: within its transaction. `publish_trust` comes after.
+
+    Raises:
+        TrustError: more keys than it can hold.
+    """
+    at = int(time.time() if now is None else now)
+    keys = [
+        TrustedKey(*row)
+        for row in registry.rows(
+            "SELECT kid, public_key, role, name, not_after FROM role_keys WHERE revoked_at IS "
+            "NULL AND not_after > ? ORDER BY role, name, not_after, kid",
+            at,
+        )
+    ]
+    version = registry.rows("SELECT coalesce(max(version), 0) + 1 FROM trusts")[0][0]
+    document = sign_trust(root, version, at, at + TRUST_LIFE_S, keys)
+    registry.change("INSERT INTO trusts VALUES (?, ?)", version, document)
+    return document
+
+
+def publish_trust(province: Province, registry: Registry) -> None:
+    """Make `trust.cbor` the newest document of the registry, if it is not."""
+    newest = newest_trust(province, registry)
+    if newest is None:
+        return
+    try:
+        if province.trust.read_bytes() == newest[1]:
+            return
+    except FileNotFoundError:
+        pass
+    write_file(province.trust, newest[1])
+
+
+def current_trust(
+    province: Province, registry: Registry, root: Ed25519PrivateKey, until: float
+) -> bytes:
+    """A trust document that is valid until a Unix time; made anew if the newest is not."""
+    newest = newest_trust(province, registry)
+    if newest is None or newest[0].expires <= until:
+        make_trust(province, registry, root)
+        newest = newest_trust(province, registry)
+        assert newest is not None
+    publish_trust(province, registry)
+    return newest[1]
+
+
+# ---- technicians -------------------------------------------------------------------------
+
+
+def key_path(province: Province, kid: bytes) -> Path:
+    """Where a technician's role key lies."""
+    return province.technicians / f"{kid.hex()}.key"
+
+
+def load_key(province: Province, technician: Technician, passphrase: str) -> Ed25519PrivateKey:
+    """Open a technician's role key.
+
+    Raises:
+        PassphraseError, KeyFileError, OSError: as `load_root_key`.
+    """
+    return load_root_key(key_path(province, technician.kid), passphrase)
+
+
+def _check_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise TechnicianError(
+            f"'{name}' can't be a technician's name; give 1 to {MAX_NAME} printable characters."
+        )
+    return name
+
+
+def add(
+    province: Province,
+    registry: Registry,
+    root: Ed25519PrivateKey,
+    name: str,
+    passphrase: str,
+    *,
+    days: int = DAYS,
+    renew: bool = False,
+    now: float | None = None,
+) -> Technician:
+    """Make a technician's role key and a trust document that names it.
+
+    Args:
+        passphrase: of the province; the role key is kept under it.
+        days: how long the key may enrol.
+        renew: the technician has a valid key, and gets another beside it.
+
+    Raises:
+        TechnicianError: no name, or somebody of that name has a valid key.
+        TrustError: the document would become too large.
+        OSError: a file can't be written.
+    """
+    name = _check_name(name)
+    at = int(time.time() if now is None else now)
+    wanted = name.casefold()
+    for known in technicians(registry):
+        if known.name.casefold() == wanted and known.valid(at) and not renew:
+            raise TechnicianError(
+                f"Technician {known.name} has a valid key already; give another name, or --renew "
+                "for a second key of the same person."
+            )
+    key = Ed25519PrivateKey.generate()
+    public = public_bytes(key)
+    kid = hash8(public)
+    # The key first: what the trust document names must exist.
+    make_directory(province.technicians)
+    write_private(key_path(province, kid), encrypted_pem(key, passphrase))
+    with registry.transaction():
+        registry.change(
+            "INSERT INTO role_keys (kid, public_key, role, name, added_at, not_after) VALUES (?, "
+            "?, ?, ?, ?, ?)",
+            *(kid, public, TECHNICIAN, name, at, at + days * 86400),
+        )
+        make_trust(province, registry, root, at)
+    publish_trust(province, registry)
+    added = by_kid(registry, kid)
+    assert added is not None
+    return added
+
+
+def revoke(
+    province: Province,
+    registry: Registry,
+    root: Ed25519PrivateKey,
+    kids: list[bytes],
+    *,
+    by: str,
+    now: float | None = None,
+) -> None:
+    """Take role keys out of the trust document; what they signed can't be imported any more.
+
+    Revoking twice keeps the first time, and makes no new document.
+    """
+    at = int(time.time() if now is None else now)
+    with registry.transaction():
+        changed = sum(
+            registry.change(
+                "UPDATE role_keys SET revoked_at = ?, revoked_by = ? WHERE kid = ? AND revoked_at "
+                "IS NULL",
+                *(at, by, kid),
+            )
+            for kid in kids
+        )
+        if changed:
+            make_trust(province, registry, root, at)
+    publish_trust(province, registry)

@@ -1,0 +1,151 @@
+"""The trust document: who may do what, signed by the province's root key (docs/wire.md).
+
+A version only grows: whoever has seen a newer document refuses an older one, so that a revoked key
+can't be brought back by replaying it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.common.errors import DesalinkError
+from host_tools.keys.signing import MAX_PAYLOAD, sign1, verify1
+from host_tools.wire.envelope import MAX_MESSAGE, hash8
+from host_tools.wire.payload import decode
+from host_tools.wire.reasons import Refused, malformed
+
+AAD = b"desa/1/trust"
+
+TECHNICIAN, OPERATOR, RELEASE = 1, 2, 3
+ROLES = {TECHNICIAN: "technician", OPERATOR: "operator", RELEASE: "release"}
+
+MAX_NAME = 60
+_MAX_TIME = 2**53 - 1
+
+
+class TrustError(DesalinkError):
+    """A trust document that is none, is too old, has expired, or would become too large."""
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """A key, what it may do, whose it is, and until when (Unix seconds)."""
+
+    kid: bytes
+    public_key: bytes
+    role: int
+    name: str
+    not_after: int
+
+
+@dataclass(frozen=True)
+class Trust:
+    """A trust document's content; times in Unix seconds."""
+
+    version: int
+    issued: int
+    expires: int
+    keys: tuple[TrustedKey, ...]
+
+    def find(self, kid: bytes) -> TrustedKey | None:
+        """The key of an id, or None."""
+        return next((key for key in self.keys if key.kid == kid), None)
+
+
+def sign_trust(
+    root: Ed25519PrivateKey, version: int, issued: int, expires: int, keys: Sequence[TrustedKey]
+) -> bytes:
+    """The signed document.
+
+    Raises:
+        TrustError: more keys than a message of the wire can hold.
+    """
+    rows = [[key.kid, key.public_key, key.role, key.name, key.not_after] for key in keys]
+    payload = cbor2.dumps({1: version, 2: issued, 3: expires, 4: rows}, canonical=True)
+    if len(payload) > MAX_PAYLOAD:
+        raise TrustError(
+            f"The trust document would hold {len(rows)} keys and take more than {MAX_MESSAGE} "
+            "bytes; revoke technicians who no longer work ('desalink technicians revoke')."
+        )
+    return sign1(root, payload, AAD)
+
+
+def verify_trust(
+    document: bytes, root_public: bytes, *, newest: int = 0, now: float | None = None
+) -> Trust:
+    """The content of a document that the root signed.
+
+    Args:
+        root_public: the root's public key, 32 bytes.
+        newest: the greatest version that was ever seen; an older one is refused.
+        now: Unix time at which it must be valid; the present if None.
+
+    Raises:
+        TrustError: not signed by this root, malformed, older than `newest`, or expired.
+    """
+    try:
+        trust = _parse(verify1(document, root_public, AAD))
+    except Refused as refused:
+        raise TrustError(
+            f"The trust document is not one of this province: {refused}; get it from the province "
+            "again."
+        ) from None
+    if trust.version < newest:
+        raise TrustError(
+            f"The trust document has version {trust.version} and version {newest} is known "
+            "already; get the newest from the province."
+        )
+    if trust.expires <= (time.time() if now is None else now):
+        raise TrustError(
+            f"The trust document of version {trust.version} has expired; the province makes a new "
+            "one with every 'desalink kit create' and 'desalink technicians add'."
+        )
+    return trust
+
+
+def _parse(payload: bytes) -> Trust:
+    table = decode(payload)
+    version, issued, expires = _times(table)
+    rows = table.get(4)
+    if type(rows) is not list:
+        raise malformed("the keys (4) of the trust are no list")
+    keys = tuple(map(_key, rows))
+    if len({key.kid for key in keys}) != len(keys):
+        raise malformed("a key of the trust is listed twice")
+    return Trust(version, issued, expires, keys)
+
+
+def _times(table: dict[Any, Any]) -> tuple[int, int, int]:
+    version, issued, expires = table.get(1), table.get(2), table.get(3)
+    if not (_uint(version) and version and _uint(issued) and _uint(expires)):
+        raise malformed("version (1), issued (2) or expires (3) of the trust is not valid")
+    return version, issued, expires
+
+
+def _uint(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= _MAX_TIME
+
+
+def _key(row: Any) -> TrustedKey:
+    if type(row) is not list or len(row) < 5:
+        raise malformed("a key of the trust is not [kid, key, role, name, not after]")
+    kid, public, role, name, not_after = row[:5]
+    valid = (
+        type(public) is bytes
+        and len(public) == 32
+        and kid == hash8(public)
+        and _uint(role)
+        and type(name) is str
+        and 0 < len(name) <= MAX_NAME
+        and name.isprintable()
+        and _uint(not_after)
+    )
+    if not valid:
+        raise malformed("a key of the trust is not [kid, key, role, name, not after]")
+    return TrustedKey(kid, public, role, name, not_after)

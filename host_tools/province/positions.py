@@ -1,0 +1,245 @@
+"""Tables of positions and site names for villages, as people's spreadsheets export them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from host_tools.common.errors import VillageImportError
+from host_tools.province.registry import Village
+from host_tools.province.villages import near_matches, plain_code
+
+_MAX_BYTES = 16 * 1024 * 1024
+_MAX_SITE = 120
+
+# English and Indonesian headings; the first that a table has is taken.
+_CODE = ("code", "kode", "village_code", "kode_desa", "kode_kemendagri")
+_LAT = ("lat", "latitude", "lintang")
+_LON = ("lon", "lng", "long", "longitude", "bujur")
+_SITE = ("site", "site_name", "lokasi", "titik")
+_NAME = ("name", "nama", "village", "desa")
+
+# All of Indonesia with a margin (degrees): catches swapped columns and lost signs or points.
+_LAT_RANGE = (-11.5, 6.5)
+_LON_RANGE = (94.5, 141.5)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one good row says of a village: position in degrees (lat, lon) and/or a site name."""
+
+    code: str
+    position: tuple[float, float] | None
+    site: str | None
+
+
+@dataclass
+class Table:
+    """A table that was read: the good rows, and a sentence for each that is not."""
+
+    places: list[Place] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    encoding: str = "UTF-8"
+
+
+def decode(raw: bytes, name: str) -> tuple[str, str]:
+    """The text of a table and the encoding it was in.
+
+    Raises:
+        VillageImportError: it is not text.
+    """
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "UTF-16"
+    elif raw.startswith(b"PK\x03\x04"):
+        raise VillageImportError(
+            f"{name} is a workbook and not a CSV table; save it as 'CSV UTF-8' and import that."
+        )
+    else:
+        encoding = "UTF-8-SIG"
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        if encoding == "UTF-16":
+            raise VillageImportError(
+                f"{name} is damaged (cut UTF-16 text); export it again."
+            ) from None
+        # What spreadsheets on Windows call "CSV"; every byte means something in it, save five.
+        encoding = "Windows-1252"
+        text = raw.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise VillageImportError(
+            f"{name} is not a text table; save it as 'CSV UTF-8' and import that."
+        )
+    return text, encoding.replace("-SIG", "")
+
+
+def _delimiter(heading: str) -> str:
+    return max(";,\t", key=heading.count)
+
+
+def _number(text: str, delimiter: str) -> float | None:
+    """A decimal number with point or comma; None if it is none."""
+    text = text.strip().replace("\u2212", "-")
+    if "," in text and "." not in text:
+        text = text.replace(",", ".")
+    if not re.fullmatch(r"[+-]?[0-9]{1,3}(\.[0-9]*)?", text):
+        return None
+    return float(text)
+
+
+def _column(heading: Sequence[str], names: Sequence[str]) -> int | None:
+    for name in names:
+        if name in heading:
+            return heading.index(name)
+    return None
+
+
+class _Columns:
+    """Which column of the table says what."""
+
+    def __init__(self, heading: Sequence[str], name: str) -> None:
+        plain = [re.sub(r"[ \-]+", "_", cell.strip().casefold()) for cell in heading]
+        self.code = _column(plain, _CODE)
+        self.lat = _column(plain, _LAT)
+        self.lon = _column(plain, _LON)
+        self.site = _column(plain, _SITE)
+        self.name = _column(plain, _NAME)
+        shown = ", ".join(cell.strip() for cell in heading)[:200] or "nothing"
+        if self.code is None:
+            raise VillageImportError(
+                f"{name} has no column 'code' in its first line (it has: {shown}); name the "
+                "columns code, lat, lon and, if you like, site."
+            )
+        if (self.lat is None) != (self.lon is None):
+            missing = "lon" if self.lon is None else "lat"
+            raise VillageImportError(
+                f"{name} has no column '{missing}' (it has: {shown}); add it."
+            )
+        if self.lat is None and self.site is None and self.name is None:
+            raise VillageImportError(
+                f"{name} has neither lat and lon nor site (it has: {shown}); add what is to be "
+                "imported."
+            )
+
+
+def _code_problem(text: str, villages: dict[str, Village]) -> str:
+    if not text:
+        return "the code is empty"
+    if re.fullmatch(r"[0-9]+([.,][0-9]+)?[eE]\+?[0-9]+|[0-9]{10}[.,]0+", text):
+        return f"{text}: a spreadsheet turned the code into a number; format the column as text"
+    if plain_code(text) is None:
+        return f"{text}: not a village code of 10 digits"
+    near = near_matches(text, villages.values(), 1)
+    hint = f"; the nearest is {near[0].dotted} {near[0].name}" if near else ""
+    return f"{text}: this province has no such village{hint}"
+
+
+def _position(lat_text: str, lon_text: str, delimiter: str) -> tuple[float, float] | str | None:
+    """A position, None if both cells are empty, or what is wrong."""
+    if not lat_text and not lon_text:
+        return None
+    if not lat_text or not lon_text:
+        return "lat and lon must both be given or both be empty"
+    lat, lon = _number(lat_text, delimiter), _number(lon_text, delimiter)
+    if lat is None or lon is None:
+        wrong, what = (lat_text, "lat") if lat is None else (lon_text, "lon")
+        return f"{what} '{wrong[:40]}' is not a number of degrees such as -1.90000"
+    if _LAT_RANGE[0] <= lat <= _LAT_RANGE[1] and _LON_RANGE[0] <= lon <= _LON_RANGE[1]:
+        return lat, lon
+    if _LAT_RANGE[0] <= lon <= _LAT_RANGE[1] and _LON_RANGE[0] <= lat <= _LON_RANGE[1]:
+        return f"lat {lat_text} and lon {lon_text} are the wrong way round"
+    return f"lat {lat_text}, lon {lon_text} is not in Indonesia"
+
+
+def _site(
+    row: Sequence[str], columns: _Columns, village: Village
+) -> tuple[str | None, str | None]:
+    """The site of a row, and what is wrong with it."""
+    column = columns.site if columns.site is not None else columns.name
+    text = " ".join(row[column].split()) if column is not None and column < len(row) else ""
+    # A table that repeats the village's own name does not name a site.
+    if not text or (column == columns.name and text.casefold() == village.name.casefold()):
+        return None, None
+    if len(text) > _MAX_SITE:
+        return None, f"the site name has {len(text)} characters, at most {_MAX_SITE} are kept"
+    if not text.isprintable():
+        return None, "the site name holds characters that can't be shown"
+    return text, None
+
+
+def read_table(path: Path, villages: Sequence[Village]) -> Table:
+    """Read and check every row of a table of positions.
+
+    Args:
+        path: CSV with a heading; comma, semicolon or tab; decimal point or comma; UTF-8 with or
+            without a byte order mark, UTF-16, else Windows-1252.
+        villages: those of the province.
+
+    Raises:
+        VillageImportError: not a table, or without the needed columns.
+        OSError: the file can't be read.
+    """
+    with path.open("rb") as file:
+        raw = file.read(_MAX_BYTES + 1)
+    if len(raw) > _MAX_BYTES:
+        raise VillageImportError(f"{path} is larger than 16 MB, which no table of villages is.")
+    text, encoding = decode(raw, str(path))
+    table = Table(encoding=encoding)
+    heading_line = text.split("\n", 1)[0]
+    delimiter = _delimiter(heading_line)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    by_code = {village.code: village for village in villages}
+    first_line: dict[str, int] = {}
+    try:
+        heading = next(reader, [])
+        columns = _Columns(heading, str(path))
+        line = reader.line_num + 1
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                place = _read_row(row, columns, delimiter, by_code, first_line, line)
+                if isinstance(place, Place):
+                    first_line[place.code] = line
+                    table.places.append(place)
+                else:
+                    table.problems.append(f"line {line}: {place}")
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise VillageImportError(
+            f"{path} can't be read as a table near line {reader.line_num}: {error}; export it "
+            "again."
+        ) from None
+    return table
+
+
+def _read_row(
+    row: Sequence[str],
+    columns: _Columns,
+    delimiter: str,
+    villages: dict[str, Village],
+    first_line: dict[str, int],
+    line: int,
+) -> Place | str:
+    def cell(column: int | None) -> str:
+        return row[column].strip() if column is not None and column < len(row) else ""
+
+    code_text = cell(columns.code)
+    code = plain_code(code_text)
+    village = villages.get(code) if code else None
+    if village is None:
+        return _code_problem(code_text, villages)
+    label = f"{village.dotted} {village.name}"
+    if village.code in first_line:
+        return f"{label}: the same village as line {first_line[village.code]}"
+    position = _position(cell(columns.lat), cell(columns.lon), delimiter)
+    if isinstance(position, str):
+        return f"{label}: {position}"
+    site, problem = _site(row, columns, village)
+    if problem:
+        return f"{label}: {problem}"
+    if position is None and site is None:
+        return f"{label}: the row has neither a position nor a site name"
+    return Place(village.code, position, site)

@@ -1,0 +1,425 @@
+"""The registry: villages, their slots, the devices that fill them, certificates.
+
+It is a database of its own (`registry.db`), small and precious, apart from the telemetry: WAL with
+`synchronous=FULL`, because an enrolment that was told to a technician must survive a power cut.
+Times are Unix seconds. Nothing is deleted: a revoked key stays known, so that what it signed while
+it was valid can still be verified. What the rows mean is in records.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from host_tools.common.errors import EnrolmentError, RegistryError, VillageError
+from host_tools.province.records import (
+    FORMAT,
+    MIGRATIONS,
+    SCHEMA,
+    Certificate,
+    Device,
+    Village,
+    kid_of,
+    slot_name,
+    village_of,
+)
+
+__all__ = ["Certificate", "Device", "Registry", "Village", "kid_of", "slot_name", "village_of"]
+
+FILE = "registry.db"
+
+_VILLAGE = "code, name, district, regency, lat, lon, site"
+_DEVICE = (
+    "kid, public_key, slot, board, unique_id, firmware, enrolled_at, enrolled_by, revoked_at, "
+    "revoked_by, replaced_by, certificate, firmware_hash"
+)
+_CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
+
+
+class Registry:
+    """An open registry. One connection, for one thread at a time; use as a context manager."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def create(cls, directory: Path, villages: Iterable[Village]) -> Registry:
+        """Make the registry of a new province.
+
+        Raises:
+            RegistryError: there is one already.
+            sqlite3.Error, OSError: it can't be written.
+        """
+        path = directory / FILE
+        if path.exists():
+            raise RegistryError(f"{path} exists already; it was left as it is.")
+        path.touch(mode=0o600)
+        registry = cls(cls._connect(path))
+        registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
+        registry._migrate()
+        with registry.transaction():
+            registry._db.executemany(
+                f"INSERT INTO villages ({_VILLAGE}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(v.code, v.name, v.district, v.regency, v.lat, v.lon, v.site) for v in villages],
+            )
+        return registry
+
+    @classmethod
+    def open(cls, directory: Path) -> Registry:
+        """Open the registry of a province.
+
+        Raises:
+            RegistryError: it is missing, not a registry, or made by a newer desalink.
+        """
+        path = directory / FILE
+        if not path.exists():
+            raise RegistryError(
+                f"The registry {path} is missing; put it back from the province's backup."
+            )
+        try:
+            db = cls._connect(path)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                if "locked" in str(error):
+                    refused = RegistryError(
+                        f"The registry {path} is locked by another desalink; wait for it and try "
+                        "again."
+                    )
+                    refused.exit_code = 75  # as StoreBusy: it passes by itself
+                    raise refused from None
+                raise RegistryError(
+                    f"The registry {path} can't be opened ({error}); make room on its disk, and "
+                    "run this as the owner of the province."
+                ) from None
+            raise RegistryError(
+                f"{path} is damaged or not a registry ({error}); put it back from the backup."
+            ) from None
+        if not 1 <= version <= FORMAT:
+            db.close()
+            raise RegistryError(
+                f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
+                "that wrote it, or a newer one."
+            )
+        registry = cls(db)
+        registry._migrate()
+        return registry
+
+    def _migrate(self) -> None:
+        """Bring an older format up to this one, all or nothing."""
+        if self._version() == FORMAT:
+            return
+        with self.transaction():
+            # Asked again: another process may have done it in between.
+            for version in range(self._version() + 1, FORMAT + 1):
+                for statement in MIGRATIONS[version]:
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
+        db = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA foreign_keys=ON")
+        return db
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is changed within it, or nothing of it; one inside another is part of that."""
+        if self._db.in_transaction:
+            yield
+            return
+        # IMMEDIATE: whoever reads in order to write must not be overtaken in between.
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query finds, for the services that keep tables of their own here."""
+        return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, *values: object) -> int:
+        """Run one statement that changes something; returns how many rows it touched."""
+        with self.transaction():
+            return self._db.execute(sql, values).rowcount
+
+    def version(self) -> int:
+        """A number that differs from the last one when somebody else changed the registry.
+
+        Costs microseconds (`PRAGMA data_version`), so that a long-running reader can ask before
+        each batch whether its cache of keys is still good.
+        """
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    # ---- villages ------------------------------------------------------------------------
+
+    def village(self, code: str) -> Village | None:
+        """The village of a 10-digit code, or None."""
+        row = self._db.execute(
+            f"SELECT {_VILLAGE} FROM villages WHERE code = ?", (code,)
+        ).fetchone()
+        return Village(*row) if row else None
+
+    def villages(self, regency: str | None = None, find: str | None = None) -> list[Village]:
+        """Villages in the order of their codes.
+
+        Args:
+            regency: its 4-digit code.
+            find: text somewhere in the name, district, site or code; case does not matter.
+        """
+        rows = self._db.execute(f"SELECT {_VILLAGE} FROM villages ORDER BY code")
+        wanted = (find or "").casefold()
+        digits = wanted.replace(".", "")
+        return [
+            village
+            for village in (Village(*row) for row in rows)
+            if (regency is None or village.regency_code == regency)
+            and (
+                not wanted
+                or wanted in f"{village.name}\n{village.district}\n{village.site or ''}".casefold()
+                or (digits.isdigit() and digits in village.code)
+            )
+        ]
+
+    def regencies(self) -> dict[str, str]:
+        """4-digit code and name of each regency that has villages."""
+        rows = self._db.execute(
+            "SELECT substr(code, 1, 4), min(regency) FROM villages GROUP BY 1 ORDER BY 1"
+        )
+        return dict(rows.fetchall())
+
+    def place_villages(
+        self, places: Iterable[tuple[str, tuple[float, float] | None, str | None]]
+    ) -> int:
+        """Set position (lat, lon) and/or site of villages, all or none; returns how many.
+
+        Raises:
+            VillageError: a code that the registry does not hold; nothing is changed.
+        """
+        count = 0
+        with self.transaction():
+            for code, position, site in places:
+                lat, lon = position or (None, None)
+                changed = self._db.execute(
+                    "UPDATE villages SET lat = coalesce(?, lat), lon = coalesce(?, lon), site = "
+                    "coalesce(?, site) WHERE code = ?",
+                    (lat, lon, site, code),
+                ).rowcount
+                if not changed:
+                    raise VillageError(
+                        f"The registry has no village {code}; nothing was imported."
+                    )
+                count += 1
+        return count
+
+    # ---- devices -------------------------------------------------------------------------
+
+    def _devices(self, where: str, *values: object) -> list[Device]:
+        rows = self._db.execute(
+            f"SELECT {_DEVICE} FROM devices WHERE {where} ORDER BY slot, enrolled_at, "
+            "revoked_at IS NULL, kid",
+            values,
+        )
+        return [Device(*row) for row in rows]
+
+    def device_by_kid(self, kid: bytes) -> Device | None:
+        """The device of a key id, active or revoked, or None."""
+        found = self._devices("kid = ?", kid)
+        return found[0] if found else None
+
+    def active_devices(self) -> list[Device]:
+        """Every device that fills a slot now."""
+        return self._devices("revoked_at IS NULL")
+
+    def devices(self) -> list[Device]:
+        """Every device ever enrolled, by slot and time of enrolment."""
+        return self._devices("1")
+
+    def keys_for_slot(self, slot: str) -> list[Device]:
+        """Every key that ever spoke for a slot, the oldest first; revoked ones included."""
+        return self._devices("slot = ?", slot)
+
+    def enrol(
+        self,
+        slot: str,
+        public_key: bytes,
+        *,
+        board: str,
+        firmware: str,
+        by: str,
+        unique_id: str | None = None,
+        proof: bytes | None = None,
+        replace: bool = False,
+        at: int | None = None,
+        certificate: str | None = None,
+        firmware_hash: bytes | None = None,
+    ) -> tuple[Device, str]:
+        """Record that a device fills a slot.
+
+        Args:
+            slot: of a village that the registry holds.
+            public_key: Ed25519, 32 bytes.
+            by: who enrols.
+            replace: revoke the device that fills the slot now.
+            at: Unix time; now if None.
+            certificate: serial of the certificate that the device was given.
+            firmware_hash: SHA-256 of the firmware that runs on it.
+
+        Returns:
+            The device, and `enrolled`, `replaced` or `already` (the same key filled it before).
+
+        Raises:
+            EnrolmentError: the slot is filled by another key; the key is revoked or fills another
+                slot.
+            VillageError: the registry has no such village.
+            RegistryError: not a slot.
+        """
+        if len(public_key) != 32:
+            raise EnrolmentError(
+                f"The device's public key has {len(public_key)} bytes instead of 32."
+            )
+        village = village_of(slot)
+        if self.village(village) is None:
+            raise VillageError(f"The registry has no village {village}; see 'desalink villages'.")
+        now = int(time.time()) if at is None else at
+        kid = kid_of(public_key)
+        with self.transaction():
+            known = self.device_by_kid(kid)
+            if known is not None:
+                self._check_known(known, public_key, slot)
+                return known, "already"
+            others = [device for device in self.keys_for_slot(slot) if device.active]
+            if others and not replace:
+                raise EnrolmentError(
+                    f"Slot {slot} is filled by device {others[0].kid.hex()} ({others[0].board}); "
+                    "if this device takes its place, say so with --replace."
+                )
+            self._db.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, ?)", (slot, village, now))
+            for device in others:
+                # The rows point at each other: the old one is let go first, the link set last.
+                self._db.execute(
+                    "UPDATE devices SET revoked_at = ?, revoked_by = ? WHERE kid = ?",
+                    (now, by, device.kid),
+                )
+            self._db.execute(
+                "INSERT INTO devices (kid, public_key, slot, board, unique_id, firmware, proof, "
+                "enrolled_at, enrolled_by, certificate, firmware_hash) VALUES (?, ?, ?, ?, ?, ?, "
+                "?, ?, ?, ?, ?)",
+                (kid, public_key, slot, board, unique_id, firmware, proof, now, by)
+                + (certificate, firmware_hash),
+            )
+            for device in others:
+                self._db.execute(
+                    "UPDATE devices SET replaced_by = ? WHERE kid = ?", (kid, device.kid)
+                )
+        enrolled = self.device_by_kid(kid)
+        assert enrolled is not None
+        return enrolled, "replaced" if others else "enrolled"
+
+    @staticmethod
+    def _check_known(known: Device, public_key: bytes, slot: str) -> None:
+        name = known.kid.hex()
+        if known.public_key != public_key:
+            raise EnrolmentError(
+                f"Another device already has the key id {name}; delete this device's key so that "
+                "it makes a new one, and enrol it again."
+            )
+        if known.slot != slot:
+            raise EnrolmentError(
+                f"Device key {name} belongs to slot {known.slot} (was its storage copied?); "
+                "delete this device's state directory so that it makes its own key, and enrol it "
+                f"again for {slot}."
+            )
+        if not known.active:
+            raise EnrolmentError(
+                f"Device key {name} of slot {slot} was revoked; delete the device's state "
+                "directory so that it makes a new key, and enrol it again."
+            )
+
+    def revoke(self, kid: bytes, *, by: str, at: int | None = None) -> Device:
+        """Let a device's key speak no longer; what it signed before stays verifiable.
+
+        Revoking twice keeps the first time.
+
+        Raises:
+            RegistryError: no such device.
+        """
+        now = int(time.time()) if at is None else at
+        with self.transaction():
+            self._db.execute(
+                "UPDATE devices SET revoked_at = ?, revoked_by = ? WHERE kid = ? AND revoked_at "
+                "IS NULL",
+                (now, by, kid),
+            )
+        device = self.device_by_kid(kid)
+        if device is None:
+            raise RegistryError(f"There is no device {kid.hex()}; see 'desalink devices list'.")
+        return device
+
+    # ---- certificates --------------------------------------------------------------------
+
+    def record_certificate(self, serial: str, slot: str, not_after: int) -> None:
+        """Note a certificate before it leaves the CA: what is not noted can't be revoked."""
+        with self.transaction():
+            self._db.execute(
+                f"INSERT INTO certificates ({_CERTIFICATE}) VALUES (?, ?, ?, ?, NULL)",
+                (serial, slot, not_after, int(time.time())),
+            )
+
+    def certificates(self, slot: str | None = None) -> list[Certificate]:
+        """The certificates of a slot or service (its CN), or all; the oldest first."""
+        rows = self._db.execute(
+            f"SELECT {_CERTIFICATE} FROM certificates WHERE ? IS NULL OR slot = ? ORDER BY "
+            "issued_at",
+            (slot, slot),
+        )
+        return [Certificate(*row) for row in rows]
+
+    def revoke_certificates(self, slot: str, *, keep: Sequence[str] = ()) -> list[Certificate]:
+        """Mark a slot's certificates revoked, but for the serials to keep; returns them.
+
+        They are refused only once a new revocation list is made and the broker has read it.
+        """
+        now = int(time.time())
+        with self.transaction():
+            marked = [
+                certificate
+                for certificate in self.certificates(slot)
+                if certificate.revoked_at is None and certificate.serial not in keep
+            ]
+            for certificate in marked:
+                self._db.execute(
+                    "UPDATE certificates SET revoked_at = ? WHERE serial = ?",
+                    (now, certificate.serial),
+                )
+        return marked
+
+    def revoked_certificates(self) -> list[tuple[str, int]]:
+        """Serial and time of each revoked certificate, for the revocation list."""
+        rows = self._db.execute(
+            "SELECT serial, revoked_at FROM certificates WHERE revoked_at IS NOT NULL ORDER BY "
+            "revoked_at"
+        )
+        return [(serial, when) for serial, when in rows]

@@ -1,0 +1,251 @@
+"""A province is a directory: province.toml, its keys and CA, its registry, database and broker."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from host_tools.common.errors import ProvinceError
+
+FILE = "province.toml"
+FORMAT = 1
+
+# Certificates for these slots exist only to try the broker's rules (`desalink broker check`). No
+# village has this code: whatever arrives from such a slot is dropped without a trace.
+CHECK_VILLAGE = "0000000000"
+
+
+# Always in the broker's certificate, so that the ingest beside it needs no name service.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """Where devices find the broker, and how it listens."""
+
+    hosts: tuple[str, ...]
+    port: int
+    bind: str = ""
+    log: str = "stderr"
+
+    @property
+    def host(self) -> str:
+        """The name that devices are given."""
+        return self.hosts[0]
+
+    @property
+    def local_host(self) -> str:
+        """The name for whoever runs beside the broker, name service or not."""
+        return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """Every name and address that the broker's certificate must hold."""
+        return (*self.hosts, *LOOPBACK, self.local_host)
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """What a client of the broker needs for TLS (PEM)."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Province:
+    """An opened province directory; every path in it is spelled here and nowhere else."""
+
+    directory: Path
+    code: str
+    name: str
+    created: datetime
+    broker: BrokerSettings
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "province.db"
+
+    @property
+    def registry(self) -> Path:
+        return self.directory / "registry.db"
+
+    @property
+    def root_key(self) -> Path:
+        return self.directory / "keys" / "root.key"
+
+    @property
+    def root_public(self) -> Path:
+        return self.directory / "keys" / "root.pub"
+
+    @property
+    def trust(self) -> Path:
+        return self.directory / "trust.cbor"
+
+    @property
+    def technicians(self) -> Path:
+        """The technicians' role keys, each under the province's passphrase."""
+        return self.directory / "technicians"
+
+    @property
+    def ca_key(self) -> Path:
+        return self.directory / "ca" / "ca.key"
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.directory / "ca" / "ca.crt"
+
+    @property
+    def crl(self) -> Path:
+        return self.directory / "ca" / "crl.pem"
+
+    @property
+    def broker_directory(self) -> Path:
+        return self.directory / "broker"
+
+    @property
+    def server_certificate(self) -> Path:
+        return self.broker_directory / "server.crt"
+
+    @property
+    def server_key(self) -> Path:
+        return self.broker_directory / "server.key"
+
+    def service(self, name: str) -> TlsFiles:
+        """The client certificate of a service: `ingest`, `operator`, or one of the check's."""
+        directory = self.directory / "services"
+        return TlsFiles(self.ca_certificate, directory / f"{name}.crt", directory / f"{name}.key")
+
+
+def _value(table: dict[str, Any], path: Path, key: str, kind: type, default: Any = None) -> Any:
+    found: Any = table
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    if found is None and default is not None:
+        return default
+    if not isinstance(found, kind) or isinstance(found, bool):
+        expected = {
+            str: "a text in quotes",
+            int: "a whole number",
+            list: "a list of texts",
+            datetime: "a date and time",
+        }[kind]
+        raise ProvinceError(f"{path}: {key} must be {expected}; correct it and try again.")
+    return found
+
+
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
+
+
+def check_host(host: str) -> str:
+    """Return a host name or address if it can be one.
+
+    Raises:
+        ProvinceError: it can't.
+    """
+    if not _HOST.fullmatch(host):
+        raise ProvinceError(
+            f"'{host}' is not a host name or address; give a name such as broker.example.go.id."
+        )
+    return host
+
+
+def check_port(port: int) -> int:
+    """Return a TCP port if it is one.
+
+    Raises:
+        ProvinceError: it is not.
+    """
+    if not 1 <= port <= 65535:
+        raise ProvinceError(f"{port} is not a TCP port; choose one from 1 to 65535, usually 8883.")
+    return port
+
+
+def load(directory: Path) -> Province:
+    """Open a province.
+
+    Raises:
+        ProvinceError: no province is there, or its province.toml is wrong; names file and key.
+        OSError: the file can't be read.
+    """
+    import tomllib
+
+    path = directory / FILE
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProvinceError(
+            f"There is no province in {directory} (no {FILE}); give its directory with -C or "
+            "DESALINK_DIR, or make one with 'desalink init DIR --province CODE'."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProvinceError(
+            f"{path} can't be understood: {error}; correct it and try again."
+        ) from None
+    version = _value(table, path, "format", int)
+    if version != FORMAT:
+        raise ProvinceError(
+            f"{path} has format {version} and this desalink knows format {FORMAT}; install the "
+            "desalink that made it, or a newer one."
+        )
+    code = _value(table, path, "province.code", str)
+    if not re.fullmatch(r"[0-9]{2}", code):
+        raise ProvinceError(f"{path}: province.code must be two digits; correct it and try again.")
+    hosts = _value(table, path, "broker.hosts", list)
+    if not hosts or not all(isinstance(host, str) for host in hosts):
+        raise ProvinceError(
+            f"{path}: broker.hosts must be a list of texts; correct it and try again."
+        )
+    log = _value(table, path, "broker.log", str, "stderr")
+    bind = _value(table, path, "broker.bind", str, "")
+    if "\n" in log or "\n" in bind:
+        raise ProvinceError(f"{path}: broker.log and broker.bind must each be one line.")
+    return Province(
+        directory=directory.resolve(),
+        code=code,
+        name=_value(table, path, "province.name", str),
+        created=_value(table, path, "province.created", datetime),
+        broker=BrokerSettings(
+            hosts=tuple(check_host(host) for host in hosts),
+            port=check_port(_value(table, path, "broker.port", int)),
+            bind=check_host(bind) if bind else "",
+            log=log,
+        ),
+    )
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings are JSON's
+
+
+def render(province: Province) -> str:
+    """The text of province.toml, with comments for whoever edits it."""
+    hosts = ", ".join(_quoted(host) for host in province.broker.hosts)
+    return f"""\
+# A Desalink province. The directory around this file is the whole of it: keep a copy of all of it,
+# and one of keys/ and ca/ somewhere offline. Without ca/ca.key no device can be enrolled or
+# revoked.
+format = {FORMAT}
+
+[province]
+code = {_quoted(province.code)}            # Kemendagri code of the province
+name = {_quoted(province.name)}
+created = {province.created.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+[broker]
+# Names and addresses under which devices reach the broker; new devices are given the first.
+# After a change run 'desalink broker config': the broker's certificate must name them all.
+hosts = [{hosts}]
+port = {province.broker.port}
+# Address on which the broker listens; empty: on all of this machine's.
+bind = {_quoted(province.broker.bind)}
+# "stderr", or the path of a log file (relative to this directory).
+log = {_quoted(province.broker.log)}
+"""

@@ -1,0 +1,94 @@
+"""A province for every test that wants one: founded once, copied for each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from host_tools.broker.config import write_config
+from host_tools.broker.process import BrokerProcess
+from host_tools.keys.ca import Authority
+from host_tools.office.founding import found_province
+from host_tools.province.settings import Province, load
+from tests import support
+
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """East Kalimantan as `desalink init` makes it; only to be read."""
+    # A blank in the path: configuration files must cope with it.
+    directory = tmp_path_factory.mktemp("founded") / "east kalimantan"
+    found_province(directory, "64", PASSPHRASE, bind="127.0.0.1")
+    return directory
+
+
+@pytest.fixture
+def kaltim(founded: Path, tmp_path: Path) -> Province:
+    """A copy of it, to be changed at will, whose broker has a port of its own."""
+    directory = tmp_path / "east kalimantan"
+    shutil.copytree(founded, directory)
+    settings = directory / "province.toml"
+    settings.write_text(
+        settings.read_text().replace("port = 8883", f"port = {support.free_port()}")
+    )
+    province = load(directory)
+    write_config(province)
+    return province
+
+
+@pytest.fixture
+def authority(kaltim: Province) -> Authority:
+    """Its opened CA."""
+    return Authority.load(kaltim.ca_key, kaltim.ca_certificate, PASSPHRASE)
+
+
+@dataclass
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def desalink(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `desalink` in this process, through its real entry."""
+    from host_tools.cli import main
+
+    monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
+    monkeypatch.delenv("DESALINK_DIR", raising=False)
+    monkeypatch.delenv("DESALINK_DEBUG", raising=False)
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert "Traceback" not in captured.err, captured.err
+        return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def broker(kaltim: Province, tmp_path: Path) -> Iterator[BrokerProcess]:
+    """The province's own broker, as `desalink broker run` starts it."""
+    process = BrokerProcess(kaltim)
+    with (tmp_path / "broker.log").open("wb") as log:
+        process.start(841, stderr=log)
+        try:
+            process.wait_ready()
+            yield process
+        finally:
+            process.stop()

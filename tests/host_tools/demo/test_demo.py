@@ -1,0 +1,260 @@
+"""The demo as a newcomer runs it: real broker, ingest and agents, ended in every way there is."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agent.link import probes
+from agent.wire import ids
+from host_tools.demo import faults, journals
+from host_tools.demo.provider import Uplink
+from tests.support import ROOT
+
+DESALINK = "from host_tools.cli import main; main()"
+
+SLOTS = [f"640311200{number}-1" for number in range(1, 5)]
+CUT, KILLED, CPYTHON = SLOTS[1], SLOTS[2], SLOTS[3]
+
+# Rounds are a second apart; what is more is the machine, which tests share.
+TOLERANCE = timedelta(seconds=5)
+
+
+@contextmanager
+def demo(tmp_path: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A demo in a session of its own, whose temporary files lie in tmp_path/tmp."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", DESALINK, "demo", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read a demo's output up to the line with a text."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"the demo never said {text!r}:\n{said}")
+
+
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def assert_gone(children: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert [child.cmdline() for child in alive] == []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[dict, str, list[str]]:
+    """The summary of a demo of one minute, what it said, and what it left in its folder."""
+    tmp_path = tmp_path_factory.mktemp("demo")
+    summary = tmp_path / "summary.json"
+    with demo(tmp_path, "--minutes", 1, "--summary", summary) as process:
+        said = read_until(process, "all four villages report")
+        children = children_of(process)
+        rest, _ = process.communicate(timeout=150)
+        assert process.returncode == 0, said + rest
+    assert len(children) == 7  # broker, ingest, surroundings, four agents
+    assert_gone(children)
+    return json.loads(summary.read_text()), said + rest, os.listdir(tmp_path / "tmp")
+
+
+def times(entry: dict) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(entry["begin"]), datetime.fromisoformat(entry["end"])
+
+
+def injected(summary: dict, fault: str) -> dict:
+    return next(entry for entry in summary["injected"] if entry["fault"] == fault)
+
+
+@pytest.mark.slow
+def test_all_that_the_devices_journaled_is_stored(finished):
+    summary, _, _ = finished
+    assert list(summary["slots"]) == SLOTS
+    for slot in summary["slots"].values():
+        # A report every ten seconds, and one for each beginning and end.
+        assert slot["journaled"] >= 5
+        assert slot["stored"] == slot["journaled"]
+        assert slot["gaps"] == 0
+    assert summary["problems"] == []
+
+
+@pytest.mark.slow
+def test_the_cut_upstream_is_reported_as_the_providers_outage(finished):
+    summary, _, _ = finished
+    fault = injected(summary, faults.CUT)
+    assert fault["slot"] == CUT
+    (outage,) = [o for o in summary["slots"][CUT]["outages"] if o["cause"] == "provider"]
+    for reported, done in zip(times(outage), times(fault), strict=True):
+        assert abs(reported - done) <= TOLERANCE
+        assert reported.utcoffset() == timedelta(hours=8)
+    for slot in SLOTS:
+        if slot != CUT:
+            assert [o for o in summary["slots"][slot]["outages"] if o["cause"] == "provider"] == []
+
+
+@pytest.mark.slow
+def test_the_killed_agent_is_noticed_and_the_others_are_not_accused(finished):
+    summary, _, _ = finished
+    fault = injected(summary, faults.AGENT_KILL)
+    assert fault["slot"] == KILLED
+    stops = {slot: summary["slots"][slot]["stops"] for slot in SLOTS}
+    (stop,) = stops.pop(KILLED)
+    assert stop["reason"] == "agent"
+    for reported, done in zip(times(stop), times(fault), strict=True):
+        assert abs(reported - done) <= TOLERANCE
+    assert list(stops.values()) == [[], [], []]
+
+
+@pytest.mark.slow
+def test_each_happening_is_told_in_a_line_where_there_is_no_terminal(finished):
+    _, said, left = finished
+    for happening in (
+        "cutting Payung-Payung's upstream",
+        "Payung-Payung's upstream is back",
+        "killing Teluk Alulu's agent",
+        "killing the broker",
+        "Nothing was lost",
+    ):
+        assert happening in said
+    assert "\x1b" not in said
+    assert left == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_everything_and_leaves_nothing(tmp_path):
+    with demo(tmp_path, "--no-faults") as process:
+        said = read_until(process, "the agents run")
+        children = children_of(process)
+        assert len(children) == 7
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, said + rest
+    assert "Traceback" not in rest
+    assert_gone(children)
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_killed_takes_its_children_with_it(tmp_path):
+    with demo(tmp_path, "--no-faults") as process:
+        read_until(process, "the agents run")
+        children = children_of(process)
+        assert len(children) == 7
+        process.kill()
+        assert_gone(children)
+
+
+def run(tmp_path: Path, *arguments: object) -> tuple[int, str]:
+    with demo(tmp_path, *arguments) as process:
+        said, _ = process.communicate(timeout=30)
+        return process.returncode, said
+
+
+def test_less_than_a_minute_is_refused(tmp_path):
+    code, said = run(tmp_path, "--minutes", 0.5)
+    assert code == 2
+    assert "--minutes" in said
+
+
+def test_a_directory_with_something_in_it_is_not_touched(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("mine")
+    code, said = run(tmp_path, "--keep", tmp_path / "kept")
+    assert code == 1
+    assert "not empty" in said
+    assert os.listdir(tmp_path / "kept") == ["file"]
+
+
+@pytest.mark.parametrize("minutes", [1, 3, 60, 1440])
+def test_all_faults_happen_one_after_the_other_and_leave_time_to_recover(minutes):
+    seconds = 60 * minutes
+    plan = faults.plan(seconds)
+    assert [fault.kind for fault in plan] == [faults.CUT, faults.AGENT_KILL, faults.BROKER_KILL]
+    ends = 0.0
+    for fault in plan:
+        assert fault.begin >= ends + 4
+        assert fault.end >= fault.begin + 2
+        ends = fault.end
+    assert ends <= seconds - 20
+
+
+def test_a_cut_line_is_silent_and_what_was_under_way_arrives_when_it_is_back():
+    async def story() -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(100):
+                writer.write(data)
+            writer.close()
+
+        broker = await asyncio.start_server(echo, "127.0.0.1", 0)
+        line = Uplink(0.001, 0.0, broker.sockets[0].getsockname())
+        ports = await line.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", ports["broker"])
+        writer.write(b"before")
+        assert await reader.readexactly(6) == b"before"
+        targets = [f"dns:127.0.0.1:{port}" for port in ports["targets"]]
+        for target in targets:
+            assert 0 < await probes.reach(target, 5000) < 50000
+
+        for _ in range(2):
+            line.set_cut(True)
+            writer.write(b"during")
+            answer = asyncio.create_task(reader.readexactly(6))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.open_connection("127.0.0.1", ports["broker"]), 0.1)
+            for target in targets:
+                assert await probes.answer(target, 100) == (None, ids.PROBE_TIMEOUT)
+            assert not answer.done()
+
+            line.set_cut(False)
+            assert await answer == b"during"
+            for target in targets:
+                assert (await probes.answer(target, 5000))[1] == ids.PROBE_OK
+
+        writer.close()
+        broker.close()
+
+    asyncio.run(story())
+
+
+def test_a_devices_own_count_is_read_from_its_medium(tmp_path):
+    from agent.journal.journal import Journal
+
+    journal = Journal(str(tmp_path / "journal"))
+    journal.open()
+    reports = [b"report %d" % number for number in range(300)]
+    written = {journal.append(report): report for report in reports}
+    before = sorted((file.name, file.read_bytes()) for file in (tmp_path / "journal").iterdir())
+    assert journals.reports(tmp_path / "journal") == {journal.stream: written}
+    assert journals.Counter(tmp_path / "journal").now() == 300
+    # Looking is all that was done.
+    assert before == sorted((f.name, f.read_bytes()) for f in (tmp_path / "journal").iterdir())

@@ -1,0 +1,268 @@
+"""Outages, boots and intervals out of reports."""
+
+import pytest
+
+from agent.wire import ids
+from host_tools.derive import NO_DATA
+from tests.host_tools.factory import START, Device, ordinary, outage_began, outage_ended
+from tests.host_tools.filled import Filled
+
+
+@pytest.fixture
+def filled(tmp_path):
+    with Filled(tmp_path / "province.db").db as db:
+        db.close()
+    return Filled(tmp_path / "province.db")
+
+
+def states(*values: int) -> dict:
+    return ordinary(len(values)) | {ids.STATE: list(values)}
+
+
+def an_outage(device: Device) -> list[bytes]:
+    """Up for 5 minutes; down from 90 s into the second report to 30 s into the third; up."""
+    return [
+        device.report(),
+        device.report(states(1, 5, 5, 5, 5), [outage_began(90, 5)]),
+        device.report(states(1, 1, 1, 1, 1), [outage_ended(30, 5, 240, 2)]),
+    ]
+
+
+def test_an_outage_has_cause_begin_end_flaps_and_evidence(filled):
+    device = Device()
+    filled.store(device, an_outage(device))
+    filled.derive()
+    assert filled.outages() == [(5, START + 390, START + 630, 0)]
+    assert filled.db.all("SELECT flaps, evidence FROM outages") == [(2, "[[4, 0], [5, 1]]")]
+    assert filled.intervals() == [
+        (START, START + 390, "up"),
+        (START + 390, START + 630, "provider"),
+        (START + 630, START + 900, "up"),
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_beginning_and_end_may_come_one_by_one_in_any_order(filled, order):
+    device = Device()
+    messages = an_outage(device)
+    for number in order:
+        filled.store(device, [messages[number]])
+        filled.derive()
+    assert filled.outages() == [(5, START + 390, START + 630, 0)]
+    assert [state for *_, state in filled.intervals()] == ["up", "provider", "up"]
+    assert filled.facts() == filled.rebuilt()
+
+
+def test_the_end_alone_tells_a_whole_outage(filled):
+    device = Device()
+    first, _, last = an_outage(device)
+    filled.store(device, [first, last])
+    filled.derive()
+    assert filled.outages() == [(5, START + 390, START + 630, 0)]
+    assert filled.intervals() == [
+        (START, START + 300, "up"),
+        (START + 300, START + 390, NO_DATA),
+        (START + 390, START + 630, "provider"),
+        (START + 630, START + 900, "up"),
+    ]
+
+
+def test_an_outage_lasts_while_nothing_says_otherwise(filled):
+    device = Device()
+    filled.store(device, an_outage(device)[:2])
+    filled.derive()
+    assert filled.outages() == [(5, START + 390, None, 0)]
+    filled.store(device, [device.report(states(5, 5, 5))])
+    filled.derive()
+    assert filled.outages() == [(5, START + 390, None, 0)]
+    assert filled.intervals()[-1] == (START + 390, START + 1080, "provider")
+
+
+def test_where_the_end_is_lost_a_sample_that_says_up_ends_it(filled):
+    device = Device()
+    first, began, _ = an_outage(device)
+    filled.store(device, [first, began, device.report()])
+    filled.derive()
+    assert filled.outages() == [(5, START + 390, START + 900, 1)]
+
+
+def test_samples_that_say_up_until_an_outage_is_confirmed_do_not_end_it(filled):
+    device = Device(step=5)
+    filled.store(device, [device.report(states(1, 1, 1, 1, 5, 5), [outage_began(5, 5)])])
+    filled.derive()
+    assert filled.outages() == [(5, START + 5, None, 0)]
+    assert filled.intervals() == [(START, START + 5, "up"), (START + 5, START + 30, "provider")]
+
+
+def test_a_change_of_cause_makes_two_outages(filled):
+    device = Device()
+    filled.store(
+        device,
+        [
+            device.report(states(1, 5, 5, 6, 6), [outage_began(60, 5)]),
+            device.report(states(6), [outage_ended(-120, 5, 120), outage_began(-120, 6)]),
+        ],
+    )
+    filled.derive()
+    assert filled.outages() == [
+        (5, START + 60, START + 180, 0),
+        (6, START + 180, None, 0),
+    ]
+
+
+def test_an_outage_that_the_power_cut_ends_with_the_last_sample(filled):
+    device = Device()
+    messages = an_outage(device)[:2]
+    device.now = START + 600
+    booted = device.reboot(3000, alive=START + 640)
+    messages.append(device.report(events=[booted]))
+    filled.store(device, messages)
+    filled.derive()
+    assert filled.outages() == [(5, START + 390, START + 600, 1)]
+    assert filled.intervals() == [
+        (START, START + 390, "up"),
+        (START + 390, START + 600, "provider"),
+        (START + 600, START + 640, NO_DATA),
+        (START + 640, START + 3600, "power"),
+        (START + 3600, START + 3900, "up"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cause", "clean", "state"),
+    [
+        (ids.RESET_POWER, True, "power"),
+        (ids.RESET_BROWNOUT, False, "power"),
+        (ids.RESET_UNKNOWN, False, "power"),
+        (ids.RESET_UNKNOWN, True, "agent"),
+        (ids.RESET_WATCHDOG, False, "agent"),
+        (ids.RESET_AGENT, False, "agent"),
+    ],
+)
+def test_why_it_started_says_what_the_time_before_was(filled, cause, clean, state):
+    device = Device()
+    messages = [device.report()]
+    booted = device.reboot(100, cause=cause, clean=clean)
+    filled.store(device, [*messages, device.report(events=[booted])])
+    filled.derive()
+    assert filled.intervals()[1] == (START + 300, START + 400, state)
+
+
+def test_without_a_sign_of_life_the_power_went_with_the_last_sample(filled):
+    device = Device()
+    messages = [device.report()]
+    kind, number, detail = device.reboot(1000)
+    filled.store(device, [*messages, device.report(events=[[kind, number, {1: detail[1]}]])])
+    filled.derive()
+    assert filled.intervals()[1] == (START + 300, START + 1300, "power")
+
+
+def test_the_sign_of_life_is_placed_by_its_boot_where_its_clock_was_not_set(filled):
+    device = Device()
+    messages = [device.report()]
+    kind, number, detail = device.reboot(1000, alive=START + 350)
+    del detail[3]
+    filled.store(device, [*messages, device.report(events=[[kind, number, detail]])])
+    filled.derive()
+    assert filled.intervals()[1:3] == [
+        (START + 300, START + 350, NO_DATA),
+        (START + 350, START + 1300, "power"),
+    ]
+
+
+def test_a_silence_between_reports_is_no_data(filled):
+    device = Device()
+    messages = [device.report()]
+    device.now += 7200
+    filled.store(device, [*messages, device.report()])
+    filled.derive()
+    assert filled.intervals()[1] == (START + 300, START + 7500, NO_DATA)
+
+
+def test_a_coarser_pace_covers_its_time(filled):
+    device = Device()
+    messages = [device.report()]
+    device.step = 3600
+    filled.store(device, [*messages, device.report(states(1, 5, 5))])
+    filled.derive()
+    assert filled.intervals() == [
+        (START, START + 3900, "up"),
+        (START + 3900, START + 11100, "provider"),
+    ]
+
+
+def test_events_that_tell_nonsense_are_kept_and_show_nothing(filled):
+    device = Device()
+    filled.store(
+        device,
+        [
+            device.report(events=[[0, ids.OUTAGE_BEGAN, {}], [0, ids.OUTAGE_ENDED, {1: 5}]]),
+            device.report(events=[[0, ids.OUTAGE_ENDED, {1: b"x", 3: -5}]]),
+            device.report(events=[[0, ids.BOOTED, {1: "x", 2: [1], 3: b"", 4: 7}]]),
+            device.report(events=[[0, ids.DROPPED, {2: [5, 1]}], [0, 77, {1: [1, None]}]]),
+        ],
+    )
+    filled.derive()
+    assert filled.outages() == []
+    assert len(filled.db.all("SELECT 1 FROM events")) == 6
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0)])
+def test_samples_of_another_device_end_an_outage_in_whatever_order_they_come(filled, order):
+    device, other = Device(), Device(seed=2, now=START - 600)
+    earlier = other.report()
+    other.now = START + 600
+    reports = [
+        (device, device.report(states(5, 5, 5, 5, 5), [outage_began(0, 5)])),
+        (other, earlier),
+        (other, other.report()),
+    ]
+    for number in order:
+        filled.store(reports[number][0], [reports[number][1]])
+        filled.derive()
+    assert filled.outages() == [(5, START, START + 300, 1)]
+    assert filled.facts() == filled.rebuilt()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0)])
+def test_samples_that_overlap_after_a_step_of_the_clock_are_shown_alike_in_any_order(
+    filled, order
+):
+    device = Device(step=900)
+    messages = [device.report(states(1)), device.report(states(2))]
+    device.now, device.booted_at = device.now - 500, device.booted_at - 500
+    messages.append(device.report(states(6, 1, 1, 1, 1, 1, 1)))
+    for number in order:
+        filled.store(device, [messages[number]], received_at=START + 86400)
+        filled.derive()
+    assert filled.intervals() == [
+        (START, START + 900, "up"),
+        (START + 900, START + 1300, "degraded"),
+        (START + 1300, START + 2200, "dns"),
+        (START + 2200, START + 7600, "up"),
+    ]
+    assert filled.facts() == filled.rebuilt()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 1, 3), (3, 2, 1, 0), (2, 1, 0, 3)])
+def test_a_report_without_a_place_hides_no_step_of_the_clock_in_any_order(filled, order):
+    device = Device()
+    messages = [device.report()]
+    device.now, device.booted_at = device.now + 700, device.booted_at + 700
+    messages.append(device.report())
+    messages.append(device.report({}, [[0, 99, {}]], up=2**20, start=None))
+    kind, number, detail = device.reboot(1000, alive=device.now + 20)
+    del detail[3]
+    messages.append(device.report(events=[[kind, number, detail]]))
+    for at in order:
+        filled.store(device, [messages[at]], received_at=START + 3000)
+        filled.derive()
+    assert filled.intervals() == [
+        (START, START + 300, "up"),
+        (START + 300, START + 1000, NO_DATA),
+        (START + 1000, START + 1300, "up"),
+        (START + 1300, START + 1320, NO_DATA),
+        (START + 1320, START + 2300, "power"),
+        (START + 2300, START + 2600, "up"),
+    ]
+    assert filled.facts() == filled.rebuilt()

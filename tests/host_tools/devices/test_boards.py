@@ -1,0 +1,139 @@
+"""board.toml: what it may say, and what `desalink boards` makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from host_tools.devices import boards
+from host_tools.devices.boards import (
+    BoardError,
+    all_boards,
+    boards_for_chip,
+    load_board,
+    read_board,
+)
+from tests.host_tools.conftest import Run
+from tests.support import ROOT
+
+ESP32 = (ROOT / "boards" / "esp32-generic" / "board.toml").read_text()
+
+
+@pytest.fixture
+def board(tmp_path: Path):
+    """Writes the ESP32's board.toml with changes, into a folder of its name; gives its path."""
+
+    def write(*changes: tuple[str, str]) -> Path:
+        text = ESP32
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        path = tmp_path / "esp32-generic" / "board.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_every_board_of_the_project_is_right():
+    names = {board.name for board in all_boards()}
+    assert {"esp32-generic", "esp32-poe", "esp32-c3", "esp32-s3", "linux", "unix"} <= names
+
+
+def test_every_esp32_tells_where_its_firmware_comes_from_and_what_it_loads():
+    for name in ("esp32-generic", "esp32-poe", "esp32-c3", "esp32-s3"):
+        board = load_board(name)
+        assert board.firmware is not None
+        assert board.firmware.url.endswith("/" + board.firmware.file)
+        assert board.firmware.version in board.firmware.file
+        assert board.settings["name"] == name
+        assert board.transport == "serial"
+    assert load_board("esp32-poe").settings["ethernet"]["phy"] == "LAN8720"
+
+
+def test_boards_are_found_by_chip():
+    assert [b.name for b in boards_for_chip("esp32")] == ["esp32-generic", "esp32-poe"]
+    assert [b.name for b in boards_for_chip("esp32s3")] == ["esp32-s3"]
+    assert boards_for_chip("esp32p4") == []
+
+
+def test_an_unknown_board_is_answered_with_those_there_are():
+    with pytest.raises(BoardError, match="no board 'esp33'.*esp32-generic"):
+        load_board("esp33")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (('chip = "esp32"', 'cihp = "esp32"'), "cihp: no such key"),
+        (('title = "ESP32, Wi-Fi"\n', ""), "title is missing"),
+        (('chip = "esp32"', 'chip = "esp8266"'), 'chip: expected one of "esp32"'),
+        (("flash_size = 0x400000", 'flash_size = "4MB"'), "flash_size: expected a whole number"),
+        (("flash_size = 0x400000\n", ""), "flash_size is missing: a board with a chip"),
+        (("flash_offset = 0x1000", "flash_offset = true"), "flash_offset: expected a whole"),
+        (('chip = "esp32"\n', ""), "only a board with a chip has it"),
+        (("[921600, 460800, 115200]", "[115200, 921600]"), "baud: expected the fastest rate"),
+        (("[921600, 460800, 115200]", "[1]"), "baud: expected a list of rates"),
+        (("boards/esp32/wifi.py", "boards/esp32/wfii.py"), "there is no boards/esp32/wfii.py"),
+        (("boards/esp32/wifi.py", "../keys/root.key"), "files: expected a list of paths"),
+        (("boards.esp32.port", "boards.esp32.prot"), "there is no boards/esp32/prot.py"),
+        (('version = "1.26.1"', "version = 1.26"), "firmware.version: expected a version"),
+        (('sha256 = ""', 'sha256 = "abc"'), "firmware.sha256: expected 64 hexadecimal digits"),
+        (('sha256 = ""\n', ""), "firmware.sha256 is missing"),
+        (('arch = "xtensawin"', 'arch = "z80"'), "firmware.arch: expected one of"),
+        (("https://micropython", "http://micropython"), "firmware.url: expected an address"),
+        (("app_offset = 0x10000", "offset = 0x10000"), "firmware.offset: no such key"),
+        (("code_bytes = 0x80000", "code_bytes = 0x80001"), "code_bytes: expected a multiple"),
+        (("release_bytes = 262144", "release_bytes = 0"), "budgets.release_bytes: expected"),
+        (('name = "esp32-generic"', 'name = "esp32"'), "name: expected 'esp32-generic'"),
+        (
+            ('name = "esp32-generic"\ncountry', 'name = "other"\ncountry'),
+            "settings.name: expected 'esp32-generic'",
+        ),
+        (("[settings]", "[settings"), "can't be understood"),
+    ],
+)
+def test_a_mistake_is_told_with_file_and_key(board, change, expected):
+    path = board(change)
+    with pytest.raises(BoardError) as caught:
+        read_board(path)
+    assert str(path) in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_the_list_is_a_table_and_json(desalink: Run):
+    ended = desalink("boards")
+    assert ended.code == 0
+    row = next(line for line in ended.out.splitlines() if line.startswith("esp32-s3\t"))
+    assert row.split("\t")[1:] == [
+        "ESP32-S3, Wi-Fi",
+        "esp32s3",
+        "8 MB",
+        "serial",
+        "MicroPython 1.26.1",
+        "ESP32-S3-DevKitC",
+    ]
+    listed = json.loads(desalink("boards", "--json").out)
+    assert next(b for b in listed if b["name"] == "esp32-poe")["settings"]["ethernet"]["mdc"] == 23
+
+
+def test_the_check_builds_for_each_board_and_says_what_nobody_has_pinned(desalink: Run):
+    ended = desalink("boards", "check", "esp32-c3", "linux")
+    assert (ended.code, ended.err) == (0, "")
+    assert "esp32-c3: firmware ESP32_GENERIC_C3-" in ended.out
+    assert "not pinned" in ended.out
+    assert "linux: " in ended.out
+
+
+def test_the_check_tells_all_that_is_wrong_and_ends_with_an_error(
+    desalink: Run, board, monkeypatch: pytest.MonkeyPatch
+):
+    path = board(("budgets", "budget"))
+    monkeypatch.setattr(boards, "_FOLDER", path.parent.parent)
+    ended = desalink("boards", "check")
+    assert ended.code == 1
+    assert "budget: no such key" in ended.err
+    assert "1 of 1 boards are wrong" in ended.err

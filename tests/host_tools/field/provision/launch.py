@@ -1,0 +1,72 @@
+"""`desalink` as a test starts it: with the emulated boards, and dying where it is told.
+
+DESALINK_TEST_DIE: `<step>`, `<step>:begun` or `<step>:half`; the process kills itself with -9 as
+soon as the step's entry is in the device's journal, when the step is begun, or in the middle of
+it. DESALINK_TEST_ARGUMENTS: a file to which the arguments of every child process are written.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from host_tools.field.provision import flow, journal, screen
+from tests.host_tools.field.provision import tree
+
+DIE = "DESALINK_TEST_DIE"
+ARGUMENTS = "DESALINK_TEST_ARGUMENTS"
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_at(step: str, when: str) -> None:
+    add = journal.DeviceJournal.add
+    tell = flow.Provisioning._tell
+
+    def add_and_die(self: journal.DeviceJournal, name: str, state: str, **detail: Any) -> None:
+        add(self, name, state, **detail)
+        if name == step and not when:
+            _die()
+
+    def tell_and_die(self: flow.Provisioning, name: str, state: str) -> None:
+        if name == step and when == "begun" and state == "running":
+            _die()
+        tell(self, name, state)
+
+    def progress(self: screen.Row, share: float) -> None:
+        if when == "half" and self.states.get(step) == "running" and share > 0.4:
+            _die()
+
+    journal.DeviceJournal.add = add_and_die  # type: ignore[method-assign]
+    flow.Provisioning._tell = tell_and_die  # type: ignore[method-assign]
+    screen.Row.progress = progress  # type: ignore[method-assign]
+
+
+def _note_arguments(path: str) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen":
+            with open(path, "a") as file:
+                print(arguments[0], arguments[1], arguments[3], file=file)
+
+    sys.addaudithook(hook)
+
+
+def main() -> None:
+    tree.use_tree(Path(os.environ[tree.VARIABLE]))
+    if os.environ.get(DIE):
+        step, _, when = os.environ[DIE].partition(":")
+        _die_at(step, when)
+    if os.environ.get(ARGUMENTS):
+        _note_arguments(os.environ[ARGUMENTS])
+    from host_tools.cli import main as desalink
+
+    desalink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Boards that answer, but not as a board should: by malice, or by a fault."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from host_tools.field.provision import device
+from host_tools.field.provision.batch import Batch
+from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.flash import Chip
+from host_tools.field.provision.flow import Outcome
+from host_tools.field.provision.repl import Repl
+from host_tools.field.provision.screen import Screen
+
+
+@contextmanager
+def _board(behave: Callable[[int, bytes], None]) -> Iterator[Repl]:
+    """A REPL to a board that is told each piece of what the host writes."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    repl = Repl(os.ttyname(slave))
+    os.write(master, b">")  # as if the raw REPL had been entered
+
+    def live() -> None:
+        try:
+            while data := os.read(master, 4096):
+                behave(master, data)
+        except OSError:
+            pass  # the host has hung up
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        with repl:
+            yield repl
+    finally:
+        os.close(slave)
+        thread.join(10)
+        os.close(master)
+
+
+def _answering(error: bytes) -> Callable[[int, bytes], None]:
+    """Takes any script, and answers with an exception."""
+
+    def behave(line: int, data: bytes) -> None:
+        if data.startswith(b"\x05"):
+            os.write(line, b"R\x00")  # no raw paste
+        elif data.endswith(b"\x04"):
+            os.write(line, b"OK\x04" + error + b"\x04>")
+
+    return behave
+
+
+def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
+    with _board(_answering(b"OSError: \x1b]0;x\x07\x1b[2J\x9b\r\n")) as repl:
+        with pytest.raises(ProvisionError, match="OSError: ") as refused:
+            repl.run("1")
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (device.make_key, "PROOF {x"),
+        (device.make_key, "PROOF null"),
+        (device.make_key, 'PROOF "a"'),
+        (lambda repl: device.test_network(repl, 1), "NET 5"),
+        (device.first_report, "REPORT [1]"),
+        (lambda repl: device.DeviceFiles(repl).hashes(), "ets"),
+    ],
+)
+def test_an_answer_that_is_none_is_the_board_s_fault(ask: Callable[[Any], object], said: str):
+    repl = Mock()
+    repl.run.return_value = said + "\n"
+    with pytest.raises(ProvisionError, match="can't be understood. Run the same") as refused:
+        ask(repl)
+    assert refused.value.kind == "device"
+
+
+def _babbling(line: int, data: bytes) -> None:
+    """Never ends, and never pauses for long."""
+    hung_up = select.poll()
+    hung_up.register(line, 0)
+    while not hung_up.poll(10):
+        os.write(line, b"ets Jul 29 2019 12:21:46\r\n")
+
+
+def test_a_board_that_does_not_stop_talking_is_given_up() -> None:
+    with _board(_babbling) as repl, pytest.raises(ProvisionError, match="does not answer"):
+        repl.interrupt(timeout=1)
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    def flood(line: int, data: bytes) -> None:
+        if data.startswith(b"\x05"):
+            os.write(line, b"R\x00")
+        elif data.endswith(b"\x04"):
+            os.write(line, b"OK")
+            _babbling(line, data)
+
+    with _board(flood) as repl, pytest.raises(ProvisionError, match="stopped answering"):
+        repl.run("1", timeout=1)
+
+
+def test_a_board_with_two_sockets_keeps_its_village(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While it is at work on one, the other is refused: its journal is in use."""
+
+    class Work:
+        def __init__(
+            self, plan: object, port: str, choose: Callable[[Chip], str], watcher: object
+        ) -> None:
+            self.outcome = Outcome(port)
+            self._choose = choose
+
+        def run(self) -> None:
+            self.outcome.mac = "b" if self.outcome.port == "other" else "a"
+            if self.outcome.port == "socket 2":
+                raise ProvisionError("busy", "Another works on it.")
+            self.outcome.slot = self._choose(Chip("esp32", self.outcome.mac, None))
+            if self.outcome.port == "socket 1":
+                batch._one("socket 2")
+                batch._one("other")
+
+    monkeypatch.setattr("host_tools.field.provision.batch.Provisioning", Work)
+    plan: Any = Mock(work=tmp_path, replace=False)
+    plan.log.find.return_value = plan.log.filled_by.return_value = None
+    plan.kit.device_of_unique_id.return_value = None
+    batch = Batch(plan, ["6403112001-1", "6403112002-1"], None, None, Screen())
+    batch._one("socket 1")
+    slots = {outcome.port: outcome.slot for outcome, _error in batch.results}
+    assert slots == {"socket 1": "6403112001-1", "socket 2": "", "other": "6403112002-1"}

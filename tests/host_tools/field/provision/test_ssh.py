@@ -1,0 +1,482 @@
+"""Linux devices over SSH: a real sshd, the real OpenSSH client, the real agent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from host_tools.broker.config import write_config
+from host_tools.broker.process import BrokerProcess
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import build_release
+from host_tools.field.enrolments import EnrolmentLog
+from host_tools.field.provision import linux, remote
+from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.flow import Outcome, Plan
+from host_tools.field.provision.linux import LinuxDevice, board_of, identify
+from host_tools.field.provision.remote import STEPS, RemoteProvisioning
+from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
+from host_tools.keys.ca import Authority
+from host_tools.office.founding import found_province
+from host_tools.people.kits.create import Cargo
+from host_tools.people.kits.model import Kit
+from host_tools.province.registry import Registry
+from host_tools.province.settings import Province, load
+from tests import support
+from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
+from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
+
+PASSPHRASE = "correct horse battery"
+SLOT, OTHER = "6403112001-1", "6403112002-1"
+SETTINGS = {
+    "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 1},
+    "clock": {"source": "system"},
+    "link": {"gateway": "off", "dns": "off", "targets": ["127.0.0.1"], "timeout_ms": 900},
+    "usage": {"unique": {"most": 64}},
+}
+
+
+@dataclass
+class Office:
+    """A province with its broker, and a kit of two slots."""
+
+    province: Province
+    kit: Kit
+    kit_file: Path
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    folder = tmp_path_factory.mktemp("ssh")
+    directory = folder / "province"
+    found_province(
+        directory,
+        "64",
+        PASSPHRASE,
+        bind="127.0.0.1",
+        port=support.free_port(),
+        only_villages=(SLOT[:10], OTHER[:10]),
+    )
+    province = load(directory)
+    write_config(province)
+    authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
+    releases = [build_release(load_board(name)) for name in ("raspberry-pi", "openwrt")]
+    with Registry.open(province.directory) as registry:
+        kit, root = make_kit(
+            province,
+            registry,
+            authority,
+            slots=(SLOT, OTHER),
+            cargo=Cargo(SETTINGS, releases=releases),
+        )
+    file = sealed(kit, root, folder / "kit.desakit")
+    broker = BrokerProcess(province)
+    with (folder / "broker.log").open("wb") as log:
+        broker.start(841, stderr=log)
+        try:
+            broker.wait_ready()
+            yield Office(province, kit, file)
+        finally:
+            broker.stop()
+
+
+@pytest.fixture(autouse=True)
+def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These devices are fast, and what they do afterwards is looked at."""
+    monkeypatch.setattr(linux, "SETTLE_S", 0.1)
+
+
+@dataclass
+class Laptop:
+    """A technician's laptop, and what was said on it."""
+
+    office: Office
+    work: Path
+    told: list[str] = field(default_factory=list)
+    steps: list[tuple[str, str]] = field(default_factory=list)
+    on: Callable[[str, str], None] | None = None
+
+    @property
+    def log(self) -> EnrolmentLog:
+        return EnrolmentLog(self.work / "enrolments")
+
+    def step(self, name: str, state: str) -> None:
+        self.steps.append((name, state))
+        if self.on is not None:
+            self.on(name, state)
+
+    def progress(self, share: float) -> None:
+        if self.on is not None:
+            self.on("progress", f"{share:.2f}")
+
+    def known(self, mac: str, slot: object) -> None: ...
+
+    def provision(self, device: Device, slot: str = SLOT, replace: bool = False) -> Outcome:
+        plan = Plan(self.office.kit, self.work, self.log, device.board, replace=replace)
+        return RemoteProvisioning(
+            plan,
+            Target.parse(device.target),
+            lambda found: slot,
+            self,
+            tell=self.told.append,
+            options=device.options,
+            prefix=str(device.root),
+        ).run()
+
+    def folder(self) -> Path:
+        (folder,) = (self.work / "devices").iterdir()
+        return folder
+
+
+@pytest.fixture
+def laptop(office: Office, tmp_path: Path) -> Laptop:
+    return Laptop(office, tmp_path / "laptop")
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    with Device(tmp_path / "device") as device:
+        yield device
+
+
+KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
+
+
+# --- the whole way
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_path: Path) -> None:
+    with KINDS[kind](tmp_path / "device") as device:
+        outcome = laptop.provision(device)
+        assert [step for step, state in laptop.steps if state == "done"] == list(STEPS)
+        assert outcome.label is not None and outcome.label.exists()
+        (record,) = laptop.log.records()
+        assert (record.slot, record.device.hex(), record.board) == (SLOT, outcome.kid, kind)
+        assert laptop.told == [
+            f"First meeting with {device.target}: its host key is "
+            f"{fingerprint((device.folder / 'host.pub').read_text())}."
+        ]
+        device.wait_for_reports()
+
+        # Again: everything is looked at, nothing is written.
+        before = device.files()
+        laptop.steps.clear()
+        again = laptop.provision(device)
+        assert again.kid == outcome.kid and len(laptop.log.records()) == 1
+        states = dict(laptop.steps)
+        changing = ("install", "configure", "key", "enrol")
+        assert [states[step] for step in changing] == ["already"] * len(changing)
+        assert device.files() == before
+        assert len(laptop.told) == 1
+
+
+def test_the_command_over_ssh(
+    office: Office,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from host_tools.cli import main
+    from host_tools.people.kits import KitDirectory
+
+    def run(*arguments: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["provision", "--village", SLOT[:10], "--board", "raspberry-pi", *arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return ended.value.code, said.out, said.err
+
+    KitDirectory(tmp_path / "kit").put(office.kit_file, KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_KIT", str(tmp_path / "kit"))
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_LANG", "en")
+    # The device is a folder, and the laptop's user has no key for it.
+    here = partial(RemoteProvisioning, options=device.options, prefix=str(device.root))
+    monkeypatch.setattr(remote, "RemoteProvisioning", here)
+    code, out, err = run("--ssh", device.target)
+    assert code == 0, err
+    assert "First meeting" in err and ".svg" in out
+    (record,) = EnrolmentLog(KitDirectory(tmp_path / "kit").enrolments).records()
+    assert record.slot == SLOT
+    code, out, err = run("--ssh", "root@nowhere@else")
+    assert code == 1 and "no SSH address" in err
+
+
+def test_the_device_s_key_is_nowhere_but_on_the_device(laptop: Laptop, device: Device) -> None:
+    laptop.provision(device)
+    seed = (device.root / "var/lib/desalink/device.key").read_bytes()[:32]
+    shapes = [seed, seed.hex().encode(), base64.b64encode(seed)[:42], seed[:16], seed[16:]]
+    for folder in (laptop.work, laptop.office.province.directory):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                content = path.read_bytes()
+                assert not [shape for shape in shapes if shape in content], path
+
+
+def test_what_others_on_the_device_may_not_read(laptop: Laptop, device: Device) -> None:
+    laptop.provision(device)
+    for name, mode in {
+        "etc/desalink": 0o700,
+        "etc/desalink/client.key": 0o640,
+        "etc/desalink/config.json": 0o640,
+        "var/lib/desalink": 0o700,
+        "var/lib/desalink/device.key": 0o600,
+    }.items():
+        assert (device.root / name).stat().st_mode & 0o777 == mode, name
+    assert (device.root / "opt/desalink/agent/supervise.py").stat().st_mode & 0o777 == 0o644
+    config = json.loads((device.root / "etc/desalink/config.json").read_text())
+    assert config["port"] == "boards.raspberry_pi.port"
+    assert config["usage"]["unique"] == {"most": 64}
+
+
+def test_a_device_of_another_village_begins_anew(laptop: Laptop, device: Device) -> None:
+    first = laptop.provision(device)
+    # Another laptop, whose log knows nothing of it.
+    other = Laptop(laptop.office, laptop.work.with_name("other"))
+    second = other.provision(device, OTHER)
+    assert second.kid != first.kid
+    device.wait_for_reports()
+    # And the first laptop refuses to enrol for two villages what it has enrolled for one.
+    with pytest.raises(ProvisionError, match=SLOT) as refused:
+        laptop.provision(device, OTHER)
+    assert refused.value.kind == "other_village"
+
+
+# --- the host key
+
+
+def test_another_host_key_is_refused_before_anything_is_sent(
+    laptop: Laptop, device: Device
+) -> None:
+    laptop.provision(device)
+    before = device.files()
+    old = (laptop.folder() / HOST_KEY_FILE).read_text()
+    device.new_host_key()
+    with pytest.raises(ProvisionError) as refused:
+        laptop.provision(device)
+    assert refused.value.kind == "host_key"
+    sentence = str(refused.value)
+    for word in (fingerprint(old), fingerprint((device.folder / "host.pub").read_text())):
+        assert word in sentence
+    assert str(laptop.folder() / HOST_KEY_FILE) in sentence and "\n" not in sentence
+    assert device.files() == before
+    # As the sentence says: who knows why it is another one forgets the old one.
+    (laptop.folder() / HOST_KEY_FILE).unlink()
+    laptop.provision(device)
+
+
+# --- interruptions
+
+CUTS = ["install", "key", "label"]
+
+
+def assert_whole(laptop: Laptop, device: Device, outcome: Outcome) -> None:
+    """One key, one enrolment, one label, the whole agent, and it reports."""
+    (record,) = laptop.log.records()
+    assert record.device.hex() == outcome.kid
+    assert len(list(laptop.folder().glob("*.svg"))) == 1
+    assert not list(device.root.rglob(".new")), "what was sent in vain is gone"
+    for path, content in laptop.office.kit.releases["raspberry-pi"].files.items():
+        assert (device.root / "opt/desalink" / path.lstrip("/")).read_bytes() == content
+    device.wait_for_reports()
+
+
+@pytest.mark.parametrize("where", CUTS)
+def test_a_cut_before_any_step_costs_nothing(where: str, laptop: Laptop, device: Device) -> None:
+    def cut(name: str, state: str) -> None:
+        if name == where:
+            laptop.on = None
+            device.stop()
+
+    laptop.on = cut
+    with pytest.raises(ProvisionError) as lost:
+        laptop.provision(device)
+    assert lost.value.kind == "cable", lost.value
+    assert "run the same command" in str(lost.value)
+    key = device.root / "var/lib/desalink/device.key"
+    made = key.read_bytes() if key.exists() else None
+    device.start()
+    outcome = laptop.provision(device)
+    assert made is None or key.read_bytes() == made, "one key, however often"
+    assert_whole(laptop, device, outcome)
+
+
+def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device: Device) -> None:
+    # The device's tar takes a part of the third transfer, then the session's process is killed.
+    tar = device.bin / "tar"
+    tar.write_text(
+        "#!/bin/sh\n"
+        f"echo x >> '{device.folder}/tars'\n"
+        f"[ $(wc -l < '{device.folder}/tars') -eq 3 ] || exec /bin/tar \"$@\"\n"
+        "head -c 20000 > /dev/null\n"
+        "p=$PPID\n"
+        "until grep -q sshd /proc/$p/comm; do p=$(sed -n 's/^PPid:\t//p' /proc/$p/status); done\n"
+        "kill -9 $p\n"
+        "exit 1\n"
+    )
+    tar.chmod(0o755)
+    with pytest.raises(ProvisionError) as lost:
+        laptop.provision(device)
+    assert lost.value.kind == "cable", lost.value
+    arrived = list((device.root / "opt/desalink").rglob("*.py"))
+    assert 0 < len(arrived) < len(laptop.office.kit.releases["raspberry-pi"].files)
+    assert_whole(laptop, device, laptop.provision(device))
+
+
+# --- the agent's files
+
+
+@contextmanager
+def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
+    """The device on a connection, without the rest of the way."""
+    with Connection(Target.parse(device.target), device.options) as connection:
+        identity = identify(connection, str(device.root))
+        board = board_of(identity, device.board)
+        yield LinuxDevice(connection, identity, board, str(device.root))
+
+
+def test_a_stray_or_damaged_file_of_the_agent_is_put_right(laptop: Laptop, device: Device) -> None:
+    files = laptop.office.kit.releases["raspberry-pi"].files
+    home = device.root / "opt/desalink"
+    shares: list[float] = []
+    with opened(laptop, device) as linux_device:
+        assert linux_device.install(files, shares.append) >= len(files)
+        assert shares == sorted(shares) and shares[-1] == 1
+        whole = device.files()
+        (home / "agent/supervise.py").write_text("torn")
+        (home / "agent/sources/old.py").write_text("an older release had it")
+        assert linux_device.install(files, shares.append) == 2
+        assert device.files() == whole
+        assert linux_device.install(files, shares.append) == 0
+
+
+def test_what_arrives_damaged_takes_no_name(laptop: Laptop, device: Device) -> None:
+    files = laptop.office.kit.releases["raspberry-pi"].files
+    with opened(laptop, device) as linux_device:
+        linux_device.install(files, lambda share: None)
+        whole = device.files()
+        (device.bin / "tar").write_text('#!/bin/sh\n/bin/tar "$@" && echo >> "$4/0"\n')
+        (device.bin / "tar").chmod(0o755)
+        with pytest.raises(ProvisionError, match=r"app\.py arrived damaged"):
+            linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
+        assert device.files() == whole
+
+
+def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device) -> None:
+    files = laptop.office.kit.releases["raspberry-pi"].files
+    with opened(laptop, device) as linux_device:
+        linux_device.install(files, lambda share: None)
+        whole = device.files()
+        tar = device.bin / "tar"
+        tar.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2\nexit 1\n")
+        tar.chmod(0o755)
+        with pytest.raises(ProvisionError, match="No space left on device") as refused:
+            linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
+        assert refused.value.kind == "device"
+        assert device.files() == whole
+
+
+# --- what can be wrong
+
+
+def test_where_nobody_answers(laptop: Laptop, device: Device) -> None:
+    device.stop()
+    with pytest.raises(ProvisionError, match="can't be reached") as refused:
+        laptop.provision(device)
+    assert refused.value.kind == "unreachable"
+    assert not laptop.work.exists() or not list(laptop.work.rglob("*"))
+
+
+def test_a_device_that_lets_nobody_in_says_how_to_get_in(laptop: Laptop, device: Device) -> None:
+    (device.folder / "authorized").write_text("")
+    with pytest.raises(ProvisionError, match="ssh-copy-id") as refused:
+        laptop.provision(device)
+    assert refused.value.kind == "access"
+
+
+def test_a_user_who_is_not_root_works_through_sudo(laptop: Laptop, device: Device) -> None:
+    def program(name: str, text: str) -> None:
+        (device.bin / name).write_text(text)
+        (device.bin / name).chmod(0o755)
+
+    program("id", "#!/bin/sh\necho 1000\n")
+    used = device.folder / "sudo"
+    program("sudo", f'#!/bin/sh\necho "$1 $2" >> \'{used}\'\nshift\nexec "$@"\n')
+    files = laptop.office.kit.releases["raspberry-pi"].files
+    with opened(laptop, device) as linux_device:
+        linux_device.install(files, lambda share: None)
+    assert set(used.read_text().splitlines()) == {"-n sh"}
+    program("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    with pytest.raises(ProvisionError, match="sudoers") as refused, opened(laptop, device):
+        pass
+    assert refused.value.kind == "access"
+
+
+def test_a_device_without_python_says_what_to_install(laptop: Laptop, device: Device) -> None:
+    (device.bin / "python3").unlink()
+    (device.bin / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (device.bin / "python3").chmod(0o755)
+    with pytest.raises(ProvisionError, match="install python3"):
+        laptop.provision(device)
+
+
+def test_a_device_that_is_no_known_kind_has_to_be_named(laptop: Laptop, device: Device) -> None:
+    device.board = None
+    with pytest.raises(ProvisionError, match="--board raspberry-pi") as refused:
+        laptop.provision(device)
+    assert refused.value.kind == "board"
+
+
+@pytest.mark.parametrize("id", ["../../home", "/etc", "..", "a/b", "\x1b[2J", "a" * 65])
+def test_a_device_can_not_choose_a_folder_on_the_laptop(id: str) -> None:
+    class Lying(Connection):
+        def __init__(self) -> None:
+            self.target = Target("pi")
+
+        def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
+            return f"system=openwrt\nid={id}\n".encode()
+
+    with pytest.raises(ProvisionError, match="serial number .* is none"):
+        identify(Lying())
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "host", "port"),
+    [
+        ("root@192.168.1.1", "root", "192.168.1.1", None),
+        ("pi.local", None, "pi.local", None),
+        ("pi@pi:2222", "pi", "pi", 2222),
+        ("root@[fe80::1]:22", "root", "fe80::1", 22),
+    ],
+)
+def test_addresses(text: str, user: str | None, host: str, port: int | None) -> None:
+    assert Target.parse(text) == Target(host, user, port)
+
+
+@pytest.mark.parametrize("text", ["", "-oProxyCommand=x", "a@-b", "a b@c", "root@host:0", "a@b;c"])
+def test_what_is_no_address_never_reaches_ssh(text: str) -> None:
+    with pytest.raises(ProvisionError, match="no SSH address"):
+        Target.parse(text)
+
+
+def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ProvisionError, match="install the OpenSSH client"):
+        Connection(Target.parse("root@192.168.1.1"))
+
+
+def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
+    from boards.raspberry_pi.port import Port
+
+    with Connection(Target.parse(device.target), device.options) as connection:
+        assert identify(connection).unique_id == Port(str(tmp_path)).unique_id()

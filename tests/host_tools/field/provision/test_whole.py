@@ -1,0 +1,490 @@
+"""From a bare board to a report that the province stores; what a technician is told on the way."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import serial
+from serial.tools.list_ports_common import ListPortInfo
+
+from host_tools.broker.config import write_config
+from host_tools.broker.process import BrokerProcess
+from host_tools.field.provision import ports
+from host_tools.field.provision.errors import ProvisionError
+from host_tools.office.founding import found_province
+from tests.host_tools.field.provision import launch
+from tests.host_tools.field.provision.firmware import APP_OFFSET, make_firmware
+from tests.host_tools.field.provision.rig import FLASH_2MB, Board, Cut, Hub
+from tests.host_tools.field.provision.world import PASSPHRASE, VILLAGES, World
+from tests.system.plant import Part
+
+
+def _wait_for(condition: Callable[[], object], timeout: float = 30) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def _stored(world: World, slot: str) -> list[tuple[bytes, int]]:
+    try:
+        uri = world.province.database.as_uri() + "?mode=ro"
+        with sqlite3.connect(uri, uri=True, timeout=10) as db:
+            return db.execute(
+                "SELECT stream, seq FROM reports JOIN streams ON streams.id = stream_id "
+                "JOIN slots ON slots.id = slot_id WHERE slot = ?",
+                (slot,),
+            ).fetchall()
+    except sqlite3.OperationalError:
+        return []  # not there yet
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Callable[[World], None]]:
+    """Starts a province's broker and its ingest."""
+    started: list[BrokerProcess] = []
+    parts: list[Part] = []
+
+    def start(world: World) -> None:
+        write_config(world.province)
+        started.append(BrokerProcess(world.province))
+        with (tmp_path / "broker.log").open("ab") as log:
+            started[0].start(len(VILLAGES), stderr=log)
+        started[0].wait_ready()
+        run = "from host_tools.cli import main; main()"
+        command = [sys.executable, "-c", run, "-C", str(world.province.directory), "ingest"]
+        parts.append(Part("ingest", command, tmp_path / "ingest.log"))
+        parts[0].start()
+
+    yield start
+    for part in parts:
+        part.clear_away()
+    for process in started:
+        process.kill()
+
+
+def test_bare_board_becomes_a_device_whose_reports_are_stored(
+    tmp_path: Path, a_hub: Hub, broker: Callable[[World], None]
+) -> None:
+    world = World(tmp_path / "own", chips=["esp32"], villages=VILLAGES[:2])
+    slot = f"{VILLAGES[0]}-1"
+    broker(world)
+    board = a_hub.board()
+    done = world.provision(board.plug(), offline=False)
+    assert done.returncode == 0, done.stderr
+    assert "network: done" in done.stdout
+    world.check_done(board)
+
+    # Offline so far: the province learns of the device by the technician's log.
+    export = tmp_path / "trip.desaenrol"
+    done = world.desalink("enrolments", "export", "-o", export)
+    assert done.returncode == 0, done.stderr
+    assert not _stored(world, slot)
+    directory = world.province.directory
+    for _again in range(2):
+        done = world.desalink(
+            "-C", directory, "enrolments", "import", export, DESALINK_PASSPHRASE=PASSPHRASE
+        )
+        assert done.returncode == 0, done.stderr
+
+    # The board's agent runs since it was let go; its first report is the one that the laptop read.
+    first = next(e for e in _journal(world, board) if e["step"] == "report")
+    assert first["seq"] == 1
+    wanted = bytes.fromhex(first["stream"])
+    _wait_for(lambda: {1, 2} <= {seq for stream, seq in _stored(world, slot) if stream == wanted})
+
+
+def _journal(world: World, board: Board) -> list[dict[str, object]]:
+    path = world.devices / board.mac.replace(":", "") / "journal.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_done_is_not_done_again(world: World, a_hub: Hub) -> None:
+    board = a_hub.board("esp32s3")
+    port = board.plug()
+    assert world.provision(port).returncode == 0
+    seed = world.check_done(board)
+    sent = len(board.incoming)
+    again = world.provision(port)
+    assert again.returncode == 0, again.stderr
+    assert world.check_done(board) == seed
+    for step in ("firmware", "agent", "settings", "key", "enrolment"):
+        assert f"{step}: was done already" in again.stdout
+    assert len(board.incoming) - sent < 0.25 * sent
+
+
+def test_only_what_differs_is_sent(world: World, a_hub: Hub) -> None:
+    board = a_hub.board()
+    port = board.plug()
+    assert world.provision(port).returncode == 0
+    (board.files / "agent" / "app.mpy").write_bytes(b"rot")
+    # A source beside the compiled module would be imported in its place.
+    (board.files / "agent" / "supervise.py").write_text("raise SystemExit")
+    again = world.provision(port)
+    assert again.returncode == 0, again.stderr
+    world.check_done(board)
+    assert not (board.files / "agent" / "supervise.py").exists()
+    entry = [e for e in _journal(world, board) if e["step"] == "install"][-1]
+    assert entry["files"] == 2
+
+
+def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
+    world = World(tmp_path / "own", ["esp32"], villages=VILLAGES[:1])
+    board = a_hub.board()
+    port = board.plug()
+    assert world.provision(port).returncode == 0
+    seed = world.check_done(board)
+    newer = make_firmware("esp32", seed=2)
+    world.firmware = {"rig-esp32": ("newer.bin", newer)}
+    world.kit = world.make_kit()
+    done = world.provision(port)
+    assert done.returncode == 0, done.stderr
+    assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
+    assert bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff") == newer[0xF000:]
+    assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
+
+
+# ---- several at once -------------------------------------------------------------------------
+
+
+def _summary(world: World) -> list[dict[str, str]]:
+    (path,) = world.laptop.glob("summary-*.csv")
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_three_chips_side_by_side(world: World, a_hub: Hub) -> None:
+    boards = [a_hub.board(chip) for chip in ("esp32", "esp32s3", "esp32c3")]
+    for board in boards:
+        board.plug()
+    done = world.desalink(
+        "provision", "--batch", "--port", a_hub.pattern, "--count", 3, "--offline"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = _summary(world)
+    assert {row["mac"] for row in rows} == {board.mac for board in boards}
+    assert {row["slot"] for row in rows} == {f"{code}-1" for code in sorted(VILLAGES)[:3]}
+    by_mac = {row["mac"]: row for row in rows}
+    seeds = {world.check_done(b, by_mac[b.mac]["slot"][:10]) for b in boards}
+    assert len(seeds) == 3
+    assert len(world.log.records()) == 3
+
+
+def test_batch_takes_boards_as_they_come(world: World, a_hub: Hub) -> None:
+    codes = f"{VILLAGES[5]},{VILLAGES[2]}"
+    good, loose, small = a_hub.board(), a_hub.board(), a_hub.board(flash_id=FLASH_2MB)
+    loose.cut = Cut("app", 30_000)
+    command = world.command(
+        *("provision", "--batch", "--port", a_hub.pattern, "--villages", codes),
+        *("--count", 4, "--offline"),
+    )
+    process = subprocess.Popen(
+        command,
+        cwd=world.place,
+        env=world.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        loose.plug()
+        loose.wait_unplugged()
+        small.plug()
+        _wait_for(lambda: "flash_small" in "".join(p.read_text() for p in _summaries(world)))
+        good.plug()
+        loose.plug()
+        out, err = process.communicate(timeout=40)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1, err
+    assert "1 board is not done" in err
+    # Where there is no table, somebody waits for a first word all the same.
+    assert out.startswith("0 of 4 boards done.\n") and "\n2 of 4 boards done.\n" in out
+    rows = _summary(world)
+    states = [(row["mac"], row["state"], row["class"]) for row in rows]
+    assert sorted(states) == sorted(
+        [
+            (loose.mac, "failed", "cable"),
+            (small.mac, "failed", "flash_small"),
+            (good.mac, "done", ""),
+            (loose.mac, "done", ""),
+        ]
+    )
+    failed = next(row for row in rows if row["class"] == "flash_small")
+    assert "2 MB" in failed["next"] and "take a board with more" in failed["next"]
+    # The board that went away kept its village; the next one was dealt the next.
+    slots = {row["mac"]: row["slot"] for row in rows if row["state"] == "done"}
+    assert slots[loose.mac] == f"{VILLAGES[5]}-1"
+    for board in (good, loose):
+        world.check_done(board, slots[board.mac][:10])
+
+
+def test_villages_chosen_by_the_technician(world: World, a_hub: Hub) -> None:
+    board = a_hub.board()
+    board.plug()
+    done = world.desalink(
+        *("provision", "--batch", "--ask", "--port", a_hub.pattern, "--count", 1, "--offline"),
+        said=f"nowhere\n{VILLAGES[3]}\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not in the kit" in done.stderr and board.mac in done.stderr
+    world.check_done(board, VILLAGES[3])
+
+
+def _summaries(world: World) -> list[Path]:
+    return list(world.laptop.glob("summary-*.csv"))
+
+
+def test_only_ports_that_a_board_can_be_on_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def port(device: str, vid: int | None) -> ListPortInfo:
+        info = ListPortInfo(device)
+        info.vid = vid
+        return info
+
+    found = [
+        port("/dev/ttyS0", None),
+        port("/dev/ttyUSB1", 0x10C4),
+        port("/dev/ttyUSB0", 0x1A86),
+        port("/dev/ttyUSB2", 0x12D1),  # a 4G modem, which must not be spoken to
+        port("/dev/ttyACM0", 0x303A),
+    ]
+    monkeypatch.setattr(ports, "comports", lambda: found)
+    assert ports.list_ports() == ["/dev/ttyACM0", "/dev/ttyUSB0", "/dev/ttyUSB1"]
+    with pytest.raises(ProvisionError, match="--port"):
+        ports.one_port()
+    del found[1:3]
+    assert ports.one_port() == "/dev/ttyACM0"
+    del found[2:]
+    with pytest.raises(ProvisionError, match="desalink doctor"):
+        ports.one_port()
+
+
+# ---- refusals --------------------------------------------------------------------------------
+
+
+def _refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1, done.stdout
+    told = done.stderr.strip().splitlines()
+    assert len(told) == 1, done.stderr
+    for word in words:
+        assert word in told[0], told[0]
+
+
+def test_board_of_another_village(world: World, a_hub: Hub) -> None:
+    board = a_hub.board()
+    port = board.plug()
+    assert world.provision(port).returncode == 0
+    before = world.check_done(board)
+    _refused(world.provision(port, VILLAGES[1]), board.mac, f"{VILLAGES[0]}-1", "devices revoke")
+    assert world.check_done(board) == before
+
+
+def test_board_that_took_the_port_of_another_keeps_its_key(world: World, a_hub: Hub) -> None:
+    """Two boards with USB of their own that start at once may get each other's names."""
+    board = a_hub.board()
+    port = board.plug()
+    assert world.provision(port).returncode == 0
+    before = world.check_done(board)
+    own, board.mac = board.mac, "24:0a:c4:00:00:99"
+    board.running_mac = own
+    _refused(world.provision(port, VILLAGES[1]), board.mac, own, "plugged in")
+    board.mac = own
+    assert world.check_done(board) == before
+
+
+def test_slot_that_is_filled_and_its_replacement(world: World, a_hub: Hub) -> None:
+    old, new = a_hub.board(), a_hub.board()
+    assert world.provision(old.plug()).returncode == 0
+    port = new.plug()
+    _refused(world.provision(port), f"{VILLAGES[0]}-1", "--replace")
+    assert not (new.files / "device").exists()
+    done = world.provision(port, VILLAGES[0], "--replace")
+    assert done.returncode == 0, done.stderr
+    first, second = world.log.records()
+    assert second.replaces == first.device and second.unique_id == new.mac
+    assert second.certificate_serial != first.certificate_serial
+    # Once replaced, it needs no --replace to be looked at again, and the old one may not return.
+    assert world.provision(port).returncode == 0
+    _refused(world.provision(old.port), "--replace")
+    # With it, it comes back as a new device: its former key was given up for good.
+    done = world.provision(old.port, VILLAGES[0], "--replace")
+    assert done.returncode == 0, done.stderr
+    third = world.log.records()[2]
+    assert third.replaces == second.device and third.unique_id == old.mac
+    assert third.device != first.device
+
+
+def test_board_begun_for_another_village_forgets_it(world: World, a_hub: Hub) -> None:
+    board = a_hub.board()
+    port = board.plug()
+    # It died after the first report, before anybody was told of its key.
+    world.provision(port, VILLAGES[3], die="report")
+    seed = (board.files / "device" / "device.key").read_bytes()[:32]
+    done = world.provision(port, VILLAGES[0])
+    assert done.returncode == 0, done.stderr
+    assert world.check_done(board) != seed
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("wrong_password", ("password", "new kit")),
+        ("no_access_point", ("does not see its Wi-Fi", "--offline")),
+        ("no_carrier", ("cable", "--offline")),
+        ("no_address", ("DHCP", "--offline")),
+        ("", ("can't connect to", "connection refused", "--offline")),
+    ],
+)
+def test_network_test_tells_what_is_missing(
+    world: World, a_hub: Hub, result: str, words: tuple[str, ...]
+) -> None:
+    board = a_hub.board(network=result)
+    port = board.plug()
+    _refused(world.provision(port, offline=False), *words)
+    assert not world.log.records()
+    # A password that is wrong here is wrong in the village too.
+    offline = world.provision(port)
+    assert offline.returncode == (1 if result == "wrong_password" else 0), offline.stderr
+
+
+def test_strange_broker_and_revoked_kit(
+    tmp_path: Path, a_hub: Hub, broker: Callable[[World], None]
+) -> None:
+    world = World(tmp_path / "own", ["esp32"], villages=VILLAGES[:1])
+    port = a_hub.board().plug()
+    stranger, _count = found_province(
+        tmp_path / "stranger",
+        "64",
+        PASSPHRASE,
+        port=world.province.broker.port,
+        bind="127.0.0.1",
+        only_villages=VILLAGES[:1],
+    )
+    process = BrokerProcess(stranger)
+    with (tmp_path / "stranger.log").open("ab") as log:
+        process.start(1, stderr=log)
+    try:
+        process.wait_ready()
+        for offline in (False, True):
+            _refused(world.provision(port, offline=offline), "is not the province's broker")
+    finally:
+        process.kill()
+
+    done = world.desalink(
+        *("-C", world.province.directory, "kit", "revoke", world.kit.id.hex()),
+        DESALINK_PASSPHRASE=PASSPHRASE,
+    )
+    assert done.returncode == 0, done.stderr
+    broker(world)
+    _refused(world.provision(port, offline=False), "refuses the certificate", "new kit")
+    assert not world.log.records()
+
+
+def test_board_that_is_no_use(world: World, a_hub: Hub) -> None:
+    small = a_hub.board(flash_id=FLASH_2MB)
+    _refused(world.provision(small.plug()), "2 MB", "rig-esp32 needs 4 MB")
+    wrong = a_hub.board("esp32c3")
+    port = wrong.plug()
+    _refused(world.provision(port, VILLAGES[0], "--board", "rig-esp32"), "esp32c3", "rig-esp32")
+    _refused(world.provision(port, "6401012001"), "6401012001-1", "kit show")
+    _refused(world.provision(port, VILLAGES[0], "--board", "nothing"), "nothing")
+    assert wrong.flash.data.count(0xFF) == len(wrong.flash.data)
+    with serial.Serial(str(port.resolve()), exclusive=True):
+        _refused(world.provision(port), "in use", "serial monitors")
+    _refused(world.provision(a_hub.ports / "nothing"), "no port")
+    _refused(world.provision(a_hub.pattern), "--batch", "--port")
+
+
+def test_kit_that_is_no_use(world: World, tmp_path: Path, a_hub: Hub) -> None:
+    port = a_hub.board().plug()
+    _refused(world.provision(port, VILLAGES[0], "--kit", tmp_path / "none"), "kit open")
+    _refused(world.provision(port, VILLAGES[0], "--kit", world.kit_file), "kit open")
+    _refused(world.provision(port, DESALINK_KIT_PASSPHRASE="wrong"), "passphrase")
+    old = World(tmp_path / "old", [], now=time.time() - 40 * 86400, villages=VILLAGES[:1])
+    _refused(old.provision(port), "expired", "new one")
+
+
+# ---- the device's key ------------------------------------------------------------------------
+
+
+def _forms(seed: bytes) -> Iterator[bytes]:
+    """All that a text or a file could hold of it."""
+    yield seed
+    yield seed[:16]
+    yield seed[16:]
+    yield seed.hex().encode()
+    yield seed.hex().upper().encode()
+    for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
+        for shift in range(3):
+            # Without the ends, which depend on what stands beside it.
+            yield alphabet(bytes(shift) + seed)[4:-4]
+    yield repr(seed)[2:-1].encode()
+    yield ", ".join(str(byte) for byte in seed).encode()
+
+
+def test_device_key_never_leaves_the_device(world: World, a_hub: Hub, tmp_path: Path) -> None:
+    board = a_hub.board()
+    arguments = tmp_path / "arguments"
+    port = board.plug()
+    said = []
+    for options in ({"die": "key"}, {}, {}):
+        done = world.provision(port, **{launch.ARGUMENTS: str(arguments)}, **options)
+        said += [done.stdout, done.stderr]
+    seed = world.check_done(board)
+    places = {
+        "serial line, in": bytes(board.incoming),
+        "serial line, out": bytes(board.outgoing),
+        "output": "".join(said).encode(),
+        "arguments": arguments.read_bytes(),
+    }
+    assert len(places["serial line, in"]) > 100_000 and b"chip" in places["arguments"]
+    for path in (*world.place.rglob("*"), *world.folder.rglob("*")):
+        if path.is_file() and not path.is_relative_to(board.files):
+            places[str(path)] = path.read_bytes()
+    assert any(name.endswith("journal.jsonl") for name in places)
+    for name, content in places.items():
+        for form in _forms(seed):
+            assert form not in content, f"the device's key is in {name}"
+
+
+def test_search_for_the_key_would_find_it() -> None:
+    seed = bytes(range(100, 132))
+    for text in (
+        seed,
+        seed.hex().encode(),
+        base64.b64encode(b"abc" + seed + b"d"),
+        base64.b64encode(b"ab" + seed + b"d"),
+        json.dumps(list(seed)).encode(),
+        repr(b"key: " + seed).encode(),
+    ):
+        assert any(form in text for form in _forms(seed)), text
+
+
+def test_secrets_are_for_the_owner_only(world: World, a_hub: Hub) -> None:
+    assert world.provision(a_hub.board().plug()).returncode == 0
+    kit_key = world.kit.slot(f"{VILLAGES[0]}-1").key_pem
+    role = world.kit.technician_key.private_bytes_raw()
+    for path in world.laptop.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert kit_key not in content and role not in content, path
+    assert world.laptop.stat().st_mode & 0o077 == 0
+
+
+def test_words_are_of_the_technician_s_language(world: World, a_hub: Hub) -> None:
+    small = a_hub.board(flash_id=FLASH_2MB)
+    done = world.provision(small.plug(), VILLAGES[0], "--lang", "id")
+    assert done.returncode == 1
+    assert not re.search(r"\b(the|take|board)\b", done.stderr), done.stderr

@@ -1,0 +1,106 @@
+"""Kits and devices for tests: made by the product's own code, sealed with a cheap scrypt."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.field.enrolments import EnrolmentLog, Record
+from host_tools.keys.ca import Authority
+from host_tools.keys.root import load_root_key
+from host_tools.people import technicians
+from host_tools.people.kits import Kit
+from host_tools.people.kits.create import Cargo, create_kit, write_kit
+from host_tools.people.kits.seal import COST
+from host_tools.province.registry import Registry, kid_of
+from host_tools.province.settings import Province
+from tests.host_tools.conftest import PASSPHRASE
+
+KIT_PASSPHRASE = "staple battery horse"
+CHEAP = 14
+SLOT, SECOND = "6403112001-1", "6403112002-1"
+
+assert CHEAP < COST
+
+
+class FieldDevice:
+    """A device as a technician finds it: a key of its own, and a MAC address."""
+
+    def __init__(self, mac: str) -> None:
+        self.key = Ed25519PrivateKey.generate()
+        self.mac = mac
+
+    @property
+    def public(self) -> bytes:
+        return self.key.public_key().public_bytes_raw()
+
+    @property
+    def kid(self) -> bytes:
+        return kid_of(self.public)
+
+    def proof(self, slot: str, firmware: bytes | None = None, **changes: Any) -> bytes:
+        """Its proof of possession, made with `cbor2` and `cryptography` only."""
+        table = {
+            1: slot,
+            2: self.public,
+            3: self.mac.replace(":", ""),
+            4: "esp32",
+            5: "0.1.0",
+            6: int(time.time()),
+            7: firmware,
+        } | {int(key[1:]): value for key, value in changes.items()}
+        payload = cbor2.dumps(table, canonical=True)
+        protected = cbor2.dumps({1: -19, 4: hashlib.sha256(self.public).digest()[:8]})
+        aad = f"desa/1/{slot[:4]}/{slot}/enrol".encode()
+        signature = self.key.sign(cbor2.dumps(["Signature1", protected, aad, payload]))
+        return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]))
+
+    def enrol(
+        self, log: EnrolmentLog, kit: Kit, slot: str, replaces: bytes | None = None
+    ) -> Record:
+        """As `desalink provision` ends: countersigned into the log."""
+        serial = kit.slot(slot).serial
+        proof = self.proof(slot, bytes(32))
+        return log.append(kit, slot, proof, self.mac, "esp32-generic", bytes(32), serial, replaces)
+
+
+def make_kit(
+    province: Province,
+    registry: Registry,
+    authority: Authority,
+    name: str = "Ani",
+    slots: Sequence[str] = (SLOT, SECOND),
+    *,
+    cargo: Cargo | None = None,
+    days: int = 30,
+) -> tuple[Kit, Ed25519PrivateKey]:
+    """A kit for a technician, who is added if need be, and the province's root key."""
+    root = load_root_key(province.root_key, PASSPHRASE)
+    try:
+        technician = technicians.find(registry, name)
+    except technicians.TechnicianError:
+        technician = technicians.add(province, registry, root, name, PASSPHRASE)
+    kit = create_kit(
+        province,
+        registry,
+        authority=authority,
+        root=root,
+        technician=technician,
+        technician_key=technicians.load_key(province, technician, PASSPHRASE),
+        slots=slots,
+        cargo=cargo,
+        days=days,
+    )
+    return kit, root
+
+
+def sealed(kit: Kit, root: Ed25519PrivateKey, path: Path) -> Path:
+    """The kit as a file."""
+    write_kit(kit, root, path, KIT_PASSPHRASE, cost=CHEAP)
+    return path

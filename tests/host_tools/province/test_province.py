@@ -1,0 +1,261 @@
+"""Founding a province, and opening it again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from host_tools.common import files
+from host_tools.common.errors import PassphraseError, ProvinceError, VillageError
+from host_tools.office.founding import found_province
+from host_tools.province.registry import Registry
+from host_tools.province.settings import load
+from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.support import ROOT
+
+SECRET = ("root.key", "ca.key", "server.key", "ingest.key", "operator.key", "registry.db")
+
+
+def test_init_makes_a_province_with_all_of_its_villages(desalink: Run, tmp_path: Path):
+    place = tmp_path / "kaltim"
+    ended = desalink("init", place, "--province", "64", "--broker-host", "broker.example.go.id")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        f"Province 64 Kalimantan Timur with 841 villages is in {place}.\n"
+        f"Next: 'desalink -C {place} broker run', and in another terminal "
+        f"'desalink -C {place} broker check'.\n"
+    )
+    province = load(place)
+    assert (province.code, province.name) == ("64", "Kalimantan Timur")
+    assert (province.broker.host, province.broker.port) == ("broker.example.go.id", 8883)
+    with Registry.open(place) as registry:
+        assert len(registry.villages()) == 841
+        assert len(registry.villages("6403")) == 100
+        maratua = registry.village("6403112001")
+        assert maratua is not None
+        assert (maratua.name, maratua.district, maratua.regency) == (
+            "Bohe Silian", "Maratua", "Kabupaten Berau",
+        )  # fmt: skip
+
+
+def test_nobody_else_can_look_into_a_province(founded: Path):
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [founded, *founded.rglob("*")]}
+    assert all(mode == 0o700 for path, mode in modes.items() if path.is_dir())
+    secret = {path for path in modes if path.name in SECRET or path.suffix == ".key"}
+    assert {path.name for path in secret} >= set(SECRET)
+    assert all(modes[path] == 0o600 for path in secret)
+
+
+def test_the_root_key_is_under_the_passphrase(founded: Path):
+    pem = (founded / "keys" / "root.key").read_bytes()
+    key = serialization.load_pem_private_key(pem, PASSPHRASE.encode())
+    assert isinstance(key, Ed25519PrivateKey)
+    public = serialization.load_pem_public_key((founded / "keys" / "root.pub").read_bytes())
+    assert key.public_key() == public
+    with pytest.raises(ValueError):
+        serialization.load_pem_private_key(pem, b"another passphrase")
+    everything = b"".join(p.read_bytes() for p in founded.rglob("*") if p.is_file())
+    assert PASSPHRASE.encode() not in everything
+
+
+def test_init_without_a_host_says_who_can_reach_the_broker(desalink: Run, tmp_path: Path):
+    ended = desalink("init", tmp_path / "a b", "--province", "64")
+    assert ended.code == 0
+    assert "'localhost', which only this machine can reach" in ended.err
+    assert f"'desalink -C '{tmp_path}/a b' broker run'" in ended.out
+
+
+def test_an_existing_province_is_left_alone(desalink: Run, founded: Path):
+    before = (founded / "keys" / "root.key").read_bytes()
+    ended = desalink("init", founded, "--province", "64")
+    assert ended.code == 1
+    assert ended.err == f"desalink: {founded} is a province already; it was left as it is.\n"
+    assert (founded / "keys" / "root.key").read_bytes() == before
+
+
+def test_a_directory_with_other_things_in_it_is_refused(desalink: Run, tmp_path: Path):
+    (tmp_path / "letter.txt").write_text("hello")
+    ended = desalink("init", tmp_path, "--province", "64")
+    assert ended.code == 1
+    assert ended.err == (
+        f"desalink: {tmp_path} exists and is not empty; choose a new directory.\n"
+    )
+
+
+def test_an_empty_directory_becomes_the_province(tmp_path: Path):
+    found_province(tmp_path, "64", PASSPHRASE, only_villages=["6403112001"])
+    assert load(tmp_path).code == "64"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--province", "65x"], "There is no province '65x'; give one of these codes: 11 Aceh"),
+        (["--province", "64", "--broker-port", "0"], "0 is not a TCP port"),
+        (["--province", "64", "--broker-host", "a b"], "'a b' is not a host name"),
+    ],
+)
+def test_wrong_choices_are_told_and_make_nothing(
+    desalink: Run, tmp_path: Path, arguments: list[str], sentence: str
+):
+    ended = desalink("init", tmp_path / "p", *arguments)
+    assert ended.code == 1
+    assert sentence in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_passphrase_is_refused(
+    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DESALINK_PASSPHRASE", "short")
+    ended = desalink("init", tmp_path / "p", "--province", "64")
+    assert ended.code == 1
+    assert ended.err == (
+        "desalink: The passphrase has 5 characters and needs at least 8; choose a longer one, for "
+        "example four unrelated words.\n"
+    )
+
+
+def test_the_passphrase_can_come_from_a_file(
+    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DESALINK_PASSPHRASE")
+    secret = tmp_path / "secret"
+    secret.write_text("from a file\nsecond line\n")
+    ended = desalink("init", tmp_path / "p", "--province", "64", "--passphrase-file", secret)
+    assert ended.code == 0
+    pem = (tmp_path / "p" / "keys" / "root.key").read_bytes()
+    serialization.load_pem_private_key(pem, b"from a file")
+    ended = desalink("init", tmp_path / "q", "--province", "64", "--passphrase-file", "missing")
+    assert (ended.code, ended.err) == (
+        1, "desalink: The file missing does not exist; check its name and try again.\n",
+    )  # fmt: skip
+
+
+def test_without_passphrase_or_terminal_it_says_where_one_can_come_from(
+    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DESALINK_PASSPHRASE")
+    monkeypatch.setattr("sys.stdin", open(os.devnull))
+    ended = desalink("init", tmp_path / "p", "--province", "64")
+    assert ended.code == 1
+    assert "set DESALINK_PASSPHRASE or give --passphrase-file" in ended.err
+
+
+@pytest.mark.parametrize("at", [1, 4, 9, 15])
+def test_a_failure_in_the_middle_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+):
+    writes = 0
+    real = files.os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == at:
+            raise OSError(28, "No space left on device", str(target))
+        real(source, target)
+
+    monkeypatch.setattr(files.os, "replace", failing)
+    with pytest.raises(OSError, match="No space"):
+        found_province(tmp_path / "p", "64", PASSPHRASE, only_villages=["6403112001"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_remains_of_a_killed_init_are_cleared_by_the_next(tmp_path: Path):
+    place = tmp_path / "p"
+    script = (
+        "import os, signal, host_tools.common.files as files\n"
+        "from pathlib import Path\n"
+        "from host_tools.office.founding import found_province\n"
+        "files.sync_directory = lambda d: os.kill(os.getpid(), signal.SIGKILL) "
+        "if d.name == 'services' else None\n"
+        f"found_province(Path({str(place)!r}), '64', 'long enough')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    (remains,) = tmp_path.iterdir()
+    assert not (remains / "province.toml").exists()
+    told: list[str] = []
+    found_province(place, "64", PASSPHRASE, only_villages=["6403112001"], tell=told.append)
+    assert told == [
+        f"Removing {remains}, the remains of an init that was interrupted (never in use)."
+    ]
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_two_inits_of_one_place_do_not_mix(tmp_path: Path):
+    place = tmp_path / "p"
+    script = (
+        "import sys, host_tools.office.founding as founding\n"
+        "from pathlib import Path\n"
+        "fill = founding._fill\n"
+        "def slow(*a):\n"
+        "    print('building', flush=True); sys.stdin.read(); fill(*a)\n"
+        "founding._fill = slow\n"
+        f"founding.found_province(Path({str(place)!r}), '64', 'long enough')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None and first.stdin is not None
+        assert first.stdout.readline() == "building\n"
+        with pytest.raises(ProvinceError, match="Another 'desalink init' is making"):
+            found_province(place, "64", PASSPHRASE)
+        first.stdin.close()
+        assert first.wait(30) == 0
+    assert load(place).code == "64"
+
+
+def test_a_province_to_play_with_takes_only_the_named_villages(tmp_path: Path):
+    _, count = found_province(
+        tmp_path / "p", "64", PASSPHRASE, only_villages=["6403112001", "6403112004"]
+    )
+    assert count == 2
+    with pytest.raises(VillageError, match="6403999999"):
+        found_province(tmp_path / "q", "64", PASSPHRASE, only_villages=["6403999999"])
+    with pytest.raises(PassphraseError):
+        found_province(tmp_path / "q", "64", "short")
+
+
+def test_a_name_may_hold_whatever_people_write(tmp_path: Path):
+    name = 'Kaltim "Utara" \\ é # [x]'
+    found_province(tmp_path / "p", "64", PASSPHRASE, name=name, only_villages=["6403112001"])
+    assert load(tmp_path / "p").name == name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("format = 1", "format = 2", "has format 2 and this desalink knows format 1"),
+        ("format = 1", "format = ", "can't be understood"),
+        ('code = "64"', "code = 64", "province.code must be a text in quotes"),
+        ('code = "64"', 'code = "6x"', "province.code must be two digits"),
+        ("port = 8883", 'port = "8883"', "broker.port must be a whole number"),
+        ("port = 8883", "port = 70000", "70000 is not a TCP port"),
+        ('hosts = ["localhost"]', "hosts = []", "broker.hosts must be a list of texts"),
+        ('hosts = ["localhost"]', 'hosts = ["a\\nb"]', "is not a host name or address"),
+        ('log = "stderr"', 'log = "x\\nlistener 1883"', "must each be one line"),
+    ],
+)
+def test_mistakes_in_province_toml_are_named(
+    founded: Path, tmp_path: Path, old: str, new: str, sentence: str
+):
+    text = (founded / "province.toml").read_text()
+    assert old in text
+    (tmp_path / "province.toml").write_text(text.replace(old, new))
+    with pytest.raises(ProvinceError, match="province.toml|TCP port|host name") as raised:
+        load(tmp_path)
+    assert sentence in str(raised.value)
