@@ -13,7 +13,7 @@ REQUIRED = "-"
 # A text, read line by line: as tuples the table would be the largest thing in the heap.
 _TABLE = """\
 slot slot - 12 13
-port str "port" 1 80
+port str "board" 1 80
 board object null 0 0
 state_dir path - 1 200
 broker.host str - 1 253

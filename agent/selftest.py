@@ -9,7 +9,8 @@ import asyncio
 import binascii
 
 from agent import start
-from agent.net.tasks import CERTIFICATE, NetError, within
+from agent.net.errors import CERTIFICATE, NetError
+from agent.net.tasks import within
 
 _JOIN_S = 60
 _CONNECT_MS = 30000
@@ -24,19 +25,19 @@ def network(path, unix=0):
     """Join the network and greet the broker as the agent would.
 
     unix: what time it is, for a device whose clock nobody keeps. The result is "ok", one of
-    `Port.join`'s, "no_name" (not found), "no_broker" (no connection), "certificate" (the broker's
+    `Board.join`'s, "no_name" (not found), "no_broker" (no connection), "certificate" (the broker's
     is not valid here), "no_tls" (no handshake) or "refused" (the device's certificate is); the
     detail is for people."""
-    settings, port = start._load(path)
-    return asyncio.run(_network(settings, port, unix))
+    settings, board = start._load(path)
+    return asyncio.run(_network(settings, board, unix))
 
 
-async def _network(settings, port, unix):
-    missing = await port.join(_JOIN_S)
+async def _network(settings, board, unix):
+    missing = await board.join(_JOIN_S)
     if missing:
         return [missing, ""]
-    if unix and not port.clock_synchronised():
-        port.set_clock(unix)  # certificates are judged by it
+    if unix and not board.clock_synchronised():
+        board.set_clock(unix)  # certificates are judged by it
     from agent.net import connection, packet, tls
 
     slot = settings["slot"]
@@ -46,7 +47,7 @@ async def _network(settings, port, unix):
         context = tls.tls_context(
             settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
         )
-        reader, writer = await connection.open_stream(
+        reader, writer = await connection.open_connection(
             host,
             settings["broker.port"],
             context,

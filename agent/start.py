@@ -10,10 +10,7 @@ import struct
 import sys
 
 from agent.device import interpreter
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BOOTED = const(3)
+from agent.wire import ids
 
 
 def fail(sentence):
@@ -25,16 +22,16 @@ def enrol(path):
     """Make the device's key if there is none; its proof of possession, in base64."""
     from agent.device import key
 
-    settings, port = _load(path)
+    settings, board = _load(path)
     try:
-        return interpreter.rare("agent.device.enrolment").enrol(settings, port)
+        return interpreter.rare("agent.device.enrolment").enrol(settings, board)
     except (OSError, key.KeyFileError) as e:
         fail(e)
 
 
 def build(path):
     """The App that the configuration asks for."""
-    settings, port = _load(path)
+    settings, board = _load(path)
     turns = None
     if settings["usage"]:
         from agent.sources import source
@@ -51,7 +48,7 @@ def build(path):
         context = interpreter.rare("agent.net.tls").tls_context(
             settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
         )
-        birth = _birth(path, settings, port)
+        birth = _birth(path, settings, board)
     except OSError as e:
         fail(e)
     counted = settings["budget.month_mb"] is not None or settings["throughput.url"]
@@ -73,7 +70,7 @@ def build(path):
         from agent.sources import snmpv3  # noqa: F401
     slot = settings["slot"]
     base = "desa/1/%s/%s/" % (slot[:4], slot)
-    clock = Clock(port)
+    clock = Clock(board)
     link = Link(settings, clock)
     reporter = Reporter(journal, clock, signer, base + "report", link.busy)
     client = Client(
@@ -91,9 +88,9 @@ def build(path):
     )
     link.broker.delivery = delivery
     delivery.reporter = reporter
-    sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
+    sampler = Sampler(settings["cadence.sample_s"], board, clock, journal, link, reporter)
     try:
-        sampler.sources = _sources(settings, port, clock, sampler, turns, link.busy)
+        sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
     except ValueError as e:
         fail("%s: %s" % (path, e))
     books = None
@@ -103,10 +100,12 @@ def build(path):
         except ValueError as e:
             fail("%s: %s" % (path, e))
     servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
-    app = App(port, clock, journal, books or link, reporter, sampler, delivery, birth[11], servers)
+    app = App(
+        board, clock, journal, books or link, reporter, sampler, delivery, birth[11], servers
+    )
     if books:
         app.more = (books.run,)
-    _tell_of_start(port, clock, journal, reporter)
+    _tell_of_start(board, clock, journal, reporter)
     clock.on_set = app.clock_set
     if interpreter.MICROPYTHON:
         # One of each is enough: together these constructors take 2 KB.
@@ -133,7 +132,7 @@ def _journal(settings):
 
 
 def _load(path):
-    """The settings and the board's port."""
+    """The settings and the board."""
     from agent import config
 
     try:
@@ -142,9 +141,11 @@ def _load(path):
         fail(e)
     interpreter.unload("agent.config")
     name = settings["port"]
+    if name.endswith(".port"):
+        name = name[:-4] + "board"  # as configurations made before 0.2 call it
     try:
-        module = __import__(name, None, None, ("Port",))
-        return settings, module.Port(settings["state_dir"], settings["board"])
+        module = __import__(name, None, None, ("Board",))
+        return settings, module.Board(settings["state_dir"], settings["board"])
     except ImportError as e:
         fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
     except ValueError as e:
@@ -164,11 +165,11 @@ def _signer(folder):
     return signer
 
 
-def _sources(settings, port, clock, sampler, turns, busy):
+def _sources(settings, board, clock, sampler, turns, busy):
     """The sources of samples that the configuration asks for, in the order in which they write.
     Raises ValueError."""
     on_reset = sampler.counter_reset
-    sources = list(port.sources(clock, on_reset))
+    sources = list(board.sources(clock, on_reset))
     if settings["usage.interface"]:
         from agent.sources.linux import Interface
 
@@ -196,7 +197,7 @@ def _sources(settings, port, clock, sampler, turns, busy):
     return sources
 
 
-def _birth(path, settings, port):
+def _birth(path, settings, board):
     """The part of a birth (docs/wire.md) that stays the same while the agent runs."""
     from agent import VERSION
 
@@ -204,21 +205,21 @@ def _birth(path, settings, port):
         digest = hashlib.sha256(f.read()).digest()[:8]
     cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
     return {
-        6: port.board,
+        6: board.board,
         7: VERSION,
-        8: port.interpreter(),
-        9: port.reset_cause(),
+        8: board.interpreter(),
+        9: board.reset_cause(),
         11: cadence,
         12: digest,
     }
 
 
-def _tell_of_start(port, clock, journal, reporter):
+def _tell_of_start(board, clock, journal, reporter):
     """The first event: why this start, and when the run before was last alive."""
     from agent.supervise import ALIVE
 
-    detail = {1: port.reset_cause(), 4: journal.clean}
-    saved = port.alive_load()
+    detail = {1: board.reset_cause(), 4: journal.clean}
+    saved = board.alive_load()
     size = struct.calcsize(ALIVE)
     if saved and len(saved) == size + 4:
         if struct.pack(">I", binascii.crc32(saved[:size])) == saved[size:]:
@@ -229,6 +230,6 @@ def _tell_of_start(port, clock, journal, reporter):
             if unix:
                 detail[3] = unix
                 clock.raise_floor(unix)
-    if hasattr(port, "storage_lost") and port.storage_lost():
+    if hasattr(board, "storage_lost") and board.storage_lost():
         detail[5] = True
-    reporter.event(_BOOTED, 0, detail)
+    reporter.event(ids.BOOTED, 0, detail)

@@ -11,12 +11,7 @@ import struct
 from agent.device import interpreter
 from agent.device.interpreter import const
 from agent.net.tasks import reap
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLOCK_SET = const(4)
-_STOPPED = const(9)
-_CLOCK_NTP = const(3)
-_CLOCK_SYSTEM = const(4)
+from agent.wire import ids
 
 ALIVE = ">4sIII"  # stream, boot, up, Unix time (0: not known); then CRC32
 _STOP_MS = const(3000)
@@ -25,10 +20,10 @@ _STOP_MS = const(3000)
 class App:
     """One agent of one slot. `run()` ends after `stop()`; a kill at any instant is as safe."""
 
-    def __init__(self, port, clock, journal, link, reporter, sampler, delivery, cadence, servers):
+    def __init__(self, board, clock, journal, link, reporter, sampler, delivery, cadence, servers):
         """cadence: [seconds of a round, of a sample, samples of a report]; servers: of SNTP, None
         if the platform's clock is to be believed."""
-        self._port = port
+        self._board = board
         self._clock = clock
         self._journal = journal
         self._link = link
@@ -45,21 +40,21 @@ class App:
     async def run(self):
         """Measure and report until stop(); then a last report, and the journal is closed."""
         self.running = True
-        self._port.on_terminate(self.stop)
+        self._board.on_terminate(self.stop)
         tasks = []
         for part in (
             self._rounds,
             self._samples,
             self._keep_time,
             self._delivery.run,
-            self._port.keep_network,
+            self._board.keep_network,
         ) + self.more:
             tasks.append(asyncio.create_task(self._guard(part)))
         try:
             await self._stopping.wait()
         finally:
             await reap(*tasks[:3])
-            self._reporter.event(_STOPPED)
+            self._reporter.event(ids.STOPPED)
             await self._close_report()
             await self._delivery.stop(_STOP_MS)
             await reap(*tasks[3:])
@@ -90,7 +85,7 @@ class App:
                 self._reporter.event(kind, at, detail)
             if events:
                 await self._close_report()  # the province hears of it at once, if there is a way
-            self._port.feed_watchdog()
+            self._board.feed_watchdog()
             next_ms += self._round_ms
             late = self._clock.up_ms() - next_ms
             if late >= 0:
@@ -118,16 +113,16 @@ class App:
         minutes = 0
         while True:
             if self._servers is None:
-                clock.set(self._port.unix_time(), _CLOCK_SYSTEM)
+                clock.set(self._board.unix_time(), ids.CLOCK_SYSTEM)
             else:
                 clock.follow_system()
-            if self._servers and wait <= 0 and clock.source != _CLOCK_SYSTEM:
+            if self._servers and wait <= 0 and clock.source != ids.CLOCK_SYSTEM:
                 from agent.device import sntp
 
                 wait = 1
                 for server in self._servers:
                     try:
-                        if clock.set(await sntp.query(server, 3000), _CLOCK_NTP):
+                        if clock.set(await sntp.query(server, 3000), ids.CLOCK_NTP):
                             wait = 4 * 60
                             break
                     except OSError:
@@ -145,9 +140,9 @@ class App:
             ALIVE, journal.stream, journal.boot, self._clock.up(), self._clock.now() or 0
         )
         try:
-            self._port.alive_save(body + struct.pack(">I", binascii.crc32(body)))
+            self._board.alive_save(body + struct.pack(">I", binascii.crc32(body)))
         except OSError as e:
             interpreter.log("alive:", e)
 
     def clock_set(self, source, step):
-        self._reporter.event(_CLOCK_SET, None, {1: source, 2: step})
+        self._reporter.event(ids.CLOCK_SET, None, {1: source, 2: step})

@@ -7,12 +7,7 @@ become old.
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLOCK_NONE = const(0)
-_CLOCK_SAVED = const(1)
-_CLOCK_ACK = const(2)
-_CLOCK_SYSTEM = const(4)
+from agent.wire import ids
 
 _STALE_S = const(6 * 3600)  # after this a weaker source may correct a stronger one's drift
 _DAY_S = const(86400)
@@ -21,13 +16,13 @@ _STEP_S = const(2)  # smaller corrections are drift and make no event
 
 
 class Clock:
-    def __init__(self, port):
-        self._port = port
+    def __init__(self, board):
+        self._board = board
         self._ticks = interpreter.ticks_ms()
         self._ms = 0
         self._offset = None  # Unix time - up, seconds
         self._set_at = 0
-        self.source = _CLOCK_NONE
+        self.source = ids.CLOCK_NONE
         self.floor = 0  # Unix time that has certainly passed
         self.on_set = None  # callable(source, step or None) for corrections worth an event
 
@@ -51,7 +46,7 @@ class Clock:
     def right(self):
         """Whether the platform's clock, by which certificates are judged, is right to a day, as
         far as that is known."""
-        platform = self._port.unix_time()
+        platform = self._board.unix_time()
         now = self.now() or self.floor
         return max(now - _DAY_S, _BUILT) <= platform and (
             self._offset is None or platform <= now + _DAY_S
@@ -59,10 +54,10 @@ class Clock:
 
     def quality(self):
         """[seconds since the clock was last set or None, source], as reports carry it."""
-        if self.source == _CLOCK_SYSTEM:
+        if self.source == ids.CLOCK_SYSTEM:
             return [None, self.source]
         if self._offset is None:
-            return [None, _CLOCK_SAVED if self.floor else _CLOCK_NONE]
+            return [None, ids.CLOCK_SAVED if self.floor else ids.CLOCK_NONE]
         return [self.up() - self._set_at, self.source]
 
     def raise_floor(self, unix):
@@ -76,13 +71,13 @@ class Clock:
         if unix < _BUILT or unix >> 32:
             return False
         if unix < self.floor:
-            if source != _CLOCK_ACK:
+            if source != ids.CLOCK_ACK:
                 return False
             # The run before had a wrong time, in the future: the province knows better.
             self.floor = 0
         up = self.up()
         # An ack's time is late by its way: don't follow each one's jitter.
-        weaker = source < self.source or source == self.source == _CLOCK_ACK
+        weaker = source < self.source or source == self.source == ids.CLOCK_ACK
         if weaker and up - self._set_at < _STALE_S:
             return False
         step = None if self._offset is None else unix - up - self._offset
@@ -90,7 +85,7 @@ class Clock:
         self._set_at = up
         stepped = step is None or abs(step) >= _STEP_S
         if stepped or source != self.source:
-            self._port.set_clock(unix)
+            self._board.set_clock(unix)
         self.source = source
         if stepped and self.on_set:
             self.on_set(source, step)
@@ -98,8 +93,8 @@ class Clock:
 
     def follow_system(self):
         """Take the platform's clock if the platform keeps it right. Call this every round."""
-        if self._port.clock_synchronised():
-            unix = self._port.unix_time()
-            known = self.source == _CLOCK_SYSTEM
+        if self._board.clock_synchronised():
+            unix = self._board.unix_time()
+            known = self.source == ids.CLOCK_SYSTEM
             if not known or abs(unix - self.now()) >= _STEP_S:
-                self.set(unix, _CLOCK_SYSTEM)
+                self.set(unix, ids.CLOCK_SYSTEM)

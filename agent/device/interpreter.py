@@ -2,8 +2,7 @@
 
 `ticks_*` follow MicroPython's contract: they wrap at an unspecified power of two and are to be
 compared with `ticks_diff` only, over less than half of the period (6.2 days on a 32-bit port).
-Callers look names up at call time (`compat.ticks_ms()`), so that a test can put an accelerated
-clock in their place.
+Callers write `interpreter.ticks_ms()`, so that a test can put an accelerated clock in its place.
 """
 
 import os

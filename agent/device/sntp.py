@@ -3,7 +3,8 @@
 import os
 import struct
 
-from agent.net.tasks import exchange, own
+from agent.net.traffic import own
+from agent.net.udp import exchange
 
 _NTP_TO_UNIX = 2208988800
 _ERA = 1 << 32

@@ -22,11 +22,7 @@ from agent.journal import segment
 from agent.device.interpreter import const
 from agent.journal.stream import JournalError, Stream, count_of, covers, matters, merged, pairs_of
 from agent.journal.stream import again as made_again
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_DROPPED_FULL = const(1)
-_STREAM_NEW = const(1)
-_STREAM_LOST = const(2)
+from agent.wire import ids
 
 _LAZY = const(64)  # reports newly stored that are worth a write to remember it
 _TRIES = const(2)  # segments given up for one append on a full medium
@@ -102,8 +98,8 @@ class Journal(Stream):
             return None
         old = self.previous
         if old:
-            return _STREAM_LOST, old.stream, old.newest
-        return _STREAM_LOST if self.before else _STREAM_NEW, self.before, None
+            return ids.STREAM_LOST, old.stream, old.newest
+        return ids.STREAM_LOST if self.before else ids.STREAM_NEW, self.before, None
 
     # ---- reports ---------------------------------------------------------------------------
 
@@ -325,7 +321,7 @@ class Journal(Stream):
         return True
 
     def _give_up(self, held):
-        held._lose(held.oldest, held._end_of_first() - 1, _DROPPED_FULL)
+        held._lose(held.oldest, held._end_of_first() - 1, ids.DROPPED_FULL)
         self._junk.append(held._pop(0))
 
     def _sweep(self):

@@ -11,10 +11,7 @@ from agent.journal import segment
 from agent.device.interpreter import const
 from agent.journal.new_stream import begin, fork, shelve
 from agent.journal.stream import again
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_DROPPED_FULL = const(1)
-_DROPPED_CORRUPT = const(2)
+from agent.wire import ids
 
 # As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
 _HEADER = const(384)
@@ -209,4 +206,4 @@ def _settle(journal, held, bad):
         journal._junk.append(held._pop(0))
     # The other way round, deleted before a header could say so: that happens on a full medium.
     rotten = bad and held._numbers and bad[0] < held._numbers[0]
-    held._lose(held._floor, held.oldest - 1, _DROPPED_CORRUPT if rotten else _DROPPED_FULL)
+    held._lose(held._floor, held.oldest - 1, ids.DROPPED_CORRUPT if rotten else ids.DROPPED_FULL)

@@ -9,10 +9,7 @@ from array import array
 
 from agent.journal import segment
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_DROPPED_FULL = const(1)
-_DROPPED_CORRUPT = const(2)
+from agent.wire import ids
 
 # As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
 _HEADER = const(384)
@@ -213,7 +210,7 @@ class Stream:
                 )
             report = None
         if report is None:
-            self._lose(seq, seq, _DROPPED_CORRUPT)
+            self._lose(seq, seq, ids.DROPPED_CORRUPT)
         return report
 
     def _believe(self, seq, ranges, only_add):
@@ -232,7 +229,7 @@ class Stream:
         self._stored = now
         self._settled = None
         for first, last in lost:
-            self._lose(first, last, _DROPPED_FULL)
+            self._lose(first, last, ids.DROPPED_FULL)
         return seq < self.next_seq
 
     def _place(self, file, i):
@@ -254,9 +251,9 @@ class Stream:
         first = base
         for seq in range(base, base + count):
             if places[seq - base]:
-                self._lose(first, seq - 1, _DROPPED_CORRUPT)
+                self._lose(first, seq - 1, ids.DROPPED_CORRUPT)
                 first = seq + 1
-        self._lose(first, end - 1, _DROPPED_CORRUPT)
+        self._lose(first, end - 1, ids.DROPPED_CORRUPT)
 
     def _push(self, number, base, size):
         self._numbers.append(number)
@@ -316,7 +313,7 @@ class Stream:
             self._note(low, high, reason)
         self._settled = None
         for low, high in without(self._done(), 1, self.oldest - 1):
-            self._note(low, high, _DROPPED_FULL)
+            self._note(low, high, ids.DROPPED_FULL)
             self._settled = None
 
     def _note(self, first, last, reason):

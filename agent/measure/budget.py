@@ -11,12 +11,10 @@ import binascii
 import struct
 
 from agent.device import interpreter
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.device.interpreter import const
 from agent.link.outages import Outages
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_OWN_MONTH = const(41)
+from agent.wire import ids
 
 # Number, month, days of silence; bytes used, of these certainly in this month, used in the month
 # before; CRC32.
@@ -128,7 +126,7 @@ class Budget:
                 self._due = up + _HOUR_S
                 self._told = (self.used + 1023) >> 10
         if self._told is not None:
-            row[_OWN_MONTH] = self._told
+            row[ids.OWN_MONTH] = self._told
 
     async def round(self):
         """Events of the link's round, if one is due."""

@@ -6,19 +6,14 @@ measured) and events, and closes them into one signed report in the journal.
 
 from agent.device.interpreter import const
 from agent.wire import cbor, cose
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BYTES_DOWN = const(13)
-_BYTES_UP = const(14)
-_DROPPED = const(5)
-_STREAM_BEGAN = const(6)
+from agent.wire import ids
 
 MAX_SAMPLES = 60
 # What most reports have, and therefore don't say.
 _STEP = const(60)
 _SAMPLES = const(5)
 _MAX_EVENTS = const(32)
-_COUNTS = (_BYTES_DOWN, _BYTES_UP)  # kind "count": summed, coded as they are
+_COUNTS = (ids.BYTES_DOWN, ids.BYTES_UP)  # kind "count": summed, coded as they are
 _QUALITY_EVERY_S = const(3600)
 
 
@@ -148,12 +143,12 @@ class Reporter:
                 detail[2] = before
             if last is not None:
                 detail[3] = last
-            events.append((up, _STREAM_BEGAN, detail))
+            events.append((up, ids.STREAM_BEGAN, detail))
         for first, last, reason, stream in self._journal.take_drops():
             detail = {1: reason, 2: [first, last]}
             if stream != self._journal.stream:
                 detail[3] = stream
-            events.append((up, _DROPPED, detail))
+            events.append((up, ids.DROPPED, detail))
         return events
 
     def _payload(self, rows, events, up, step):

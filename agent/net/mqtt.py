@@ -1,4 +1,4 @@
-"""An MQTT 3.1.1 client (OASIS standard, 29 October 2014) over any stream, QoS 0 and 1."""
+"""An MQTT 3.1.1 client (OASIS standard, 29 October 2014) over any connection, QoS 0 and 1."""
 
 import asyncio
 from errno import ECONNRESET
@@ -6,7 +6,9 @@ from errno import ECONNRESET
 from agent.device import interpreter
 from agent.net import connection, packet
 from agent.device.interpreter import const
-from agent.net.tasks import NetError, cause, code_of, own, reap, within
+from agent.net.errors import NetError, cause, code_of
+from agent.net.tasks import reap, within
+from agent.net.traffic import own
 
 SESSION_LOST = "the broker has lost the session: send again"
 
@@ -43,7 +45,7 @@ class _Waiting:
 class Client:
     """One broker, one client id; `connect` may be called again and again.
 
-    host, port, tls, server_hostname, resolvers: as for `net.open_stream`; tls None is plain TCP.
+    host, port, tls, server_hostname, resolvers: as for `open_connection`.
     keepalive_s: the broker is pinged when nothing was sent for so long (0: never).
     will: (topic, payload, qos, retain) or None.
     on_message(topic, payload, retain): a plain function; payload is a memoryview that is valid
@@ -136,7 +138,7 @@ class Client:
         began = interpreter.ticks_ms()
         host, port, tls, hostname, resolvers = self._target
         own.add(_TCP)
-        self._reader, self._writer = await connection.open_stream(
+        self._reader, self._writer = await connection.open_connection(
             host, port, tls, hostname, resolvers, self._connect_ms, self._hello
         )
         own.add(_TLS)

@@ -2,7 +2,7 @@
 
 import struct
 
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.wire.cbor import loads
 
 

@@ -8,15 +8,11 @@ import asyncio
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net.tasks import CERTIFICATE, reap, within
+from agent.net.errors import CERTIFICATE
+from agent.net.tasks import reap, within
 from agent.link.probes import classify
 from agent.wire import cbor, cose
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLOCK_ACK = const(2)
-_PROBE_OK = const(0)
-_PROBE_NO_NAME = const(4)
-_PROBE_CERTIFICATE = const(8)
+from agent.wire import ids
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
@@ -148,7 +144,7 @@ class Delivery:
             await client.close()
             return
         self.connected = True
-        self.probe = _PROBE_OK
+        self.probe = ids.PROBE_OK
         self._heard = self._clock.up()
         interpreter.log("broker: connected")
         self._task = asyncio.create_task(self._deliver())
@@ -252,7 +248,7 @@ class Delivery:
         answers = answers == [journal.boot, self._conn]
         live = answers or not retain  # a retained one may be older than what is known
         if live:
-            self._clock.set(unix, _CLOCK_ACK)
+            self._clock.set(unix, ids.CLOCK_ACK)
         self._told = self._told or answers
         journal.whole = False
         if stream == journal.stream and not journal.knows(seq, ranges):
@@ -319,8 +315,8 @@ def _failure(error):
     """The PROBE_ number for what ended or prevented a connection."""
     stage = getattr(error, "stage", "")
     if stage == "name":
-        return _PROBE_NO_NAME
+        return ids.PROBE_NO_NAME
     result = classify(error.errno)
     if stage == "tls" and error.errno == CERTIFICATE:
-        return _PROBE_CERTIFICATE
+        return ids.PROBE_CERTIFICATE
     return result

@@ -9,11 +9,10 @@ import asyncio
 
 from agent.device import interpreter
 from agent.net import packet
-from agent.net.tasks import own, within
+from agent.net.tasks import within
+from agent.net.traffic import own
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_STOPPED = const(9)
+from agent.wire import ids
 
 _LONGEST_MS = const(3000)
 _REPORTS = const(4)
@@ -36,7 +35,7 @@ def end(app):
 async def _last_words(app):
     reporter = app._reporter
     reporter._quiet = asyncio.Lock()
-    reporter.event(_STOPPED)
+    reporter.event(ids.STOPPED)
     try:
         await reporter.close()
         if app._delivery.connected and not app._delivery.hold:

@@ -8,7 +8,7 @@ hour.
 import binascii
 
 from agent.device import interpreter
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.counter import YES, Uptime

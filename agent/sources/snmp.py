@@ -9,7 +9,7 @@ import os
 
 from agent.device import interpreter
 from agent.net import dns
-from agent.net.tasks import exchange
+from agent.net.udp import exchange
 from agent.device.interpreter import const
 from agent.sources import ber, source
 from agent.sources.counter import MAYBE, NO, YES, Uptime

@@ -66,7 +66,7 @@ def modules() -> list[str]:
     begin = [
         name for name in ("agent.__main__", "agent.start", "agent.supervise") if name in found
     ]
-    return [*begin, "boards.unix.port", *(name for name in found if name not in begin)]
+    return [*begin, "boards.unix.board", *(name for name in found if name not in begin)]
 
 
 class Cost(NamedTuple):

@@ -34,7 +34,7 @@ def exists(path):
         return False
 
 
-class Port(board.Port):
+class Board(board.Board):
     board = "linux"
 
     def __init__(self, state_dir, settings=None):
