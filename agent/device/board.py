@@ -33,7 +33,9 @@ class Board:
     voltage = _nothing
     # Temperature of the device in degrees Celsius.
     temperature = _nothing
-    # Called on real progress only: a round finished.
+    # lock(): False if another agent of this machine uses the state folder.
+    lock = _nothing
+    # Called on real progress only: a round finished, and delivery is not stuck.
     feed_watchdog = _nothing
     # A board may have storage_lost(): True if this start found the journal's medium unreadable and
     # formatted it. Not a name here, since each costs every device memory.

@@ -22,8 +22,9 @@ class Clock:
         self._ms = 0
         self._offset = None  # Unix time - up, seconds
         self._set_at = 0
+        self._confirmed = False  # not by one time server alone
         self.source = ids.CLOCK_NONE
-        self.floor = 0  # Unix time that has certainly passed
+        self.floor = 0  # Unix time that has certainly passed at the start
         self.on_set = None  # callable(source, step or None) for corrections worth an event
 
     def up_ms(self):
@@ -61,24 +62,38 @@ class Clock:
         return [self.up() - self._set_at, self.source]
 
     def raise_floor(self, unix):
-        """Tell a time that has passed for certain. Only ever grows."""
-        if unix > self.floor:
-            self.floor = unix
+        """Note a time that has passed for certain. A platform's clock that is behind it is set:
+        certificates are judged by that, and a device may wake in the year 2000."""
+        self.floor = max(self.floor, unix)
+        if self._board.unix_time() < self.floor:
+            self._board.set_clock(self.floor)
 
-    def set(self, unix, source):
+    def certain(self):
+        """The latest Unix time that has passed for certain: the next start's floor. One wrong
+        answer of one time server must never get there, as it would refuse all right ones."""
+        return max(self.floor, self.now()) if self._confirmed else self.floor
+
+    def is_plausible(self, unix):
+        """Whether `unix` is so near to what is certain that one time server's answer will do."""
+        expected = self.now() if self._confirmed else self.floor + self.up()
+        return abs(unix - expected) <= _DAY_S
+
+    def set(self, unix, source, confirmed=True):
         """Take `unix` (seconds) from `source`. Refuses times before 2026 or below the floor, and
-        beyond 32 bits (2106), for which no platform has room. True if taken."""
+        beyond 32 bits (2106), for which no platform has room. True if taken.
+
+        confirmed: False for one time server that only knows by itself. Two that agree may go below
+        the floor, as the ack may: that ends a floor which a wrong clock has left."""
         if unix < _BUILT or unix >> 32:
             return False
         if unix < self.floor:
-            if source != ids.CLOCK_ACK:
+            if source == ids.CLOCK_SYSTEM or not confirmed:
                 return False
-            # The run before had a wrong time, in the future: the province knows better.
             self.floor = 0
         up = self.up()
         # An ack's time is late by its way: don't follow each one's jitter.
         weaker = source < self.source or source == self.source == ids.CLOCK_ACK
-        if weaker and up - self._set_at < _STALE_S:
+        if weaker and self._confirmed and up - self._set_at < _STALE_S:
             return False
         step = None if self._offset is None else unix - up - self._offset
         self._offset = unix - up
@@ -87,6 +102,7 @@ class Clock:
         if stepped or source != self.source:
             self._board.set_clock(unix)
         self.source = source
+        self._confirmed = confirmed
         if stepped and self.on_set:
             self.on_set(source, step)
         return True

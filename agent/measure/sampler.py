@@ -65,12 +65,7 @@ class Sampler:
         wait_ms = end * 1000 - self._clock.up_ms()
         if wait_ms > 0:
             await interpreter.sleep_ms(wait_ms)
-        row = {}
-        self._link.put(row)
-        await self._read(row)
-        if not self._reporter.rows:
-            self._health = self._measure_health()
-        row.update(self._health)
+        row = await self.row()
         began = self._began
         self._began = end
         broken = False
@@ -80,6 +75,16 @@ class Sampler:
             broken = True
         self._reporter.add(row, began, step)
         return self._pace() or broken or len(self._reporter.rows) >= MAX_SAMPLES
+
+    async def row(self):
+        """The row of a sample that ends now."""
+        row = {}
+        self._link.put(row)
+        await self._read(row)
+        if not self._reporter.rows:
+            self._health = self._measure_health()
+        row.update(self._health)
+        return row
 
     async def _read(self, row):
         parts = []

@@ -79,6 +79,10 @@ if interpreter.MICROPYTHON:
             if self._error:
                 raise self._error
 
+        def renew(self):
+            """Forget what waited in an event loop that is no more."""
+            self._flusher = None
+
         def read(self, n):
             got = None
             while got is None:

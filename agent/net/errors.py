@@ -30,9 +30,20 @@ _WORDS = {
 CERTIFICATE = -0x2700
 
 
+# ENOMEM, and mbedTLS's: SSL, X.509, PK, ECP and big numbers that could not be allocated.
+_NO_MEMORY = (12, -0x7F00, -0x2880, -0x3F80, -0x4D80, -0x0010)
+
+
 def code_of(error):
     """An OSError's errno, else 0. (MicroPython's other exceptions have an `errno` as well.)"""
+    if isinstance(error, MemoryError):
+        return _NO_MEMORY[0]
     return error.errno or 0 if isinstance(error, OSError) else 0
+
+
+def lacks_memory(error):
+    """Whether this says only that memory was short, nothing about the network."""
+    return code_of(error) in _NO_MEMORY
 
 
 def cause(error):

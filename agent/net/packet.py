@@ -6,6 +6,9 @@ from agent.net.errors import NetError
 from agent.wire.cbor import loads
 
 
+DISCONNECT = b"\xe0\0"
+
+
 def malformed(what):
     """The exception for a packet that no broker may send here."""
     return NetError("malformed from the broker: " + what)

@@ -25,11 +25,11 @@ async def within(timeout_ms, coro):
     the timer sets, and whatever happens, neither task outlives the call."""
     over = asyncio.Event()
     outcome = []
-    tasks = (
-        asyncio.create_task(_work(coro, outcome, over)),
-        asyncio.create_task(_timer(timeout_ms, over)),
-    )
+    tasks = []
     try:
+        # The timer first: should memory fail between the two, no work goes on without an end.
+        tasks.append(asyncio.create_task(_timer(timeout_ms, over)))
+        tasks.append(asyncio.create_task(_work(coro, outcome, over)))
         await over.wait()
     finally:
         await reap(*tasks)
@@ -52,5 +52,7 @@ async def _work(coro, outcome, over):
 
 
 async def _timer(timeout_ms, over):
-    await interpreter.sleep_ms(timeout_ms)
-    over.set()
+    try:
+        await interpreter.sleep_ms(timeout_ms)
+    finally:  # without memory even this fails: rather too early than never
+        over.set()

@@ -44,8 +44,10 @@ OPTIONS = {
     "budget": ("measure.budget",),
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
-    "ntp": ("device.sntp",),
-    "provisioning": ("selftest", "device.enrolment"),
+    "interface": ("sources.linux",),
+    "clients": ("sources.clients",),
+    "ntp": ("net.sntp",),
+    "provisioning": ("province.selftest", "device.enrolment"),
     "rare": (
         "journal.reissue",
         "province.last_report",

@@ -55,6 +55,7 @@ class Site:
             "broker.key": key,
             "broker.server_name": "broker",
             "clock.source": "auto",
+            "clock.ntp": [],
             "link.gateway": "off",
             "link.dns": "off",
             "link.targets": [],

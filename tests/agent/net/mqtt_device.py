@@ -9,8 +9,8 @@ import json
 import os
 import sys
 
-from agent.device import interpreter, sntp
-from agent.net import connection, dns, udp
+from agent.device import interpreter
+from agent.net import connection, dns, sntp, udp
 from agent.net.errors import NetError
 from agent.net.mqtt import Client, MqttError
 from agent.net.tls import tls_context
