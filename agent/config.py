@@ -2,8 +2,7 @@
 
 `keys` is the one description of the agent's own keys; each source that asks other equipment brings
 those of its section, in its own file's KEYS. docs/agent.md explains the former, docs/measuring.md
-the latter; tests keep them together. Needed once: whoever has called `load` should unload this
-module.
+the latter; tests keep them together. Needed once: unload it after `load`.
 """
 
 import json
@@ -13,7 +12,7 @@ REQUIRED = "-"
 # A text, read line by line: as tuples the table would be the largest thing in the heap.
 _TABLE = """\
 slot slot - 12 13
-port str "port" 1 80
+port str "board" 1 80
 board object null 0 0
 state_dir path - 1 200
 broker.host str - 1 253
@@ -29,7 +28,7 @@ cadence.round_s int 10 1 60
 cadence.sample_s int 60 1 3600
 cadence.report_samples int 5 1 60
 clock.source str "auto" 1 10
-clock.ntp list [] 0 4
+clock.ntp list ["id.pool.ntp.org","time.cloudflare.com","time.google.com"] 0 4
 link.interface str null 1 15
 link.gateway str "auto" 1 253
 link.targets list ["1.1.1.1","8.8.8.8","9.9.9.9"] 0 8

@@ -2,8 +2,7 @@
 
 `ticks_*` follow MicroPython's contract: they wrap at an unspecified power of two and are to be
 compared with `ticks_diff` only, over less than half of the period (6.2 days on a 32-bit port).
-Callers look names up at call time (`compat.ticks_ms()`), so that a test can put an accelerated
-clock in their place.
+Callers write `interpreter.ticks_ms()`, so that a test can put an accelerated clock in its place.
 """
 
 import os
@@ -54,19 +53,3 @@ def random_below(n):
 def log(*words):
     """One line for whoever watches the console. Never keys, payloads or addresses of users."""
     print("%d" % (ticks_ms() // 1000), *words, file=sys.stderr)
-
-
-def unload(name):
-    """Let go of a module that is not needed again, so that its memory can be used.
-
-    Its package refers to it too; what else was imported from it stays as long as it is held."""
-    package, _, module = name.rpartition(".")
-    del sys.modules[name]
-    delattr(sys.modules[package], module)
-
-
-def rare(name):
-    """A module that is seldom needed: it is there for as long as the caller holds it."""
-    module = __import__(name, None, None, ("",))
-    unload(name)
-    return module

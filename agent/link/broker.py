@@ -7,7 +7,7 @@ is no session.
 """
 
 from agent.net import dns
-from agent.net.tasks import is_address
+from agent.net.udp import is_address
 from agent.device.interpreter import const
 from agent.link import probes
 

@@ -14,7 +14,7 @@ from errno import EINPROGRESS
 
 from agent.device import interpreter
 from agent.net import dns
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.

@@ -12,7 +12,8 @@ import struct
 
 from agent.device import interpreter
 from agent.net import dns
-from agent.net.tasks import own, reap
+from agent.net.tasks import reap
+from agent.net.traffic import own
 from agent.device.interpreter import const
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.

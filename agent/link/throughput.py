@@ -5,9 +5,11 @@ a server that sends more is not asked again.
 """
 
 from agent.device import interpreter
-from agent.net.tasks import NetError, cause, own, within
+from agent.net.errors import NetError, cause
+from agent.net.tasks import within
+from agent.net.traffic import own
 from agent.device.interpreter import const
-from agent.net.connection import close, fill, open_stream
+from agent.net.connection import close, fill, open_connection
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _UP = const(1)
@@ -95,7 +97,7 @@ class Throughput:
                 "Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
                 % (path, where, self._most - 1)
             )
-            reader, writer = await open_stream(
+            reader, writer = await open_connection(
                 host, port, None, None, self._resolvers, self.limit_ms, request.encode()
             )
             charge += _WINDOW

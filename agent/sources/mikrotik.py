@@ -7,8 +7,8 @@ hour.
 
 import binascii
 
-from agent.device import interpreter
-from agent.net.tasks import NetError
+from agent.device import heap
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.counter import YES, Uptime
@@ -263,7 +263,7 @@ def make(config, clock, on_reset):
         try:
             # Made again with this configuration, the source finds what takes long to make.
             if isinstance(ca, str):
-                ca = config["usage.mikrotik.ca"] = interpreter.rare("agent.net.tls").trusting(ca)
+                ca = config["usage.mikrotik.ca"] = heap.seldom("agent.net.tls").trusting(ca)
         except NetError as error:
             raise ValueError("usage.mikrotik.ca: %s" % error) from None
         context = ca

@@ -5,7 +5,7 @@ import socket
 import struct
 
 from agent.device import interpreter
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.jsonscan import Scanner

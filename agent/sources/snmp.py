@@ -7,9 +7,9 @@ request's number, and names the objects that were asked for.
 
 import os
 
-from agent.device import interpreter
+from agent.device import heap
 from agent.net import dns
-from agent.net.tasks import exchange
+from agent.net.udp import exchange
 from agent.device.interpreter import const
 from agent.sources import ber, source
 from agent.sources.counter import MAYBE, NO, YES, Uptime
@@ -361,5 +361,5 @@ def make(config, clock, on_reset):
     client = Client(host, port, security)
     rows = profiles.PROFILES[profile]
     addresses = profiles.ADDRESSES.get(profile)
-    interpreter.unload("agent.sources.profiles")
+    heap.unload("agent.sources.profiles")
     return Router(client, interface, rows, addresses, on_reset, source.day_of(config, clock))

@@ -8,7 +8,8 @@ sample; what fails is said once on the console, and once more when it works agai
 import asyncio
 
 from agent.device import interpreter
-from agent.net.tasks import cause, within
+from agent.net.errors import cause
+from agent.net.tasks import within
 from agent.device.interpreter import const
 from agent.sources.counter import NO, Octets
 

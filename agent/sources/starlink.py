@@ -5,7 +5,7 @@ told several independent projects; a field that a newer dish leaves out is null,
 the encoding leaves the two apart.
 """
 
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.http2 import unary

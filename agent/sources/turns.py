@@ -14,7 +14,7 @@ import asyncio
 import gc
 import sys
 
-from agent.device import interpreter
+from agent.device import heap, interpreter
 from agent.device.interpreter import const
 from agent.measure.sampler import merge
 from agent.sources import source
@@ -29,7 +29,7 @@ def let_go():
     """Unload the sources' own modules, and what only they need."""
     for name in [name for name in sys.modules if name[:14] == "agent.sources."]:
         if name[14:] not in _STAY:
-            interpreter.unload(name)
+            heap.unload(name)
 
 
 class InTurn(source.Source):

@@ -6,7 +6,7 @@ network.interface dump, network.device status, hostapd.* get_clients.
 
 import json
 
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.counter import MAYBE, YES, Uptime

@@ -123,7 +123,7 @@ _BOARD = {
     "title": _text(r".{1,60}", "a text of 1 to 60 characters", True),
     "interpreter": _choice(INTERPRETERS, True),
     "transport": _choice(TRANSPORTS, True),
-    "port": _text(r"boards(\.[a-z]\w*){2}", 'a module such as "boards.linux.port"', True),
+    "port": _text(r"boards(\.[a-z]\w*){2}", 'a module such as "boards.linux.board"', True),
     "chip": _choice(CHIPS),
     "flash_size": _integer(0x100000, _FLASH),
     "flash_offset": _integer(0, 0x10000),

@@ -44,8 +44,10 @@ OPTIONS = {
     "budget": ("measure.budget",),
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
-    "ntp": ("device.sntp",),
-    "provisioning": ("selftest", "device.enrolment"),
+    "interface": ("sources.linux",),
+    "clients": ("sources.clients",),
+    "ntp": ("net.sntp",),
+    "provisioning": ("province.selftest", "device.enrolment"),
     "rare": (
         "journal.reissue",
         "province.last_report",
@@ -66,7 +68,7 @@ def modules() -> list[str]:
     begin = [
         name for name in ("agent.__main__", "agent.start", "agent.supervise") if name in found
     ]
-    return [*begin, "boards.unix.port", *(name for name in found if name not in begin)]
+    return [*begin, "boards.unix.board", *(name for name in found if name not in begin)]
 
 
 class Cost(NamedTuple):

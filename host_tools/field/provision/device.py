@@ -253,11 +253,11 @@ def test_network(repl: Repl, unix: int) -> tuple[str, str]:
         unix: the laptop's clock, for a device that has none.
 
     Returns:
-        A result of `agent.selftest.network`, and what it says beside it.
+        A result of `agent.province.selftest.network`, and what it says beside it.
     """
     with understood(_refused):
         result, detail = _answer(
-            repl, f"__import__('agent.selftest').trial.network({CONFIG!r},{unix})", "NET", 180
+            repl, f"__import__('agent.start').start.network({CONFIG!r},{unix})", "NET", 180
         )
         return str(result), str(detail)
 
@@ -266,6 +266,6 @@ def first_report(repl: Repl) -> tuple[str, bytes]:
     """Have the device make its first report, unless it has one: its topic, and its bytes."""
     with understood(_refused):
         topic, report = _answer(
-            repl, f"__import__('agent.selftest').trial.first_report({CONFIG!r})", "REPORT", 180
+            repl, f"__import__('agent.start').start.first_report({CONFIG!r})", "REPORT", 180
         )
         return str(topic), base64.b64decode(report)

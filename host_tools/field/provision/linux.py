@@ -323,7 +323,7 @@ class LinuxDevice:
             raise self.connection.refused(f"its agent gave no proof ({said[:60]!r})") from None
 
     def test_network(self, unix: int) -> tuple[str, str]:
-        """Have the device try its way to the broker: a result of `agent.selftest.network`, and
+        """Have the device try its way to the broker: a result of `agent.province.selftest.network`, and
         what it says beside it. `unix` is the laptop's clock, for a device that has none."""
         with understood(self.connection.refused):
             result, detail = self._trial(f"network({self.config_path!r}, {unix})")
@@ -339,7 +339,7 @@ class LinuxDevice:
             return str(topic), base64.b64decode(report)
 
     def _trial(self, call: str) -> Any:
-        code = f"import json\nfrom agent import trial\nprint('TRIAL', json.dumps(trial.{call}))\n"
+        code = f"import json\nfrom agent import start\nprint('TRIAL', json.dumps(start.{call}))\n"
         said = self._agent("-c " + shlex.quote(code), 180)
         for line in said.splitlines():
             if line.startswith("TRIAL "):

@@ -26,7 +26,7 @@ PAGE = "connectivitycheck.example/generate_204"
 
 _LOOK = """
 import asyncio
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.link import portal
 from agent import dns
 

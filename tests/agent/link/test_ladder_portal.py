@@ -12,7 +12,7 @@ import pytest
 
 from agent.link import portal
 from agent.net import dns
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.wire import ids
 from tests import support
 from tests.agent.sources.source_lab import INTERPRETERS

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from agent.link.outages import Outages
 from agent.link.quality import Quality
 from agent.measure import budget
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.wire import ids
 from host_tools import wire
 from tests import support

@@ -79,7 +79,7 @@ def test_an_unknown_board_is_answered_with_those_there_are():
         (("[921600, 460800, 115200]", "[1]"), "baud: expected a list of rates"),
         (("boards/esp32/wifi.py", "boards/esp32/wfii.py"), "there is no boards/esp32/wfii.py"),
         (("boards/esp32/wifi.py", "../keys/root.key"), "files: expected a list of paths"),
-        (("boards.esp32.port", "boards.esp32.prot"), "there is no boards/esp32/prot.py"),
+        (("boards.esp32.board", "boards.esp32.prot"), "there is no boards/esp32/prot.py"),
         (('version = "1.26.1"', "version = 1.26"), "firmware.version: expected a version"),
         (('sha256 = ""', 'sha256 = "abc"'), "firmware.sha256: expected 64 hexadecimal digits"),
         (('sha256 = ""\n', ""), "firmware.sha256 is missing"),

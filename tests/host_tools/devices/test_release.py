@@ -63,9 +63,9 @@ def test_every_board_can_be_built_for_within_its_budget(board):
 def test_the_agent_of_the_unix_port_runs_from_its_release_alone(tmp_path):
     folder = install(build_release(load_board("unix")), tmp_path)
     ended = run_micropython(
-        "import sys; sys.path[:] = ['', '.frozen']; from boards.unix.port import Port;"
+        "import sys; sys.path[:] = ['', '.frozen']; from boards.unix.board import Board;"
         " from agent import start, supervise; from agent.journal import journal;"
-        " from agent.province import delivery; print(Port('.').board, supervise.__file__)",
+        " from agent.province import delivery; print(Board('.').board, supervise.__file__)",
         cwd=folder,
         check=True,
     )
@@ -136,7 +136,7 @@ def test_a_romfs_is_mounted_by_micropython_and_the_agent_runs_from_it(tmp_path):
         "vfs.mount(vfs.VfsRom(open('rom', 'rb').read()), '/rom')\n"
         "sys.path[:] = ['/rom', '.frozen']\n"
         "from agent.link import ladder\n"
-        "from boards.unix.port import Port\n"
+        "from boards.unix.board import Board\n"
         "def count(folder):\n"
         "    return sum(count(folder + '/' + e[0]) if e[1] & 0x4000 else 1\n"
         "               for e in os.ilistdir(folder))\n"

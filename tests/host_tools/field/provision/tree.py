@@ -38,7 +38,7 @@ def make_tree(folder: Path) -> Path:
             f'title = "emulated {chip}"\n'
             'interpreter = "micropython"\n'
             'transport = "serial"\n'
-            'port = "boards.rig.port"\n'
+            'port = "boards.rig.board"\n'
             f'chip = "{chip}"\n'
             "flash_size = 0x400000\n"
             f"flash_offset = {offset}\n"

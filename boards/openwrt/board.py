@@ -8,12 +8,12 @@ import os
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from boards.linux.port import read
+from boards.linux.board import read
 
 if interpreter.MICROPYTHON:
-    from boards.unix import port
+    from boards.unix import board
 else:
-    from boards.linux import port
+    from boards.linux import board
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _RESET_UNKNOWN = const(0)
@@ -23,7 +23,7 @@ _RESET_PANIC = const(4)
 _LAN = ("br-lan", "lan", "lan1", "eth0")
 
 
-class Port(port.Port):
+class Board(board.Board):
     board = "openwrt"
 
     # Apart, so that a test can show another router's.

@@ -8,8 +8,8 @@ import socket
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from boards.linux import port
-from boards.linux.port import exists, read
+from boards.linux import board
+from boards.linux.board import exists, read
 
 # Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
 _RESET_UNKNOWN = const(0)
@@ -19,7 +19,7 @@ _RESET_BROWNOUT = const(2)
 _POWER_ON = const(0x1000)  # PM_RSTS: the power came on; its other bits a plain reboot sets, too
 
 
-class Port(port.Port):
+class Board(board.Board):
     board = "raspberry-pi"
 
     # Apart, so that a test can show another board's.

@@ -43,7 +43,7 @@ def hold():
         machine.WDT(timeout=_HOLD_MS)
 
 
-class Port(board.Port):
+class Board(board.Board):
     def __init__(self, state_dir, settings=None):
         super().__init__(state_dir, settings)
         settings = check(settings)
@@ -64,7 +64,7 @@ class Port(board.Port):
             pin, self._ratio = settings["voltage"]
             self._adc = machine.ADC(machine.Pin(pin), atten=machine.ADC.ATTN_11DB)
         # What is written every few minutes lies where the journal lies, never beside the code.
-        self._flash = board.Port(state_dir + "/journal")
+        self._flash = board.Board(state_dir + "/journal")
         self._rtc = machine.RTC()
         self._saves = 0
         self._survived = self._rtc_load()

@@ -1,14 +1,8 @@
 """What an ack says about reports that are under way."""
 
-import asyncio
-import contextlib
-import errno
-
 import pytest
 
-from agent.device import interpreter
-from agent.province.delivery import Delivery, _read_ack, still_under_way
-from tests import support
+from agent.province.acks import read_ack, still_under_way
 
 A, B = b"aaaa", b"bbbb"
 
@@ -62,39 +56,9 @@ def test_streams_are_told_apart():
 )
 def test_a_malformed_ack_is_refused(ack):
     with pytest.raises(ValueError):
-        _read_ack(ack)
+        read_ack(ack)
 
 
 def test_a_good_ack():
     ack = {1: A, 2: 4, 3: [[6, 7], [9, 9]], 4: 1_800_000_000, 5: [3, 1]}
-    assert _read_ack(ack) == (A, 4, [[6, 7], [9, 9]], 1_800_000_000, [3, 1])
-
-
-@pytest.mark.parametrize("days", [0.01, 1, 7, 13])
-def test_after_a_connection_of_any_length_the_backoff_begins_anew(
-    monkeypatch: pytest.MonkeyPatch, days: float
-):
-    """Where ticks wrap in 12.4 days too."""
-    now = 0
-    lengths = iter([1, 1, 1, 1, int(days * 86400_000), 1])
-    limits = []
-
-    class Client:
-        on_message = None
-
-    class Deliverer(Delivery):
-        async def _session(self) -> None:
-            nonlocal now
-            now += next(lengths)
-            raise OSError(errno.ECONNRESET, "")
-
-    def random_below(limit: int) -> int:
-        limits.append(limit)
-        return 0
-
-    monkeypatch.setattr(interpreter, "ticks_ms", lambda: now % (1 << 30))
-    monkeypatch.setattr(interpreter, "ticks_diff", support.ticks_diff_of_32_bits)
-    monkeypatch.setattr(interpreter, "random_below", random_below)
-    with contextlib.suppress(RuntimeError):  # what StopIteration becomes in a coroutine
-        asyncio.run(Deliverer("", None, None, None, Client(), None, 300).run())
-    assert limits == [4000, 8000, 16000, 32000, 2000, 4000]
+    assert read_ack(ack) == (A, 4, [[6, 7], [9, 9]], 1_800_000_000, [3, 1])

@@ -3,7 +3,10 @@
 Sources: proc(5), sysfs, systemd-timesyncd(8), adjtimex(2).
 """
 
+import errno
 import os
+import socket
+import struct
 
 from agent.device import interpreter, board
 from agent.device.interpreter import const
@@ -34,7 +37,7 @@ def exists(path):
         return False
 
 
-class Port(board.Port):
+class Board(board.Board):
     board = "linux"
 
     def __init__(self, state_dir, settings=None):
@@ -55,6 +58,17 @@ class Port(board.Port):
             if address and address != "00:00:00:00:00:00":
                 return address
         return read("/etc/machine-id")
+
+    def lock(self):
+        """The lock is a name in the kernel's abstract namespace: nothing is left of it after a
+        kill or a power cut, and both interpreters know it. False if another agent has it."""
+        status = os.stat(self.state_dir)
+        name = b"\0desalink-agent %d %d" % (status[2], status[1])  # device and inode
+        self._lock = lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(struct.pack("H", 1) + name if interpreter.MICROPYTHON else name)
+        except OSError as e:
+            return e.errno != errno.EADDRINUSE  # other systems have no such names
 
     def reset_cause(self):
         """RESET_AGENT while the kernel is the same as at the last start; a watchdog where it
