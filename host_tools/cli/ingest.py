@@ -9,7 +9,7 @@ import click
 from host_tools.cli import Application, pass_app
 
 if TYPE_CHECKING:
-    from host_tools.ingest import Broker
+    from host_tools.ingest import BrokerAddress
 
 
 @click.command()
@@ -98,9 +98,9 @@ def command(
         keys.close()
 
 
-def _broker(app: Application, text: str | None) -> Broker:
+def _broker(app: Application, text: str | None) -> BrokerAddress:
     from host_tools.broker.config import configured_port
-    from host_tools.ingest import Broker
+    from host_tools.ingest import BrokerAddress
     from host_tools.province.settings import check_host, check_port
 
     province = app.province
@@ -110,7 +110,7 @@ def _broker(app: Application, text: str | None) -> Broker:
         if not name or not number.isdigit():
             app.abort(f"'{text}' is not HOST:PORT; give for example broker.example.go.id:8883.")
         host, port = check_host(name.strip("[]")), check_port(int(number))
-    return Broker(host, port, province.service("ingest"))
+    return BrokerAddress(host, port, province.service("ingest"))
 
 
 def _rebuild(app: Application) -> None:

@@ -43,8 +43,10 @@ _CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
 class Registry:
     """An open registry. One connection, for one thread at a time; use as a context manager."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
         self._db = connection
+        self._identity = _identity(path)
 
     @classmethod
     def create(cls, directory: Path, villages: Iterable[Village]) -> Registry:
@@ -58,7 +60,7 @@ class Registry:
         if path.exists():
             raise RegistryError(f"{path} exists already; it was left as it is.")
         path.touch(mode=0o600)
-        registry = cls(cls._connect(path))
+        registry = cls(path, cls._connect(path))
         registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
         registry._migrate()
         with registry.transaction():
@@ -105,7 +107,7 @@ class Registry:
                 f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
                 "that wrote it, or a newer one."
             )
-        registry = cls(db)
+        registry = cls(path, db)
         registry._migrate()
         return registry
 
@@ -166,12 +168,16 @@ class Registry:
             return self._db.execute(sql, values).rowcount
 
     def version(self) -> int:
-        """A number that differs from the last one when somebody else changed the registry.
+        """A number that differs from the last one when another process changed the registry.
 
         Costs microseconds (`PRAGMA data_version`), so that a long-running reader can ask before
         each batch whether its cache of keys is still good.
         """
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def replaced(self) -> bool:
+        """Whether the path names another file now than the one that is open here."""
+        return _identity(self._path) != self._identity
 
     # ---- villages ------------------------------------------------------------------------
 
@@ -423,3 +429,11 @@ class Registry:
             "revoked_at"
         )
         return [(serial, when) for serial, when in rows]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

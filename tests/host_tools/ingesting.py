@@ -11,7 +11,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from host_tools.ingest import Broker, Ingest, Options
+from host_tools.ingest import BrokerAddress, Ingest, Options
 from host_tools.store import open_database
 from host_tools.wire import Key
 from tests import support
@@ -82,7 +82,7 @@ class Setting:
         return Ingest(
             self.database,
             self.keys,
-            Broker("127.0.0.1", self.broker.port, None),
+            BrokerAddress("127.0.0.1", self.broker.port, None),
             Options(**options),
             lambda event, **fields: self.lines.append((event, fields)),
         )

@@ -51,7 +51,7 @@ def _arrange(moment: str, count: int) -> None:
         pass
 
     if moment == "commit":
-        patch(Batch, "write", nothing, lambda batch: batch.outcome.reports and reached())
+        patch(Batch, "write", nothing, lambda batch: batch.tally.reports and reached())
     elif moment == "puback":
         patch(Receiver, "confirm", lambda _, messages: messages and reached(), nothing)
     elif moment == "ack":

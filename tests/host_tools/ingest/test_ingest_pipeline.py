@@ -109,9 +109,11 @@ def test_a_topic_that_is_not_for_the_ingest_is_refused(bench, device):
     assert outcome.refused == {(device.slot, "wrong_topic"): 1}
 
 
-def test_the_slots_of_the_broker_s_check_leave_no_trace(bench):
-    outcome = bench.send(Device(slot="0000000000-1"), b"check")
-    assert outcome.ignored == 1 and bench.quarantine() == []
+@pytest.mark.parametrize("regency", ["0000", "6403"])
+def test_the_broker_check_leaves_nothing_in_quarantine(bench, regency):
+    message = Message(f"desa/1/{regency}/0000000000-1/report", b"check")
+    assert bench.pipeline.process([message], NOW, 0).ignored == 1
+    assert bench.quarantine() == []
 
 
 # ---- the quarantine ----------------------------------------------------------------------
