@@ -12,7 +12,7 @@ from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.field.enrolments import Record
-    from host_tools.office.importing import Result
+    from host_tools.office.importing import Imported
 
 _kit_option = click.option(
     "--kit",
@@ -104,10 +104,7 @@ def _of_province(app: Application) -> list[dict[str, Any]]:
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
-        found = registry.rows(
-            "SELECT record, name, refused FROM enrolment_records JOIN role_keys ON kid = "
-            "technician ORDER BY log, number"
-        )
+        found = registry.enrolment_records()
     return [
         _row(parse_record(raw), name, "refused" if refused else "imported", refused)
         for raw, name, refused in found
@@ -204,7 +201,7 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         )
 
 
-def _tell(app: Application, results: list[Result]) -> None:
+def _tell(app: Application, results: list[Imported]) -> None:
     from host_tools.cli._output import counted
 
     counts = {

@@ -12,9 +12,9 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
-    from host_tools.people.kits.book import KitEntry
     from host_tools.people.kits.check import Finding
     from host_tools.people.kits.create import Cargo
+    from host_tools.province.records import KitEntry
     from host_tools.province.registry import Registry
     from host_tools.province.settings import Province
 
@@ -191,12 +191,11 @@ def list_(app: Application, as_json: bool) -> None:
     import time
 
     from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.people.kits import book
     from host_tools.province.registry import Registry
 
     now = time.time()
     with Registry.open(app.province.directory) as registry:
-        found = book.entries(registry)
+        found = registry.kits()
     if as_json:
         print_json([_entry_json(entry, now) for entry in found])
         return
@@ -270,7 +269,6 @@ def revoke(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.office.kit_revoking import revoke_kit
-    from host_tools.people.kits import book
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -290,7 +288,7 @@ def revoke(
         )
         others = [
             other.id.hex()
-            for other in book.entries(registry)
+            for other in registry.kits()
             if other.technician == entry.technician
             and other.state(time.time()) not in ("revoked", "expired")
         ]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+
+if TYPE_CHECKING:
+    from host_tools.province.records import RoleKey
 
 
 @click.group()
@@ -88,7 +92,7 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
         app.note("There is no technician; add one with 'desalink technicians add NAME'.")
         return
 
-    def state(t: technicians.Technician) -> str:
+    def state(t: RoleKey) -> str:
         if t.revoked_at is not None:
             return f"revoked {wita(t.revoked_at)} by {t.revoked_by}"
         return "valid" if t.valid(now) else "expired"

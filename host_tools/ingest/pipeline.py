@@ -25,8 +25,8 @@ from host_tools.wire import (
 )
 
 _RETRY_BATCH = 200
-# `desalink broker check` publishes under these, in each regency. The broker's rules keep all others
-# from doing so.
+# `desalink broker check` publishes under these, in each regency. The broker's rules keep others
+# from it.
 _CHECK_SLOTS = f"/{CHECK_VILLAGE}-"
 
 

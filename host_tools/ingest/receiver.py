@@ -102,7 +102,7 @@ class Receiver:
         except UnicodeDecodeError:
             topic = "(not UTF-8)"
         mid = message.mid if message.qos else 0
-        self._inbox.append(Message(topic, message.payload, mid))
+        self._inbox.append(Message(topic, bytes(message.payload), mid))
 
     # ---- connecting ------------------------------------------------------------------------
 

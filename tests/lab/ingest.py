@@ -12,7 +12,9 @@ from host_tools.province.settings import load
 
 if __name__ == "__main__":
     province = load(Path(sys.argv[1]))
-    here = BrokerAddress(province.broker.local_host, province.broker.port, province.service("ingest"))
+    here = BrokerAddress(
+        province.broker.local_host, province.broker.port, province.service("ingest")
+    )
     ingest = Ingest(
         province.database, RegistryKeys(province.directory), here, Options(ack_reports=2)
     )
