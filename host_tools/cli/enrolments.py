@@ -46,7 +46,8 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
     Those that the province imported, or those in the log of a kit (--kit; without a province, the
     opened kit's).
     """
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
 
     kit = kit or _on_laptop(app)
     rows = _of_kit(kit) if kit is not None else _of_province(app)

@@ -102,8 +102,9 @@ def create(
     The certificates in it are on record before they exist anywhere, so that a lost kit can be
     revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
     """
-    from host_tools.cli._output import counted, wita
+    from host_tools.cli._output import counted
     from host_tools.common import passphrase
+    from host_tools.common.times import wita
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
@@ -190,7 +191,8 @@ def list_(app: Application, as_json: bool) -> None:
     """List the kits that this province made."""
     import time
 
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     now = time.time()
@@ -343,7 +345,7 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
     in it in memory only. The next kit of the same technician takes the place of this one; the log
     of enrolments stays.
     """
-    from host_tools.cli._output import wita
+    from host_tools.common.times import wita
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import read_kit_header, refuse_expired
@@ -376,7 +378,8 @@ def show(
     app: Application, kit: Path | None, as_json: bool, kit_passphrase_file: Path | None
 ) -> None:
     """Show what is in a kit: the opened one, or a file; no secrets."""
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.people.kits import find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import kit_file, read_kit

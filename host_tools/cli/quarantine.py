@@ -104,8 +104,9 @@ def list_(
 
     Messages have numbers; findings, in what is stored, have F and a number.
     """
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
     from host_tools.cli._store import names, nothing_yet, reading, village_code
+    from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import findings, slots
 
@@ -184,7 +185,7 @@ def _extent(finding: Finding) -> str:
 
 
 def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.cli._store import iso
+    from host_tools.common.times import iso
 
     return {
         "id": str(m.id),
@@ -205,7 +206,7 @@ def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.cli._store import iso
+    from host_tools.common.times import iso
 
     return {
         "id": f"F{f.id}",

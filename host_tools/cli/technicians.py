@@ -38,8 +38,8 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
     """Make a technician's key and a trust document that names it."""
     from shlex import quote
 
-    from host_tools.cli._output import wita
     from host_tools.common import passphrase
+    from host_tools.common.times import wita
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
     from host_tools.province.registry import Registry
@@ -66,7 +66,8 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List technicians and their keys."""
     import time
 
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.people import technicians
     from host_tools.province.registry import Registry
 

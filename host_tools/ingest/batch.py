@@ -40,7 +40,7 @@ class Tally:
     held: Counter[str] = field(default_factory=Counter)
 
 
-class Batch:
+class WriteBatch:
     """Takes messages one after the other within a transaction of the caller's; `write` ends it.
 
     What it changes of `streams`, `acks` and `quarantine` in memory is only true once the

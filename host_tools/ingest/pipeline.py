@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import Buckets, Limits
-from host_tools.ingest.batch import Batch, Tally
+from host_tools.ingest.batch import Tally, WriteBatch
 from host_tools.ingest.verdict import Filed, Verified
 from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
@@ -134,9 +134,9 @@ class Pipeline:
         self._hold_acks(batch.tally.held, now)
         return batch.tally
 
-    def _batch(self, now: float) -> Batch:
+    def _batch(self, now: float) -> WriteBatch:
         most = self._limits.streams_per_key if self._limits is not None else 0
-        return Batch(
+        return WriteBatch(
             self._db, self._streams, self._quarantine, self._acks, now, self._beginnings, most
         )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from host_tools.common.errors import DesalinkError, EnrolmentError
+from host_tools.common.times import day
 from host_tools.field.enrolments.log import CLOCK_TOLERANCE_S, EXPORT
 from host_tools.field.enrolments.record import (
     FIRST_PREV,
@@ -23,7 +24,7 @@ from host_tools.field.enrolments.record import (
     check_signer,
     parse_record,
 )
-from host_tools.people.kits.model import day, same_id
+from host_tools.people.kits.model import same_id
 from host_tools.people.replacements import order_for
 from host_tools.people.technicians import technicians
 from host_tools.province.records import RoleKey, kid_of

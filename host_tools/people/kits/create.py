@@ -13,11 +13,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.files import write_private
+from host_tools.common.passphrase import check_passphrase
+from host_tools.common.times import day
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority, Issued
-from host_tools.keys.private_keys import check_passphrase
-from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot, day
+from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
 from host_tools.people.kits.seal import COST, new_header, seal
 from host_tools.people.kits.settings import check_boards, scopes, slot_config
