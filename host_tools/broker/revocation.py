@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from host_tools.broker.client import Client, Refused, temporary_identity
+from host_tools.broker.client import AccessRefused, CheckClient, temporary_identity
 from host_tools.broker.config import configured_port
 from host_tools.broker.process import request_reload
 from host_tools.common.errors import BrokerError
@@ -34,8 +34,8 @@ def write_crl(
 def is_refused(province: Province, identity: TlsFiles, port: int, timeout: float = 5.0) -> bool:
     """Whether the running broker refuses a certificate now."""
     try:
-        Client(province.broker.local_host, port, identity, timeout=timeout).close()
-    except Refused:
+        CheckClient(province.broker.local_host, port, identity, timeout=timeout).close()
+    except AccessRefused:
         return True
     return False
 
@@ -96,4 +96,4 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
     """
     issued = authority.issue_client(slot, PROBE_LIFE)
     with temporary_identity(province.ca_certificate, issued) as identity:
-        Client(province.broker.local_host, configured_port(province), identity).close()
+        CheckClient(province.broker.local_host, configured_port(province), identity).close()

@@ -30,7 +30,8 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     an expired server certificate makes every device refuse the broker. Needs no passphrase: run it
     daily from cron, with --quiet.
     """
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.office.expiry import ends
     from host_tools.province.registry import Registry
 

@@ -12,9 +12,9 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
-    from host_tools.people.kits.book import KitEntry
     from host_tools.people.kits.check import Finding
     from host_tools.people.kits.create import Cargo
+    from host_tools.province.records import KitEntry
     from host_tools.province.registry import Registry
     from host_tools.province.settings import Province
 
@@ -102,8 +102,9 @@ def create(
     The certificates in it are on record before they exist anywhere, so that a lost kit can be
     revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
     """
-    from host_tools.cli._output import counted, wita
+    from host_tools.cli._output import counted
     from host_tools.common import passphrase
+    from host_tools.common.times import wita
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
@@ -190,13 +191,13 @@ def list_(app: Application, as_json: bool) -> None:
     """List the kits that this province made."""
     import time
 
-    from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.people.kits import book
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     now = time.time()
     with Registry.open(app.province.directory) as registry:
-        found = book.entries(registry)
+        found = registry.kits()
     if as_json:
         print_json([_entry_json(entry, now) for entry in found])
         return
@@ -270,7 +271,6 @@ def revoke(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.office.kit_revoking import revoke_kit
-    from host_tools.people.kits import book
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -290,7 +290,7 @@ def revoke(
         )
         others = [
             other.id.hex()
-            for other in book.entries(registry)
+            for other in registry.kits()
             if other.technician == entry.technician
             and other.state(time.time()) not in ("revoked", "expired")
         ]
@@ -345,7 +345,7 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
     in it in memory only. The next kit of the same technician takes the place of this one; the log
     of enrolments stays.
     """
-    from host_tools.cli._output import wita
+    from host_tools.common.times import wita
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import read_kit_header, refuse_expired
@@ -378,7 +378,8 @@ def show(
     app: Application, kit: Path | None, as_json: bool, kit_passphrase_file: Path | None
 ) -> None:
     """Show what is in a kit: the opened one, or a file; no secrets."""
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.people.kits import find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import kit_file, read_kit

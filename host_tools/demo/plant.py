@@ -31,7 +31,7 @@ class Station:
     name: str
     command: tuple[str, ...]
     journal: Path
-    count: journals.Counter
+    count: journals.JournalCounter
     agent: Child | None = None
 
     @property
@@ -127,7 +127,7 @@ class Plant:
         )
         journal = folder / "device" / "state" / "journal"
         self.stations.append(
-            Station(site, village.name, done.command, journal, journals.Counter(journal))
+            Station(site, village.name, done.command, journal, journals.JournalCounter(journal))
         )
         self._tell(f"{village.name}: a device on {site.device} has made its key")
 

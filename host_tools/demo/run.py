@@ -15,7 +15,7 @@ from host_tools.demo import faults
 from host_tools.demo.children import DemoError
 from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Plant, Station
-from host_tools.demo.screen import Row, Screen
+from host_tools.demo.screen import DemoScreen, VillageRow
 from host_tools.demo.view import View
 from host_tools.derive import NO_DATA
 from host_tools.office.enrol import interpreter_command
@@ -55,7 +55,7 @@ class Demo:
         self._keep = keep
         self._seconds = seconds
         self.faults = faults.plan(seconds) if with_faults else []
-        self.screen = Screen("Desalink: four villages of Maratua", seconds)
+        self.screen = DemoScreen("Desalink: four villages of Maratua", seconds)
 
     # ---- beginning and end ---------------------------------------------------------------
 
@@ -176,14 +176,14 @@ class Demo:
             self.screen.tell(f"{station.name}'s agent is started again", "green")
         fault.ended = time.time()
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[VillageRow]:
         now = self.view.now()
         rows = []
         for station in self.stations:
             seen = now.get(station.slot)
             received = seen.last_report if seen else None
             rows.append(
-                Row(
+                VillageRow(
                     station.name,
                     station.site.device,
                     seen.state if seen else NO_DATA,

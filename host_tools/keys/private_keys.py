@@ -16,11 +16,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from host_tools.common.errors import PassphraseError
+from host_tools.common.passphrase import check_passphrase
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
-
-MINIMUM_PASSPHRASE = 8
 
 # 16 MiB of memory (OpenSSL's reader refuses more than 32), made up for by five lanes: about 0.2 s.
 _SCRYPT_N = 1 << 14
@@ -50,20 +48,6 @@ def _octets(value: bytes) -> bytes:
 
 def _integer(value: int) -> bytes:
     return _tlv(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
-
-
-def check_passphrase(passphrase: str) -> str:
-    """Return the passphrase if it is long enough.
-
-    Raises:
-        PassphraseError: it has fewer than 8 characters.
-    """
-    if len(passphrase) < MINIMUM_PASSPHRASE:
-        raise PassphraseError(
-            f"The passphrase has {len(passphrase)} characters and needs at least "
-            f"{MINIMUM_PASSPHRASE}; choose a longer one, for example four unrelated words."
-        )
-    return passphrase
 
 
 def encrypted_pem(key: PrivateKey, passphrase: str) -> bytes:

@@ -43,7 +43,7 @@ _OWN_NAMES = {STATE, "new-config.json", "client.key", "client.pem", "ca.pem"}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Enrolled:
     """What an enrolment did."""
 
     device: Device
@@ -122,7 +122,7 @@ def enrol_here(
     settings: Mapping[str, Any] | None = None,
     replace: bool = False,
     agent: Sequence[str] | None = None,
-) -> Outcome:
+) -> Enrolled:
     """Enrol a device whose files are in a directory of this machine.
 
     Args:
@@ -218,7 +218,7 @@ def enrol_here(
     if stale or unlisted(province, registry):
         authority = authority or open_authority()
         warnings += _revoke_stale(province, registry, authority, slot, serial)
-    return Outcome(device, village, outcome, path, (*program, str(path)), tuple(warnings))
+    return Enrolled(device, village, outcome, path, (*program, str(path)), tuple(warnings))
 
 
 def _refuse_shared(directory: Path) -> None:

@@ -78,13 +78,10 @@ def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str
 
 def _devices(registry: Registry) -> Iterator[tuple[str, int, str]]:
     """The first of the devices' certificates to end; a slot is as good as its longest one."""
-    first = registry.rows(
-        "SELECT d.slot, max(c.not_after) AS ends FROM devices d JOIN certificates c USING (slot) "
-        "WHERE d.revoked_at IS NULL AND c.revoked_at IS NULL GROUP BY d.slot ORDER BY ends LIMIT 1"
-    )
-    for slot, ends in first:
+    first = registry.first_certificate_to_end()
+    if first is not None:
         yield (
-            f"The certificate of the device of {slot}",
-            ends,
+            f"The certificate of the device of {first[0]}",
+            first[1],
             "provision it again with a new kit before then",
         )

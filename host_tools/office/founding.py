@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.common.errors import ProvinceError, VillageError
 from host_tools.province.settings import (
-    CHECK_VILLAGE,
+    CHECK_SLOTS,
     FILE,
     BrokerSettings,
     Province,
@@ -26,9 +26,6 @@ from host_tools.province.settings import (
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Village
-
-# Device-like identities with which `desalink broker check` tries the rules.
-CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
 
 
 def refuse_existing(directory: Path) -> None:
@@ -101,7 +98,7 @@ def found_province(
         VillageError: one of `only_villages` does not exist.
         OSError: something can't be written; then nothing is left behind.
     """
-    from host_tools.keys.private_keys import check_passphrase
+    from host_tools.common.passphrase import check_passphrase
     from host_tools.province.villages import province_name, villages_of_province
 
     directory = directory.resolve()

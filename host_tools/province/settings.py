@@ -16,6 +16,8 @@ FORMAT = 1
 # Certificates for these slots exist only to try the broker's rules (`desalink broker check`). No
 # village has this code: whatever arrives from such a slot is dropped without a trace.
 CHECK_VILLAGE = "0000000000"
+# Device-like identities with which `desalink broker check` tries the rules.
+CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
 
 
 # Always in the broker's certificate, so that the ingest beside it needs no name service.

@@ -237,4 +237,18 @@ ALTER TABLE samples ADD COLUMN own_month INTEGER;
 ALTER TABLE samples ADD COLUMN throughput_down INTEGER
 """
 
-MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}", _OWN_TRAFFIC)
+# Who has dismissed messages in quarantine, or deleted dismissed ones, and why.
+_QUARANTINE_NOTES = """
+CREATE TABLE quarantine_notes (
+    id            INTEGER PRIMARY KEY,
+    noted_at      INTEGER NOT NULL,
+    action        TEXT NOT NULL,             -- dismiss or empty
+    who           TEXT NOT NULL,
+    why           TEXT NOT NULL,
+    messages      INTEGER NOT NULL DEFAULT 0
+);
+ALTER TABLE quarantine ADD COLUMN note_id INTEGER REFERENCES quarantine_notes(id);
+CREATE INDEX quarantine_noted ON quarantine (note_id) WHERE note_id IS NOT NULL
+"""
+
+MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}", _OWN_TRAFFIC, _QUARANTINE_NOTES)

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host_tools.cli._output import wita
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext, number
+from host_tools.common.times import wita
 from host_tools.field.doctor.finding import Finding, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 

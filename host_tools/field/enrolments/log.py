@@ -23,6 +23,7 @@ import cbor2
 from host_tools.common.errors import EnrolmentError
 from host_tools.common.files import make_directory, sync_directory
 from host_tools.common.i18n import _
+from host_tools.common.times import day
 from host_tools.field.enrolments.record import (
     FIRST_PREV,
     LogError,
@@ -31,7 +32,7 @@ from host_tools.field.enrolments.record import (
     sign_record,
     verified,
 )
-from host_tools.people.kits.model import Kit, KitError, KitSlot, day, same_id
+from host_tools.people.kits.model import Kit, KitError, KitSlot, same_id
 from host_tools.people.kits.opened import refuse_expired
 from host_tools.wire.envelope import MAX_MESSAGE
 from host_tools.wire.reasons import Refused

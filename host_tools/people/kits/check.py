@@ -12,8 +12,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from host_tools.common.i18n import _, ngettext
+from host_tools.common.times import day
 from host_tools.keys.ca import common_name, serial_text
-from host_tools.people.kits.model import Kit, KitCertificate, day
+from host_tools.people.kits.model import Kit, KitCertificate
 from host_tools.people.trust import TECHNICIAN, TrustError, verify_trust
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from host_tools.common.files import make_directory, write_private
 from host_tools.common.i18n import _
-from host_tools.people.kits.model import Kit, KitError, day
+from host_tools.common.times import day
+from host_tools.people.kits.model import Kit, KitError
 from host_tools.people.kits.pages import unpack
 from host_tools.people.kits.seal import MAX_KIT, Header, read_header, unseal
 

@@ -11,8 +11,9 @@ import pytest
 
 from agent.wire import ids
 from host_tools.broker.client import Client
-from host_tools.cli._store import parse_since, size, span
+from host_tools.cli._store import size
 from host_tools.common.errors import DesalinkError
+from host_tools.common.times import parse_since, span
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline

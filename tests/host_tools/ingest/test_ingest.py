@@ -84,7 +84,7 @@ DIES = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    from host_tools.ingest import Broker, Ingest, Options
+    from host_tools.ingest import BrokerAddress, Ingest, Options
     from host_tools.ingest import acks, pipeline, receiver
     from tests.host_tools.factory import Device
     from tests.host_tools.ingesting import Keys
@@ -106,7 +106,7 @@ DIES = textwrap.dedent(
     ingest = Ingest(
         Path(sys.argv[1]),
         Keys(Device()),
-        Broker("127.0.0.1", int(sys.argv[2]), None),
+        BrokerAddress("127.0.0.1", int(sys.argv[2]), None),
         Options(batch=20, until_idle_s=0.3),
     )
     ingest.run()

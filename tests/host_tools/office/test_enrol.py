@@ -268,7 +268,7 @@ def test_an_interruption_at_any_write_is_repaired_by_running_it_again(
 
         return call
 
-    def enrol_now() -> enrol.Outcome:
+    def enrol_now() -> enrol.Enrolled:
         with Registry.open(kaltim.directory) as registry:
             village = registry.village("6403112001")
             assert village is not None
