@@ -20,7 +20,8 @@ from host_tools.common.errors import DesalinkError, PassphraseError
 from host_tools.common.i18n import set_language
 from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority
-from host_tools.keys.root import load_encrypted, load_root_key
+from host_tools.keys.private_keys import load_encrypted
+from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
 from host_tools.people import technicians
 from host_tools.people.kits import Kit, KitDirectory, KitError, open_kit

@@ -56,12 +56,12 @@ def test_nobody_else_can_look_into_a_province(founded: Path):
 
 def test_the_root_key_is_under_the_passphrase(founded: Path):
     pem = (founded / "keys" / "root.key").read_bytes()
-    key = serialization.load_pem_private_key(pem, PASSPHRASE.encode())
+    key = serialization.load_ssh_private_key(pem, PASSPHRASE.encode())
     assert isinstance(key, Ed25519PrivateKey)
     public = serialization.load_pem_public_key((founded / "keys" / "root.pub").read_bytes())
     assert key.public_key() == public
     with pytest.raises(ValueError):
-        serialization.load_pem_private_key(pem, b"another passphrase")
+        serialization.load_ssh_private_key(pem, b"another passphrase")
     everything = b"".join(p.read_bytes() for p in founded.rglob("*") if p.is_file())
     assert PASSPHRASE.encode() not in everything
 
@@ -133,7 +133,7 @@ def test_the_passphrase_can_come_from_a_file(
     ended = desalink("init", tmp_path / "p", "--province", "64", "--passphrase-file", secret)
     assert ended.code == 0
     pem = (tmp_path / "p" / "keys" / "root.key").read_bytes()
-    serialization.load_pem_private_key(pem, b"from a file")
+    serialization.load_ssh_private_key(pem, b"from a file")
     ended = desalink("init", tmp_path / "q", "--province", "64", "--passphrase-file", "missing")
     assert (ended.code, ended.err) == (
         1, "desalink: The file missing does not exist; check its name and try again.\n",
