@@ -241,13 +241,13 @@ def test_a_name_may_hold_whatever_people_write(tmp_path: Path):
     [
         ("format = 1", "format = 2", "has format 2 and this desalink knows format 1"),
         ("format = 1", "format = ", "can't be understood"),
-        ('code = "64"', "code = 64", "province.code must be a text in quotes"),
-        ('code = "64"', 'code = "6x"', "province.code must be two digits"),
-        ("port = 8883", 'port = "8883"', "broker.port must be a whole number"),
+        ('code = "64"', "code = 64", "province.code: expected two digits in quotes, got 64"),
+        ('code = "64"', 'code = "6x"', "province.code: expected two digits"),
+        ("port = 8883", 'port = "8883"', "broker.port: expected a whole number"),
         ("port = 8883", "port = 70000", "70000 is not a TCP port"),
-        ('hosts = ["localhost"]', "hosts = []", "broker.hosts must be a list of texts"),
+        ('hosts = ["localhost"]', "hosts = []", "broker.hosts: expected a list of texts"),
         ('hosts = ["localhost"]', 'hosts = ["a\\nb"]', "is not a host name or address"),
-        ('log = "stderr"', 'log = "x\\nlistener 1883"', "must each be one line"),
+        ('log = "stderr"', 'log = "x\\nlistener 1883"', "broker.log: expected one line"),
     ],
 )
 def test_mistakes_in_province_toml_are_named(
