@@ -305,7 +305,7 @@ def test_random_bytes_are_a_sentence(data: bytes):
         ("port = 'x'", "can't set port"),
         ("[broker]\nkey = 'x'", "can't set broker.key"),
         ("[cadence]\nround_s = 0", "cadence.round_s: expected an integer from 1 to 60"),
-        ("village = 3", "village must hold a section"),
+        ("village = 3", "village: expected a section"),
         ("[village.6403119999.link]\ngateway = 'off'", "6403119999, which is no regency"),
         ("since = 2026-01-01", "can't be understood"),
         ("board = 3", "expected an object"),
