@@ -12,7 +12,7 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
-    from host_tools.people.kits.check import Finding
+    from host_tools.people.kits.check import KitCheck
     from host_tools.people.kits.create import Cargo
     from host_tools.province.records import KitEntry
     from host_tools.province.registry import Registry
@@ -471,7 +471,7 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
         )
 
 
-def _result(finding: Finding) -> str:
+def _result(finding: KitCheck) -> str:
     if not finding.held:
         return _("WRONG")
     return _("LOOK") if finding.look else _("good")

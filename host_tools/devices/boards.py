@@ -1,37 +1,34 @@
 """What each board is: boards/<name>/board.toml, read strictly.
 
-Whatever is unknown, missing or of the wrong kind is an error that names file and key: a mistake in
-such a file would otherwise show on a boat, at the first device.
+A key that is unknown, missing or wrong is an error that names file and key. Otherwise a mistake
+would show on a boat, at the first device.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
+from host_tools.common.tables import TableError, checked, choice, text, whole
 
 FILE = "board.toml"
 _FOLDER = Path(__file__).resolve().parents[2] / "boards"
 
-CHIPS = ("esp32", "esp32s3", "esp32c3")
-TRANSPORTS = ("serial", "ssh", "local")
-INTERPRETERS = ("micropython", "cpython")
-# Native architectures of .mpy files that mpy-cross knows and these chips have.
-ARCHITECTURES = ("xtensawin", "rv32imc")
+_FLASH = 0x4000000  # 64 MiB, more than any of these chips can address
 
 
 class BoardError(DesalinkError):
-    """A board that there is not, or whose board.toml is wrong."""
+    """A board that does not exist, or whose board.toml is wrong."""
 
 
-@dataclass(frozen=True)
-class Firmware:
+@dataclass(frozen=True, kw_only=True)
+class BoardFirmware:
     """The MicroPython that a board runs.
 
     version: such as "1.26.1"; file: its name, as published at url; sha256: hex, "" if nobody has
@@ -39,19 +36,20 @@ class Firmware:
     address in flash of the application; app_bytes: its size, None while the file is not at hand.
     """
 
-    version: str
-    file: str
-    sha256: str
-    url: str
-    mpy: str
-    arch: str
-    app_offset: int
+    version: Annotated[str, text(r"\d+\.\d+\.\d+", 'a version such as "1.26.1"')]
+    file: Annotated[str, text(r"[\w.-]+\.bin", 'a file name that ends in ".bin"')]
+    sha256: Annotated[str, text(r"([0-9a-f]{64})?", '64 hexadecimal digits, or "" if not pinned')]
+    url: Annotated[str, text(r"https://\S+", 'an address that begins with "https://"')]
+    mpy: Annotated[str, text(r"\d+\.\d+", 'a version of .mpy files such as "6.3"')]
+    # Native architectures of .mpy files that mpy-cross knows and these chips have.
+    arch: Annotated[str, choice("xtensawin", "rv32imc")]
+    app_offset: Annotated[int, whole(0, 0x100000)]
     app_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
-    """One kind of device, as its board.toml tells; sizes and offsets in bytes.
+    """One kind of device, as its board.toml says; sizes and offsets in bytes.
 
     baud: rates for flashing, the fastest first; files: paths from the repository's root that the
     device gets beside the agent and its port; settings: the section `board` of its configuration;
@@ -59,119 +57,49 @@ class Board:
     the firmware's file system is left for code (None: all); romfs: its firmware has a ROMFS.
     """
 
-    name: str
-    title: str
-    transport: str
-    interpreter: str
-    port: str
+    name: Annotated[str, text(r"[a-z][a-z0-9-]{1,31}", "lower-case letters, digits and dashes")]
+    title: Annotated[str, text(r".{1,60}", "a text of 1 to 60 characters")]
+    transport: Annotated[str, choice("serial", "ssh", "local")]
+    interpreter: Annotated[str, choice("micropython", "cpython")]
+    port: Annotated[str, text(r"boards(\.[a-z]\w*){2}", 'a module such as "boards.linux.board"')]
     directory: Path
-    chip: str | None = None
-    flash_size: int | None = None
-    flash_offset: int = 0
-    baud: tuple[int, ...] = ()
-    files: tuple[str, ...] = ()
-    also_for: tuple[str, ...] = ()
-    code_bytes: int | None = None
+    chip: Annotated[str, choice("esp32", "esp32s3", "esp32c3")] | None = None
+    flash_size: Annotated[int, whole(0x100000, _FLASH)] | None = None
+    flash_offset: Annotated[int, whole(0, 0x10000)] = 0
+    baud: Annotated[
+        tuple[Annotated[int, whole(9600, 3000000)], ...],
+        Meta(description="a list of rates from 9600 to 3000000"),
+    ] = ()
+    files: Annotated[
+        tuple[Annotated[str, text(r"(?!.*\.\.)boards/[\w./-]+", "a path")], ...],
+        Meta(description='a list of paths such as "boards/linux/board.py"'),
+    ] = ()
+    also_for: Annotated[tuple[str, ...], Meta(description="a list of texts")] = ()
+    code_bytes: (
+        Annotated[
+            int,
+            Meta(
+                ge=0x40000,
+                le=_FLASH,
+                multiple_of=0x1000,
+                description="a multiple of 0x1000 from 0x40000 up",
+            ),
+        ]
+        | None
+    ) = None
     romfs: bool = False
-    firmware: Firmware | None = None
+    firmware: BoardFirmware | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    budgets: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Key:
-    """One key: what it must be, in words and as a test; whether it may be left out."""
-
-    expected: str
-    valid: Callable[[Any], bool]
-    required: bool = False
-
-
-def _is_int(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _text(pattern: str, expected: str, required: bool = False) -> _Key:
-    return _Key(
-        expected, lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None, required
+    budgets: dict[str, Annotated[int, Meta(ge=1, description="a number of bytes")]] = field(
+        default_factory=dict
     )
 
-
-def _choice(values: tuple[str, ...], required: bool = False) -> _Key:
-    return _Key("one of " + ", ".join(f'"{v}"' for v in values), lambda v: v in values, required)
-
-
-def _integer(least: int, most: int) -> _Key:
-    return _Key(
-        f"a whole number from {least} to {most}", lambda v: _is_int(v, least, most), required=False
-    )
-
-
-def _list(item: Callable[[Any], bool], expected: str) -> _Key:
-    return _Key(expected, lambda v: isinstance(v, list) and all(item(i) for i in v))
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"(?!.*\.\.)boards/[\w./-]+", value) is not None
-
-
-_TABLE = _Key("a table", lambda v: isinstance(v, dict))
-_FLASH = 0x4000000  # 64 MiB, more than any of these chips can address
-
-_BOARD = {
-    "name": _text(r"[a-z][a-z0-9-]{1,31}", "lower-case letters, digits and dashes", True),
-    "title": _text(r".{1,60}", "a text of 1 to 60 characters", True),
-    "interpreter": _choice(INTERPRETERS, True),
-    "transport": _choice(TRANSPORTS, True),
-    "port": _text(r"boards(\.[a-z]\w*){2}", 'a module such as "boards.linux.board"', True),
-    "chip": _choice(CHIPS),
-    "flash_size": _integer(0x100000, _FLASH),
-    "flash_offset": _integer(0, 0x10000),
-    "baud": _list(lambda v: _is_int(v, 9600, 3000000), "a list of rates from 9600 to 3000000"),
-    "files": _list(_is_file, 'a list of paths such as "boards/linux/port.py"'),
-    "also_for": _list(lambda v: isinstance(v, str) and len(v) > 0, "a list of texts"),
-    "code_bytes": _Key(
-        "a multiple of 0x1000 from 0x40000 up",
-        lambda v: _is_int(v, 0x40000, _FLASH) and v % 0x1000 == 0,
-    ),
-    "romfs": _Key("true or false", lambda v: isinstance(v, bool)),
-    "firmware": _TABLE,
-    "settings": _TABLE,
-    "budgets": _TABLE,
-}
-
-_FIRMWARE = {
-    "version": _text(r"\d+\.\d+\.\d+", 'a version such as "1.26.1"', True),
-    "file": _text(r"[\w.-]+\.bin", 'a file name that ends in ".bin"', True),
-    "url": _text(r"https://\S+", 'an address that begins with "https://"', True),
-    "sha256": _text(r"([0-9a-f]{64})?", '64 hexadecimal digits, or "" if not pinned', True),
-    "mpy": _text(r"\d+\.\d+", 'a version of .mpy files such as "6.3"', True),
-    "arch": _choice(ARCHITECTURES, True),
-    "app_offset": _Key("an address from 0 to 0x100000", lambda v: _is_int(v, 0, 0x100000), True),
-}
 
 _SERIAL_CHIP = ("flash_size", "flash_offset", "baud", "firmware")
 
 
-def _check(path: Path, table: dict[str, Any], keys: dict[str, _Key], prefix: str = "") -> None:
-    for name, value in table.items():
-        key = keys.get(name)
-        if key is None:
-            known = ", ".join(keys)
-            raise BoardError(
-                f"{path}: {prefix}{name}: no such key; correct or remove it (there are: {known})."
-            )
-        if not key.valid(value):
-            raise BoardError(f"{path}: {prefix}{name}: expected {key.expected}, got {value!r}.")
-    for name, key in keys.items():
-        if key.required and name not in table:
-            raise BoardError(
-                f"{path}: {prefix}{name} is missing: expected {key.expected}; add it."
-            )
-
-
 def _check_together(path: Path, table: dict[str, Any]) -> None:
-    """What no key can tell alone."""
+    """What holds between keys, and between them and the folder."""
     if table["name"] != path.parent.name:
         raise BoardError(
             f"{path}: name: expected {path.parent.name!r}, as its folder is called, got "
@@ -189,9 +117,6 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
             raise BoardError(f"{path}: {name}: only a board with a chip has it; remove it.")
     if sorted(table.get("baud", []), reverse=True) != table.get("baud", []):
         raise BoardError(f"{path}: baud: expected the fastest rate first, got {table['baud']!r}.")
-    for name, value in table.get("budgets", {}).items():
-        if not _is_int(value, 1, 1 << 40):
-            raise BoardError(f"{path}: budgets.{name}: expected a number of bytes, got {value!r}.")
     root = _FOLDER.parent
     for file in table.get("files", []):
         if not (root / file).is_file():
@@ -213,14 +138,12 @@ def read_board(path: Path) -> Board:
         raise BoardError(f"{path} is missing: a board needs one; put it there.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BoardError(f"{path} can't be understood: {error}; correct it.") from None
-    _check(path, table, _BOARD)
-    firmware = None
-    if "firmware" in table:
-        _check(path, table["firmware"], _FIRMWARE, "firmware.")
-        firmware = Firmware(**table["firmware"])
+    try:
+        board = checked({"directory": path.parent, **table}, Board)
+    except TableError as error:
+        raise BoardError(f"{path}: {error}") from None
     _check_together(path, table)
-    lists = {name: tuple(table.pop(name, ())) for name in ("baud", "files", "also_for")}
-    return Board(**{**table, **lists, "firmware": firmware, "directory": path.parent})
+    return board
 
 
 def board_names() -> list[str]:

@@ -15,8 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
-from host_tools.keys.private_keys import encrypted_pem, plain_pem
-from host_tools.keys.root import load_encrypted
+from host_tools.keys.private_keys import encrypted_pem, load_encrypted, plain_pem
 
 AUTHORITY_LIFE = timedelta(days=3653)
 SERVER_LIFE = AUTHORITY_LIFE

@@ -7,22 +7,23 @@ import io
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from host_tools.common.files import write_file
 from host_tools.common.i18n import _, ngettext
 from host_tools.field.provision.dealer import Dealer
 from host_tools.field.provision.errors import ProvisionError
-from host_tools.field.provision.flash import Chip
-from host_tools.field.provision.flow import STEPS, Outcome, Plan, Provisioning
+from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.ports import list_ports
-from host_tools.field.provision.screen import Row, Screen
+from host_tools.field.provision.screen import ProvisionScreen
+from host_tools.field.provision.serial_device import over_cable
 
 _LOOK_S = 0.25
 _COLUMNS = ("mac", "slot", "village", "board", "key", "check", "state", "class", "next", "seconds")
 
 
-class Batch:
+class BatchProvisioning:
     """One run over a hub.
 
     Args:
@@ -38,7 +39,7 @@ class Batch:
         slots: Sequence[str],
         pattern: str | None,
         count: int | None,
-        screen: Screen,
+        screen: ProvisionScreen,
         ask: bool = False,
     ) -> None:
         self._plan = plan
@@ -50,12 +51,12 @@ class Batch:
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self.summary = plan.work / f"summary-{datetime.now():%Y%m%d-%H%M%S}.csv"
-        self.results: list[tuple[Outcome, Exception | None]] = []
+        self.results: list[tuple[DeviceResult, Exception | None]] = []
 
     @property
     def failed(self) -> int:
         """How many boards are not done, counting each board's last try."""
-        last = {outcome.mac or outcome.port: error for outcome, error in self.results}
+        last = {result.mac or result.port: error for result, error in self.results}
         return sum(error is not None for error in last.values())
 
     def stop(self) -> None:
@@ -96,11 +97,11 @@ class Batch:
         row = self._screen.row(port)
         dealt: list[str] = []
 
-        def deal(chip: Chip) -> str:
-            dealt.append(self._dealer.deal(chip))
+        def deal(mac: str) -> str:
+            dealt.append(self._dealer.deal(mac))
             return dealt[-1]
 
-        work = Provisioning(self._plan, port, deal, row)
+        work = Provisioning(self._plan, port, partial(over_cable, port), deal, row)
         error: Exception | None = None
         try:
             work.run()
@@ -108,14 +109,14 @@ class Batch:
             error = caught
             # Not what the same board was dealt on another port: some have two sockets.
             if dealt:
-                self._dealer.give_back(work.outcome.mac)
-        row.end(result_text(work.outcome, error), error is not None)
+                self._dealer.give_back(work.result.mac)
+        row.end(result_text(work.result, error), error is not None)
         with self._lock:
-            self.results.append((work.outcome, error))
+            self.results.append((work.result, error))
             write_summary(self.summary, self.results)
 
     def _note(self, begun: int) -> None:
-        done = sum(error is None for _outcome, error in self.results)
+        done = sum(error is None for _result, error in self.results)
         if self._count is None:
             text = ngettext(
                 "{done} board done. Plug in more, or press Ctrl-C to end.",
@@ -132,37 +133,34 @@ def error_class(error: Exception) -> str:
     return error.kind if isinstance(error, ProvisionError) else type(error).__name__
 
 
-def result_text(outcome: Outcome, error: Exception | None) -> str:
+def result_text(result: DeviceResult, error: Exception | None) -> str:
     """What became of a board, in a line."""
     if error is not None:
         return f"{error_class(error)}: {error}"
     return _("{village} ({slot}) is ready: key {kid}, label {check}").format(
-        village=outcome.village, slot=outcome.slot, kid=outcome.kid, check=outcome.check
+        village=result.village, slot=result.slot, kid=result.kid, check=result.check
     )
 
 
-def write_summary(path: Path, results: Sequence[tuple[Outcome, Exception | None]]) -> None:
+def write_summary(path: Path, results: Sequence[tuple[DeviceResult, Exception | None]]) -> None:
     """The table of all boards so far, whole, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*_COLUMNS, *STEPS])
-    for outcome, error in results:
+    for result, error in results:
         writer.writerow(
             [
-                outcome.mac,
-                outcome.slot,
-                outcome.village,
-                outcome.board,
-                outcome.kid,
-                outcome.check,
+                result.mac,
+                result.slot,
+                result.village,
+                result.board,
+                result.kid,
+                result.check,
                 "failed" if error else "done",
                 error_class(error) if error else "",
                 str(error) if error else "",
-                f"{outcome.seconds:.1f}",
-                *(outcome.states.get(step, "") for step in STEPS),
+                f"{result.seconds:.1f}",
+                *(result.states.get(step, "") for step in STEPS),
             ]
         )
     write_file(path, text.getvalue().encode())
-
-
-__all__ = ["Batch", "Row", "error_class", "result_text", "write_summary"]

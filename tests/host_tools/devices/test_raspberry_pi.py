@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
@@ -15,7 +15,6 @@ from agent.wire import ids
 from boards.raspberry_pi import board
 from host_tools.devices.boards import load_board
 from host_tools.field.provision.linux import Identity, LinuxDevice
-from host_tools.field.provision.ssh import Connection
 from tests.support import ROOT
 
 UNIT = ROOT / "boards/raspberry-pi/desalink.service"
@@ -91,7 +90,8 @@ def test_the_service_finds_what_provisioning_has_put(tmp_path: Path) -> None:
     service = unit()
     identity = Identity("10000000abcdef01", "raspberry-pi", "", "python3", "eth0")
     pi = load_board("raspberry-pi")
-    device = LinuxDevice(cast(Connection, None), identity, pi)
+    nothing: Any = None
+    device = LinuxDevice(nothing, identity, pi, nothing, nothing)
     config = device.configuration({"slot": "6403112001-1", "broker": {"host": "broker"}})
     assert service["ExecStart"] == [f"/usr/bin/python3 -m agent {device.config_path}"]
     # What ProtectSystem=strict leaves writable.

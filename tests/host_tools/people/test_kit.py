@@ -21,7 +21,8 @@ from host_tools.common.errors import DesalinkError, PassphraseError
 from host_tools.common.i18n import set_language
 from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority
-from host_tools.keys.root import load_encrypted, load_root_key
+from host_tools.keys.private_keys import load_encrypted
+from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
 from host_tools.people import technicians
 from host_tools.people.kits import Kit, KitDirectory, KitError, open_kit
@@ -305,7 +306,7 @@ def test_random_bytes_are_a_sentence(data: bytes):
         ("port = 'x'", "can't set port"),
         ("[broker]\nkey = 'x'", "can't set broker.key"),
         ("[cadence]\nround_s = 0", "cadence.round_s: expected an integer from 1 to 60"),
-        ("village = 3", "village must hold a section"),
+        ("village = 3", "village: expected a section"),
         ("[village.6403119999.link]\ngateway = 'off'", "6403119999, which is no regency"),
         ("since = 2026-01-01", "can't be understood"),
         ("board = 3", "expected an object"),

@@ -166,7 +166,7 @@ def test_role_keys_are_kept_under_the_passphrase(desalink: Run, kaltim: Province
     assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
     (file,) = kaltim.technicians.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert b"ENCRYPTED PRIVATE KEY" in file.read_bytes()
+    assert b"OPENSSH PRIVATE KEY" in file.read_bytes()
     with Registry.open(kaltim.directory) as registry:
         ani = technicians.find(registry, "ANI")
         with pytest.raises(PassphraseError):

@@ -26,7 +26,7 @@ def _die() -> None:
 
 def _die_at(step: str, when: str) -> None:
     add = journal.DeviceJournal.add
-    tell = flow.Provisioning._tell
+    tell = flow.Provisioning._show
 
     def add_and_die(self: journal.DeviceJournal, name: str, state: str, **detail: Any) -> None:
         add(self, name, state, **detail)
@@ -38,13 +38,13 @@ def _die_at(step: str, when: str) -> None:
             _die()
         tell(self, name, state)
 
-    def progress(self: screen.Row, share: float) -> None:
+    def progress(self: screen.BoardRow, share: float) -> None:
         if when == "half" and self.states.get(step) == "running" and share > 0.4:
             _die()
 
     journal.DeviceJournal.add = add_and_die  # type: ignore[method-assign]
-    flow.Provisioning._tell = tell_and_die  # type: ignore[method-assign]
-    screen.Row.progress = progress  # type: ignore[method-assign]
+    flow.Provisioning._show = tell_and_die  # type: ignore[method-assign]
+    screen.BoardRow.progress = progress  # type: ignore[method-assign]
 
 
 def _note_arguments(path: str) -> None:

@@ -127,7 +127,7 @@ def test_only_what_differs_is_sent(world: World, a_hub: Hub) -> None:
     board = a_hub.board()
     port = board.plug()
     assert world.provision(port).returncode == 0
-    (board.files / "agent" / "app.mpy").write_bytes(b"rot")
+    (board.files / "agent" / "supervise.mpy").write_bytes(b"rot")
     # A source beside the compiled module would be imported in its place.
     (board.files / "agent" / "supervise.py").write_text("raise SystemExit")
     again = world.provision(port)
