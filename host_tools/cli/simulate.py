@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,11 @@ import click
 from host_tools.cli import PATH, Application, pass_app
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from host_tools.simulate.world import Settings
+
+_SHOW_EVERY_S = 10
 
 
 @click.command()
@@ -114,19 +117,12 @@ def _fill(app: Application, directory: Path, settings: Settings, trusted: bool, 
     with lock(province.database):
         path = province.database
         store = TrustedStore(path) if trusted else VerifiedStore(path, villages)
-        began, messages = time.monotonic(), 0
-
-        def progress(at: int, total: int) -> None:
-            nonlocal messages
-            messages = total
-            _show(app, settings, at, total, time.monotonic() - began)
-
-        lines = run(settings, its_places, store, progress=progress)
+        lines = run(settings, its_places, store, progress=_progress(app, settings))
         store.close()
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(
-        f"The simulated province with {settings.villages} villages is in {directory}; the truth is "
-        f"in {directory / truth.FILE}."
+        f"The simulated province with {settings.villages} villages is in {directory}; the truth "
+        f"is in {directory / truth.FILE}."
     )
     click.echo(f"Next: 'desalink simulate {directory} --compare'.")
 
@@ -146,8 +142,8 @@ def _publish(
     if not (directory / FILE).exists():
         found(directory, settings, villages, port=port, tell=app.note)
         click.echo(
-            f"The simulated province is in {directory}. Next: 'desalink -C {directory} broker run' "
-            f"and 'desalink -C {directory} ingest', then this command again."
+            f"The simulated province is in {directory}. Next: 'desalink -C {directory} broker "
+            f"run' and 'desalink -C {directory} ingest', then this command again."
         )
         return
     province, kept = load_simulated(directory)
@@ -155,21 +151,25 @@ def _publish(
         app.abort(f"{directory} was made with other options; give those in {directory / FILE}.")
     store = MqttStore(province, pace, settings.begin)
     store.prepare([village.slot for village in villages if village.devices])
-    began = time.monotonic()
-    lines = run(
-        settings,
-        its_places,
-        store,
-        progress=lambda at, total: _show(app, settings, at, total, time.monotonic() - began),
-    )
+    lines = run(settings, its_places, store, progress=_progress(app, settings))
     store.close()
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(f"All is published; the truth is in {directory / truth.FILE}.")
 
 
-def _show(app: Application, settings: Settings, at: int, total: int, seconds: float) -> None:
-    part = 100 * (at - settings.begin) / max(1, settings.end - settings.begin)
-    app.note(f"{part:5.1f} %  {total:>10} messages  {total / seconds:6.0f}/s")
+def _progress(app: Application, settings: Settings) -> Callable[[int, int], None]:
+    """Shows how far it is, every ten seconds."""
+    began = shown = time.monotonic()
+
+    def show(at: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= _SHOW_EVERY_S:
+            shown = now
+            part = 100 * (at - settings.begin) / (settings.end - settings.begin)
+            app.note(f"{part:5.1f} %, {total} messages, {total / (now - began):.0f}/s")
+
+    return show
 
 
 def _compare(directory: Path) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from host_tools.simulate.truth import VillageTruth, read
 from host_tools.simulate.world import DEGRADED, OFF, UP
-from host_tools.store import Database
-from host_tools.store import queries
+from host_tools.store import Database, queries
 
 LONG_S = 300  # an outage that counts
 _NOTHING = "no_data"
@@ -95,8 +94,8 @@ class Comparison:
             f"{clocks.hidden_up_s / 60:.0f} min shown as up, bytes {clocks.bytes_percent:.3f} % "
             "apart.",
             "",
-            f"{'worst villages':<16}{'special':<16}{'wrong min':>10}{'up unknown':>12}{'missed':>8}"
-            f"{'invented':>10}{'bytes':>9}",
+            f"{'worst villages':<16}{'special':<16}{'wrong min':>10}{'up unknown':>12}"
+            f"{'missed':>8}{'invented':>10}{'bytes':>9}",
         ]
         ranked = sorted(
             self.villages,

@@ -1,4 +1,4 @@
-"""When the province receives what a village has made: live, late, newest first, twice, or never."""
+"""When the province receives what a village made: live, late, newest first, twice, or never."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from host_tools.simulate import regimes as r
-from host_tools.simulate.reports import Made, Station
+from host_tools.simulate.reports import Made, ReportMaker
 from host_tools.simulate.truth import Truth
-from host_tools.simulate.world import ONLINE, Village
+from host_tools.simulate.world import ONLINE, SimulatedVillage
 
 _BAD_FLASH = 40  # reports that a bad medium loses, twice
 
@@ -34,7 +34,7 @@ class Arrival(NamedTuple):
 class _Queue:
     """Messages under way, by the moment of their arrival."""
 
-    def __init__(self, village: Village) -> None:
+    def __init__(self, village: SimulatedVillage) -> None:
         self._village = village
         self._heap: list[tuple[int, int, Made | None, Arrival]] = []
         self._number = 0
@@ -69,29 +69,28 @@ class _Queue:
             yield arrival
 
 
-def arrivals(village: Village, truth: Truth) -> Iterator[Arrival]:
+def arrivals(village: SimulatedVillage, truth: Truth) -> Iterator[Arrival]:
     """All that the province receives of a village until the simulation ends, in order."""
-    station, queue, rng = Station(village), _Queue(village), village.rng
+    maker, queue, rng = ReportMaker(village), _Queue(village), village.rng
     backlog: list[Made] = []
     until = 0  # the broker is reached up to here
     connections, run = 0, None
     journal = None
     losses = 2 if village.special == "bad_flash" else 0
-    for made in station.make():
+    for made in maker.make():
         yield from queue.until(made.at - r.TICK_S, truth)
-        if journal is not station.journal:
-            backlog, journal = [], station.journal
+        if journal is not maker.journal:
+            backlog, journal = [], maker.journal
         if made.run is not run:
             run, until, connections = made.run, 0, 0
-        spell = station.state(made.at)
-        online = spell.state in ONLINE
+        online = maker.state(made.at) in ONLINE
         if made.message:
             backlog.append(made)
         if losses and len(backlog) > 3 * _BAD_FLASH:
             losses -= 1
             gone = backlog[_BAD_FLASH : 2 * _BAD_FLASH]
             del backlog[_BAD_FLASH : 2 * _BAD_FLASH]
-            station.journal.dropped.append((gone[0].seq, gone[-1].seq))
+            maker.journal.dropped.append((gone[0].seq, gone[-1].seq))
         if online:
             at = made.at + rng.uniform(2, 5)
             if made.at >= until:
@@ -99,7 +98,7 @@ def arrivals(village: Village, truth: Truth) -> Iterator[Arrival]:
                 at += rng.uniform(0, 30)
                 if at < until:
                     connections += 1
-                    birth = station.birth(made, int(at), connections)
+                    birth = maker.birth(made, int(at), connections)
                     queue.put(_silent(made), at, birth)
             pace = 1 / r.LINKS[village.link].backlog
             while backlog and at < until:
@@ -110,7 +109,7 @@ def arrivals(village: Village, truth: Truth) -> Iterator[Arrival]:
                 if village.special == "twice" and rng.random() < 0.2:
                     queue.put(sent, at + 2 * r.TICK_S, bytes(bytearray(sent.message)))
                 at += pace
-        station.waiting = len(backlog)
+        maker.waiting = len(backlog)
     yield from queue.until(village.settings.end, truth)
 
 
@@ -118,7 +117,7 @@ def _silent(made: Made) -> Made:
     return Made(made.at, made.run, made.signer)
 
 
-def _online_until(village: Village, made: Made) -> int:
+def _online_until(village: SimulatedVillage, made: Made) -> int:
     """Up to when the broker is reached without a break."""
     end = made.at
     for spell in village.spells:

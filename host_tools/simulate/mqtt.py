@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import make_directory, write_private
@@ -23,7 +24,7 @@ _LAST_S = 60  # for what is still under way at the end
 
 
 class MqttStore:
-    """Publishes what arrives, `pace` simulated seconds in a second; connects slots as they come."""
+    """Publishes what arrives, `pace` simulated seconds in a second."""
 
     def __init__(self, province: Province, pace: float, begin: int) -> None:
         self._province = province
@@ -72,15 +73,15 @@ class MqttStore:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self._province.ca_certificate)
         context.load_cert_chain(self._certificate(slot))
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, slot)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, slot)
         client.tls_set_context(context)
         broker = self._province.broker
         try:
             client.connect(broker.local_host, broker.port, 400)
         except OSError as error:
             raise BrokerError(
-                f"The broker at {broker.local_host}:{broker.port} does not answer ({error}); start "
-                f"it with 'desalink -C {self._province.directory} broker run'."
+                f"The broker at {broker.local_host}:{broker.port} does not answer ({error}); "
+                f"start it with 'desalink -C {self._province.directory} broker run'."
             ) from None
         client.loop_start()
         self._clients[slot] = client

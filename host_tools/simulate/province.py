@@ -10,8 +10,8 @@ from host_tools.office.founding import found_province
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.province.villages import province_name, villages_of_province
-from host_tools.simulate.reports import Signer
-from host_tools.simulate.world import Place, Settings, Village
+from host_tools.simulate.signing import MessageSigner
+from host_tools.simulate.world import ChosenVillage, Settings, SimulatedVillage
 
 CODE = "64"
 PASSPHRASE = "simulated and no secret"
@@ -19,7 +19,7 @@ PASSPHRASE = "simulated and no secret"
 _BY = "desalink simulate"
 
 
-def places(count: int) -> list[Place]:
+def places(count: int) -> list[ChosenVillage]:
     """Villages of the real list, spread evenly over it.
 
     Raises:
@@ -32,13 +32,13 @@ def places(count: int) -> list[Place]:
             f"to {len(known)}."
         )
     chosen = [known[number * len(known) // count] for number in range(count)]
-    return [Place(village.code, village.district_code) for village in chosen]
+    return [ChosenVillage(village.code, village.district_code) for village in chosen]
 
 
 def found(
     directory: Path,
     settings: Settings,
-    villages: Iterable[Village],
+    villages: Iterable[SimulatedVillage],
     *,
     port: int = 8883,
     tell: Callable[[str], None] = lambda sentence: None,
@@ -66,9 +66,9 @@ def found(
     return province
 
 
-def _enrol(registry: Registry, village: Village) -> None:
+def _enrol(registry: Registry, village: SimulatedVillage) -> None:
     for device in village.devices:
-        signer = Signer(device, village.slot)
+        signer = MessageSigner(device, village.slot)
         registry.enrol(
             village.slot,
             signer.public_key,

@@ -12,7 +12,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 WITA_S = 8 * HOUR
 
 
-class Link(NamedTuple):
+class LinkKind(NamedTuple):
     """A kind of uplink.
 
     Attributes:
@@ -38,12 +38,14 @@ class Link(NamedTuple):
 
 
 LINKS = {
-    "starlink": Link(
+    "starlink": LinkKind(
         0.22, ("Telkomsat Starlink", "Bestcamp Starlink"), 48, 18, 1.0, 100, 0.15, 0.6, 900, 20
     ),
-    "4g": Link(0.36, ("Orbit 4G",), 62, 30, 1.6, 240, 0.6, 0.2, 420, 8, -97),
-    "radio": Link(0.30, ("Comtelindo", "Telkom WMS"), 34, 12, 0.9, 600, 0.4, 0.5, 500, 10, -71),
-    "fibre": Link(0.12, ("IndiHome", "Icon+"), 18, 4, 0.25, 1500, 0.1, 0.1, 1200, 40),
+    "4g": LinkKind(0.36, ("Orbit 4G",), 62, 30, 1.6, 240, 0.6, 0.2, 420, 8, -97),
+    "radio": LinkKind(
+        0.30, ("Comtelindo", "Telkom WMS"), 34, 12, 0.9, 600, 0.4, 0.5, 500, 10, -71
+    ),
+    "fibre": LinkKind(0.12, ("IndiHome", "Icon+"), 18, 4, 0.25, 1500, 0.1, 0.1, 1200, 40),
 }
 
 # Causes of a link's own outages, by weight.
@@ -58,7 +60,7 @@ CAUSES = {
 }
 
 
-class Power(NamedTuple):
+class PowerKind(NamedTuple):
     """A kind of supply; night: it runs from evening to midnight only."""
 
     share: float
@@ -68,9 +70,9 @@ class Power(NamedTuple):
 
 
 POWERS = {
-    "grid": Power(0.70, 0.12, 2400),
-    "solar": Power(0.22, 0.05, 14400),
-    "night_genset": Power(0.08, 0.0, 0, True),
+    "grid": PowerKind(0.70, 0.12, 2400),
+    "solar": PowerKind(0.22, 0.05, 14400),
+    "night_genset": PowerKind(0.08, 0.0, 0, True),
 }
 # A genset starts and stops at about these times (seconds of the day, WITA).
 GENSET_FROM, GENSET_TO, GENSET_JITTER_S = 18 * HOUR, 23 * HOUR + 30 * MINUTE, 20 * MINUTE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from multiprocessing.connection import Connection
@@ -14,7 +13,7 @@ from typing import Protocol
 from host_tools.common.errors import DesalinkError
 from host_tools.simulate.delivery import Arrival, arrivals
 from host_tools.simulate.truth import Truth
-from host_tools.simulate.world import Place, Settings, World
+from host_tools.simulate.world import ChosenVillage, Settings, World
 
 _BATCH = 500  # messages between processes
 _MOST = 5000  # messages in one transaction
@@ -31,7 +30,7 @@ class Store(Protocol):
 
 def run(
     settings: Settings,
-    places: Sequence[Place],
+    places: Sequence[ChosenVillage],
     store: Store,
     *,
     workers: int | None = None,
@@ -41,7 +40,7 @@ def run(
 
     Args:
         workers: processes beside this one; one per core if None, 0: all in this one.
-        progress: called once a second with the simulated time and how many messages arrived.
+        progress: called after each batch with the simulated time and how many messages arrived.
 
     Returns:
         The villages' lines for the file of the truth, in the order of the villages.
@@ -61,19 +60,20 @@ def run(
 
 
 def _drain(streams: Sequence[Iterator[Arrival]], store: Store, progress: Progress) -> None:
-    total, shown = 0, time.monotonic()
+    total = 0
     for at, group in groupby(heapq.merge(*streams), key=lambda arrival: arrival.at):
         batch = list(group)
         for first in range(0, len(batch), _MOST):
             store.store(at, batch[first : first + _MOST])
         total += len(batch)
-        if time.monotonic() - shown >= 1:
-            shown = time.monotonic()
-            progress(at, total)
+        progress(at, total)
 
 
 def _work(
-    settings: Settings, places: Sequence[Place], indices: Sequence[int], truths: dict[int, str]
+    settings: Settings,
+    places: Sequence[ChosenVillage],
+    indices: Sequence[int],
+    truths: dict[int, str],
 ) -> Iterator[Arrival]:
     """The messages of some villages in order; at the end their truth."""
     world = World(settings, places)
@@ -84,7 +84,7 @@ def _work(
 
 
 def _serve(
-    settings: Settings, places: Sequence[Place], indices: Sequence[int], pipe: Connection
+    settings: Settings, places: Sequence[ChosenVillage], indices: Sequence[int], pipe: Connection
 ) -> None:
     truths: dict[int, str] = {}
     batch: list[Arrival] = []
@@ -106,7 +106,7 @@ class _Workers:
     def __init__(
         self,
         settings: Settings,
-        places: Sequence[Place],
+        places: Sequence[ChosenVillage],
         count: int,
         truths: dict[int, str],
     ) -> None:

@@ -13,8 +13,8 @@ from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.simulate.delivery import Arrival
-from host_tools.simulate.world import Village
-from host_tools.simulate.reports import Signer
+from host_tools.simulate.signing import MessageSigner
+from host_tools.simulate.world import SimulatedVillage
 from host_tools.store import Database, open_database
 from host_tools.store.evidence import (
     StoredReport,
@@ -30,14 +30,14 @@ from host_tools.wire.envelope import split
 class VerifiedStore:
     """Stores what arrives as the ingest does: verified, the bad ones in quarantine."""
 
-    def __init__(self, path: Path, villages: Sequence[Village]) -> None:
+    def __init__(self, path: Path, villages: Sequence[SimulatedVillage]) -> None:
         self.db = open_database(path, create=True)
         self.streams = Streams(self.db)
         keys: dict[bytes, Key] = {}
         self._revoked: list[tuple[int, bytes]] = []
         for village in villages:
             for device in village.devices:
-                signer = Signer(device, village.slot)
+                signer = MessageSigner(device, village.slot)
                 keys[signer.kid] = Key(signer.public_key, village.slot, True)
                 if device.revoked_at is not None:
                     self._revoked.append((device.revoked_at, signer.kid))

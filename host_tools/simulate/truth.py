@@ -1,6 +1,6 @@
-"""The truth of a simulation: what each village went through, and what of it was told, as JSON lines.
+"""The truth of a simulation: the states of each village, and what of them was told.
 
-docs/simulate.md describes the file.
+The file has JSON lines; docs/simulate.md describes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from host_tools.common.errors import ProvinceError
 from host_tools.simulate.reports import Made
-from host_tools.simulate.world import Settings, Village
+from host_tools.simulate.world import Settings, SimulatedVillage
 
 FILE = "truth.jsonl"
 
@@ -22,7 +22,7 @@ FILE = "truth.jsonl"
 class Truth:
     """What is true of a village; `told` notes what the province has received of it."""
 
-    def __init__(self, village: Village) -> None:
+    def __init__(self, village: SimulatedVillage) -> None:
         self._village = village
         self._ends = [spell.end for spell in village.spells]
         self._known: list[int | None] = [None] * len(self._ends)

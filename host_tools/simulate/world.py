@@ -1,4 +1,4 @@
-"""What a simulation's settings mean for each village: its link, its power, its devices, its states.
+"""What the settings of a simulation mean for each village: link, power, devices, states.
 
 Everything follows from the settings: the same ones give the same world in every process.
 """
@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from host_tools.common.errors import ProvinceError
 from host_tools.simulate import regimes as r
@@ -58,7 +58,7 @@ class Settings:
             ) from None
 
 
-class Place(NamedTuple):
+class ChosenVillage(NamedTuple):
     """A village's code and district."""
 
     code: str
@@ -88,7 +88,7 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Device:
+class SimulatedDevice:
     """A device of a village, made from its seed."""
 
     seed: bytes
@@ -97,7 +97,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Village:
+class SimulatedVillage:
     """A village and all that happens in it.
 
     spells: every state from its installation to the end, off times included.
@@ -113,13 +113,18 @@ class Village:
     settings: Settings
     spells: Sequence[Spell] = ()
     runs: Sequence[Run] = ()
-    devices: Sequence[Device] = ()
+    devices: Sequence[SimulatedDevice] = ()
     wrong_clock: tuple[int, int, int] | None = None
     rng: random.Random = field(default_factory=random.Random, compare=False)
 
     @property
     def slot(self) -> str:
         return f"{self.code}-1"
+
+    def clock_error(self, at: int) -> int:
+        """By how many seconds the device's clock is ahead at an instant."""
+        begin, end, error = self.wrong_clock or (0, 0, 0)
+        return error if begin <= at < end else 0
 
 
 def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str) -> list[str]:
@@ -136,7 +141,7 @@ def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str
 class World:
     """All villages of a simulation, and the faults that they share."""
 
-    def __init__(self, settings: Settings, places: Sequence[Place]) -> None:
+    def __init__(self, settings: Settings, places: Sequence[ChosenVillage]) -> None:
         self.settings = settings
         self.places = places
         rng = random.Random(f"{settings.seed}/world")
@@ -158,13 +163,15 @@ class World:
             faults.append((rng.choice(targets), begin, begin + rng.randint(*length)))
         return faults
 
-    def village(self, index: int) -> Village:
+    def village(self, index: int) -> SimulatedVillage:
         """A village with all that happens in it."""
         settings, place = self.settings, self.places[index]
         rng = random.Random(f"{settings.seed}/{place.code}")
         link, power = self._links[index], self._powers[index]
         special, provider = self._specials[index], self._providers[index]
-        village = Village(index, place.code, link, provider, power, special, settings, rng=rng)
+        village = SimulatedVillage(
+            index, place.code, link, provider, power, special, settings, rng=rng
+        )
         if special == "not_installed" or not settings.days:
             return _with(village, devices=[] if special == "not_installed" else [_device(rng, 0)])
         span = settings.end - settings.begin
@@ -209,7 +216,7 @@ class World:
             wrong_clock=wrong,
         )
 
-    def _faults(self, village: Village, rng: random.Random, first: int) -> list[Spell]:
+    def _faults(self, village: SimulatedVillage, rng: random.Random, first: int) -> list[Spell]:
         """What is wrong with the link and when; may overlap."""
         settings, link = self.settings, r.LINKS[village.link]
         faults = [Spell(begin, end, "broker") for _, begin, end in self._broker]
@@ -235,7 +242,7 @@ class World:
                 faults.append(Spell(begin, begin + rng.randint(*r.CONGESTION_S), DEGRADED))
         return faults
 
-    def _offs(self, village: Village, rng: random.Random, first: int) -> list[Spell]:
+    def _offs(self, village: SimulatedVillage, rng: random.Random, first: int) -> list[Spell]:
         """When nothing runs and why; may overlap."""
         settings, power = self.settings, r.POWERS[village.power]
         offs = []
@@ -263,13 +270,15 @@ class World:
         return offs
 
 
-def _with(village: Village, **changes: object) -> Village:
-    return Village(**{**village.__dict__, **changes})  # type: ignore[arg-type]
+def _with(village: SimulatedVillage, **changes: Any) -> SimulatedVillage:
+    return SimulatedVillage(**{**vars(village), **changes})
 
 
-def _device(rng: random.Random, enrolled_at: int, revoked_at: int | None = None) -> Device:
+def _device(
+    rng: random.Random, enrolled_at: int, revoked_at: int | None = None
+) -> SimulatedDevice:
     seed = hashlib.sha256(b"desalink simulate" + rng.randbytes(32)).digest()
-    return Device(seed, enrolled_at, revoked_at)
+    return SimulatedDevice(seed, enrolled_at, revoked_at)
 
 
 def _moments(rng: random.Random, begin: int, end: int, expected: float) -> list[int]:
