@@ -1,6 +1,6 @@
 """What a board must tell and do for the agent; each board overrides what it can.
 
-The configuration's key `port` names a module that has a class `Port` derived from this one.
+The configuration's key `port` names a module that has a class `Board` derived from this one.
 Nothing else in the agent knows what it runs on. None always means: this board can't tell.
 """
 
@@ -14,7 +14,7 @@ from agent.device.interpreter import const
 _RESET_UNKNOWN = const(0)
 
 
-class Port:
+class Board:
     board = "generic"
 
     def __init__(self, state_dir, settings=None):

@@ -1,4 +1,4 @@
-"""What each board is: boards/<name>/board.toml, read strictly.
+"""What each board is: boards/<name>/board.toml over its family's family.toml, read strictly.
 
 Whatever is unknown, missing or of the wrong kind is an error that names file and key: a mistake in
 such a file would otherwise show on a boat, at the first device.
@@ -17,6 +17,7 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 
 FILE = "board.toml"
+FAMILY = "family.toml"
 _FOLDER = Path(__file__).resolve().parents[2] / "boards"
 
 CHIPS = ("esp32", "esp32s3", "esp32c3")
@@ -53,10 +54,12 @@ class Firmware:
 class Board:
     """One kind of device, as its board.toml tells; sizes and offsets in bytes.
 
-    baud: rates for flashing, the fastest first; files: paths from the repository's root that the
-    device gets beside the agent and its port; settings: the section `board` of its configuration;
-    budgets: names and bytes; also_for: what else it serves, for people; code_bytes: how much of
-    the firmware's file system is left for code (None: all); romfs: its firmware has a ROMFS.
+    port: the module of its class Board; baud: rates for flashing, the fastest first; files: paths
+    from the repository's root that the device gets beside the agent, `port` and what they import;
+    optional: module -> keys of the configuration, one of which a device that gets it has;
+    settings: the section `board` of its configuration; budgets: names and bytes; also_for: what
+    else it serves, for people; code_bytes: how much of the firmware's file system is left for
+    code (None: all); romfs: its firmware has a ROMFS.
     """
 
     name: str
@@ -73,6 +76,8 @@ class Board:
     also_for: tuple[str, ...] = ()
     code_bytes: int | None = None
     romfs: bool = False
+    family: str | None = None
+    optional: dict[str, list[str]] = field(default_factory=dict)
     firmware: Firmware | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, int] = field(default_factory=dict)
@@ -123,12 +128,14 @@ _BOARD = {
     "title": _text(r".{1,60}", "a text of 1 to 60 characters", True),
     "interpreter": _choice(INTERPRETERS, True),
     "transport": _choice(TRANSPORTS, True),
-    "port": _text(r"boards(\.[a-z]\w*){2}", 'a module such as "boards.linux.port"', True),
+    "family": _text(r"_[a-z]\w*", 'a folder of boards/ such as "_esp32"'),
+    "port": _text(r"boards(\.\w+){2}", 'a module such as "boards._linux.board"', True),
+    "optional": _Key("a table", lambda v: isinstance(v, dict)),
     "chip": _choice(CHIPS),
     "flash_size": _integer(0x100000, _FLASH),
     "flash_offset": _integer(0, 0x10000),
     "baud": _list(lambda v: _is_int(v, 9600, 3000000), "a list of rates from 9600 to 3000000"),
-    "files": _list(_is_file, 'a list of paths such as "boards/linux/port.py"'),
+    "files": _list(_is_file, 'a list of paths such as "boards/_linux/board.py"'),
     "also_for": _list(lambda v: isinstance(v, str) and len(v) > 0, "a list of texts"),
     "code_bytes": _Key(
         "a multiple of 0x1000 from 0x40000 up",
@@ -172,9 +179,9 @@ def _check(path: Path, table: dict[str, Any], keys: dict[str, _Key], prefix: str
 
 def _check_together(path: Path, table: dict[str, Any]) -> None:
     """What no key can tell alone."""
-    if table["name"] != path.parent.name:
+    if table["name"] != _name(path):
         raise BoardError(
-            f"{path}: name: expected {path.parent.name!r}, as its folder is called, got "
+            f"{path}: name: expected {_name(path)!r}, as its folder is called, got "
             f"{table['name']!r}."
         )
     named = table.get("settings", {}).get("name", table["name"])
@@ -201,18 +208,33 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
         raise BoardError(f"{path}: port: there is no {port}; correct the module's name.")
 
 
-def read_board(path: Path) -> Board:
-    """Read one board.toml.
+def _name(path: Path) -> str:
+    """The board's name, from the path of its board.toml: a folder with Python has no dashes."""
+    return path.parent.name.replace("_", "-")
 
-    Raises:
-        BoardError: it is missing or wrong; names file and key.
-    """
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BoardError(f"{path} is missing: a board needs one; put it there.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BoardError(f"{path} can't be understood: {error}; correct it.") from None
+
+
+def read_board(path: Path) -> Board:
+    """Read one board.toml, and its family's file.
+
+    Raises:
+        BoardError: one is missing or wrong; names file and key.
+    """
+    table = _read(path)
+    family = table.get("family")
+    if family is not None and _BOARD["family"].valid(family):
+        for key, value in _read(_FOLDER / family / FAMILY).items():
+            own = table.setdefault(key, value)
+            if isinstance(value, dict) and isinstance(own, dict):
+                table[key] = {**value, **own}
     _check(path, table, _BOARD)
     firmware = None
     if "firmware" in table:
@@ -225,7 +247,11 @@ def read_board(path: Path) -> Board:
 
 def board_names() -> list[str]:
     """Names of all boards, sorted."""
-    return sorted(path.parent.name for path in _FOLDER.glob(f"*/{FILE}"))
+    return sorted(_paths())
+
+
+def _paths() -> dict[str, Path]:
+    return {_name(path): path for path in _FOLDER.glob(f"*/{FILE}")}
 
 
 def load_board(name: str) -> Board:
@@ -234,14 +260,14 @@ def load_board(name: str) -> Board:
     Raises:
         BoardError: there is none, or its board.toml is wrong.
     """
-    names = board_names()
-    if name not in names:
+    paths = _paths()
+    if name not in paths:
         raise BoardError(
             _("There is no board '{name}'; choose one of {names}.").format(
-                name=name, names=", ".join(names)
+                name=name, names=", ".join(sorted(paths))
             )
         )
-    return read_board(_FOLDER / name / FILE)
+    return read_board(paths[name])
 
 
 def all_boards() -> list[Board]:

@@ -16,10 +16,10 @@ import binascii  # noqa: E402
 
 from agent.link import linux  # noqa: E402
 from agent.net import dns  # noqa: E402
-from boards.esp32 import port, storage  # noqa: E402
-from boards.esp32.ethernet import Ethernet  # noqa: E402
-from boards.esp32.settings import networks  # noqa: E402
-from boards.esp32.wifi import Wifi  # noqa: E402
+from boards._esp32 import board, storage  # noqa: E402
+from boards._esp32.ethernet import Ethernet  # noqa: E402
+from boards._esp32.settings import networks  # noqa: E402
+from boards._esp32.wifi import Wifi  # noqa: E402
 from tests.boards.fakes import clock, esp32, machine, network  # noqa: E402
 from tests.boards.fakes.flash import Flash  # noqa: E402
 
@@ -137,9 +137,9 @@ def open_network():
 
 
 def a_port(**settings):
-    board = {"wifi": [DESA]}
-    board.update(settings)
-    return port.Port(FOLDER, board)
+    wanted = {"wifi": [DESA]}
+    wanted.update(settings)
+    return board.Board(FOLDER, wanted)
 
 
 async def _until(ready, task):
@@ -199,10 +199,10 @@ def restarts_the_radio():
 
 def watchdog():
     it = a_port(watchdog_s=90)
-    port.hold()  # nothing was started: nothing to hold
+    board.hold()  # nothing was started: nothing to hold
     it.feed_watchdog()
     it.feed_watchdog()
-    port.hold()
+    board.hold()
     quiet = machine.watchdogs[:]
     a_port(watchdog_s=0).feed_watchdog()
     return {"told": quiet}
@@ -280,7 +280,7 @@ def epoch():
     import time
 
     here = abs(it.unix_time() - int(time.time())) < 2
-    port.time = Time2000
+    board.time = Time2000
     it.set_clock(1764022205)
     return {"here": here, "there": it.unix_time(), "rtc": machine.rtc_time}
 
@@ -306,9 +306,9 @@ def wrong_settings():
     sentences = []
     with open(FOLDER + "/wrong.json") as f:
         boards = json.load(f)
-    for board in boards:
+    for wrong in boards:
         try:
-            port.Port(FOLDER, board)
+            board.Board(FOLDER, wrong)
             sentences.append(None)
         except ValueError as e:
             sentences.append(str(e))

@@ -56,7 +56,7 @@ SETTINGS: Mapping[str, Any] = {
     "cadence.round_s": 1,
     "cadence.sample_s": 6,
     "cadence.report_samples": 2,  # the rest of a fault is told the sooner
-    "port": "tests.lab.port",
+    "port": "tests.lab.board",
     "clock.source": "auto",
     "clock.ntp": [TIME_SERVER],
     "link.interface": "eth0",

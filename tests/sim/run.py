@@ -46,7 +46,7 @@ class Site:
         cert, key = self.authority.issue(SLOT)
         settings = {
             "slot": SLOT,
-            "port": "tests.sim.port",
+            "port": "tests.sim.board",
             "state_dir": str(self.state),
             "broker.host": host,
             "broker.port": port,

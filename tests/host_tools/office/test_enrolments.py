@@ -242,7 +242,7 @@ def test_the_real_agent_s_proof_is_recorded_and_imported(
     import base64
     import json
 
-    config = dict(kit.slots[SLOT].config) | {"port": "boards.unix.port"}
+    config = dict(kit.slots[SLOT].config) | {"port": "boards.unix.board"}
     (tmp_path / "state").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(config))
     for program in ([sys.executable], [support.micropython()]):

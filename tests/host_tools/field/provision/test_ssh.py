@@ -235,7 +235,7 @@ def test_what_others_on_the_device_may_not_read(laptop: Laptop, device: Device) 
         assert (device.root / name).stat().st_mode & 0o777 == mode, name
     assert (device.root / "opt/desalink/agent/supervise.py").stat().st_mode & 0o777 == 0o644
     config = json.loads((device.root / "etc/desalink/config.json").read_text())
-    assert config["port"] == "boards.raspberry_pi.port"
+    assert config["port"] == "boards.raspberry_pi.board"
     assert config["usage"]["unique"] == {"most": 64}
 
 
@@ -476,7 +476,7 @@ def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
-    from boards.raspberry_pi.port import Port
+    from boards.raspberry_pi.board import Board
 
     with Connection(Target.parse(device.target), device.options) as connection:
-        assert identify(connection).unique_id == Port(str(tmp_path)).unique_id()
+        assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()

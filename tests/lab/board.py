@@ -6,12 +6,12 @@
 from agent.device.interpreter import MICROPYTHON
 
 if MICROPYTHON:
-    from boards.unix import port
+    from boards.unix import board
 else:
-    from boards.linux import port
+    from boards._linux import board
 
 
-class Port(port.Port):
+class Board(board.Board):
     def unix_time(self):
         try:
             with open(self.state_dir + "/clock_off") as f:

@@ -6,12 +6,7 @@ Sources: proc(5), sysfs, systemd-timesyncd(8), adjtimex(2).
 import os
 
 from agent.device import interpreter, board
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_RESET_UNKNOWN = const(0)
-_RESET_WATCHDOG = const(3)
-_RESET_AGENT = const(6)
+from agent.wire import ids
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -34,7 +29,7 @@ def exists(path):
         return False
 
 
-class Port(board.Port):
+class Board(board.Board):
     board = "linux"
 
     def __init__(self, state_dir, settings=None):
@@ -64,11 +59,11 @@ class Port(board.Port):
             path = self.state_dir + "/boot_id"
             known = read(path)
             if boot_id and boot_id == known:
-                self._cause = _RESET_AGENT
+                self._cause = ids.RESET_AGENT
             elif read("/sys/class/watchdog/watchdog0/bootstatus") not in (None, "0"):
-                self._cause = _RESET_WATCHDOG
+                self._cause = ids.RESET_WATCHDOG
             else:
-                self._cause = _RESET_UNKNOWN
+                self._cause = ids.RESET_UNKNOWN
             if boot_id and boot_id != known:
                 try:
                     with open(path, "w") as f:

@@ -5,14 +5,14 @@ import sys
 from tests.sim import clock
 
 if sys.implementation.name == "micropython":
-    from boards.unix import port as platform
+    from boards.unix import board as platform
 else:
-    from boards.linux import port as platform
+    from boards._linux import board as platform
 
 
-class Port(platform.Port):
+class Board(platform.Board):
     def unix_time(self):
-        return platform.Port.unix_time(self) + clock.jumped_ms // 1000
+        return platform.Board.unix_time(self) + clock.jumped_ms // 1000
 
     def clock_synchronised(self):
         return None  # what this machine's clock does is nothing to the simulated one

@@ -12,7 +12,7 @@ from agent.device import board
 from boards.unix import board as unix
 
 
-class Port(unix.Port):
+class Board(unix.Board):
     def __init__(self, state_dir, settings=None):
         super().__init__(state_dir, settings)
         self.board = settings["name"]
@@ -28,6 +28,6 @@ class Port(unix.Port):
         return os.getenv("RIG_NETWORK") or None
 
     def write_secret(self, path, data):
-        board.Port.write_secret(self, path, data)  # no shell reaches into the board's files
+        board.Board.write_secret(self, path, data)  # no shell reaches into the board's files
         if os.getenv("RIG_SLOW"):
             time.sleep(0.2)

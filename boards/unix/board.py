@@ -2,10 +2,10 @@
 
 import os
 
-from boards.linux import port
+from boards._linux import board
 
 
-class Port(port.Port):
+class Board(board.Board):
     board = "unix"
 
     def write_secret(self, path, data):
