@@ -1,8 +1,8 @@
 """The configuration file: JSON, checked whole at start, with errors that name the key.
 
-`keys` is the one description of the agent's own keys; each source that asks other equipment brings
-those of its section, in its own file's KEYS. docs/agent.md explains the former, docs/measuring.md
-the latter; tests keep them together. Needed once: unload it after `load`.
+`keys` describes the agent's own keys. A section `usage.NAME` is for the source in
+agent/sources/NAME.py, which describes its keys in KEYS. docs/agent.md and docs/measuring.md
+explain them; tests compare both. After `load` this module can be unloaded.
 """
 
 import json
@@ -55,11 +55,11 @@ throughput.kb int 500 32 65536
 journal.capacity int 1048576 36864 1073741824
 journal.segment int 16384 12288 1048576"""
 
-
-# Modules of agent.sources that ask other equipment, in the order in which they write a sample:
-# where two tell the same, the later one counts. Up to an underscore the name is that
-# of the section.
-SOURCES = ("wifi_linux", "snmp", "ubus", "mikrotik", "opennds", "starlink", "unique")
+# Sources without a section of their own: the key that turns each on, and its module.
+NEARBY = """\
+usage.interface interface
+usage.leases clients
+usage.arp clients"""
 
 
 def keys(table=_TABLE):
@@ -78,7 +78,8 @@ class ConfigError(ValueError):
 
 def load(path):
     """Read the file at `path` and return {key path: value} for every key of `keys`, and of each
-    source whose section is there; "usage" is the list of these sources' modules, in order.
+    source whose section is there. "usage" is the list of these sources' modules in their order,
+    "nearby" that of those without a section.
 
     Relative paths are taken from the file's own folder. Raises ConfigError."""
     try:
@@ -148,30 +149,39 @@ def _read_keys(config, flat, table, folder):
 
 
 def _read_sources(config, flat, folder):
-    """Load the sources whose sections are there, and read these; what is wrong with them."""
+    """Load the sources that are configured, and read the sections of those that have one; what is
+    wrong with them."""
+    config["nearby"] = nearby = []
     config["usage"] = modules = []
-    for name in SOURCES:
-        section = "usage." + name.split("_")[0]
-        value = flat.pop(section, None)
-        if value is None:
-            continue
-        if not isinstance(value, dict):
-            return "%s: expected an object { ... }" % section
-        for key in value:
-            flat["%s.%s" % (section, key)] = value[key]
-        try:
-            module = __import__("agent.sources." + name, None, None, ("KEYS",))
-        except ImportError:
-            return "%s: this device's agent comes without it" % section
-        text = _read_keys(config, flat, module.KEYS, folder)
-        if text:
-            return text
-        modules.append(module)
-    for key in flat:
-        if key.startswith("usage.") and isinstance(flat[key], dict):
-            names = ", ".join([name.split("_")[0] for name in SOURCES])
-            return "%s: no such source: expected one of %s" % (key, names)
+    try:
+        for line in NEARBY.split("\n"):
+            section, name = line.split()
+            if config[section]:
+                module = _source(name)
+                if module not in nearby:
+                    nearby.append(module)
+        for section in [key for key in flat if key[:6] == "usage."]:
+            value = flat.pop(section)
+            if value is None:
+                continue
+            module = _source(section[6:])
+            table = module.KEYS
+            if not isinstance(value, dict):
+                return "%s: expected an object { ... }" % section
+            for key in value:
+                flat["%s.%s" % (section, key)] = value[key]
+            text = _read_keys(config, flat, table, folder)
+            if text:
+                return text
+            modules.append(module)
+    except (ImportError, AttributeError):
+        return "%s: this agent has no such source: correct it, or use a kit that has it" % section
+    modules.sort(key=lambda module: module.ORDER)
     return None
+
+
+def _source(name):
+    return __import__("agent.sources." + name, None, None, ("",))
 
 
 def _valid(kind, value, least, most):

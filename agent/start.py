@@ -62,11 +62,8 @@ def load(path):
         fail(e)
     heap.unload("agent.config")
     name = settings["port"]
-    if name[-5:] == ".port":
-        name = name[:-4] + "board"  # so it is called since 0.2
     try:
-        module = __import__(name, None, None, ("Board",))
-        return settings, module.Board(settings["state_dir"], settings["board"])
+        return settings, _module(name).Board(settings["state_dir"], settings["board"])
     except ImportError as e:
         fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
     except ValueError as e:
@@ -75,6 +72,16 @@ def load(path):
 
 def build(path):
     """The Supervisor of the agent that the configuration asks for."""
+    try:
+        return _build(path)
+    except ImportError as e:
+        fail(
+            "%s: this device's agent lacks a part (%s): use a kit whose settings have it"
+            % (path, e)
+        )
+
+
+def _build(path):
     settings, board = load(path)
     if board.lock() is False:
         fail(
@@ -83,9 +90,7 @@ def build(path):
         )
     turns = None
     if settings["usage"]:
-        from agent.sources import source
-
-        turns = source.take_turns(settings["usage"])
+        turns = take_turns(settings["usage"])
     # All imports before the rest is made, and what takes most to compile first: that is many times
     # of what stays of it, and later so much is not free. Nothing may keep what is unloaded.
     from agent.net.mqtt import Client
@@ -112,14 +117,12 @@ def build(path):
     from agent.link.ladder import Link
     from agent.device.clock import Clock
 
-    if settings["usage.interface"]:
-        from agent.sources import linux  # noqa: F401
-    if settings["usage.leases"] or settings["usage.arp"]:
-        from agent.sources import clients  # noqa: F401
-    if settings.get("usage.unique.most"):
-        from agent.sources import day  # noqa: F401
-    if settings.get("usage.snmp.user") and not turns:
-        from agent.sources import snmpv3  # noqa: F401
+    if not turns:
+        for module in settings["usage"]:
+            for line in getattr(module, "NEEDS", "").split("\n"):
+                key, _, name = line.partition(" ")
+                if settings.get(key):
+                    __import__("agent.sources." + name)
     slot = settings["slot"]
     base = "desa/1/%s/%s/" % (slot[:4], slot)
     clock = Clock(board)
@@ -180,6 +183,18 @@ def _journal(settings):
     return journal
 
 
+def _module(name):
+    """The board's module. Older configurations say "boards.a.port" for "boards.a.board", or for
+    "boards._a.board" where boards share it."""
+    if name[-5:] == ".port":
+        name = name[:-4] + "board"
+        try:
+            return __import__(name, None, None, ("Board",))
+        except ImportError:
+            name = name.replace(".", "._", 1)
+    return __import__(name, None, None, ("Board",))
+
+
 def _signer(folder):
     from agent.device import key
 
@@ -193,35 +208,32 @@ def _signer(folder):
     return signer
 
 
+def take_turns(modules):
+    """The module agent.sources.turns if the sources are to take turns; then `modules` holds names
+    only, and the modules are unloaded. Else None.
+
+    With one source nothing is gained. A source file would be compiled each time that it is loaded:
+    a full heap has no room for that."""
+    if len(modules) < 2 or getattr(modules[0], "__file__", "")[-4:] != ".mpy":
+        return None
+    from agent.sources import turns
+
+    modules[:] = [module.__name__ for module in modules]
+    turns.unload_sources()
+    return turns
+
+
 def _sources(settings, board, clock, sampler, turns, busy):
     """The sources of samples that the configuration asks for, in the order in which they write.
     Raises ValueError."""
     on_reset = sampler.counter_reset
     sources = list(board.sources(clock, on_reset))
-    if settings["usage.interface"]:
-        from agent.sources.linux import Interface
-
-        sources.append(
-            Interface(
-                settings["usage.proc_net_dev"],
-                settings["link.sys_class_net"],
-                settings["usage.interface"],
-                on_reset,
-            )
-        )
-    leases = settings["usage.leases"]
-    arp = settings["usage.arp"]
-    if leases or arp:
-        from agent.sources.clients import Clients
-
-        sources.append(Clients(clock, leases, arp, settings["usage.lan_interface"]))
+    modules = settings["nearby"] + ([] if turns else settings["usage"])
+    sources += [module.make(settings, clock, on_reset) for module in modules]
     if turns:
         sources.append(turns.Turns(settings, clock, sampler, busy))
-        return sources
-    for module in settings["usage"]:
-        sources.append(module.make(settings, clock, on_reset))
-    for module in settings["usage"]:
-        del module.KEYS, module.make  # not needed again
+    for module in modules:
+        module.KEYS = module.make = None  # not needed again
     return sources
 
 

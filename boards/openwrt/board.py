@@ -7,17 +7,13 @@ the clock the package's hotplug script writes down.
 import os
 
 from agent.device import interpreter
-from agent.device.interpreter import const
-from boards.linux.board import read
+from boards._linux.board import read
+from agent.wire import ids
 
 if interpreter.MICROPYTHON:
     from boards.unix import board
 else:
-    from boards.linux import board
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_RESET_UNKNOWN = const(0)
-_RESET_PANIC = const(4)
+    from boards._linux import board
 
 # Where the LAN's own address is looked for first: it is the one on most routers' labels.
 _LAN = ("br-lan", "lan", "lan1", "eth0")
@@ -54,8 +50,8 @@ class Board(board.Board):
     def reset_cause(self):
         """As on any Linux; and a panic whose last words the kernel has kept (ramoops)."""
         cause = super().reset_cause()
-        if cause == _RESET_UNKNOWN and self._panicked():
-            self._cause = cause = _RESET_PANIC
+        if cause == ids.RESET_UNKNOWN and self._panicked():
+            self._cause = cause = ids.RESET_PANIC
         return cause
 
     def _panicked(self):

@@ -8,13 +8,9 @@ import socket
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from boards.linux import board
-from boards.linux.board import exists, read
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_RESET_UNKNOWN = const(0)
-_RESET_POWER = const(1)
-_RESET_BROWNOUT = const(2)
+from boards._linux import board
+from boards._linux.board import exists, read
+from agent.wire import ids
 
 _POWER_ON = const(0x1000)  # PM_RSTS: the power came on; its other bits a plain reboot sets, too
 
@@ -59,8 +55,8 @@ class Board(board.Board):
         low = exists(self._mark())
         if low:
             self._clear()
-        if cause == _RESET_UNKNOWN and self._powered_on():
-            cause = _RESET_BROWNOUT if low else _RESET_POWER
+        if cause == ids.RESET_UNKNOWN and self._powered_on():
+            cause = ids.RESET_BROWNOUT if low else ids.RESET_POWER
         self._cause = cause
         return cause
 

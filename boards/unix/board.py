@@ -2,7 +2,7 @@
 
 import os
 
-from boards.linux import board
+from boards._linux import board
 
 
 class Board(board.Board):

@@ -12,6 +12,8 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from host_tools.people.kits.check import KitCheck
     from host_tools.people.kits.create import Cargo
     from host_tools.province.records import KitEntry
@@ -125,7 +127,7 @@ def create(
     with Registry.open(province.directory) as registry:
         slots = chosen_slots(registry, codes, regency)
         technician = technicians.find(registry, name)
-        cargo = _cargo(province, settings_file, boards)
+        cargo = _cargo(province, settings_file, boards, slots)
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
@@ -164,14 +166,18 @@ def create(
         app.note("It holds no firmware and no agent; pack them with --firmware BOARD.")
 
 
-def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ...]) -> Cargo:
+def _cargo(
+    province: Province, settings_file: Path | None, boards: tuple[str, ...], slots: Sequence[str]
+) -> Cargo:
     from host_tools.devices.boards import load_board
     from host_tools.devices.firmware import FirmwareCache
     from host_tools.devices.release import build_release
     from host_tools.people.kits.create import Cargo
-    from host_tools.people.kits.settings import read_settings
+    from host_tools.people.kits.settings import read_settings, slot_config
 
     settings = read_settings(settings_file) if settings_file else {}
+    broker = province.broker
+    configs = [slot_config(settings, slot, broker.host, broker.port) for slot in slots]
     cache = FirmwareCache(province.directory / "firmware")
     firmware = {}
     releases = []
@@ -179,7 +185,7 @@ def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ..
         if board.firmware is not None:
             path = cache.path(board)
             firmware[board.name] = (path.name, path.read_bytes())
-        releases.append(build_release(board))
+        releases.append(build_release(board, configs))
     named = str(settings_file) if settings_file else "Without --settings"
     return Cargo(settings, named, firmware, releases)
 

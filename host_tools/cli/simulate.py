@@ -86,7 +86,7 @@ def command(
     options make the same bytes. With --mqtt, the first call makes the province without reports;
     start its broker and give the same command again.
     """
-    from host_tools.cli._output import WITA
+    from host_tools.common.times import WITA
     from host_tools.simulate.world import Settings
 
     if only_compare:

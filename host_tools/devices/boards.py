@@ -1,4 +1,4 @@
-"""What each board is: boards/<name>/board.toml, read strictly.
+"""What each board is: boards/<name>/board.toml over its family's family.toml, read strictly.
 
 A key that is unknown, missing or wrong is an error that names file and key. Otherwise a mistake
 would show on a boat, at the first device.
@@ -6,6 +6,7 @@ would show on a boat, at the first device.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from host_tools.common.i18n import _
 from host_tools.common.tables import TableError, checked, choice, text, whole
 
 FILE = "board.toml"
+FAMILY = "family.toml"
 _FOLDER = Path(__file__).resolve().parents[2] / "boards"
 
 _FLASH = 0x4000000  # 64 MiB, more than any of these chips can address
@@ -51,17 +53,19 @@ class BoardFirmware:
 class Board:
     """One kind of device, as its board.toml says; sizes and offsets in bytes.
 
-    baud: rates for flashing, the fastest first; files: paths from the repository's root that the
-    device gets beside the agent and its port; settings: the section `board` of its configuration;
-    budgets: names and bytes; also_for: what else it serves, for people; code_bytes: how much of
-    the firmware's file system is left for code (None: all); romfs: its firmware has a ROMFS.
+    port: the module of its class Board; baud: rates for flashing, the fastest first; files: paths
+    from the repository's root that the device gets beside the agent, `port` and what they import;
+    optional: module -> keys of the configuration, one of which a device that gets it has;
+    settings: the section `board` of its configuration; budgets: names and bytes; also_for: what
+    else it serves, for people; code_bytes: how much of the firmware's file system is left for
+    code (None: all); romfs: its firmware has a ROMFS.
     """
 
     name: Annotated[str, text(r"[a-z][a-z0-9-]{1,31}", "lower-case letters, digits and dashes")]
     title: Annotated[str, text(r".{1,60}", "a text of 1 to 60 characters")]
     transport: Annotated[str, choice("serial", "ssh", "local")]
     interpreter: Annotated[str, choice("micropython", "cpython")]
-    port: Annotated[str, text(r"boards(\.[a-z]\w*){2}", 'a module such as "boards.linux.board"')]
+    port: Annotated[str, text(r"boards(\.\w+){2}", 'a module such as "boards._linux.board"')]
     directory: Path
     chip: Annotated[str, choice("esp32", "esp32s3", "esp32c3")] | None = None
     flash_size: Annotated[int, whole(0x100000, _FLASH)] | None = None
@@ -72,7 +76,7 @@ class Board:
     ] = ()
     files: Annotated[
         tuple[Annotated[str, text(r"(?!.*\.\.)boards/[\w./-]+", "a path")], ...],
-        Meta(description='a list of paths such as "boards/linux/board.py"'),
+        Meta(description='a list of paths such as "boards/_linux/board.py"'),
     ] = ()
     also_for: Annotated[tuple[str, ...], Meta(description="a list of texts")] = ()
     code_bytes: (
@@ -88,6 +92,10 @@ class Board:
         | None
     ) = None
     romfs: bool = False
+    family: Annotated[str, text(r"_[a-z]\w*", 'a folder of boards/ such as "_esp32"')] | None = (
+        None
+    )
+    optional: dict[str, list[str]] = field(default_factory=dict)
     firmware: BoardFirmware | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Annotated[int, Meta(ge=1, description="a number of bytes")]] = field(
@@ -100,9 +108,9 @@ _SERIAL_CHIP = ("flash_size", "flash_offset", "baud", "firmware")
 
 def _check_together(path: Path, table: dict[str, Any]) -> None:
     """What holds between keys, and between them and the folder."""
-    if table["name"] != path.parent.name:
+    if table["name"] != _name(path):
         raise BoardError(
-            f"{path}: name: expected {path.parent.name!r}, as its folder is called, got "
+            f"{path}: name: expected {_name(path)!r}, as its folder is called, got "
             f"{table['name']!r}."
         )
     named = table.get("settings", {}).get("name", table["name"])
@@ -126,18 +134,33 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
         raise BoardError(f"{path}: port: there is no {port}; correct the module's name.")
 
 
-def read_board(path: Path) -> Board:
-    """Read one board.toml.
+def _name(path: Path) -> str:
+    """The board's name, from the path of its board.toml: a folder with Python has no dashes."""
+    return path.parent.name.replace("_", "-")
 
-    Raises:
-        BoardError: it is missing or wrong; names file and key.
-    """
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BoardError(f"{path} is missing: a board needs one; put it there.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BoardError(f"{path} can't be understood: {error}; correct it.") from None
+
+
+def read_board(path: Path) -> Board:
+    """Read one board.toml, and its family's file.
+
+    Raises:
+        BoardError: one is missing or wrong; names file and key.
+    """
+    table = _read(path)
+    family = table.get("family")
+    if isinstance(family, str) and re.fullmatch(r"_[a-z]\w*", family):
+        for key, value in _read(_FOLDER / family / FAMILY).items():
+            own = table.setdefault(key, value)
+            if isinstance(value, dict) and isinstance(own, dict):
+                table[key] = {**value, **own}
     try:
         board = checked({"directory": path.parent, **table}, Board)
     except TableError as error:
@@ -148,7 +171,11 @@ def read_board(path: Path) -> Board:
 
 def board_names() -> list[str]:
     """Names of all boards, sorted."""
-    return sorted(path.parent.name for path in _FOLDER.glob(f"*/{FILE}"))
+    return sorted(_paths())
+
+
+def _paths() -> dict[str, Path]:
+    return {_name(path): path for path in _FOLDER.glob(f"*/{FILE}")}
 
 
 def load_board(name: str) -> Board:
@@ -157,14 +184,14 @@ def load_board(name: str) -> Board:
     Raises:
         BoardError: there is none, or its board.toml is wrong.
     """
-    names = board_names()
-    if name not in names:
+    paths = _paths()
+    if name not in paths:
         raise BoardError(
             _("There is no board '{name}'; choose one of {names}.").format(
-                name=name, names=", ".join(names)
+                name=name, names=", ".join(sorted(paths))
             )
         )
-    return read_board(_FOLDER / name / FILE)
+    return read_board(paths[name])
 
 
 def all_boards() -> list[Board]:

@@ -33,7 +33,7 @@ from host_tools.wire.envelope import hash8
 
 CONFIG = "config.json"
 
-PORTS = {"cpython": "boards.linux.board", "micropython": "boards.unix.board"}
+PORTS = {"cpython": "boards._linux.board", "micropython": "boards.unix.board"}
 
 # A certificate that ends so soon is replaced while somebody is at the device anyway.
 _RENEW_S = 90 * 86400

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-WITA_S = 8 * HOUR
 
 
 class LinkKind(NamedTuple):

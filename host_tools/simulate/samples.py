@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from agent.wire import ids
+from host_tools.common.times import WITA_S
 from host_tools.simulate import regimes as r
 from host_tools.simulate.world import DEGRADED, ONLINE, UP, SimulatedVillage
 from host_tools.wire.vocabulary import STATES
@@ -80,7 +81,7 @@ class Meter:
     def sample(self, at: int, step: int, state: str) -> Measurement:
         """Take the sample that begins at `at`."""
         rng = self._rng
-        local = at + r.WITA_S
+        local = at + WITA_S
         if local // r.DAY != self._day:
             self._day, self._different = local // r.DAY, 0
         use = r.USE_BY_HOUR[local // r.HOUR % 24]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.times import WITA_S
 from host_tools.simulate import regimes as r
 
 FILE = "simulation.json"
@@ -289,7 +290,7 @@ def _moments(rng: random.Random, begin: int, end: int, expected: float) -> list[
 
 def _midnights(begin: int, end: int) -> Iterable[int]:
     """The midnights of WITA from the day of begin to the day of end."""
-    return range((begin + r.WITA_S) // r.DAY * r.DAY - r.WITA_S, end, r.DAY)
+    return range((begin + WITA_S) // r.DAY * r.DAY - WITA_S, end, r.DAY)
 
 
 def _painted(begin: int, end: int, faults: Iterable[Spell], offs: Iterable[Spell]) -> list[Spell]:

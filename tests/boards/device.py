@@ -16,10 +16,10 @@ import binascii  # noqa: E402
 
 from agent.link import linux  # noqa: E402
 from agent.net import dns  # noqa: E402
-from boards.esp32 import board, storage  # noqa: E402
-from boards.esp32.ethernet import Ethernet  # noqa: E402
-from boards.esp32.settings import networks  # noqa: E402
-from boards.esp32.wifi import Wifi  # noqa: E402
+from boards._esp32 import board, storage  # noqa: E402
+from boards._esp32.ethernet import Ethernet  # noqa: E402
+from boards._esp32.settings import networks  # noqa: E402
+from boards._esp32.wifi import Wifi  # noqa: E402
 from tests.boards.fakes import clock, esp32, machine, network  # noqa: E402
 from tests.boards.fakes.flash import Flash  # noqa: E402
 

@@ -27,7 +27,7 @@ def run(folder: Path, *args: object) -> tuple[dict, list[Report], Path]:
     cert, key = authority.issue(SLOT)
     config = {
         "slot": SLOT,
-        "port": "boards.esp32.board",
+        "port": "boards._esp32.board",
         "board": SETTINGS,
         "state_dir": str(folder),
         "broker": {

@@ -19,7 +19,7 @@ fakes.install(real_time=True)
 
 from agent import start  # noqa: E402
 from agent.wire.ids import DOWN_BROKER, DOWN_INTERFACE  # noqa: E402
-from boards.esp32 import storage  # noqa: E402
+from boards._esp32 import storage  # noqa: E402
 from tests.boards.fakes import machine, network  # noqa: E402
 from tests.boards.fakes.flash import Flash  # noqa: E402
 

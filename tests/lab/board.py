@@ -8,7 +8,7 @@ from agent.device.interpreter import MICROPYTHON
 if MICROPYTHON:
     from boards.unix import board
 else:
-    from boards.linux import board
+    from boards._linux import board
 
 
 class Board(board.Board):

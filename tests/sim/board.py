@@ -7,7 +7,7 @@ from tests.sim import clock
 if sys.implementation.name == "micropython":
     from boards.unix import board as platform
 else:
-    from boards.linux import board as platform
+    from boards._linux import board as platform
 
 
 class Board(platform.Board):

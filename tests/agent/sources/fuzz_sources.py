@@ -27,7 +27,7 @@ from agent.sources import (
     snmp,
     starlink,
     ubus,
-    wifi_linux,
+    wifi,
 )
 from agent.sources.jsonscan import Scanner
 from tests.agent.sources import snmp_agent
@@ -181,7 +181,7 @@ def wifi_source(rng: random.Random) -> object:
         sink(mutated(rng, _IW * 3))
 
     command.run = run
-    return wifi_linux.Wifi(["w"], "iw", None)
+    return wifi.Wifi(["w"], "iw", None)
 
 
 _SOURCES = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import agent.sources
+from agent import start
 from agent.device import interpreter
 from agent.measure import sampler as sampler_module
 from agent.sources import source, turns
@@ -329,8 +330,8 @@ def test_only_several_take_turns_and_only_from_mpy_files():
 
     for file, count in (("/x/one.py", 2), ("/rom/one.mpy", 1)):
         given = [Module(file)] * count
-        assert source.take_turns(given) is None
+        assert start.take_turns(given) is None
         assert [type(module) for module in given] == [Module] * count
     several = [Module("/rom/one.mpy")] * 2
-    assert source.take_turns(several) is turns
+    assert start.take_turns(several) is turns
     assert several == ["agent.sources.one"] * 2

@@ -18,7 +18,7 @@ from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.wire import ids
 from agent.wire.ed25519 import Signer
-from boards.linux.board import Board
+from boards._linux.board import Board
 from host_tools import wire
 from host_tools.wire import metrics_page, vocabulary
 from tests import support

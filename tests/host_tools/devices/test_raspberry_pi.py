@@ -17,7 +17,7 @@ from host_tools.devices.boards import load_board
 from host_tools.field.provision.linux import Identity, LinuxDevice
 from tests.support import ROOT
 
-UNIT = ROOT / "boards/raspberry-pi/desalink.service"
+UNIT = ROOT / "boards/raspberry_pi/desalink.service"
 
 
 def unit() -> dict[str, list[str]]:
@@ -99,7 +99,7 @@ def test_the_service_finds_what_provisioning_has_put(tmp_path: Path) -> None:
     assert (ROOT / "boards/raspberry_pi/board.py").exists()
     assert config["port"] == "boards.raspberry_pi.board"
     assert config["link"]["interface"] == config["usage"]["interface"] == "eth0"
-    users = (ROOT / "boards/raspberry-pi/sysusers.conf").read_text()
+    users = (ROOT / "boards/raspberry_pi/sysusers.conf").read_text()
     assert re.search(rf"(?m)^u {service['User'][0]} ", users)
 
 

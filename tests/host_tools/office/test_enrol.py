@@ -104,7 +104,7 @@ def test_the_configuration_is_what_the_agent_takes(
     assert enrolling("--set", "cadence.round_s=5", "--set", "link.interface=wlan0").code == 0
     config = json.loads((device / "config.json").read_text())
     assert config["slot"] == SLOT
-    assert config["port"] == "boards.linux.board"
+    assert config["port"] == "boards._linux.board"
     assert config["broker"] == {
         "host": "localhost",
         "port": kaltim.broker.port,

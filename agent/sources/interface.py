@@ -1,16 +1,11 @@
-"""Bytes through an interface, from /proc/net/dev.
+"""Bytes through a network interface, from /proc/net/dev.
 
-Counters only ever grow, until they wrap (32 bits on old kernels and drivers) or the interface is
-made anew. A new interface shows by its index, which is new too, or by a round in which there was
-none; else a step back tells, if it can't be a wrap.
+A counter grows until it wraps (at 32 bits on old kernels and drivers) or the interface is made
+anew. A new interface has a new index, or was missing in a round. Without either, a step back that
+can't be a wrap is a new interface too.
 """
 
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BYTES_DOWN = const(13)
-_BYTES_UP = const(14)
-
+from agent.wire import ids
 
 _WRAP = 1 << 32
 
@@ -37,7 +32,7 @@ class Counter:
 
 
 class Interface:
-    """Source of bytes_down and bytes_up; `on_reset(metric)` hears of counters begun anew."""
+    """Source of bytes_down and bytes_up; on_reset(metric) is called when a counter starts anew."""
 
     def __init__(self, proc_net_dev, sys_class_net, name, on_reset):
         self._path = proc_net_dev
@@ -50,20 +45,20 @@ class Interface:
         self._up = Counter()
 
     def observe(self):
-        """See whether the interface is there, lest it be made anew between two samples unseen."""
+        """Notice an interface that is made anew between two samples."""
         self._read()
 
     async def sample(self, row):
         counters = self._read()
         if counters is None:
-            return  # gone, perhaps to come back: its columns are null meanwhile
+            return
         index = self._read_index()
         renewed = self._gone or (self._index is not None and index != self._index)
         self._index = index
         self._gone = False
         for metric, counter, value in (
-            (_BYTES_DOWN, self._down, counters[0]),
-            (_BYTES_UP, self._up, counters[1]),
+            (ids.BYTES_DOWN, self._down, counters[0]),
+            (ids.BYTES_UP, self._up, counters[1]),
         ):
             delta, reset = counter.step(value, renewed)
             if delta is not None:
@@ -90,3 +85,13 @@ class Interface:
                 return f.read(16)
         except OSError:
             return None
+
+
+def make(config, clock, on_reset):
+    """The source that the configuration asks for."""
+    return Interface(
+        config["usage.proc_net_dev"],
+        config["link.sys_class_net"],
+        config["usage.interface"],
+        on_reset,
+    )

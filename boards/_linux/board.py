@@ -9,12 +9,7 @@ import socket
 import struct
 
 from agent.device import interpreter, board
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_RESET_UNKNOWN = const(0)
-_RESET_WATCHDOG = const(3)
-_RESET_AGENT = const(6)
+from agent.wire import ids
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -78,11 +73,11 @@ class Board(board.Board):
             path = self.state_dir + "/boot_id"
             known = read(path)
             if boot_id and boot_id == known:
-                self._cause = _RESET_AGENT
+                self._cause = ids.RESET_AGENT
             elif read("/sys/class/watchdog/watchdog0/bootstatus") not in (None, "0"):
-                self._cause = _RESET_WATCHDOG
+                self._cause = ids.RESET_WATCHDOG
             else:
-                self._cause = _RESET_UNKNOWN
+                self._cause = ids.RESET_UNKNOWN
             if boot_id and boot_id != known:
                 try:
                     with open(path, "w") as f:

@@ -65,7 +65,7 @@ if not exists(CONFIG) or exists(PROVISIONING):
     print("main: not provisioned; waiting for a laptop")
 else:
     run()
-    from boards.esp32 import board
+    from boards._esp32 import board
 
     board.hold()
     print("main: stopped; machine.reset() starts the agent again")

@@ -1,6 +1,6 @@
 # Runs at every start, before main.py and before the raw REPL by which a laptop talks to the board.
 try:
-    from boards.esp32 import storage
+    from boards._esp32 import storage
 
     storage.mount_data()
 except Exception as e:

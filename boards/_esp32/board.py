@@ -13,16 +13,9 @@ import machine
 
 from agent.device import interpreter, board
 from agent.device.interpreter import const
-from boards.esp32 import proc, storage
-from boards.esp32.settings import check
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_RESET_UNKNOWN = const(0)
-_RESET_POWER = const(1)
-_RESET_BROWNOUT = const(2)
-_RESET_WATCHDOG = const(3)
-_RESET_PANIC = const(4)
-_RESET_SOFT = const(5)
+from boards._esp32 import proc, storage
+from boards._esp32.settings import check
+from agent.wire import ids
 
 _EPOCH_2000 = 946684800  # Unix time of it
 _MAGIC = b"DESA"
@@ -52,11 +45,11 @@ class Board(board.Board):
         self._firmware_bytes = settings["firmware_bytes"]
         self._usb = settings["usb"]
         if settings["wifi"] is not None:
-            from boards.esp32.wifi import Wifi
+            from boards._esp32.wifi import Wifi
 
             self.net = Wifi(settings["wifi"], settings["static"], settings["country"])
         else:
-            from boards.esp32.ethernet import Ethernet
+            from boards._esp32.ethernet import Ethernet
 
             self.net = Ethernet(settings["ethernet"], settings["static"])
         self._adc = None
@@ -129,14 +122,14 @@ class Board(board.Board):
         real cut leaves noise in it, which its checksum shows."""
         cause = machine.reset_cause()
         if cause == machine.PWRON_RESET:
-            return _RESET_BROWNOUT if self._survived else _RESET_POWER
+            return ids.RESET_BROWNOUT if self._survived else ids.RESET_POWER
         if cause == machine.WDT_RESET:
-            return _RESET_WATCHDOG
+            return ids.RESET_WATCHDOG
         if cause in (machine.SOFT_RESET, machine.DEEPSLEEP_RESET):
-            return _RESET_SOFT
+            return ids.RESET_SOFT
         if cause == 0 and not self._usb:
-            return _RESET_PANIC
-        return _RESET_UNKNOWN  # the reset pin; with native USB, its host or a crash
+            return ids.RESET_PANIC
+        return ids.RESET_UNKNOWN  # the reset pin; with native USB, its host or a crash
 
     def reset_cause(self):
         return self._cause

@@ -1,14 +1,10 @@
 """Devices associated with this machine's own Wi-Fi access points, from `iw` or `hostapd_cli`."""
 
 from agent.device.interpreter import const
-from agent.sources import command
-from agent.sources import source
+from agent.sources import command, source
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLIENTS = const(15)
-_ASSOCIATED = const(25)
-_CLIENT_SIGNAL = const(27)
-
+ORDER = 10
 KEYS = """\
 usage.wifi.interfaces list - 1 8
 usage.wifi.command str "iw" 1 200"""
@@ -20,11 +16,11 @@ class Stations:
     """Counts in the text of `iw dev X station dump` or `hostapd_cli -i X all_sta`, line by
     line."""
 
-    def __init__(self, unique):
-        self._unique = unique
+    def __init__(self, seen):
+        self._seen = seen  # called with the address of each that is counted
         self._rest = b""
         self._at = None  # the station that the lines are about
-        self._let_in = False
+        self._authorized = False
         self.count = 0
         self.signals = []
 
@@ -43,9 +39,9 @@ class Stations:
             name, mark, value = line.partition(b":" if b":" in line else b"=")
             value = value.strip()
             if name == b"authorized":
-                self._let_in = value == b"yes"
+                self._authorized = value == b"yes"
             elif name == b"flags":
-                self._let_in = b"[AUTHORIZED]" in value
+                self._authorized = b"[AUTHORIZED]" in value
             elif name == b"signal" and value:
                 # The number before chains in brackets: "-54 [-57, -58] dBm".
                 value = source.number(value.split()[0])
@@ -55,14 +51,13 @@ class Stations:
     def _begin(self, address):
         self.finish()
         self._at = address
-        self._let_in = True
+        self._authorized = True
 
     def finish(self):
-        """The last station has been told: count it if it was let in."""
-        if self._at and self._let_in:
+        """Count the last station, if it is authorized."""
+        if self._at and self._authorized:
             self.count += 1
-            if self._unique:
-                self._unique.add(self._at)
+            self._seen(self._at)
         self._at = None
 
 
@@ -75,7 +70,7 @@ class Wifi(source.Source):
         self._program = program
 
     async def poll(self, levels):
-        stations = Stations(self.unique)
+        stations = Stations(self.seen)
         for name in self._interfaces:
             if "hostapd_cli" in self._program:
                 words = (self._program, "-i", name, "all_sta")
@@ -84,9 +79,9 @@ class Wifi(source.Source):
             await command.run(words, stations.feed)
             stations.feed(b"\n")
             stations.finish()
-        for metric in (_CLIENTS, _ASSOCIATED):
+        for metric in (ids.CLIENTS, ids.ASSOCIATED):
             source.put(levels, metric, stations.count)
-        source.put_mean(levels, _CLIENT_SIGNAL, stations.signals)
+        source.put_mean(levels, ids.CLIENT_SIGNAL, stations.signals)
 
 
 def make(config, clock, on_reset):

@@ -10,9 +10,7 @@ import network
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_SIGNAL = const(12)
+from agent.wire import ids
 
 # Reasons of the driver (IEEE 802.11 and ESP-IDF's own from 200 up) that speak of the password:
 # four-way handshake timed out, authentication failed, handshake timed out.
@@ -35,7 +33,7 @@ class Wifi:
     name = "wlan0"
 
     def __init__(self, networks, static=None, country=None):
-        """networks: as boards.esp32.settings.networks gives them; static: addresses as ifconfig
+        """networks: as boards._esp32.settings.networks gives them; static: addresses as ifconfig
         takes them."""
         self._networks = networks
         self._static = static
@@ -87,7 +85,7 @@ class Wifi:
     async def sample(self, row):
         signal = self._signal()
         if signal:
-            row[_SIGNAL] = signal
+            row[ids.SIGNAL] = signal
 
     async def join(self, timeout_s):
         """Join the strongest network that lets us in; None, or what is missing: "wrong_password",
