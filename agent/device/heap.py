@@ -23,7 +23,9 @@ def begin():
 
 def built(*parts):
     """When everything is made. parts: objects of which no second one will be made."""
+    global begin
     if MICROPYTHON:
+        begin = None  # type: ignore[assignment,unused-ignore]  # not needed again
         # Together these constructors take 2 KB.
         for part in parts:
             type(part).__init__ = None

@@ -60,7 +60,7 @@ class Sampler:
         step = self._base_s * self._factor
         if self._began is None:
             self._began = self._clock.up()
-            await self._read({})  # counters need a value to count from
+            await self.read({})  # counters need a value to count from
         end = self._began + step
         wait_ms = end * 1000 - self._clock.up_ms()
         if wait_ms > 0:
@@ -80,13 +80,14 @@ class Sampler:
         """The row of a sample that ends now."""
         row = {}
         self._link.put(row)
-        await self._read(row)
+        await self.read(row)
         if not self._reporter.rows:
             self._health = self._measure_health()
         row.update(self._health)
         return row
 
-    async def _read(self, row):
+    async def read(self, row):
+        """Ask every source, and write into `row` what they answer in time."""
         parts = []
         tasks = []
         for source in self.sources:

@@ -50,7 +50,7 @@ async def until(ready):
 async def run():
     app = start.build(CONFIG)
     task = asyncio.create_task(app.run())
-    link, journal = app._link.outages, app._journal
+    link, journal = app.link.outages, app.journal
     # A report without the network, then the network, then another two.
     await until(lambda: link.state == DOWN_INTERFACE and journal.next_seq > 1)
     if not NOISE:

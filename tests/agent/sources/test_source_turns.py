@@ -138,7 +138,7 @@ def run(loop: Loop, *steps: int | str | dict[str, Look], sample_s: int = 60) -> 
                 looks.update(step)
             elif step == "sample":
                 rows.append({})
-                await sampler._read(rows[-1])
+                await sampler.read(rows[-1])
             else:
                 taken.observe()
                 await taken._task
@@ -224,7 +224,7 @@ def test_nobody_waits_for_ever_because_others_hang(loop: Loop):
         for _ in range(6):
             rows.append({})
             began = loop.passed_s
-            await sampler._read(rows[-1])
+            await sampler.read(rows[-1])
             assert loop.passed_s - began < sampler.wait_ms / 1000
             looks.update(dict.fromkeys(NAMES, hanging))
             looks["seven"] = telling((ids.CLIENTS, 7), after=4)
@@ -273,10 +273,10 @@ def test_one_whose_code_can_not_be_loaded_costs_its_own_columns_only(loop: Loop,
         sampler, _ = sampling()
         (tmp_path / "one.py").rename(tmp_path / "gone")
         rows: list[dict] = [{}, {}]
-        await sampler._read(rows[0])
+        await sampler.read(rows[0])
         (tmp_path / "gone").rename(tmp_path / "one.py")
         await asyncio.sleep(60)
-        await sampler._read(rows[1])
+        await sampler.read(rows[1])
         return rows
 
     rows = loop.run_until_complete(main())
@@ -292,10 +292,10 @@ def test_code_that_is_replaced_meanwhile_gets_no_values_of_other_keys(
     async def main() -> list[dict]:
         sampler, _ = sampling()
         rows: list[dict] = [{}, {}]
-        await sampler._read(rows[0])
+        await sampler.read(rows[0])
         (tmp_path / "one.py").write_text(code.format(name="one"))
         await asyncio.sleep(60)
-        await sampler._read(rows[1])
+        await sampler.read(rows[1])
         return rows
 
     rows = loop.run_until_complete(main())
