@@ -11,8 +11,6 @@ from typing import Any, TypedDict
 from host_tools.demo.village import UPLINK, DemoVillage
 from host_tools.province.registry import slot_name
 
-PROVINCE = "64"
-
 # Thirty times as fast as in a real village: nobody should have to wait five minutes for a report.
 CADENCE_S = {"round_s": 1, "sample_s": 2, "report_samples": 5}
 REPORT_S = CADENCE_S["sample_s"] * CADENCE_S["report_samples"]
