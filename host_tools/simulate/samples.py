@@ -27,20 +27,20 @@ class Measurement(NamedTuple):
 
     state: str
     quality: int
-    down: int
-    up: int
-    clients: int
-    different: int
+    down: int = 0
+    up: int = 0
+    clients: int = 0
+    different: int = 0
 
 
 class Hour(NamedTuple):
     """What a report tells of the hour in which some of its samples begin."""
 
     hour: int
-    down: int = 0
-    up: int = 0
-    clients_peak: int = 0
-    clients_day: int = 0
+    down: int
+    up: int
+    clients_peak: int
+    clients_day: int
 
 
 def column(values: Sequence[int | None], *, count: bool = False) -> list[int | None] | int | None:
@@ -81,6 +81,8 @@ class Meter:
     def sample(self, at: int, step: int, state: str) -> Measurement:
         """Take the sample that begins at `at`."""
         rng = self._rng
+        if state in _NO_ROUTER:
+            return Measurement(state, int(rng.random() * _POOL))
         local = at + WITA_S
         if local // r.DAY != self._day:
             self._day, self._different = local // r.DAY, 0
@@ -109,38 +111,42 @@ class Meter:
             pairs = enumerate(zip(qualities, numbers, strict=True))
             metrics |= _columns([self._pools[name][number][0][i] for i, (name, number) in pairs])
         # A router that is not reached tells nothing of its usage.
-        reached = [i for i, state in enumerate(states) if state not in _NO_ROUTER]
-        if reached:
-            for rest, values in enumerate((downs, ups)):
-                kib = {i: self._kib(rest, values[i]) for i in reached}
-                coded = column([kib.get(i) for i in range(len(values))], count=True)
-                metrics[ids.BYTES_DOWN + rest] = coded
-            for metric, levels in (
-                (ids.CLIENTS, clients),
-                (ids.CLIENTS_PEAK, clients),
-                (ids.CLIENTS_DAY, different),
-            ):
-                metrics[metric] = column(
-                    [v if i in reached else None for i, v in enumerate(levels)]
-                )
-        hours: dict[int, Hour] = {}
-        for i in reached:
+        reached = [state not in _NO_ROUTER for state in states]
+        if any(reached):
+            metrics[ids.BYTES_DOWN] = column(self._kib(0, downs, reached), count=True)
+            metrics[ids.BYTES_UP] = column(self._kib(1, ups, reached), count=True)
+            metrics[ids.CLIENTS] = metrics[ids.CLIENTS_PEAK] = column(_known(clients, reached))
+            metrics[ids.CLIENTS_DAY] = column(_known(different, reached))
+        hours, i = [], 0
+        while i < len(samples):
             hour = (first + i * step) // r.HOUR * r.HOUR
-            old = hours.get(hour, Hour(hour))
-            hours[hour] = Hour(
-                hour,
-                old.down + downs[i],
-                old.up + ups[i],
-                max(old.clients_peak, clients[i]),
-                max(old.clients_day, different[i]),
-            )
-        return metrics, list(hours.values())
+            j = i + 1 + (hour + r.HOUR - 1 - first - i * step) // step  # those that begin in it
+            if any(reached[i:j]):
+                hours.append(
+                    Hour(
+                        hour,
+                        sum(downs[i:j]),
+                        sum(ups[i:j]),
+                        max(clients[i:j]),
+                        max(different[i:j]),
+                    )
+                )
+            i = j
+        return metrics, hours
 
-    def _kib(self, metric: int, value: int) -> int:
-        self._rest[metric] += value
-        kib = self._rest[metric] >> 10
-        self._rest[metric] &= 1023
-        return kib
+    def _kib(self, which: int, values: Sequence[int], reached: list[bool]) -> list[int | None]:
+        """Bytes in whole KiB; the rest is carried on."""
+        rest, out = self._rest[which], []
+        for value in values:
+            rest += value
+            out.append(rest >> 10)
+            rest &= 1023
+        self._rest[which] = rest
+        return _known(out, reached)
+
+
+def _known(values: Sequence[int], reached: list[bool]) -> list[int | None]:
+    return [value if ok else None for value, ok in zip(values, reached, strict=True)]
 
 
 def _quality(state: str) -> str:
