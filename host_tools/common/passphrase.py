@@ -76,9 +76,27 @@ def new(file: Path | None = None) -> str:
     passphrase = given(file)
     if passphrase is not None:
         return check_passphrase(passphrase)
-    passphrase = check_passphrase(_prompt("Choose a passphrase for the province's keys: "))
+    return _chosen("Choose a passphrase for the province's keys: ")
+
+
+def successor(file: Path | None = None) -> str:
+    """The passphrase that takes the place of the present one, which the environment holds.
+
+    Raises:
+        PassphraseError: as `new`.
+    """
+    passphrase = None if file is None else given(file)
+    if passphrase is not None:
+        return check_passphrase(passphrase)
+    return _chosen("Choose the new passphrase of the province's keys: ")
+
+
+def _chosen(text: str) -> str:
+    passphrase = check_passphrase(_prompt(text))
     if _prompt("The same passphrase again: ") != passphrase:
-        raise PassphraseError("The two passphrases are not the same; nothing was made, try again.")
+        raise PassphraseError(
+            "The two passphrases are not the same; nothing was changed, try again."
+        )
     return passphrase
 
 

@@ -99,20 +99,20 @@ def record(
     technician: bytes,
     created: int,
     expires: int,
-    certificates: Iterable[tuple[str, str, int]],
+    certificates: Iterable[tuple[str, str, int, bytes]],
 ) -> None:
     """Note a kit before it exists anywhere.
 
     Args:
-        certificates: serial, slot and end of validity of each.
+        certificates: serial, slot, end of validity and content (DER) of each.
     """
     with registry.transaction():
         registry.change(
             "INSERT INTO kits (id, technician, created_at, expires_at) VALUES (?, ?, ?, ?)",
             *(id, technician, created, expires),
         )
-        for serial, slot, not_after in certificates:
-            registry.record_certificate(serial, slot, not_after)
+        for serial, slot, not_after, content in certificates:
+            registry.record_certificate(serial, slot, not_after, content)
             registry.change("INSERT INTO kit_certificates VALUES (?, ?, ?)", serial, id, slot)
 
 

@@ -124,7 +124,7 @@ def create_kit(
             technician.kid,
             at,
             expires,
-            [(i.serial, slot, i.not_after) for slot in slots for i in issued[slot]],
+            [(i.serial, slot, i.not_after, i.der) for slot in slots for i in issued[slot]],
         )
         enrolled = tuple(
             KitDevice(d.slot, d.kid, d.unique_id, d.board) for d in registry.active_devices()
