@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 # What a device says, and what it is told, under desa/1/<regency>/<slot>/.
 DEVICE_TOPICS = ("report", "birth", "state", "reply")
-PROVINCE_TOPICS = ("ack", "command")
+PROVINCE_TOPICS = ("ack", "command", "certificate")
 # What is told to every device.
 COMMON_TOPICS = ("desa/1/trust", "desa/1/release/#")
 
@@ -18,7 +18,7 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple(f"desa/1/+/+/{leaf}" for leaf in DEVICE_TOPICS),
     ),
     "operator": (
-        ("desa/1/+/+/command", *COMMON_TOPICS),
+        ("desa/1/+/+/command", "desa/1/+/+/certificate", *COMMON_TOPICS),
         ("desa/1/+/+/reply",),
     ),
 }

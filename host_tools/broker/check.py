@@ -175,7 +175,7 @@ class Check:
             for sender, leaves in (
                 (other, DEVICE_TOPICS),
                 (ingest, ("ack",)),
-                (operator, ("command",)),
+                (operator, ("command", "certificate")),
             ):
                 payload = self._publish(sender, (self._topic(leaf) for leaf in leaves))
                 self._nothing_of(payload, listener, ingest, self._topic("ack", 1))
@@ -186,12 +186,14 @@ class Check:
             self._service("ingest") as ingest,
             self._service("operator") as operator,
         ):
-            device.subscribe(self._topic("ack"), self._topic("command"), "desa/1/release/#")
+            own = [self._topic(leaf) for leaf in PROVINCE_TOPICS]
+            device.subscribe(*own, "desa/1/release/#")
             operator.subscribe("desa/1/+/+/reply")
             self._must_arrive(ingest, device, [self._topic("ack")])
             # Not `trust`: that would reach every device of the province, which then has to
             # refuse it.
-            self._must_arrive(operator, device, [self._topic("command"), self._release()])
+            orders = [self._topic("command"), self._topic("certificate"), self._release()]
+            self._must_arrive(operator, device, orders)
             self._must_arrive(device, operator, [self._topic("reply")])
 
     @staticmethod
@@ -220,9 +222,8 @@ class Check:
         ):
             own = [self._topic(leaf) for leaf in PROVINCE_TOPICS]
             device.subscribe(*own, "desa/1/trust", "desa/1/release/#")
-            payload = self._publish(
-                ingest, (self._topic("command"), "desa/1/trust", self._release())
-            )
+            commands = (self._topic("command"), self._topic("certificate"))
+            payload = self._publish(ingest, (*commands, "desa/1/trust", self._release()))
             self._nothing_of(payload, device, ingest, self._topic("ack"))
             payload = self._publish(operator, (self._topic("ack"),))
             self._nothing_of(payload, device, operator, self._topic("command"))

@@ -128,9 +128,9 @@ class CheckClient:
             raise BrokerError(f"The connection ended before subscribing to {topics[0]}.")
         self._await(mid, f"the subscription to {topics[0]}")
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1, not retained, and await the PUBACK."""
-        info = self._paho.publish(topic, payload, qos=1)
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 1 and await the PUBACK."""
+        info = self._paho.publish(topic, payload, qos=1, retain=retain)
         self._await(info.mid, f"a message on {topic}")
 
     def until(self, last: Delivered) -> tuple[list[Delivered], bool]:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from host_tools.broker.client import AccessRefused, CheckClient, temporary_identity
 from host_tools.broker.config import configured_port
 from host_tools.broker.process import request_reload
+from host_tools.broker.revoked import catch_up, number
+from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import write_file
 from host_tools.keys.ca import Authority, Issued
@@ -25,10 +27,17 @@ _REPEAT_S = 1.0
 def write_crl(
     province: Province, registry: Registry, authority: Authority, *probes: Issued
 ) -> None:
-    """Write the revocation list: the registry's certificates, and probes unknown to it."""
-    now = int(time.time())
-    revoked = registry.revoked_certificates() + [(probe.serial, now) for probe in probes]
-    write_file(province.crl, authority.crl_pem(revoked))
+    """Write the revocation list: the registry's certificates, and probes unknown to it.
+
+    What the list named before stays in it, also where the registry is an older copy.
+    """
+    catch_up(province, registry)
+    text = authority.crl_pem(
+        registry.revoked_certificates(),
+        [probe.serial for probe in probes],
+        number(load_crl(province)),
+    )
+    write_file(province.crl, text)
 
 
 def is_refused(province: Province, identity: TlsFiles, port: int, timeout: float = 5.0) -> bool:

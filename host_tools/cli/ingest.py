@@ -80,6 +80,7 @@ def command(
 
     if rebuild:
         _rebuild(app)
+    _catch_up(app)
     keys = RegistryKeys(app.province.directory)
     try:
         ingest = Ingest(
@@ -103,6 +104,16 @@ def command(
                 signal.signal(number, handler)
     finally:
         keys.close()
+
+
+def _catch_up(app: Application) -> None:
+    """An older registry that was put back by hand must not let a revoked device report again."""
+    from host_tools.broker.revoked import catch_up
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        for sentence in catch_up(app.province, registry):
+            app.note(sentence)
 
 
 def _broker(app: Application, text: str | None) -> BrokerAddress:

@@ -122,7 +122,22 @@ PROVINCE = PassphraseSource(
         f"{VARIABLE} or give --passphrase-file."
     ),
 )
+SUCCESSOR = PassphraseSource(
+    "DESALINK_NEW_PASSPHRASE",
+    PROVINCE.question,
+    lambda: "Choose the new passphrase of the province's keys: ",
+    PROVINCE.nobody,
+)
 given, existing, new = PROVINCE.given, PROVINCE.existing, PROVINCE.new
+
+
+def successor(file: Path | None = None) -> str:
+    """The passphrase that takes the place of the present one, which the environment holds.
+
+    Raises:
+        PassphraseError: too short, not the same twice, or no terminal to ask on.
+    """
+    return SUCCESSOR.new(file)
 
 
 def scrubbed_environment() -> dict[str, str]:

@@ -245,7 +245,7 @@ def _filled(slot: str, device: Device) -> str:
 def _issue(authority: Authority, slot: str, directory: Path, registry: Registry) -> str:
     issued = authority.issue_client(slot)
     # On record before it exists anywhere: what is not on record can't be revoked.
-    registry.record_certificate(issued.serial, slot, issued.not_after)
+    registry.record_certificate(issued.serial, slot, issued.not_after, issued.der)
     write_private(directory / "client.key", issued.key_pem)
     write_private(directory / "client.pem", issued.certificate_pem)
     return issued.serial

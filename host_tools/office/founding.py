@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from host_tools.common.errors import ProvinceError, VillageError
 from host_tools.province.settings import (
-    CHECK_SLOTS,
     FILE,
     BrokerSettings,
     Province,
@@ -140,7 +139,7 @@ def found_province(
 def _fill(
     building: Province, final: Province, villages: Sequence[Village], passphrase: str
 ) -> None:
-    from host_tools.broker.acl import SERVICES, check_identity
+    from host_tools.broker.services import IDENTITIES
     from host_tools.common.files import make_directory, write_file, write_private
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import create_root_key, load_root_key
@@ -157,7 +156,7 @@ def _fill(
     write_private(building.server_key, server.key_pem)
     write_file(building.server_certificate, server.certificate_pem)
     with Registry.create(building.directory, villages) as registry:
-        for common in (*SERVICES, *map(check_identity, SERVICES), *CHECK_SLOTS):
+        for common in IDENTITIES:
             issued = authority.issue_client(common)
             registry.record_certificate(issued.serial, common, issued.not_after)
             client = building.service(common)

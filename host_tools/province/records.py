@@ -110,6 +110,12 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
 )""",
         "CREATE INDEX replacements_of_slot ON replacements(slot)",
     ),
+    3: (
+        # The certificate itself (DER), so that it can be renewed without its key.
+        "ALTER TABLE certificates ADD COLUMN content BLOB",
+        # Serial of the certificate that this one continues with the same key.
+        "ALTER TABLE certificates ADD COLUMN renews TEXT",
+    ),
 }
 FORMAT = max(MIGRATIONS)
 

@@ -138,7 +138,7 @@ class Registry(PeopleTables):
         self, kid: bytes, certificate: str, firmware_hash: bytes | None, firmware: str
     ) -> None:
         """Note what a device was given when it was provisioned once more."""
-        self._change(
+        self.change(
             "UPDATE devices SET certificate = ?, firmware_hash = ?, firmware = ? WHERE kid = ?",
             *(certificate, firmware_hash, firmware, kid),
         )
@@ -262,13 +262,61 @@ class Registry(PeopleTables):
 
     # ---- certificates --------------------------------------------------------------------
 
-    def record_certificate(self, serial: str, slot: str, not_after: int) -> None:
-        """Note a certificate before it leaves the CA: what is not noted can't be revoked."""
+    def record_certificate(
+        self,
+        serial: str,
+        slot: str,
+        not_after: int,
+        content: bytes | None = None,
+        renews: str | None = None,
+    ) -> None:
+        """Note a certificate before it leaves the CA: what is not noted can't be revoked.
+
+        Args:
+            content: the certificate (DER), for one that may have to be renewed from afar.
+            renews: serial of the certificate that it continues with the same key.
+        """
         with self.transaction():
             self._db.execute(
-                f"INSERT INTO certificates ({_CERTIFICATE}) VALUES (?, ?, ?, ?, NULL)",
-                (serial, slot, not_after, int(time.time())),
+                f"INSERT INTO certificates ({_CERTIFICATE}, content, renews) VALUES (?, ?, ?, ?, "
+                "NULL, ?, ?)",
+                (serial, slot, not_after, int(time.time()), content, renews),
             )
+
+    def keep_certificate(self, serial: str, content: bytes) -> bool:
+        """Keep the content (DER) of a certificate on record; False if it is not on record."""
+        return bool(
+            self.change("UPDATE certificates SET content = ? WHERE serial = ?", content, serial)
+        )
+
+    def certificate_content(self, serial: str) -> bytes | None:
+        """The certificate itself (DER), or None where only its serial is known."""
+        rows = self.rows("SELECT content FROM certificates WHERE serial = ?", serial)
+        content: bytes | None = rows[0][0] if rows else None
+        return content
+
+    def certificates_in_use(self) -> dict[str, Certificate]:
+        """By slot, the certificate that its device was given when it was enrolled.
+
+        Not a spare one in a kit, and not one that was sent to the device later.
+        """
+        rows = self._db.execute(
+            "SELECT d.slot, c.serial, c.slot, c.not_after, c.issued_at, c.revoked_at FROM devices "
+            "d JOIN certificates c ON c.serial = coalesce(d.certificate, (SELECT serial FROM "
+            "certificates own WHERE own.slot = d.slot AND own.revoked_at IS NULL AND own.renews "
+            "IS NULL AND NOT EXISTS (SELECT 1 FROM kit_certificates k WHERE k.serial = "
+            "own.serial) ORDER BY own.not_after DESC LIMIT 1)) WHERE d.revoked_at IS NULL ORDER "
+            "BY d.slot"
+        )
+        return {slot: Certificate(*certificate) for slot, *certificate in rows}
+
+    def renewals(self) -> dict[str, Certificate]:
+        """The newest valid certificate that continues another, by the serial of that."""
+        rows = self._db.execute(
+            f"SELECT renews, {_CERTIFICATE} FROM certificates WHERE renews IS NOT NULL AND "
+            "revoked_at IS NULL ORDER BY not_after"
+        )
+        return {serial: Certificate(*certificate) for serial, *certificate in rows}
 
     def certificates(self, slot: str | None = None) -> list[Certificate]:
         """The certificates of a slot or service (its CN), or all; the oldest first."""
@@ -305,12 +353,3 @@ class Registry(PeopleTables):
             "revoked_at"
         )
         return [(serial, when) for serial, when in rows]
-
-    def first_certificate_to_end(self) -> tuple[str, int] | None:
-        """The slot whose device is the first without a valid certificate, and when."""
-        found = self._rows(
-            "SELECT d.slot, max(c.not_after) AS ends FROM devices d JOIN certificates c USING "
-            "(slot) WHERE d.revoked_at IS NULL AND c.revoked_at IS NULL GROUP BY d.slot ORDER BY "
-            "ends LIMIT 1"
-        )
-        return found[0] if found else None

@@ -137,10 +137,10 @@ class RegistryFile:
             raise
         self._db.execute("COMMIT")
 
-    def _rows(self, sql: str, *values: object) -> list[Any]:
+    def rows(self, sql: str, *values: object) -> list[Any]:
         return self._db.execute(sql, values).fetchall()
 
-    def _change(self, sql: str, *values: object) -> int:
+    def change(self, sql: str, *values: object) -> int:
         """Run one statement that changes something; returns how many rows it touched."""
         with self.transaction():
             return self._db.execute(sql, values).rowcount

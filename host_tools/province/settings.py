@@ -15,6 +15,8 @@ from host_tools.common.tables import TableError, checked, text
 
 FILE = "province.toml"
 FORMAT = 1
+# Files that are being exchanged for others (rekeying.py).
+EXCHANGE = ".exchange"
 
 # Certificates for these slots exist only to try the broker's rules (`desalink broker check`). No
 # village has this code: whatever arrives from such a slot is dropped without a trace.
@@ -186,6 +188,10 @@ def load(directory: Path) -> Province:
 
     path = directory / FILE
     try:
+        if (directory / EXCHANGE).exists():
+            from host_tools.province.rekeying import finish
+
+            finish(directory)  # of a change of the passphrase that was interrupted
         with path.open("rb") as file:
             table = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):

@@ -120,7 +120,9 @@ def create_kit(
     with registry.transaction():
         certificates = [(slot, i) for slot in slots for i in issued[slot]]
         for slot, certificate in certificates:
-            registry.record_certificate(certificate.serial, slot, certificate.not_after)
+            registry.record_certificate(
+                certificate.serial, slot, certificate.not_after, certificate.der
+            )
         registry.record_kit(
             *(id, technician.kid, at, expires), [(i.serial, slot) for slot, i in certificates]
         )

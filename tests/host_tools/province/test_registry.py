@@ -174,7 +174,7 @@ def test_a_missing_damaged_or_newer_registry_is_told(tmp_path: Path):
     db = sqlite3.connect(tmp_path / "registry.db")
     db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(RegistryError, match="has format 99 and this desalink knows 2"):
+    with pytest.raises(RegistryError, match="has format 99 and this desalink knows [0-9]+;"):
         Registry.open(tmp_path)
     with pytest.raises(RegistryError, match="exists already"):
         Registry.create(tmp_path, [])
