@@ -17,7 +17,7 @@ from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Plant, Station
 from host_tools.demo.screen import Row, Screen
 from host_tools.demo.view import View
-from host_tools.derive import NO_DATA
+from host_tools.wire.vocabulary import NO_DATA
 from host_tools.office.enrol import interpreter_command
 from host_tools.office.founding import refuse_existing
 

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from host_tools.store.database import Database
+from host_tools.store.evidence import mark_dirty
 from host_tools.wire import Reason
 
 _MAX_PAYLOAD = 8192  # of a larger message the beginning is enough to see what it was
@@ -135,7 +136,13 @@ class Quarantine:
         )
         self._counts[key] += 1
         self._bytes += len(payload)
+        self._mark(refusal)
         return True
+
+    def _mark(self, refusal: Refusal) -> None:
+        # A malformed report that counts as stored is a link of the chain, and fills a gap.
+        if refusal.stream_id is not None and refusal.seq is not None:
+            mark_dirty(self._db, [(refusal.stream_id, refusal.seq)])
 
     def release(self, message: Quarantined) -> None:
         """Let a message go that has found its place among the evidence."""
@@ -159,6 +166,7 @@ class Quarantine:
         )
         self._counts[message.slot, message.reason, message.stream_id is not None] -= 1
         self._counts[message.slot, str(refusal.reason), refusal.stream_id is not None] += 1
+        self._mark(refusal)
 
     def kept(self, stream_id: int, seq: int) -> bytes | None:
         """The message that counts as the stored report of a seq, or None."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from host_tools.derive.measured import METRICS as STORED
+
 from host_tools.wire import vocabulary
 
 _HEAD = """# Metrics, states, events
