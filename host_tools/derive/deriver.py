@@ -18,11 +18,21 @@ from host_tools.derive.boots import find_off, take_booted
 from host_tools.derive.findings import Kind
 from host_tools.derive.outages import MOST_EVENTS, Surroundings, outages_of
 from host_tools.derive.placing import place
-from host_tools.derive.reading import DAY_S, HOUR_S, Reading
+from host_tools.derive.reading import DAY_S, Reading
 from host_tools.derive.readings import Readings
 from host_tools.derive.slot import Slot, hours_of
 from host_tools.store.database import Database
-from host_tools.store.derived import BootRow, Derived, LatestRow, OutageRow, Piece, Span, Told, Work
+from host_tools.store.derived import (
+    BootRow,
+    Derived,
+    FindingRow,
+    LatestRow,
+    OutageRow,
+    Piece,
+    Span,
+    Told,
+    Work,
+)
 from host_tools.store.evidence import (
     Stream,
     Streams,
@@ -110,6 +120,8 @@ class Deriver:
             latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
             changes = _Changes()
             for chunk in work:
+                self._readings.renew(*chunk[:4])
+            for chunk in work:
                 self._chunk(slot_id, chunk, changes, latest)
             self._boots(slot_id, changes, latest)
             self._streams_of(changes)
@@ -120,10 +132,10 @@ class Deriver:
             else:
                 for span in spans:
                     slot.paint(*span)
-        while (span := derived.stale(slot_id)) is not None:
-            slot.paint(span[0], min(span[1], span[0] + _SLICE_S))
-            if span[1] > span[0] + _SLICE_S:
-                derived.put_stale(slot_id, [(span[0] + _SLICE_S, span[1])])
+        while (rest := derived.stale(slot_id)) is not None:
+            slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
+            if rest[1] > rest[0] + _SLICE_S:
+                derived.put_stale(slot_id, [(rest[0] + _SLICE_S, rest[1])])
             if time.monotonic() > end:
                 return sum(chunk.reports for chunk in work)
         now = derived.now(slot_id)
@@ -136,7 +148,7 @@ class Deriver:
     def _chunk(self, slot_id: int, work: Work, changes: _Changes, latest: LatestRow) -> None:
         derived = self._derived
         stream_id, chunk = work.stream_id, work.chunk
-        readings = self._readings.renewed(stream_id, chunk, work.first_seq, work.last_seq)
+        readings = self._readings.chunk(stream_id, chunk)
         changes.streams.add(stream_id)
         boots: dict[int, list[Reading]] = {}
         for reading in readings:
@@ -149,8 +161,10 @@ class Deriver:
                 self._place(boot, chunk, its, clockless)
             new = _piece(slot_id, boot, chunk, its)
             fresh = [r for r in its if work.first_seq <= r.seq <= work.last_seq]
-            if old is not None and _anchors(old) != _anchors(new) or (
-                old is None and new.first_anchor is not None
+            if (
+                old is not None
+                and _anchors(old) != _anchors(new)
+                or (old is None and new.first_anchor is not None)
             ):
                 derived.mark_moved(slot_id, stream_id, boot, chunk)
             if clockless or (old is not None and (old.clockless or _shrunk(old, new))):
@@ -239,9 +253,7 @@ class Deriver:
         if not any(reading.claims for reading in readings):
             return
         lost = findings.lost_streams(readings)
-        self._settle(
-            Kind.STREAM_LOST, slot_id, stream_id, (first, end - 1), lost, changes.now
-        )
+        self._settle(Kind.STREAM_LOST, slot_id, stream_id, (first, end - 1), lost, changes.now)
         declared = findings.declarations(readings, stream.kid, stream.stream)
         self._derived.put_declared(declared)
         changes.declared.update((row.kid, row.stream) for row in declared)
@@ -312,9 +324,7 @@ class Deriver:
                     if begin is not None and end is not None:
                         latest.longest_s = max(latest.longest_s, end - begin)
 
-    def _outages(
-        self, slot_id: int, key: BootKey, changes: _Changes, latest: LatestRow
-    ) -> None:
+    def _outages(self, slot_id: int, key: BootKey, changes: _Changes, latest: LatestRow) -> None:
         """Find the outages of a boot again."""
         derived = self._derived
         boot = derived.boot(*key)
@@ -382,11 +392,11 @@ class Deriver:
         for stream in streams:
             if stream.id in self._corrupt or (stream.id, str(Kind.CORRUPT)) in self._found:
                 self._note_corrupt(stream)
-            name = (stream.kid, stream.stream)
+            both = (stream.kid, stream.stream)
             if (
                 stream.ranges.whole
                 and not self._found.intersection((stream.id, kind) for kind in ("gap", "dropped"))
-                and name not in changes.declared
+                and both not in changes.declared
                 # What was declared before the stream was known counts.
                 and stream.id in self._seen
             ):
@@ -401,14 +411,14 @@ class Deriver:
                 stream.ranges, [(row.first_seq, row.last_seq) for row in declared]
             )
             rows = [
-                findings.FindingRow(0, first, last, missing, self._shown(stream.id, last + 1), "")
+                FindingRow(0, first, last, missing, self._shown(stream.id, last + 1), "")
                 for first, last, missing in found
             ]
             self._settle(Kind.GAP, slot_id, stream.id, whole, rows, changes.now)
 
     def _note_corrupt(self, stream: Stream) -> None:
         rows = [
-            findings.FindingRow(0, seq, seq, 0, found_at, json.dumps({"why": detail}))
+            FindingRow(0, seq, seq, 0, found_at, json.dumps({"why": detail}))
             for stream_id, seq, found_at, detail in corrupt(self._db)
             if stream_id == stream.id
         ]
@@ -427,7 +437,7 @@ class Deriver:
         slot_id: int,
         stream_id: int,
         seqs: Span,
-        rows: list[findings.FindingRow],
+        rows: list[FindingRow],
         now: int,
         boot: int | None = None,
     ) -> None:

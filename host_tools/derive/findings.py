@@ -98,9 +98,7 @@ def dropped(declared: Iterable[Declared]) -> list[FindingRow]:
                 found_at=min(last.found_at, row.received_at),
             )
         else:
-            found.append(
-                FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail)
-            )
+            found.append(FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail))
     return found
 
 

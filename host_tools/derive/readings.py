@@ -44,18 +44,16 @@ class Readings:
             self._kept.move_to_end(key)
         return found
 
-    def renewed(self, stream_id: int, chunk: int, first: int, last: int) -> Chunk:
-        """The readings of a chunk after reports from a seq to another were stored."""
+    def renew(self, stream_id: int, chunk: int, first: int, last: int) -> None:
+        """Take the reports of a chunk that were stored, from a seq to another."""
         key = (stream_id, chunk)
         found = self._kept.get(key)
         if found is None:
-            return self.chunk(stream_id, chunk)
+            return
         known = {reading.seq: reading for reading in found if not first <= reading.seq <= last}
         for reading in self._read(stream_id, first, last):
             known[reading.seq] = reading
-        found = [known[seq] for seq in sorted(known)]
-        self._keep(key, found)
-        return found
+        self._keep(key, [known[seq] for seq in sorted(known)])
 
     def _read(self, stream_id: int, first: int, last: int) -> Chunk:
         readings = (
@@ -70,9 +68,7 @@ class Readings:
         while len(self._kept) > _KEPT_CHUNKS:
             self._kept.popitem(last=False)
 
-    def between(
-        self, chunks: Iterable[tuple[int, int]], begin: int, end: int
-    ) -> list[Reading]:
+    def between(self, chunks: Iterable[tuple[int, int]], begin: int, end: int) -> list[Reading]:
         """The readings of some chunks with samples that touch the time from begin to end."""
         return [
             reading

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 from agent.wire import ids
 from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
 from host_tools.derive.readings import Readings
@@ -116,9 +118,7 @@ class Slot:
     def _usage(self, begin: int, end: int, boots: list[list[Measured]]) -> None:
         hours = sum_up(begin, end, boots)
         rows = [
-            HourRow(
-                hour, h.measured_s, h.bytes_down, h.bytes_up, h.clients_peak, h.clients_day
-            )
+            HourRow(hour, h.measured_s, h.bytes_down, h.bytes_up, h.clients_peak, h.clients_day)
             for hour, h in hours.items()
         ]
         changed = self._derived.put_hours(self._id, begin, end, rows)
@@ -167,9 +167,7 @@ def _key(row: tuple[int, Rank, int, int, Reading]) -> tuple[int, Rank, int, int]
     return row[:4]
 
 
-def _newest_value(
-    rows: list[tuple[int, Rank, int, int, Reading]], metric: int
-) -> int | None:
+def _newest_value(rows: list[tuple[int, Rank, int, int, Reading]], metric: int) -> int | None:
     for _, _, _, i, reading in reversed(rows):
         value = reading.values(metric)[i]
         if value is not None:
@@ -178,13 +176,20 @@ def _newest_value(
 
 
 def _samples(readings: list[Reading]) -> list[Sample]:
-    samples = [
-        (reading.t + i * reading.step, reading.seq, i, reading.step, state)
-        for reading in readings
-        if reading.t is not None
-        for i, state in enumerate(reading.values(ids.STATE))
-    ]
-    samples.sort(key=lambda sample: sample[:3])
+    """In the order of their start; readings are."""
+    samples: list[tuple[int, int, int, int, int | None]] = []
+    before, disjoint = 0, True
+    for reading in readings:
+        t, step, n = reading.t, reading.step, reading.n
+        assert t is not None
+        disjoint = disjoint and t >= before
+        before = reading.end
+        states = reading.values(ids.STATE)
+        samples += zip(
+            range(t, t + n * step, step), repeat(reading.seq), range(n), repeat(step), states
+        )
+    if not disjoint:
+        samples.sort(key=lambda sample: sample[:3])
     return [(t, step, state) for t, _, _, step, state in samples]
 
 
@@ -192,23 +197,21 @@ def _measured(readings: list[Reading]) -> list[Measured]:
     found = []
     for reading in readings:
         assert reading.t is not None
-        step = reading.step
-        peaks = [
-            clients if peak is None else peak
-            for peak, clients in zip(
-                reading.values(ids.CLIENTS_PEAK), reading.values(ids.CLIENTS), strict=True
-            )
-        ]
-        for i, (down, up, peak, day) in enumerate(
-            zip(
+        peaks = reading.values(ids.CLIENTS_PEAK)
+        if None in peaks:
+            clients = reading.values(ids.CLIENTS)
+            peaks = [c if peak is None else peak for peak, c in zip(peaks, clients, strict=True)]
+        found.append(
+            Measured(
+                reading.t,
+                reading.step,
+                reading.n,
                 reading.values(ids.BYTES_DOWN),
                 reading.values(ids.BYTES_UP),
                 peaks,
                 reading.values(ids.CLIENTS_DAY),
-                strict=True,
             )
-        ):
-            found.append(Measured(reading.t + i * step, step, down, up, peak, day))
+        )
     return found
 
 

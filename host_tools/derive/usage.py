@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from host_tools.derive.reading import HOUR_S
+from host_tools.derive.reading import HOUR_S, Values
 from host_tools.wire.columns import MAX_VALUE
 
 Span = tuple[int, int]
@@ -23,16 +24,16 @@ class Hour:
     clients_day: int | None = None
 
 
-@dataclass(slots=True)
-class Measured:
-    """One sample: start and step in seconds, and what it counts."""
+class Measured(NamedTuple):
+    """Samples that follow each other: Unix time of the first's start, seconds of each, values."""
 
     t: int
     step: int
-    down: int | None
-    up: int | None
-    peak: int | None
-    day: int | None
+    n: int
+    down: Values
+    up: Values
+    peak: Values
+    day: Values
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
@@ -72,12 +73,18 @@ def sum_up(begin: int, end: int, boots: Iterable[Sequence[Measured]]) -> dict[in
     """
     hours: dict[int, Hour] = {}
     taken: list[Span] = []
-    for samples in boots:
-        for sample in samples:
-            span = (sample.t, sample.t + sample.step)
-            if span[1] > begin and span[0] < end:
-                _count(hours, begin, end, sample, _without(span, taken) if taken else [span])
-        taken = union((*taken, *((s.t, s.t + s.step) for s in samples)))
+    for blocks in boots:
+        for block in blocks:
+            first, last = block.t, block.t + block.n * block.step
+            hour = first - first % HOUR_S
+            if not taken and last <= hour + HOUR_S and begin <= hour < end:
+                _count_whole(hours.setdefault(hour, Hour()), block)
+                continue
+            for i in range(block.n):
+                span = (first + i * block.step, first + (i + 1) * block.step)
+                if span[1] > begin and span[0] < end:
+                    _count(hours, begin, end, block, i, _without(span, taken))
+        taken = union((*taken, *((b.t, b.t + b.n * b.step) for b in blocks)))
     for span_begin, span_end in taken:
         for hour in _hours(max(begin, span_begin), min(end, span_end)):
             covered = min(span_end, hour + HOUR_S) - max(span_begin, hour)
@@ -89,11 +96,31 @@ def _hours(begin: int, end: int) -> range:
     return range(begin - begin % HOUR_S, end, HOUR_S)
 
 
+def _count_whole(row: Hour, block: Measured) -> None:
+    """Count samples that lie in an hour, which is what nearly all do."""
+    if any(value is not None for value in block.down):
+        row.bytes_down = min((row.bytes_down or 0) + sum(filter(None, block.down)), MAX_VALUE)
+    if any(value is not None for value in block.up):
+        row.bytes_up = min((row.bytes_up or 0) + sum(filter(None, block.up)), MAX_VALUE)
+    row.clients_peak = _most(row.clients_peak, block.peak)
+    row.clients_day = _most(row.clients_day, block.day)
+
+
+def _most(most: int | None, values: Values) -> int | None:
+    return max((v for v in (most, *values) if v is not None), default=None)
+
+
 def _count(
-    hours: dict[int, Hour], begin: int, end: int, sample: Measured, parts: Sequence[Span]
+    hours: dict[int, Hour],
+    begin: int,
+    end: int,
+    block: Measured,
+    i: int,
+    parts: Sequence[Span],
 ) -> None:
     """Count the parts of a sample that no boot before it in rank covers."""
-    last = sample.t + sample.step
+    step = block.step
+    last = block.t + (i + 1) * step
     done = 0  # seconds of the sample that were counted in hours before
     for part_begin, part_end in parts:
         for hour in _hours(part_begin, part_end):
@@ -102,12 +129,11 @@ def _count(
             if not begin <= hour < end:
                 continue
             row = hours.setdefault(hour, Hour())
-            row.bytes_down = _more(row.bytes_down, sample.down, before, done, sample.step)
-            row.bytes_up = _more(row.bytes_up, sample.up, before, done, sample.step)
-            if sample.peak is not None:
-                row.clients_peak = max(sample.peak, row.clients_peak or 0)
-            if sample.day is not None and hour < last <= hour + HOUR_S and part_end == last:
-                row.clients_day = max(sample.day, row.clients_day or 0)
+            row.bytes_down = _more(row.bytes_down, block.down[i], before, done, step)
+            row.bytes_up = _more(row.bytes_up, block.up[i], before, done, step)
+            row.clients_peak = _most(row.clients_peak, block.peak[i : i + 1])
+            if hour < last <= hour + HOUR_S and part_end == last:
+                row.clients_day = _most(row.clients_day, block.day[i : i + 1])
 
 
 def _more(total: int | None, value: int | None, before: int, done: int, step: int) -> int | None:

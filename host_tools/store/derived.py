@@ -413,7 +413,7 @@ class Derived:
             (stream_id, boot, *wanted, limit),
         )
         return [
-            Told(*row[:6], {int(key): value for key, value in json.loads(row[6]).items()})
+            Told._make((*row[:6], {int(k): value for k, value in json.loads(row[6]).items()}))
             for row in rows
         ]
 
@@ -717,8 +717,7 @@ class Derived:
                 self._db.execute(sql, (row[0],) if replaced else (now, row[0]))
             elif found[:5] != row[1:6]:
                 self._db.execute(
-                    f"UPDATE findings{s} SET last_seq = ?, missing = ?, found_at = ? "
-                    "WHERE id = ?",
+                    f"UPDATE findings{s} SET last_seq = ?, missing = ?, found_at = ? WHERE id = ?",
                     (found.last_seq, found.missing, found.found_at, row[0]),
                 )
         self._db.executemany(

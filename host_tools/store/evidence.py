@@ -231,9 +231,7 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
-    db.execute(
-        "INSERT OR IGNORE INTO corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail)
-    )
+    db.execute("INSERT OR IGNORE INTO corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
 
 
 def corrupt(db: Database) -> list[Row]:

@@ -23,6 +23,7 @@ _SILENT_REPORTS = 3
 _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
+_EVER = -(2**62)
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -268,7 +269,7 @@ def outages(
         "SELECT slot_id, cause, t_begin, t_end, flaps, interrupted, evidence, stream_id, boot "
         "FROM outages WHERE"
     )
-    start = 0 if since is None else since
+    start = _EVER if since is None else since
     if village is None and slot is None:
         rows = db.all(f"{columns} t_end >= ?", (start,))
         rows += db.all(f"{columns} t_end IS NULL AND t_begin IS NOT NULL")
@@ -336,15 +337,13 @@ def usage(
         since: the hour or day in which it lies is summed whole: a part would look like the whole.
     """
     length = {"hour": 3600, "day": _DAY_S}[by]
-    start = 0.0
+    start: float = _EVER
     if since is not None:
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
     named = _slots_of(db, village, None)
     if by == "day" and village is None:
-        rows = db.all(
-            f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ?", (start,)
-        )
+        rows = db.all(f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ?", (start,))
     elif by == "day":
         rows = [
             row
@@ -361,8 +360,7 @@ def usage(
             row
             for slot_id in named
             for row in db.all(
-                f"SELECT slot_id, hour, {values} FROM usage_hours "
-                "WHERE slot_id = ? AND hour >= ?",
+                f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ?",
                 (slot_id, start),
             )
         ]
@@ -406,7 +404,8 @@ def finding(db: Database, number: int) -> Finding | None:
 
 
 def _finding(row: Row) -> Finding:
-    return Finding(*row[:-1], json.loads(row[-1]) if row[-1] else {})
+    fields: Row = (*row[:-1], json.loads(row[-1]) if row[-1] else {})
+    return Finding(*fields)
 
 
 def overflow(db: Database) -> list[tuple[str, str, int]]:
@@ -426,8 +425,8 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
     """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
     found: dict[bytes, dict[int, bytes]] = {}
     for stream, seq, message in db.iterate(
-        "SELECT stream, seq, message FROM reports JOIN streams ON streams.id = stream_id "
-        "JOIN slots ON slots.id = slot_id WHERE slot = ? ORDER BY stream_id, seq",
+        "SELECT stream, seq, message FROM slots CROSS JOIN streams ON slot_id = slots.id "
+        "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
@@ -438,8 +437,8 @@ def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(
         db.value(
-            "SELECT count(*) FROM reports JOIN streams ON streams.id = stream_id "
-            "JOIN slots ON slots.id = slot_id WHERE slot = ?",
+            "SELECT count(*) FROM slots CROSS JOIN streams ON slot_id = slots.id "
+            "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     )

@@ -274,6 +274,43 @@ def test_what_is_derived_does_not_depend_on_the_order_of_arrival(steps, random, 
         assert results[0] == results[1]
 
 
+@settings(max_examples=40)
+@given(
+    st.lists(st.lists(STEP, min_size=1, max_size=10), min_size=2, max_size=3),
+    st.randoms(),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_nor_on_how_devices_streams_and_boots_of_a_slot_interleave(lives, random, many, odd):
+    devices = [
+        Device(seed=1 + number % 2, now=START + 7 * number, stream=bytes([9 - number] * 4))
+        for number in range(len(lives))
+    ]
+    arrivals = []
+    for device, steps in zip(devices, lives, strict=True):
+        messages = history(device, steps)
+        if odd and len(messages) > 3:  # boots that interleave in one stream, as no agent makes them
+            device.boot, device.booted_at = 1, START - 60
+            messages.append(device.report(events=[outage_ended(-10, 5, 100)]))
+        arrivals += [(device, message) for message in messages]
+    with tempfile.TemporaryDirectory() as folder:
+        results = []
+        for name in ("a", "b", "c"):
+            filled = Filled(Path(folder) / name)
+            for at in range(0, len(arrivals), many):
+                for device, message in arrivals[at : at + many]:
+                    filled.store(device, [message], received_at=START + 10**6)
+                if name != "a":
+                    filled.deriver.step(many)
+            filled.derive(many)
+            results.append(filled.facts())
+            if name == "c":
+                results.append(filled.rebuilt())
+            filled.db.close()
+            random.shuffle(arrivals)
+        assert all(facts == results[0] for facts in results)
+
+
 @settings(max_examples=30)
 @given(st.lists(STEP, min_size=1, max_size=24))
 def test_time_adds_up_without_holes_and_up_needs_a_sample(steps):
