@@ -135,6 +135,7 @@ def _rebuild(app: Application) -> None:
     import time
 
     from host_tools.derive import rebuild
+    from host_tools.ingest.keys import RegistryKeys
     from host_tools.store import lock, open_database
 
     shown = [time.monotonic()]
@@ -145,6 +146,9 @@ def _rebuild(app: Application) -> None:
             app.note(f"{done} of {total} reports derived again")
 
     path = app.province.database
-    with lock(path), open_database(path) as database:
-        count = rebuild(database, progress)
+    keys = RegistryKeys(app.province.directory)
+    # A lock of its own: it works beside a running ingest.
+    with lock(path.with_name(path.name + ".rebuild")), open_database(path) as database:
+        count = rebuild(database, keys.load(), progress)
+    keys.close()
     app.note(f"{count} reports derived again.")

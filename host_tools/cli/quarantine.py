@@ -71,6 +71,10 @@ ADVICE: dict[str, tuple[str, str]] = {
         "no report of this run knows the time",
         "check the device's time source; they count as no data",
     ),
+    "corrupt": (
+        "a stored report is not what its device has signed, or is missing",
+        "look at the disk and at who may write the database; the device sends it again",
+    ),
     "stream_lost": (
         "the device's journal had lost its end, or all of it; a new one was begun",
         "look at its storage; nothing that was stored is lost",
@@ -108,7 +112,7 @@ def list_(
     from host_tools.cli._store import names, nothing_yet, reading, village_code
     from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
-    from host_tools.store.queries import findings, slots
+    from host_tools.store.queries import findings, overflow, slots
 
     if reason is not None and reason not in ADVICE:
         app.abort(f"There is no reason '{reason}'; choose one of {', '.join(sorted(ADVICE))}.")
@@ -124,7 +128,7 @@ def list_(
         found = findings(
             database, kinds=[reason] if reason else (), village=code, resolved=everything
         )
-        beyond = Quarantine(database).overflow()
+        beyond = overflow(database)
         seen = bool(slots(database))
     if as_json:
         print_json(
@@ -237,7 +241,7 @@ def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
     from host_tools.cli._output import print_json, print_table
     from host_tools.cli._store import names, reading
     from host_tools.store.quarantine import Quarantine
-    from host_tools.store.queries import findings
+    from host_tools.store.queries import finding
 
     wanted = id_.strip().upper()
     number = wanted.removeprefix("F")
@@ -246,9 +250,9 @@ def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
         if database is not None and number.isdigit() and len(number) < 19:
             named = names(registry)
             if wanted.startswith("F"):
-                for finding in findings(database, resolved=True):
-                    if finding.id == int(number):
-                        fields = _finding_json(finding, named)
+                found = finding(database, int(number))
+                if found is not None:
+                    fields = _finding_json(found, named)
             else:
                 message = Quarantine(database).get(int(number))
                 if message is not None:

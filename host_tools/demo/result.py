@@ -19,8 +19,8 @@ from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Station
 from host_tools.demo.run import Demo
 from host_tools.demo.view import View
-from host_tools.derive import state_name
 from host_tools.store.queries import Interval, Outage
+from host_tools.wire.vocabulary import state_name
 
 # Rounds of reachability are a second apart and two in a row count; the rest is a slow machine's.
 _TOLERANCE_S = 5.0

@@ -17,9 +17,9 @@ from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Plant, Station
 from host_tools.demo.screen import DemoScreen, VillageRow
 from host_tools.demo.view import View
-from host_tools.derive import NO_DATA
 from host_tools.office.enrol import interpreter_command
 from host_tools.office.founding import refuse_existing
+from host_tools.wire.vocabulary import NO_DATA
 
 _TICK_S = 0.25
 _SHOW_S = 1.0

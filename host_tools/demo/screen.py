@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.wire import ids
-from host_tools.derive import NO_DATA, OFF_AGENT, OFF_POWER, state_name
+from host_tools.wire.vocabulary import NO_DATA, OFF_AGENT, OFF_POWER, state_name
 
 UP, UNKNOWN = state_name(ids.UP), state_name(ids.UNKNOWN)
 

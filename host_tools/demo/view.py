@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from host_tools.derive import OFF_AGENT, OFF_POWER
 from host_tools.province.settings import Province
 from host_tools.store import Database, StoreMissing, open_database, queries
 from host_tools.store.queries import Interval, Outage, SlotStatus
+from host_tools.wire.vocabulary import OFF_AGENT, OFF_POWER
 
 
 class View:

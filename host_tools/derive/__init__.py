@@ -1,11 +1,10 @@
-"""What follows from the evidence: samples, events, outages, states from-to, findings, usage.
+"""What follows from the evidence: outages, states from-to, usage, findings (docs/wire.md, "Figures").
 
-Everything here can be made again from the stored reports alone (`rebuild`), and does not depend
-on the order in which they came: a device sends the newest first, and a backlog of weeks comes
-afterwards.
+`reading`, `placing`, `boots`, `outages`, `timeline`, `usage` and `findings` are the rules, and read no
+database. `deriver` applies them to what is new, `rebuild` to everything.
 """
 
-from host_tools.derive.deriver import Deriver, rebuild
-from host_tools.derive.intervals import NO_DATA, OFF_AGENT, OFF_POWER, state_name
+from host_tools.derive.deriver import Deriver
+from host_tools.derive.rebuild import rebuild
 
-__all__ = ["NO_DATA", "OFF_AGENT", "OFF_POWER", "Deriver", "rebuild", "state_name"]
+__all__ = ["Deriver", "rebuild"]

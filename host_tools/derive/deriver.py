@@ -1,184 +1,503 @@
-"""The derivation: takes stored reports, some at a time, and brings every derived table up to date.
+"""The derivation: brings the derived tables up to date with what was stored since.
 
-Each step is one transaction that also moves the mark up to which reports are derived. So a crash
-at any instant leaves a state that the next step continues from.
+It works by slots, in turns. Of each it derives the chunks of streams in which something is new,
+then the boots and outages that these change, then the times that those change, each by the rules of
+docs/wire.md from all the evidence that has a say in it. So the order of arrival has none. Each step
+is one short transaction; what is left is kept in the tables `dirty` and `stale`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import time
+from dataclasses import dataclass, field, replace
 
-from host_tools.derive import boots, findings, intervals, measured, outages, placing, usage
-from host_tools.derive.slice import BootKey, Changes, Placed, extent
-from host_tools.store.database import Database, Row
-from host_tools.store.evidence import Streams, get_meta, newest_report, set_meta
-from host_tools.store.schema import DERIVED_TABLES
-from host_tools.wire import Refused, hash8, parse_report
-from host_tools.wire.envelope import split
+from agent.wire import ids
+from host_tools.derive import findings
+from host_tools.derive.boots import find_off, take_booted
+from host_tools.derive.findings import Kind
+from host_tools.derive.outages import MOST_EVENTS, Surroundings, outages_of
+from host_tools.derive.placing import place
+from host_tools.derive.reading import DAY_S, Reading
+from host_tools.derive.readings import Readings
+from host_tools.derive.slot import Slot, hours_of
+from host_tools.store.database import Database
+from host_tools.store.derived import (
+    BootRow,
+    Derived,
+    FindingRow,
+    LatestRow,
+    OutageRow,
+    Piece,
+    Span,
+    Told,
+    Work,
+)
+from host_tools.store.evidence import (
+    Stream,
+    Streams,
+    corrupt,
+    malformed_digests,
+    report_message,
+    stored_chunk,
+)
+from host_tools.store.schema import CHUNK
+from host_tools.wire import hash8
 
-_MARK = "derived_upto"
+_STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
+_CHUNKS = 64  # of a slot at once
+_SLICE_S = DAY_S  # of a slot's time at once
+
+BootKey = tuple[int, int]  # stream id, boot
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What chunks have changed of a slot."""
+
+    boots: dict[BootKey, list[Piece]] = field(default_factory=dict)
+    ends: dict[BootKey, int | None] = field(default_factory=dict)  # of samples, until now
+    outages: set[BootKey] = field(default_factory=set)  # boots with other events of outages
+    booted: set[BootKey] = field(default_factory=set)  # boots with other events of their start
+    streams: set[int] = field(default_factory=set)
+    declared: set[tuple[bytes, bytes]] = field(default_factory=set)
+    clocks: set[BootKey] = field(default_factory=set)
+    spans: list[Span] = field(default_factory=list)
+    moved: bool = False
+    now: int = 0
+
+    def span(self, begin: int | None, end: int | None) -> None:
+        if begin is not None and end is not None and end >= begin:
+            self.spans.append((begin, end))
 
 
 class Deriver:
-    """Derives from the reports of an open database, within the process that stores them."""
+    """Derives from an open database, within the process that stores reports."""
 
-    def __init__(self, db: Database, streams: Streams) -> None:
+    def __init__(self, db: Database, streams: Streams, suffix: str = "") -> None:
         self._db = db
         self._streams = streams
-        self._gaps = findings.Gaps(db)
-
-    def pending(self) -> int:
-        """How many reports are stored and not derived yet."""
-        return newest_report(self._db) - get_meta(self._db, _MARK)
+        self._derived = Derived(db, suffix)
+        self._readings = Readings(db, self._derived)
+        self._after = -1
+        self.load()
 
     def load(self) -> None:
         """Forget what was remembered of the database, after a transaction that failed."""
-        self._gaps = findings.Gaps(self._db)
+        self._readings.forget()
+        # Most streams have none: they shall cost no query.
+        self._found = self._derived.with_findings(Kind)
+        self._seen: set[int] = set()
+        self._corrupt = {row[0] for row in corrupt(self._db)}
+
+    def pending(self) -> int:
+        """How many reports are stored and not derived yet; 0: everything is derived."""
+        return self._derived.pending()
 
     def step(self, limit: int = 200) -> int:
-        """Derive from the next reports in the order of storing; returns how many there were.
+        """Derive some more; returns how many reports that were, 0 when nothing is left.
 
         Raises:
             StoreBusy, StoreFull: nothing was changed; call `load` and try again later.
         """
-        db = self._db
-        with db.transaction(durable=False):
-            rows = db.all(
-                "SELECT reports.id, stream_id, slot_id, received_at, message FROM reports "
-                "JOIN streams ON streams.id = stream_id WHERE reports.id > ? "
-                "ORDER BY reports.id LIMIT ?",
-                (get_meta(db, _MARK), limit),
-            )
-            if rows:
-                self._derive([placed for placed in map(_placed, rows) if placed is not None])
-                set_meta(db, _MARK, rows[-1][0])
-        return len(rows)
+        end = time.monotonic() + _STEP_S
+        done, worked = 0, False
+        with self._db.transaction(durable=False):
+            while done < limit and time.monotonic() < end:
+                slot_id = self._derived.next_slot(self._after)
+                if slot_id is None:
+                    break
+                self._after, worked = slot_id, True
+                done += self._slot(slot_id, end)
+        return max(done, int(worked))
 
-    def _derive(self, reports: list[Placed]) -> None:
+    def _slot(self, slot_id: int, end: float) -> int:
+        """Derive some of a slot."""
+        derived = self._derived
+        work = derived.work(slot_id, _CHUNKS)
+        slot = Slot(derived, self._readings, self._streams, slot_id)
+        if work:
+            latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
+            changes = _Changes()
+            for chunk in work:
+                self._readings.renew(*chunk[:4])
+            for chunk in work:
+                self._chunk(slot_id, chunk, changes, latest)
+            self._boots(slot_id, changes, latest)
+            self._streams_of(changes)
+            derived.put_latest(slot.latest(latest))
+            spans = hours_of(changes.spans)
+            if sum(b - a for a, b in spans) > _SLICE_S:
+                derived.put_stale(slot_id, spans)
+            else:
+                for span in spans:
+                    slot.paint(*span)
+        while (rest := derived.stale(slot_id)) is not None:
+            slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
+            if rest[1] > rest[0] + _SLICE_S:
+                derived.put_stale(slot_id, [(rest[0] + _SLICE_S, rest[1])])
+            if time.monotonic() > end:
+                return sum(chunk.reports for chunk in work)
+        now = derived.now(slot_id)
+        if now is not None:
+            derived.note_change(slot_id, *now)
+        return sum(chunk.reports for chunk in work)
+
+    # ---- chunks ----------------------------------------------------------------------------
+
+    def _chunk(self, slot_id: int, work: Work, changes: _Changes, latest: LatestRow) -> None:
+        derived = self._derived
+        stream_id, chunk = work.stream_id, work.chunk
+        readings = self._readings.chunk(stream_id, chunk)
+        changes.streams.add(stream_id)
+        boots: dict[int, list[Reading]] = {}
+        for reading in readings:
+            boots.setdefault(reading.boot, []).append(reading)
+        old_pieces = derived.pieces(stream_id, chunk, boots)
+        for boot, its in boots.items():
+            old = old_pieces.get(boot)
+            clockless = [reading for reading in its if reading.offset is None]
+            if clockless:
+                self._place(boot, chunk, its, clockless)
+            new = _piece(slot_id, boot, chunk, its)
+            fresh = [r for r in its if work.first_seq <= r.seq <= work.last_seq]
+            if (
+                old is not None
+                and _anchors(old) != _anchors(new)
+                or (old is None and new.first_anchor is not None)
+            ):
+                derived.mark_moved(slot_id, stream_id, boot, chunk)
+            if clockless or (old is not None and (old.clockless or _shrunk(old, new))):
+                changes.moved = True
+                for piece in (old, new):
+                    if piece is not None:
+                        changes.span(piece.t_begin, piece.t_end)
+            for reading in fresh:
+                if reading.t is not None and reading.n:
+                    changes.span(reading.t, reading.end)
+            if old != new:
+                derived.put_piece(new)
+            if new.t_begin is not None and new.t_end is not None:
+                latest.longest_s = max(latest.longest_s, new.t_end - new.t_begin)
+            latest.received_at = max(latest.received_at, new.received_at)
+            changes.now = max(changes.now, new.received_at)
+            key = (stream_id, boot)
+            changes.boots.setdefault(key, []).append(new)
+            if any(p is not None and _troubled(p) for p in (old, new)):
+                changes.clocks.add(key)
+            self._events(key, its if clockless else fresh, changes)
+        self._claims(slot_id, stream_id, chunk, readings, changes)
+
+    def _place(
+        self, boot: int, chunk: int, readings: list[Reading], clockless: list[Reading]
+    ) -> None:
+        stream_id = readings[0].stream_id
+        before, after = self._derived.anchors_around(stream_id, boot, chunk)
+        anchors = [(r.seq, r.offset) for r in readings if r.offset is not None]
+        place(clockless, [*filter(None, [before]), *anchors, *filter(None, [after])])
+        known = self._derived.placements(stream_id, chunk)
+        for reading in clockless:
+            if known.get(reading.seq) != reading.t:
+                self._derived.put_placement(stream_id, reading.seq, reading.t)
+
+    def _events(self, key: BootKey, readings: list[Reading], changes: _Changes) -> None:
+        told = [
+            Told(
+                r.seq,
+                number,
+                event.kind,
+                r.up + event.offset,
+                None if r.t is None else r.t + event.offset,
+                r.received_at,
+                event.detail,
+            )
+            for r in readings
+            for number, event in r.events
+        ]
+        if told:
+            self._derived.put_events(*key, told)
+            if any(event.kind != ids.BOOTED for event in told):
+                changes.outages.add(key)
+            if any(event.kind == ids.BOOTED for event in told):
+                changes.booted.add(key)
+
+    def _claims(
+        self,
+        slot_id: int,
+        stream_id: int,
+        chunk: int,
+        readings: list[Reading],
+        changes: _Changes,
+    ) -> None:
+        """Chain, lost journals and declared losses of a chunk, and the link that follows it."""
         db = self._db
-        if not reports:
+        stream = self._streams.by_id(stream_id)
+        first, end = chunk * CHUNK, chunk * CHUNK + CHUNK
+        digests = {reading.seq: reading.digest for reading in readings}
+        if len(readings) < CHUNK:
+            digests |= malformed_digests(db, stream_id, first, end - 1)
+        links = list(readings)
+        if readings and readings[0].seq == first and first - 1 in stream.ranges:
+            self._digest(digests, stream_id, first - 1)
+        if end - 1 in digests and end in stream.ranges:
+            following = self._readings.chunk(stream_id, chunk + 1)
+            links += [reading for reading in following if reading.seq == end]
+        self._settle(
+            Kind.CHAIN_BREAK,
+            slot_id,
+            stream_id,
+            (first, links[-1].seq if links else end - 1),
+            findings.chain_breaks(links, digests),
+            changes.now,
+        )
+        if not any(reading.claims for reading in readings):
             return
-        changes = Changes(now=max(placed.received_at for placed in reports))
-        changes.streams.update(placed.stream_id for placed in reports)
-        changes.slots.update(placed.slot_id for placed in reports)
+        lost = findings.lost_streams(readings)
+        self._settle(Kind.STREAM_LOST, slot_id, stream_id, (first, end - 1), lost, changes.now)
+        declared = findings.declarations(readings, stream.kid, stream.stream)
+        self._derived.put_declared(declared)
+        changes.declared.update((row.kid, row.stream) for row in declared)
 
-        placing.insert(db, reports)
-        keys = {(placed.stream_id, placed.report.boot) for placed in reports}
-        clockless = placing.clockless_boots(db, keys)
-        moved = self._moved(placing.place(db, reports, clockless), changes)
+    def _digest(self, digests: dict[int, bytes], stream_id: int, seq: int) -> None:
+        message = report_message(self._db, stream_id, seq)
+        if message is not None and stored_chunk(self._db, stream_id, seq, seq):
+            digests[seq] = hash8(message)
+        elif message is None:
+            digests |= malformed_digests(self._db, stream_id, seq, seq)
 
-        findings.check_chain(db, reports, changes.now)
-        measured.insert_samples(db, [*reports, *moved], changes)
-        measured.insert_events(db, [p for p in (*reports, *moved) if p.report.events])
-        boots.note(db, [*reports, *moved], changes)
-        for key in {(placed.stream_id, placed.report.boot) for placed in moved}:
-            boots.measure_again(db, key, changes)
-            outages.look_again(db, *key)
-        outages.note(db, [*reports, *moved], changes)
-        outages.conclude(db, changes)
-        boots.find_off_times(db, changes)
+    # ---- boots and outages -----------------------------------------------------------------
 
-        findings.note_future_clocks(db, reports)
-        findings.note_unplaced(db, clockless, changes.now)
-        findings.note_events(db, self._streams, reports, changes)
-        self._gaps.check(self._streams, changes)
-
-        for slot_id, begin, end in changes.windows():
-            intervals.repaint(db, slot_id, begin, end)
-        usage.sum_up(db, changes)
-        _note_latest(db, reports)
-
-    def _moved(self, moves: list[placing.Moved], changes: Changes) -> list[Placed]:
-        """The reports of earlier slices that lie elsewhere now, their old samples taken away."""
-        result = []
-        for move in moves:
-            row = self._db.one(
-                "SELECT reports.id, stream_id, slot_id, received_at, message FROM reports "
-                "JOIN streams ON streams.id = stream_id WHERE reports.id = ?",
-                (move.report_id,),
-            )
-            placed = _placed(row) if row else None
-            if placed is None:
+    def _boots(self, slot_id: int, changes: _Changes, latest: LatestRow) -> None:
+        derived = self._derived
+        outages = set(changes.outages)
+        for key in sorted(changes.boots):
+            old = derived.boot(*key)
+            boot = replace(old) if old is not None else BootRow(*key, slot_id)
+            if old is None or changes.moved:
+                boot.first_t, boot.last_t = derived.boot_extent(*key)
+            else:
+                for piece in changes.boots[key]:
+                    if piece.t_begin is not None and piece.t_end is not None:
+                        boot.first_t = min(piece.t_begin, boot.first_t or piece.t_begin)
+                        boot.last_t = max(piece.t_end, boot.last_t or 0)
+            boot.offset = derived.newest_offset(*key)
+            if key in changes.booted:
+                told = derived.events(*key, (ids.BOOTED,), 1)
+                take_booted(boot, told[0])
+            if boot == old:
                 continue
-            placed.t = self._db.value(
-                "SELECT t FROM placements WHERE stream_id = ? AND seq = ?",
-                (move.stream_id, move.seq),
+            derived.put_boot(boot)
+            if old is None or boot.untold:
+                outages.add(key)
+            changes.ends[key] = old.last_t if old is not None else None
+            self._offs(boot, changes, latest)
+            before = derived.boot_before(*key)
+            if before is not None and before.untold:
+                outages.add((before.stream_id, before.boot))
+        outages.update(derived.open_boots(slot_id, lasting=not changes.moved))
+        for key in sorted(outages):
+            self._outages(slot_id, key, changes, latest)
+        for stream_id, number in changes.clocks:
+            pieces = derived.clock_trouble(stream_id, number)
+            for kind, rows in (
+                (Kind.UNPLACED, findings.unplaced(number, pieces)),
+                (Kind.FUTURE_CLOCK, findings.future_clock(number, pieces)),
+            ):
+                self._settle(kind, slot_id, stream_id, (0, 2**32), rows, changes.now, number)
+
+    def _offs(self, boot: BootRow, changes: _Changes, latest: LatestRow) -> None:
+        """Find the off times before a boot and before the next one again."""
+        derived = self._derived
+        key = (boot.stream_id, boot.boot)
+        for its, before in (
+            (boot, derived.boot_before(*key)),
+            (derived.boot_after(*key), boot),
+        ):
+            if its is None or (its.cause is None and its.off_state is None):
+                continue
+            old = (its.off_begin, its.off_end, its.off_state)
+            find_off(its, before)
+            if old != (its.off_begin, its.off_end, its.off_state):
+                derived.put_boot(its)
+                for begin, end in (old[:2], (its.off_begin, its.off_end)):
+                    changes.span(begin, end)
+                    if begin is not None and end is not None:
+                        latest.longest_s = max(latest.longest_s, end - begin)
+
+    def _outages(self, slot_id: int, key: BootKey, changes: _Changes, latest: LatestRow) -> None:
+        """Find the outages of a boot again."""
+        derived = self._derived
+        boot = derived.boot(*key)
+        if boot is None:
+            return
+        told = derived.events(*key, (ids.OUTAGE_BEGAN, ids.OUTAGE_ENDED), MOST_EVENTS)
+        old = derived.outages_of_boot(*key)
+        if not told and not old:
+            return
+        after = derived.boot_after(*key)
+        new = outages_of(
+            told,
+            Surroundings(
+                lambda seq, up: self._up_again(key, seq, up),
+                boot.last_t,
+                after is not None,
+                after.alive_t if after is not None else None,
+                derived.last_of_others(slot_id, *key),
+            ),
+        )
+        gone = [outage for outage in old if outage not in new]
+        come = [outage for outage in new if outage not in old]
+        derived.change_outages(slot_id, *key, gone, come)
+        for outage in (*gone, *come):
+            begin, end = outage.t_begin, outage.t_end
+            if begin is not None:
+                end = max(begin, boot.last_t or begin) if end is None else end
+                changes.span(begin, end)
+                latest.longest_s = max(latest.longest_s, end - begin)
+        if key in changes.ends:
+            # One that lasts reaches as far as the samples of its boot.
+            ends = [changes.ends[key], boot.last_t]
+            for outage in new:
+                if _lasts(outage) and outage.t_begin is not None:
+                    begin, end = sorted(max(outage.t_begin, end or 0) for end in ends)
+                    changes.span(begin, end)
+        untold = sum(outage.duration is None for outage in new)
+        lasting = sum(_lasts(outage) for outage in new)
+        if (untold, lasting) != (boot.untold, boot.lasting):
+            boot.untold, boot.lasting = untold, lasting
+            derived.put_boot(boot)
+
+    def _up_again(self, key: BootKey, seq: int, up: int) -> int | None:
+        """When the first sample of a boot says up, from a seq on and from `up` on."""
+        stream_id, boot = key
+        for chunk in self._derived.chunks_up(stream_id, boot, seq, up):
+            for reading in self._readings.chunk(stream_id, chunk):
+                if reading.boot != boot or reading.seq < seq or reading.t is None:
+                    continue
+                for i in reading.ups():
+                    if reading.up + i * reading.step >= up:
+                        return reading.t + i * reading.step
+        return None
+
+    # ---- streams ---------------------------------------------------------------------------
+
+    def _streams_of(self, changes: _Changes) -> None:
+        """Gaps and declared losses of streams."""
+        derived = self._derived
+        streams = {self._streams.by_id(stream_id) for stream_id in changes.streams}
+        for kid, name in changes.declared:
+            stream = self._streams.find(kid, name)
+            if stream is not None:
+                streams.add(stream)
+        for stream in streams:
+            if stream.id in self._corrupt or (stream.id, str(Kind.CORRUPT)) in self._found:
+                self._note_corrupt(stream)
+            both = (stream.kid, stream.stream)
+            if (
+                stream.ranges.whole
+                and not self._found.intersection((stream.id, kind) for kind in ("gap", "dropped"))
+                and both not in changes.declared
+                # What was declared before the stream was known counts.
+                and stream.id in self._seen
+            ):
+                continue
+            self._seen.add(stream.id)
+            declared = derived.declared(stream.kid, stream.stream)
+            slot_id = self._streams.slot_id(stream)
+            whole = (0, 2**32)
+            dropped = findings.dropped(declared)
+            self._settle(Kind.DROPPED, slot_id, stream.id, whole, dropped, changes.now)
+            found = findings.gaps(
+                stream.ranges, [(row.first_seq, row.last_seq) for row in declared]
             )
-            measured.delete_samples(self._db, placed, move.old_t, changes)
-            changes.slots.add(placed.slot_id)
-            result.append(placed)
-        return result
+            rows = [
+                FindingRow(0, first, last, missing, self._shown(stream.id, last + 1), "")
+                for first, last, missing in found
+            ]
+            self._settle(Kind.GAP, slot_id, stream.id, whole, rows, changes.now)
+
+    def _note_corrupt(self, stream: Stream) -> None:
+        rows = [
+            FindingRow(0, seq, seq, 0, found_at, json.dumps({"why": detail}))
+            for stream_id, seq, found_at, detail in corrupt(self._db)
+            if stream_id == stream.id
+        ]
+        now = max((row.found_at for row in rows), default=int(time.time()))
+        slot_id = self._streams.slot_id(stream)
+        self._settle(Kind.CORRUPT, slot_id, stream.id, (0, 2**32), rows, now)
+
+    def _shown(self, stream_id: int, seq: int) -> int:
+        """When the report arrived that shows a gap before it."""
+        found = stored_chunk(self._db, stream_id, seq, seq)
+        return found[0].received_at if found else 0
+
+    def _settle(
+        self,
+        kind: Kind,
+        slot_id: int,
+        stream_id: int,
+        seqs: Span,
+        rows: list[FindingRow],
+        now: int,
+        boot: int | None = None,
+    ) -> None:
+        key = (stream_id, str(kind))
+        if rows:
+            self._found.add(key)
+        elif key not in self._found:
+            return
+        self._derived.settle(kind, slot_id, stream_id, seqs, rows, now, boot)
 
 
-def _placed(row: Row) -> Placed | None:
-    report_id, stream_id, slot_id, received_at, message = row
-    try:
-        _, begin = split(message)
-        report = parse_report(message[begin:-66])
-    except Refused:
-        return None  # stored by a version that read it otherwise; it stays evidence
-    latest = extent(report)
-    offset = None
-    if report.start is not None and placing.believed(report, latest, received_at):
-        offset = report.start - report.up
-    return Placed(
-        report_id,
-        stream_id,
-        slot_id,
-        received_at,
-        report,
-        hash8(message),
-        offset,
-        None if offset is None else report.start,
-        latest,
+def _lasts(outage: OutageRow) -> bool:
+    return outage.t_begin is not None and outage.t_end is None
+
+
+def _anchors(piece: Piece) -> tuple[int | None, ...]:
+    return piece.first_anchor, piece.first_offset, piece.last_anchor, piece.last_offset
+
+
+def _shrunk(old: Piece, new: Piece) -> bool:
+    """Whether a piece covers less than before: reports of it were found corrupt."""
+    if old.t_begin is None or old.t_end is None:
+        return False
+    return (
+        new.t_begin is None
+        or new.t_end is None
+        or new.t_begin > old.t_begin
+        or new.t_end < old.t_end
     )
 
 
-def _note_latest(db: Database, reports: list[Placed]) -> None:
-    newest: dict[int, Placed] = {}
-    for placed in reports:
-        newest[placed.slot_id] = placed
-    # Devices send what is newest first: the pace is that of the newest samples, not of what came
-    # last, which may be from a long outage.
-    ends: dict[int, tuple[int, int]] = {}
-    for placed in reports:
-        if placed.end is not None and placed.report.n:
-            end = (placed.end, placed.report.step)
-            ends[placed.slot_id] = max(ends.get(placed.slot_id, end), end)
-    db.executemany(
-        "INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (slot_id) DO UPDATE SET "
-        "report_id = excluded.report_id, stream_id = excluded.stream_id, "
-        "received_at = max(received_at, excluded.received_at), "
-        "step = CASE WHEN t_end IS NULL OR excluded.t_end >= t_end THEN excluded.step "
-        "ELSE step END, "
-        "t_end = max(coalesce(t_end, excluded.t_end), coalesce(excluded.t_end, t_end))",
-        [
-            (slot_id, p.report_id, p.stream_id, p.received_at, end, step)
-            for slot_id, p in newest.items()
-            for end, step in (ends.get(slot_id, (None, p.report.step)),)
-        ],
-    )
+def _troubled(piece: Piece) -> bool:
+    return piece.unplaced_first is not None or piece.future_first is not None
 
 
-def rebuild(db: Database, progress: Callable[[int, int], None] | None = None) -> int:
-    """Make every derived table again from the stored reports; returns how many there are.
-
-    May be interrupted at any time: the next start of the ingest goes on with the rest.
-
-    Args:
-        progress: called now and then with how many are done and how many there are.
-    """
-    with db.transaction():
-        for table in DERIVED_TABLES:
-            db.execute(f"DELETE FROM {table}")
-        set_meta(db, _MARK, 0)
-    deriver = Deriver(db, Streams(db))
-    total, done = newest_report(db), 0
-    while count := deriver.step(1000):
-        done += count
-        if progress is not None:
-            progress(done, total)
-    return done
-
-
-__all__ = ["BootKey", "Deriver", "rebuild"]
+def _piece(slot_id: int, boot: int, chunk: int, readings: list[Reading]) -> Piece:
+    """What the reports of a boot in a chunk say together; ascending by seq."""
+    piece = Piece(readings[0].stream_id, boot, chunk, slot_id)
+    for r in readings:
+        piece.received_at = max(piece.received_at, r.received_at)
+        if r.offset is not None:
+            if piece.first_anchor is None:
+                piece.first_anchor, piece.first_offset = r.seq, r.offset
+            piece.last_anchor, piece.last_offset = r.seq, r.offset
+        else:
+            piece.clockless += 1
+        if r.ahead:
+            if piece.future_first is None:
+                piece.future_first, piece.ahead = r.seq, r.ahead
+            piece.future_last = r.seq
+        if r.t is None:
+            if piece.unplaced_first is None:
+                piece.unplaced_first = r.seq
+            piece.unplaced_last = r.seq
+            continue
+        piece.offset = r.t - r.up
+        if r.n:
+            piece.t_begin = r.t if piece.t_begin is None else min(piece.t_begin, r.t)
+            piece.t_end = r.end if piece.t_end is None else max(piece.t_end, r.end)
+            up = max((r.up + i * r.step for i in r.ups()), default=None)
+            if up is not None:
+                piece.last_up = up if piece.last_up is None else max(piece.last_up, up)
+    return piece

@@ -1,24 +1,17 @@
-"""Findings: what is wrong or worth knowing about a stream as a whole, each with its place in it.
-
-A gap that fills, or that the device declares later, and reports that find their place in time are
-resolved and kept. A gap keeps the extent with which it was found, beside what is missing of it
-now.
-"""
+"""Findings: what is wrong with a stream as a whole, each with its place in it (docs/wire.md)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from agent.wire import ids
-from host_tools.derive.slice import FUTURE_S, BootKey, Changes, Placed, uint
-from host_tools.store.database import Database
-from host_tools.store.evidence import Streams
-from host_tools.store.ranges import RangeSet
-from host_tools.wire import hash8
+from host_tools.derive.reading import Reading, uint
+from host_tools.store.derived import Declared, FindingRow, Piece
+from host_tools.store.ranges import Range, RangeSet
 
-_MAX_NEW_GAPS = 100  # of one stream at once; more are told as one
+_MAX_GAPS = 100  # of one stream; more are shown as one
 
 
 class Kind(StrEnum):
@@ -30,286 +23,110 @@ class Kind(StrEnum):
     FUTURE_CLOCK = "future_clock"
     UNPLACED = "unplaced"
     STREAM_LOST = "stream_lost"
+    CORRUPT = "corrupt"
 
 
-def _add(
-    db: Database,
-    kind: Kind,
-    slot_id: int,
-    stream_id: int,
-    first: int,
-    last: int,
-    now: int,
-    *,
-    boot: int = 0,
-    missing: int = 0,
-    detail: str = "",
-) -> None:
-    """Note a finding, unless it is known with this kind, boot and first seq."""
-    if db.one(
-        "SELECT 1 FROM findings WHERE stream_id = ? AND kind = ? AND boot = ? AND first_seq = ? "
-        "AND resolved_at IS NULL",
-        (stream_id, kind, boot, first),
-    ):
-        return
-    _insert(db, kind, slot_id, stream_id, first, last, now, boot, missing, detail)
-
-
-def _insert(
-    db: Database,
-    kind: Kind,
-    slot_id: int,
-    stream_id: int,
-    first: int,
-    last: int,
-    now: int,
-    boot: int,
-    missing: int,
-    detail: str,
-) -> None:
-    db.execute(
-        "INSERT INTO findings (kind, slot_id, stream_id, boot, first_seq, last_seq, missing, "
-        "found_at, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (kind, slot_id, stream_id, boot, first, last, missing, now, detail),
-    )
-
-
-def _drop(
-    db: Database, slot_id: int, stream_id: int, first: int, last: int, now: int, detail: str
-) -> None:
-    """Note what a device says that it dropped, as one with what it told of the same reports.
-
-    It tells of a drop again, and of more, whenever the report that told it may be lost."""
-    known = db.all(
-        "SELECT id, first_seq, last_seq FROM findings WHERE stream_id = ? AND kind = ? "
-        "AND detail = ? AND first_seq <= ? AND last_seq >= ?",
-        (stream_id, Kind.DROPPED, detail, last, first),
-    )
-    if not known:
-        _insert(db, Kind.DROPPED, slot_id, stream_id, first, last, now, 0, 0, detail)
-        return
-    first = min(first, *(row[1] for row in known))
-    last = max(last, *(row[2] for row in known))
-    for number, _, _ in known[1:]:
-        db.execute("DELETE FROM findings WHERE id = ?", (number,))
-    db.execute(
-        "UPDATE findings SET first_seq = ?, last_seq = ? WHERE id = ?", (first, last, known[0][0])
-    )
-
-
-# ---- the chain ---------------------------------------------------------------------------
-
-
-def check_chain(db: Database, reports: Iterable[Placed], now: int) -> None:
-    """Compare each link at the reports of a slice, to the one before and from the one after."""
-    links = {(p.stream_id, p.report.seq): (p.slot_id, p.report.prev, p.digest) for p in reports}
-    for (stream_id, seq), (slot_id, prev, digest) in links.items():
-        if (prev is None) != (seq == 1):
-            _broken(db, slot_id, stream_id, seq, now)
-        elif prev is not None and _digest(db, links, stream_id, seq - 1) not in (None, prev):
-            _broken(db, slot_id, stream_id, seq, now)
-        if (stream_id, seq + 1) not in links:
-            following = db.one(
-                "SELECT prev FROM placements WHERE stream_id = ? AND seq = ?", (stream_id, seq + 1)
-            )
-            if following and following[0] is not None and following[0] != digest:
-                _broken(db, slot_id, stream_id, seq + 1, now)
-
-
-def _digest(
-    db: Database,
-    links: dict[tuple[int, int], tuple[int, bytes | None, bytes]],
-    stream_id: int,
-    seq: int,
-) -> bytes | None:
-    """What `prev` must be after a report, or None while that is not stored."""
-    if (stream_id, seq) in links:
-        return links[stream_id, seq][2]
-    values = (stream_id, seq)
-    digest: bytes | None = db.value(
-        "SELECT digest FROM placements WHERE stream_id = ? AND seq = ?", values
-    )
-    if digest is not None:
-        return digest
-    # A report whose content is bad is a link of the chain all the same.
-    kept = db.value(
-        "SELECT payload FROM quarantine WHERE stream_id = ? AND seq = ? AND reason != 'conflict'",
-        values,
-    )
-    return None if kept is None else hash8(kept)
-
-
-def _broken(db: Database, slot_id: int, stream_id: int, seq: int, now: int) -> None:
-    _add(db, Kind.CHAIN_BREAK, slot_id, stream_id, seq, seq, now)
-
-
-# ---- clocks ------------------------------------------------------------------------------
-
-
-def note_future_clocks(db: Database, reports: Iterable[Placed]) -> None:
-    """One finding for each boot with a clock from the future, with the first and last such seq."""
-    for placed in reports:
-        report = placed.report
-        if report.start is None or placed.offset is not None:
-            continue
-        ahead = report.start + placed.extent - placed.received_at
-        if ahead <= FUTURE_S:
-            continue
-        where = (placed.stream_id, Kind.FUTURE_CLOCK, report.boot)
-        if not db.execute(
-            "UPDATE findings SET first_seq = min(first_seq, ?), last_seq = max(last_seq, ?) "
-            "WHERE stream_id = ? AND kind = ? AND boot = ?",
-            (report.seq, report.seq, *where),
-        ):
-            _add(
-                db,
-                Kind.FUTURE_CLOCK,
-                placed.slot_id,
-                placed.stream_id,
-                report.seq,
-                report.seq,
-                placed.received_at,
-                boot=report.boot,
-                detail=json.dumps({"ahead_s": ahead}),
-            )
-
-
-def note_unplaced(db: Database, boots: Iterable[BootKey], now: int) -> None:
-    """One finding for each boot with reports without a place in time, resolved once they have one.
+def chain_breaks(readings: Iterable[Reading], digests: Mapping[int, bytes]) -> list[FindingRow]:
+    """The links that do not match.
 
     Args:
-        boots: those of the slice with reports without a clock of their own.
+        digests: of each report before one of these, by seq, where it is known.
     """
-    for stream_id, boot in boots:
-        known = db.value(
-            "SELECT id FROM findings WHERE stream_id = ? AND kind = ? AND boot = ? "
-            "AND resolved_at IS NULL",
-            (stream_id, Kind.UNPLACED, boot),
-        )
-        key = (stream_id, boot)
-        low, high = (
-            db.one(
-                "SELECT seq, slot_id FROM placements WHERE stream_id = ? AND boot = ? "
-                f"AND offset IS NULL AND t IS NULL ORDER BY seq {order} LIMIT 1",
-                key,
+    return [
+        FindingRow(0, r.seq, r.seq, 0, r.received_at, "")
+        for r in readings
+        if (r.prev is None) != (r.seq == 1)
+        or (r.prev is not None and digests.get(r.seq - 1, r.prev) != r.prev)
+    ]
+
+
+def lost_streams(readings: Iterable[Reading]) -> list[FindingRow]:
+    """The reports that say that the journal before was lost."""
+    found = []
+    for reading in readings:
+        for _, event in reading.claims:
+            detail = event.detail
+            if event.kind == ids.STREAM_BEGAN and detail.get(1) == ids.STREAM_LOST:
+                text = json.dumps(
+                    {"before": detail.get(2), "last_seq": detail.get(3)}, default=bytes.hex
+                )
+                seq = reading.seq
+                found.append(FindingRow(0, seq, seq, 0, reading.received_at, text))
+                break
+    return found
+
+
+def declarations(readings: Iterable[Reading], kid: bytes, stream: bytes) -> list[Declared]:
+    """What reports say that their device has lost."""
+    found = []
+    for reading in readings:
+        for number, event in reading.claims:
+            span, other = event.detail.get(2), event.detail.get(3)
+            if event.kind != ids.DROPPED or not (
+                isinstance(span, list)
+                and len(span) == 2
+                and all(type(seq) is int for seq in span)
+                and 1 <= span[0] <= span[1] <= 0xFFFFFFFF
+            ):
+                continue
+            found.append(
+                Declared(
+                    reading.stream_id,
+                    reading.seq,
+                    number,
+                    kid,
+                    other if isinstance(other, bytes) else stream,
+                    span[0],
+                    span[1],
+                    uint(event.detail.get(1)) or 0,
+                    reading.received_at,
+                )
             )
-            for order in ("ASC", "DESC")
-        )
-        if low is None or high is None:
-            if known:
-                db.execute("UPDATE findings SET resolved_at = ? WHERE id = ?", (now, known))
-            continue
-        (first, slot_id), (last, _) = low, high
-        if known:
-            db.execute(
-                "UPDATE findings SET first_seq = ?, last_seq = ? WHERE id = ?",
-                (first, last, known),
+    return found
+
+
+def dropped(declared: Iterable[Declared]) -> list[FindingRow]:
+    """What is declared, as one where ranges of the same reason overlap: a device repeats it, and
+    more, whenever the report that said so may be lost."""
+    found: list[FindingRow] = []
+    for row in sorted(declared, key=lambda d: (d.reason, d.first_seq, d.last_seq)):
+        detail = json.dumps({"reason": row.reason})
+        last = found[-1] if found else None
+        if last is not None and last.detail == detail and row.first_seq <= last.last_seq:
+            found[-1] = last._replace(
+                last_seq=max(last.last_seq, row.last_seq),
+                found_at=min(last.found_at, row.received_at),
             )
         else:
-            _add(db, Kind.UNPLACED, slot_id, stream_id, first, last, now, boot=boot)
+            found.append(FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail))
+    return found
 
 
-# ---- what devices tell of themselves -----------------------------------------------------
+def gaps(stored: RangeSet, declared: Iterable[Range]) -> list[tuple[int, int, int]]:
+    """First and last seq of the holes that no device declares, and how many are missing."""
+    holes = RangeSet(stored.holes()).without(RangeSet(declared))
+    found = [(first, last, last - first + 1) for first, last in holes]
+    if len(found) > _MAX_GAPS:
+        return [(found[0][0], found[-1][1], sum(missing for *_, missing in found))]
+    return found
 
 
-def note_events(
-    db: Database, streams: Streams, reports: Iterable[Placed], changes: Changes
-) -> None:
-    """Take `dropped` and `stream_began` events from reports."""
-    for placed in reports:
-        for event in placed.report.events:
-            detail = event.detail
-            if event.kind == ids.DROPPED:
-                span, other = detail.get(2), detail.get(3)
-                if not (
-                    isinstance(span, list)
-                    and len(span) == 2
-                    and all(type(seq) is int for seq in span)
-                    and 1 <= span[0] <= span[1] <= 0xFFFFFFFF
-                ):
-                    continue
-                stream_id = placed.stream_id
-                if isinstance(other, bytes):
-                    before = streams.find(streams.by_id(stream_id).kid, other)
-                    if before is None:
-                        continue  # of which nothing was ever stored, so that nothing is missing
-                    stream_id = before.id
-                reason = uint(detail.get(1)) or 0
-                why = json.dumps({"reason": reason})
-                _drop(db, placed.slot_id, stream_id, span[0], span[1], changes.now, why)
-                changes.streams.add(stream_id)
-            elif event.kind == ids.STREAM_BEGAN and detail.get(1) == ids.STREAM_LOST:
-                told = {"before": detail.get(2), "last_seq": detail.get(3)}
-                _add(
-                    db,
-                    Kind.STREAM_LOST,
-                    placed.slot_id,
-                    placed.stream_id,
-                    placed.report.seq,
-                    placed.report.seq,
-                    changes.now,
-                    detail=json.dumps(told, default=bytes.hex),
-                )
+def unplaced(boot: int, pieces: Iterable[Piece]) -> list[FindingRow]:
+    """One for a boot with reports without a place in time."""
+    found = [p for p in pieces if p.unplaced_first is not None]
+    if not found:
+        return []
+    first, last = found[0].unplaced_first, found[-1].unplaced_last
+    assert first is not None and last is not None
+    return [FindingRow(boot, first, last, 0, found[0].received_at, "")]
 
 
-# ---- gaps --------------------------------------------------------------------------------
-
-
-class Gaps:
-    """The holes in streams that no `dropped` event declares."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        # Most streams have no gap and never had one: they shall cost no query.
-        self._open = {
-            stream_id
-            for (stream_id,) in db.all(
-                "SELECT DISTINCT stream_id FROM findings WHERE kind = 'gap' "
-                "AND resolved_at IS NULL"
-            )
-        }
-
-    def check(self, streams: Streams, changes: Changes) -> None:
-        """Bring the gaps of the streams of a slice up to date."""
-        for stream_id in changes.streams:
-            stream = streams.by_id(stream_id)
-            if stream.ranges.whole and stream_id not in self._open:
-                continue
-            self._check(stream_id, stream.ranges, changes.now)
-
-    def _check(self, stream_id: int, stored: RangeSet, now: int) -> None:
-        db = self._db
-        declared = RangeSet(
-            (first, last)
-            for first, last in db.all(
-                "SELECT first_seq, last_seq FROM findings WHERE stream_id = ? AND kind = ?",
-                (stream_id, Kind.DROPPED),
-            )
-        )
-        holes = RangeSet(stored.holes()).without(declared)
-        known = RangeSet()
-        still_open = False
-        for number, first, last, missing in db.all(
-            "SELECT id, first_seq, last_seq, missing FROM findings "
-            "WHERE stream_id = ? AND kind = ? AND resolved_at IS NULL",
-            (stream_id, Kind.GAP),
-        ):
-            left = holes.count(first, last)
-            if not left:
-                db.execute(
-                    "UPDATE findings SET missing = 0, resolved_at = ? WHERE id = ?", (now, number)
-                )
-                continue
-            still_open = True
-            known.add_range(first, last)
-            if left != missing:
-                db.execute("UPDATE findings SET missing = ? WHERE id = ?", (left, number))
-        new = list(holes.without(known))
-        if len(new) > _MAX_NEW_GAPS:
-            new = [(new[0][0], new[-1][1])]
-        slot_id = db.value("SELECT slot_id FROM streams WHERE id = ?", (stream_id,))
-        for first, last in new:
-            missing = holes.count(first, last)
-            _add(db, Kind.GAP, slot_id, stream_id, first, last, now, missing=missing)
-            still_open = True
-        (self._open.add if still_open else self._open.discard)(stream_id)
+def future_clock(boot: int, pieces: Iterable[Piece]) -> list[FindingRow]:
+    """One for a boot with a clock from the future."""
+    found = [p for p in pieces if p.future_first is not None]
+    if not found:
+        return []
+    first, last = found[0].future_first, found[-1].future_last
+    assert first is not None and last is not None
+    detail = json.dumps({"ahead_s": found[0].ahead})
+    return [FindingRow(boot, first, last, 0, found[0].received_at, detail)]

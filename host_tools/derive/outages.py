@@ -1,280 +1,137 @@
-"""Outages: from the events that tell their beginning and end to one row each.
-
-The two events may come in any order, and either may be lost. `outage_ended` says everything by
-itself; a beginning without an end ends, for the record, where the next outage of the boot begins,
-where a sample says up again, or where the last sample of the boot ends, once that boot is over.
-"""
+"""Outages of one boot, from the events that tell their beginning and end (docs/wire.md)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from agent.wire import ids
-from host_tools.derive import boots
-from host_tools.derive.intervals import LAG_S
-from host_tools.derive.measured import days_with_samples, event_t
-from host_tools.derive.slice import (
-    ROUNDING_S,
-    Changes,
-    Placed,
-    day_of,
-    plausible,
-    uint,
-)
-from host_tools.store.database import Database
-from host_tools.wire import Event, decode_columns
+from host_tools.derive.reading import ROUNDING_S, uint
+from host_tools.derive.timeline import LAG_S
+from host_tools.store.derived import OutageRow, Told
 
-# Outages of one boot whose end was not told, that are looked at again and again. There are as
-# many as reports were lost in the boot; a device that makes up more is shown what it makes up.
-_MOST_UNTOLD = 100
+# Of a boot the first so many events of outages count, by seq: some ten a day for three years.
+MOST_EVENTS = 20_000
 
 
 @dataclass(slots=True)
-class Outage:
-    """A row of `outages`; the schema says what each field means."""
+class Surroundings:
+    """What the end of an outage depends on beside the events of its boot.
 
-    id: int
-    slot_id: int
-    stream_id: int
-    boot: int
-    begin_up: int
-    cause: int
-    began_t: int | None = None
-    ended_t: int | None = None
-    duration: int | None = None
-    began: int = 0
-    ended: int = 0
-    flaps: int = 0
-    evidence: str | None = None
-    up_again_t: int | None = None
-    t_begin: int | None = None
-    t_end: int | None = None
-    interrupted: int = 0
+    up_again: (seq, up) -> Unix time of the boot's first sample, by seq, that says up, in a report
+        from seq on and at least `up` seconds after the boot's start.
+    last_t: end of the boot's last sample.
+    later_boot: the stream has a later boot, which says that this one was last alive at alive_t.
+    others_t: the latest end of a sample of another boot of the slot.
+    """
+
+    up_again: Callable[[int, int], int | None]
+    last_t: int | None
+    later_boot: bool
+    alive_t: int | None
+    others_t: int | None
 
 
-_NAMES = tuple(field.name for field in fields(Outage))
-_COLUMNS = ", ".join(_NAMES)
-_PLACES = ", ".join("?" * len(_NAMES))
+def outages_of(events: Iterable[Told], around: Surroundings) -> list[OutageRow]:
+    """The outages of a boot in the order of their beginning.
+
+    Args:
+        events: of kind 1 and 2, in the order of seq and number.
+    """
+    outages = sorted(_paired(events), key=lambda o: (o.begin_up, o.cause))
+    following: tuple[int, int] | None = None  # beginning of the next one: up, t
+    waiting: tuple[int, int] | None = None  # the same, of those that begin in the same second
+    at: int | None = None
+    for outage in reversed(outages):
+        if outage.begin_up != at:
+            at, following = outage.begin_up, waiting or following
+            waiting = None
+        _conclude(outage, following, around)
+        begin = outage.began_t
+        if begin is None and outage.ended_t is not None and outage.duration is not None:
+            begin = outage.ended_t - outage.duration
+        if begin is not None:
+            waiting = (outage.begin_up, begin)
+    return outages
 
 
-def _find(db: Database, where: str, *values: int) -> list[Outage]:
-    return [
-        Outage(*row) for row in db.all(f"SELECT {_COLUMNS} FROM outages WHERE {where}", values)
-    ]
-
-
-def _put(db: Database, outage: Outage) -> int:
-    return db.insert(
-        f"INSERT OR REPLACE INTO outages ({_COLUMNS}) VALUES ({_PLACES})",
-        [getattr(outage, name) if name != "id" else outage.id or None for name in _NAMES],
-    )
-
-
-def note(db: Database, reports: Iterable[Placed], changes: Changes) -> None:
-    """Take the outage events and the samples that say up from reports."""
-    reports = list(reports)
-    for placed in reports:
-        for event in placed.report.events:
-            if event.kind not in (ids.OUTAGE_BEGAN, ids.OUTAGE_ENDED):
-                continue
-            outage = _take(db, placed, event)
-            if outage is None:
-                continue
-            if not outage.ended and outage.began_t is not None:
-                outage.up_again_t = _first_up(db, outage)
-            changes.outages.add(_put(db, outage))
-            changes.boots.add((placed.stream_id, placed.report.boot))
-    _note_up_again(db, reports)
-
-
-def _take(db: Database, placed: Placed, event: Event) -> Outage | None:
-    """The outage that an event tells of; None where it tells nothing that can be shown."""
-    cause, duration = uint(event.detail.get(1)), uint(event.detail.get(3))
-    began = event.kind == ids.OUTAGE_BEGAN
-    if began:
-        duration = 0
-    if cause is None or duration is None or not plausible(placed.report, event):
-        return None
-    begin_up = placed.report.up + event.offset - duration
-    if begin_up < -ROUNDING_S:
-        return None  # before the agent had started
-    outage = _get(db, placed, begin_up, cause)
-    if began:
-        outage.began, outage.began_t, outage.begin_up = 1, event_t(placed, event), begin_up
-        outage.evidence = json.dumps(event.detail.get(2), default=bytes.hex)
-    else:
-        outage.ended, outage.ended_t, outage.duration = 1, event_t(placed, event), duration
-        outage.flaps = uint(event.detail.get(4)) or 0
-    return outage
-
-
-def _get(db: Database, placed: Placed, begin_up: int, cause: int) -> Outage:
-    """The outage of an event, which the other event may have made already."""
-    near = _find(
-        db,
-        "stream_id = ? AND boot = ? AND begin_up BETWEEN ? AND ? AND cause = ?",
-        placed.stream_id,
-        placed.report.boot,
-        begin_up - ROUNDING_S,
-        begin_up + ROUNDING_S,
-        cause,
-    )
-    if near:
-        return min(near, key=lambda outage: abs(outage.begin_up - begin_up))
-    return Outage(0, placed.slot_id, placed.stream_id, placed.report.boot, begin_up, cause)
-
-
-def _up_after(outage: Outage) -> int | None:
-    """From when on a sample that says up says that the outage is over.
-
-    It begins with the first of the failing rounds that confirm it: until they have, samples still
-    say up."""
-    return None if outage.began_t is None else outage.began_t + LAG_S
-
-
-def _first_up(db: Database, outage: Outage) -> int | None:
-    """Start of the first stored sample of its boot, after its beginning, that says up."""
-    boot = boots.get(db, (outage.stream_id, outage.boot))
-    after = _up_after(outage)
-    if after is None or boot is None or boot.last_t is None:
-        return None
-    for day in days_with_samples(db, day_of(after), day_of(boot.last_t)):
-        row = db.one(
-            "SELECT t FROM samples WHERE day = ? AND slot_id = ? AND t >= ? AND stream_id = ? "
-            "AND seq BETWEEN ? AND ? AND state = ? ORDER BY t LIMIT 1",
-            (
-                day,
-                outage.slot_id,
-                after,
-                outage.stream_id,
-                boot.first_seq,
-                boot.last_seq,
-                ids.UP,
-            ),
-        )
-        if row:
-            return int(row[0])
-    return None
-
-
-def _untold(db: Database, stream_id: int, boot: int) -> list[Outage]:
-    return _find(
-        db,
-        "stream_id = ? AND boot = ? AND ended = 0 ORDER BY id DESC LIMIT ?",
-        stream_id,
-        boot,
-        _MOST_UNTOLD,
-    )
-
-
-def _note_up_again(db: Database, reports: Iterable[Placed]) -> None:
-    """Samples that say up end the outages before them whose end was not told."""
-    for placed in reports:
-        report, t = placed.report, placed.t
-        if t is None or not report.n:
-            continue
-        untold = _untold(db, placed.stream_id, report.boot)
-        if not untold:
-            continue
-        states = decode_columns(report).get("state", [])
-        ups = [t + i * report.step for i, state in enumerate(states) if state == ids.UP]
-        for outage in untold:
-            after = _up_after(outage)
-            first = next((up for up in ups if after is not None and up >= after), None)
-            if first is not None and (outage.up_again_t is None or first < outage.up_again_t):
-                outage.up_again_t = first
-                _put(db, outage)
-
-
-def look_again(db: Database, stream_id: int, boot: int) -> None:
-    """Find anew which samples say up after reports of a boot have moved in time."""
-    for outage in _untold(db, stream_id, boot):
-        outage.up_again_t = _first_up(db, outage)
-        _put(db, outage)
-
-
-def conclude(db: Database, changes: Changes) -> None:
-    """Settle begin and end of every outage that the slice may have changed."""
-    concerned = {
-        outage.id: outage for number in changes.outages for outage in _find(db, "id = ?", number)
-    }
-    for key in changes.boots:
-        earlier = boots.before(db, key)
-        for stream_id, boot in (key, (key[0], earlier.boot)) if earlier else (key,):
-            for outage in _untold(db, stream_id, boot):
-                concerned[outage.id] = outage
-    for slot_id in changes.slots:
-        for outage in _find(
-            db,
-            "slot_id = ? AND ended = 0 AND t_end IS NULL ORDER BY id DESC LIMIT ?",
-            slot_id,
-            _MOST_UNTOLD,
-        ):
-            concerned[outage.id] = outage
-    for outage in concerned.values():
-        old = (outage.t_begin, outage.t_end, outage.interrupted)
-        if outage.ended:
-            outage.t_begin, outage.t_end, outage.interrupted = None, outage.ended_t, 0
-            if outage.ended_t is not None and outage.duration is not None:
-                outage.t_begin = outage.ended_t - outage.duration
+def _paired(events: Iterable[Told]) -> list[OutageRow]:
+    began: dict[int, dict[int, Told]] = {}
+    ended: dict[int, dict[int, Told]] = {}
+    for event in events:
+        cause, duration = uint(event.detail.get(1)), uint(event.detail.get(3))
+        if event.kind == ids.OUTAGE_BEGAN:
+            table, duration = began, 0
         else:
-            outage.t_begin = outage.began_t
-            outage.t_end = _end_for_the_record(db, outage)
-            outage.interrupted = int(outage.t_end is not None)
-        run = boots.get(db, (outage.stream_id, outage.boot))
-        if outage.t_end is None and run is not None:
-            # It lasts from before the first sample, which may have come only now.
-            changes.window(outage.slot_id, outage.t_begin, run.first_t)
-        if old == (outage.t_begin, outage.t_end, outage.interrupted):
+            table = ended
+        if cause is None or duration is None or event.up - duration < -ROUNDING_S:
             continue
-        _put(db, outage)
-        end = run.last_t if run else None
-        for begin, its_end in (old[:2], (outage.t_begin, outage.t_end)):
-            if begin is not None:
-                changes.window(outage.slot_id, begin, max(begin, its_end or end or begin))
+        # What is told twice counts once, as it was told first.
+        table.setdefault(cause, {}).setdefault(event.up - duration, event)
+    result = []
+    for cause in began.keys() | ended.keys():
+        begins, ends = began.get(cause, {}), ended.get(cause, {})
+        up_begins, up_ends = sorted(begins), sorted(ends)
+        paired = set()
+        for up in up_begins:
+            outage = OutageRow(up, cause)
+            _take_beginning(outage, begins[up])
+            end_up = _nearest(up_ends, up, later=True)
+            if end_up is not None and _nearest(up_begins, end_up, later=False) == up:
+                paired.add(end_up)
+                _take_end(outage, ends[end_up])
+            result.append(outage)
+        for up in up_ends:
+            if up not in paired:
+                outage = OutageRow(up, cause)
+                _take_end(outage, ends[up])
+                result.append(outage)
+    return result
 
 
-def _told_begin(outage: Outage) -> int:
-    """When an outage with a place in time began, by its events."""
-    if outage.began_t is not None:
-        return outage.began_t
-    assert outage.ended_t is not None and outage.duration is not None
-    return outage.ended_t - outage.duration
-
-
-def _end_for_the_record(db: Database, outage: Outage) -> int | None:
-    begin = outage.t_begin
-    if begin is None:
-        return None
-    # One without a place in time ends nothing: where it lies in the boot is its device's word.
-    following = _find(
-        db,
-        "stream_id = ? AND boot = ? AND begin_up > ? "
-        "AND (began_t IS NOT NULL OR ended_t IS NOT NULL) ORDER BY begin_up LIMIT 1",
-        outage.stream_id,
-        outage.boot,
-        outage.begin_up,
+def _nearest(ups: list[int], up: int, *, later: bool) -> int | None:
+    """The nearest of ascending times, at most ROUNDING_S away; of two the later or the earlier."""
+    low, high = bisect_left(ups, up - ROUNDING_S), bisect_right(ups, up + ROUNDING_S)
+    return min(
+        ups[low:high], key=lambda its: (abs(its - up), -its if later else its), default=None
     )
-    ends = [outage.up_again_t]
-    if following:
-        following_t = _told_begin(following[0])
-        end = begin + following[0].begin_up - outage.begin_up
-        ends.append(max(begin, min(end, following_t)))
-    told = [end for end in ends if end is not None]
-    if told:
-        return min(told)
-    key = (outage.stream_id, outage.boot)
-    following_boot = boots.after(db, key)
-    if following_boot is None and not db.one(
-        # Not where they begin: older ones of a boot may come after newer ones.
-        "SELECT 1 FROM boots WHERE slot_id = ? AND stream_id != ? AND last_t > ? LIMIT 1",
-        (outage.slot_id, outage.stream_id, begin),
+
+
+def _take_beginning(outage: OutageRow, event: Told) -> None:
+    outage.began_t, outage.told = event.t, event.seq
+    evidence = event.detail.get(2)
+    if isinstance(evidence, list):
+        outage.evidence = json.dumps(evidence, default=bytes.hex)
+
+
+def _take_end(outage: OutageRow, event: Told) -> None:
+    outage.ended_t, outage.duration = event.t, uint(event.detail.get(3))
+    outage.flaps = uint(event.detail.get(4)) or 0
+
+
+def _conclude(outage: OutageRow, following: tuple[int, int] | None, around: Surroundings) -> None:
+    """Find begin and end in time."""
+    if outage.duration is not None:
+        if outage.ended_t is not None:
+            outage.t_begin, outage.t_end = outage.ended_t - outage.duration, outage.ended_t
+        return
+    begin = outage.t_begin = outage.began_t
+    if begin is None:
+        return
+    assert outage.told is not None
+    ends = []
+    if following is not None:
+        up, t = following
+        ends.append(min(begin + up - outage.begin_up, t))
+    again = around.up_again(outage.told, outage.begin_up + LAG_S)
+    if again is not None:
+        ends.append(again)
+    if not ends and (
+        around.later_boot or (around.others_t is not None and around.others_t > begin)
     ):
-        return None
-    own = boots.get(db, key)
-    if own is not None and own.last_t is not None and own.last_t > begin:
-        return own.last_t
-    alive = following_boot.alive_t if following_boot else None
-    return max(begin, alive or begin)
+        last = around.last_t
+        ends.append(last if last is not None and last > begin else around.alive_t or begin)
+    if ends:
+        outage.t_end, outage.interrupted = max(begin, min(ends)), 1

@@ -30,7 +30,7 @@ from host_tools.wire import Key
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
-_DERIVE_REPORTS = 100
+_DERIVE_REPORTS = 2000
 # While messages keep coming, the derivation gets one part in so many of the time: enough to get
 # on, too little to be felt.
 _DERIVE_SHARE = 20
@@ -321,11 +321,12 @@ class Ingest:
             return
         took = time.monotonic() - begin
         self._derive_after = begin + took * (_DERIVE_SHARE if busy else 1)
-        self._underived = done == _DERIVE_REPORTS
+        pending = self._deriver.pending()
+        self._underived = pending > 0
         figures = self.figures
         figures.derived += done
         figures.derive_seconds += took
-        figures.derive_pending = self._deriver.pending() if self._underived else 0
+        figures.derive_pending = pending
 
     def _save_sometimes(self) -> None:
         """Keep what a restart has to read again short."""

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from host_tools.store.database import Database
+from host_tools.store.database import Database, Row
 from host_tools.store.ranges import RangeSet
+from host_tools.store.schema import CHUNK
 from host_tools.wire import Birth, hash8
 
 _REPORTS_MARK = "ranges_reports"
@@ -81,6 +82,11 @@ class Streams:
                 stream = self._by_id[stream_id]
                 stream.ranges.add(seq)
                 stream.dirty = True
+        for stream_id, seq, _, _ in corrupt(db):
+            # It is asked for again.
+            stream = self._by_id[stream_id]
+            stream.ranges = stream.ranges.without(RangeSet([(seq, seq)]))
+            stream.dirty = True
         for stream in self._by_id.values():
             birth = db.one(
                 "SELECT boot, conn, message FROM births WHERE stream_id = ? "
@@ -101,6 +107,10 @@ class Streams:
     def by_id(self, stream_id: int) -> Stream:
         """The stream of an id in the database."""
         return self._by_id[stream_id]
+
+    def slot_id(self, stream: Stream) -> int:
+        """The id of a stream's slot in the database."""
+        return self._slot_ids[stream.slot]
 
     def all(self) -> Iterable[Stream]:
         """Every stream."""
@@ -139,11 +149,102 @@ class Streams:
 
 def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
     """Store reports, within a transaction."""
+    rows = list(reports)
+    # A corrupt one has arrived again, in good order.
     db.executemany(
-        "INSERT INTO reports (stream_id, seq, boot, up, start, received_at, message) "
+        "INSERT OR REPLACE INTO reports (stream_id, seq, boot, up, start, received_at, message) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        reports,
+        rows,
     )
+    if db.value("SELECT 1 FROM corrupt LIMIT 1"):
+        db.executemany(
+            "DELETE FROM corrupt WHERE stream_id = ? AND seq = ?", [row[:2] for row in rows]
+        )
+    mark_dirty(db, [(row.stream_id, row.seq) for row in rows])
+
+
+def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
+    """Have reports (stream id, seq) derived, within a transaction."""
+    chunks: dict[tuple[int, int], list[int]] = {}
+    for stream_id, seq in reports:
+        chunks.setdefault((stream_id, seq // CHUNK), []).append(seq)
+    db.executemany(
+        "INSERT INTO dirty SELECT slot_id, id, ?, ?, ?, ?, 0 FROM streams WHERE id = ? "
+        "ON CONFLICT DO UPDATE SET first_seq = min(first_seq, excluded.first_seq), "
+        "last_seq = max(last_seq, excluded.last_seq), reports = reports + excluded.reports",
+        [
+            (chunk, min(seqs), max(seqs), len(seqs), stream_id)
+            for (stream_id, chunk), seqs in chunks.items()
+        ],
+    )
+
+
+class Evidence(NamedTuple):
+    """A stored report as it arrived."""
+
+    seq: int
+    received_at: int
+    message: bytes
+
+
+def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Evidence]:
+    """The reports from a seq to another that are what was signed, ascending."""
+    rows = db.all(
+        "SELECT seq, received_at, message FROM reports WHERE stream_id = ? "
+        "AND seq BETWEEN ? AND ? AND NOT EXISTS (SELECT 1 FROM corrupt "
+        "WHERE corrupt.stream_id = reports.stream_id AND corrupt.seq = reports.seq) ORDER BY seq",
+        (stream_id, first, last),
+    )
+    return [Evidence(*row) for row in rows]
+
+
+def malformed_digests(db: Database, stream_id: int, first: int, last: int) -> dict[int, bytes]:
+    """Seq to what `prev` must be after it, of malformed reports that count as stored."""
+    rows = db.all(
+        "SELECT seq, payload FROM quarantine WHERE stream_id = ? AND seq BETWEEN ? AND ? "
+        "AND stream_id IS NOT NULL AND reason != 'conflict'",
+        (stream_id, first, last),
+    )
+    return {seq: hash8(payload) for seq, payload in rows}
+
+
+def evidence_after(db: Database, report_id: int, limit: int) -> list[Row]:
+    """Stored reports after an id: id, stream_id, seq, boot, up, start, received_at, message."""
+    return db.all(
+        "SELECT id, stream_id, seq, boot, up, start, received_at, message FROM reports "
+        "WHERE id > ? ORDER BY id LIMIT ?",
+        (report_id, limit),
+    )
+
+
+def seqs_after(db: Database, report_id: int) -> list[tuple[int, int]]:
+    """Stream id and seq of the reports stored after an id."""
+    return [
+        (row[0], row[1])
+        for row in db.all("SELECT stream_id, seq FROM reports WHERE id > ?", (report_id,))
+    ]
+
+
+def stored_seqs(db: Database, stream_id: int) -> RangeSet:
+    """The seqs of a stream that are stored, by their rows."""
+    found = RangeSet()
+    for sql in (
+        "SELECT seq FROM reports WHERE stream_id = ? ORDER BY seq",
+        "SELECT seq FROM quarantine WHERE stream_id = ? AND reason != 'conflict' ORDER BY seq",
+    ):
+        for (seq,) in db.iterate(sql, (stream_id,)):
+            found.add(seq)
+    return found
+
+
+def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
+    """Count a stored report as missing: it is not what was signed."""
+    db.execute("INSERT OR IGNORE INTO corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
+
+
+def corrupt(db: Database) -> list[Row]:
+    """The reports that are not what was signed: stream_id, seq, found_at, detail."""
+    return db.all("SELECT stream_id, seq, found_at, detail FROM corrupt ORDER BY stream_id, seq")
 
 
 def insert_birth(db: Database, stream: Stream, birth: Birth, now: int, message: bytes) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from host_tools.store.database import Database
+from host_tools.store.evidence import mark_dirty
 from host_tools.wire import Reason
 
 _MAX_PAYLOAD = 8192  # of a larger message the beginning is enough to see what it was
@@ -165,7 +166,13 @@ class Quarantine:
             ),
         )
         self._note(refusal.slot, reason, kept, 1, len(payload))
+        self._mark(refusal)
         return True
+
+    def _mark(self, refusal: Refusal) -> None:
+        # A malformed report that counts as stored is a link of the chain, and fills a gap.
+        if refusal.stream_id is not None and refusal.seq is not None:
+            mark_dirty(self._db, [(refusal.stream_id, refusal.seq)])
 
     def release(self, message: Quarantined) -> None:
         """Remove a message that is evidence now."""
@@ -193,6 +200,7 @@ class Quarantine:
         self._note(message.slot, message.reason, message.stream_id is not None, -1, -size)
         kept = refusal.stream_id is not None
         self._note(message.slot, str(refusal.reason), kept, 1, size)
+        self._mark(refusal)
 
     def kept(self, stream_id: int, seq: int) -> bytes | None:
         """The message that counts as the stored report of a seq, or None."""

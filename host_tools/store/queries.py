@@ -11,17 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from host_tools.derive.intervals import NO_DATA, state_name
-from host_tools.derive.slice import WITA_S, day_of
-from host_tools.store.database import Database
+from host_tools.store.database import Database, Row
+from host_tools.store.derived import Derived
 from host_tools.wire.columns import SCALES
+from host_tools.wire.vocabulary import NO_DATA, state_name
 
 _DAY_S = 86400
+_WITA_S = 8 * 3600
 # A slot is silent after so many report intervals without a report.
 _SILENT_REPORTS = 3
 _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
+_EVER = -(2**62)
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -106,7 +108,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the derivation has found in a stream; kinds in `derive.findings.Kind`."""
+    """What the derivation has found in a stream; kinds as `derive` names them."""
 
     id: int
     kind: str
@@ -123,9 +125,30 @@ class Finding:
     detail: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From t on a slot has had a state; before: the state until then, None: it is its first."""
+
+    id: int
+    slot: str
+    t: int
+    state: str
+    before: str | None
+
+
 def slots(db: Database) -> list[str]:
     """Every slot that has ever sent something signed."""
     return [slot for (slot,) in db.all("SELECT slot FROM slots ORDER BY slot")]
+
+
+def _slots_of(db: Database, village: str | None, slot: str | None) -> dict[int, tuple[str, str]]:
+    """Id to slot and village; of one village or slot, or of all."""
+    rows = db.all("SELECT id, slot, village FROM slots ORDER BY slot")
+    return {
+        row[0]: (row[1], row[2])
+        for row in rows
+        if village in (None, row[2]) and slot in (None, row[1])
+    }
 
 
 # ---- now ---------------------------------------------------------------------------------
@@ -133,14 +156,16 @@ def slots(db: Database) -> list[str]:
 
 def status(db: Database, now: float, village: str | None = None) -> list[SlotStatus]:
     """Each slot as of now, in the order of their names."""
+    today = (int(now) + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
     rows = db.all(
-        "SELECT slots.id, slot, village, latest.stream_id, received_at, t_end, step, "
-        "(SELECT samples FROM births WHERE births.stream_id = latest.stream_id "
-        "ORDER BY boot DESC, conn DESC LIMIT 1), "
-        "(SELECT sum(duplicates) FROM streams WHERE streams.slot_id = slots.id) "
+        "SELECT slots.id, slot, village, latest.stream_id, received_at, t_end, step, rtt, loss, "
+        "clients, journal_fill, (SELECT samples FROM births WHERE "
+        "births.stream_id = latest.stream_id ORDER BY boot DESC, conn DESC LIMIT 1), "
+        "(SELECT sum(coalesce(bytes_down + bytes_up, bytes_down, bytes_up)) FROM usage_hours "
+        "WHERE slot_id = slots.id AND hour >= ? AND hour < ?) "
         "FROM slots LEFT JOIN latest ON latest.slot_id = slots.id "
         "WHERE ? IS NULL OR village = ? ORDER BY slot",
-        (village, village),
+        (today, today + _DAY_S, village, village),
     )
     gaps: dict[int, int] = dict(
         db.all(
@@ -148,20 +173,23 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
             "WHERE kind = 'gap' AND resolved_at IS NULL GROUP BY slot_id"
         )
     )
-    today = day_of(int(now)) * _DAY_S - WITA_S
-    used: dict[int, int] = dict(
-        db.all(
-            "SELECT slot_id, sum(coalesce(bytes_down + bytes_up, bytes_down, bytes_up)) "
-            "FROM usage_hours WHERE hour >= ? AND hour < ? GROUP BY slot_id",
-            (today, today + _DAY_S),
-        )
+    duplicates: dict[int, int] = dict(
+        db.all("SELECT slot_id, sum(duplicates) FROM streams GROUP BY slot_id")
     )
+    derived = Derived(db)
     found = []
-    for slot_id, slot, its_village, stream_id, received, t_end, step, samples, duplicates in rows:
+    for row in rows:
+        slot_id, slot, its_village, stream_id, received, t_end, step = row[:7]
+        rtt, loss, clients, fill, samples, used = row[7:]
         interval_s = (step or 60) * min(samples or _SAMPLES_PER_REPORT, _MOST_SAMPLES)
         fresh = _fresh(now, received, t_end, interval_s)
-        state, since = _state(db, slot_id, fresh, t_end)
-        newest = _newest(db, slot_id, t_end) if fresh else _Newest()
+        newest = derived.now(slot_id)
+        if fresh and newest is not None:
+            since, state = newest
+        else:
+            last = derived.last_interval(slot_id)
+            since, state = (last[1] if last else t_end), NO_DATA
+            rtt = loss = clients = fill = None
         missing = int(gaps.get(slot_id, 0))
         found.append(
             SlotStatus(
@@ -170,15 +198,15 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
                 state,
                 since,
                 fresh,
-                newest.rtt_ms,
-                newest.loss_percent,
-                used.get(slot_id),
-                newest.clients,
+                None if rtt is None else rtt / SCALES["rtt_mean"],
+                None if loss is None else loss / SCALES["loss"],
+                used,
+                clients,
                 received,
-                newest.journal_fill,
+                None if fill is None else fill / SCALES["journal_fill"],
                 missing + _unsent(db, stream_id),
                 missing,
-                duplicates or 0,
+                duplicates.get(slot_id, 0),
             )
         )
     return found
@@ -190,57 +218,6 @@ def _fresh(now: float, received: int | None, t_end: int | None, interval_s: int)
         return False
     silent_s = _SILENT_REPORTS * interval_s
     return now - received <= silent_s and now - t_end <= silent_s + _CLOCK_S
-
-
-def _state(db: Database, slot_id: int, fresh: bool, t_end: int | None) -> tuple[str, int | None]:
-    last = db.one(
-        "SELECT state, t_begin, t_end FROM intervals WHERE slot_id = ? "
-        "ORDER BY t_begin DESC LIMIT 1",
-        (slot_id,),
-    )
-    if not fresh or last is None:
-        return NO_DATA, last[2] if last else t_end
-    lasting = db.one(
-        "SELECT cause, t_begin FROM outages WHERE slot_id = ? AND ended = 0 AND t_end IS NULL "
-        "AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT 1",
-        (slot_id,),
-    )
-    # An outage may be told before the first sample of it is.
-    if lasting and lasting[1] >= last[1]:
-        return state_name(lasting[0]), lasting[1]
-    return last[0], last[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    rtt_ms: float | None = None
-    loss_percent: float | None = None
-    clients: int | None = None
-    journal_fill: float | None = None
-
-
-def _newest(db: Database, slot_id: int, t_end: int | None) -> _Newest:
-    """The newest of each value within the last few samples: not every sample has them all."""
-    if t_end is None:
-        return _Newest()
-    day = day_of(t_end)
-    rows = db.all(
-        "SELECT rtt_mean, loss, clients, journal_fill FROM samples "
-        "WHERE day BETWEEN ? AND ? AND slot_id = ? ORDER BY day DESC, t DESC LIMIT 10",
-        (day - 1, day, slot_id),
-    )
-    rtt, loss, clients, fill = (
-        next((row[column] for row in rows if row[column] is not None), None) for column in range(4)
-    )
-    # A round-trip time from before the link went down is not one of now.
-    if rows and rows[0][0] is None:
-        rtt = None
-    return _Newest(
-        None if rtt is None else rtt / SCALES["rtt_mean"],
-        None if loss is None else loss / SCALES["loss"],
-        clients,
-        None if fill is None else fill / SCALES["journal_fill"],
-    )
 
 
 def _unsent(db: Database, stream_id: int | None) -> int:
@@ -255,6 +232,20 @@ def _unsent(db: Database, stream_id: int | None) -> int:
     )
     next_seq, newest = row or (None, None)
     return max(0, min((next_seq or 1) - 1, _MOST_REPORTS) - (newest or 0))
+
+
+def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
+    """Changes of slots' states in the order in which they became known, each once.
+
+    Args:
+        after: the id of the last one seen.
+    """
+    rows = db.all(
+        "SELECT changes.id, slot, t, state, before FROM changes "
+        "JOIN slots ON slots.id = slot_id WHERE changes.id > ? ORDER BY changes.id LIMIT ?",
+        (after, limit),
+    )
+    return [Change(*row) for row in rows]
 
 
 # ---- the past ----------------------------------------------------------------------------
@@ -273,32 +264,46 @@ def outages(
     Args:
         now: tells which slots are silent; without it none is.
     """
-    rows = db.all(
-        "SELECT slot, village, cause, t_begin, t_end, flaps, interrupted, evidence, "
-        "(SELECT last_t FROM boots WHERE boots.stream_id = outages.stream_id "
-        "AND boots.boot = outages.boot) FROM outages "
-        "JOIN slots ON slots.id = slot_id WHERE t_begin IS NOT NULL "
-        "AND (? IS NULL OR village = ?) AND (? IS NULL OR slot = ?) "
-        "AND (? IS NULL OR t_end IS NULL OR t_end >= ?) ORDER BY t_begin, slot",
-        (village, village, slot, slot, since, since),
+    named = _slots_of(db, village, slot)
+    columns = (
+        "SELECT slot_id, cause, t_begin, t_end, flaps, interrupted, evidence, stream_id, boot "
+        "FROM outages WHERE"
     )
+    start = _EVER if since is None else since
+    if village is None and slot is None:
+        rows = db.all(f"{columns} t_end >= ?", (start,))
+        rows += db.all(f"{columns} t_end IS NULL AND t_begin IS NOT NULL")
+    else:
+        rows = []
+        for slot_id in named:
+            rows += db.all(f"{columns} slot_id = ? AND t_end >= ?", (slot_id, start))
+            rows += db.all(
+                f"{columns} slot_id = ? AND t_end IS NULL AND t_begin IS NOT NULL", (slot_id,)
+            )
     silent: set[str] = set()
-    if now is not None and any(row[4] is None for row in rows):
+    if now is not None and any(row[3] is None for row in rows):
         silent = {its.slot for its in status(db, now, village) if not its.fresh}
-    return [
-        Outage(
-            slot,
-            village,
-            state_name(cause),
-            begin,
-            end,
-            flaps,
-            bool(cut),
-            _evidence(text),
-            max(begin, last_t or begin) if end is None and slot in silent else None,
+    found = []
+    for slot_id, cause, begin, end, flaps, cut, evidence, stream_id, boot in rows:
+        its_slot, its_village = named[slot_id]
+        known = None
+        if end is None and its_slot in silent:
+            run = Derived(db).boot(stream_id, boot)
+            known = max(begin, (run.last_t if run else None) or begin)
+        found.append(
+            Outage(
+                its_slot,
+                its_village,
+                state_name(cause),
+                begin,
+                end,
+                flaps,
+                bool(cut),
+                _evidence(evidence),
+                known,
+            )
         )
-        for slot, village, cause, begin, end, flaps, cut, text, last_t in rows
-    ]
+    return sorted(found, key=lambda outage: (outage.begin, outage.slot))
 
 
 def _evidence(text: str | None) -> tuple[tuple[str, int], ...]:
@@ -315,9 +320,9 @@ def intervals(
 ) -> list[Interval]:
     """The states of a slot that reach into the time from begin to end."""
     rows = db.all(
-        "SELECT t_begin, t_end, state FROM intervals JOIN slots ON slots.id = slot_id "
-        "WHERE slot = ? AND (? IS NULL OR t_end > ?) AND (? IS NULL OR t_begin < ?) "
-        "ORDER BY t_begin",
+        "SELECT t_begin, t_end, state FROM intervals WHERE slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND (? IS NULL OR t_end > ?) "
+        "AND (? IS NULL OR t_begin < ?) ORDER BY t_begin",
         (slot, begin, begin, end, end),
     )
     return [Interval(slot, *row) for row in rows]
@@ -332,16 +337,42 @@ def usage(
         since: the hour or day in which it lies is summed whole: a part would look like the whole.
     """
     length = {"hour": 3600, "day": _DAY_S}[by]
+    start: float = _EVER
     if since is not None:
-        since = (since + WITA_S) // length * length - WITA_S
-    rows = db.all(
-        "SELECT slot, village, (hour + ?) / ? * ? - ? AS span, sum(measured_s), sum(bytes_down), "
-        "sum(bytes_up), max(clients_peak), max(clients_day) FROM usage_hours "
-        "JOIN slots ON slots.id = slot_id WHERE (? IS NULL OR village = ?) "
-        "AND (? IS NULL OR hour >= ?) GROUP BY slot, span ORDER BY span, slot",
-        (WITA_S, length, length, WITA_S, village, village, since, since),
-    )
-    return [Usage(*row) for row in rows]
+        start = (since + _WITA_S) // length * length - _WITA_S
+    values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
+    named = _slots_of(db, village, None)
+    if by == "day" and village is None:
+        rows = db.all(f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ?", (start,))
+    elif by == "day":
+        rows = [
+            row
+            for slot_id in named
+            for row in db.all(
+                "SELECT slot_id, (hour + ?) / ? * ? - ? AS day, sum(measured_s), "
+                "sum(bytes_down), sum(bytes_up), max(clients_peak), max(clients_day) "
+                "FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day",
+                (_WITA_S, _DAY_S, _DAY_S, _WITA_S, slot_id, start),
+            )
+        ]
+    else:
+        rows = [
+            row
+            for slot_id in named
+            for row in db.all(
+                f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ?",
+                (slot_id, start),
+            )
+        ]
+    found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
+    return sorted(found, key=lambda usage: (usage.begin, usage.slot))
+
+
+_FINDINGS = (
+    "SELECT findings.id, kind, slot, village, kid, stream, boot, first_seq, last_seq, "
+    "missing, found_at, resolved_at, detail FROM findings "
+    "JOIN slots ON slots.id = findings.slot_id JOIN streams ON streams.id = stream_id "
+)
 
 
 def findings(
@@ -351,27 +382,40 @@ def findings(
     village: str | None = None,
     resolved: bool = False,
 ) -> list[Finding]:
-    """Findings in the order in which they were made.
+    """Findings in the order of the reports that show them.
 
     Args:
         kinds: only these; all if empty.
         resolved: also those that are resolved.
     """
     wanted = set(kinds)
-    rows = db.all(
-        "SELECT findings.id, kind, slot, village, kid, stream, boot, first_seq, last_seq, "
-        "missing, found_at, resolved_at, detail FROM findings "
-        "JOIN slots ON slots.id = findings.slot_id JOIN streams ON streams.id = stream_id "
-        "WHERE (? OR resolved_at IS NULL) AND (? IS NULL OR village = ?) "
-        "ORDER BY found_at, findings.id",
-        (resolved, village, village),
-    )
-    found = []
-    for row in rows:
-        if not wanted or row[1] in wanted:
-            detail: Any = json.loads(row[-1]) if row[-1] else {}
-            found.append(Finding(*(*row[:-1], detail)))
-    return found
+    where = "" if resolved else "WHERE resolved_at IS NULL "
+    return [
+        _finding(row)
+        for row in db.all(f"{_FINDINGS}{where}ORDER BY found_at, findings.id")
+        if (not wanted or row[1] in wanted) and village in (None, row[3])
+    ]
+
+
+def finding(db: Database, number: int) -> Finding | None:
+    """One finding, or None."""
+    row = db.one(f"{_FINDINGS}WHERE findings.id = ?", (number,))
+    return _finding(row) if row else None
+
+
+def _finding(row: Row) -> Finding:
+    fields: Row = (*row[:-1], json.loads(row[-1]) if row[-1] else {})
+    return Finding(*fields)
+
+
+def overflow(db: Database) -> list[tuple[str, str, int]]:
+    """Slot, reason and number of the messages that the quarantine had no room for."""
+    return [
+        (slot, reason, count)
+        for slot, reason, count in db.all(
+            "SELECT slot, reason, count FROM quarantine_overflow ORDER BY 1, 2"
+        )
+    ]
 
 
 # ---- evidence ----------------------------------------------------------------------------
@@ -381,8 +425,8 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
     """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
     found: dict[bytes, dict[int, bytes]] = {}
     for stream, seq, message in db.iterate(
-        "SELECT stream, seq, message FROM reports JOIN streams ON streams.id = stream_id "
-        "JOIN slots ON slots.id = slot_id WHERE slot = ? ORDER BY stream_id, seq",
+        "SELECT stream, seq, message FROM slots CROSS JOIN streams ON slot_id = slots.id "
+        "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
@@ -393,8 +437,8 @@ def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(
         db.value(
-            "SELECT count(*) FROM reports JOIN streams ON streams.id = stream_id "
-            "JOIN slots ON slots.id = slot_id WHERE slot = ?",
+            "SELECT count(*) FROM slots CROSS JOIN streams ON slot_id = slots.id "
+            "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     )
@@ -415,8 +459,8 @@ def count_missing(db: Database, slot: str) -> int:
     """How many reports of a slot are missing in gaps that no device has declared."""
     return int(
         db.value(
-            "SELECT coalesce(sum(missing), 0) FROM findings JOIN slots ON slots.id = slot_id "
-            "WHERE slot = ? AND kind = 'gap' AND resolved_at IS NULL",
+            "SELECT coalesce(sum(missing), 0) FROM findings WHERE slot_id = "
+            "(SELECT id FROM slots WHERE slot = ?) AND kind = 'gap' AND resolved_at IS NULL",
             (slot,),
         )
     )

@@ -86,7 +86,7 @@ CREATE TABLE meta (
 ) WITHOUT ROWID
 """
 
-# Derived from the above, and only from it. Every table here is emptied by `rebuild`.
+# What versions before 3 derived; version 3 drops it.
 _DERIVED = """
 CREATE TABLE placements (                    -- where in time each report lies
     stream_id     INTEGER NOT NULL,
@@ -219,7 +219,7 @@ CREATE TABLE latest (                        -- what a slot's newest report told
 )
 """
 
-DERIVED_TABLES = (
+_OLD_DERIVED = (
     "placements",
     "samples",
     "events",
@@ -237,6 +237,238 @@ ALTER TABLE samples ADD COLUMN own_month INTEGER;
 ALTER TABLE samples ADD COLUMN throughput_down INTEGER
 """
 
+# Derived from the evidence, and only from it. `rebuild` makes all of it under other names beside
+# these ({s} is "_new" then), and exchanges them at the end. Names of indexes can't be changed:
+# {g} makes them differ.
+CHUNK = 16
+"""So many seqs of a stream are derived together: those with the same seq // CHUNK."""
+
+_DERIVED_NOW = """
+CREATE TABLE dirty{s} (                      -- what is to be derived
+    slot_id       INTEGER NOT NULL,
+    stream_id     INTEGER NOT NULL,
+    chunk         INTEGER NOT NULL,
+    first_seq     INTEGER NOT NULL,          -- what is new in it
+    last_seq      INTEGER NOT NULL,
+    reports       INTEGER NOT NULL,          -- how many are new
+    moved         INTEGER NOT NULL DEFAULT 0, -- known ones may get another place in time
+    PRIMARY KEY (slot_id, stream_id, chunk)
+) WITHOUT ROWID;
+CREATE TABLE stale{s} (                      -- times of a slot that are to be painted again
+    slot_id       INTEGER NOT NULL,
+    t_begin       INTEGER NOT NULL,
+    t_end         INTEGER NOT NULL,
+    PRIMARY KEY (slot_id, t_begin)
+) WITHOUT ROWID;
+CREATE TABLE pieces{s} (                     -- what the reports of a boot in a chunk say together
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    chunk         INTEGER NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    t_begin       INTEGER,                   -- first and last moment that samples cover
+    t_end         INTEGER,
+    first_anchor  INTEGER,                   -- seqs whose own clock is believed
+    first_offset  INTEGER,                   -- and their Unix time of the boot's start
+    last_anchor   INTEGER,
+    last_offset   INTEGER,
+    clockless     INTEGER NOT NULL,          -- how many others
+    offset        INTEGER,                   -- of the newest report with a place in time
+    last_up       INTEGER,                   -- greatest `up` of a sample that says up
+    unplaced_first INTEGER,                  -- seqs without a place in time
+    unplaced_last INTEGER,
+    future_first  INTEGER,                   -- seqs with a clock from the future
+    future_last   INTEGER,
+    ahead         INTEGER NOT NULL,          -- by so many seconds, the first of them
+    received_at   INTEGER NOT NULL,          -- the latest
+    PRIMARY KEY (stream_id, boot, chunk)
+) WITHOUT ROWID;
+CREATE INDEX pieces_of_slot{g} ON pieces{s} (slot_id, t_end) WHERE t_end IS NOT NULL;
+CREATE INDEX pieces_anchors{g} ON pieces{s} (stream_id, boot, chunk) WHERE first_anchor IS NOT NULL;
+CREATE TABLE placements{s} (                 -- of reports whose own clock is not believed
+    stream_id     INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    t             INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, seq)
+) WITHOUT ROWID;
+CREATE TABLE events{s} (                     -- of outages and boots
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    number        INTEGER NOT NULL,          -- in its report
+    kind          INTEGER NOT NULL,
+    up            INTEGER NOT NULL,
+    t             INTEGER,
+    received_at   INTEGER NOT NULL,
+    detail        TEXT NOT NULL,             -- JSON, byte strings in hexadecimal
+    PRIMARY KEY (stream_id, boot, seq, number)
+) WITHOUT ROWID;
+CREATE TABLE declared{s} (                   -- by `dropped` events
+    stream_id     INTEGER NOT NULL,          -- of the report that says so
+    seq           INTEGER NOT NULL,
+    number        INTEGER NOT NULL,
+    kid           BLOB NOT NULL,
+    stream        BLOB NOT NULL,             -- of which it says so
+    first_seq     INTEGER NOT NULL,
+    last_seq      INTEGER NOT NULL,
+    reason        INTEGER NOT NULL,
+    received_at   INTEGER NOT NULL,
+    PRIMARY KEY (kid, stream, stream_id, seq, number)
+) WITHOUT ROWID;
+CREATE TABLE boots{s} (                      -- each run of an agent
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    first_t       INTEGER,                   -- first and last moment that its samples cover
+    last_t        INTEGER,
+    offset        INTEGER,                   -- Unix time of its start, by its newest report
+    started_t     INTEGER,                   -- the same by its `booted` event
+    cause         INTEGER,                   -- why it started; null: not reported (yet)
+    alive_boot    INTEGER,                   -- when the run before was last alive
+    alive_up      INTEGER,
+    alive_t       INTEGER,
+    clean         INTEGER NOT NULL,
+    off_begin     INTEGER,                   -- the time before it in which nothing ran
+    off_end       INTEGER,
+    off_state     TEXT,
+    untold        INTEGER NOT NULL,          -- its outages whose end was not reported
+    lasting       INTEGER NOT NULL,          -- its outages that last
+    PRIMARY KEY (stream_id, boot)
+) WITHOUT ROWID;
+CREATE INDEX boots_off{g} ON boots{s} (slot_id, off_end) WHERE off_end IS NOT NULL;
+CREATE INDEX boots_last{g} ON boots{s} (slot_id, last_t) WHERE last_t IS NOT NULL;
+CREATE INDEX boots_untold{g} ON boots{s} (slot_id) WHERE untold > 0;
+CREATE INDEX boots_lasting{g} ON boots{s} (slot_id) WHERE lasting > 0;
+CREATE TABLE outages{s} (
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    begin_up      INTEGER NOT NULL,          -- seconds after the boot's start
+    cause         INTEGER NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    began_t       INTEGER,                   -- by each of the two events; null: not reported
+    ended_t       INTEGER,
+    duration      INTEGER,
+    flaps         INTEGER NOT NULL,
+    evidence      TEXT,                      -- JSON pairs [rung, result]
+    t_begin       INTEGER,                   -- what follows from that; null: unplaced
+    t_end         INTEGER,                   -- null: it lasts
+    interrupted   INTEGER NOT NULL,          -- it ended for the record only
+    told          INTEGER,                   -- seq of the report with its beginning
+    PRIMARY KEY (stream_id, boot, begin_up, cause)
+) WITHOUT ROWID;
+CREATE INDEX outages_of_slot{g} ON outages{s} (slot_id, t_end) WHERE t_end IS NOT NULL;
+CREATE INDEX outages_ended{g} ON outages{s} (t_end) WHERE t_end IS NOT NULL;
+CREATE INDEX outages_lasting{g} ON outages{s} (slot_id, t_begin)
+    WHERE t_end IS NULL AND t_begin IS NOT NULL;
+CREATE TABLE intervals{s} (                  -- the state of a slot from-to, without holes
+    slot_id       INTEGER NOT NULL,
+    t_begin       INTEGER NOT NULL,
+    t_end         INTEGER NOT NULL,
+    state         TEXT NOT NULL,
+    PRIMARY KEY (slot_id, t_begin)
+) WITHOUT ROWID;
+CREATE TABLE usage_hours{s} (
+    slot_id       INTEGER NOT NULL,
+    hour          INTEGER NOT NULL,          -- Unix time of its beginning
+    measured_s    INTEGER NOT NULL,
+    bytes_down    INTEGER,
+    bytes_up      INTEGER,
+    clients_peak  INTEGER,
+    clients_day   INTEGER,
+    PRIMARY KEY (slot_id, hour)
+) WITHOUT ROWID;
+CREATE TABLE usage_days{s} (                 -- sums of hours, of a day of WITA
+    day           INTEGER NOT NULL,          -- Unix time of its beginning
+    slot_id       INTEGER NOT NULL,
+    measured_s    INTEGER NOT NULL,
+    bytes_down    INTEGER,
+    bytes_up      INTEGER,
+    clients_peak  INTEGER,
+    clients_day   INTEGER,
+    PRIMARY KEY (day, slot_id)
+) WITHOUT ROWID;
+CREATE TABLE findings{s} (
+    id            INTEGER PRIMARY KEY,
+    kind          TEXT NOT NULL,
+    slot_id       INTEGER NOT NULL,
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL DEFAULT 0, -- where a finding is one per boot
+    first_seq     INTEGER NOT NULL,
+    last_seq      INTEGER NOT NULL,
+    missing       INTEGER NOT NULL DEFAULT 0, -- of a gap: reports still missing
+    found_at      INTEGER NOT NULL,          -- receipt of the report that shows it
+    resolved_at   INTEGER,
+    detail        TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX findings_of_stream{g} ON findings{s} (stream_id, kind, boot, first_seq)
+    WHERE resolved_at IS NULL;
+CREATE INDEX findings_open{g} ON findings{s} (found_at, id) WHERE resolved_at IS NULL;
+CREATE INDEX findings_gaps{g} ON findings{s} (slot_id) WHERE resolved_at IS NULL AND kind = 'gap';
+CREATE TABLE latest{s} (                     -- the newest that is known of a slot
+    slot_id       INTEGER PRIMARY KEY,
+    stream_id     INTEGER NOT NULL,          -- of its newest sample
+    received_at   INTEGER NOT NULL,          -- of any report, the latest
+    t_end         INTEGER,
+    step          INTEGER NOT NULL,
+    rtt           INTEGER,                   -- the newest of each within the last ten samples
+    loss          INTEGER,
+    clients       INTEGER,
+    journal_fill  INTEGER,
+    longest_s     INTEGER NOT NULL           -- time that any piece, outage or off time of it spans
+)
+"""
+
+DERIVED_TABLES = (
+    "dirty",
+    "stale",
+    "pieces",
+    "placements",
+    "events",
+    "declared",
+    "boots",
+    "outages",
+    "intervals",
+    "usage_hours",
+    "usage_days",
+    "findings",
+    "latest",
+)
+
+
+def derived_tables(suffix: str = "", generation: int = 0) -> str:
+    """The statements that make the derived tables.
+
+    Args:
+        suffix: of the tables' names.
+        generation: a number that no tables have that are there already.
+    """
+    return _DERIVED_NOW.format(s=suffix, g=f"_{generation}" if generation else "")
+
+
+_FROM_EVIDENCE = f"""
+CREATE TABLE corrupt (                       -- stored reports that are not what was signed
+    stream_id     INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    found_at      INTEGER NOT NULL,
+    detail        TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq)
+) WITHOUT ROWID;
+CREATE TABLE changes (                       -- each change of a slot's state, once
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    slot_id       INTEGER NOT NULL,
+    t             INTEGER NOT NULL,          -- Unix time at which the state began
+    state         TEXT NOT NULL,
+    before        TEXT                       -- null: it is the first of the slot
+);
+CREATE INDEX changes_of_slot ON changes (slot_id, id);
+INSERT INTO dirty SELECT slot_id, stream_id, seq / {CHUNK}, min(seq), max(seq), count(*), 0
+    FROM reports JOIN streams ON streams.id = stream_id GROUP BY stream_id, seq / {CHUNK}
+"""
+
+# Everything is derived anew, by the rules of docs/wire.md, from the evidence.
+_DERIVE_ANEW = ";\n".join(
+    (*(f"DROP TABLE {table}" for table in _OLD_DERIVED), derived_tables(), _FROM_EVIDENCE)
+)
+
 # Who has dismissed messages in quarantine, or deleted dismissed ones, and why.
 _QUARANTINE_NOTES = """
 CREATE TABLE quarantine_notes (
@@ -251,4 +483,4 @@ ALTER TABLE quarantine ADD COLUMN note_id INTEGER REFERENCES quarantine_notes(id
 CREATE INDEX quarantine_noted ON quarantine (note_id) WHERE note_id IS NOT NULL
 """
 
-MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}", _OWN_TRAFFIC, _QUARANTINE_NOTES)
+MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}", _OWN_TRAFFIC, _DERIVE_ANEW, _QUARANTINE_NOTES)

@@ -81,6 +81,11 @@ def _values(column: Column, n: int, count: bool) -> Column:
     return values
 
 
+def decode_column(column: Column, n: int, metric: int) -> Column:
+    """The `n` values of one column of a report that `parse_report` has returned."""
+    return _values(column, n, metric in _COUNTS)
+
+
 def decode_columns(report: Report) -> dict[str, Column]:
     """What a report's samples measured.
 

@@ -1,8 +1,5 @@
 """Renders docs/metrics.md: `python -m host_tools.wire.metrics_page > docs/metrics.md`."""
 
-from collections.abc import Iterable
-
-from host_tools.derive.measured import METRICS as STORED
 from host_tools.wire import vocabulary
 
 _HEAD = """# Metrics, states, events
@@ -15,19 +12,26 @@ measured", never 0. Codes that a table does not have are kept as numbers.
 
 """
 
-_USAGE = """## Samples and usage
+_USAGE = """## Usage
 
-The province unpacks the samples of all reports that have a place in time into the table `samples`
-of `province.db`: metrics {stored}. The others, {unstored}, are in the signed bytes only.
+The usage of an hour, a full hour of UTC, follows from the samples of the slot that lie in it at
+least in part. A sample without a place in time (wire.md, "Time") counts nowhere.
 
-The usage of an hour, a full hour of UTC, is the sum of `bytes_down` and of `bytes_up` over the
-samples of the slot that begin in it, and the greatest of their `clients_peak` (`clients` where
-that is null) and `clients_day`. Null adds nothing; if all are null the sum is null. Of samples
-that begin in the same second, such as the same time told in two streams, one counts: that of the
-stream of which the province heard first, and within a stream that of the lower seq. Samples that
-overlap otherwise are added, but an hour's measured time (the sum of their `step`) is at most
-3,600 s, and a sum of bytes at most 2^53 - 1. A day is that of WITA (UTC+8); days and months are
-sums of hours.
+1. Where samples of two boots cover the same second, that second belongs to the boot that comes
+   first in rank (wire.md, "Rank"). Samples of one boot never take anything from each other: a clock
+   that is set back makes them overlap, but they are of different times.
+2. A sample counts with those of its seconds that belong to its boot. Let `b` be its bytes, `step`
+   its length, `x` how many of these seconds come before the hour and `y` how many before the
+   hour's end. It adds `floor(b*y/step) - floor(b*x/step)` to the hour, of `bytes_down` and of
+   `bytes_up`.
+3. `clients_peak` is the greatest of the samples that have such a second in the hour; where it is
+   null their `clients` stands for it. `clients_day` is the greatest of the samples whose last
+   second lies in the hour and belongs to their boot.
+4. `measured_s` is how many seconds of the hour at least one sample covers.
+
+Null adds nothing; if all are null the sum is null. A sum is at most 2^53 - 1. A day is that of
+WITA (UTC+8), and begins with a full hour. Days and months are sums of hours, and the greatest of
+their clients. An hour without a sample has no row.
 """
 
 
@@ -42,26 +46,6 @@ def _table(title: str, intro: str, header: tuple[str, ...], rows: object) -> str
     return "\n".join(lines) + "\n"
 
 
-def _ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as text: `1 to 22, 41 and 42`."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    texts = []
-    for part in parts:
-        texts += [f"{part[0]} to {part[-1]}"] if len(part) > 2 else [str(n) for n in part]
-    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
-
-
-def _usage() -> str:
-    stored = [number for number, name, *_ in vocabulary.METRICS if name in STORED]
-    unstored = [number for number, name, *_ in vocabulary.METRICS if name not in STORED]
-    return _USAGE.format(stored=_ranges(stored), unstored=_ranges(unstored))
-
-
 def render() -> str:
     """The whole page, Markdown."""
     code = ("code", "name", "meaning")
@@ -73,7 +57,7 @@ def render() -> str:
                 ("id", "name", "unit", "scale", "kind", "meaning"),
                 vocabulary.METRICS,
             ),
-            _usage(),
+            _USAGE,
             _table(
                 "States",
                 "Values of the metric `state`, causes of outages, and rungs of evidence.",

@@ -44,3 +44,17 @@ PROBE_RESULTS = _terms("probe_results")
 PORTS = _terms("ports")
 DISH_OUTAGES = _terms("dish_outages")
 DISH_ALERTS = _terms("dish_alerts")
+
+# States that no device reports: they follow from what is missing (docs/wire.md, "The timeline").
+NO_DATA = "no_data"
+OFF_POWER = "power"
+OFF_AGENT = "agent"
+
+_STATE_NAMES = {state.code: state.name for state in STATES}
+
+
+def state_name(number: int | None) -> str:
+    """The name of a state or cause; one from a newer version goes by its number."""
+    if number is None:
+        return STATES[0].name
+    return _STATE_NAMES.get(number, f"state_{number}")

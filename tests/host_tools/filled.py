@@ -13,17 +13,28 @@ from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
 from tests.host_tools.factory import Device
 
-# What the derivation makes, without ids and dates that follow the order of arrival.
+# What the derivation makes, by what devices have signed: without ids, which follow the order of
+# arrival, and without what only says where to search.
+_RUN = "hex(kid), hex(stream), boot"
+_OF = "JOIN streams ON streams.id = stream_id"
 FACTS = {
-    "placements": "stream_id, seq, boot, offset, t, prev, digest",
-    "samples": "*",
-    "events": "*",
-    "boots": "stream_id, boot, first_seq, last_seq, first_t, last_t, last_up, offset, started_t, "
-    "cause, alive_boot, alive_up, alive_t, clean, off_begin, off_end, off_state",
-    "outages": "slot_id, stream_id, boot, begin_up, cause, duration, began, ended, flaps, "
-    "evidence, t_begin, t_end, interrupted",
-    "intervals": "*",
-    "usage_hours": "*",
+    "places": f"SELECT hex(kid), hex(stream), seq, t FROM placements {_OF}",
+    "pieces": f"SELECT {_RUN}, chunk, t_begin, t_end, offset, unplaced_first, unplaced_last, "
+    f"future_first, future_last, clockless, last_up FROM pieces {_OF}",
+    "events": f"SELECT {_RUN}, seq, number, kind, up, t, detail FROM events {_OF}",
+    "boots": f"SELECT {_RUN}, first_t, last_t, offset, started_t, cause, alive_boot, alive_up, "
+    f"alive_t, clean, off_begin, off_end, off_state, untold, lasting FROM boots {_OF}",
+    "outages": f"SELECT {_RUN}, begin_up, cause, began_t, ended_t, duration, flaps, evidence, "
+    f"t_begin, t_end, interrupted, told FROM outages {_OF}",
+    "intervals": "SELECT slot, t_begin, t_end, state FROM intervals JOIN slots ON id = slot_id",
+    "usage_hours": "SELECT slot, hour, measured_s, bytes_down, bytes_up, clients_peak, "
+    "clients_day FROM usage_hours JOIN slots ON id = slot_id",
+    "usage_days": "SELECT slot, day, measured_s, bytes_down, bytes_up, clients_peak, "
+    "clients_day FROM usage_days JOIN slots ON id = slot_id",
+    "latest": "SELECT slot, received_at, t_end, step, rtt, loss, clients, journal_fill "
+    "FROM latest JOIN slots ON id = slot_id",
+    "findings": f"SELECT kind, {_RUN}, first_seq, last_seq, missing, found_at, detail "
+    f"FROM findings {_OF} WHERE resolved_at IS NULL",
 }
 
 
@@ -65,20 +76,7 @@ class Filled:
 
     def facts(self) -> dict[str, list[Any]]:
         """Everything that was derived, comparable between databases."""
-        facts = {
-            table: sorted(self.db.all(f"SELECT {columns} FROM {table}"), key=repr)
-            for table, columns in FACTS.items()
-        }
-        # A gap keeps the extent it had when it was found: what is missing of it is comparable.
-        facts["findings"] = sorted(
-            self.db.all(
-                "SELECT kind, stream_id, boot, first_seq, last_seq FROM findings "
-                "WHERE resolved_at IS NULL AND kind != 'gap' UNION ALL "
-                "SELECT kind, stream_id, sum(missing), 0, 0 FROM findings "
-                "WHERE resolved_at IS NULL AND kind = 'gap' GROUP BY stream_id"
-            )
-        )
-        return facts
+        return {name: sorted(self.db.all(sql), key=repr) for name, sql in FACTS.items()}
 
     def rebuilt(self) -> dict[str, list[Any]]:
         """The facts after everything was derived again."""

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.wire import ids
+from host_tools.derive.samples import SlotSample, samples
+from host_tools.store import open_database
 from host_tools.wire.vocabulary import PROBE_RESULTS, STATES
 from tests.lab.faults import NONE, POWER, Fault
 from tests.lab.world import ROUND_S, Village, World
@@ -50,6 +52,14 @@ class Shown:
     end: int | None
     evidence: str
     flaps: int
+
+
+def measured(world: World, village: Village, since: float = 0) -> list[SlotSample]:
+    """The samples of a village that end after a moment."""
+    if not world.province.database.exists():
+        return []
+    with open_database(world.province.database, readonly=True) as db:
+        return list(samples(db, village.slot, begin=int(since) + 1))
 
 
 def outages(world: World, village: Village, since: float) -> list[Shown]:
@@ -116,12 +126,8 @@ def settle(world: World) -> None:
 
 
 def _is_up(world: World, village: Village) -> bool:
-    rows = world.query(
-        "SELECT state, t + step FROM samples JOIN slots ON slots.id = slot_id WHERE slot = ? "
-        "ORDER BY t DESC LIMIT 1",
-        village.slot,
-    )
-    return bool(rows) and rows[0][0] == ids.UP and rows[0][1] > time.time() - 45
+    newest = max(measured(world, village, time.time() - 45), default=None, key=lambda s: s.t)
+    return newest is not None and newest.values.get("state") == ids.UP
 
 
 def _judge(world: World, village: Village, fault: Fault, begin: float, end: float) -> Verdict:
@@ -173,8 +179,4 @@ def _judge(world: World, village: Village, fault: Fault, begin: float, end: floa
 
 def told_until(world: World, village: Village, moment: float) -> bool:
     """Whether the province holds samples of a village up to a moment."""
-    rows = world.query(
-        "SELECT max(t + step) FROM samples JOIN slots ON slots.id = slot_id WHERE slot = ?",
-        village.slot,
-    )
-    return bool(rows) and rows[0][0] is not None and rows[0][0] >= moment
+    return bool(measured(world, village, moment))

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.lab.judge import outages, settle
+from tests.lab.judge import measured, outages, settle
 from tests.lab.world import SPEED, World
 
 
@@ -34,18 +34,15 @@ def quiet(world: World, length_s: int) -> list[Silence]:
     found = []
     for village in world.villages:
         shown = outages(world, village, since)
-        lost = world.query(
-            "SELECT count(*) FROM samples JOIN slots ON slots.id = slot_id "
-            "WHERE slot = ? AND t >= ? AND loss > 0",
-            village.slot,
-            since,
-        )
+        lost = [
+            s for s in measured(world, village, since) if s.t >= since and s.values.get("loss")
+        ]
         found.append(
             Silence(
                 village.interpreter,
                 length_s * SPEED,
                 len(shown),
-                lost[0][0] if lost else 0,
+                len(lost),
                 not shown,
             )
         )

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.lab.judge import settle, told_until
+from tests.lab.judge import measured, settle, told_until
 from tests.lab.net import cable, call
 from tests.lab.world import ROUND_S, SINK, Village, World
 
@@ -122,14 +122,10 @@ def _measured(world: World, village: Village, what: str, begin: float, act: Any)
     after = _truth(village)
     end = time.time() + _SAMPLE_S
     world.wait_until(lambda: told_until(world, village, end + 1), "samples are told", 90)
-    rows = world.query(
-        "SELECT sum(bytes_down), sum(bytes_up) FROM samples JOIN slots ON slots.id = slot_id "
-        "WHERE slot = ? AND t >= ?",
-        village.slot,
-        begin,
-    )
+    samples = [s for s in measured(world, village, begin) if s.t >= begin]
     found = []
-    for name, shown in zip(("down", "up"), rows[0], strict=True):
+    for name in ("down", "up"):
+        shown = sum(s.values.get(f"bytes_{name}") or 0 for s in samples)
         truth = after[name] - before[name]
         found.append(
             Usage(
@@ -137,8 +133,8 @@ def _measured(world: World, village: Village, what: str, begin: float, act: Any)
                 village.interpreter,
                 name,
                 truth,
-                shown or 0,
-                abs((shown or 0) - truth) <= LIMIT * truth + 4000,
+                shown,
+                abs(shown - truth) <= LIMIT * truth + 4000,
             )
         )
     return found
@@ -193,11 +189,8 @@ def _next_sample(world: World, village: Village) -> float:
     """Wait for a sample to begin; its start."""
 
     def newest() -> float | None:
-        rows = world.query(
-            "SELECT max(t + step) FROM samples JOIN slots ON slots.id = slot_id WHERE slot = ?",
-            village.slot,
-        )
-        return rows[0][0] if rows else None
+        ends = [s.t + s.step for s in measured(world, village, time.time() - 600)]
+        return max(ends, default=None)
 
     known = newest()
     world.wait_until(lambda: newest() != known, "a new report", 90)

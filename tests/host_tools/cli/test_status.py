@@ -230,6 +230,7 @@ def test_times_of_no_calendar_from_an_older_version_are_shown_as_a_question_mark
             db.execute("INSERT INTO intervals VALUES (1, ?, ?, 'up')", (far, far))
             db.execute("UPDATE latest SET received_at = ?", (far,))
             db.execute("UPDATE usage_hours SET hour = ?", (far,))
+            db.execute("UPDATE usage_days SET day = ?", (far,))
             for verb in ("status", "outages", "usage", "usage --by hour", "quarantine list"):
                 for more in ([], ["--json"]):
                     ended = desalink("-C", province.directory, *verb.split(), *more)
@@ -358,12 +359,12 @@ def test_everything_derived_can_be_made_again(desalink, province, device, broker
     fill(province, device, *device.reports(3), at=device.now)
     with open_database(province.database) as db, db.transaction():
         db.execute("DELETE FROM intervals")
-        db.execute("DELETE FROM samples")
+        db.execute("DELETE FROM usage_hours")
     ended = desalink("-C", province.directory, "ingest", "--rebuild", "--until-idle", "0")
     assert ended.code == 0 and "3 reports derived again." in ended.err
     with open_database(province.database, readonly=True) as db:
         assert [i.state for i in queries.intervals(db, device.slot)] == ["up"]
-        assert db.value("SELECT count(*) FROM samples") == 15
+        assert [u.measured_s for u in queries.usage(db)] == [900]
 
 
 def test_an_ingest_without_its_certificate_says_so(desalink, province):
@@ -431,11 +432,11 @@ def test_part_of_a_village_s_name_is_answered_with_the_whole(desalink, province)
 def test_until_idle_ends_without_a_broker_too(desalink, province, device):
     fill(province, device, *device.reports(3), at=device.now)
     with open_database(province.database) as db, db.transaction():
-        db.execute("DELETE FROM samples")
+        db.execute("DELETE FROM intervals")
     ended = desalink("-C", province.directory, "ingest", "--rebuild", "--until-idle", "0.2")
     assert ended.code == 1
     last = ended.err.splitlines()[-1]
     assert last.startswith("desalink: Ended after 0.2 s without a broker: The broker at ")
     assert "(Connection refused)" in last and "broker run" in last
     with open_database(province.database, readonly=True) as db:
-        assert db.value("SELECT count(*) FROM samples") == 15
+        assert [i.state for i in queries.intervals(db, device.slot)] == ["up"]

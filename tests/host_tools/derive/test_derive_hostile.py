@@ -7,7 +7,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.derive import Deriver
-from host_tools.derive.placing import FUTURE_S
+from host_tools.derive.reading import FUTURE_S
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import open_database, queries
@@ -140,7 +140,6 @@ def test_events_long_after_their_report_or_before_their_boot_have_no_effect(fill
             filled.derive()
     filled.derive()
     assert filled.outages() == [] and filled.intervals() == [(START, START + 600, "up")]
-    assert filled.db.all("SELECT DISTINCT t FROM events") == [(None,)]
     assert filled.facts() == filled.rebuilt()
 
 
@@ -204,59 +203,70 @@ def samples(*kib: int) -> dict:
     return {ids.STATE: [ids.UP] * len(kib), ids.BYTES_DOWN: [1024 * value for value in kib]}
 
 
-def test_the_same_samples_in_two_streams_count_once_the_first_stored(filled):
-    device = Device()
-    filled.store(device, [device.report(samples(1, 2, 3, 4, 5))])
-    filled.derive()
-    alone = hours(filled)
-    device.stream, device.seq, device.last, device.now = b"next", 0, None, START
-    filled.store(device, [device.report(samples(10, 20, 30, 40, 50))])
-    filled.derive()
-    assert hours(filled) == alone == [(300, 15 * 1024, None, None)]
-    # Half of this one is new.
-    device.now = START + 180
-    filled.store(device, [device.report(samples(7, 7, 7, 7, 7))])
-    filled.derive()
-    assert hours(filled) == [(480, (15 + 3 * 7) * 1024, None, None)]
-    assert filled.facts() == filled.rebuilt()
-
-
-def test_the_first_stored_counts_also_where_it_found_its_place_later(filled):
-    device = Device()
-    first = device.report(samples(1, 1, 1, 1, 1), start=None)
-    anchor = device.report({}, n=0, events=[[0, 99, {}]])
-    other = Device(seed=1, stream=b"next", now=START)
-    filled.store(device, [first], received_at=START + 900)
-    filled.store(other, [other.report(samples(9, 9, 9, 9, 9))], received_at=START + 900)
-    filled.derive()
-    assert hours(filled) == [(300, 45 * 1024, None, None)]
-    filled.store(device, [anchor], received_at=START + 900)
-    filled.derive()
-    assert hours(filled) == [(300, 5 * 1024, None, None)]
-    assert filled.facts() == filled.rebuilt()
-
-
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_which_sample_of_a_second_counts_does_not_depend_on_the_order_of_arrival(filled, order):
+def test_where_two_streams_report_the_same_time_the_first_by_its_bytes_counts(filled, order):
+    device, again = Device(stream=b"1111"), Device(stream=b"2222")
+    reports = [
+        (device, device.report(samples(1, 2, 3, 4, 5))),
+        (again, again.report(samples(10, 20, 30, 40, 50))),
+    ]
+    again.now = START + 180  # the last 2 of these minutes were not reported in the first
+    reports.append((again, again.report(samples(7, 7, 7, 7))))
+    for number in order:
+        filled.store(reports[number][0], [reports[number][1]], received_at=START + 900)
+        filled.derive()
+    assert hours(filled) == [(420, (15 + 2 * 7) * 1024, None, None)]
+    assert filled.facts() == filled.rebuilt()
+
+
+def test_two_devices_in_one_slot_some_seconds_apart_do_not_double_its_bytes(filled):
+    hour = START - START % 3600
+    device, other = Device(now=hour), Device(seed=2, now=hour + 7)
+    for its in (device, other):
+        filled.store(its, [its.report(samples(*[60] * 60))])
+        filled.derive()
+    # 1 KiB a second, whichever of the two is shown.
+    assert [row[:2] for row in hours(filled)] == [(3600, 3600 * 1024), (7, 7 * 1024)]
+    assert filled.facts() == filled.rebuilt()
+
+
+@pytest.mark.parametrize("back", [299, 300, 301])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_clock_that_is_set_back_loses_no_bytes(filled, back, order):
     device = Device()
     messages = [device.report(samples(1, 2, 3, 4, 5))]
-    device.now, device.booted_at = device.now - 120, device.booted_at - 120  # its clock is set
-    messages += [device.report(samples(10, 20, 30, 40, 50)), device.report(samples(6))]
+    device.now, device.booted_at = device.now - back, device.booted_at - back
+    messages.append(device.report(samples(10, 20, 30, 40, 50)))
     for number in order:
         filled.store(device, [messages[number]], received_at=START + 900)
         filled.derive()
-    assert hours(filled) == [(9 * 60, (15 + 30 + 40 + 50 + 6) * 1024, None, None)]
+    assert sum(row[1] for row in hours(filled)) == 165 * 1024
+    assert sum(row[0] for row in hours(filled)) == 300 + abs(300 - back)
     assert filled.facts() == filled.rebuilt()
 
 
-def test_an_hour_has_no_more_than_an_hour_of_measured_time(filled):
-    device = Device(now=START - START % 3600)
-    for second in range(3):
-        device.now = START - START % 3600 + second
-        filled.store(device, [device.report(samples(*[1] * 60))])
+def test_a_long_sample_over_midnight_is_split_between_the_days(filled):
+    midnight = START - (START + 8 * 3600) % 86400
+    device = Device(now=midnight - 2 * 3600, step=6 * 3600)
+    filled.store(device, [device.report(samples(600))])
     filled.derive()
-    assert hours(filled) == [(3600, 180 * 1024, None, None)]
-    assert filled.facts() == filled.rebuilt()
+    assert [(day.begin, day.measured_s, day.bytes_down) for day in queries.usage(filled.db)] == [
+        (midnight - 86400, 2 * 3600, 200 * 1024),
+        (midnight, 4 * 3600, 400 * 1024),
+    ]
+    assert len(queries.usage(filled.db, by="hour")) == 6
+
+
+def test_a_clock_decades_behind_is_not_believed(filled):
+    device = Device()
+    filled.store(device, [device.report(samples(1), start=START - 46 * YEAR_S)])
+    filled.derive()
+    assert queries.usage(filled.db) == [] and filled.intervals() == []
+    assert filled.findings() == [("unplaced", 1, 1, 0)]
+    device.now = START + 60
+    filled.store(device, [device.report(samples(2))])
+    filled.derive()
+    assert hours(filled) == [(120, 3 * 1024, None, None)]
 
 
 def test_bytes_beyond_all_sums_stop_nothing(filled):

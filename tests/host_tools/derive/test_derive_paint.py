@@ -3,9 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.derive.intervals import NO_DATA, OFF_POWER, merged, paint
+from host_tools.derive.timeline import merged, paint_boot
+from host_tools.derive.timeline import paint as paint_slot
+from host_tools.wire.vocabulary import NO_DATA, OFF_POWER
 
 UP, PROVIDER, DNS, UNKNOWN = 1, 5, 6, 0
+
+
+def paint(begin, end, samples, outages, offs):
+    return paint_slot(begin, end, [paint_boot(samples, sorted(outages))], sorted(offs))
 
 
 def test_nothing_is_no_data():

@@ -4,34 +4,62 @@ from pathlib import Path
 
 import pytest
 
-from agent.wire import ids
+from host_tools.derive import Deriver
 from host_tools.store import StoreMissing, database, open_database, schema
-from tests.host_tools.factory import Device, ordinary
+from host_tools.store.evidence import Streams
+from host_tools.wire import parse_report
+from host_tools.wire.envelope import split
+from tests.host_tools.factory import START, Device
 from tests.host_tools.filled import Filled
 
 
-def test_a_database_from_before_the_agents_own_traffic_takes_it_from_now_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_database_keeps_its_evidence_and_is_derived_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ):
     path, device = tmp_path / "db", Device()
+    messages = device.reports(3)
     with monkeypatch.context() as before:
-        before.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
-        open_database(path, create=True).close()
+        before.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:version])
+        with open_database(path, create=True) as db:
+            db.execute("INSERT INTO slots VALUES (1, ?, ?)", (device.slot, device.village))
+            db.execute(
+                "INSERT INTO streams VALUES (1, ?, 1, ?, ?, 0, '')",
+                (device.kid, device.stream, START),
+            )
+            for message in messages[:2]:
+                report = parse_report(message[split(message)[1] : -66])
+                row = (1, report.seq, 1, report.up, report.start, START + 600, message)
+                db.execute(
+                    "INSERT INTO reports (stream_id, seq, boot, up, start, received_at, message) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                )
     with pytest.raises(StoreMissing, match="older version"):
         open_database(path, readonly=True)
     filled = Filled(path)
-    filled.store(device, device.reports(2))
-    own = {ids.OWN_MONTH: [70_000] * 5, ids.THROUGHPUT_DOWN: [None, None, 8_200, None, None]}
-    filled.store(device, [device.report(ordinary() | own)])
+    filled.store(device, messages[2:], received_at=START + 900)
     filled.derive()
-    rows = filled.db.all("SELECT own_month, throughput_down FROM samples ORDER BY t")
-    assert rows == [(None, None)] * 10 + [
-        (70_000, None),
-        (70_000, None),
-        (70_000, 8_200),
-        (70_000, None),
-        (70_000, None),
-    ]
+    assert filled.intervals() == [(START, START + 900, "up")]
     assert filled.rebuilt() == filled.facts()
+    filled.db.close()
     with open_database(path, readonly=True) as again:
         assert again.value("PRAGMA user_version") == len(schema.MIGRATIONS)
+
+
+def test_what_is_left_to_derive_is_derived_after_a_restart(tmp_path: Path):
+    filled, device = Filled(tmp_path / "db"), Device()
+    filled.store(device, device.reports(40))
+    filled.derive(1)
+    whole = filled.facts()
+    filled.store(device, device.reports(40))
+    filled.deriver.step(1)
+    filled.db.close()
+    with open_database(tmp_path / "db") as db:
+        deriver = Deriver(db, Streams(db))
+        while deriver.step():
+            pass
+        assert deriver.pending() == 0
+    again = Filled(tmp_path / "db")
+    assert again.facts() != whole and again.intervals() == [(START, START + 80 * 300, "up")]
+    again.db.close()

@@ -1,0 +1,142 @@
+"""Evidence as the rules read it: a stored report with what its figures need (docs/wire.md, "Time").
+
+Nothing here depends on another report. Where a report lies in time may depend on the others of its
+boot: that is `t`, which `placing` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agent.wire import ids
+from host_tools.wire import Event, Refused, Report, hash8, parse_report
+from host_tools.wire.columns import decode_column
+from host_tools.wire.envelope import split
+from host_tools.wire.payload import MAX_TIME
+
+EPOCH = 1_735_660_800  # 2025-01-01 in WITA: no device ran before the programme began
+FUTURE_S = 300  # by which a device's clock may be ahead of the province's
+# Times and durations are whole seconds, each rounded by itself. Two that say the same instant may
+# differ by this much.
+ROUNDING_S = 2
+WITA_S = 8 * 3600  # calendar days are those of the province, UTC+8 without summer time
+DAY_S = 86400
+HOUR_S = 3600
+
+_KEPT = frozenset(
+    (
+        ids.STATE,
+        ids.RTT_MEAN,
+        ids.LOSS,
+        ids.BYTES_DOWN,
+        ids.BYTES_UP,
+        ids.CLIENTS,
+        ids.CLIENTS_PEAK,
+        ids.CLIENTS_DAY,
+        ids.JOURNAL_FILL,
+    )
+)
+
+Values = Sequence[int | None]
+
+
+def uint(value: object) -> int | None:
+    """A value from an event's detail if a clock or a counter can hold it, else None."""
+    return value if type(value) is int and 0 <= value <= MAX_TIME else None
+
+
+def plausible(report: Report, event: Event) -> bool:
+    """Whether an event can have happened at its time: not before its boot, not long after the
+    report's samples."""
+    if report.up + event.offset < -ROUNDING_S:
+        return False
+    return event.offset <= (report.n + 1) * report.step + FUTURE_S
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """A stored report.
+
+    offset: Unix time of the boot's start by the report's own clock; None: not believed.
+    t: Unix time of the first sample's start; None: without a place in time.
+    extent: seconds from there to the latest instant of which it tells.
+    ahead: seconds by which its clock is ahead of its receipt, where that is too much; else 0.
+    events: number in the report, event; only those with a place in their boot.
+    claims: number in the report, event; `dropped` and `stream_began`, wherever they lie.
+    """
+
+    stream_id: int
+    seq: int
+    boot: int
+    up: int
+    step: int
+    n: int
+    prev: bytes | None
+    digest: bytes
+    received_at: int
+    offset: int | None
+    t: int | None
+    extent: int
+    ahead: int
+    columns: dict[int, list[int | None]]
+    events: tuple[tuple[int, Event], ...]
+    claims: tuple[tuple[int, Event], ...]
+
+    @property
+    def end(self) -> int:
+        """Unix time at which the last sample of a placed report ends."""
+        assert self.t is not None
+        return self.t + self.n * self.step
+
+    def values(self, metric: int) -> Values:
+        """The values of a metric, one for each sample."""
+        column = self.columns.get(metric)
+        return (None,) * self.n if column is None else decode_column(column, self.n, metric)
+
+    def ups(self) -> Iterator[int]:
+        """Which samples say up."""
+        return (i for i, state in enumerate(self.values(ids.STATE)) if state == ids.UP)
+
+
+def read(stream_id: int, received_at: int, message: bytes) -> Reading | None:
+    """Read a stored report; None where an older version has stored what this one can't read."""
+    try:
+        _, begin = split(message)
+        report = parse_report(message[begin:-66])
+    except Refused:
+        return None
+    extent = report.n * report.step
+    events, claims = [], []
+    for number, event in enumerate(report.events):
+        if event.kind in (ids.DROPPED, ids.STREAM_BEGAN):
+            claims.append((number, event))
+        if plausible(report, event):
+            extent = max(extent, event.offset)
+            if event.kind in (ids.OUTAGE_BEGAN, ids.OUTAGE_ENDED, ids.BOOTED):
+                events.append((number, event))
+    start, up = report.start, report.up
+    offset, ahead = None, 0
+    if start is not None:
+        ahead = start + extent - received_at
+        if ahead <= FUTURE_S:
+            ahead = 0
+            offset = start - up if start - up >= EPOCH else None
+    return Reading(
+        stream_id,
+        report.seq,
+        report.boot,
+        up,
+        report.step,
+        report.n,
+        report.prev,
+        hash8(message),
+        received_at,
+        offset,
+        None if offset is None else start,
+        extent,
+        ahead,
+        {key: column for key, column in report.metrics.items() if key in _KEPT},
+        tuple(events),
+        tuple(claims),
+    )

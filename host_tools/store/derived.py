@@ -1,0 +1,777 @@
+"""The derived tables as rows to read and write; what is in them is for `derive` to say.
+
+All that is done here happens within a transaction of the caller's. With a suffix it is done to the
+tables of that suffix: so `rebuild` works beside a running ingest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from host_tools.store.database import Database
+from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
+from host_tools.wire.vocabulary import state_name
+
+Span = tuple[int, int]
+State = tuple[int, int, str]  # begin, end, state
+
+
+class Work(NamedTuple):
+    """A chunk that is to be derived."""
+
+    stream_id: int
+    chunk: int
+    first_seq: int
+    last_seq: int
+    reports: int
+    moved: int
+
+
+class Told(NamedTuple):
+    """An event of a boot: `up` seconds after the boot's start; `t` its Unix time, None: no place;
+    received_at of its report."""
+
+    seq: int
+    number: int
+    kind: int
+    up: int
+    t: int | None
+    received_at: int
+    detail: dict[int, Any]
+
+
+class Declared(NamedTuple):
+    """A `dropped` event: the reports of a stream that its device has lost."""
+
+    stream_id: int
+    seq: int
+    number: int
+    kid: bytes
+    stream: bytes
+    first_seq: int
+    last_seq: int
+    reason: int
+    received_at: int
+
+
+class FindingRow(NamedTuple):
+    """A finding of one kind in a stream."""
+
+    boot: int
+    first_seq: int
+    last_seq: int
+    missing: int
+    found_at: int
+    detail: str
+
+
+class HourRow(NamedTuple):
+    """The usage of an hour that begins at `hour`."""
+
+    hour: int
+    measured_s: int
+    bytes_down: int | None
+    bytes_up: int | None
+    clients_peak: int | None
+    clients_day: int | None
+
+
+@dataclass(slots=True)
+class Piece:
+    """A row of `pieces`; the schema says what each field means."""
+
+    stream_id: int
+    boot: int
+    chunk: int
+    slot_id: int
+    t_begin: int | None = None
+    t_end: int | None = None
+    first_anchor: int | None = None
+    first_offset: int | None = None
+    last_anchor: int | None = None
+    last_offset: int | None = None
+    clockless: int = 0
+    offset: int | None = None
+    last_up: int | None = None
+    unplaced_first: int | None = None
+    unplaced_last: int | None = None
+    future_first: int | None = None
+    future_last: int | None = None
+    ahead: int = 0
+    received_at: int = 0
+
+
+@dataclass(slots=True)
+class BootRow:
+    """A row of `boots`; the schema says what each field means."""
+
+    stream_id: int
+    boot: int
+    slot_id: int
+    first_t: int | None = None
+    last_t: int | None = None
+    offset: int | None = None
+    started_t: int | None = None
+    cause: int | None = None
+    alive_boot: int | None = None
+    alive_up: int | None = None
+    alive_t: int | None = None
+    clean: int = 0
+    off_begin: int | None = None
+    off_end: int | None = None
+    off_state: str | None = None
+    untold: int = 0
+    lasting: int = 0
+
+
+@dataclass(slots=True)
+class OutageRow:
+    """A row of `outages` of one boot; the schema says what each field means."""
+
+    begin_up: int
+    cause: int
+    began_t: int | None = None
+    ended_t: int | None = None
+    duration: int | None = None
+    flaps: int = 0
+    evidence: str | None = None
+    t_begin: int | None = None
+    t_end: int | None = None
+    interrupted: int = 0
+    told: int | None = None
+
+
+@dataclass(slots=True)
+class LatestRow:
+    """A row of `latest`; the schema says what each field means."""
+
+    slot_id: int
+    stream_id: int
+    received_at: int
+    t_end: int | None
+    step: int
+    rtt: int | None = None
+    loss: int | None = None
+    clients: int | None = None
+    journal_fill: int | None = None
+    longest_s: int = 0
+
+
+def _columns(row: type) -> str:
+    return ", ".join(field.name for field in fields(row))
+
+
+def _values(row: Any) -> list[Any]:
+    return [getattr(row, name) for name in row.__slots__]
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+_PIECE, _BOOT, _OUTAGE, _LATEST = map(_columns, (Piece, BootRow, OutageRow, LatestRow))
+
+
+class Derived:
+    """The derived tables of an open database."""
+
+    def __init__(self, db: Database, suffix: str = "") -> None:
+        self._db = db
+        self._s = suffix
+
+    # ---- what is to be done ----------------------------------------------------------------
+
+    def pending(self) -> int:
+        """How much is to be derived, in reports; 0: nothing is."""
+        s = self._s
+        return int(
+            self._db.value(
+                f"SELECT (SELECT coalesce(sum(max(reports, 1)), 0) FROM dirty{s}) + "
+                f"(SELECT count(*) FROM stale{s})"
+            )
+        )
+
+    def next_slot(self, after: int) -> int | None:
+        """The next slot with something to do, in turns."""
+        s = self._s
+        for low in (after, -1):
+            found: int | None = self._db.value(
+                f"SELECT min(slot_id) FROM (SELECT min(slot_id) AS slot_id FROM dirty{s} "
+                f"WHERE slot_id > ? UNION ALL "
+                f"SELECT min(slot_id) FROM stale{s} WHERE slot_id > ?)",
+                (low, low),
+            )
+            if found is not None:
+                return found
+        return None
+
+    def work(self, slot_id: int, limit: int) -> list[Work]:
+        """Chunks of a slot to be derived; they count as done."""
+        s = self._s
+        found = self._db.all(
+            "SELECT stream_id, chunk, first_seq, last_seq, reports, moved "
+            f"FROM dirty{s} WHERE slot_id = ? ORDER BY stream_id, chunk LIMIT ?",
+            (slot_id, limit),
+        )
+        self._db.executemany(
+            f"DELETE FROM dirty{s} WHERE slot_id = ? AND stream_id = ? AND chunk = ?",
+            [(slot_id, *row[:2]) for row in found],
+        )
+        return [Work(*row) for row in found]
+
+    def mark_moved(self, slot_id: int, stream_id: int, boot: int, chunk: int) -> None:
+        """Have reports without a clock around a chunk placed again: another one in it has, or has
+        no more, a clock that is believed."""
+        s = self._s
+        low, high = (
+            self._db.value(
+                f"SELECT chunk FROM pieces{s} WHERE stream_id = ? AND boot = ? AND chunk {order} "
+                "AND first_anchor IS NOT NULL "
+                f"ORDER BY chunk {'DESC' if order == '< ?' else 'ASC'} LIMIT 1",
+                (stream_id, boot, chunk),
+            )
+            for order in ("< ?", "> ?")
+        )
+        self._db.execute(
+            f"INSERT INTO dirty{s} SELECT ?, stream_id, chunk, chunk * {CHUNK}, "
+            f"chunk * {CHUNK} + {CHUNK - 1}, 0, 1 FROM pieces{s} "
+            "WHERE stream_id = ? AND boot = ? AND chunk BETWEEN ? AND ? AND chunk != ? "
+            "AND clockless > 0 ON CONFLICT DO UPDATE SET moved = 1",
+            (
+                slot_id,
+                stream_id,
+                boot,
+                0 if low is None else low,
+                2**32 if high is None else high,
+                chunk,
+            ),
+        )
+
+    def stale(self, slot_id: int) -> Span | None:
+        """The first time of a slot that is to be painted again; it counts as done."""
+        s = self._s
+        row = self._db.one(
+            f"SELECT t_begin, t_end FROM stale{s} WHERE slot_id = ? ORDER BY t_begin LIMIT 1",
+            (slot_id,),
+        )
+        if row is None:
+            return None
+        self._db.execute(
+            f"DELETE FROM stale{s} WHERE slot_id = ? AND t_begin = ?", (slot_id, row[0])
+        )
+        return row[0], row[1]
+
+    def put_stale(self, slot_id: int, spans: Iterable[Span]) -> None:
+        """Have times of a slot painted again."""
+        self._db.executemany(
+            f"INSERT INTO stale{self._s} VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET t_end = max(t_end, excluded.t_end)",
+            [(slot_id, *span) for span in spans],
+        )
+
+    # ---- pieces and places -----------------------------------------------------------------
+
+    def pieces(self, stream_id: int, chunk: int, boots: Iterable[int]) -> dict[int, Piece]:
+        """The pieces of a chunk by boot."""
+        found = {}
+        for boot in boots:
+            row = self._db.one(
+                f"SELECT {_PIECE} FROM pieces{self._s} "
+                "WHERE stream_id = ? AND boot = ? AND chunk = ?",
+                (stream_id, boot, chunk),
+            )
+            if row:
+                found[boot] = Piece(*row)
+        return found
+
+    def put_piece(self, piece: Piece) -> None:
+        """Write a piece."""
+        values = _values(piece)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO pieces{self._s} VALUES ({_marks(len(values))})", values
+        )
+
+    def anchors_around(self, stream_id: int, boot: int, chunk: int) -> tuple[Any, Any]:
+        """The last seq and offset of a boot that know the time before a chunk, the first after."""
+        where = (
+            f"FROM pieces{self._s} WHERE stream_id = ? AND boot = ? AND first_anchor IS NOT NULL"
+        )
+        values = (stream_id, boot, chunk)
+        return (
+            self._db.one(
+                f"SELECT last_anchor, last_offset {where} AND chunk < ? "
+                "ORDER BY chunk DESC LIMIT 1",
+                values,
+            ),
+            self._db.one(
+                f"SELECT first_anchor, first_offset {where} AND chunk > ? ORDER BY chunk LIMIT 1",
+                values,
+            ),
+        )
+
+    def placements(self, stream_id: int, chunk: int) -> dict[int, int]:
+        """Seq to place in time of the chunk's reports whose own clock is not believed."""
+        return dict(
+            self._db.all(
+                f"SELECT seq, t FROM placements{self._s} WHERE stream_id = ? "
+                "AND seq BETWEEN ? AND ?",
+                (stream_id, chunk * CHUNK, chunk * CHUNK + CHUNK - 1),
+            )
+        )
+
+    def put_placement(self, stream_id: int, seq: int, t: int | None) -> None:
+        """Note the place of a report, or that it has none."""
+        if t is None:
+            self._db.execute(
+                f"DELETE FROM placements{self._s} WHERE stream_id = ? AND seq = ?",
+                (stream_id, seq),
+            )
+            return
+        self._db.execute(
+            f"INSERT OR REPLACE INTO placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t)
+        )
+
+    def chunks_in(self, slot_id: int, begin: int, end: int) -> list[tuple[int, int]]:
+        """Stream and chunk of all reports that may have samples between two times."""
+        found = self._db.all(
+            f"SELECT DISTINCT stream_id, chunk FROM pieces{self._s} WHERE slot_id = ? "
+            "AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
+            (slot_id, begin, end + self.longest(slot_id), end),
+        )
+        return [(row[0], row[1]) for row in found]
+
+    def newest_chunks(self, slot_id: int) -> Iterable[tuple[int, int, int]]:
+        """Stream, chunk and end of samples, the newest first."""
+        for stream_id, chunk, t_end in self._db.iterate(
+            f"SELECT stream_id, chunk, t_end FROM pieces{self._s} WHERE slot_id = ? "
+            "AND t_end IS NOT NULL ORDER BY t_end DESC",
+            (slot_id,),
+        ):
+            yield stream_id, chunk, t_end
+
+    def chunks_up(self, stream_id: int, boot: int, seq: int, up: int) -> Iterable[int]:
+        """The chunks from a seq on with samples of a boot that say up from `up` on."""
+        for (chunk,) in self._db.iterate(
+            f"SELECT chunk FROM pieces{self._s} WHERE stream_id = ? AND boot = ? AND chunk >= ? "
+            "AND last_up >= ? ORDER BY chunk",
+            (stream_id, boot, seq // CHUNK, up),
+        ):
+            yield chunk
+
+    def boot_extent(self, stream_id: int, boot: int) -> tuple[int | None, int | None]:
+        """Where the samples of a boot begin and end."""
+        row = self._db.one(
+            f"SELECT min(t_begin), max(t_end) FROM pieces{self._s} "
+            "WHERE stream_id = ? AND boot = ?",
+            (stream_id, boot),
+        )
+        return (None, None) if row is None else (row[0], row[1])
+
+    def newest_offset(self, stream_id: int, boot: int) -> int | None:
+        """Unix time of a boot's start by its newest report, by seq, with a place in time."""
+        offset: int | None = self._db.value(
+            f"SELECT offset FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
+            "AND offset IS NOT NULL ORDER BY chunk DESC LIMIT 1",
+            (stream_id, boot),
+        )
+        return offset
+
+    def clock_trouble(self, stream_id: int, boot: int) -> list[Piece]:
+        """The pieces of a boot with reports that have no place, or a clock from the future."""
+        rows = self._db.all(
+            f"SELECT {_PIECE} FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
+            "AND (unplaced_first IS NOT NULL OR future_first IS NOT NULL) ORDER BY chunk",
+            (stream_id, boot),
+        )
+        return [Piece(*row) for row in rows]
+
+    # ---- events ----------------------------------------------------------------------------
+
+    def put_events(self, stream_id: int, boot: int, events: Iterable[Told]) -> None:
+        """Note events of a boot."""
+        self._db.executemany(
+            f"INSERT OR REPLACE INTO events{self._s} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    *(stream_id, boot, e.seq, e.number, e.kind, e.up, e.t, e.received_at),
+                    json.dumps(e.detail, default=bytes.hex, separators=(",", ":")),
+                )
+                for e in events
+            ],
+        )
+
+    def events(self, stream_id: int, boot: int, kinds: Iterable[int], limit: int) -> list[Told]:
+        """The first events of a boot of some kinds."""
+        wanted = tuple(kinds)
+        rows = self._db.all(
+            "SELECT seq, number, kind, up, t, received_at, detail "
+            f"FROM events{self._s} WHERE stream_id = ? AND boot = ? "
+            f"AND kind IN ({_marks(len(wanted))}) ORDER BY seq, number LIMIT ?",
+            (stream_id, boot, *wanted, limit),
+        )
+        return [
+            Told._make((*row[:6], {int(k): value for k, value in json.loads(row[6]).items()}))
+            for row in rows
+        ]
+
+    def put_declared(self, rows: Iterable[Declared]) -> None:
+        """Note what devices say that they have lost."""
+        self._db.executemany(
+            f"INSERT OR REPLACE INTO declared{self._s} "
+            "(stream_id, seq, number, kid, stream, first_seq, last_seq, reason, received_at) "
+            f"VALUES ({_marks(9)})",
+            rows,
+        )
+
+    def declared(self, kid: bytes, stream: bytes) -> list[Declared]:
+        """What a device says that it has lost of a stream."""
+        return [
+            Declared(*row)
+            for row in self._db.all(
+                "SELECT stream_id, seq, number, kid, stream, first_seq, last_seq, reason, "
+                f"received_at FROM declared{self._s} WHERE kid = ? AND stream = ?",
+                (kid, stream),
+            )
+        ]
+
+    # ---- boots -----------------------------------------------------------------------------
+
+    def boot(self, stream_id: int, boot: int) -> BootRow | None:
+        """The row of a boot."""
+        return self._boot("boot = ?", stream_id, boot)
+
+    def boot_before(self, stream_id: int, boot: int) -> BootRow | None:
+        """The boot of the stream before this one, of those that are known."""
+        return self._boot("boot < ? ORDER BY boot DESC LIMIT 1", stream_id, boot)
+
+    def boot_after(self, stream_id: int, boot: int) -> BootRow | None:
+        """The boot of the stream after this one, of those that are known."""
+        return self._boot("boot > ? ORDER BY boot LIMIT 1", stream_id, boot)
+
+    def _boot(self, where: str, stream_id: int, boot: int) -> BootRow | None:
+        row = self._db.one(
+            f"SELECT {_BOOT} FROM boots{self._s} WHERE stream_id = ? AND {where}",
+            (stream_id, boot),
+        )
+        return BootRow(*row) if row else None
+
+    def put_boot(self, boot: BootRow) -> None:
+        """Write the row of a boot."""
+        values = _values(boot)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO boots{self._s} VALUES ({_marks(len(values))})", values
+        )
+
+    def open_boots(self, slot_id: int, *, lasting: bool) -> list[tuple[int, int]]:
+        """The boots of a slot with outages that last, or whose end was not reported."""
+        rows = self._db.all(
+            f"SELECT stream_id, boot FROM boots{self._s} WHERE slot_id = ? "
+            f"AND {'lasting' if lasting else 'untold'} > 0",
+            (slot_id,),
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def last_of_others(self, slot_id: int, stream_id: int, boot: int) -> int | None:
+        """The latest end of a sample of the slot's other boots."""
+        found: int | None = self._db.value(
+            f"SELECT last_t FROM boots{self._s} WHERE slot_id = ? AND last_t IS NOT NULL "
+            "AND NOT (stream_id = ? AND boot = ?) ORDER BY last_t DESC LIMIT 1",
+            (slot_id, stream_id, boot),
+        )
+        return found
+
+    def offs(self, slot_id: int, begin: int, end: int) -> list[tuple[int, int, State]]:
+        """Stream, boot and time in which nothing ran before it, between two times."""
+        rows = self._db.all(
+            "SELECT stream_id, boot, off_begin, off_end, off_state "
+            f"FROM boots{self._s} WHERE slot_id = ? AND off_end >= ? AND off_end <= ? "
+            "AND off_begin <= ?",
+            (slot_id, begin, end + self.longest(slot_id), end),
+        )
+        return [(row[0], row[1], row[2:]) for row in rows]
+
+    # ---- outages ---------------------------------------------------------------------------
+
+    def outages_of_boot(self, stream_id: int, boot: int) -> list[OutageRow]:
+        """The outages of a boot in the order of their beginning."""
+        rows = self._db.all(
+            f"SELECT {_OUTAGE} FROM outages{self._s} WHERE stream_id = ? AND boot = ? "
+            "ORDER BY begin_up, cause",
+            (stream_id, boot),
+        )
+        return [OutageRow(*row) for row in rows]
+
+    def change_outages(
+        self,
+        slot_id: int,
+        stream_id: int,
+        boot: int,
+        gone: Iterable[OutageRow],
+        new: Iterable[OutageRow],
+    ) -> None:
+        """Exchange outages of a boot."""
+        self._db.executemany(
+            f"DELETE FROM outages{self._s} WHERE stream_id = ? AND boot = ? AND begin_up = ? "
+            "AND cause = ?",
+            [(stream_id, boot, o.begin_up, o.cause) for o in gone],
+        )
+        self._db.executemany(
+            f"INSERT INTO outages{self._s} (stream_id, boot, slot_id, {_OUTAGE}) "
+            f"VALUES ({_marks(14)})",
+            [(stream_id, boot, slot_id, *_values(o)) for o in new],
+        )
+
+    def outages_in(
+        self, slot_id: int, begin: int, end: int
+    ) -> list[tuple[int, int, int, int, int, int]]:
+        """Stream, boot, begin, end, begin_up and cause of the outages between two times; one that
+        lasts reaches to the last sample of its boot."""
+        s = self._s
+        columns = "o.stream_id, o.boot, o.t_begin"
+        return self._db.all(
+            f"SELECT {columns}, o.t_end, begin_up, o.cause FROM outages{s} AS o "
+            "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
+            (slot_id, begin, end + self.longest(slot_id), end),
+        ) + self._db.all(
+            f"SELECT {columns}, max(coalesce(last_t, 0), t_begin), begin_up, o.cause "
+            f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
+            "AND t_end IS NULL AND t_begin IS NOT NULL AND t_begin <= ? "
+            "AND max(coalesce(last_t, 0), t_begin) >= ?",
+            (slot_id, end, begin),
+        )
+
+    # ---- the slot --------------------------------------------------------------------------
+
+    def latest(self, slot_id: int) -> LatestRow | None:
+        """The newest that is known of a slot."""
+        row = self._db.one(f"SELECT {_LATEST} FROM latest{self._s} WHERE slot_id = ?", (slot_id,))
+        return LatestRow(*row) if row else None
+
+    def put_latest(self, latest: LatestRow) -> None:
+        """Write the newest that is known of a slot."""
+        values = _values(latest)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO latest{self._s} VALUES ({_marks(len(values))})", values
+        )
+
+    def longest(self, slot_id: int) -> int:
+        """The longest time that a row of the slot spans: how far a search has to reach."""
+        return int(
+            self._db.value(f"SELECT longest_s FROM latest{self._s} WHERE slot_id = ?", (slot_id,))
+            or 0
+        )
+
+    def extent(self, slot_id: int) -> Span | None:
+        """Begin and end of all intervals of a slot."""
+        s = self._s
+        row = self._db.one(
+            f"SELECT (SELECT t_begin FROM intervals{s} WHERE slot_id = ? "
+            f"ORDER BY t_begin LIMIT 1), (SELECT t_end FROM intervals{s} WHERE slot_id = ? "
+            "ORDER BY t_begin DESC LIMIT 1)",
+            (slot_id, slot_id),
+        )
+        return None if row is None or row[0] is None else (row[0], row[1])
+
+    def intervals(self, slot_id: int, begin: int, end: int) -> list[State]:
+        """The intervals that overlap or touch a time."""
+        s = self._s
+        return self._db.all(
+            f"SELECT t_begin, t_end, state FROM intervals{s} WHERE slot_id = ? AND t_begin >= "
+            f"coalesce((SELECT max(t_begin) FROM intervals{s} WHERE slot_id = ? AND t_begin < ?), "
+            "?) AND t_begin <= ? AND t_end >= ? ORDER BY t_begin",
+            (slot_id, slot_id, begin, begin, end, begin),
+        )
+
+    def change_intervals(self, slot_id: int, gone: Iterable[State], new: Iterable[State]) -> None:
+        """Exchange intervals of a slot."""
+        self._db.executemany(
+            f"DELETE FROM intervals{self._s} WHERE slot_id = ? AND t_begin = ?",
+            [(slot_id, begin) for begin, _, _ in gone],
+        )
+        self._db.executemany(
+            f"INSERT INTO intervals{self._s} VALUES (?, ?, ?, ?)",
+            [(slot_id, *interval) for interval in new],
+        )
+
+    def now(self, slot_id: int) -> tuple[int, str] | None:
+        """Since when a slot has its newest state, and the state."""
+        last = self.last_interval(slot_id)
+        lasting = self._db.one(
+            f"SELECT t_begin, cause FROM outages{self._s} WHERE slot_id = ? AND t_end IS NULL "
+            "AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT 1",
+            (slot_id,),
+        )
+        # An outage may be reported before its first sample is.
+        if lasting is not None and (last is None or lasting[0] >= last[0]):
+            return lasting[0], state_name(lasting[1])
+        return None if last is None else (last[0], last[2])
+
+    def last_interval(self, slot_id: int) -> State | None:
+        """The newest interval of a slot."""
+        row = self._db.one(
+            f"SELECT t_begin, t_end, state FROM intervals{self._s} WHERE slot_id = ? "
+            "ORDER BY t_begin DESC LIMIT 1",
+            (slot_id,),
+        )
+        return (row[0], row[1], row[2]) if row else None
+
+    def note_change(self, slot_id: int, t: int, state: str) -> None:
+        """Note the state of a slot as of now, if it is another one than before."""
+        before = self._db.value(
+            "SELECT state FROM changes WHERE slot_id = ? ORDER BY id DESC LIMIT 1", (slot_id,)
+        )
+        if before != state:
+            self._db.execute(
+                "INSERT INTO changes (slot_id, t, state, before) VALUES (?, ?, ?, ?)",
+                (slot_id, t, state, before),
+            )
+
+    def put_hours(self, slot_id: int, begin: int, end: int, rows: Iterable[HourRow]) -> set[int]:
+        """Exchange the hours of a slot from begin to end; returns those that have changed."""
+        s = self._s
+        old = {
+            row[0]: HourRow(*row)
+            for row in self._db.all(
+                "SELECT hour, measured_s, bytes_down, bytes_up, clients_peak, clients_day "
+                f"FROM usage_hours{s} WHERE slot_id = ? AND hour >= ? AND hour < ?",
+                (slot_id, begin, end),
+            )
+        }
+        new = {row.hour: row for row in rows}
+        changed = {hour for hour in old.keys() | new.keys() if old.get(hour) != new.get(hour)}
+        self._db.executemany(
+            f"DELETE FROM usage_hours{s} WHERE slot_id = ? AND hour = ?",
+            [(slot_id, hour) for hour in old.keys() - new.keys()],
+        )
+        self._db.executemany(
+            f"INSERT OR REPLACE INTO usage_hours{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(slot_id, *new[hour]) for hour in changed & new.keys()],
+        )
+        return changed
+
+    def sum_day(self, slot_id: int, day: int, end: int) -> None:
+        """Sum up the hours of a day."""
+        s = self._s
+        row = self._db.one(
+            "SELECT sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
+            f"max(clients_day) FROM usage_hours{s} WHERE slot_id = ? AND hour >= ? AND hour < ?",
+            (slot_id, day, end),
+        )
+        if row is None or row[0] is None:
+            self._db.execute(
+                f"DELETE FROM usage_days{s} WHERE day = ? AND slot_id = ?", (day, slot_id)
+            )
+            return
+        self._db.execute(
+            f"INSERT OR REPLACE INTO usage_days{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (day, slot_id, *row),
+        )
+
+    # ---- findings --------------------------------------------------------------------------
+
+    def settle(
+        self,
+        kind: str,
+        slot_id: int,
+        stream_id: int,
+        seqs: Span,
+        wanted: Iterable[FindingRow],
+        now: int,
+        boot: int | None,
+    ) -> None:
+        """Make the findings of a kind in a part of a stream what is wanted.
+
+        One that is not wanted any more is resolved, unless another one takes its place.
+
+        Args:
+            seqs: findings that begin within them.
+            boot: only findings of this boot; None: of all.
+        """
+        s = self._s
+        known = {
+            (row[1], row[2], row[6]): row
+            for row in self._db.all(
+                "SELECT id, boot, first_seq, last_seq, missing, found_at, detail "
+                f"FROM findings{s} WHERE stream_id = ? AND kind = ? AND resolved_at IS NULL "
+                "AND first_seq BETWEEN ? AND ?",
+                (stream_id, kind, *seqs),
+            )
+            if boot is None or row[1] == boot
+        }
+        new = {(row.boot, row.first_seq, row.detail): row for row in wanted}
+        for key, row in known.items():
+            found = new.pop(key, None)
+            if found is None:
+                replaced = any(
+                    n.boot == row[1] and n.first_seq <= row[3] and n.last_seq >= row[2]
+                    for n in new.values()
+                )
+                sql = (
+                    f"DELETE FROM findings{s} WHERE id = ?"
+                    if replaced
+                    else f"UPDATE findings{s} SET missing = 0, resolved_at = ? WHERE id = ?"
+                )
+                self._db.execute(sql, (row[0],) if replaced else (now, row[0]))
+            elif found[:5] != row[1:6]:
+                self._db.execute(
+                    f"UPDATE findings{s} SET last_seq = ?, missing = ?, found_at = ? WHERE id = ?",
+                    (found.last_seq, found.missing, found.found_at, row[0]),
+                )
+        self._db.executemany(
+            f"INSERT INTO findings{s} (kind, slot_id, stream_id, boot, first_seq, last_seq, "
+            f"missing, found_at, detail) VALUES ({_marks(9)})",
+            [(kind, slot_id, stream_id, *row) for row in new.values()],
+        )
+
+    def with_findings(self, kinds: Iterable[str]) -> set[tuple[int, str]]:
+        """Streams that have findings of some kinds, with the kind."""
+        wanted = set(kinds)
+        rows = self._db.all(
+            f"SELECT DISTINCT stream_id, kind FROM findings{self._s} WHERE resolved_at IS NULL"
+        )
+        return {(row[0], row[1]) for row in rows if row[1] in wanted}
+
+    # ---- rebuilding ------------------------------------------------------------------------
+
+    def create(self, generation: int) -> None:
+        """Make the tables of this suffix, empty."""
+        for statement in derived_tables(self._s, generation).split(";\n"):
+            self._db.execute(statement)
+
+    def drop(self) -> None:
+        """Remove the tables of this suffix."""
+        for table in DERIVED_TABLES:
+            self._db.execute(f"DROP TABLE IF EXISTS {table}{self._s}")
+
+    def exists(self) -> bool:
+        """Whether the tables of this suffix are there."""
+        return bool(
+            self._db.value("SELECT 1 FROM sqlite_master WHERE name = ?", (f"dirty{self._s}",))
+        )
+
+    def mark_stream(self, slot_id: int, stream_id: int) -> None:
+        """Have all of a stream derived."""
+        self._db.execute(
+            f"INSERT INTO dirty{self._s} SELECT ?, stream_id, seq / {CHUNK}, min(seq), max(seq), "
+            "count(*), 0 FROM reports WHERE stream_id = ? GROUP BY seq / "
+            f"{CHUNK} ON CONFLICT DO NOTHING",
+            (slot_id, stream_id),
+        )
+
+    def take_place(self) -> None:
+        """Put these tables in the place of those without a suffix. Resolved findings stay; what
+        the others still had to derive is still to be derived."""
+        db, s = self._db, self._s
+        db.execute(
+            f"INSERT INTO findings{s} (kind, slot_id, stream_id, boot, first_seq, last_seq, "
+            "missing, found_at, resolved_at, detail) SELECT kind, slot_id, stream_id, boot, "
+            "first_seq, last_seq, missing, found_at, resolved_at, detail FROM findings "
+            "WHERE resolved_at IS NOT NULL"
+        )
+        db.execute(f"INSERT OR REPLACE INTO dirty{s} SELECT * FROM dirty")
+        for table in DERIVED_TABLES:
+            db.execute(f"DROP TABLE {table}")
+            db.execute(f"ALTER TABLE {table}{s} RENAME TO {table}")
