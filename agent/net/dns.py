@@ -9,7 +9,8 @@ import os
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net.tasks import NetError, cause, exchange, is_address, own
+from agent.net.tasks import NetError, cause, is_address, own
+from agent.net.udp import exchange
 
 _A = const(1)
 _CNAME = const(5)
