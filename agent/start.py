@@ -111,7 +111,7 @@ def build(path):
     if interpreter.MICROPYTHON:
         # One of each is enough: together these constructors take 2 KB.
         parts = app, clock, journal, link, reporter, sampler, delivery, client, signer
-        parts += link.broker, link.outages, link.quality, link._names, link._upstream
+        parts += link.broker, link.outages, link.quality, link.names, link.upstream
         for part in parts:
             type(part).__init__ = None
     settings.clear()  # the collector looks for pointers in what is left of the stack, too

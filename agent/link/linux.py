@@ -1,10 +1,6 @@
 """What Linux tells about the uplink in its own files; on any other platform everything is None."""
 
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_PROBE_OK = const(0)
-_PROBE_NO_CARRIER = const(6)
+from agent.wire import ids
 
 
 def _read(path):
@@ -22,11 +18,11 @@ def interface(sys_class_net, name):
     state = _read("%s/%s/operstate" % (sys_class_net, name))
     if state is None:
         # The folder is there and the interface is not: it was unplugged.
-        return _PROBE_NO_CARRIER if _read(sys_class_net + "/lo/operstate") else None
+        return ids.PROBE_NO_CARRIER if _read(sys_class_net + "/lo/operstate") else None
     state = state.strip()
     if state == "up" or state == "unknown":  # "unknown": drivers without carrier, lo, tunnels
-        return _PROBE_OK
-    return _PROBE_NO_CARRIER
+        return ids.PROBE_OK
+    return ids.PROBE_NO_CARRIER
 
 
 def has_address(proc_net_route, name):

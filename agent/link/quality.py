@@ -5,12 +5,8 @@ allows, the other while fewer are than half of it. Each remembers when it last w
 when the change came, though it is certain only later.
 """
 
+from agent.wire import ids
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_JITTER = const(10)
-_PROBE_LOST = const(11)
-_PROBE_SLOW = const(12)
 
 _CLOSER = const(500)
 _ENTER = const(3000)  # three to four bad probes more than the limit allows
@@ -113,7 +109,7 @@ class Quality:
             self._good_since = now
         if self.degraded is None:
             if self._bad >= _ENTER:
-                self.degraded = _PROBE_SLOW if self._slow > self._lost else _PROBE_LOST
+                self.degraded = ids.PROBE_SLOW if self._slow > self._lost else ids.PROBE_LOST
                 self.since = self._bad_since
                 self._good = 0
         elif self._good >= _LEAVE * (limit // 2):
@@ -124,4 +120,4 @@ class Quality:
     def put(self, row):
         """Write the jitter into a sample's row."""
         if self.jitter is not None:
-            row[_JITTER] = (self.jitter + 40) // 80  # half milliseconds
+            row[ids.JITTER] = (self.jitter + 40) // 80  # half milliseconds

@@ -6,13 +6,9 @@ a server that sends more is not asked again.
 
 from agent.device import interpreter
 from agent.net.tasks import NetError, cause, own, within
+from agent.wire import ids
 from agent.device.interpreter import const
 from agent.net.connection import close, fill, open_stream
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_UP = const(1)
-_DEGRADED = const(2)
-_THROUGHPUT_DOWN = const(42)
 
 _BLOCK = const(2048)
 _LONGEST_HEAD = const(2048)
@@ -60,7 +56,7 @@ class Throughput:
 
     async def sample(self, row):
         if self._value is not None:
-            row[_THROUGHPUT_DOWN] = self._value
+            row[ids.THROUGHPUT_DOWN] = self._value
             self._value = None
 
     async def run(self):
@@ -72,7 +68,7 @@ class Throughput:
                 continue
             most = 3 * self._most + _WINDOW
             if self._budget.allows(self._most + (self._most >> 4) + _CONNECTION, most):
-                if not _UP <= self._link.outages.state <= _DEGRADED:
+                if not ids.UP <= self._link.outages.state <= ids.DEGRADED:
                     await interpreter.sleep_ms(60000)
                     continue
                 async with self._link.busy:
