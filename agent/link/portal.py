@@ -63,14 +63,14 @@ class Portal:
             self._last = None
             return None
         self._left = 1  # it may only be lost: check again in the next round
-        # A lost check is no end of a portal. But a portal that has gone must not hide other faults.
+        # A lost check ends no portal. But a portal that has gone must not hide other faults.
         if last == ids.PROBE_BAD_ANSWER and is_state and (up or self._silent < _BELIEVED):
             return last
         return None
 
 
 async def check(page, timeout_ms, fresh=True):
-    """Ask for `page`, "host[:port]/path". PROBE_OK: it came; PROBE_BAD_ANSWER: something else came;
+    """Ask for `page`, "host[:port]/path". PROBE_OK: it came; PROBE_BAD_ANSWER: something else;
     None: nothing came, which proves no portal. Unless the name must be looked up (`fresh`), the
     address that gave the page before is used."""
     where, _, path = page.partition("/")

@@ -69,7 +69,7 @@ def call(function, *args):
     try:
         return function(*args)
     except OSError as e:
-        return "E%d" % e.errno
+        return f"E{e.errno}"
 
 
 def _open(kind=1, protocol=0):
@@ -173,7 +173,7 @@ def rounds(fault="", count=6, targets=0, taken=0):
     build()
     addresses = TARGETS
     if targets:
-        addresses = ["10.1.1.%d" % i for i in range(targets)]
+        addresses = [f"10.1.1.{i}" for i in range(targets)]
         for address in addresses:
             net.hosts[address] = lwip.Host(RTT_US)
     settings = {
