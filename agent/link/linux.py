@@ -1,4 +1,4 @@
-"""What Linux tells about the uplink in its own files; on any other platform everything is None."""
+"""What Linux knows about the uplink, from its own files. On other platforms all is None."""
 
 from agent.wire import ids
 
@@ -12,7 +12,7 @@ def _read(path):
 
 
 def interface(sys_class_net, name):
-    """PROBE_ number for an interface's operational state (RFC 2863), None if it can't be told."""
+    """PROBE_ number for an interface's operational state (RFC 2863), None if unknown."""
     if not name:
         return None
     state = _read("%s/%s/operstate" % (sys_class_net, name))
@@ -26,8 +26,7 @@ def interface(sys_class_net, name):
 
 
 def has_address(proc_net_route, name):
-    """Whether the interface (None: any one) has an address, which shows by its route; True if
-    that can't be told."""
+    """Whether the interface (None: any) has an address, which its route shows; True if unknown."""
     try:
         with open(proc_net_route) as table:
             for line in table:
@@ -40,7 +39,7 @@ def has_address(proc_net_route, name):
 
 
 def neighbour(address, path="/proc/net/arp"):
-    """Whether the kernel knows the hardware address of a neighbour; None if that can't be told."""
+    """Whether the kernel knows the hardware address of a neighbour; None if unknown."""
     try:
         with open(path) as table:
             for line in table:

@@ -1,11 +1,11 @@
-"""The state machine between rounds of probes and outages: hysteresis, cause, begin and end.
+"""The state machine from rounds of probes to outages: hysteresis, cause, begin and end.
 
-Pure: fed with (time, result of a round), it returns events. An outage begins at the first of the
-`fall` failing rounds that confirm it and ends at the first of the `rise` good ones (as G.826
-counts unavailability from its onset), so both ends are true to one round. Going up and down
-within one outage is a flap of it, not another outage. When the cause changes, one outage ends and
-the next begins at the same instant; so outages never overlap. A result that is known only later
-than it came true (loss over many rounds) says since when.
+It takes (time, result of a round) and returns events. An outage begins at the first of the `fall`
+failing rounds that confirm it, and ends at the first of the `rise` good ones (as G.826 counts
+unavailability from its onset). So both ends are true to one round. Going up and down within one
+outage is a flap, not another outage. When the cause changes, one outage ends and the next begins
+at the same instant, so outages never overlap. A result that is certain only some time later (loss
+over many rounds) comes with its own begin.
 """
 
 from agent.wire import ids
@@ -29,7 +29,7 @@ class Outages:
         self._bad_evidence = None
 
     def feed(self, now, result, evidence=None, since=None):
-        """Take one round's result (UP or a cause) at `now` (seconds), true `since` or from now.
+        """Take one round's result (UP or a cause) at `now` (seconds), valid `since` or from now.
 
         Returns a list of (kind, time, detail): OUTAGE_BEGAN with {1: cause, 2: evidence},
         OUTAGE_ENDED with {1: cause, 3: duration, 4: flaps}. Mostly an empty one."""
@@ -39,7 +39,7 @@ class Outages:
             if self.newest == ids.UP and self.state > ids.UP:
                 self._flaps += 1
             self.newest = result
-            # Never before what was told already: outages don't overlap.
+            # Never before the last event: outages don't overlap.
             self._run_since = now if since is None else min(now, max(since, self._last + 1))
             self._run_length = 1
         if result == ids.UP:
@@ -74,7 +74,7 @@ class Outages:
         return events
 
     def end(self, now):
-        """The events that end what lasts; `state` is the caller's to set."""
+        """The events that end the present outage; the caller sets `state`."""
         if self.state <= ids.UP:
             return []
         self._last = now

@@ -1,8 +1,8 @@
 """Quality of a link that answers: statistics, jitter, and loss or delay beyond the limits.
 
 Two cumulative sums (Page, 1954), in integers: one grows while more probes are bad than the limit
-allows, the other while fewer are than half of it. Each remembers when it last was zero; that is
-when the change came, though it is certain only later.
+allows, the other while fewer are bad than half of the limit. Each remembers when it was last zero:
+that is when the change came, though it is certain only later.
 """
 
 from agent.wire import ids
@@ -14,7 +14,7 @@ _LEAVE = const(30)  # good probes in a row, at half the limit
 
 
 class Statistic:
-    """Of probes' round-trip times, given in tenths of a millisecond."""
+    """Statistic of round-trip times, given in tenths of a millisecond."""
 
     def __init__(self):
         self.sent = self.lost = self.total = self.least = self.most = 0
@@ -60,7 +60,7 @@ class Quality:
         self.reset()
 
     def reset(self):
-        """Forget what there was: the link was down, which says nothing of its quality."""
+        """Begin anew: the link was down, which says nothing about its quality."""
         if self.degraded is not None:
             self.degraded = None
             self.since = None
@@ -74,7 +74,7 @@ class Quality:
 
     @property
     def suspicious(self):
-        """Whether there was loss or delay of late, certain or not: worth a closer look."""
+        """Whether there was loss or delay recently, certain or not: ask more."""
         return self._bad >= _CLOSER or self.degraded is not None
 
     def probe(self, now, target, value):
