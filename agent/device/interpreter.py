@@ -6,11 +6,13 @@ Callers look names up at call time (`compat.ticks_ms()`), so that a test can put
 clock in their place.
 """
 
+import errno
 import os
 import sys
 
 MICROPYTHON = sys.implementation.name == "micropython"
-LINUX = sys.platform == "linux"  # the kernel's own sockets, which wake a waiting poll at once
+# newlib's error numbers: a microcontroller, whose sockets are lwIP's (ESP32).
+LWIP = errno.EHOSTUNREACH == 118
 
 if MICROPYTHON:
     import select
@@ -20,9 +22,9 @@ if MICROPYTHON:
     from micropython import const
 
     _SLICE_MS = const(4)
-    # On an ESP32 a wait lasts until the system's next tick (10 ms), whatever comes in. There the
-    # first part of it, in which most answers come, is spent asking.
-    _EXACT_MS = 0 if LINUX else 400
+    # There a wait lasts until the system's next tick (10 ms), whatever comes in. So its first
+    # part, in which most answers come, is spent asking.
+    _EXACT_MS = 400 if LWIP else 0
 
     def sync(file):
         """Commit a file's bytes to the medium; MicroPython's flush does both (fsync, lfs sync)."""

@@ -107,7 +107,7 @@ async def _ask(address, port, request, timeout_ms):
 
     try:
         s.setblocking(False)
-        if interpreter.LINUX:  # lwIP (ESP32) has no such options and prints a warning for each
+        if not interpreter.LWIP:  # which has no such options, and prints a warning for each
             # Acknowledgements travel with data, and only the beginning of a long page comes.
             s.setsockopt(_TCP, _QUICKACK, 0)
             s.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUF", _RCVBUF), 1)

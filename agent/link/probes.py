@@ -31,8 +31,7 @@ _TCP_BYTES = const(360)
 _AT_ONCE = const(4)
 
 # Numbers for which MicroPython has no names. newlib's (ESP32) differ from Linux's.
-_NEWLIB = errno.EHOSTUNREACH == 118
-_NO_ROUTE = (errno.EHOSTUNREACH, 114, 115) if _NEWLIB else (errno.EHOSTUNREACH, 101, 100)
+_NO_ROUTE = (errno.EHOSTUNREACH,) + ((114, 115) if interpreter.LWIP else (101, 100))
 _OWN_LACK = (errno.ENOMEM, errno.ENOBUFS, 23, 24)  # ENFILE, EMFILE
 
 # Kinds of sockets for ICMP, without those that the platform has refused.
