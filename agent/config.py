@@ -39,7 +39,7 @@ link.timeout_ms int 2000 100 10000
 link.dns str "auto" 1 253
 link.dns_other str "1.1.1.1" 1 253
 link.portal str null 3 253
-link.portal_s int 20 1 3600
+link.portal_s int 280 1 3600
 link.dns_name str "example.com" 1 253
 link.proc_net_route path "/proc/net/route" 1 200
 link.sys_class_net path "/sys/class/net" 1 200

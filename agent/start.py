@@ -163,7 +163,7 @@ def _build(path):
     clock.on_set = agent.clock_set
     heap.built(
         agent, clock, journal, link, reporter, sampler, session, birth, delivery, client, signer,
-        link.broker, link.outages, link.quality,
+        link.broker, link.outages, link.quality, link.names, link.upstream,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent

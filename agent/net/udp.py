@@ -22,8 +22,9 @@ async def exchange(server, port, request, timeout_ms, accept=None, size=512):
     """Send one datagram and return the first answer (bytes, cut at `size`) that `accept` takes.
 
     `server` is an address in digits. The socket is connected: the system drops datagrams from
-    any other address or port, and a closed port shows as ECONNREFUSED. Raises OSError with the
-    system's errno, ETIMEDOUT when no answer was accepted in time."""
+    any other address or port. Raises OSError with the system's errno: ETIMEDOUT when no answer was
+    accepted in time, ECONNREFUSED at a closed port on Linux. On lwIP (ESP32) a closed port is
+    silent."""
     if not is_address(server):
         raise OSError(errno.EINVAL, "not an address: " + server)
     info = socket.getaddrinfo(server, port, 0, socket.SOCK_DGRAM)[0]
@@ -40,7 +41,7 @@ async def exchange(server, port, request, timeout_ms, accept=None, size=512):
             try:
                 answer = sock.recv(size)
             except OSError as error:
-                if error.errno != errno.EAGAIN:  # its checksum was wrong after all
+                if error.errno != errno.EAGAIN:  # the datagram's checksum was wrong
                     raise
                 continue
             if not accept or accept(answer):

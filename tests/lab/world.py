@@ -63,7 +63,7 @@ SETTINGS: Mapping[str, Any] = {
     "link.dns": "auto",
     "link.dns_other": ALTERNATIVE,
     "link.portal": "page.lab/generate_204",
-    "link.portal_s": 2,
+    "link.portal_s": 28,
     "usage.interface": "eth0",
 }
 ROUND_S = 1.0

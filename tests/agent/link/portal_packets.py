@@ -28,7 +28,7 @@ _LOOK = """
 import asyncio
 from agent.net.traffic import own
 from agent.link import portal
-from agent import dns
+from agent.net import dns
 
 dns.good["connectivitycheck.example"] = "127.0.0.1"
 print(asyncio.run(portal.check("%s", 5000, False)), own.total)

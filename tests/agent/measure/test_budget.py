@@ -357,7 +357,7 @@ def test_what_the_agent_counts_is_what_passes(interpreter: str, tmp_path: Path):
                     device.next_minute()
                     province.minute(device.now)
                     relay.wait_for_silence(0.05)
-                mqtt = device.ask("own") - 72 * device.ask("pings")
+                mqtt = device.ask("own") - 56 * device.ask("pings")
                 counted.append((mqtt, sum(relay.bytes.values())))
             device.finish()
             province.close()
