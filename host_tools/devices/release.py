@@ -221,12 +221,12 @@ def source_code(path: str) -> bytes:
             lines[node.lineno - 1] = line[: node.col_offset] + number + line[node.end_col_offset :]
         elif isinstance(node, ast.ImportFrom) and node.module == "agent.wire":
             names = [a.name for a in node.names if a.name != "ids"]
-            line = f"from agent.wire import {', '.join(names)}" if names else ""
+            new = f"from agent.wire import {', '.join(names)}" if names else ""
             for at in range(node.lineno, node.end_lineno or 0):
                 lines[at] = b""
             if node.col_offset and not names:
-                line = "pass"
-            lines[node.lineno - 1] = b" " * node.col_offset + line.encode()
+                new = "pass"
+            lines[node.lineno - 1] = b" " * node.col_offset + new.encode()
     if uses:
         raise ReleaseError(f"{path}: ids may only stand in ids.NAME; correct it.")
     return b"\n".join(lines)
