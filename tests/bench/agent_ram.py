@@ -129,7 +129,7 @@ def costs() -> list[Cost]:
         mpy_sizes(folder / "here", ("-O3",))  # bytecode that this machine loads
         loaded = _import(folder / "here")
         return [
-            Cost(module, sizes.get(module, 0), own, loaded[module], _compiling(module))
+            Cost(module, sizes.get(module, 0), own, loaded.get(module, 0), _compiling(module))
             for module, own in _import(support.ROOT).items()
         ]
 
