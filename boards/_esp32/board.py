@@ -18,7 +18,9 @@ from boards._esp32.settings import check
 from agent.wire import ids
 
 _EPOCH_2000 = 946684800  # Unix time of it
-_MAGIC = b"DESA"
+# Of the record in RTC memory: while the agent runs, and after it has ended.
+_RUNNING = b"DESA"
+_ENDED = b"DESE"
 _FLASH_EVERY = const(5)  # alive records
 _LOOK_MS = const(5000)
 _JOIN_S = const(60)
@@ -30,8 +32,17 @@ _BLOCK = const(4096)
 _watchdog = None
 
 
+def ended():
+    """Note in RTC memory that the agent has ended: a software reset after that is no crash."""
+    rtc = machine.RTC()
+    data = rtc.memory()
+    if data[:4] == _RUNNING:
+        rtc.memory(_ENDED + data[4:])
+
+
 def hold():
-    """Give whoever interrupted the agent an hour until the watchdog bites; it can't be stopped."""
+    """The agent was interrupted: allow an hour until the watchdog resets; it can't be stopped."""
+    ended()
     if _watchdog:
         machine.WDT(timeout=_HOLD_MS)
 
@@ -43,7 +54,6 @@ class Board(board.Board):
         self.board = settings["name"]
         self._watchdog_ms = settings["watchdog_s"] * 1000
         self._firmware_bytes = settings["firmware_bytes"]
-        self._usb = settings["usb"]
         if settings["wifi"] is not None:
             from boards._esp32.wifi import Wifi
 
@@ -117,9 +127,12 @@ class Board(board.Board):
             _watchdog.feed()
 
     def _why(self):
-        """The platform merges brownout into power-on, and has no word for a crash of the
-        firmware. RTC memory tells the first two apart: it outlives a dip of the supply, while a
-        real cut leaves noise in it, which its checksum shows."""
+        """MicroPython (1.24, and still 1.29) merges ESP-IDF's reasons: PWRON_RESET is power-on,
+        the reset pin or brownout; HARD_RESET a software reset or a panic; 0 all others, as USB.
+
+        The record in RTC memory helps. It survives a brownout; after a power cut its checksum is
+        wrong. Whoever resets by software has ended the agent first, so HARD_RESET while it was
+        running is a panic. Without a record nothing is known."""
         cause = machine.reset_cause()
         if cause == machine.PWRON_RESET:
             return ids.RESET_BROWNOUT if self._survived else ids.RESET_POWER
@@ -127,9 +140,10 @@ class Board(board.Board):
             return ids.RESET_WATCHDOG
         if cause in (machine.SOFT_RESET, machine.DEEPSLEEP_RESET):
             return ids.RESET_SOFT
-        if cause == 0 and not self._usb:
-            return ids.RESET_PANIC
-        return ids.RESET_UNKNOWN  # the reset pin; with native USB, its host or a crash
+        if cause == machine.HARD_RESET and self._survived:
+            ended = self._rtc.memory()[:4] == _ENDED
+            return ids.RESET_SOFT if ended else ids.RESET_PANIC
+        return ids.RESET_UNKNOWN
 
     def reset_cause(self):
         return self._cause
@@ -141,7 +155,7 @@ class Board(board.Board):
     def _rtc_load(self):
         """The record in RTC memory, None if there is none or it did not survive."""
         data = self._rtc.memory()
-        if len(data) < 8 or data[:4] != _MAGIC:
+        if len(data) < 8 or data[:4] not in (_RUNNING, _ENDED):
             return None
         if struct.pack(">I", binascii.crc32(data[4:-4])) != data[-4:]:
             return None
@@ -154,7 +168,7 @@ class Board(board.Board):
         """Every minute into RTC memory, which survives all resets but no power cut; every fifth
         time into flash, since each write there costs an erase. After a power cut the last minutes
         are known from the last report anyway, which is as old."""
-        self._rtc.memory(_MAGIC + data + struct.pack(">I", binascii.crc32(data)))
+        self._rtc.memory(_RUNNING + data + struct.pack(">I", binascii.crc32(data)))
         if self._saves % _FLASH_EVERY == 0:
             self._flash.alive_save(data)
         self._saves += 1

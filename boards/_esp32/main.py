@@ -36,6 +36,16 @@ def keep(error):
         print("main:", REASON, e)
 
 
+def end():
+    """Have the board note that the agent has ended, so that the reset is not taken for a crash."""
+    try:
+        from boards._esp32 import board
+
+        board.ended()
+    except Exception as e:
+        print("main:", type(e).__name__, e)
+
+
 def run():
     """Run the agent until it is interrupted; after anything else pause, then start anew."""
     try:
@@ -51,6 +61,7 @@ def run():
             return
         sys.print_exception(e)
         keep(e)
+        end()
         print("main: the agent ended; restart in %d s, Ctrl-C for the REPL" % PAUSE_S)
         try:
             time.sleep(PAUSE_S)
@@ -62,6 +73,7 @@ def run():
 
 
 if not exists(CONFIG) or exists(PROVISIONING):
+    end()  # the laptop will reset the board
     print("main: not provisioned; waiting for a laptop")
 else:
     run()

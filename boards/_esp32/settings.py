@@ -9,6 +9,7 @@ _KEYS = (
     "name", "country", "wifi", "ethernet", "static", "voltage", "watchdog_s", "firmware_bytes",
     "usb",
 )  # fmt: skip
+# "usb" is read no longer; older configurations have it.
 _ADDRESSES = ("address", "netmask", "gateway", "dns")
 
 
@@ -85,7 +86,6 @@ def check(settings):
         "voltage": None,
         "watchdog_s": _integer("", settings, "watchdog_s", 0, 3600, 120),
         "firmware_bytes": _integer("", settings, "firmware_bytes", 0, 1 << 26, 0),
-        "usb": bool(settings.get("usb")),
     }
     static = settings.get("static")
     if static is not None:

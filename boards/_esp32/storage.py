@@ -15,7 +15,9 @@ from agent.device import interpreter
 DEVICE = "/device"
 JOURNAL = DEVICE + "/journal"
 _EVIDENCE = DEVICE + "/unreadable.bin"
-_ENOMEM = 12
+# What LittleFS says of an area that it can't read, and of nothing else: others are no memory (12),
+# a failed read (5), and a newer version, another size or other limits (22).
+_CORRUPT = 84
 
 formatted = None  # what this start found unreadable and formatted, in words
 
@@ -42,10 +44,10 @@ def make_folder(path):
 
 
 def mount_data(device=None, point=JOURNAL, evidence=_EVIDENCE):
-    """Mount the data partition on `point`, formatted first if it is blank or can't be mounted.
+    """Mount the data partition on `point`; a blank or corrupt one is formatted first.
 
-    What can't be mounted leaves its first two blocks, where LittleFS has its superblocks, in the
-    file `evidence`. Raises OSError if the area can't be formatted either."""
+    The first two blocks of a corrupt one, where LittleFS has its superblocks, are kept in the file
+    `evidence`. Raises OSError if the area can't be formatted, or must not be."""
     global formatted
     make_folder(point)
     device = device or partition()
@@ -57,10 +59,10 @@ def mount_data(device=None, point=JOURNAL, evidence=_EVIDENCE):
             volume = _open(device)
             break
         except OSError as e:
-            if e.errno == _ENOMEM:
-                raise
             error = e
     else:
+        if error.errno != _CORRUPT:
+            raise error
         if not _blank(device):
             formatted = "the data area was unreadable (%s) and was formatted" % error
             interpreter.log("storage:", formatted)

