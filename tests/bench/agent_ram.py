@@ -101,7 +101,8 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
 
 
 def _with_numbers(code: str) -> str:
-    """A file as devices get it: numbers for `ids.NAME`."""
+    """A file as devices get it: numbers for `ids.NAME`; mpy-cross knows `const` by itself."""
+    code = code.replace("from agent.device.interpreter import const\n", "\n")
     code = code.replace("from agent.wire import ids\n", "\n").replace("cbor, ids\n", "cbor\n")
     return re.sub(r"\bids\.([A-Z]\w*)", lambda found: str(getattr(ids, found[1])), code)
 
