@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+from errno import ECONNRESET
 
 from agent.device import interpreter
 from agent.net import dns
-from agent.net.errors import CERTIFICATE, NetError, cause, code_of
+from agent.net.errors import CERTIFICATE, CUT, NetError, cause, code_of
 from agent.net.tasks import within
+
+EPIPE = 32  # not in MicroPython's errno
 
 if interpreter.MICROPYTHON:
     from asyncio import core
@@ -128,8 +131,12 @@ async def _open(address, port, tls, hostname, timeout_ms, hello):
         opened = True
         return opening.reader, opening.writer
     except (OSError, ValueError, EOFError, MemoryError) as error:
-        text = "TLS with %s: " % hostname if opening.stage == "tls" else ""
-        text = "%s port %d: %s%s" % (address, port, text, cause(error))
+        text = "%s port %d: " % (address, port)
+        if opening.stage == "tls":
+            text += "TLS with %s: " % hostname
+        text += cause(error)
+        if opening.stage == "tls" and code_of(error) in (ECONNRESET, EPIPE):
+            text += CUT
         refused = opening.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
         raise NetError(text, opening.stage, CERTIFICATE if refused else code_of(error)) from None
     finally:

@@ -26,6 +26,9 @@ _WORDS = {
     errno.ENOENT: "no such file",
 }
 
+# A reset in TLS has two causes, and nothing here can tell which.
+CUT = " (the broker may refuse this certificate, or something on the way cuts TLS)"
+
 # mbedTLS's code for a certificate that can't be verified; here on every interpreter.
 CERTIFICATE = -0x2700
 

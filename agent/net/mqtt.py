@@ -6,7 +6,7 @@ from errno import ECONNRESET
 from agent.device import interpreter
 from agent.net import connection, packet
 from agent.device.interpreter import const
-from agent.net.errors import NetError, cause, code_of
+from agent.net.errors import CUT, NetError, cause, code_of
 from agent.net.tasks import reap, within
 from agent.net.traffic import own
 
@@ -177,7 +177,7 @@ class Client:
                 stage = "tls"
             elif code == ECONNRESET and tls and not interpreter.MICROPYTHON:
                 stage = "tls"
-                text += " (it may refuse this certificate)"
+                text += CUT
         finally:
             if not accepted:
                 connection.close(self.writer)
