@@ -28,8 +28,8 @@ class Difference:
     """What is derived of a village, or of several, beside what was true.
 
     true_s, derived_s: seconds by state, in the time that was told. wrong_s: those of them in
-    which the states differ. hidden_up_s: seconds shown as up or degraded of which nothing was
-    told. missed, invented: outages over five minutes. bytes: down and up together.
+    which the states differ. hidden_up_s: seconds shown as up or wrongly as degraded, of which
+    nothing was told. missed, invented: outages over five minutes. bytes: down and up together.
     """
 
     slot: str = ""
@@ -131,7 +131,9 @@ def _village(db: Database, truth: VillageTruth) -> Difference:
     for length, states in _together(told, true, derived):
         is_told, its_true, its_derived = states
         if is_told is None:
-            result.hidden_up_s += length * (its_derived in (UP, DEGRADED))
+            # An outage may be told though its samples are lost: what is true is no guess.
+            guessed = its_derived == UP or its_derived == DEGRADED != its_true
+            result.hidden_up_s += length * guessed
             continue
         result.told_s += length
         result.true_s[its_true or _NOTHING] += length
@@ -150,9 +152,10 @@ def _outages(
     """Compare outages, and times without power."""
     true = [s[:3] for s in truth.spells if s[2] != UP]
     told = [
-        s[:3]
-        for s in truth.spells
-        if s[2] != UP and s[1] - s[0] >= LONG_S and _covered(s[:2], truth.told) >= LONG_S
+        (max(begin, told_begin), min(end, told_end), cause)
+        for begin, end, cause in true
+        for told_begin, told_end in truth.told
+        if min(end, told_end) - max(begin, told_begin) >= LONG_S
     ]
     shown = [
         (o.begin, o.known_until or o.begin if o.end is None else o.end, o.cause)
@@ -178,10 +181,6 @@ def _has(spans: Iterable[Span], wanted: Span) -> bool:
         its_cause == cause and min(end, e) - max(begin, b) >= _SHARED * (end - begin)
         for b, e, its_cause in spans
     )
-
-
-def _covered(span: tuple[int, int], told: Iterable[tuple[int, int]]) -> int:
-    return sum(max(0, min(span[1], end) - max(span[0], begin)) for begin, end in told)
 
 
 def _together(*layers: Sequence[Span]) -> Iterator[tuple[int, tuple[str | None, ...]]]:

@@ -65,7 +65,7 @@ class _Queue:
         while self._heap and self._heap[0][0] <= end:
             tick, _, made, arrival = heapq.heappop(self._heap)
             if made is not None:
-                truth.told(made, tick)
+                truth.arrived(made, tick)
             yield arrival
 
 

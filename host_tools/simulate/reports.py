@@ -199,6 +199,9 @@ class _RunMaker:
         self._booted_at = run.begin - r.UP_S
         self._clock_told: tuple[int, int] | None = None  # the clock's source, and when it was told
         self._copied = self._village.special == "copied" and self._journal.boot % 2 == 1
+        # Without the time of the last sign of life nobody can say since when nothing ran.
+        known = self._journal.alive is not None and self._journal.alive[2] is not None
+        self._off = run.off if known and run.off is not None else run.begin
         self._events: list[Happening] = []
         self._samples: list[Measurement] = []
         self._first = run.begin  # begin of the first sample
@@ -313,7 +316,7 @@ class _RunMaker:
             copy = journal.signer.sign("report", payload)
         begin, since = first, journal.closed
         if since < run.begin:
-            begin = run.begin if run.off is None else run.off
+            begin = self._off
             since = begin - 1
         journal.closed = at
         return Made(

@@ -14,13 +14,13 @@ from typing import Any
 
 from host_tools.common.errors import ProvinceError
 from host_tools.simulate.reports import Made
-from host_tools.simulate.world import Settings, SimulatedVillage
+from host_tools.simulate.world import Run, Settings, SimulatedVillage
 
 FILE = "truth.jsonl"
 
 
 class Truth:
-    """What is true of a village; `told` notes what the province has received of it."""
+    """What is true of a village; `arrived` notes what the province has received."""
 
     def __init__(self, village: SimulatedVillage) -> None:
         self._village = village
@@ -28,12 +28,24 @@ class Truth:
         self._known: list[int | None] = [None] * len(self._ends)
         self._told: list[list[int]] = []
         self._hours: dict[int, list[int]] = {}
-        self._streams: set[tuple[bytes, int]] = set()
         self._reports = 0
+        # Reports of runs of which none yet has known the time: nobody can say when they were.
+        self._timeless: dict[Run, list[Made]] = {}
+        self._timed: set[Run] = set()
 
-    def told(self, made: Made, at: int) -> None:
-        """A report has arrived at a moment, the first time or again."""
-        # Also the spell that goes on: its end is told by the report that holds the event.
+    def arrived(self, made: Made, at: int) -> None:
+        """A report has arrived at a moment, for the first time."""
+        self._reports += 1
+        if made.start is not None and made.run not in self._timed:
+            self._timed.add(made.run)
+            for earlier in self._timeless.pop(made.run, ()):
+                self._tell(earlier, at)
+        if made.run in self._timed:
+            self._tell(made, at)
+        else:
+            self._timeless.setdefault(made.run, []).append(made)
+
+    def _tell(self, made: Made, at: int) -> None:
         for number in range(
             bisect_right(self._ends, made.since), bisect_right(self._ends, made.at)
         ):
@@ -46,7 +58,6 @@ class Truth:
             sums[1] += hour.up
             sums[2] = max(sums[2], hour.clients_peak)
             sums[3] = max(sums[3], hour.clients_day)
-        self._reports += 1
 
     def _cover(self, begin: int, end: int) -> None:
         told = self._told
