@@ -89,10 +89,8 @@ class Link:
         before = outages.state
         since = None
         if cause == ids.UP:
-            # Loss is certain only some time after it began. An outage that lasts until now is not
-            # shortened by that.
-            lasts = before <= ids.DEGRADED or outages.newest == ids.DEGRADED
-            if quality.degraded is not None and (lasts or not quality.good):
+            # While something worse is the state, quality says nothing new: it has just begun anew.
+            if quality.degraded is not None and before <= ids.DEGRADED:
                 cause = ids.DEGRADED
                 evidence = [[cause, quality.degraded]]
                 if before <= ids.UP:
