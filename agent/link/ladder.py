@@ -89,7 +89,7 @@ class Link:
         before = outages.state
         since = None
         if cause == ids.UP:
-            # While something worse is the state, quality says nothing new: it has just begun anew.
+            # Quality counts from the end of a worse outage: what was on its way then got lost.
             if quality.degraded is not None and before <= ids.DEGRADED:
                 cause = ids.DEGRADED
                 evidence = [[cause, quality.degraded]]
