@@ -89,10 +89,8 @@ class Link:
         before = outages.state
         since = None
         if cause == ids.UP:
-            # Loss is certain only some time after it began. An outage that lasts until now is not
-            # shortened by that.
-            lasts = before <= ids.DEGRADED or outages.newest == ids.DEGRADED
-            if quality.degraded is not None and (lasts or not quality.good):
+            # Quality counts from the end of a worse outage: what was on its way then got lost.
+            if quality.degraded is not None and before <= ids.DEGRADED:
                 cause = ids.DEGRADED
                 evidence = [[cause, quality.degraded]]
                 if before <= ids.UP:

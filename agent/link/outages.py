@@ -21,7 +21,7 @@ class Outages:
         self._began = 0
         self._last = -1  # when the newest event happened
         self._flaps = 0
-        self.newest = None  # result of the newest rounds that agree,
+        self._run = None  # result of the newest rounds that agree,
         self._run_since = 0  # since when,
         self._run_length = 0  # and how many they are
         self._bad_since = 0  # the same for rounds that are anything but UP
@@ -33,12 +33,12 @@ class Outages:
 
         Returns a list of (kind, time, detail): OUTAGE_BEGAN with {1: cause, 2: evidence},
         OUTAGE_ENDED with {1: cause, 3: duration, 4: flaps}. Mostly an empty one."""
-        if result == self.newest:
+        if result == self._run:
             self._run_length += 1
         else:
-            if self.newest == ids.UP and self.state > ids.UP:
+            if self._run == ids.UP and self.state > ids.UP:
                 self._flaps += 1
-            self.newest = result
+            self._run = result
             # Never before the last event: outages don't overlap.
             self._run_since = now if since is None else min(now, max(since, self._last + 1))
             self._run_length = 1
