@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 
@@ -102,13 +103,17 @@ class Walk:
         done = self.run("broker", "config")
         assert done.returncode == 0, done.stderr
         config = self.province.broker_directory / "mosquitto.conf"
-        broker = subprocess.Popen(
-            self._faked(find_mosquitto(), "-c", config), stderr=subprocess.DEVNULL
-        )
+        log = self._device / "broker.log"
+        with log.open("ab") as file:
+            broker = subprocess.Popen(self._faked(find_mosquitto(), "-c", config), stderr=file)
         try:
             look()
+        except BaseException:
+            print(log.read_text())
+            raise
         finally:
-            broker.terminate()
+            # Of the broker itself: faketime is its parent, and would leave it behind.
+            os.kill(int((self.province.broker_directory / "mosquitto.pid").read_text()), SIGTERM)
             broker.wait(20)
 
     def connects(self, who: str = "device") -> subprocess.CompletedProcess[str]:
