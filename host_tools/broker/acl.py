@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# What a device says, and what it is told, under desa/1/<regency>/<slot>/.
+# What a device sends, and what it receives, under desa/1/<regency>/<slot>/.
 DEVICE_TOPICS = ("report", "birth", "state", "reply")
 PROVINCE_TOPICS = ("ack", "command", "certificate")
-# What is told to every device.
+# What every device receives.
 COMMON_TOPICS = ("desa/1/trust", "desa/1/release/#")
 
 # Service -> topics it may write, and read. The check has identities of its own with the same

@@ -6,7 +6,7 @@ waiting: the same connection sends an allowed message after the forbidden one, a
 the order; when the allowed one has arrived and the other has not, it never will.
 
 Nothing is published as retained and every session is clean: the check leaves nothing behind. It
-acts under names of its own, so that it takes nobody's place.
+acts under names of its own, so that it takes over no other session.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Check:
             self._nothing_of(payload, ingest, device, self._topic("report"))
 
     def _foreign_subscribe(self) -> None:
-        """A slot that listens to everything hears nothing of others, whoever speaks."""
+        """A slot that listens to everything receives nothing of others, whoever sends."""
         with (
             self._device(0) as other,
             self._device(1) as listener,
@@ -201,7 +201,7 @@ class Check:
         return f"desa/1/release/check/{secrets.token_hex(4)}"
 
     def _written_by_slot(self, index: int) -> None:
-        """A slot can't speak as the province: to itself (0) or to another slot (1)."""
+        """A slot can't publish as the province: to itself (0) or to another slot (1)."""
         with (
             self._device(0) as sender,
             self._device(1) as other,
@@ -278,7 +278,7 @@ class Check:
     def _issuer(self) -> str:
         from host_tools.keys.ca import common_name, load_certificate
 
-        # The same name as the real CA: only the signature tells them apart.
+        # The same name as the real CA: only the signature differs.
         return common_name(load_certificate(self._province.ca_certificate))
 
     def _revoked(self) -> None:
@@ -319,7 +319,7 @@ class Check:
             ("a slot's own messages reach the ingest", self._own_publish),
             ("a slot can't publish as another slot", self._foreign_publish),
             ("a slot can't publish under a made-up regency", self._unknown_regency),
-            ("a slot hears nothing of other slots", self._foreign_subscribe),
+            ("a slot receives nothing of other slots", self._foreign_subscribe),
             (
                 "ack, command and release reach their slot, replies the operator",
                 self._told_by_province,

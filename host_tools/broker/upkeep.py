@@ -1,7 +1,7 @@
 """What is wrong, or soon will be, with the broker's certificate and revocation list; its repair.
 
 An expired revocation list makes Mosquitto refuse everybody, an expired or misnamed server
-certificate makes every device refuse the broker: both are told long before.
+certificate makes every device refuse the broker: both are reported long before.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ since_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
-# What a state is called on the screen; causes of being down are told by their name.
+# What a state is called on the screen; causes of being down are shown by their name.
 _WORDS = {
     "up": "up",
     "degraded": "slow",

@@ -27,7 +27,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
-    """Create a directory with its parents; nobody else may look into it."""
+    """Create a directory with its parents; only the owner may read it."""
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     path.chmod(mode)
     _give_to_owner_of_directory(path)

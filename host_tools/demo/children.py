@@ -98,7 +98,7 @@ class Child:
         """See that it still runs.
 
         Raises:
-            DemoError: it does not; tells its last words.
+            DemoError: it does not; with the last line of its log.
         """
         if self.ended is not None:
             words = last_words(self.log)

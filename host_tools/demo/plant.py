@@ -43,7 +43,7 @@ class Plant:
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """folder: exists, is empty and takes all files. tell: is told what is going on."""
+        """folder: exists, is empty and takes all files. tell: receives sentences."""
         self._folder = folder
         self._tell = tell
         self._world: Child | None = None

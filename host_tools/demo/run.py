@@ -208,7 +208,7 @@ class Demo:
     def wind_down(self) -> None:
         """Let everything be delivered, stop the agents, have the ingest drain.
 
-        What is not stored by then stays not stored: that is for the result to tell."""
+        What is not stored by then stays not stored: the result says so."""
         self.screen.tell("the time is up: waiting until everything is stored")
         self._wait_for_backlog(_DRAIN_S)
         self.screen.tell("stopping the agents; each sends a last report")

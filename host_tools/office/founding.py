@@ -43,7 +43,7 @@ def refuse_existing(directory: Path) -> None:
 def _building_place(directory: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     """A directory beside the final one, cleared away if building ends early.
 
-    A crash leaves it behind; the next init recognises it by its lock, which nobody holds any more.
+    A crash leaves it behind; the next init recognises it by its lock, which no process holds.
     """
     prefix = f".{directory.name}.init-"
     for remains in directory.parent.glob(prefix + "*"):
@@ -162,7 +162,7 @@ def _fill(
             client = building.service(common)
             write_private(client.key, issued.key_pem)
             write_file(client.certificate, issued.certificate_pem)
-        # Nobody is in it yet; but whoever has it will refuse an older one from now on.
+        # It names no key yet; a device that has it refuses an older one from now on.
         make_trust(building, registry, load_root_key(building.root_key, passphrase))
         publish_trust(building, registry)
     # Last: a directory without it is no province, whatever else is in it.

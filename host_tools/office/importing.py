@@ -84,7 +84,7 @@ def read_export(data: bytes, name: object) -> list[Record]:
 def import_records(
     registry: Registry, records: Sequence[Record], name: object, *, now: float | None = None
 ) -> list[Imported]:
-    """Enrol what a log tells, in one transaction; importing it again changes nothing.
+    """Enrol the devices of a log, in one transaction; importing it again changes nothing.
 
     Certificates of devices that are replaced are marked revoked; making that count at the broker
     is for the caller (`cut_off`).
@@ -277,9 +277,9 @@ def _filled(record: Record, filling: Device) -> str:
 def _check_ids(record: Record, unique_id: str | None, firmware: bytes | None) -> None:
     """What the laptop and the device report must not contradict each other."""
     if record.unique_id is not None and unique_id is not None:
-        read, told = same_id(record.unique_id), same_id(unique_id)
-        # Only MAC addresses are read from the chip and told by the device alike.
-        if read != told and _mac(read) and _mac(told):
+        read, reported = same_id(record.unique_id), same_id(unique_id)
+        # Only MAC addresses are read from the chip and reported by the device alike.
+        if read != reported and _mac(read) and _mac(reported):
             raise EnrolmentError(
                 f"the chip's address was read as {record.unique_id} and the device says "
                 f"{unique_id}: the proof may be another device's; provision it again"
@@ -295,7 +295,7 @@ def _mac(text: str) -> bool:
 
 
 def _check_kit(registry: Registry, record: Record, technician: RoleKey) -> None:
-    """A technician enrols for the slots of his own kits, whoever's certificates he comes by."""
+    """A technician enrols for the slots of his own kits only."""
     holder = registry.kit_holder(record.kit)
     if holder is None:
         raise EnrolmentError(

@@ -28,7 +28,7 @@ CREATE TABLE devices (
     public_key    BLOB NOT NULL,             -- Ed25519, 32 bytes
     slot          TEXT NOT NULL REFERENCES slots(slot),
     board         TEXT NOT NULL,
-    unique_id     TEXT,                      -- MAC or serial number, as the device tells it
+    unique_id     TEXT,                      -- MAC or serial number, as the device reports it
     firmware      TEXT NOT NULL,             -- the agent's version at enrolment
     proof         BLOB,                      -- the signed enrolment, as evidence
     enrolled_at   INTEGER NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE devices (
     replaced_by   BLOB REFERENCES devices(kid)
 ) WITHOUT ROWID;
 CREATE INDEX devices_of_slot ON devices(slot);
--- The rule that a slot has one device is kept by the database itself, not by whoever writes to it.
+-- The rule that a slot has one device is kept by the database itself.
 CREATE UNIQUE INDEX one_active_device ON devices(slot) WHERE revoked_at IS NULL;
 CREATE TABLE certificates (
     serial        TEXT PRIMARY KEY,          -- hexadecimal

@@ -128,7 +128,7 @@ class RegistryFile:
         if self._db.in_transaction:
             yield
             return
-        # IMMEDIATE: whoever reads in order to write must not be overtaken in between.
+        # IMMEDIATE: between reading and writing nobody else may write.
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -49,7 +49,7 @@ class BrokerSettings:
 
     @property
     def local_host(self) -> str:
-        """The name for whoever runs beside the broker, name service or not."""
+        """The name for programs beside the broker, with or without a name service."""
         return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind
 
     @property
@@ -232,7 +232,7 @@ def _quoted(text: str) -> str:
 
 
 def render(province: Province) -> str:
-    """The text of province.toml, with comments for whoever edits it."""
+    """The text of province.toml, with comments for a person who edits it."""
     hosts = ", ".join(_quoted(host) for host in province.broker.hosts)
     return f"""\
 # A Desalink province. The directory around this file is the whole of it: keep a copy of all of it,

@@ -287,7 +287,7 @@ def test_a_missing_or_old_mosquitto_is_told(
     with pytest.raises(BrokerError, match="is version 1.6 and 2.0 is the oldest that can be used"):
         find_mosquitto()
     program.write_text("#!/bin/sh\necho hello\n")
-    with pytest.raises(BrokerError, match="does not tell its version"):
+    with pytest.raises(BrokerError, match="does not print its version"):
         find_mosquitto()
 
 

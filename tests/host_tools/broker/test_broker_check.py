@@ -143,8 +143,8 @@ def only(*rules: str) -> set[str]:
             append("pattern write desa/1/+/%u/state"),
             only("a slot can't publish under a made-up regency"),
         ),
-        (append("pattern read desa/1/+/+/birth"), only("a slot hears nothing of other slots")),
-        (append("pattern read desa/1/+/+/ack"), only("a slot hears nothing of other slots")),
+        (append("pattern read desa/1/+/+/birth"), only("a slot receives nothing of other slots")),
+        (append("pattern read desa/1/+/+/ack"), only("a slot receives nothing of other slots")),
         (
             append("pattern write desa/1/+/%u/ack"),
             only("a slot can't write its own ack or command, trust or release"),
@@ -244,9 +244,10 @@ def test_a_broken_rule_ends_the_command_with_code_1(desalink: Run, kaltim: Provi
     with running(kaltim):
         ended = desalink("-C", kaltim.directory, "broker", "check")
     assert ended.code == 1
-    line = next(line for line in ended.out.splitlines() if line.startswith("a slot hears"))
+    line = next(line for line in ended.out.splitlines() if line.startswith("a slot receives"))
     assert line == (
-        "a slot hears nothing of other slots\tBROKEN\tdelivered: desa/1/6401/0000000000-1/report"
+        "a slot receives nothing of other slots\tBROKEN\t"
+        "delivered: desa/1/6401/0000000000-1/report"
     )
     assert ended.err == (
         "desalink: 2 of 14 rules do not hold; run 'desalink broker config', restart the broker "
