@@ -5,32 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import click
 
 from host_tools.common.errors import printable
+from host_tools.common.times import WITA, moment_of, wita
 
-# Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
-WITA = timezone(timedelta(hours=8), "WITA")
-
-
-def wita(unix: float | None) -> str:
-    """A Unix time as people of the province read it, with its zone; empty if there is none, "?"
-    if no calendar has it."""
-    if unix is None:
-        return ""
-    moment = moment_of(unix)
-    return "?" if moment is None else moment.strftime("%Y-%m-%d %H:%M WITA")
-
-
-def moment_of(unix: float) -> datetime | None:
-    """A Unix time in WITA; None if it is beyond the calendar, as a device's clock may have it."""
-    try:
-        return datetime.fromtimestamp(unix, WITA)
-    except (ValueError, OverflowError, OSError):
-        return None
+__all__ = ["WITA", "counted", "moment_of", "print_json", "print_table", "wita"]
 
 
 def counted(number: int, one: str) -> str:

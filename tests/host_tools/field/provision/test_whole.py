@@ -154,6 +154,26 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
 
 
+def test_a_laptop_without_posix_does_it_all(world: World, a_hub: Hub, tmp_path: Path) -> None:
+    hidden = {launch.HIDE: "1", "USERNAME": "ani"}
+    laptop = tmp_path / "other"
+    done = world.desalink("kit", "open", world.kit_file, "--to", laptop, **hidden)
+    assert done.returncode == 0, done.stderr
+    hidden["DESALINK_KIT"] = str(laptop)
+    world.laptop = laptop
+    done = world.desalink("doctor", **hidden)
+    assert "defect" not in done.stderr + done.stdout, done.stderr
+    board = a_hub.board()
+    done = world.provision(board.plug(), **hidden)
+    assert done.returncode == 0, done.stderr
+    world.check_done(board)
+    export = tmp_path / "trip.desaenrol"
+    for arguments in (("enrolments", "export", "-o", export), ("kit", "verify")):
+        done = world.desalink(*arguments, **hidden)
+        assert done.returncode == 0, done.stderr
+    assert export.stat().st_size > 0
+
+
 # ---- several at once -------------------------------------------------------------------------
 
 
