@@ -251,6 +251,21 @@ def test_batch_takes_boards_as_they_come(world: World, a_hub: Hub) -> None:
         world.check_done(board, slots[board.mac][:10])
 
 
+def test_count_counts_only_boards_that_were_not_ready(world: World, a_hub: Hub) -> None:
+    ready = a_hub.board()
+    assert world.provision(ready.plug(), VILLAGES[7]).returncode == 0
+    bare = [a_hub.board(), a_hub.board()]
+    for board in bare:
+        board.plug()
+    done = world.desalink(
+        "provision", "--batch", "--port", a_hub.pattern, "--count", 1, "--offline"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(world.log.records()) == 2
+    left = next(b for b in bare if b.mac not in {r.unique_id for r in world.log.records()})
+    assert f"Not taken, because of --count: {left.port}" in done.stdout
+
+
 def test_villages_chosen_by_the_technician(world: World, a_hub: Hub) -> None:
     board = a_hub.board()
     board.plug()
