@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--village", "code", metavar="CODE", help="Village code, e.g. 6403112001.")
+@click.option(
+    "--village",
+    "code",
+    metavar="CODE",
+    help="Village code, e.g. 6403112001, or the name of a village of the kit.",
+)
 @click.option(
     "--slot-number",
     "number",
