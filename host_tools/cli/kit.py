@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from host_tools.people.kits.check import KitCheck
     from host_tools.people.kits.create import Cargo
+    from host_tools.people.kits.model import Kit
     from host_tools.province.records import KitEntry
     from host_tools.province.registry import Registry
     from host_tools.province.settings import Province
@@ -110,6 +111,7 @@ def create(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
+    from host_tools.people.kits import book
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.check import is_loopback
     from host_tools.people.kits.create import chosen_slots, create_kit, write_kit
@@ -147,7 +149,14 @@ def create(
             days=days,
         )
         filled = [slot for slot in slots if kit.device_of_slot(slot)]
-    write_kit(kit, root, output, own_secret)
+    try:
+        write_kit(kit, root, output, own_secret)
+    except OSError:
+        # On record, but in no file: nobody may take it for a kit that is about.
+        with Registry.open(province.directory) as registry:
+            entry = book.find(registry, kit.id.hex())
+            registry.revoke_kit(entry, by="desalink", at=int(time.time()), unused_only=False)
+        raise
     many = counted(len(slots), "slot")
     click.echo(
         f"Kit {kit.id.hex()} for {kit.technician} with {many} is in {output} "
@@ -463,7 +472,7 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
     path = kit_file(find_directory(kit))
     known = _of_province(app)
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
-    findings = list(check_kit(opened, **known))
+    findings = [*check_kit(opened, **known), *_on_record(app, opened)]
     print_table(
         (_("what"), _("result"), _("detail")),
         [(finding.what, _result(finding), finding.detail) for finding in findings],
@@ -481,6 +490,24 @@ def _result(finding: KitCheck) -> str:
     if not finding.held:
         return _("WRONG")
     return _("LOOK") if finding.look else _("good")
+
+
+def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
+    """What became of the kit in the province that made it, if that is at hand."""
+    import time
+
+    from host_tools.common.errors import ProvinceError
+    from host_tools.people.kits.check import KitCheck
+    from host_tools.province.registry import Registry
+
+    try:
+        if not (app.directory / "province.toml").exists():
+            return []
+    except ProvinceError:
+        return []
+    with Registry.open(app.province.directory) as registry:
+        state = next((e.state(time.time()) for e in registry.kits() if e.id == kit.id), None)
+    return [KitCheck(_("registry"), state == "valid", state or _("no such kit"))]
 
 
 def _of_province(app: Application) -> dict[str, Any]:

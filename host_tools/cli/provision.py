@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--village", "code", metavar="CODE", help="Village code, e.g. 6403112001.")
+@click.option(
+    "--village",
+    "code",
+    metavar="CODE",
+    help="Village code, e.g. 6403112001, or the name of a village of the kit.",
+)
 @click.option(
     "--slot-number",
     "number",
@@ -125,7 +130,7 @@ def command(
     if target is not None:
         _remote(app, plan, target, slot)
     else:
-        _one(plan, port, slot)
+        _one(app, plan, port, slot)
 
 
 def _plan(
@@ -166,7 +171,7 @@ def _plan(
     )
 
 
-def _one(plan: Plan, port: str | None, slot: str) -> None:
+def _one(app: Application, plan: Plan, port: str | None, slot: str) -> None:
     from host_tools.field.provision.flow import Provisioning
     from host_tools.field.provision.ports import one_port
     from host_tools.field.provision.screen import ProvisionScreen
@@ -176,7 +181,7 @@ def _one(plan: Plan, port: str | None, slot: str) -> None:
     where = one_port(port)
     row = screen.row(where)
     connect = partial(over_cable, where)
-    _watched(screen, row, Provisioning(plan, where, connect, lambda mac: slot, row))
+    _watched(app, screen, row, Provisioning(plan, where, connect, lambda mac: slot, row))
 
 
 def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
@@ -188,16 +193,20 @@ def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
     screen = ProvisionScreen()
     row = screen.row(target)
     connect = partial(over_ssh, Target.parse(target), app.note)
-    _watched(screen, row, Provisioning(plan, target, connect, lambda unique_id: slot, row))
+    _watched(app, screen, row, Provisioning(plan, target, connect, lambda unique_id: slot, row))
 
 
-def _watched(screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
-    """Have it done on the screen, and tell where the label is."""
+def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
+    """Show the work, and where the label is."""
     from host_tools.common.i18n import _
     from host_tools.field.provision.batch import result_text
 
     with screen.shown():
-        result = work.run()
+        try:
+            result = work.run()
+        except KeyboardInterrupt:
+            app.note(_("Interrupted. Run the same command again: it continues where it stopped."))
+            raise
         row.end(result_text(result, None), failed=False)
     click.echo(_("Print its label and stick it on: {path}").format(path=result.label))
 

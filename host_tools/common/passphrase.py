@@ -103,7 +103,7 @@ def _first_line(file: Path) -> str:
             "line."
         ) from None
     status = file.stat()
-    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+    if os.name != "nt" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
         sentence = _("Others may read the passphrase file {file}; run 'chmod 600 {file}'.")
         print(sentence.format(file=file), file=sys.stderr)
     if not lines or not lines[0]:

@@ -47,6 +47,7 @@ class BatchProvisioning:
         self._pattern = pattern
         self._count = count
         self._screen = screen
+        self._begun = 0
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
@@ -65,18 +66,22 @@ class BatchProvisioning:
 
     def run(self) -> None:
         """Work until there is nothing more to do, or `stop` was called."""
-        begun = 0
         while not self._stop.is_set():
             present = list_ports(self._pattern)
             for port in [p for p in self._threads if p not in present]:
                 if not self._threads[port].is_alive():
                     del self._threads[port]  # what is plugged in there next is another board
             for port in present:
-                if port not in self._threads and (self._count is None or begun < self._count):
-                    begun += 1
+                if port not in self._threads and not self._full():
                     self._begin(port)
-            self._note(begun)
-            if begun == self._count and not any(t.is_alive() for t in self._threads.values()):
+            self._note()
+            busy = any(thread.is_alive() for thread in self._threads.values())
+            if self._full() and not busy:
+                left = [port for port in list_ports(self._pattern) if port not in self._threads]
+                if left:
+                    self._screen.note_that(
+                        _("Not taken, because of --count: {ports}").format(ports=", ".join(left))
+                    )
                 break
             self._stop.wait(_LOOK_S)
         self.wait()
@@ -87,10 +92,19 @@ class BatchProvisioning:
             while thread.is_alive():
                 thread.join(0.5)  # in pieces, so that Ctrl-C gets through
 
+    def _full(self) -> bool:
+        """Whether `count` boards were begun. A board that was ready before does not count."""
+        if self._count is None:
+            return False
+        with self._lock:
+            ready = sum(error is None and was_ready(found) for found, error in self.results)
+            return self._begun - ready >= self._count
+
     def _begin(self, port: str) -> None:
         # A daemon: whoever presses Ctrl-C twice wants to go, and any moment is as safe.
         thread = threading.Thread(target=self._one, args=(port,), name=port, daemon=True)
         self._threads[port] = thread
+        self._begun += 1
         thread.start()
 
     def _one(self, port: str) -> None:
@@ -115,8 +129,9 @@ class BatchProvisioning:
             self.results.append((work.result, error))
             write_summary(self.summary, self.results)
 
-    def _note(self, begun: int) -> None:
-        done = sum(error is None for _result, error in self.results)
+    def _note(self) -> None:
+        with self._lock:
+            done = sum(error is None and not was_ready(r) for r, error in self.results)
         if self._count is None:
             text = ngettext(
                 "{done} board done. Plug in more, or press Ctrl-C to end.",
@@ -126,6 +141,11 @@ class BatchProvisioning:
         else:
             text = _("{done} of {count} boards done.").format(done=done, count=self._count)
         self._screen.note_that(text)
+
+
+def was_ready(result: DeviceResult) -> bool:
+    """Whether the board was a village's device before this run."""
+    return result.states.get("enrol") == "already"
 
 
 def error_class(error: Exception) -> str:

@@ -17,12 +17,23 @@ def slot_in_kit(kit: Kit, code: str, number: int = 1) -> str:
     """The slot of a village, which must be in the kit.
 
     Args:
-        code: of a village, with dots or without, or a slot `6403112001-2`.
+        code: of a village, with dots or without, a slot `6403112001-2`, or a village's name.
 
     Raises:
-        ProvisionError: it is not.
+        ProvisionError: it is not, or several villages have the name.
     """
-    village, dash, own = code.strip().partition("-")
+    named = sorted(
+        s.slot for s in kit.slots.values() if s.village.name.casefold() == code.strip().casefold()
+    )
+    villages = {slot[:10] for slot in named}
+    if len(villages) > 1:
+        raise ProvisionError(
+            "no_village",
+            _("Several villages of the kit are called {name}: {slots}. Give the code.").format(
+                name=code.strip(), slots=", ".join(named)
+            ),
+        )
+    village, dash, own = (named[0][:10] if named else code.strip()).partition("-")
     slot = slot_name(village.replace(".", ""), int(own) if dash and own.isdigit() else number)
     if slot not in kit.slots:
         raise ProvisionError(

@@ -1,4 +1,4 @@
-"""One device from bare to labelled, in ten steps.
+"""One device from bare to labelled, step by step.
 
 Each step first checks the device and does only what is missing. So the flow may be interrupted at
 any point, by a pulled cable or a killed laptop, and run again. What differs between a cable and
@@ -38,6 +38,7 @@ STEPS = (
     "report",
     "enrol",
     "label",
+    "start",
 )
 
 Progress = Callable[[float], None]
@@ -57,6 +58,7 @@ def step_title(step: str) -> str:
         "report": _("report"),
         "enrol": _("enrolment"),
         "label": _("label"),
+        "start": _("start"),
     }[step]
 
 
@@ -297,6 +299,7 @@ class Provisioning:
             )
             result.check, result.label = label.check, write_label(label, journal.directory)[0]
             entry.update(file=result.label.name, check=label.check)
+        with self._step("start"):
             device.start()
 
     def _slot_for(self, mac: str) -> tuple[KitSlot, bool]:

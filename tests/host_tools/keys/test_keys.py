@@ -223,8 +223,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as error:
         files.write_file(path, b"new")
+    assert error.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as missing:
+        files.write_file(tmp_path / "nowhere" / "file", b"new")
+    assert missing.value.filename == str(tmp_path / "nowhere" / "file")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

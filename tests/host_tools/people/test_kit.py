@@ -367,6 +367,33 @@ def test_from_the_province_to_the_laptop(desalink: Run, kaltim: Province, tmp_pa
     assert (listed[0], listed[1], listed[2], listed[-1]) == (shown["kit"], "Ani", "2", "valid")
 
 
+def test_verify_calls_a_revoked_kit_revoked_where_its_province_is_at_hand(
+    packed, file: Path, kaltim: Province, desalink: Run
+):
+    verify = ("-C", kaltim.directory, "kit", "verify", file)
+    assert "\nregistry\tgood\tvalid\n" in desalink(*verify).out
+    assert desalink("-C", kaltim.directory, "kit", "revoke", packed[0].id.hex()).code == 0
+    ended = desalink(*verify)
+    assert ended.code == 1 and "\nregistry\tWRONG\trevoked\n" in ended.out
+
+
+def test_a_full_disk_leaves_no_kit_on_record_as_valid(
+    kaltim: Province, tmp_path: Path, desalink: Run, monkeypatch: pytest.MonkeyPatch
+):
+    assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
+    create = ("-C", kaltim.directory, "kit", "create", "--technician", "Ani", "--villages", SLOT)
+    assert desalink(*create, "-o", tmp_path / "good").code == 0
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("host_tools.people.kits.create.write_private", full)
+    ended = desalink(*create, "-o", tmp_path / "kit")
+    assert ended.code == 1 and str(tmp_path / "kit") in ended.err
+    listed = json.loads(desalink("-C", kaltim.directory, "kit", "list", "--json").out)
+    assert sorted(entry["state"] for entry in listed) == ["revoked", "valid"]
+
+
 def test_verify_tells_what_is_wrong(packed, tmp_path: Path, desalink: Run):
     kit, root = packed
     slots = dict(kit.slots)

@@ -17,6 +17,7 @@ import pytest
 
 from host_tools.field.provision import serial_device
 from host_tools.field.provision.batch import BatchProvisioning
+from host_tools.field.provision.dealer import slot_in_kit
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import DeviceResult
 from host_tools.field.provision.repl import Repl
@@ -148,3 +149,20 @@ def test_a_board_with_two_sockets_keeps_its_village(
     batch._one("socket 1")
     slots = {result.port: result.slot for result, _error in batch.results}
     assert slots == {"socket 1": "6403112001-1", "socket 2": "", "other": "6403112002-1"}
+
+
+def test_a_village_may_be_given_by_its_name() -> None:
+    def slot(name: str, village: str) -> Any:
+        found = Mock(slot=name)
+        found.village.name = village
+        return found
+
+    names = {"6403112001-1": "Bohe Silian", "6403112002-1": "Sumber Sari", "6403112003-1": ""}
+    kit: Any = Mock(slots={name: slot(name, village) for name, village in names.items()})
+    assert slot_in_kit(kit, " sumber sari ") == "6403112002-1"
+    assert slot_in_kit(kit, "64.03.11.2001") == "6403112001-1"
+    kit.slots["6403112003-1"].village.name = "Sumber Sari"
+    with pytest.raises(ProvisionError, match="6403112002-1, 6403112003-1. Give the code"):
+        slot_in_kit(kit, "Sumber Sari")
+    with pytest.raises(ProvisionError, match="not in the kit"):
+        slot_in_kit(kit, "Nowhere")

@@ -395,7 +395,7 @@ def test_where_nobody_answers(laptop: Laptop, device: Device) -> None:
 
 def test_a_device_that_lets_nobody_in_says_how_to_get_in(laptop: Laptop, device: Device) -> None:
     (device.folder / "authorized").write_text("")
-    with pytest.raises(ProvisionError, match="ssh-copy-id") as refused:
+    with pytest.raises(ProvisionError, match=f"ssh-copy-id -p {device.port} ") as refused:
         laptop.provision(device)
     assert refused.value.kind == "access"
 
