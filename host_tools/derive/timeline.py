@@ -113,7 +113,6 @@ def paint_boot(samples: Sequence[Sample], outages: Iterable[Interval]) -> list[I
         outages: in the order of their beginning, with the name of their cause as state.
     """
     told = _disjoint(outages)
-    # An outage of no length is not seen, but explains the samples at its end.
     return _over(told, _sampled(samples, told))
 
 
