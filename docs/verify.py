@@ -2,10 +2,9 @@
 
     python verify.py DIRECTORY [--now UNIX_TIME]
 
-A reference for whoever trusts nobody: it imports nothing of the project, only the standard library,
-`cryptography` and `cbor2`. DIRECTORY is the province's, or a copy of it, with `province.db` and
-`registry.db`. Prints JSON: what does not verify, and per slot status, outages, states and usage. It
-is written to be read beside the page, and is not fast.
+Imports only the standard library, `cryptography` and `cbor2`. DIRECTORY is the province's, or a
+copy, with `province.db` and `registry.db`. Prints JSON: what does not verify, and of each slot
+status, outages, states and usage. To be read beside the page; not fast.
 """
 
 import argparse
@@ -35,17 +34,13 @@ BEGAN, ENDED, BOOTED, DROPPED = 1, 2, 3, 5
 
 
 def state_name(code):
-    if code is None:
-        return "unknown"
+    code = code or 0
     return STATES[code] if 0 <= code < len(STATES) else f"state_{code}"
 
 
 def number(value):
     """A number that an event's detail needs, or None."""
     return value if type(value) is int and 0 <= value <= TIME else None
-
-
-# ---- the envelope and the report -----------------------------------------------------------
 
 
 def opened(message, topic, keys):
@@ -97,42 +92,27 @@ class Report:
         self.columns, self.digest = get(8), hashlib.sha256(message).digest()[:8]
         self.rank = (kid, self.stream, self.boot)
         self.all_events = get(9, [])
-        latest = (self.n + 1) * self.step + AHEAD
-        self.events = [
-            event
-            for event in self.all_events
-            if self.up + event[0] >= -ROUNDING and event[0] <= latest
-        ]
+        fits = range(-ROUNDING - self.up, (self.n + 1) * self.step + AHEAD + 1)
+        self.events = [event for event in self.all_events if event[0] in fits]
         self.extent = max([self.n * self.step, *(offset for offset, _, _ in self.events)])
-        self.t = None
+        self.t = self.offset = None
+        if self.start is not None and self.start + self.extent <= received_at + AHEAD:
+            if self.start - self.up >= PROGRAMME:
+                self.t, self.offset = self.start, self.start - self.up
 
     def values(self, metric):
-        if metric not in self.columns:
-            return [None] * self.n
-        return column(self.columns[metric], self.n, metric in (DOWN, UP))
-
-    def believed(self):
-        return (
-            self.start is not None
-            and self.start - self.up >= PROGRAMME
-            and self.start + self.extent <= self.received_at + AHEAD
-        )
+        return column(self.columns.get(metric, [None] * self.n), self.n, metric in (DOWN, UP))
 
     @property
     def end(self):
         return self.t + self.n * self.step
 
 
-# ---- Time ----------------------------------------------------------------------------------
-
-
 def place(reports):
     """Give the reports of one boot, ascending by seq, their places."""
-    known = [(r.seq, r.start - r.up) for r in reports if r.believed()]
+    known = [(r.seq, r.offset) for r in reports if r.offset is not None]
     for r in reports:
-        if r.believed():
-            r.t = r.start
-        elif known:
+        if r.t is None and known:
             _, offset = min(known, key=lambda a: (abs(a[0] - r.seq), a[0]))
             if offset + r.up + r.extent <= r.received_at + AHEAD:
                 r.t = offset + r.up
@@ -168,94 +148,66 @@ class Boot:
         )
 
 
-# ---- Outages -------------------------------------------------------------------------------
-
-
 def nearest(ups, up, later):
     near = [other for other in ups if abs(other - up) <= ROUNDING]
     return min(near, key=lambda o: (abs(o - up), -o if later else o), default=None)
 
 
 def find_outages(boot, after, others):
-    """The outages of a boot; `after` is the next boot of the stream, `others` the slot's others."""
-    tables = defaultdict(dict)  # kind, cause -> beginning -> event
-    for event in boot.told:
-        r, offset, kind, detail = event
-        cause = number(detail.get(1))
-        duration = 0 if kind == BEGAN else number(detail.get(3))
-        if cause is not None and duration is not None:
-            up = r.up + offset - duration
-            if up >= -ROUNDING:
-                tables[kind, cause].setdefault(up, event)
+    """The outages of a boot; `after`: the next of its stream, `others`: the slot's other boots."""
+    tables = defaultdict(
+        dict
+    )  # kind, cause -> beginning since boot -> its time, seq, length, detail
+    for r, offset, kind, detail in boot.told:
+        cause, length = number(detail.get(1)), 0 if kind == BEGAN else number(detail.get(3))
+        if cause is not None and length is not None and r.up + offset - length >= -ROUNDING:
+            t = None if r.t is None else r.t + offset - length
+            event = (t, r.seq, length, detail)
+            tables[kind, cause].setdefault(r.up + offset - length, event)
     found = []  # beginning, cause, B, E
     for cause in {cause for _, cause in tables}:
         begins, ends = tables[BEGAN, cause], tables[ENDED, cause]
         alone = set(ends)
         for up, event in begins.items():
             near = nearest(ends, up, True)
-            if near is not None and nearest(begins, near, False) == up:
-                alone.discard(near)
-            else:
-                near = None
-            found.append((up, cause, event, ends.get(near)))
+            both = near is not None and nearest(begins, near, False) == up
+            found.append((up, cause, event, ends[near] if both else None))
+            alone.discard(near if both else None)
         found += [(up, cause, None, ends[up]) for up in alone]
     found.sort(key=lambda o: o[:2])
-
-    def own_time(outage):
-        _, _, b, e = outage
-        if b is not None and b[0].t is not None:
-            return b[0].t + b[1]
-        if e is not None and e[0].t is not None:
-            return e[0].t + e[1] - e[3][3]
-        return None
-
-    for at, (up, cause, b, e) in enumerate(found):
-        row = {"cause": state_name(cause), "flaps": 0, "interrupted": False, "evidence": []}
-        row["up"], row["code"] = up, cause
-        if b is not None and isinstance(b[3].get(2), list):
-            row["evidence"] = [
-                {"rung": state_name(pair[0]), "result": pair[1]}
-                for pair in b[3][2]
-                if isinstance(pair, list) and len(pair) == 2
-            ]
-        if e is not None:
-            row["flaps"] = number(e[3].get(4)) or 0
-            if e[0].t is None:
-                continue
-            row["end"] = e[0].t + e[1]
-            row["begin"] = row["end"] - e[3][3]
-        else:
-            if b[0].t is None:
-                continue
-            begin = row["begin"] = b[0].t + b[1]
-            ends = []
-            later = [o for o in found[at + 1 :] if o[0] > up and own_time(o) is not None]
-            if later:
-                ends.append(min(begin + later[0][0] - up, own_time(later[0])))
-            again = next(
-                (
-                    r.t + i * r.step
-                    for r in boot.placed
-                    if r.seq >= b[0].seq
-                    for i, state in enumerate(r.values(STATE))
-                    if state == 1 and r.up + i * r.step >= up + LAG
-                ),
-                None,
-            )
-            if again is not None:
-                ends.append(again)
-            if not ends and (
-                after is not None or any(o.last_t is not None and o.last_t > begin for o in others)
-            ):
-                alive = after.alive if after is not None else None
-                last = boot.last_t if boot.last_t is not None else begin
-                ends.append(last if last > begin else alive if alive is not None else begin)
-            row["end"] = max(begin, min(ends)) if ends else None
-            row["interrupted"] = bool(ends)
+    for up, cause, b, e in found:
+        t, seq, length, detail = e or b
+        if t is None:
+            continue
+        row = {"cause": state_name(cause), "begin": t, "end": t + length, "interrupted": False}
+        row |= {"up": up, "code": cause, "flaps": e and number(detail.get(4)) or 0}
+        pairs = b[3].get(2) if b else None
+        row["evidence"] = [
+            {"rung": state_name(pair[0]), "result": pair[1]}
+            for pair in (pairs if isinstance(pairs, list) else [])
+            if isinstance(pair, list) and len(pair) == 2
+        ]
+        if e is None:
+            times = [(o[0], x[0]) for o in found for x in o[2:] if x and x[0] is not None]
+            later = [its for its in times if its[0] > up]
+            row["end"] = record_end(boot, after, others, t, up, seq, later)
+            row["interrupted"] = row["end"] is not None
         boot.outages.append(row)
 
 
-# ---- Boots and the timeline ------------------------------------------------------------------
+def record_end(boot, after, others, begin, up, seq, later):
+    """Where an outage ends for the record whose end was not reported; None: it lasts."""
+    ends = [min(begin + other - up, t) for other, t in later[:1]]
+    for r in boot.placed:
+        ups = (r.up + i * r.step for i, state in enumerate(r.values(STATE)) if state == 1)
+        again = next((its for its in ups if r.seq >= seq and its >= up + LAG), None)
+        if again is not None:
+            ends.append(r.t + again - r.up)
+            break
+    if not ends and (after or any(o.last_t is not None and o.last_t > begin for o in others)):
+        alive = after.alive if after and after.alive is not None else begin
+        ends = [boot.last_t if boot.last_t is not None and boot.last_t > begin else alive]
+    return max(begin, min(ends)) if ends else None
 
 
 def off_time(boot, before):
@@ -344,9 +296,6 @@ def timeline(boots, offs):
     return joined(found)
 
 
-# ---- Usage -----------------------------------------------------------------------------------
-
-
 def usage(boots):
     """Hour -> measured_s, bytes_down, bytes_up, clients_peak, clients_day."""
     hours = defaultdict(lambda: [0, None, None, None, None])
@@ -401,9 +350,6 @@ def rest(span, taken):
             begin = max(begin, b)
     if begin < end:
         yield begin, end
-
-
-# ---- the slot --------------------------------------------------------------------------------
 
 
 def status(boots, reports, states, births, gaps, now):
@@ -473,13 +419,9 @@ def slot_figures(reports, births, kept, now):
     for r in reports:
         for _, kind, detail in r.all_events:
             span = detail.get(2)
-            if (
-                kind == DROPPED
-                and isinstance(span, list)
-                and len(span) == 2
-                and all(type(seq) is int for seq in span)
-                and 1 <= span[0] <= span[1] < 2**32
-            ):
+            if kind != DROPPED or not isinstance(span, list) or len(span) != 2:
+                continue
+            if all(type(seq) is int for seq in span) and 1 <= span[0] <= span[1] < 2**32:
                 other = detail.get(3)
                 declared[r.kid, other if isinstance(other, bytes) else r.stream].append(span)
     gaps = 0
@@ -488,20 +430,14 @@ def slot_figures(reports, births, kept, now):
         gaps += sum(b - a for a, b in rest((1, max(stored)), there))
     states = timeline(boots, offs)
     hours = usage(boots)
-    outages = [
-        {key: o[key] for key in ("cause", "begin", "end", "flaps", "interrupted", "evidence")}
-        for boot in boots
-        for o in boot.outages
-    ]
+    keys = ("cause", "begin", "end", "flaps", "interrupted", "evidence")
+    outages = [{key: o[key] for key in keys} for boot in boots for o in boot.outages]
     return {
         "status": status(boots, reports, states, births, gaps, now),
         "outages": sorted(outages, key=lambda o: (o["begin"], o["cause"])),
         "states": states,
         "usage_hours": {hour: hours[hour] for hour in sorted(hours)},
     }
-
-
-# ---- the province ----------------------------------------------------------------------------
 
 
 def figures(database, keys, now):
@@ -545,12 +481,12 @@ def figures(database, keys, now):
 
 def registered(path):
     with closing(sqlite3.connect(path)) as db:
-        rows = db.execute("SELECT kid, public_key, slot FROM devices").fetchall()
-    return {kid: (key, slot) for kid, key, slot in rows if hashlib.sha256(key).digest()[:8] == kid}
+        rows = db.execute("SELECT public_key, slot FROM devices").fetchall()
+    return {hashlib.sha256(key).digest()[:8]: (key, slot) for key, slot in rows}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("--now", type=float, default=time.time())
     options = parser.parse_args()

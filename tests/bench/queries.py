@@ -2,7 +2,7 @@
 
     python -m tests.bench.queries [--villages 841] [--days 365]
 
-The derived rows are made up and written as they are, which is cheap; the signed reports behind them
+The derived rows are made up and written as they are, which is cheap; the reports behind them
 would be 88 million. Every query is asked as the verb asks it.
 """
 
@@ -92,8 +92,8 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
 
 
 def _ms(act: Callable[[], Any]) -> float:
-    """The middle of five times, in milliseconds of this process; the first, with a cold cache, does
-    not count."""
+    """The middle of five times, in milliseconds of processor time. The first, with a cold cache,
+    does not count."""
     times = []
     for _ in range(6):
         start = time.process_time()

@@ -289,7 +289,9 @@ def test_nor_on_how_devices_streams_and_boots_of_a_slot_interleave(lives, random
     arrivals = []
     for device, steps in zip(devices, lives, strict=True):
         messages = history(device, steps)
-        if odd and len(messages) > 3:  # boots that interleave in one stream, as no agent makes them
+        if (
+            odd and len(messages) > 3
+        ):  # boots that interleave in one stream, as no agent makes them
             device.boot, device.booted_at = 1, START - 60
             messages.append(device.report(events=[outage_ended(-10, 5, 100)]))
         arrivals += [(device, message) for message in messages]

@@ -106,7 +106,9 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
     scans = {}
     with closing(sqlite3.connect(path)) as db:
         for sql in seen:
-            if sql in migrations or not sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+            if sql in migrations or not sql.lstrip().startswith(
+                ("SELECT", "INSERT", "UPDATE", "DELETE")
+            ):
                 continue
             try:
                 plan = db.execute(f"EXPLAIN QUERY PLAN {sql}", (1,) * sql.count("?")).fetchall()
