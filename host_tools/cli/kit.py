@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +205,6 @@ def _cargo(
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List the kits that this province made."""
-    import time
 
     from host_tools.cli._output import print_json, print_table
     from host_tools.common.times import wita
@@ -279,7 +279,6 @@ def revoke(
     certificate: provision them again. Running it again repeats whatever did not get through.
     """
     import getpass
-    import time
 
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
@@ -494,7 +493,6 @@ def _result(finding: KitCheck) -> str:
 
 def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
     """What became of the kit in the province that made it, if that is at hand."""
-    import time
 
     from host_tools.common.errors import ProvinceError
     from host_tools.people.kits.check import KitCheck

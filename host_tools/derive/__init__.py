@@ -1,7 +1,7 @@
-"""What follows from the evidence: outages, states from-to, usage, findings (docs/wire.md, "Figures").
+"""What follows from the evidence (docs/wire.md, "Figures"): outages, states, usage, findings.
 
-`reading`, `placing`, `boots`, `outages`, `timeline`, `usage` and `findings` are the rules, and read no
-database. `deriver` applies them to what is new, `rebuild` to everything.
+`reading`, `placing`, `boots`, `outages`, `timeline`, `usage` and `findings` are the rules, and
+read no database. `deriver` applies them to what is new, `rebuild` to everything.
 """
 
 from host_tools.derive.deriver import Deriver

@@ -1,9 +1,9 @@
 """The derivation: brings the derived tables up to date with what was stored since.
 
-It works by slots, in turns. Of each it derives the chunks of streams in which something is new,
-then the boots and outages that these change, then the times that those change, each by the rules of
-docs/wire.md from all the evidence that has a say in it. So the order of arrival has none. Each step
-is one short transaction; what is left is kept in the tables `dirty` and `stale`.
+It takes the slots in turns. Of each it derives the chunks of streams in which something is new,
+then the boots and outages that these change, then the times that those change. Each is made by the
+rules of docs/wire.md from all evidence on which it depends, so the order of arrival does not
+matter. A step is one short transaction. The tables `dirty` and `stale` hold what is left to do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evidence as the rules read it: a stored report with what its figures need (docs/wire.md, "Time").
+"""A stored report with what its figures need (docs/wire.md, "Time").
 
 Nothing here depends on another report. Where a report lies in time may depend on the others of its
 boot: that is `t`, which `placing` finds.

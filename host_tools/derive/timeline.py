@@ -1,8 +1,8 @@
 """The state of a slot from-to, without holes (docs/wire.md, "The timeline").
 
-First each boot by itself: its samples, and over them its outages, which are true to a probing round
-where samples are true to a minute. Then the boots of a slot over each other, the first in rank on
-top; below all of them the times in which nothing ran; and below that nothing is known.
+First each boot by itself: its samples, and over them its outages, which are true to a round of
+probes where samples are true to a minute. Then the boots of a slot over each other, the first in
+rank on top. Below all of them lie the times in which nothing ran. The rest is `no_data`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,6 @@ def paint_boot(samples: Sequence[Sample], outages: Iterable[Interval]) -> list[I
         outages: in the order of their beginning, with the name of their cause as state.
     """
     told = _disjoint(outages)
-    # An outage of no length is not seen, but explains the samples at its end.
     return _over(told, _sampled(samples, told))
 
 

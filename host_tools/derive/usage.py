@@ -1,5 +1,5 @@
-"""Usage by the hour (docs/metrics.md, "Usage"). Days and months are sums of hours: WITA's midnights
-are full hours of UTC."""
+"""Usage by the hour (docs/metrics.md, "Usage"). Days are sums of hours: WITA's midnights are full
+hours of UTC."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from host_tools.store.database import Database
+from host_tools.store.database import Database, Row
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
 
@@ -343,14 +343,13 @@ class Derived:
         )
         return [(row[0], row[1]) for row in found]
 
-    def newest_chunks(self, slot_id: int) -> Iterable[tuple[int, int, int]]:
+    def newest_chunks(self, slot_id: int) -> Iterable[Row]:
         """Stream, chunk and end of samples, the newest first."""
-        for stream_id, chunk, t_end in self._db.iterate(
+        return self._db.iterate(
             f"SELECT stream_id, chunk, t_end FROM pieces{self._s} WHERE slot_id = ? "
             "AND t_end IS NOT NULL ORDER BY t_end DESC",
             (slot_id,),
-        ):
-            yield stream_id, chunk, t_end
+        )
 
     def chunks_up(self, stream_id: int, boot: int, seq: int, up: int) -> Iterable[int]:
         """The chunks from a seq on with samples of a boot that say up from `up` on."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
@@ -53,8 +55,7 @@ class SlotStatus:
     duplicates: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(NamedTuple):
     """An outage: end None while it lasts; interrupted: its end was not told by the device.
 
     known_until: where it lasts by the last that was heard, and its slot is silent since: the end
@@ -78,8 +79,7 @@ class Outage:
         return max(0, (int(now) if end is None else end) - self.begin)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """The state of a slot from begin to end."""
 
     slot: str
@@ -88,8 +88,7 @@ class Interval:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What went through a slot in an hour or a day (of WITA) that begins at `begin`.
 
     None: not measured. measured_s: seconds that samples cover. clients_day: different clients
@@ -125,8 +124,7 @@ class Finding:
     detail: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """From t on a slot has had a state; before: the state until then, None: it is its first."""
 
     id: int
@@ -158,12 +156,17 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     """Each slot as of now, in the order of their names."""
     today = (int(now) + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
     rows = db.all(
-        "SELECT slots.id, slot, village, latest.stream_id, received_at, t_end, step, rtt, loss, "
-        "clients, journal_fill, (SELECT samples FROM births WHERE "
+        "SELECT slots.id, slot, village, received_at, latest.t_end, step, rtt, loss, clients, "
+        "journal_fill, (SELECT samples FROM births WHERE births.stream_id = latest.stream_id "
+        "ORDER BY boot DESC, conn DESC LIMIT 1), (SELECT next_seq FROM births WHERE "
         "births.stream_id = latest.stream_id ORDER BY boot DESC, conn DESC LIMIT 1), "
+        "(SELECT max(seq) FROM reports WHERE reports.stream_id = latest.stream_id), "
         "(SELECT sum(coalesce(bytes_down + bytes_up, bytes_down, bytes_up)) FROM usage_hours "
-        "WHERE slot_id = slots.id AND hour >= ? AND hour < ?) "
+        "WHERE slot_id = slots.id AND hour >= ? AND hour < ?), "
+        "last.t_begin, last.t_end, last.state "
         "FROM slots LEFT JOIN latest ON latest.slot_id = slots.id "
+        "LEFT JOIN intervals AS last ON last.slot_id = slots.id AND last.t_begin = "
+        "(SELECT max(t_begin) FROM intervals WHERE slot_id = slots.id) "
         "WHERE ? IS NULL OR village = ? ORDER BY slot",
         (today, today + _DAY_S, village, village),
     )
@@ -176,21 +179,30 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     duplicates: dict[int, int] = dict(
         db.all("SELECT slot_id, sum(duplicates) FROM streams GROUP BY slot_id")
     )
-    derived = Derived(db)
+    lasting = {
+        row[0]: row[1:]
+        for row in db.all(
+            "SELECT slot_id, t_begin, cause FROM outages WHERE t_end IS NULL "
+            "AND t_begin IS NOT NULL ORDER BY slot_id, t_begin"
+        )
+    }
     found = []
     for row in rows:
-        slot_id, slot, its_village, stream_id, received, t_end, step = row[:7]
-        rtt, loss, clients, fill, samples, used = row[7:]
+        slot_id, slot, its_village, received, t_end, step, rtt, loss, clients, fill = row[:10]
+        samples, next_seq, newest, used, begin, end, state = row[10:]
         interval_s = (step or 60) * min(samples or _SAMPLES_PER_REPORT, _MOST_SAMPLES)
         fresh = _fresh(now, received, t_end, interval_s)
-        newest = derived.now(slot_id)
-        if fresh and newest is not None:
-            since, state = newest
-        else:
-            last = derived.last_interval(slot_id)
-            since, state = (last[1] if last else t_end), NO_DATA
+        since = begin
+        if slot_id in lasting and (begin is None or lasting[slot_id][0] >= begin):
+            # An outage may be reported before its first sample is.
+            since, state = lasting[slot_id][0], state_name(lasting[slot_id][1])
+        if not fresh or state is None:
+            since, state = (t_end if end is None else end), NO_DATA
+        if not fresh:
             rtt = loss = clients = fill = None
         missing = int(gaps.get(slot_id, 0))
+        # What the device had when it connected, newer than all that is stored.
+        unsent = max(0, min((next_seq or 1) - 1, _MOST_REPORTS) - (newest or 0))
         found.append(
             SlotStatus(
                 slot,
@@ -204,7 +216,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
                 clients,
                 received,
                 None if fill is None else fill / SCALES["journal_fill"],
-                missing + _unsent(db, stream_id),
+                missing + unsent,
                 missing,
                 duplicates.get(slot_id, 0),
             )
@@ -218,20 +230,6 @@ def _fresh(now: float, received: int | None, t_end: int | None, interval_s: int)
         return False
     silent_s = _SILENT_REPORTS * interval_s
     return now - received <= silent_s and now - t_end <= silent_s + _CLOCK_S
-
-
-def _unsent(db: Database, stream_id: int | None) -> int:
-    """Reports that the device had when it connected, newer than all that are stored."""
-    if stream_id is None:
-        return 0
-    row = db.one(
-        "SELECT (SELECT next_seq FROM births WHERE stream_id = ? "
-        "ORDER BY boot DESC, conn DESC LIMIT 1), "
-        "(SELECT max(seq) FROM reports WHERE stream_id = ?)",
-        (stream_id, stream_id),
-    )
-    next_seq, newest = row or (None, None)
-    return max(0, min((next_seq or 1) - 1, _MOST_REPORTS) - (newest or 0))
 
 
 def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
@@ -303,9 +301,10 @@ def outages(
                 known,
             )
         )
-    return sorted(found, key=lambda outage: (outage.begin, outage.slot))
+    return sorted(found, key=attrgetter("begin", "slot"))
 
 
+@lru_cache(1000)
 def _evidence(text: str | None) -> tuple[tuple[str, int], ...]:
     pairs = json.loads(text) if text else None
     return tuple(
@@ -365,7 +364,7 @@ def usage(
             )
         ]
     found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
-    return sorted(found, key=lambda usage: (usage.begin, usage.slot))
+    return sorted(found, key=attrgetter("begin", "slot"))
 
 
 _FINDINGS = (

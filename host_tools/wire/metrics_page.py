@@ -18,8 +18,8 @@ The usage of an hour, a full hour of UTC, follows from the samples of the slot t
 least in part. A sample without a place in time (wire.md, "Time") counts nowhere.
 
 1. Where samples of two boots cover the same second, that second belongs to the boot that comes
-   first in rank (wire.md, "Rank"). Samples of one boot never take anything from each other: a clock
-   that is set back makes them overlap, but they are of different times.
+   first in rank (wire.md, "Rank"). Samples of one boot never take anything from each other: a
+   clock that is set back makes them overlap, but they are of different times.
 2. A sample counts with those of its seconds that belong to its boot. Let `b` be its bytes, `step`
    its length, `x` how many of these seconds come before the hour and `y` how many before the
    hour's end. It adds `floor(b*y/step) - floor(b*x/step)` to the hour, of `bytes_down` and of

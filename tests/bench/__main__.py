@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import support
-from tests.bench import agent_ram, heap, ingest, provision, rounds, signing, wire
+from tests.bench import agent_ram, heap, ingest, provision, queries, rounds, signing, wire
 
 OUTPUT = support.ROOT / "build" / "bench.json"
 
@@ -184,11 +184,40 @@ def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
             f" {rate / raw:.2f} of it; bare subscriber: {found['bare_subscriber_per_s']:,.0f} /s",
         ),
         (
-            "ingest: and samples, intervals and rollups derived",
+            "ingest: and intervals, outages and usage derived",
             f"{found['ingest_with_derivation_per_s']:,.0f} /s",
             "the whole country at a report per 5 minutes: 280 /s;"
-            f" {_bytes(found['database_bytes_per_report'])} of database a report",
+            f" {_bytes(found['hot_bytes_per_report'])} of database a report after a week of one"
+            " village (target: 350 B)",
         ),
+    ]
+
+
+def _queries(quick: bool) -> tuple[Figures, list[Row]]:
+    found = queries.run(days=60 if quick else 365)
+    return found, [
+        (
+            f"province: {verb}, 841 villages{what}",
+            f"{found[key]:.0f} ms",
+            f"target: 100 ms; {beside}",
+        )
+        for verb, what, key, beside in (
+            ("status", "", "status_841_ms", "processor time"),
+            (
+                "outages",
+                ", 30 days of a year",
+                "outages_841_ms",
+                f"{found['outages_shown']:,} are shown",
+            ),
+            (
+                "usage",
+                ", 30 days of a year",
+                "usage_841_ms",
+                f"{found['usage_shown']:,} rows are shown",
+            ),
+            ("findings", "", "findings_841_ms", "three gaps in each village"),
+            ("quarantine", "", "quarantine_841_ms", "the newest hundred"),
+        )
     ]
 
 
@@ -217,6 +246,7 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "signing": _signing,
     "wire": _wire,
     "ingest": _ingest,
+    "queries": _queries,
     "provision": _provision,
 }
 

@@ -30,6 +30,7 @@ from host_tools.wire import Key
 from host_tools.wire.envelope import byte_string_head, signed_bytes
 from tests import support
 from tests.host_tools.factory import Device, ordinary
+from tests.host_tools.filled import Filled
 
 _FILTERS = ("desa/1/+/+/birth", "desa/1/+/+/report")
 _BATCH = 500
@@ -185,8 +186,24 @@ def _ingest(port: int, tls: TlsFiles, database: Path, devices: list[Device], cou
     return {
         "ingest_reports_per_s": count / (ingest.stored_at - begin),
         "ingest_with_derivation_per_s": count / (ingest.derived_at - begin),
+        "ingest_derived_per_s": count / (ingest.derived_at - begin),
         "derivation_per_s": ingest.figures.derived / ingest.figures.derive_seconds,
     }
+
+
+def hot_bytes_per_report(days: int = 7) -> float:
+    """What a report takes in the database, its signed message included, as days go by."""
+    device = Device()
+    with tempfile.TemporaryDirectory(prefix="desalink-bench-") as name:
+        filled = Filled(Path(name) / "province.db")
+        empty = filled.db.value("PRAGMA page_count")
+        for _ in range(days * 24):
+            filled.store(device, device.reports(12))
+            filled.derive(2000)
+        pages = filled.db.value("PRAGMA page_count") - empty
+        size: int = filled.db.value("PRAGMA page_size")
+        filled.db.close()
+    return float(pages * size / (days * 288))
 
 
 def _publish(port: int, messages: Published) -> None:
@@ -268,6 +285,7 @@ def run(reports: int = 20_000, villages: int = 841) -> dict[str, Any]:
     result["report_bytes"] = sum(len(message) for _, message in messages) / len(messages)
     result["reports"] = len(messages)
     result["database_bytes_per_report"] = pages / len(messages)
+    result["hot_bytes_per_report"] = hot_bytes_per_report()
     return result
 
 

@@ -22,6 +22,8 @@ def test_an_older_database_keeps_its_evidence_and_is_derived_anew(
     with monkeypatch.context() as before:
         before.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:version])
         with open_database(path, create=True) as db:
+            for table in ("samples", "placements", "latest", "intervals"):
+                db.execute(f"CREATE TABLE {table} (day INTEGER)")
             db.execute("INSERT INTO slots VALUES (1, ?, ?)", (device.slot, device.village))
             db.execute(
                 "INSERT INTO streams VALUES (1, ?, 1, ?, ?, 0, '')",
