@@ -109,11 +109,15 @@ def command(
 def _catch_up(app: Application) -> None:
     """An older registry that was put back by hand must not let a revoked device report again."""
     from host_tools.broker.revoked import catch_up
+    from host_tools.common.errors import KeyFileError
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
-        for sentence in catch_up(app.province, registry):
-            app.note(sentence)
+        try:
+            for sentence in catch_up(app.province, registry):
+                app.note(sentence)
+        except KeyFileError as error:
+            app.note(str(error))  # no reason to leave reports waiting
 
 
 def _broker(app: Application, text: str | None) -> BrokerAddress:
