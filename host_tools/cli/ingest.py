@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First make everything derived (samples, outages, states) again from the reports.",
+    help="First verify all reports and derive everything again, also beside a running ingest.",
 )
 @pass_app
 def command(
@@ -72,8 +72,8 @@ def command(
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
 
-    if rebuild:
-        _rebuild(app)
+    if rebuild and _rebuild(app):
+        return
     keys = RegistryKeys(app.province.directory)
     try:
         ingest = Ingest(
@@ -113,12 +113,13 @@ def _broker(app: Application, text: str | None) -> Broker:
     return Broker(host, port, province.service("ingest"))
 
 
-def _rebuild(app: Application) -> None:
+def _rebuild(app: Application) -> bool:
+    """Make everything derived again; returns whether another ingest works on the database."""
     import time
 
     from host_tools.derive import rebuild
     from host_tools.ingest.keys import RegistryKeys
-    from host_tools.store import lock, open_database
+    from host_tools.store import StoreLocked, lock, open_database
 
     told = [time.monotonic()]
 
@@ -134,3 +135,9 @@ def _rebuild(app: Application) -> None:
         count = rebuild(database, keys.load(), progress)
     keys.close()
     app.note(f"{count} reports derived again.")
+    try:
+        with lock(path):
+            return False
+    except StoreLocked:
+        app.note("The ingest that runs goes on with it.")
+        return True
