@@ -9,6 +9,10 @@ SECONDS ?= 60
 # Test processes side by side: more than the two cores of CI, as half of the time they wait.
 JOBS ?= 3
 
+# What runs on technicians' laptops, so on Windows and macOS as well.
+OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli/,__init__.py \
+	doctor.py enrolments.py kit.py labels.py provision.py)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz clean
 
@@ -48,6 +52,8 @@ lint: setup
 	$(Q)$(PYTHON_OF_VENV) -m ruff format --check --quiet .
 	$(Q)$(PYTHON_OF_VENV) -m mypy
 	$(Q)$(PYTHON_OF_VENV) -m mypy --config-file .ci/agent-mypy.ini
+	$(Q)for platform in win32 darwin; do $(PYTHON_OF_VENV) -m mypy --platform $$platform \
+		--cache-dir .mypy_cache/$$platform --no-warn-unused-configs $(OF_LAPTOPS) || exit 1; done
 
 format: setup
 	$(Q)$(PYTHON_OF_VENV) -m ruff check --fix --quiet .

@@ -178,6 +178,7 @@ need_test_daemons() {
         install_unstarted $net_snmp 'snmpd (Net-SNMP, for the tests)' snmpd.service
     find_program sshd >/dev/null ||
         install_unstarted $openssh 'sshd (OpenSSH, for the tests)' ssh.service ssh.socket
+    find_program faketime >/dev/null || install_unstarted faketime 'faketime (for the tests)'
 }
 
 # --- the laboratory

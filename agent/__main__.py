@@ -14,23 +14,15 @@ def _is_locked(error):
 # An interrupt at any moment is to end it quietly. A tuple of the two exceptions, as usual, can't
 # be had while the heap is locked.
 try:
+    from agent.device import heap
+
+    heap.begin()
+
     import asyncio
-    import gc
 
-    from agent.device import interpreter
-
-    if interpreter.MICROPYTHON:
-        import micropython  # type: ignore[import-not-found,unused-ignore]
-
-        # After `-m agent` has run, it is made known to its package under this name. In a locked
-        # heap that needs a place which is there already.
-        sys.modules["agent"].__main__ = None  # type: ignore[attr-defined,unused-ignore]
-        # Collect early and often: else what stays lies scattered among what an import leaves
-        # behind, and on a full heap no hole is large enough. Measured: from 180 KB that it needs
-        # to 145 KB.
-        gc.threshold(2048)
-        # What is compiled from here on keeps no line numbers (2.5 KB); a .mpy has none either.
-        micropython.opt_level(3)
+    # After `-m agent` has run, it is made known to its package under this name. In a locked heap
+    # that needs a place which is there already.
+    sys.modules["agent"].__main__ = None  # type: ignore[attr-defined,unused-ignore]
 except KeyboardInterrupt:
     sys.exit(0)
 except MemoryError as e:
@@ -39,8 +31,8 @@ except MemoryError as e:
     sys.exit(0)
 
 
-def _app():
-    """What the arguments ask for: the App to be run, None if they asked for something else."""
+def _agent():
+    """What the arguments ask for: the agent to be run, None if they asked for something else."""
     from agent import start
 
     arguments = sys.argv[1:]
@@ -48,13 +40,9 @@ def _app():
         return print(start.enrol(arguments[1]))
     if len(arguments) != 1 or arguments[0].startswith("-"):
         start.fail("usage: -m agent CONFIG, or -m agent --enrol CONFIG")
-    app = start.build(arguments[0])
-    interpreter.unload("agent.start")
-    gc.collect()
-    if interpreter.MICROPYTHON:
-        # Still early: what lasts then lies low. With 16 KB the smallest heap is 4 KB larger.
-        gc.threshold(4096)
-    return app
+    agent = start.build(arguments[0])
+    heap.unload("agent.start")
+    return agent
 
 
 def _unforeseen(loop, context):
@@ -68,27 +56,29 @@ def _unforeseen(loop, context):
 
 
 def main():
-    app = None
+    agent = None
     try:
-        app = _app()
-        if app:
-            if interpreter.MICROPYTHON:
+        agent = _agent()
+        if agent:
+            if sys.implementation.name == "micropython":
                 asyncio.get_event_loop().set_exception_handler(_unforeseen)
-            asyncio.run(app.run())
+            stuck = asyncio.run(agent.run())
+            if stuck:
+                sys.exit("agent: " + stuck)  # who started it starts it anew
     except KeyboardInterrupt:
-        _end(app)
+        _end(agent)
     except MemoryError as e:
         if not _is_locked(e):
             raise
 
 
-def _end(app):
-    """After an interrupt. app: None if it came before there was anything to end."""
+def _end(agent):
+    """After an interrupt. agent: None if it came before there was anything to end."""
     try:
-        if app:
+        if agent:
             from agent.province import last_report
 
-            last_report.end(app)
+            last_report.end(agent)
     except MemoryError:
         pass  # no room, or a locked heap: it ends as if killed, which loses nothing either
     except KeyboardInterrupt:

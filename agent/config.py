@@ -1,9 +1,8 @@
 """The configuration file: JSON, checked whole at start, with errors that name the key.
 
-`keys` is the one description of the agent's own keys; each source that asks other equipment brings
-those of its section, in its own file's KEYS. docs/agent.md explains the former, docs/measuring.md
-the latter; tests keep them together. Needed once: whoever has called `load` should unload this
-module.
+`keys` describes the agent's own keys. A section `usage.NAME` is for the source in
+agent/sources/NAME.py, which describes its keys in KEYS. docs/agent.md and docs/measuring.md
+explain them; tests compare both. After `load` this module can be unloaded.
 """
 
 import json
@@ -13,7 +12,7 @@ REQUIRED = "-"
 # A text, read line by line: as tuples the table would be the largest thing in the heap.
 _TABLE = """\
 slot slot - 12 13
-port str "port" 1 80
+port str "board" 1 80
 board object null 0 0
 state_dir path - 1 200
 broker.host str - 1 253
@@ -29,7 +28,7 @@ cadence.round_s int 10 1 60
 cadence.sample_s int 60 1 3600
 cadence.report_samples int 5 1 60
 clock.source str "auto" 1 10
-clock.ntp list [] 0 4
+clock.ntp list ["id.pool.ntp.org","time.cloudflare.com","time.google.com"] 0 4
 link.interface str null 1 15
 link.gateway str "auto" 1 253
 link.targets list ["1.1.1.1","8.8.8.8","9.9.9.9"] 0 8
@@ -40,7 +39,7 @@ link.timeout_ms int 2000 100 10000
 link.dns str "auto" 1 253
 link.dns_other str "1.1.1.1" 1 253
 link.portal str null 3 253
-link.portal_s int 20 1 3600
+link.portal_s int 280 1 3600
 link.dns_name str "example.com" 1 253
 link.proc_net_route path "/proc/net/route" 1 200
 link.sys_class_net path "/sys/class/net" 1 200
@@ -56,11 +55,11 @@ throughput.kb int 500 32 65536
 journal.capacity int 1048576 36864 1073741824
 journal.segment int 16384 12288 1048576"""
 
-
-# Modules of agent.sources that ask other equipment, in the order in which they write a sample:
-# where two tell the same, the later one counts. Up to an underscore the name is that
-# of the section.
-SOURCES = ("wifi_linux", "snmp", "ubus", "mikrotik", "opennds", "starlink", "unique")
+# Sources without a section of their own: the key that turns each on, and its module.
+NEARBY = """\
+usage.interface interface
+usage.leases clients
+usage.arp clients"""
 
 
 def keys(table=_TABLE):
@@ -79,7 +78,8 @@ class ConfigError(ValueError):
 
 def load(path):
     """Read the file at `path` and return {key path: value} for every key of `keys`, and of each
-    source whose section is there; "usage" is the list of these sources' modules, in order.
+    source whose section is there. "usage" is the list of these sources' modules in their order,
+    "nearby" that of those without a section.
 
     Relative paths are taken from the file's own folder. Raises ConfigError."""
     try:
@@ -149,30 +149,39 @@ def _read_keys(config, flat, table, folder):
 
 
 def _read_sources(config, flat, folder):
-    """Load the sources whose sections are there, and read these; what is wrong with them."""
+    """Load the sources that are configured, and read the sections of those that have one; what is
+    wrong with them."""
+    config["nearby"] = nearby = []
     config["usage"] = modules = []
-    for name in SOURCES:
-        section = "usage." + name.split("_")[0]
-        value = flat.pop(section, None)
-        if value is None:
-            continue
-        if not isinstance(value, dict):
-            return "%s: expected an object { ... }" % section
-        for key in value:
-            flat["%s.%s" % (section, key)] = value[key]
-        try:
-            module = __import__("agent.sources." + name, None, None, ("KEYS",))
-        except ImportError:
-            return "%s: this device's agent comes without it" % section
-        text = _read_keys(config, flat, module.KEYS, folder)
-        if text:
-            return text
-        modules.append(module)
-    for key in flat:
-        if key.startswith("usage.") and isinstance(flat[key], dict):
-            names = ", ".join([name.split("_")[0] for name in SOURCES])
-            return "%s: no such source: expected one of %s" % (key, names)
+    try:
+        for line in NEARBY.split("\n"):
+            section, name = line.split()
+            if config[section]:
+                module = _source(name)
+                if module not in nearby:
+                    nearby.append(module)
+        for section in [key for key in flat if key[:6] == "usage."]:
+            value = flat.pop(section)
+            if value is None:
+                continue
+            module = _source(section[6:])
+            table = module.KEYS
+            if not isinstance(value, dict):
+                return "%s: expected an object { ... }" % section
+            for key in value:
+                flat["%s.%s" % (section, key)] = value[key]
+            text = _read_keys(config, flat, table, folder)
+            if text:
+                return text
+            modules.append(module)
+    except (ImportError, AttributeError):
+        return "%s: this agent has no such source: correct it, or use a kit that has it" % section
+    modules.sort(key=lambda module: module.ORDER)
     return None
+
+
+def _source(name):
+    return __import__("agent.sources." + name, None, None, ("",))
 
 
 def _valid(kind, value, least, most):

@@ -1,7 +1,8 @@
-"""From a configuration to an agent that can run, or to the proof that enrols a device.
+"""From a configuration to an agent that can run, to the proof that enrols a device, or to what
+provisioning tries.
 
-Everything that is needed once and at start only is here, in `config`, `keys`, `tls` and
-`recovery`: modules that are let go of, one after the other, before the agent runs.
+What is needed once and at start only is here, in `config`, `key`, `tls` and `recovery`: modules
+that are unloaded, one after the other, before the agent runs.
 """
 
 import binascii
@@ -9,11 +10,9 @@ import hashlib
 import struct
 import sys
 
-from agent.device import interpreter
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BOOTED = const(3)
+from agent import RELEASED, VERSION
+from agent.device import heap
+from agent.wire import ids
 
 
 def fail(sentence):
@@ -25,55 +24,108 @@ def enrol(path):
     """Make the device's key if there is none; its proof of possession, in base64."""
     from agent.device import key
 
-    settings, port = _load(path)
+    settings, board = load(path)
     try:
-        return interpreter.rare("agent.device.enrolment").enrol(settings, port)
+        return heap.seldom("agent.device.enrolment").enrol(settings, board)
     except (OSError, key.KeyFileError) as e:
         fail(e)
 
 
+def network(path, unix=0):
+    """See agent/province/selftest.py. Called over the serial line, where nothing else runs."""
+    import asyncio
+
+    from agent.province import selftest
+
+    settings, board = load(path)
+    return asyncio.run(selftest.network(settings, board, unix))
+
+
+def first_report(path):
+    """See agent/province/selftest.py."""
+    import asyncio
+
+    from agent.province import selftest
+
+    a = build(path)
+    report = selftest.first_report(a.journal, a.link, a.sampler, a.reporter, a.clock)
+    return asyncio.run(report)
+
+
+def load(path):
+    """The settings and the board."""
+    from agent import config
+
+    try:
+        settings = config.load(path)
+    except config.ConfigError as e:
+        fail(e)
+    heap.unload("agent.config")
+    name = settings["port"]
+    try:
+        return settings, _module(name).Board(settings["state_dir"], settings["board"])
+    except ImportError as e:
+        fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
+    except ValueError as e:
+        fail("%s: board: %s" % (path, e))
+
+
 def build(path):
-    """The App that the configuration asks for."""
-    settings, port = _load(path)
+    """The Supervisor of the agent that the configuration asks for."""
+    try:
+        return _build(path)
+    except ImportError as e:
+        fail(
+            "%s: this device's agent lacks a part (%s): use a kit whose settings have it"
+            % (path, e)
+        )
+
+
+def _build(path):
+    settings, board = load(path)
+    if board.lock() is False:
+        fail(
+            "%s: another agent uses it: stop that one, or give each slot a state_dir of its own"
+            % settings["state_dir"]
+        )
     turns = None
     if settings["usage"]:
-        from agent.sources import source
-
-        turns = source.take_turns(settings["usage"])
+        turns = take_turns(settings["usage"])
     # All imports before the rest is made, and what takes most to compile first: that is many times
-    # of what stays of it, and later so much is not free. What is unloaded, nobody may hold here.
+    # of what stays of it, and later so much is not free. Nothing may keep what is unloaded.
     from agent.net.mqtt import Client
     from agent.province.delivery import Delivery
+    from agent.province.session import Session
+    from agent.province.birth import Birth
 
     signer = _signer(settings["state_dir"])
     try:
         journal = _journal(settings)
-        context = interpreter.rare("agent.net.tls").tls_context(
+        context = heap.seldom("agent.net.tls").tls_context(
             settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
         )
-        birth = _birth(path, settings, port)
+        with open(path, "rb") as f:
+            digest = hashlib.sha256(f.read()).digest()[:8]
     except OSError as e:
         fail(e)
     counted = settings["budget.month_mb"] is not None or settings["throughput.url"]
     if counted:
         from agent.measure import budget
-    from agent.supervise import App
+    from agent.supervise import Supervisor
     from agent.measure.report import Reporter
     from agent.measure.sampler import Sampler
     from agent.link.ladder import Link
     from agent.device.clock import Clock
 
-    if settings["usage.interface"]:
-        from agent.sources import linux  # noqa: F401
-    if settings["usage.leases"] or settings["usage.arp"]:
-        from agent.sources import clients  # noqa: F401
-    if settings.get("usage.unique.most"):
-        from agent.sources import day  # noqa: F401
-    if settings.get("usage.snmp.user") and not turns:
-        from agent.sources import snmpv3  # noqa: F401
+    if not turns:
+        for module in settings["usage"]:
+            for line in getattr(module, "NEEDS", "").split("\n"):
+                key, _, name = line.partition(" ")
+                if settings.get(key):
+                    __import__("agent.sources." + name)
     slot = settings["slot"]
     base = "desa/1/%s/%s/" % (slot[:4], slot)
-    clock = Clock(port)
+    clock = Clock(board)
     link = Link(settings, clock)
     reporter = Reporter(journal, clock, signer, base + "report", link.busy)
     client = Client(
@@ -86,36 +138,35 @@ def build(path):
         will=(base + "state", b"offline", 1, True),
         resolvers=settings["broker.resolvers"],
     )
-    delivery = Delivery(
-        base, journal, clock, signer, client, birth, settings["broker.backoff_max_s"]
-    )
-    link.broker.delivery = delivery
-    delivery.reporter = reporter
-    sampler = Sampler(settings["cadence.sample_s"], port, clock, journal, link, reporter)
+    session = Session(base, clock, client, settings["broker.backoff_max_s"])
+    cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
+    fields[11] = cadence
+    fields[12] = digest
+    birth = Birth(session, journal, clock, signer, fields)
+    delivery = Delivery(session, journal, clock, reporter)
+    link.broker.delivery = session
+    sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
+    books = None
     try:
-        sampler.sources = _sources(settings, port, clock, sampler, turns, link.busy)
+        sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
+        if counted:
+            books = budget.make(settings, clock, link, reporter, sampler, session, client)
     except ValueError as e:
         fail("%s: %s" % (path, e))
-    books = None
-    if counted:
-        try:
-            books = budget.make(settings, clock, link, reporter, sampler, delivery, client)
-        except ValueError as e:
-            fail("%s: %s" % (path, e))
-    servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
-    app = App(port, clock, journal, books or link, reporter, sampler, delivery, birth[11], servers)
+    agent = Supervisor(
+        board, clock, journal, books or link, reporter, sampler, session, delivery, settings
+    )
     if books:
-        app.more = (books.run,)
-    _tell_of_start(port, clock, journal, reporter)
-    clock.on_set = app.clock_set
-    if interpreter.MICROPYTHON:
-        # One of each is enough: together these constructors take 2 KB.
-        parts = app, clock, journal, link, reporter, sampler, delivery, client, signer
-        parts += link.broker, link.outages, link.quality, link._names, link._upstream
-        for part in parts:
-            type(part).__init__ = None
+        agent.more = (books.run,)
+    _report_start(board, clock, journal, reporter)
+    clock.on_set = agent.clock_set
+    heap.built(
+        agent, clock, journal, link, reporter, sampler, session, birth, delivery, client, signer,
+        link.broker, link.outages, link.quality, link.names, link.upstream,
+    )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
-    return app
+    return agent
 
 
 def _journal(settings):
@@ -127,28 +178,21 @@ def _journal(settings):
         settings["journal.segment"],
     )
     journal.open()
-    interpreter.unload("agent.journal.recovery")
-    interpreter.unload("agent.journal.new_stream")
+    heap.unload("agent.journal.recovery")
+    heap.unload("agent.journal.new_stream")
     return journal
 
 
-def _load(path):
-    """The settings and the board's port."""
-    from agent import config
-
-    try:
-        settings = config.load(path)
-    except config.ConfigError as e:
-        fail(e)
-    interpreter.unload("agent.config")
-    name = settings["port"]
-    try:
-        module = __import__(name, None, None, ("Port",))
-        return settings, module.Port(settings["state_dir"], settings["board"])
-    except ImportError as e:
-        fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
-    except ValueError as e:
-        fail("%s: board: %s" % (path, e))
+def _module(name):
+    """The board's module. Older configurations say "boards.a.port" for "boards.a.board", or for
+    "boards._a.board" where boards share it."""
+    if name[-5:] == ".port":
+        name = name[:-4] + "board"
+        try:
+            return __import__(name, None, None, ("Board",))
+        except ImportError:
+            name = name.replace(".", "._", 1)
+    return __import__(name, None, None, ("Board",))
 
 
 def _signer(folder):
@@ -160,75 +204,58 @@ def _signer(folder):
         fail(e)
     if signer is None:
         fail("%s: no device key yet: enrol this device first (--enrol)" % folder)
-    interpreter.unload("agent.device.key")
+    heap.unload("agent.device.key")
     return signer
 
 
-def _sources(settings, port, clock, sampler, turns, busy):
+def take_turns(modules):
+    """The module agent.sources.turns if the sources are to take turns; then `modules` holds names
+    only, and the modules are unloaded. Else None.
+
+    With one source nothing is gained. A source file would be compiled each time that it is loaded:
+    a full heap has no room for that."""
+    if len(modules) < 2 or getattr(modules[0], "__file__", "")[-4:] != ".mpy":
+        return None
+    from agent.sources import turns
+
+    modules[:] = [module.__name__ for module in modules]
+    turns.unload_sources()
+    return turns
+
+
+def _sources(settings, board, clock, sampler, turns, busy):
     """The sources of samples that the configuration asks for, in the order in which they write.
     Raises ValueError."""
     on_reset = sampler.counter_reset
-    sources = list(port.sources(clock, on_reset))
-    if settings["usage.interface"]:
-        from agent.sources.linux import Interface
-
-        sources.append(
-            Interface(
-                settings["usage.proc_net_dev"],
-                settings["link.sys_class_net"],
-                settings["usage.interface"],
-                on_reset,
-            )
-        )
-    leases = settings["usage.leases"]
-    arp = settings["usage.arp"]
-    if leases or arp:
-        from agent.sources.clients import Clients
-
-        sources.append(Clients(clock, leases, arp, settings["usage.lan_interface"]))
+    sources = list(board.sources(clock, on_reset))
+    modules = settings["nearby"] + ([] if turns else settings["usage"])
+    sources += [module.make(settings, clock, on_reset) for module in modules]
     if turns:
         sources.append(turns.Turns(settings, clock, sampler, busy))
-        return sources
-    for module in settings["usage"]:
-        sources.append(module.make(settings, clock, on_reset))
-    for module in settings["usage"]:
-        del module.KEYS, module.make  # not needed again
+    for module in modules:
+        module.KEYS = module.make = None  # not needed again
     return sources
 
 
-def _birth(path, settings, port):
-    """The part of a birth (docs/wire.md) that stays the same while the agent runs."""
-    from agent import VERSION
-
-    with open(path, "rb") as f:
-        digest = hashlib.sha256(f.read()).digest()[:8]
-    cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
-    return {
-        6: port.board,
-        7: VERSION,
-        8: port.interpreter(),
-        9: port.reset_cause(),
-        11: cadence,
-        12: digest,
-    }
-
-
-def _tell_of_start(port, clock, journal, reporter):
+def _report_start(board, clock, journal, reporter):
     """The first event: why this start, and when the run before was last alive."""
     from agent.supervise import ALIVE
 
-    detail = {1: port.reset_cause(), 4: journal.clean}
-    saved = port.alive_load()
-    size = struct.calcsize(ALIVE)
-    if saved and len(saved) == size + 4:
+    detail = {1: board.reset_cause(), 4: journal.clean}
+    floor = RELEASED
+    saved = board.alive_load()
+    size = len(saved) - 4 if saved else 0
+    # Before 0.2 a record had no floor of its own.
+    if size in (struct.calcsize(ALIVE), struct.calcsize(ALIVE) - 4):
         if struct.pack(">I", binascii.crc32(saved[:size])) == saved[size:]:
-            stream, boot, up, unix = struct.unpack(ALIVE, saved[:size])
+            stream, boot, up, unix = struct.unpack(ALIVE[:-1], saved[:16])
             detail[2] = [boot, up]
             if stream != journal.stream and not journal.newest:
-                journal.before = stream  # where its files went, nobody knows
+                journal.before = stream  # nothing of it is left here
             if unix:
                 detail[3] = unix
-                clock.raise_floor(unix)
-    if hasattr(port, "storage_lost") and port.storage_lost():
+            floor = max(floor, struct.unpack(">I", saved[size - 4 : size])[0])
+    clock.raise_floor(floor)
+    if hasattr(board, "storage_lost") and board.storage_lost():
         detail[5] = True
-    reporter.event(_BOOTED, 0, detail)
+    reporter.event(ids.BOOTED, 0, detail)

@@ -1,7 +1,7 @@
 """The agent as it runs: rounds of reachability, samples, delivery, and the keeping of time.
 
-The data's way: sources -> sampler -> reporter -> journal -> delivery -> MQTT. `start.py` puts the
-parts together.
+The data's way: sources -> sampler -> reporter -> journal -> delivery -> session -> MQTT.
+`start.py` puts the parts together.
 """
 
 import asyncio
@@ -11,143 +11,164 @@ import struct
 from agent.device import interpreter
 from agent.device.interpreter import const
 from agent.net.tasks import reap
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLOCK_SET = const(4)
-_STOPPED = const(9)
-_CLOCK_NTP = const(3)
-_CLOCK_SYSTEM = const(4)
-
-ALIVE = ">4sIII"  # stream, boot, up, Unix time (0: not known); then CRC32
+# Stream, boot, up, Unix time (0: not known), time that has certainly passed; then CRC32.
+ALIVE = ">4sIIII"
 _STOP_MS = const(3000)
+_RETRY_MS = const(5000)
+# A task that fails so often in a row will not recover by itself: a new start may.
+_FAILURES_MAX = const(12)
+_STEADY_S = const(60)  # a task that ran for so long has recovered
+_STUCK_S = const(300)  # without a sign of life from the session the watchdog is not fed
 
 
-class App:
+class Supervisor:
     """One agent of one slot. `run()` ends after `stop()`; a kill at any instant is as safe."""
 
-    def __init__(self, port, clock, journal, link, reporter, sampler, delivery, cadence, servers):
-        """cadence: [seconds of a round, of a sample, samples of a report]; servers: of SNTP, None
-        if the platform's clock is to be believed."""
-        self._port = port
-        self._clock = clock
-        self._journal = journal
-        self._link = link
-        self._reporter = reporter
-        self._sampler = sampler
-        self._delivery = delivery
-        self._round_ms = cadence[0] * 1000
-        self._report_samples = cadence[2]
-        self._servers = servers
+    def __init__(
+        self, board, clock, journal, link, reporter, sampler, session, delivery, settings
+    ):
+        """settings: of them, "cadence.*", "clock.*" and "broker.resolvers"."""
+        self._board = board
+        self.clock = clock
+        self.journal = journal
+        self.link = link
+        self.reporter = reporter
+        self.sampler = sampler
+        self.session = session
+        self.delivery = delivery
+        self._round_ms = settings["cadence.round_s"] * 1000
+        self._report_samples = settings["cadence.report_samples"]
+        # Of SNTP; None: the platform's clock is to be believed.
+        self._servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
+        self._resolvers = settings["broker.resolvers"]
         self.more = ()  # coroutine functions to be run beside the agent's own
         self._stopping = asyncio.Event()
+        self._stuck = None
         self.running = False
 
     async def run(self):
-        """Measure and report until stop(); then a last report, and the journal is closed."""
+        """Measure and report until stop(); then a last report, and the journal is closed.
+
+        Returns None, or a sentence: a part fails again and again, only a new start can help."""
         self.running = True
-        self._port.on_terminate(self.stop)
+        self._board.on_terminate(self.stop)
         tasks = []
         for part in (
             self._rounds,
             self._samples,
             self._keep_time,
-            self._delivery.run,
-            self._port.keep_network,
+            self.session.run,
+            self._board.keep_network,
         ) + self.more:
             tasks.append(asyncio.create_task(self._guard(part)))
         try:
             await self._stopping.wait()
         finally:
             await reap(*tasks[:3])
-            self._reporter.event(_STOPPED)
+            self.reporter.event(ids.STOPPED)
             await self._close_report()
-            await self._delivery.stop(_STOP_MS)
+            await self.delivery.drain(_STOP_MS)
+            await self.session.leave()
             await reap(*tasks[3:])
-            self._save_alive()
-            self._journal.close()
+            self.save_alive()
+            self.journal.close()
             self.running = False
+        return self._stuck
 
     def stop(self):
         """Ask run() to end. May be called from a signal handler of the event loop."""
         self._stopping.set()
 
     async def _guard(self, task):
-        """An error that nobody foresaw ends one task's turn, not the agent."""
-        while True:
+        """An error that nobody foresaw ends one task's turn, not the agent, unless it comes again
+        and again."""
+        failures = 0
+        while failures < _FAILURES_MAX:
+            began = self.clock.up()
             try:
                 await task()
                 return
             except Exception as e:
-                interpreter.log("error:", type(e).__name__, e)
-                await interpreter.sleep_ms(5000)
+                error = e
+            failures = 1 if self.clock.up() - began >= _STEADY_S else failures + 1
+            try:
+                interpreter.log("error:", type(error).__name__, error)
+            except Exception:
+                pass  # there is no memory even for that
+            await interpreter.sleep_ms(_RETRY_MS)
+        self._stuck = "%s, %d times in a row: restart it" % (type(error).__name__, failures)
+        self.stop()
 
     async def _rounds(self):
-        next_ms = self._clock.up_ms()
+        next_ms = self.clock.up_ms()
         while True:
-            events = await self._link.round()
-            self._sampler.observe()
+            events = await self.link.round()
+            self.sampler.observe()
             for kind, at, detail in events:
-                self._reporter.event(kind, at, detail)
+                self.reporter.event(kind, at, detail)
             if events:
-                await self._close_report()  # the province hears of it at once, if there is a way
-            self._port.feed_watchdog()
+                await self._close_report()  # the province shall know at once
+            if self.clock.up() - self.session.beat < _STUCK_S:
+                self._board.feed_watchdog()
             next_ms += self._round_ms
-            late = self._clock.up_ms() - next_ms
+            late = self.clock.up_ms() - next_ms
             if late >= 0:
                 next_ms += late - late % self._round_ms
-            await interpreter.sleep_ms(max(0, next_ms - self._clock.up_ms()))
+            await interpreter.sleep_ms(max(0, next_ms - self.clock.up_ms()))
 
     async def _samples(self):
         while True:
-            full = await self._sampler.next()
-            self._save_alive()
-            if full or len(self._reporter.rows) >= self._report_samples:
+            full = await self.sampler.next()
+            self.save_alive()
+            if full or len(self.reporter.rows) >= self._report_samples:
                 await self._close_report()
 
     async def _close_report(self):
         try:
-            if await self._reporter.close() is not None:
-                self._delivery.wake.set()
+            if await self.reporter.close() is not None:
+                self.delivery.wake.set()
         except OSError as e:
             interpreter.log("journal:", e)
 
     async def _keep_time(self):
         """SNTP at start and every few hours; the platform's own clock every minute."""
-        clock = self._clock
+        clock = self.clock
         wait = 0  # minutes
         minutes = 0
         while True:
             if self._servers is None:
-                clock.set(self._port.unix_time(), _CLOCK_SYSTEM)
+                clock.set(self._board.unix_time(), ids.CLOCK_SYSTEM)
             else:
                 clock.follow_system()
-            if self._servers and wait <= 0 and clock.source != _CLOCK_SYSTEM:
-                from agent.device import sntp
+            if self._servers and wait <= 0 and clock.source != ids.CLOCK_SYSTEM:
+                from agent.net import sntp
 
-                wait = 1
-                for server in self._servers:
-                    try:
-                        if clock.set(await sntp.query(server, 3000), _CLOCK_NTP):
-                            wait = 4 * 60
-                            break
-                    except OSError:
-                        pass
+                certain = await sntp.synchronise(clock, self._servers, self._resolvers)
+                wait = 4 * 60 if certain else 1
             await interpreter.sleep_ms(60000)
-            self._delivery.expire()
+            self.delivery.expire()
             wait -= 1
             minutes += 1
             if minutes % 60 == 0:
-                self._journal.persist()
+                self.journal.persist()
 
-    def _save_alive(self):
-        journal = self._journal
+    def save_alive(self):
+        """Write down that the agent is alive now: the next start reports it."""
+        journal = self.journal
         body = struct.pack(
-            ALIVE, journal.stream, journal.boot, self._clock.up(), self._clock.now() or 0
+            ALIVE,
+            journal.stream,
+            journal.boot,
+            self.clock.up(),
+            self.clock.now() or 0,
+            self.clock.certain(),
         )
         try:
-            self._port.alive_save(body + struct.pack(">I", binascii.crc32(body)))
+            self._board.alive_save(body + struct.pack(">I", binascii.crc32(body)))
         except OSError as e:
             interpreter.log("alive:", e)
 
     def clock_set(self, source, step):
-        self._reporter.event(_CLOCK_SET, None, {1: source, 2: step})
+        self.reporter.event(ids.CLOCK_SET, None, {1: source, 2: step})

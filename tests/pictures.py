@@ -12,9 +12,9 @@ from host_tools.demo.picture import draw
 from host_tools.field.labels import Label
 from host_tools.field.labels.drawing import svg
 from host_tools.field.provision.batch import result_text
-from host_tools.field.provision.flow import STEPS, Outcome
+from host_tools.field.provision.flow import STEPS, DeviceResult
 from host_tools.field.provision.network import network_error
-from host_tools.field.provision.screen import Screen
+from host_tools.field.provision.screen import ProvisionScreen
 from tests.support import ROOT
 
 IMAGES = ROOT / "docs" / "images"
@@ -38,9 +38,9 @@ _BOARDS = (
 )
 
 
-def _batch() -> Screen:
+def _batch() -> ProvisionScreen:
     """A hub with four boards: one is ready, one has failed, two are at work."""
-    screen = Screen()
+    screen = ProvisionScreen()
     for port, mac, code, name, over, share, seconds in _BOARDS:
         row = screen.row(f"/dev/{port}")
         row.mac, row.slot, row.village = mac, f"{code}-1", name
@@ -50,12 +50,12 @@ def _batch() -> Screen:
         if share is not None:
             row.progress(share)
         elif over == len(STEPS):
-            done = Outcome(row.port, mac, f"{code}-1", name, "esp32-generic", LABEL.kid)
+            done = DeviceResult(row.port, mac, f"{code}-1", name, "esp32-generic", LABEL.kid)
             done.check = LABEL.check
             row.ended = result_text(done, None)
         else:
             error = network_error("no_access_point", "", "localhost", 8883)
-            row.ended, row.failed = result_text(Outcome(row.port), error), True
+            row.ended, row.failed = result_text(DeviceResult(row.port), error), True
         row.seconds = seconds
     return screen
 

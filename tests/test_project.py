@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from agent import config
 from tests.bench import agent_ram
 from tests.support import ROOT, mpy_cross, run_micropython
 
@@ -99,11 +98,6 @@ def test_the_compiled_agent_fits_a_small_device(tmp_path):
     core, parts = agent_ram.by_part(sizes)
     assert core <= MPY_LIMIT, sorted(sizes.items(), key=lambda item: -item[1])
     assert {name: size for name, size in parts.items() if size > PART_LIMIT} == {}
-
-
-def test_every_source_is_counted_as_one():
-    of_sources = {name.partition("_")[0] for name in config.SOURCES}
-    assert of_sources <= agent_ram.SOURCES.keys()
 
 
 def _imports(tree: ast.AST, guarded: bool = False) -> Iterator[tuple[str, bool]]:

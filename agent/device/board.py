@@ -1,6 +1,6 @@
 """What a board must tell and do for the agent; each board overrides what it can.
 
-The configuration's key `port` names a module that has a class `Port` derived from this one.
+The configuration's key `port` names a module that has a class `Board` derived from this one.
 Nothing else in the agent knows what it runs on. None always means: this board can't tell.
 """
 
@@ -8,13 +8,10 @@ import os
 import sys
 import time
 
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_RESET_UNKNOWN = const(0)
+from agent.wire import ids
 
 
-class Port:
+class Board:
     board = "generic"
 
     def __init__(self, state_dir, settings=None):
@@ -36,7 +33,9 @@ class Port:
     voltage = _nothing
     # Temperature of the device in degrees Celsius.
     temperature = _nothing
-    # Called on real progress only: a round finished.
+    # lock(): False if another agent of this machine uses the state folder.
+    lock = _nothing
+    # Called on real progress only: a round finished, and delivery is not stuck.
     feed_watchdog = _nothing
     # A board may have storage_lost(): True if this start found the journal's medium unreadable and
     # formatted it. Not a name here, since each costs every device memory.
@@ -65,7 +64,7 @@ class Port:
 
     def reset_cause(self):
         """Why the device (or only the agent) started: one of the RESET_ numbers."""
-        return _RESET_UNKNOWN
+        return ids.RESET_UNKNOWN
 
     def unix_time(self):
         """The platform's clock as Unix time in seconds, whatever epoch it uses itself."""

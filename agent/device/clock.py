@@ -7,12 +7,7 @@ become old.
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLOCK_NONE = const(0)
-_CLOCK_SAVED = const(1)
-_CLOCK_ACK = const(2)
-_CLOCK_SYSTEM = const(4)
+from agent.wire import ids
 
 _STALE_S = const(6 * 3600)  # after this a weaker source may correct a stronger one's drift
 _DAY_S = const(86400)
@@ -21,14 +16,15 @@ _STEP_S = const(2)  # smaller corrections are drift and make no event
 
 
 class Clock:
-    def __init__(self, port):
-        self._port = port
+    def __init__(self, board):
+        self._board = board
         self._ticks = interpreter.ticks_ms()
         self._ms = 0
         self._offset = None  # Unix time - up, seconds
         self._set_at = 0
-        self.source = _CLOCK_NONE
-        self.floor = 0  # Unix time that has certainly passed
+        self._confirmed = False  # not by one time server alone
+        self.source = ids.CLOCK_NONE
+        self.floor = 0  # Unix time that has certainly passed at the start
         self.on_set = None  # callable(source, step or None) for corrections worth an event
 
     def up_ms(self):
@@ -51,7 +47,7 @@ class Clock:
     def right(self):
         """Whether the platform's clock, by which certificates are judged, is right to a day, as
         far as that is known."""
-        platform = self._port.unix_time()
+        platform = self._board.unix_time()
         now = self.now() or self.floor
         return max(now - _DAY_S, _BUILT) <= platform and (
             self._offset is None or platform <= now + _DAY_S
@@ -59,47 +55,62 @@ class Clock:
 
     def quality(self):
         """[seconds since the clock was last set or None, source], as reports carry it."""
-        if self.source == _CLOCK_SYSTEM:
+        if self.source == ids.CLOCK_SYSTEM:
             return [None, self.source]
         if self._offset is None:
-            return [None, _CLOCK_SAVED if self.floor else _CLOCK_NONE]
+            return [None, ids.CLOCK_SAVED if self.floor else ids.CLOCK_NONE]
         return [self.up() - self._set_at, self.source]
 
     def raise_floor(self, unix):
-        """Tell a time that has passed for certain. Only ever grows."""
-        if unix > self.floor:
-            self.floor = unix
+        """Note a time that has passed for certain. A platform's clock that is behind it is set:
+        certificates are judged by that, and a device may wake in the year 2000."""
+        self.floor = max(self.floor, unix)
+        if self._board.unix_time() < self.floor:
+            self._board.set_clock(self.floor)
 
-    def set(self, unix, source):
+    def certain(self):
+        """The latest Unix time that has passed for certain: the next start's floor. One wrong
+        answer of one time server must never get there, as it would refuse all right ones."""
+        return max(self.floor, self.now()) if self._confirmed else self.floor
+
+    def is_plausible(self, unix):
+        """Whether `unix` is so near to what is certain that one time server's answer will do."""
+        expected = self.now() if self._confirmed else self.floor + self.up()
+        return abs(unix - expected) <= _DAY_S
+
+    def set(self, unix, source, confirmed=True):
         """Take `unix` (seconds) from `source`. Refuses times before 2026 or below the floor, and
-        beyond 32 bits (2106), for which no platform has room. True if taken."""
+        beyond 32 bits (2106), for which no platform has room. True if taken.
+
+        confirmed: False for one time server that only knows by itself. Two that agree may go below
+        the floor, as the ack may: that ends a floor which a wrong clock has left."""
         if unix < _BUILT or unix >> 32:
             return False
         if unix < self.floor:
-            if source != _CLOCK_ACK:
+            if source == ids.CLOCK_SYSTEM or not confirmed:
                 return False
-            # The run before had a wrong time, in the future: the province knows better.
             self.floor = 0
         up = self.up()
         # An ack's time is late by its way: don't follow each one's jitter.
-        weaker = source < self.source or source == self.source == _CLOCK_ACK
-        if weaker and up - self._set_at < _STALE_S:
+        weaker = source < self.source or source == self.source == ids.CLOCK_ACK
+        if weaker and self._confirmed and up - self._set_at < _STALE_S:
             return False
         step = None if self._offset is None else unix - up - self._offset
         self._offset = unix - up
         self._set_at = up
         stepped = step is None or abs(step) >= _STEP_S
         if stepped or source != self.source:
-            self._port.set_clock(unix)
+            self._board.set_clock(unix)
         self.source = source
+        self._confirmed = confirmed
         if stepped and self.on_set:
             self.on_set(source, step)
         return True
 
     def follow_system(self):
         """Take the platform's clock if the platform keeps it right. Call this every round."""
-        if self._port.clock_synchronised():
-            unix = self._port.unix_time()
-            known = self.source == _CLOCK_SYSTEM
+        if self._board.clock_synchronised():
+            unix = self._board.unix_time()
+            known = self.source == ids.CLOCK_SYSTEM
             if not known or abs(unix - self.now()) >= _STEP_S:
-                self.set(unix, _CLOCK_SYSTEM)
+                self.set(unix, ids.CLOCK_SYSTEM)

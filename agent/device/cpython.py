@@ -1,4 +1,4 @@
-"""What compat.py and net.py have on CPython, apart, so that no device has to load it."""
+"""What interpreter.py and net/connection.py have on CPython, apart: no device loads it."""
 
 import asyncio
 import os
@@ -57,19 +57,19 @@ async def ready(sock, write, timeout_ms):
 
 
 async def fill(reader, buf):
-    """Fill the memoryview `buf` from a stream; EOFError if it ends before."""
+    """Fill the memoryview `buf` from a connection; EOFError if it ends before."""
     buf[:] = await reader.readexactly(len(buf))
 
 
 def close(writer):
-    """Close a stream at once; what is not sent yet is dropped.
+    """Close a connection at once; what is not sent yet is dropped.
 
     Without TLS's farewell: a dead peer would hold the socket until that times out."""
     writer.transport.abort()
 
 
-class Stream:
-    """asyncio's two halves of a stream while they are opened; `stage`: how far that came."""
+class Connection:
+    """asyncio's two halves of a connection while they are opened; `stage`: how far that came."""
 
     def __init__(self, sock):
         self.stage = "connect"
@@ -89,7 +89,7 @@ class Stream:
             self.reader, self.writer = await asyncio.shield(opening)
         except asyncio.CancelledError:
             # asyncio loses track of a handshake that is cancelled at its very beginning. At the
-            # stream's end it tidies up.
+            # connection's end it tidies up.
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -12,29 +12,29 @@ from agent.wire import cbor, cose
 from agent.wire.ed25519 import Signer
 
 
-def enrol(settings, port):
+def enrol(settings, board):
     """The proof of possession, in base64, of the device's key, which is made if there is none.
 
     Raises OSError and KeyFileError."""
     folder = settings["state_dir"]
-    signer = load(folder) or make(port, folder)
+    signer = load(folder) or make(board, folder)
     message = proof(
         signer,
         settings["slot"],
-        port.unique_id(),
-        port.board,
+        board.unique_id(),
+        board.board,
         VERSION,
-        port.unix_time(),
-        port.firmware_hash(),
+        board.unix_time(),
+        board.firmware_hash(),
     )
     return str(binascii.b2a_base64(message), "ascii").strip()
 
 
-def make(port, state_dir):
+def make(board, state_dir):
     """Make a key, durably, and return its Signer. If interrupted: either none or this one."""
     seed = os.urandom(32)
     path = _name(state_dir)
-    port.write_secret(path + ".new", seed + struct.pack(">I", binascii.crc32(seed)))
+    board.write_secret(path + ".new", seed + struct.pack(">I", binascii.crc32(seed)))
     with open(path + ".new", "r+b") as f:
         interpreter.sync(f)
     os.rename(path + ".new", path)

@@ -2,14 +2,16 @@
 
 `ticks_*` follow MicroPython's contract: they wrap at an unspecified power of two and are to be
 compared with `ticks_diff` only, over less than half of the period (6.2 days on a 32-bit port).
-Callers look names up at call time (`compat.ticks_ms()`), so that a test can put an accelerated
-clock in their place.
+Callers write `interpreter.ticks_ms()`, so that a test can put an accelerated clock in its place.
 """
 
+import errno
 import os
 import sys
 
 MICROPYTHON = sys.implementation.name == "micropython"
+# newlib's error numbers: a microcontroller, whose sockets are lwIP's (ESP32).
+LWIP = errno.EHOSTUNREACH == 118
 
 if MICROPYTHON:
     import select
@@ -19,6 +21,9 @@ if MICROPYTHON:
     from micropython import const
 
     _SLICE_MS = const(4)
+    # There a wait lasts until the system's next tick (10 ms), whatever comes in. So its first
+    # part, in which most answers come, is spent asking.
+    _EXACT_MS = 400 if LWIP else 0
 
     def sync(file):
         """Commit a file's bytes to the medium; MicroPython's flush does both (fsync, lfs sync)."""
@@ -27,14 +32,15 @@ if MICROPYTHON:
     async def ready(sock, write, timeout_ms):
         """Whether a non-blocking socket has something to read within `timeout_ms` milliseconds;
         if `write`, whether it takes bytes or failed to connect."""
-        # Not the event loop's poller: with a TLS stream in it, that looks every 9 ms only, which
-        # is no way to take a round-trip time. This one sleeps in the kernel, a few ms at a time.
+        # Not the event loop's poller: with a TLS connection in it, that asks every 9 ms only,
+        # which is too coarse for a round-trip time.
         poller = select.poll()
         poller.register(sock, select.POLLOUT if write else select.POLLIN)
         deadline = ticks_add(ticks_ms(), timeout_ms)
         while True:
             left = ticks_diff(deadline, ticks_ms())
-            if poller.poll(max(0, min(left, _SLICE_MS))):
+            exact = timeout_ms - left < _EXACT_MS
+            for _ in poller.ipoll(0 if exact else max(0, min(left, _SLICE_MS))):
                 return True
             if left <= 0:
                 return False
@@ -54,19 +60,3 @@ def random_below(n):
 def log(*words):
     """One line for whoever watches the console. Never keys, payloads or addresses of users."""
     print("%d" % (ticks_ms() // 1000), *words, file=sys.stderr)
-
-
-def unload(name):
-    """Let go of a module that is not needed again, so that its memory can be used.
-
-    Its package refers to it too; what else was imported from it stays as long as it is held."""
-    package, _, module = name.rpartition(".")
-    del sys.modules[name]
-    delattr(sys.modules[package], module)
-
-
-def rare(name):
-    """A module that is seldom needed: it is there for as long as the caller holds it."""
-    module = __import__(name, None, None, ("",))
-    unload(name)
-    return module

@@ -9,19 +9,16 @@ import struct
 
 from agent.journal import segment
 from agent.device.interpreter import const
-from agent.journal.new_stream import begin, fork, shelve
-from agent.journal.stream import again
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_DROPPED_FULL = const(1)
-_DROPPED_CORRUPT = const(2)
+from agent.journal.new_stream import begin, new_stream, shelve
+from agent.journal.stream import to_reissue
+from agent.wire import ids
 
 # As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
 _HEADER = const(384)
 _BOOT = const(1)
 _CLOSED = const(3)
 _REPORT = const(0x20)
-_MADE = const(0x40)
+_REISSUED = const(0x40)
 _UNTOLD = const(1)
 _TOLD = const(3)
 _WHOLE = const(0)
@@ -35,13 +32,13 @@ _EEXIST = const(17)
 
 def open_journal(journal):
     """See `Journal.open`."""
-    journal._abandon()
+    journal.abandon()
     journal.boot = 0
     journal.clean = False  # the run before ended with `close`
     journal.previous = None  # the Stream before this one, while the province lacks some of it
-    journal._number = 0  # the highest ever seen
-    journal._junk = []  # files to delete once all that they held is remembered elsewhere
-    journal._gaps = []
+    journal.number = 0  # the highest ever seen
+    journal.junk = []  # files to delete once all that they held is remembered elsewhere
+    journal.gaps = []
     begin(journal, None)
     try:
         try:
@@ -51,22 +48,22 @@ def open_journal(journal):
                 raise
         end = _recall(journal)
     except OSError as error:
-        raise journal._failure("can't be opened", error)
+        raise journal.failure("can't be opened", error)
     journal.boot += 1
-    journal._fresh = journal._fresh or journal.next_seq
+    journal.fresh = journal.fresh or journal.next_seq
     if end == _ROTTEN or not journal.stream:
-        fork(journal)
+        new_stream(journal)
     try:
-        if end == _WHOLE and journal._numbers and journal._fits(4):
-            path = segment.path_of(journal.path, journal._numbers[-1])
-            journal._file = open(path, "ab", 0)
-            journal._record(_BOOT, journal.boot.to_bytes(4, "big"))
-            journal._sweep()
+        if end == _WHOLE and journal.numbers and journal.fits(4):
+            path = segment.path_of(journal.path, journal.numbers[-1])
+            journal.file = open(path, "ab", 0)
+            journal.write_record(_BOOT, journal.boot.to_bytes(4, "big"))
+            journal.sweep()
         else:
-            journal._rotate()
-        journal._release()
+            journal.rotate()
+        journal.release()
     except OSError:
-        journal._abandon()  # the next append tries again, and tells
+        journal.abandon()  # the next append tries again, and raises
 
 
 def _recall(journal):
@@ -80,7 +77,7 @@ def _recall(journal):
         size, header = _look(journal.path, number)
         if header is None and number >> 31:
             continue  # not ours, as no journal lives so long; nor would a number be left after it
-        journal._number = number
+        journal.number = number
         if header is None:
             # A header is synced alone: a file longer than that had records, perhaps reports.
             end = _ROTTEN if size > _HEADER else end
@@ -93,17 +90,17 @@ def _recall(journal):
                 _replay(journal)
                 shelve(journal)
             begin(journal, stream)
-        if journal._bases and journal._bases[-1] == base:
-            journal._junk.append(journal._pop(-1))  # no report in it counts
-        journal._push(number, base, size)
+        if journal.bases and journal.bases[-1] == base:
+            journal.junk.append(journal.pop(-1))  # no report in it counts
+        journal.push(number, base, size)
     if journal.stream:
         end = max(end, _replay(journal))
         for held in (journal, journal.previous):
             if held:
                 _settle(journal, held, bad)
-        if journal.previous and not journal.previous._numbers:
+        if journal.previous and not journal.previous.numbers:
             journal.previous = None
-    journal._junk.extend(bad)
+    journal.junk.extend(bad)
     return end
 
 
@@ -133,15 +130,15 @@ def _look(path, number):
 
 def _replay(journal):
     """Take over what the newest segment so far remembers; how it ends."""
-    number = journal._numbers[-1]
+    number = journal.numbers[-1]
     head = bytearray(_HEADER)
     newest = None
     journal.clean = False
     with open(segment.path_of(journal.path, number), "rb") as file:
         seed = segment.read_header(file, number, head)[2]
-        journal._floor, before, boot, hash8, state = _unpack_header(head)
+        journal.floor, before, boot, hash8, state = _unpack_header(head)
         stored, gaps, fresh = _unpack_state(state)
-        walk = segment.records(file, journal._sizes[-1], seed, journal._bases[-1], True)
+        walk = segment.records(file, journal.sizes[-1], seed, journal.bases[-1], True)
         for at, kind, seq, length in walk:
             if kind < 0:
                 journal.next_seq = seq
@@ -150,8 +147,8 @@ def _replay(journal):
             journal.clean = kind == _CLOSED
             if kind >= _REPORT:
                 newest = at, seq
-                gap = again(gaps)
-                if kind < _MADE:
+                gap = to_reissue(gaps)
+                if kind < _REISSUED:
                     _tell(gaps, kind - _REPORT)
                 elif gap:
                     gap[1] += 1
@@ -167,14 +164,14 @@ def _replay(journal):
             report = segment.read_record(file, seed, newest[0], newest[1])
             hash8 = hashlib.sha256(report).digest()[:8]
     if journal.previous:
-        journal.previous._floor = max(journal.previous._floor, before)
+        journal.previous.floor = max(journal.previous.floor, before)
     journal.boot = boot
     journal.last_hash8 = hash8
-    journal._stored = journal._saved = stored
-    journal._gaps[:] = gaps
-    journal._fresh = fresh
-    journal._settled = None
-    journal._seed_of_last = seed
+    journal.stored = journal.saved = stored
+    journal.gaps[:] = gaps
+    journal.fresh = fresh
+    journal.settled = None
+    journal.last_seed = seed
     return end
 
 
@@ -205,8 +202,8 @@ def _tell(gaps, count):
 
 def _settle(journal, held, bad):
     """Finish the dropping of a stream's oldest segments wherever it was cut off."""
-    while len(held._numbers) > (held is journal) and held._end_of_first() <= held._floor:
-        journal._junk.append(held._pop(0))
+    while len(held.numbers) > (held is journal) and held.end_of_first() <= held.floor:
+        journal.junk.append(held.pop(0))
     # The other way round, deleted before a header could say so: that happens on a full medium.
-    rotten = bad and held._numbers and bad[0] < held._numbers[0]
-    held._lose(held._floor, held.oldest - 1, _DROPPED_CORRUPT if rotten else _DROPPED_FULL)
+    rotten = bad and held.numbers and bad[0] < held.numbers[0]
+    held.lose(held.floor, held.oldest - 1, ids.DROPPED_CORRUPT if rotten else ids.DROPPED_FULL)

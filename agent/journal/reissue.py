@@ -1,46 +1,46 @@
-"""Reports made again in a new stream, as the province holds others under their old seqs.
+"""Reports issued again in a new stream, as the province holds others under their old seqs.
 
 That happens to a device whose flash was put back from a copy, or whose medium lost the end of the
 journal. What it measured since then was signed under seqs that were given out before. Only stream,
 seq and prev change; they are the first three keys of the payload, so the rest is not even decoded.
 
 The old bytes stay until the new are on the medium, and the record that holds the new says so in
-itself (segment.py, AGAIN): whenever the power goes, a report is there once.
+itself (segment.py, REISSUED): whenever the power goes, a report is there once.
 """
 
 from agent.device.interpreter import const
-from agent.journal.stream import again, covers
+from agent.journal.stream import covers, to_reissue
 from agent.wire import cbor, cose
 
 # As in segment.py, where it is explained (a test holds them equal): here it costs nothing.
 _STATE = const(2)
 
 
-async def make_again(reporter):
-    """Make one report again, the one that `Journal.again` names, if there is one.
+async def reissue(reporter):
+    """Issue one report again, the one that `Journal.reissue` names, if there is one.
 
     reporter: under its lock, so that no two reports take the same seq. Raises OSError and
     MemoryError; then nothing has changed."""
-    journal = reporter._journal
-    async with reporter._quiet:
-        seq = journal.again
+    journal = reporter.journal
+    async with reporter.quiet:
+        seq = journal.reissue
         if seq is None:
             return
         old = journal.previous
-        if covers(old._given, seq, seq):
+        if covers(old.given, seq, seq):
             # It was sent before that was known: it is stored as it is, or kept as a conflict.
-            again(journal._gaps)[1] = seq
-            journal._remember(_STATE)
-            journal._release()
+            to_reissue(journal.gaps)[1] = seq
+            journal.remember(_STATE)
+            journal.release()
             return
         message = old.read(seq)
         if message is None:
-            return  # the medium lost it: the journal tells so by a drop event
+            return  # the medium lost it: the journal adds a drop event
         stream = journal.stream
         payload = cbor.loads(message).value[2]
         del message
         payload = moved(payload, stream, journal.next_seq, journal.last_hash8)
-        message = await cose.sign1_async(reporter._signer, payload, reporter._topic)
+        message = await cose.sign1_async(reporter.signer, payload, reporter.topic)
         if stream == journal.stream:
             journal.append(message, seq)
 

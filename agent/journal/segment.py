@@ -28,7 +28,7 @@ _BOOT = const(1)  # u32: the agent started once more
 _STATE = const(2)  # `pack_state`
 _CLOSED = const(3)  # as STATE, and the agent stopped in order
 REPORT = const(0x20)  # + how many of the gaps not yet told it tells, oldest first
-_MADE = const(0x40)  # a report of the stream before that was made again
+_REISSUED = const(0x40)  # a report of the stream before that was issued again
 
 # states of a gap (reports that are gone though the province never had them)
 _NEW = const(0)  # not written down yet
@@ -36,9 +36,9 @@ _UNTOLD = const(1)
 _TAKEN = const(2)  # by the report that is being made
 _TOLD = const(3)
 
-# The reason of a gap that is none: what its stream got from `first` on is to be made again in the
-# next one, and up to `last` it was. See agent/journal/reissue.py.
-_AGAIN = const(127)
+# The reason of a gap that is none: what its stream got from `first` on is to be issued again in
+# the next one, and up to `last` it was. See agent/journal/reissue.py.
+_REISSUE = const(127)
 
 # how a file ends
 _WHOLE = const(0)

@@ -9,10 +9,7 @@ from array import array
 
 from agent.journal import segment
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_DROPPED_FULL = const(1)
-_DROPPED_CORRUPT = const(2)
+from agent.wire import ids
 
 # As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
 _HEADER = const(384)
@@ -23,7 +20,7 @@ _REPORT = const(0x20)
 _NEW = const(0)
 _TAKEN = const(2)
 _TOLD = const(3)
-_AGAIN = const(127)
+_REISSUE = const(127)
 
 
 class JournalError(OSError):
@@ -83,52 +80,54 @@ def covers(flat, first, last):
     return True
 
 
-def again(gaps):
-    """The entry of reports that are to be made again, None if there is none."""
+def to_reissue(gaps):
+    """The entry of reports that are to be issued again, None if there is none."""
     for gap in gaps:
-        if gap[2] == _AGAIN:
+        if gap[2] == _REISSUE:
             return gap
 
 
 def matters(gap, present, previous):
-    """Whether a gap must still be told, perhaps again, or lies among what is kept of the present
-    Stream or the previous one (or None)."""
+    """Whether a gap must still be reported, perhaps once more, or lies among what is kept of the
+    present Stream or the previous one (or None)."""
     for held in (present, previous):
-        if held and gap[4] == held.stream and (gap[1] >= held.oldest or gap[2] == _AGAIN):
+        if held and gap[4] == held.stream and (gap[1] >= held.oldest or gap[2] == _REISSUE):
             return True
     if gap[3] != _TOLD:
         return True
-    # A report that told it may be lost. Those of this stream show in what is stored of it.
-    if gap[4] == present.stream or gap[2] == _AGAIN:
+    # The report that names it may be lost. What is stored of this stream shows that.
+    if gap[4] == present.stream or gap[2] == _REISSUE:
         return False
-    return previous is not None or not covers(present._stored, 1, present.newest)
+    return previous is not None or not covers(present.stored, 1, present.newest)
 
 
 class Stream:
-    """One stream, as far as it is held: `stream` (4 bytes), seqs `oldest` to `newest`."""
+    """One stream, as far as it is held: `stream` (4 bytes), seqs `oldest` to `newest`.
+
+    The attributes are the state that the modules of this room share; others only call methods."""
 
     def __init__(self, path, stream, segment_size):
         self.path = path
         self.stream = stream
         self.next_seq = 1
-        self._segment = segment_size
+        self.segment_size = segment_size
         # Of each segment, oldest first. It holds the seqs from its base to before the next's.
-        self._numbers = []
-        self._bases = []
-        self._sizes = []
-        self._stored = []  # flat ranges, as the province's last word has it
-        self._gaps = []  # [first, last, reason, state, stream]; shared with the journal
-        self._fresh = 1  # from this seq on, no run before has sent anything
-        self._given = []  # flat ranges: what of that this run has sent
-        self._settled = None  # flat ranges: stored or gone; None: to be computed
-        self._floor = 1  # the lowest seq that was still kept when this was last written down
+        self.numbers = []
+        self.bases = []
+        self.sizes = []
+        self.stored = []  # flat ranges, as the last ack says
+        self.gaps = []  # [first, last, reason, state, stream]; shared with the journal
+        self.fresh = 1  # from this seq on, no run before has sent anything
+        self.given = []  # flat ranges: what of that this run has sent
+        self.settled = None  # flat ranges: stored or gone; None: to be computed
+        self.floor = 1  # the lowest seq that was still kept when this was last written down
         self._places = None  # offsets of the reports in segment number _placed, 0: none
         self._placed = self._seed = self._failed = 0
 
     @property
     def oldest(self):
         """The lowest seq that is kept (next_seq if none is)."""
-        return self._bases[0] if self._bases else self.next_seq
+        return self.bases[0] if self.bases else self.next_seq
 
     @property
     def newest(self):
@@ -147,11 +146,11 @@ class Stream:
     def unstored_bytes(self):
         """About how many bytes those take."""
         count = self.next_seq - self.oldest
-        return sum(self._sizes) // count * self.unstored_count if count else 0
+        return sum(self.sizes) // count * self.unstored_count if count else 0
 
     def is_stored(self, seq):
         """Whether the province has said that it stored this report."""
-        return covers(self._stored, seq, seq)
+        return covers(self.stored, seq, seq)
 
     def newest_unstored(self, below=None, skip=()):
         """The highest seq to be sent, under `below` if given and not in `skip`; None: all is sent.
@@ -180,7 +179,7 @@ class Stream:
         last = seq
         i = 0
         while True:
-            if last > self.newest or not covers(self._given, max(first, self._fresh), last):
+            if last > self.newest or not covers(self.given, max(first, self.fresh), last):
                 return False
             if i == len(ranges):
                 return True
@@ -193,13 +192,13 @@ class Stream:
         the next failure for the same report makes it count as dropped as well."""
         if not self.oldest <= seq < self.next_seq:
             return None
-        i = len(self._bases) - 1
-        while self._bases[i] > seq:
+        i = len(self.bases) - 1
+        while self.bases[i] > seq:
             i -= 1
-        k = seq - self._bases[i]
+        k = seq - self.bases[i]
         try:
-            with open(segment.path_of(self.path, self._numbers[i]), "rb") as file:
-                if self._placed != self._numbers[i]:
+            with open(segment.path_of(self.path, self.numbers[i]), "rb") as file:
+                if self._placed != self.numbers[i]:
                     self._place(file, i)
                 at = self._places[k] if k < len(self._places) else 0
                 report = segment.read_record(file, self._seed, at, seq) if at else None
@@ -213,12 +212,12 @@ class Stream:
                 )
             report = None
         if report is None:
-            self._lose(seq, seq, _DROPPED_CORRUPT)
+            self.lose(seq, seq, ids.DROPPED_CORRUPT)
         return report
 
-    def _believe(self, seq, ranges, only_add):
+    def believe(self, seq, ranges, only_add):
         """See `Journal.mark_stored`."""
-        before = pairs_of(self._stored)
+        before = pairs_of(self.stored)
         pairs = before[:] if only_add else []
         pairs.append((1, seq))
         for first, last in ranges:
@@ -229,102 +228,102 @@ class Stream:
         for first, last in before:
             lost.extend(without(now, first, min(last, self.oldest - 1)))
         del now[2 * _RANGES :]  # less is claimed, never more
-        self._stored = now
-        self._settled = None
+        self.stored = now
+        self.settled = None
         for first, last in lost:
-            self._lose(first, last, _DROPPED_FULL)
+            self.lose(first, last, ids.DROPPED_FULL)
         return seq < self.next_seq
 
     def _place(self, file, i):
         """Find the reports of segment i, whose file is open."""
-        base = self._bases[i]
-        end = self._bases[i + 1] if i + 1 < len(self._bases) else self.next_seq
-        count = min(end - base, self._sizes[i] // _OVERHEAD)  # no more can be in it
+        base = self.bases[i]
+        end = self.bases[i + 1] if i + 1 < len(self.bases) else self.next_seq
+        count = min(end - base, self.sizes[i] // _OVERHEAD)  # no more can be in it
         self._placed = 0
-        self._places = places = array("H" if self._segment <= 65536 else "I", [0] * count)
-        head = segment.read_header(file, self._numbers[i], bytearray(_HEADER))
+        self._places = places = array("H" if self.segment_size <= 65536 else "I", [0] * count)
+        head = segment.read_header(file, self.numbers[i], bytearray(_HEADER))
         if head:
             self._seed = head[2]
-            walk = segment.records(file, self._sizes[i], self._seed, base, False)
+            walk = segment.records(file, self.sizes[i], self._seed, base, False)
             for at, kind, seq, _ in walk:
                 if kind >= _REPORT and seq - base < count:
                     places[seq - base] = at
-        self._placed = self._numbers[i]
+        self._placed = self.numbers[i]
         # What is known to be missing is noted at once, as ranges, not found one by one.
         first = base
         for seq in range(base, base + count):
             if places[seq - base]:
-                self._lose(first, seq - 1, _DROPPED_CORRUPT)
+                self.lose(first, seq - 1, ids.DROPPED_CORRUPT)
                 first = seq + 1
-        self._lose(first, end - 1, _DROPPED_CORRUPT)
+        self.lose(first, end - 1, ids.DROPPED_CORRUPT)
 
-    def _push(self, number, base, size):
-        self._numbers.append(number)
-        self._bases.append(base)
-        self._sizes.append(size)
+    def push(self, number, base, size):
+        self.numbers.append(number)
+        self.bases.append(base)
+        self.sizes.append(size)
 
-    def _pop(self, i):
-        self._bases.pop(i)
-        self._sizes.pop(i)
-        return self._numbers.pop(i)
+    def pop(self, i):
+        self.bases.pop(i)
+        self.sizes.pop(i)
+        return self.numbers.pop(i)
 
-    def _end_of_first(self):
+    def end_of_first(self):
         """The seq after the last in the oldest segment."""
-        return self._bases[1] if len(self._bases) > 1 else self.next_seq
+        return self.bases[1] if len(self.bases) > 1 else self.next_seq
 
-    def _first_is_wanted(self):
-        """Whether something in the oldest segment is still to be sent, or to be made again."""
-        last = self._end_of_first() - 1
-        gap = again(self._gaps)
+    def first_is_wanted(self):
+        """Whether something in the oldest segment is still to be sent or reissued."""
+        last = self.end_of_first() - 1
+        gap = to_reissue(self.gaps)
         if gap and gap[4] == self.stream and gap[1] < last and gap[0] <= last:
             return True
         return not covers(self._done(), self.oldest, last)
 
     def _done(self):
         """Flat ranges of what need not be sent: it is stored, or gone."""
-        if self._settled is None:
-            pairs = pairs_of(self._stored)
-            for gap in self._gaps:
+        if self.settled is None:
+            pairs = pairs_of(self.stored)
+            for gap in self.gaps:
                 if gap[4] != self.stream:
                     continue
-                if gap[2] == _AGAIN:
-                    pairs.extend(without(self._given, gap[0], self.newest))
+                if gap[2] == _REISSUE:
+                    pairs.extend(without(self.given, gap[0], self.newest))
                 else:
                     pairs.append((gap[0], gap[1]))
-            self._settled = merged(pairs, self.newest)
-        return self._settled
+            self.settled = merged(pairs, self.newest)
+        return self.settled
 
-    def _lose(self, first, last, reason):
-        """Note that reports are gone, to be told, as far as the province lacks them."""
+    def lose(self, first, last, reason):
+        """Note that reports are gone, as far as the province lacks them."""
         if first > last:
             return
         lost = list(without(self._done(), first, last))
-        gap = again(self._gaps)
+        gap = to_reissue(self.gaps)
         if gap and gap[4] == self.stream and first <= gap[1] + 1 <= last:
             lost.append((gap[1] + 1, last))
             gap[1] = last
         if not lost:
             return
-        # With a report goes what it told of others. So all that may have been told in one that
-        # the province lacks is told once more.
-        for gap in self._gaps[:]:
-            if gap[3] == _TOLD and gap[2] != _AGAIN:
-                self._gaps.remove(gap)
+        # A lost report may have carried drop events. So the drops that a report named which the
+        # province lacks are reported once more.
+        for gap in self.gaps[:]:
+            if gap[3] == _TOLD and gap[2] != _REISSUE:
+                self.gaps.remove(gap)
                 gap[3] = _NEW
-                self._gaps.append(gap)  # behind those that are being told
+                self.gaps.append(gap)  # behind those that are being reported
         for low, high in pairs_of(merged(lost, last)):
             self._note(low, high, reason)
-        self._settled = None
+        self.settled = None
         for low, high in without(self._done(), 1, self.oldest - 1):
-            self._note(low, high, _DROPPED_FULL)
-            self._settled = None
+            self._note(low, high, ids.DROPPED_FULL)
+            self.settled = None
 
     def _note(self, first, last, reason):
-        gaps = self._gaps
+        gaps = self.gaps
         nearest = None
         distance = 0
         for gap in gaps:
-            if gap[4] != self.stream or gap[2] == _AGAIN:
+            if gap[4] != self.stream or gap[2] == _REISSUE:
                 continue
             away = max(gap[0] - last, first - gap[1])
             if away <= 1 and gap[2] == reason and gap[3] < _TAKEN:
@@ -340,9 +339,9 @@ class Stream:
                 # Too many to remember: give up what lies between this and the nearest, and say so.
                 gap = nearest
                 gaps.remove(gap)
-            gaps.append(gap)  # behind those that are being told
+            gaps.append(gap)  # behind those that are being reported
             if len(gaps) > _GAPS:
-                gaps.pop(gaps[0][2] == _AGAIN)  # needs four streams that lost something
+                gaps.pop(gaps[0][2] == _REISSUE)  # needs four streams that lost something
         gap[0] = min(gap[0], first)
         gap[1] = max(gap[1], last)
         gap[3] = _NEW

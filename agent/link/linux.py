@@ -1,10 +1,6 @@
-"""What Linux tells about the uplink in its own files; on any other platform everything is None."""
+"""What Linux knows about the uplink, from its own files. On other platforms all is None."""
 
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_PROBE_OK = const(0)
-_PROBE_NO_CARRIER = const(6)
+from agent.wire import ids
 
 
 def _read(path):
@@ -16,22 +12,21 @@ def _read(path):
 
 
 def interface(sys_class_net, name):
-    """PROBE_ number for an interface's operational state (RFC 2863), None if it can't be told."""
+    """PROBE_ number for an interface's operational state (RFC 2863), None if unknown."""
     if not name:
         return None
     state = _read("%s/%s/operstate" % (sys_class_net, name))
     if state is None:
         # The folder is there and the interface is not: it was unplugged.
-        return _PROBE_NO_CARRIER if _read(sys_class_net + "/lo/operstate") else None
+        return ids.PROBE_NO_CARRIER if _read(sys_class_net + "/lo/operstate") else None
     state = state.strip()
     if state == "up" or state == "unknown":  # "unknown": drivers without carrier, lo, tunnels
-        return _PROBE_OK
-    return _PROBE_NO_CARRIER
+        return ids.PROBE_OK
+    return ids.PROBE_NO_CARRIER
 
 
 def has_address(proc_net_route, name):
-    """Whether the interface (None: any one) has an address, which shows by its route; True if
-    that can't be told."""
+    """Whether the interface (None: any) has an address, which its route shows; True if unknown."""
     try:
         with open(proc_net_route) as table:
             for line in table:
@@ -44,7 +39,7 @@ def has_address(proc_net_route, name):
 
 
 def neighbour(address, path="/proc/net/arp"):
-    """Whether the kernel knows the hardware address of a neighbour; None if that can't be told."""
+    """Whether the kernel knows the hardware address of a neighbour; None if unknown."""
     try:
         with open(path) as table:
             for line in table:

@@ -1,27 +1,21 @@
-"""The state machine between rounds of probes and outages: hysteresis, cause, begin and end.
+"""The state machine from rounds of probes to outages: hysteresis, cause, begin and end.
 
-Pure: fed with (time, result of a round), it returns events. An outage begins at the first of the
-`fall` failing rounds that confirm it and ends at the first of the `rise` good ones (as G.826
-counts unavailability from its onset), so both ends are true to one round. Going up and down
-within one outage is a flap of it, not another outage. When the cause changes, one outage ends and
-the next begins at the same instant; so outages never overlap. A result that is known only later
-than it came true (loss over many rounds) says since when.
+It takes (time, result of a round) and returns events. An outage begins at the first of the `fall`
+failing rounds that confirm it, and ends at the first of the `rise` good ones (as G.826 counts
+unavailability from its onset). So both ends are true to one round. Going up and down within one
+outage is a flap, not another outage. When the cause changes, one outage ends and the next begins
+at the same instant, so outages never overlap. A result that is certain only some time later (loss
+over many rounds) comes with its own begin.
 """
 
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_UNKNOWN = const(0)
-_UP = const(1)
-_OUTAGE_BEGAN = const(1)
-_OUTAGE_ENDED = const(2)
+from agent.wire import ids
 
 
 class Outages:
     """`feed` rounds in; `state` is the confirmed state (ids: UNKNOWN, UP or a cause)."""
 
     def __init__(self, fall=2, rise=2):
-        self.state = _UNKNOWN
+        self.state = ids.UNKNOWN
         self._fall = fall
         self._rise = rise
         self._began = 0
@@ -35,31 +29,31 @@ class Outages:
         self._bad_evidence = None
 
     def feed(self, now, result, evidence=None, since=None):
-        """Take one round's result (UP or a cause) at `now` (seconds), true `since` or from now.
+        """Take one round's result (UP or a cause) at `now` (seconds), valid `since` or from now.
 
         Returns a list of (kind, time, detail): OUTAGE_BEGAN with {1: cause, 2: evidence},
         OUTAGE_ENDED with {1: cause, 3: duration, 4: flaps}. Mostly an empty one."""
         if result == self._run:
             self._run_length += 1
         else:
-            if self._run == _UP and self.state > _UP:
+            if self._run == ids.UP and self.state > ids.UP:
                 self._flaps += 1
             self._run = result
-            # Never before what was told already: outages don't overlap.
+            # Never before the last event: outages don't overlap.
             self._run_since = now if since is None else min(now, max(since, self._last + 1))
             self._run_length = 1
-        if result == _UP:
+        if result == ids.UP:
             self._bad_length = 0
-            if self._run_length < self._rise or self.state == _UP:
+            if self._run_length < self._rise or self.state == ids.UP:
                 return ()
             events = self.end(self._run_since)
-            self.state = _UP
+            self.state = ids.UP
             return events
         self._bad_length += 1
         if self._bad_length == 1:
             self._bad_since = now
             self._bad_evidence = evidence
-        if self.state > _UP:
+        if self.state > ids.UP:
             # Within an outage only a cause that lasts replaces the one reported.
             if result == self.state or self._run_length < self._fall:
                 return ()
@@ -76,15 +70,15 @@ class Outages:
         self.state = result
         self._began = self._last = since
         self._flaps = 0
-        events.append((_OUTAGE_BEGAN, since, {1: result, 2: evidence or []}))
+        events.append((ids.OUTAGE_BEGAN, since, {1: result, 2: evidence or []}))
         return events
 
     def end(self, now):
-        """The events that end what lasts; `state` is the caller's to set."""
-        if self.state <= _UP:
+        """The events that end the present outage; the caller sets `state`."""
+        if self.state <= ids.UP:
             return []
         self._last = now
         detail = {1: self.state, 3: now - self._began}
         if self._flaps:
             detail[4] = self._flaps
-        return [(_OUTAGE_ENDED, now, detail)]
+        return [(ids.OUTAGE_ENDED, now, detail)]

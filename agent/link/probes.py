@@ -1,7 +1,8 @@
 """Probes: does a host answer, and after how long? Small coroutines with a deadline each.
 
 Each returns the round-trip time in tenths of a millisecond, or raises OSError, from whose errno
-`classify` makes a PROBE_ number. Nothing here keeps state or knows a cause.
+`classify` makes a PROBE_ number. Linux and lwIP (ESP32) answer differently: the calls used here
+are those whose answers mean the same on both.
 """
 
 import asyncio
@@ -12,101 +13,135 @@ import struct
 
 from agent.device import interpreter
 from agent.net import dns
-from agent.net.tasks import own, reap
+from agent.net.tasks import reap
+from agent.net.traffic import own
+from agent.wire import ids
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_PROBE_OK = const(0)
-_PROBE_TIMEOUT = const(1)
-_PROBE_REFUSED = const(2)
-_PROBE_UNREACHABLE = const(3)
-_PROBE_ERROR = const(9)
 
 _DNS = "dns:"
 _ICMP = const(1)
+_NO_PROTOCOL = const(254)  # reserved for experiments (RFC 3692)
 _ECHO = const(8)
-_PORT_CLOSED = const(9)  # discard: hosts that live refuse it
-# Bytes at the IP level, both ways: an echo and its answer; what a TCP handshake takes, with its
-# end or with two more tries.
-_PING_BYTES = const(72)
+_PORT_CLOSED = const(9)  # discard: a live host refuses it
+# Bytes at the IP level, both ways: an echo without data and its answer; a TCP handshake with its
+# end, or with two more tries.
+_PING_BYTES = const(56)
 _TCP_BYTES = const(360)
 
-# Kinds of socket for ICMP, less what the platform has forbidden.
-_kinds = [socket.SOCK_DGRAM, getattr(socket, "SOCK_RAW", 3)]
+# An ESP32 has ten sockets. The session, a source, a time server and a name look-up take one each.
+_AT_ONCE = const(4)
+
+# Numbers for which MicroPython has no names. newlib's (ESP32) differ from Linux's.
+_NO_ROUTE = (errno.EHOSTUNREACH,) + ((114, 115) if interpreter.LWIP else (101, 100))
+_OWN_LACK = (errno.ENOMEM, errno.ENOBUFS, 23, 24)  # ENFILE, EMFILE
+
+# Kinds of sockets for ICMP, without those that the platform has refused.
+_kinds = [getattr(socket, "SOCK_RAW", 3), socket.SOCK_DGRAM]
 
 
 def classify(code):
-    """The PROBE_ number of an OSError's errno."""
+    """The PROBE_ number of an OSError's errno. None: this device had no socket or no memory to
+    ask with, which says nothing of the link."""
+    if code in _OWN_LACK:
+        return None
     if code == errno.ECONNREFUSED or code == errno.ECONNRESET:
-        return _PROBE_REFUSED
-    if code == errno.EHOSTUNREACH or code in (100, 101):  # ENETDOWN, ENETUNREACH on Linux
-        return _PROBE_UNREACHABLE
+        return ids.PROBE_REFUSED
+    if code in _NO_ROUTE:
+        return ids.PROBE_UNREACHABLE
     if code == errno.ETIMEDOUT:
-        return _PROBE_TIMEOUT
-    return _PROBE_ERROR
+        return ids.PROBE_TIMEOUT
+    return ids.PROBE_ERROR
 
 
 def reach(target, timeout_ms, refusal=False):
     """A coroutine that probes "host" by ping, "dns:host[:port]" by a question to a name server, or
-    "host:port" by TCP, where somebody must accept, or at least refuse if a `refusal` will do; IPv4
+    "host:port" by TCP, which must accept, or at least refuse if a `refusal` is enough; IPv4
     addresses."""
     if target[:4] == _DNS:
         return _ask(target[4:], timeout_ms)
     host, colon, port = target.rpartition(":")
     if colon:
         return _tcp(host, int(port), timeout_ms, refusal)
-    while _kinds:
-        try:
-            s = socket.socket(socket.AF_INET, _kinds[0], _ICMP)
-        except OSError as e:
-            if e.errno in (errno.ENOMEM, 23, 24, 105):  # ENFILE, EMFILE, ENOBUFS: it passes
-                raise
-            _kinds.pop(0)
-            continue
+    s = _icmp()
+    if s:
         return _ping(s, target, timeout_ms)
-    # Where ping is forbidden, a port that nobody serves.
     return _tcp(target, _PORT_CLOSED, timeout_ms, True)
 
 
 async def answer(target, timeout_ms, refusal=False, near=False):
-    """(round-trip time or None, PROBE_ number). A port's `refusal` may be answer enough. What is
-    `near` lies in the village and costs nothing."""
+    """(round-trip time or None, PROBE_ number or None as `classify`). A target that is `near` is
+    in the village, where bytes cost nothing."""
     if not near and target[:4] != _DNS:
         own.add(_PING_BYTES if _kinds and ":" not in target else _TCP_BYTES)
     try:
-        return await reach(target, timeout_ms, refusal), _PROBE_OK
+        return await reach(target, timeout_ms, refusal), ids.PROBE_OK
     except OSError as e:
         return None, classify(e.errno)
 
 
 async def together(coros):
-    """What the coroutines return, in their order; all of them end with the caller."""
+    """The results of coroutines, in their order. At most _AT_ONCE run at a time, and all of them
+    end with the caller."""
     if len(coros) == 1:
-        return [await coros[0]]  # mostly; a task would only take memory
-    tasks = [asyncio.create_task(coro) for coro in coros]
-    results = []
+        return [await coros[0]]  # the usual case; a task would only take memory
+    results = [None] * len(coros)
+    left = list(range(len(coros)))
+
+    async def work():
+        while left:
+            i = left.pop(0)
+            results[i] = await coros[i]
+
+    tasks = [asyncio.create_task(work()) for _ in range(min(len(coros), _AT_ONCE))]
     try:
-        for task in tasks:  # MicroPython takes no await in a comprehension
-            results.append(await task)
+        for task in tasks:
+            await task
         return results
     finally:
         await reap(*tasks)
+        for i in left:
+            coros[i].close()
+
+
+def _icmp():
+    """A socket for ICMP, None where the platform allows none. Raises OSError while it has none
+    free."""
+    while _kinds:
+        try:
+            if _kinds[0] == socket.SOCK_DGRAM:
+                _refuse_any_protocol()
+            return socket.socket(socket.AF_INET, _kinds[0], _ICMP)
+        except OSError as e:
+            if classify(e.errno) is None:
+                raise
+            _kinds.pop(0)
+    return None
+
+
+def _refuse_any_protocol():
+    """lwIP makes a UDP socket of any SOCK_DGRAM: raise OSError where a protocol that nobody has is
+    accepted."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, _NO_PROTOCOL).close()
+    except OSError as e:
+        if classify(e.errno) is None:
+            raise
+        return
+    raise OSError(errno.EOPNOTSUPP, "")
 
 
 async def _ask(server, timeout_ms):
     began = interpreter.ticks_us()
-    await dns.query(server, "example.com", timeout_ms)  # whatever it says
+    await dns.query(server, "example.com", timeout_ms)  # any answer will do
     return interpreter.ticks_diff(interpreter.ticks_us(), began) // 100
 
 
 async def _ping(s, host, timeout_ms):
-    """ICMP echo (RFC 792) with 8 bytes; closes the socket."""
+    """ICMP echo without data (RFC 792); closes the socket."""
     try:
-        token = os.urandom(8)
-        packet = bytearray(8) + token
-        packet[0] = _ECHO
-        packet[4:8] = token[:4]  # identifier and sequence number
-        total = sum(struct.unpack(">8H", packet))  # Internet checksum (RFC 1071)
+        token = os.urandom(4)  # identifier and sequence number
+        packet = bytearray((_ECHO, 0, 0, 0)) + token
+        total = sum(struct.unpack(">4H", packet))  # Internet checksum (RFC 1071)
         total = (total >> 16) + (total & 0xFFFF)
         struct.pack_into(">H", packet, 2, ~(total + (total >> 16)) & 0xFFFF)
         s.setblocking(False)
@@ -120,17 +155,21 @@ async def _ping(s, host, timeout_ms):
                 raise OSError(errno.ETIMEDOUT, "")
             answer = s.recv(128)
             took = interpreter.ticks_diff(interpreter.ticks_us(), began)
-            if len(answer) >= 28 and answer[0] >> 4 == 4:
-                answer = answer[(answer[0] & 15) * 4 :]  # a raw socket gives the IP header too
-            if answer[:1] == b"\0" and answer[8:16] == token:
+            if len(answer) >= 28:  # a raw socket gives the IP header, too
+                answer = answer[(answer[0] & 15) * 4 :]
+            elif answer[6:8] == token[2:]:  # Linux sets an identifier of its own, and checks it
+                token = answer[4:8]
+            if answer[:1] == b"\0" and answer[4:8] == token:
                 return took // 100
-            if answer[:1] == b"\3" and answer[-8:] == token:
-                raise OSError(errno.EHOSTUNREACH, "")
+            if answer[:1] == b"\3" and len(answer) >= 36:
+                inner = 12 + (answer[8] & 15) * 4
+                if answer[inner : inner + 4] == token:
+                    raise OSError(errno.EHOSTUNREACH, "")
     finally:
         s.close()
 
 
-async def _tcp(host, port, timeout_ms, refused_is_alive):
+async def _tcp(host, port, timeout_ms, refusal):
     """TCP handshake with `host`."""
     s = socket.socket()
     try:
@@ -145,9 +184,12 @@ async def _tcp(host, port, timeout_ms, refused_is_alive):
             raise OSError(errno.ETIMEDOUT, "")
         took = interpreter.ticks_diff(interpreter.ticks_us(), began)
         try:
-            s.send(b"")  # nothing leaves; raises what became of the connection
+            # Of an open port there is nothing to read yet. Of a refused connection Linux says
+            # ECONNREFUSED and lwIP ECONNRESET; lwIP says neither at connect() nor at send().
+            s.recv(1)
         except OSError as e:
-            if e.errno != errno.ECONNREFUSED or not refused_is_alive:
+            refused = classify(e.errno) == ids.PROBE_REFUSED
+            if e.errno != errno.EAGAIN and not (refusal and refused):
                 raise
         return took // 100
     finally:

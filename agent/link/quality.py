@@ -1,16 +1,12 @@
 """Quality of a link that answers: statistics, jitter, and loss or delay beyond the limits.
 
 Two cumulative sums (Page, 1954), in integers: one grows while more probes are bad than the limit
-allows, the other while fewer are than half of it. Each remembers when it last was zero; that is
-when the change came, though it is certain only later.
+allows, the other while fewer are bad than half of the limit. Each remembers when it was last zero:
+that is when the change came, though it is certain only later.
 """
 
+from agent.wire import ids
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_JITTER = const(10)
-_PROBE_LOST = const(11)
-_PROBE_SLOW = const(12)
 
 _CLOSER = const(500)
 _ENTER = const(3000)  # three to four bad probes more than the limit allows
@@ -18,7 +14,7 @@ _LEAVE = const(30)  # good probes in a row, at half the limit
 
 
 class Statistic:
-    """Of probes' round-trip times, given in tenths of a millisecond."""
+    """Statistic of round-trip times, given in tenths of a millisecond."""
 
     def __init__(self):
         self.sent = self.lost = self.total = self.least = self.most = 0
@@ -64,7 +60,7 @@ class Quality:
         self.reset()
 
     def reset(self):
-        """Forget what there was: the link was down, which says nothing of its quality."""
+        """Begin anew: the link was down, which says nothing about its quality."""
         if self.degraded is not None:
             self.degraded = None
             self.since = None
@@ -78,7 +74,7 @@ class Quality:
 
     @property
     def suspicious(self):
-        """Whether there was loss or delay of late, certain or not: worth a closer look."""
+        """Whether there was loss or delay recently, certain or not: ask more."""
         return self._bad >= _CLOSER or self.degraded is not None
 
     def probe(self, now, target, value):
@@ -113,7 +109,7 @@ class Quality:
             self._good_since = now
         if self.degraded is None:
             if self._bad >= _ENTER:
-                self.degraded = _PROBE_SLOW if self._slow > self._lost else _PROBE_LOST
+                self.degraded = ids.PROBE_SLOW if self._slow > self._lost else ids.PROBE_LOST
                 self.since = self._bad_since
                 self._good = 0
         elif self._good >= _LEAVE * (limit // 2):
@@ -124,4 +120,4 @@ class Quality:
     def put(self, row):
         """Write the jitter into a sample's row."""
         if self.jitter is not None:
-            row[_JITTER] = (self.jitter + 40) // 80  # half milliseconds
+            row[ids.JITTER] = (self.jitter + 40) // 80  # half milliseconds

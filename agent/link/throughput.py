@@ -1,24 +1,22 @@
-"""How much the link carries, measured now and then by downloading a file of known size.
+"""How much the link carries, measured from time to time by downloading a file of known size.
 
-Nothing else of the agent runs on the link meanwhile. No more is asked for than is configured, and
-a server that sends more is not asked again.
+The agent's probes wait meanwhile. It asks for no more than is configured, and never again from a
+server that sends more.
 """
 
 from agent.device import interpreter
-from agent.net.tasks import NetError, cause, own, within
+from agent.net.errors import NetError, cause
+from agent.net.tasks import within
+from agent.net.traffic import own
+from agent.wire import ids
 from agent.device.interpreter import const
-from agent.net.connection import close, fill, open_stream
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_UP = const(1)
-_DEGRADED = const(2)
-_THROUGHPUT_DOWN = const(42)
+from agent.net.connection import close, fill, open_connection
 
 _BLOCK = const(2048)
 _LONGEST_HEAD = const(2048)
-_LEAST = const(16384)  # a shorter answer tells nothing
-_CONNECTION = const(2000)  # bytes that connecting, asking and leaving take
-_WINDOW = const(65536)  # may be under way from a server that is left
+_LEAST = const(16384)  # a shorter answer shows nothing
+_CONNECTION = const(2000)  # bytes for connecting, asking and closing
+_WINDOW = const(65536)  # may be on the way from a server when the connection is closed
 
 
 def parse(url):
@@ -60,7 +58,7 @@ class Throughput:
 
     async def sample(self, row):
         if self._value is not None:
-            row[_THROUGHPUT_DOWN] = self._value
+            row[ids.THROUGHPUT_DOWN] = self._value
             self._value = None
 
     async def run(self):
@@ -72,7 +70,7 @@ class Throughput:
                 continue
             most = 3 * self._most + _WINDOW
             if self._budget.allows(self._most + (self._most >> 4) + _CONNECTION, most):
-                if not _UP <= self._link.outages.state <= _DEGRADED:
+                if not ids.UP <= self._link.outages.state <= ids.DEGRADED:
                     await interpreter.sleep_ms(60000)
                     continue
                 async with self._link.busy:
@@ -82,7 +80,7 @@ class Throughput:
     async def measure(self):
         """kbit/s, None if it could not be measured. Takes at most some 20 s."""
         most = 3 * self._most + _WINDOW
-        own.add(most)  # as much as a liar could send; what was not is given back
+        own.add(most)  # the most that a hostile server can send; the rest is given back
         charge = _CONNECTION
         writer = None
         self._view = memoryview(bytearray(_BLOCK))
@@ -95,7 +93,7 @@ class Throughput:
                 "Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
                 % (path, where, self._most - 1)
             )
-            reader, writer = await open_stream(
+            reader, writer = await open_connection(
                 host, port, None, None, self._resolvers, self.limit_ms, request.encode()
             )
             charge += _WINDOW
@@ -106,7 +104,7 @@ class Throughput:
             except OSError as e:
                 if isinstance(e, NetError) or self._ended is None:
                     raise
-                # Its time is over: what came until then will do.
+                # The time is over: what came until then is enough.
         except (OSError, EOFError, MemoryError) as e:
             text = "the answer was cut off" if isinstance(e, EOFError) else cause(e)
             interpreter.log("throughput:", text)
@@ -139,7 +137,7 @@ class Throughput:
             if self._from:
                 self._ended = now
             elif self._got >= slow or interpreter.ticks_diff(now, begun) > self.limit_ms // 4:
-                # From here on it counts: TCP has found its speed, or never will.
+                # Count from here: TCP has found its speed, or never will.
                 self._from = self._got
                 self._began = now
 

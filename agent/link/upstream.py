@@ -1,25 +1,24 @@
 """The rung that says whether the internet answers: targets of several providers, in turn.
 
-One target's failure says nothing of the link, so the others are asked at once; and one that stays
-silent while they answer counts neither as an outage nor as loss.
+The failure of one target says nothing about the link, so the others are asked at once. A target
+that stays silent while others answer counts neither as an outage nor as loss.
 """
 
 from agent.device import interpreter
+from agent.wire import ids
 from agent.device.interpreter import const
 from agent.link import probes
 from agent.link.quality import Statistic
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_PROBE_OK = const(0)
-
-_SILENT = const(3)  # failures of a target on end that are its own for all one knows
-_DEAD = const(6)  # and so many certainly are: it is asked seldom
+_SILENT = const(3)  # failures in a row after which a target may itself be dead
+_DEAD = const(6)  # failures in a row after which it is dead: it is asked seldom
 _SELDOM = const(8)
+_MOST = const(8)  # probes of a second try
 
 
 class Upstream:
-    """`statistic` and the link's quality are told of each probe. `missed`: when a round got no
-    answer at all, as long as that is no outage."""
+    """`statistic` and the link's quality get each probe's result. `missed`: when a round got no
+    answer at all, if that made no outage."""
 
     def __init__(self, targets, timeout_ms, quality):
         self._targets = targets
@@ -27,13 +26,19 @@ class Upstream:
         self._quality = quality
         self._turn = 0
         self.by_ping = any(":" not in target for target in targets)
-        # Failures on end of each target; one that has never answered tells of no loss.
+        # Failures in a row of each target. One that has never answered says nothing about loss.
         self._failures = bytearray(_SILENT for _ in targets)
         self.missed = None
         self.statistic = Statistic()
 
+    def add(self, now, value):
+        """Count a ping to another host beyond the provider; None if it was lost on the way."""
+        self._take_missed()
+        self.statistic.add(value)
+        self._quality.probe(now, -1, value)
+
     async def probe(self, now):
-        """A PROBE_ number, None without targets."""
+        """A PROBE_ number, None without targets or if none could be asked."""
         count = len(self._targets)
         if not count:
             return None
@@ -44,56 +49,68 @@ class Upstream:
             if failures[turn] < _DEAD or not interpreter.random_below(_SELDOM):
                 break
         self._turn = turn
-        asked = [turn]
+        chosen = [turn]
         if self._quality.suspicious:
-            asked = [i for i in range(count) if i == turn or failures[i] < _DEAD]
-        answers = await self._ask(asked)
-        results = [result for _, result in answers]
-        if _PROBE_OK in results:
-            self._note(now, asked, answers, True)
-            return _PROBE_OK
-        more = [i % count for i in range(2 * count)]
+            chosen = [i for i in range(count) if i == turn or failures[i] < _DEAD]
+        first = await self._ask(chosen)
+        if _alive(first):
+            self._note(now, first, True)
+            return ids.PROBE_OK
+        more = min(2 * count, _MOST)
         for _ in range(2 if self._quality.suspicious else 1):
-            answers = await self._ask(more)
-            alive = [i for i, answer in zip(more, answers) if answer[1] == _PROBE_OK]
+            again = await self._ask([i % count for i in range(more)])
+            alive = _alive(again)
             if alive:
                 break
         if not alive:
+            if not first:
+                return None
             self.statistic.add(None)
             self.missed = now
-            return results[0]
+            return first[0][2]
         if turn in alive:
             self.statistic.add(None)
             self._quality.probe(now, turn, None)
-        elif len(alive) >= max(1, 2 * count - 3):
+        elif len(alive) >= max(1, more - 3):
             failures[turn] = _DEAD
-        # What answered nothing at all may be dead itself, and is no loss of the link's.
-        kept = [i for i in range(2 * count) if more[i] in alive]
-        self._note(now, [more[i] for i in kept], [answers[i] for i in kept], False)
-        return _PROBE_OK
+        # A target that answered nothing at all may be dead itself, and is no loss of the link's.
+        self._note(now, [answer for answer in again if answer[0] in alive], False)
+        return ids.PROBE_OK
 
-    def _ask(self, asked):
-        return probes.together([probes.answer(self._targets[i], self._timeout_ms) for i in asked])
+    async def _ask(self, chosen):
+        """(target, round-trip time or None, PROBE_ number) of all that could be asked."""
+        timeout_ms = self._timeout_ms
+        answers = await probes.together(
+            [probes.answer(self._targets[i], timeout_ms) for i in chosen]
+        )
+        return [(i,) + pair for i, pair in zip(chosen, answers) if pair[1] is not None]
 
-    def _note(self, now, asked, answers, all_count):
-        """Tell of probes; unless `all_count`, of one that answered only to the statistic, which
-        would else know most of a sample's worst moments."""
-        quality = self._quality
+    def _note(self, now, answers, all_count):
+        """Count probes. Unless `all_count`, only one answer goes into the statistic: else a
+        sample's worst moments would have the greatest weight."""
         failures = self._failures
-        if self.missed is not None:
-            for _ in range(_SILENT):
-                quality.probe(self.missed, 0, None)
-            self.missed = None
-        told = False
-        for i, answer in zip(asked, answers):
-            value = answer[0]
+        self._take_missed()
+        counted = False
+        for i, value, _ in answers:
             counts = value is not None or failures[i] < _SILENT
             if counts:
-                quality.probe(now, i, value)
+                self._quality.probe(now, i, value)
             if value is not None:
                 failures[i] = 0
             elif failures[i] < _DEAD:
                 failures[i] += 1
-            if counts and (all_count or (value is not None and not told)):
+            if counts and (all_count or (value is not None and not counted)):
                 self.statistic.add(value)
-                told = True
+                counted = True
+
+    def _take_missed(self):
+        """A round without any answer was loss after all."""
+        if self.missed is not None:
+            for _ in range(_SILENT):
+                self._quality.probe(self.missed, 0, None)
+            self.missed = None
+
+
+def _alive(answers):
+    """The targets that answered."""
+    return [i for i, _, result in answers if result == ids.PROBE_OK]

@@ -1,6 +1,6 @@
 """The agent's own traffic: how much of it there was in this month, and never more than allowed.
 
-bounded.own counts what is sent and received. Here that becomes a month's sum that survives a
+traffic.own counts what is sent and received. Here that becomes a month's sum that survives a
 restart and a power cut, and never says too little: before more is used, more is written down as
 used. The nearer the limit, the less is asked; at its end the agent is silent until the month
 turns, and keeps in its journal what it measures.
@@ -11,12 +11,10 @@ import binascii
 import struct
 
 from agent.device import interpreter
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.device.interpreter import const
 from agent.link.outages import Outages
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_OWN_MONTH = const(41)
+from agent.wire import ids
 
 # Number, month, days of silence; bytes used, of these certainly in this month, used in the month
 # before; CRC32.
@@ -46,13 +44,13 @@ def month_of(unix):
     return (era * 400 + year) * 12 + (5 * day + 2) // 153 + 2
 
 
-def make(settings, clock, link, reporter, sampler, delivery, client):
+def make(settings, clock, link, reporter, sampler, session, client):
     """The Budget that a configuration asks for, with its samples; ValueError with a sentence."""
     limit = settings["budget.month_mb"]
     if limit is None:
         raise ValueError("budget.month_mb is missing, which throughput.url needs (0: no limit)")
     folder = settings["state_dir"] + "/journal"
-    budget = Budget(folder, limit * _MB, clock, link, reporter, sampler, delivery, client)
+    budget = Budget(folder, limit * _MB, clock, link, reporter, sampler, session, client)
     sampler.sources.append(budget)
     if settings["throughput.url"]:
         from agent.link.throughput import Throughput
@@ -67,16 +65,16 @@ class Budget:
     until it is cancelled.
 
     folder: where the two files of the ledger lie; limit: bytes a month, 0: only count. `client` is
-    the delivery's. `throughput`: what else is to be run, if set."""
+    the session's. `throughput`: what else is to be run, if set."""
 
-    def __init__(self, folder, limit, clock, link, reporter, sampler, delivery, client):
+    def __init__(self, folder, limit, clock, link, reporter, sampler, session, client):
         self._path = folder + "/own-"
         self._limit = limit
         self._clock = clock
         self._link = link
         self._reporter = reporter
         self._sampler = sampler
-        self._delivery = delivery
+        self._session = session
         self._client = client
         self._level = 0
         self._rounds = 0
@@ -128,14 +126,14 @@ class Budget:
                 self._due = up + _HOUR_S
                 self._told = (self.used + 1023) >> 10
         if self._told is not None:
-            row[_OWN_MONTH] = self._told
+            row[ids.OWN_MONTH] = self._told
 
     async def round(self):
         """Events of the link's round, if one is due."""
         self._turn()
         self._choose()
         if self._level == _SILENT:
-            self._delivery.probe = None  # what became of the session says nothing
+            self._session.probe = None  # what became of the session says nothing
             if self._client.connected:
                 await self._client.close()
             return self._forget()
@@ -214,7 +212,7 @@ class Budget:
             interpreter.log("budget: level", level, "at", used >> 10, "KiB")
         self._level = level
         self._sampler.least = _LEVELS[level][2]
-        self._delivery.hold = level == _SILENT
+        self._session.hold = level == _SILENT
         self._mark()
 
     def _mark(self):

@@ -6,19 +6,15 @@ measured) and events, and closes them into one signed report in the journal.
 
 from agent.device.interpreter import const
 from agent.wire import cbor, cose
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BYTES_DOWN = const(13)
-_BYTES_UP = const(14)
-_DROPPED = const(5)
-_STREAM_BEGAN = const(6)
+from agent.wire import ids
 
 MAX_SAMPLES = 60
 # What most reports have, and therefore don't say.
 _STEP = const(60)
 _SAMPLES = const(5)
 _MAX_EVENTS = const(32)
-_COUNTS = (_BYTES_DOWN, _BYTES_UP)  # kind "count": summed, coded as they are
+_KEPT = const(64)  # events, while the journal's medium fails
+_COUNTS = (ids.BYTES_DOWN, ids.BYTES_UP)  # kind "count": summed, coded as they are
 _QUALITY_EVERY_S = const(3600)
 
 
@@ -60,11 +56,11 @@ class Reporter:
     report is made wholly under it, so that two don't take the same seq."""
 
     def __init__(self, journal, clock, signer, topic, quiet):
-        self._journal = journal
+        self.journal = journal
         self._clock = clock
-        self._signer = signer
-        self._topic = topic.encode()
-        self._quiet = quiet
+        self.signer = signer
+        self.topic = topic.encode()
+        self.quiet = quiet
         self._rest = [0] * len(_COUNTS)  # of each count, what does not make a whole KiB yet
         self._quality = None  # the clock's source as last told, and when
         self._quality_up = 0
@@ -91,15 +87,19 @@ class Reporter:
         self.rows.append(cbor.dumps(row))
 
     def event(self, kind, up=None, detail=None):
-        """Take an event at `up` (seconds since start, now if None). Sent with the next report."""
+        """Take an event at `up` (seconds since start, now if None). Sent with the next report.
+
+        While no report can be made, the first and the newest are kept, not those between."""
+        if len(self._events) >= _KEPT:
+            del self._events[_KEPT // 2]
         self._events.append((self._clock.up() if up is None else up, kind, detail or {}))
 
     async def close(self):
         """Make one report of what has gathered; returns its seq, None if nothing had.
 
         JournalError leaves samples and events in place for the next try, as far as they fit."""
-        journal = self._journal
-        async with self._quiet:
+        journal = self.journal
+        async with self.quiet:
             self.reopen()
             own = self._journal_events()
             rows, self.rows = self.rows, []
@@ -112,7 +112,7 @@ class Reporter:
                 while True:
                     stream = journal.stream
                     payload = self._payload(rows, events + own, up, self.step)
-                    message = await cose.sign1_async(self._signer, payload, self._topic)
+                    message = await cose.sign1_async(self.signer, payload, self.topic)
                     if stream == journal.stream:
                         journal.whole = False  # an interrupt would find them here or there
                         self._closing = None
@@ -137,10 +137,10 @@ class Reporter:
             self._events = events + self._events
 
     def _journal_events(self):
-        """What the journal has to tell of itself: a stream's beginning, reports that are gone."""
+        """What the journal reports of itself: a stream's beginning, reports that are gone."""
         up = self._clock.up()
         events = []
-        began = self._journal.began
+        began = self.journal.began
         if began:
             reason, before, last = began
             detail = {1: reason}
@@ -148,21 +148,21 @@ class Reporter:
                 detail[2] = before
             if last is not None:
                 detail[3] = last
-            events.append((up, _STREAM_BEGAN, detail))
-        for first, last, reason, stream in self._journal.take_drops():
+            events.append((up, ids.STREAM_BEGAN, detail))
+        for first, last, reason, stream in self.journal.take_drops():
             detail = {1: reason, 2: [first, last]}
-            if stream != self._journal.stream:
+            if stream != self.journal.stream:
                 detail[3] = stream
-            events.append((up, _DROPPED, detail))
+            events.append((up, ids.DROPPED, detail))
         return events
 
     def _payload(self, rows, events, up, step):
         now = self._clock.now()
         body = {
-            1: self._journal.stream,
-            2: self._journal.next_seq,
-            3: self._journal.last_hash8,
-            4: self._journal.boot,
+            1: self.journal.stream,
+            2: self.journal.next_seq,
+            3: self.journal.last_hash8,
+            4: self.journal.boot,
             5: up,
             6: None if now is None else now - (self._clock.up() - up),
             8: columns([cbor.loads(row) for row in rows]),

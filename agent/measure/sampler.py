@@ -13,17 +13,9 @@ import gc
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net.tasks import cause
+from agent.net.errors import cause
 from agent.measure.report import MAX_SAMPLES
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_HEAP_FREE = const(18)
-_STORAGE_FREE = const(19)
-_JOURNAL_FILL = const(20)
-_VOLTAGE = const(21)
-_TEMPERATURE = const(22)
-_CADENCE_CHANGED = const(7)
-_COUNTER_RESET = const(8)
+from agent.wire import ids
 
 _SOURCE_MS = const(5000)
 _STEP_MS = const(20)
@@ -38,9 +30,9 @@ _SLOW_S = const(3600)  # what changes slowly is told so often
 class Sampler:
     """`sources` is to be filled by whoever makes one, in the order in which they write."""
 
-    def __init__(self, base_s, port, clock, journal, link, reporter):
+    def __init__(self, base_s, board, clock, journal, link, reporter):
         self._base_s = base_s
-        self._port = port
+        self._board = board
         self._clock = clock
         self._journal = journal
         self._link = link
@@ -68,17 +60,12 @@ class Sampler:
         step = self._base_s * self._factor
         if self._began is None:
             self._began = self._clock.up()
-            await self._read({})  # counters need a value to count from
+            await self.read({})  # counters need a value to count from
         end = self._began + step
         wait_ms = end * 1000 - self._clock.up_ms()
         if wait_ms > 0:
             await interpreter.sleep_ms(wait_ms)
-        row = {}
-        self._link.put(row)
-        await self._read(row)
-        if not self._reporter.rows:
-            self._health = self._measure_health()
-        row.update(self._health)
+        row = await self.row()
         began = self._began
         self._began = end
         broken = False
@@ -89,7 +76,18 @@ class Sampler:
         self._reporter.add(row, began, step)
         return self._pace() or broken or len(self._reporter.rows) >= MAX_SAMPLES
 
-    async def _read(self, row):
+    async def row(self):
+        """The row of a sample that ends now."""
+        row = {}
+        self._link.put(row)
+        await self.read(row)
+        if not self._reporter.rows:
+            self._health = self._measure_health()
+        row.update(self._health)
+        return row
+
+    async def read(self, row):
+        """Ask every source, and write into `row` what they answer in time."""
         parts = []
         tasks = []
         for source in self.sources:
@@ -114,16 +112,16 @@ class Sampler:
 
     def _measure_health(self):
         """The device's own levels, measured once a report and valid for all its samples."""
-        health = {_JOURNAL_FILL: self._journal.fill}
+        health = {ids.JOURNAL_FILL: self._journal.fill}
         if self._clock.up() >= self._slow_up:
             self._slow_up = self._clock.up() + _SLOW_S
             if interpreter.MICROPYTHON:
-                health[_HEAP_FREE] = gc.mem_free() // 1024
-            free = self._port.storage_free()
+                health[ids.HEAP_FREE] = gc.mem_free() // 1024
+            free = self._board.storage_free()
             if free is not None:
-                health[_STORAGE_FREE] = free // 1024
-        health[_VOLTAGE] = self._port.voltage()
-        health[_TEMPERATURE] = self._port.temperature()
+                health[ids.STORAGE_FREE] = free // 1024
+        health[ids.VOLTAGE] = self._board.voltage()
+        health[ids.TEMPERATURE] = self._board.temperature()
         return health
 
     def _pace(self):
@@ -137,12 +135,12 @@ class Sampler:
         if factor == self._factor:
             return False
         self._factor = factor
-        self._reporter.event(_CADENCE_CHANGED, None, {1: self._base_s * factor})
+        self._reporter.event(ids.CADENCE_CHANGED, None, {1: self._base_s * factor})
         return True
 
     def counter_reset(self, metric):
         """For sources whose counter began anew."""
-        self._reporter.event(_COUNTER_RESET, None, {1: metric})
+        self._reporter.event(ids.COUNTER_RESET, None, {1: metric})
 
 
 async def _ask(source, row):

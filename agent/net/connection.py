@@ -1,18 +1,22 @@
-"""Streams over TCP and TLS, opened under one deadline."""
+"""Connections over TCP and TLS, opened under one deadline."""
 
 import asyncio
 import socket
+from errno import ECONNRESET
 
 from agent.device import interpreter
 from agent.net import dns
-from agent.net.tasks import CERTIFICATE, NetError, cause, code_of, within
+from agent.net.errors import CERTIFICATE, CUT, NetError, cause, code_of
+from agent.net.tasks import within
+
+EPIPE = 32  # not in MicroPython's errno
 
 if interpreter.MICROPYTHON:
     from asyncio import core
     from errno import EALREADY, EINPROGRESS
 
-    class Stream:
-        """A stream whose `write` any task may call at any time.
+    class Connection:
+        """A connection whose `write` any task may call at any time.
 
         MicroPython's own joins a second write to one that TLS has not finished, which mbedTLS
         then reports as sent without sending it; and it forgets its place when cancelled.
@@ -78,6 +82,10 @@ if interpreter.MICROPYTHON:
             if self._error:
                 raise self._error
 
+        def renew(self):
+            """Forget what waited in an event loop that is no more."""
+            self._flusher = None
+
         def read(self, n):
             got = None
             while got is None:
@@ -86,7 +94,7 @@ if interpreter.MICROPYTHON:
             return got
 
         def fill(self, buf):
-            """Fill the memoryview `buf`; EOFError if the stream ends before."""
+            """Fill the memoryview `buf`; EOFError if the connection ends before."""
             at = 0
             while at < len(buf):
                 yield core._io_queue.queue_read(self._s)
@@ -105,34 +113,38 @@ if interpreter.MICROPYTHON:
                 except OSError:
                     pass
 
-    fill = Stream.fill
-    close = Stream.close
+    fill = Connection.fill
+    close = Connection.close
 
 else:
-    from agent.device.cpython import Stream, close, fill  # noqa: F401
+    from agent.device.cpython import Connection, close, fill  # noqa: F401
 
 
 async def _open(address, port, tls, hostname, timeout_ms, hello):
     info = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]  # digits: no look-up
     sock = socket.socket(info[0], socket.SOCK_STREAM)
-    stream = Stream(sock)
+    opening = Connection(sock)
     opened = False
     try:
         sock.setblocking(False)
-        await within(timeout_ms, stream.open(info[-1], tls, hostname, hello))
+        await within(timeout_ms, opening.open(info[-1], tls, hostname, hello))
         opened = True
-        return stream.reader, stream.writer
+        return opening.reader, opening.writer
     except (OSError, ValueError, EOFError, MemoryError) as error:
-        text = "TLS with %s: " % hostname if stream.stage == "tls" else ""
-        text = "%s port %d: %s%s" % (address, port, text, cause(error))
-        refused = stream.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
-        raise NetError(text, stream.stage, CERTIFICATE if refused else code_of(error)) from None
+        text = "%s port %d: " % (address, port)
+        if opening.stage == "tls":
+            text += "TLS with %s: " % hostname
+        text += cause(error)
+        if opening.stage == "tls" and code_of(error) in (ECONNRESET, EPIPE):
+            text += CUT
+        refused = opening.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
+        raise NetError(text, opening.stage, CERTIFICATE if refused else code_of(error)) from None
     finally:
         if not opened:
-            stream.close()
+            opening.close()
 
 
-async def open_stream(
+async def open_connection(
     host, port, tls=None, server_hostname=None, resolvers=(), timeout_ms=30000, hello=b""
 ):
     """Look up `host`, connect, complete TLS and send `hello`: (reader, writer), for `fill` and
@@ -148,9 +160,9 @@ async def open_stream(
     for address in addresses:
         left = max(0, timeout_ms - interpreter.ticks_diff(interpreter.ticks_ms(), began)) // tries
         try:
-            streams = await _open(address, port, tls, server_hostname or host, left, hello)
+            pair = await _open(address, port, tls, server_hostname or host, left, hello)
             dns.good[host] = address
-            return streams
+            return pair
         except NetError:
             tries -= 1
             if not tries:

@@ -9,7 +9,9 @@ import os
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net.tasks import NetError, cause, exchange, is_address, own
+from agent.net.errors import NetError, cause
+from agent.net.traffic import own
+from agent.net.udp import exchange, is_address
 
 _A = const(1)
 _CNAME = const(5)

@@ -1,4 +1,4 @@
-"""An MQTT 3.1.1 client (OASIS standard, 29 October 2014) over any stream, QoS 0 and 1."""
+"""An MQTT 3.1.1 client (OASIS standard, 29 October 2014) over any connection, QoS 0 and 1."""
 
 import asyncio
 from errno import ECONNRESET
@@ -6,7 +6,9 @@ from errno import ECONNRESET
 from agent.device import interpreter
 from agent.net import connection, packet
 from agent.device.interpreter import const
-from agent.net.tasks import NetError, cause, code_of, own, reap, within
+from agent.net.errors import CUT, NetError, cause, code_of
+from agent.net.tasks import reap, within
+from agent.net.traffic import own
 
 SESSION_LOST = "the broker has lost the session: send again"
 
@@ -27,6 +29,12 @@ _TCP = const(400)
 _TLS = const(4200)  # TLS 1.3 with client certificates and tickets; 1.2 takes half
 
 
+def count(data):
+    """Count a packet that is about to be sent as the agent's own."""
+    # One in sixteen for the heads of further segments, and what TCP sends again.
+    own.add(len(data) + (len(data) >> 4) + _SENT)
+
+
 class _Waiting:
     # A PUBLISH or SUBSCRIBE that the broker has not acknowledged.
     def __init__(self, pid, data):
@@ -43,7 +51,7 @@ class _Waiting:
 class Client:
     """One broker, one client id; `connect` may be called again and again.
 
-    host, port, tls, server_hostname, resolvers: as for `net.open_stream`; tls None is plain TCP.
+    host, port, tls, server_hostname, resolvers: as for `open_connection`.
     keepalive_s: the broker is pinged when nothing was sent for so long (0: never).
     will: (topic, payload, qos, retain) or None.
     on_message(topic, payload, retain): a plain function; payload is a memoryview that is valid
@@ -86,7 +94,7 @@ class Client:
         self._tasks = ()
         self._free = self._closed = None  # Events, made when a loop runs
         self._leaving = self.pinging = False
-        self._reader = self._writer = None
+        self._reader = self.writer = None
         self._sent_at = self._heard_at = 0
         self.connected = False
         self.error = None
@@ -136,7 +144,7 @@ class Client:
         began = interpreter.ticks_ms()
         host, port, tls, hostname, resolvers = self._target
         own.add(_TCP)
-        self._reader, self._writer = await connection.open_stream(
+        self._reader, self.writer = await connection.open_connection(
             host, port, tls, hostname, resolvers, self._connect_ms, self._hello
         )
         own.add(_TLS)
@@ -169,10 +177,10 @@ class Client:
                 stage = "tls"
             elif code == ECONNRESET and tls and not interpreter.MICROPYTHON:
                 stage = "tls"
-                text += " (it may refuse this certificate)"
+                text += CUT
         finally:
             if not accepted:
-                connection.close(self._writer)
+                connection.close(self.writer)
         raise MqttError("broker %s: %s" % (host, text), stage, code)
 
     async def publish(self, topic, payload, qos=1, retain=False):
@@ -187,7 +195,7 @@ class Client:
         if not qos:
             self._send(packet.publish(topic, payload, 0, retain))
             try:
-                await self._writer.drain()
+                await self.writer.drain()
             except Exception as error:
                 raise MqttError("connection lost: " + cause(error)) from None
             return
@@ -195,14 +203,14 @@ class Client:
             self._free.clear()
             await self._free.wait()
             self._check_open()
-        pid = self._next_id()
+        pid = self.next_id()
         data = packet.publish(topic, payload, pid, retain)
         await self._request(self._inflight, pid, data)
 
     async def subscribe(self, topics):
         """Subscribe to [(filter, qos), ...], qos 0 or 1; raises MqttError if one is refused."""
         self._check_open()
-        pid = self._next_id()
+        pid = self.next_id()
         codes = await self._request(self._subscribing, pid, packet.subscribe(pid, topics))
         if len(codes) != len(topics) or max(codes) > 1:
             raise MqttError("subscription refused: " + str(topics))
@@ -213,7 +221,7 @@ class Client:
         The broker then does not publish the will. To stop a running `connect`, cancel it."""
         try:
             if self.connected and not self._leaving:
-                self._send(b"\xe0\0")
+                self._send(packet.DISCONNECT)
                 self._leaving = True
                 await within(timeout_ms, self._closed.wait())
         except OSError:
@@ -240,7 +248,7 @@ class Client:
         if not self.connected or self._leaving:
             raise MqttError("not connected: " + self.reason)
 
-    def _next_id(self):
+    def next_id(self):
         while True:
             self._pid = self._pid % 65535 + 1
             for waiting in self._inflight + self._subscribing:
@@ -263,11 +271,10 @@ class Client:
     def _send(self, data):
         if self.connected and not self._leaving:  # nothing after DISCONNECT (3.14.4)
             self.bytes_out += len(data)
-            # One in sixteen for the heads of further segments, and what TCP sends again.
-            own.add(len(data) + (len(data) >> 4) + _SENT)
+            count(data)
             self._sent_at = interpreter.ticks_ms()
             try:
-                self._writer.write(data)
+                self.writer.write(data)
             except Exception as error:
                 self._end(MqttError("connection lost: " + cause(error)))
 
@@ -276,17 +283,19 @@ class Client:
         if not self.connected:
             return
         self.connected = False
-        self.error = MqttError("disconnected by this client") if self._leaving else error
-        current = asyncio.current_task()
-        for task in self._tasks:
-            if task is not current:
-                task.cancel()
-        connection.close(self._writer)
-        for waiting in self._subscribing:
-            waiting.settle(error)
-        self._subscribing = []
-        self._free.set()
-        self._closed.set()
+        try:
+            self.error = MqttError("disconnected by this client") if self._leaving else error
+            current = asyncio.current_task()
+            for task in self._tasks:
+                if task is not current:
+                    task.cancel()
+            connection.close(self.writer)
+            for waiting in self._subscribing:
+                waiting.settle(error)
+        finally:  # whatever fails here: nobody may go on waiting
+            self._subscribing = []
+            self._free.set()
+            self._closed.set()
 
     def _abandon(self, error):
         for waiting in self._inflight:

@@ -2,8 +2,11 @@
 
 import struct
 
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.wire.cbor import loads
+
+
+DISCONNECT = b"\xe0\0"
 
 
 def malformed(what):

@@ -3,7 +3,7 @@
 import binascii
 
 from agent.device import interpreter
-from agent.net.tasks import NetError, cause
+from agent.net.errors import NetError, cause
 
 if interpreter.MICROPYTHON:
     import tls as ssl  # what its ssl.py wraps in a kilobyte of its own

@@ -1,4 +1,4 @@
-"""From the journal to the province: what to send next, and what an ack says of it.
+"""From the journal to the province: what to send next, and what an ack changes.
 
 The promise is docs/wire.md, "Delivery". In short: PUBACK is not "stored"; only an ack is. Newest
 first. A report is sent again only when an ack shows that it was lost on the way.
@@ -8,202 +8,99 @@ import asyncio
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net.tasks import CERTIFICATE, reap, within
-from agent.link.probes import classify
-from agent.wire import cbor, cose
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLOCK_ACK = const(2)
-_PROBE_OK = const(0)
-_PROBE_NO_NAME = const(4)
-_PROBE_CERTIFICATE = const(8)
+from agent.journal.stream import JournalError
+from agent.province.acks import read_ack, still_under_way
+from agent.wire import cbor, ids
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
-_ACK_MS = const(10000)  # so long a run's first report waits for the province's word
+_ACK_MS = const(10000)  # so long a run's first report waits for an ack
+_MEDIUM_MS = const(5000)  # after the storage did not answer
 _RESEND_S = const(6 * 3600)  # without any ack for so long, what was sent counts as lost
 _RESEND_MAX_S = const(24 * 3600)
-_BACKOFF_MS = const(2000)
-_STEADY_MS = const(60000)  # a connection that lasted so long ends the backoff
 
 
 class Delivery:
-    """Keeps one connection to the province and drains the journal through it.
+    """Drains the journal through a session. Set `wake` (an Event) after an append."""
 
-    base: the slot's topics up to their last word; birth: the part of a birth that does not change.
-    Set `wake` (an Event) when something was appended to the journal. `connected`; `probe` is the
-    PROBE_ number of the province's broker, None until the first attempt has ended."""
-
-    def __init__(self, base, journal, clock, signer, client, birth, backoff_max_s):
-        self._base = base
+    def __init__(self, session, journal, clock, reporter):
+        """reporter: under its lock reports are issued again in a new stream (reissue.py)."""
+        self._session = session
         self._journal = journal
         self._clock = clock
-        self._signer = signer
-        self._client = client
-        self._birth = birth
-        self._backoff_max_ms = backoff_max_s * 1000
+        self._reporter = reporter
         self._sent = []  # (stream, seq, conn) in the order of sending, not known to be stored
         self._heard = 0  # up of the last ack
         self._resend_s = _RESEND_S
-        self._conn = 0
-        self._task = None  # greets, then delivers
-        self._publishing = []  # tasks that await their PUBACK
-        self._told = False  # by an ack that answers a birth of this run
-        self.reporter = None  # under whose lock reports are made again
+        self._publishing = 0  # PUBLISH packets that wait for their PUBACK
+        self._answered = False  # by an ack to a birth of this run
         self.wake = asyncio.Event()
-        self.connected = False
-        self.probe = None
-        self.attempts = 0  # to connect, those that have ended
-        self.stage = ""  # how far the last failed connection came
-        self.hold = False  # while nothing may be sent
-        self.hurry_ms = 0  # wait at most so long before the next attempt; 0: as the backoff says
-        client.on_message = self._on_message
+        session.topics[session.base + "ack"] = self._on_ack
+        session.work.append(self._deliver)
 
-    async def run(self):
-        """Connect, deliver, reconnect with exponential backoff and full jitter; never returns."""
-        attempt = 0
-        while True:
-            while self.hold:
-                await interpreter.sleep_ms(1000)
-            began = interpreter.ticks_ms()
-            try:
-                await self._session()
-            except OSError as e:
-                self.probe = _failure(e)
-                self.stage = getattr(e, "stage", "")
-                self.attempts += 1
-                interpreter.log("broker:", e)
-            # Below 0 after days: more than half of the ticks' period.
-            if 0 <= interpreter.ticks_diff(interpreter.ticks_ms(), began) <= _STEADY_MS:
-                attempt += 1
-            else:
-                attempt = 0
-            limit = min(self._backoff_max_ms, _BACKOFF_MS << min(attempt, 16))
-            left = interpreter.random_below(limit)
-            while left > 0:
-                if 0 < self.hurry_ms < left:
-                    left = interpreter.random_below(self.hurry_ms)
-                await interpreter.sleep_ms(min(left, 1000))
-                left -= 1000
-
-    @property
-    def answered(self):
-        """Whether the broker has answered the last `ping`."""
-        return not self._client.pinging
-
-    def ping(self):
-        """Ask the broker for a sign of life."""
-        self._client.ping()
-
-    async def stop(self, timeout_ms):
-        """Wait until everything in the journal was handed to the broker, at most `timeout_ms`.
-        Then say goodbye in order, so that the broker need not send the will."""
+    async def drain(self, timeout_ms):
+        """Wait until everything in the journal was handed to the broker, at most `timeout_ms`."""
         deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
-        while self.connected and interpreter.ticks_diff(deadline, interpreter.ticks_ms()) > 0:
-            if self._next()[1] is None and not self._publishing:
-                break
+        while interpreter.ticks_diff(deadline, interpreter.ticks_ms()) > 0:
+            if not self._session.connected or not self._publishing and self._next()[1] is None:
+                return
             await interpreter.sleep_ms(20)
-        if self.connected:
-            try:
-                await within(1000, self._client.publish(self._base + "state", b"offline", 1, True))
-                await self._client.disconnect(1000)
-            except OSError:
-                pass
-
-    async def _session(self):
-        client = self._client
-        await client.connect()
-        self._conn += 1
-        # A publish whose PUBACK never comes goes on waiting over the connection's end, so
-        # nothing is published in this task, which is the one that reconnects.
-        self._task = asyncio.create_task(self._greet())
-        try:
-            await client.wait_closed()
-            raise client.error
-        finally:
-            self.connected = False
-            await reap(self._task, *self._publishing)
-            self._publishing = []
-            if client.connected:
-                await client.disconnect()
-
-    async def _greet(self):
-        client = self._client
-        try:
-            # Also into a session that the broker kept: that is what brings the retained ack.
-            await client.subscribe([(self._base + "ack", 0)])
-            birth = self._birth
-            birth[1] = self._journal.stream
-            birth[2] = self._journal.boot
-            birth[3] = self._conn
-            birth[4] = self._clock.up()
-            birth[5] = self._clock.now()
-            birth[10] = self._journal.next_seq
-            topic = self._base + "birth"
-            message = await cose.sign1_async(self._signer, cbor.dumps(birth), topic.encode())
-            await client.publish(topic, message, 1, True)
-            await client.publish(self._base + "state", b"online", 1, True)
-        except OSError as e:
-            interpreter.log("broker:", e)
-            await client.close()
-            return
-        self.connected = True
-        self.probe = _PROBE_OK
-        self._heard = self._clock.up()
-        interpreter.log("broker: connected")
-        self._task = asyncio.create_task(self._deliver())
 
     async def _deliver(self):
-        """Hand reports to the broker, several at a time, and wait until there are more."""
+        """Hand reports to the broker, several at a time, and wait until there are more.
+
+        Any other exception than the journal's ends the connection; the next one goes on."""
+        self._heard = self._clock.up()
+        self._publishing = 0
         left = _ACK_MS
-        while left > 0 and not self._told:
-            # What it has under these seqs, or still under way, may not be what is here: better to
-            # know before more is sent.
+        while left > 0 and not self._answered:
+            # What the province has under these seqs may not be what is here: wait for its ack.
             await interpreter.sleep_ms(100)
             left -= 100
-        self._told = True
+        self._answered = True
         while True:
             self.wake.clear()
-            if self.reporter and self._journal.again:
-                await self._make_again()
-            while len(self._publishing) < _PUBLISHING_MAX and self._client.connected:
-                if self.hold:
-                    break
-                held, seq = self._next()
-                if seq is None:
-                    break
-                try:
-                    message = held.read(seq)
-                except (OSError, MemoryError) as e:
-                    interpreter.log("journal:", e)
-                    await interpreter.sleep_ms(5000)
-                    continue
-                if message is None:
-                    continue  # the medium lost it: the journal tells so by a drop event
-                if held is self._journal:
-                    held.sending(seq)
-                self._sent.append((held.stream, seq, self._conn))
-                self._publishing.append(asyncio.create_task(self._publish(message)))
+            try:
+                await self._hand_over()
+            except JournalError as e:
+                interpreter.log("journal:", e)
+                await interpreter.sleep_ms(_MEDIUM_MS)
+                self.wake.set()
             await self.wake.wait()
 
-    async def _make_again(self):
-        from agent.journal.reissue import make_again
+    async def _hand_over(self):
+        if self._journal.reissue:
+            from agent.journal.reissue import reissue
 
-        try:
-            await make_again(self.reporter)
-        except (OSError, MemoryError) as e:
-            interpreter.log("journal:", e)
-            await interpreter.sleep_ms(5000)
-        self.wake.set()  # there may be more
+            await reissue(self._reporter)
+            self.wake.set()  # there may be more
+        while self._publishing < _PUBLISHING_MAX and not self._session.hold:
+            seq, message = self.take_next()
+            if seq is None:
+                break
+            if message:
+                self._session.start(self._publish, message)
+                self._publishing += 1
 
     async def _publish(self, message):
         try:
-            await self._client.publish(self._base + "report", message, 1)
-        except OSError:
-            pass  # the session sees the same end; an ack will tell what arrived
+            await self._session.client.publish(self._session.base + "report", message, 1)
         finally:
-            self._publishing.remove(asyncio.current_task())
+            self._publishing -= 1
             self.wake.set()
+
+    def take_next(self):
+        """(seq, bytes) of the next report to send, noted as sent. Bytes are None if the medium
+        has lost it (the journal adds a drop event), seq is None if there is nothing to send."""
+        held, seq = self._next()
+        if seq is None:
+            return None, None
+        message = held.read(seq)
+        if message:
+            if held is self._journal:
+                held.sending(seq)
+            self._sent.append((held.stream, seq, self._session.number))
+        return seq, message
 
     def _next(self):
         """The newest report that is neither stored nor under way: (stream, seq or None)."""
@@ -220,7 +117,7 @@ class Delivery:
                         return held, seq
             return journal, None
         # The window is full. The newest goes out all the same: if the rest was lost on the way,
-        # only an ack of something that was sent later can tell.
+        # only an ack of something that was sent later can show it.
         seq = journal.newest
         if not seq or journal.is_stored(seq):
             return journal, None
@@ -233,39 +130,37 @@ class Delivery:
     def expire(self):
         """Count as lost what was sent long ago and never acknowledged; call it every minute."""
         long_ago = self._clock.up() - self._heard > self._resend_s
-        if self.connected and self._sent and long_ago:
-            # The broker took them and nobody ever said that they are stored.
+        if self._session.connected and self._sent and long_ago:
+            # The broker took them, and no ack ever came.
             self._sent = []
             self._heard = self._clock.up()
             self._resend_s = min(2 * self._resend_s, _RESEND_MAX_S)
             self.wake.set()
 
-    def _on_message(self, topic, payload, retain):
-        if topic != self._base + "ack":
-            return
+    def _on_ack(self, payload, retain):
         journal = self._journal
         try:
-            stream, seq, ranges, unix, answers = _read_ack(cbor.loads(payload))
+            stream, seq, ranges, unix, answers = read_ack(cbor.loads(payload))
         except ValueError as e:
             interpreter.log("ack: refused:", e)
             return
-        answers = answers == [journal.boot, self._conn]
+        answers = answers == [journal.boot, self._session.number]
         live = answers or not retain  # a retained one may be older than what is known
         if live:
-            self._clock.set(unix, _CLOCK_ACK)
-        self._told = self._told or answers
+            self._clock.set(unix, ids.CLOCK_ACK)
+        self._answered = self._answered or answers
         journal.whole = False
         if stream == journal.stream and not journal.knows(seq, ranges):
             # The province holds reports that were never sent from here.
             interpreter.log("journal: its tail was lost: a new stream begins")
             journal.new_stream()
-            self._told = True  # of it, the province has nothing
+            self._answered = True  # the province has nothing of it
         journal.mark_stored(seq, ranges, stream, not live)
         journal.whole = True
         self._heard = self._clock.up()
         self._resend_s = _RESEND_S
         self._sent = still_under_way(
-            self._sent, self._is_stored, self._conn if answers else 0, live
+            self._sent, self._is_stored, self._session.number if answers else 0, live
         )
         self.wake.set()
 
@@ -275,52 +170,3 @@ class Delivery:
             if held and held.stream == stream:
                 return held.is_stored(seq)
         return True
-
-
-def still_under_way(sent, is_stored, answered_conn, live):
-    """What of `sent` [(stream, seq, conn), in order of sending] may still arrive, after an ack.
-
-    Messages keep their order through the broker: what was sent before something that is stored,
-    and is not stored itself, was lost. So was what was sent on a connection before
-    `answered_conn`, if the ack answers the birth of that connection (else 0)."""
-    kept = []
-    for report in sent:
-        if is_stored(report[0], report[1]):
-            if live:
-                kept = []
-        elif report[2] >= answered_conn:
-            kept.append(report)
-    return kept
-
-
-def _read_ack(ack):
-    """(stream, seq, ranges, time, answered) of a decoded ack; ValueError if it is none."""
-    if isinstance(ack, dict):
-        stream, seq, ranges, unix = ack.get(1), ack.get(2), ack.get(3, []), ack.get(4)
-        good = isinstance(stream, bytes) and len(stream) == 4 and _uint(seq) and _uint(unix)
-        if good and isinstance(ranges, list) and len(ranges) <= 16:
-            last = seq
-            for r in ranges:
-                if not (isinstance(r, list) and len(r) == 2 and _uint(r[0]) and _uint(r[1])):
-                    break
-                if not last < r[0] <= r[1]:
-                    break
-                last = r[1]
-            else:
-                return stream, seq, ranges, unix, ack.get(5)
-    raise ValueError("malformed")
-
-
-def _uint(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _failure(error):
-    """The PROBE_ number for what ended or prevented a connection."""
-    stage = getattr(error, "stage", "")
-    if stage == "name":
-        return _PROBE_NO_NAME
-    result = classify(error.errno)
-    if stage == "tls" and error.errno == CERTIFICATE:
-        return _PROBE_CERTIFICATE
-    return result

@@ -1,13 +1,10 @@
-"""How many clients the hotspot has: a dnsmasq lease file, or the kernel's neighbour table.
+"""How many clients the hotspot has: from a dnsmasq lease file, or the kernel's neighbour table.
 
-Only the number leaves this file's functions: no address is kept.
+No address is kept, only the number.
 """
 
 from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLIENTS = const(15)
-_CLIENTS_PEAK = const(16)
+from agent.wire import ids
 
 _CHUNK = const(128)  # small: on a full heap, more may not be found in one piece
 _LINE = const(512)
@@ -67,7 +64,7 @@ def count_neighbours(path, interface):
 
 
 class Clients:
-    """Source of clients and clients_peak; looks every round, so that the peak is one."""
+    """Source of clients and clients_peak; counts every round, for the peak."""
 
     def __init__(self, clock, leases, arp, interface):
         self._clock = clock
@@ -88,7 +85,14 @@ class Clients:
 
     async def sample(self, row):
         if self._now is not None:
-            row[_CLIENTS] = self._now
+            row[ids.CLIENTS] = self._now
         if self._peak is not None:
-            row[_CLIENTS_PEAK] = self._peak
+            row[ids.CLIENTS_PEAK] = self._peak
         self._peak = self._now
+
+
+def make(config, clock, on_reset):
+    """The source that the configuration asks for."""
+    return Clients(
+        clock, config["usage.leases"], config["usage.arp"], config["usage.lan_interface"]
+    )

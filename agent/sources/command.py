@@ -9,7 +9,7 @@ import binascii
 import os
 
 from agent.device import interpreter
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 
 _BLOCK = const(512)

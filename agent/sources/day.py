@@ -1,17 +1,15 @@
-"""The different clients of a day, without knowing one of them afterwards.
+"""The number of different clients of a day. No client can be recognised afterwards.
 
-Each client's hardware address is put through HMAC-SHA-256 (RFC 2104) with a random key that lives
-only in memory and is thrown away at midnight WITA (UTC+8), together with what was made by it: not
-even the device itself can tell whether a client of today was there yesterday. Only the number
-leaves. A restart begins anew, so the number is then a lower bound; so it is once the table is
-full.
+HMAC-SHA-256 (RFC 2104) with a random key turns each hardware address into a digest. Key and
+digests are in memory only, and are deleted at midnight WITA (UTC+8): the device itself does not
+know whether a client of today was there yesterday. After a restart, or when the table is full,
+the number is a lower bound.
 """
 
 import os
 
 from agent.device.interpreter import const
 from agent.sources.hmac import hmac
-from agent.sources.source import binary
 
 # Of each digest: two of 4,096 clients fall together once in two million million days.
 _BYTES = const(8)
@@ -31,7 +29,7 @@ class Day:
         self._seen = b""
 
     def _turn(self):
-        """Begin anew if it is another day. False while the time is not known."""
+        """Start a new day if it is one. False while the time is not known."""
         now = self.clock.now()
         if now is None:
             return False
@@ -43,9 +41,8 @@ class Day:
         return True
 
     def add(self, address):
-        """Note a client by its address: 6 bytes, or text; anything else is passed over."""
-        address = binary(address)
-        if address is None or not self._turn():
+        """Count a client by its hardware address, 6 bytes."""
+        if not self._turn():
             return
         digest = hmac(self._key, address)[:_BYTES]
         at = self._seen.find(digest)
@@ -55,13 +52,12 @@ class Day:
             self._seen += digest
 
     def count(self):
-        """How many since midnight, or since the start if that was later; None: no time is
-        known."""
+        """Clients since midnight or, if later, the start; None while the time is not known."""
         return len(self._seen) // _BYTES if self._turn() else None
 
 
 def shared(config, clock):
-    """The day that all sources of this agent add to."""
+    """The one day of this agent, to which all sources add."""
     global _day
     if _day is None or _day.clock is not clock:
         _day = Day(clock, config["usage.unique.most"])

@@ -4,7 +4,8 @@ The body is handed on as it comes. The caller sets the deadline around the whole
 """
 
 from agent.device.interpreter import const
-from agent.net.connection import NetError, close, open_stream
+from agent.net.connection import close, open_connection
+from agent.net.errors import NetError
 
 _LONGEST_LINE = const(1024)
 _MOST_LINES = const(64)
@@ -91,7 +92,7 @@ class Http:
         if self._streams:
             self._streams[1].write(request)
         else:
-            self._streams = await open_stream(host, port, tls, name, hello=request)
+            self._streams = await open_connection(host, port, tls, name, hello=request)
         for _ in range(4):
             words = (await self._line()).split(None, 2)
             if len(words) < 2 or words[0][:7] != b"HTTP/1." or not words[1].isdigit():

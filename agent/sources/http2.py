@@ -5,7 +5,8 @@ headers, so that none need be kept here, and reads headers only as far as to fin
 """
 
 from agent.device.interpreter import const
-from agent.net.connection import NetError, close, fill, open_stream
+from agent.net.connection import close, fill, open_connection
+from agent.net.errors import NetError
 
 _DATA = const(0)
 _HEADERS = const(1)
@@ -144,7 +145,7 @@ async def unary(host, port, path, message):
     )
     body = b"\0" + len(message).to_bytes(4, "big") + message
     hello = _HELLO + _frame(_HEADERS, 4, 1, headers) + _frame(_DATA, 1, 1, body)
-    reader, writer = await open_stream(host, port, hello=hello)
+    reader, writer = await open_connection(host, port, hello=hello)
     try:
         answer = _Answer()
         head = bytearray(9)

@@ -7,29 +7,16 @@ hour.
 
 import binascii
 
-from agent.device import interpreter
-from agent.net.tasks import NetError
+from agent.device import heap
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.counter import YES, Uptime
 from agent.sources.http import Http, base_path
 from agent.sources.jsonscan import Scanner
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_SIGNAL = const(12)
-_BYTES_DOWN = const(13)
-_BYTES_UP = const(14)
-_CLIENTS = const(15)
-_ROUTER_UPTIME = const(23)
-_UPLINK_PORT = const(24)
-_ASSOCIATED = const(25)
-_LEASES = const(26)
-_CLIENT_SIGNAL = const(27)
-_LTE_RSRP = const(28)
-_LTE_SINR = const(29)
-_ROUTER_VOLTAGE = const(30)
-_ROUTER_TEMPERATURE = const(31)
-
+ORDER = 40
 KEYS = """\
 usage.mikrotik.url str - 1 253
 usage.mikrotik.ca path null 1 200
@@ -152,7 +139,7 @@ class Router(source.Source):
         )
         if not uptime or uptime[0] is None:
             raise NetError("does not tell its uptime")
-        source.put(levels, _ROUTER_UPTIME, uptime[0])
+        source.put(levels, ids.ROUTER_UPTIME, uptime[0])
         if self._uptime.restarted(uptime[0] * 100 & 0xFFFFFFFF):
             self._polls = 0
             self.renewed(YES)
@@ -180,19 +167,19 @@ class Router(source.Source):
             raise NetError("has no interface " + self._interface)
         running = octets.get(b"running")
         if running in (b"true", b"false", True, False):
-            source.put(levels, _UPLINK_PORT, 1 if running in (b"true", True) else 2)
-        for key, metric in ((b"rx-byte", _BYTES_DOWN), (b"tx-byte", _BYTES_UP)):
+            source.put(levels, ids.UPLINK_PORT, 1 if running in (b"true", True) else 2)
+        for key, metric in ((b"rx-byte", ids.BYTES_DOWN), (b"tx-byte", ids.BYTES_UP)):
             self.octets(metric, source.number(octets.get(key)), True)
 
     def _address(self, key, value):
-        if key == b"mac-address" and self.unique and isinstance(value, bytes):
-            self.unique.add(value)
+        if key == b"mac-address" and isinstance(value, bytes):
+            self.seen(value)
 
     async def _users(self, levels):
         if self._hotspot:
             wanted = ".id,mac-address" if self.unique else ".id"
             users = await self._get("/ip/hotspot/active", wanted, self._address)
-            source.put(levels, _CLIENTS, users)
+            source.put(levels, ids.CLIENTS, users)
 
     async def _stations(self, levels):
         if not self._wifi:
@@ -211,14 +198,14 @@ class Router(source.Source):
         if self.unique and not self._hotspot:
             wanted += ",mac-address"
         rows = await self._get(self._wifi + "/registration-table", wanted, station)
-        source.put(levels, _ASSOCIATED, rows)
+        source.put(levels, ids.ASSOCIATED, rows)
         if not self._hotspot:
-            source.put(levels, _CLIENTS, rows)
-        source.put_mean(levels, _CLIENT_SIGNAL, signals)
+            source.put(levels, ids.CLIENTS, rows)
+        source.put_mean(levels, ids.CLIENT_SIGNAL, signals)
 
     async def _leases(self, levels):
         path = "/ip/dhcp-server/lease?status=bound"
-        source.put(levels, _LEASES, await self._get(path, ".id", lambda key, value: None))
+        source.put(levels, ids.LEASES, await self._get(path, ".id", lambda key, value: None))
 
     async def _health(self, levels):
         name = [None]
@@ -229,9 +216,9 @@ class Router(source.Source):
                 return
             key = name[0] if key == b"value" else key  # older versions: one row, by name
             if key == b"voltage":
-                source.put(levels, _ROUTER_VOLTAGE, decimal(value, 100) or None)
+                source.put(levels, ids.ROUTER_VOLTAGE, decimal(value, 100) or None)
             elif key in (b"temperature", b"cpu-temperature"):
-                source.put(levels, _ROUTER_TEMPERATURE, decimal(value, 1) or None)
+                source.put(levels, ids.ROUTER_TEMPERATURE, decimal(value, 1) or None)
 
         await self._get("/system/health", "name,value,voltage,temperature", health)
 
@@ -240,7 +227,7 @@ class Router(source.Source):
             return
 
         def modem(key, value):
-            metric = {b"rssi": _SIGNAL, b"rsrp": _LTE_RSRP, b"sinr": _LTE_SINR}.get(key)
+            metric = {b"rssi": ids.SIGNAL, b"rsrp": ids.LTE_RSRP, b"sinr": ids.LTE_SINR}.get(key)
             if metric:
                 source.put(levels, metric, leading(value))
 
@@ -263,7 +250,7 @@ def make(config, clock, on_reset):
         try:
             # Made again with this configuration, the source finds what takes long to make.
             if isinstance(ca, str):
-                ca = config["usage.mikrotik.ca"] = interpreter.rare("agent.net.tls").trusting(ca)
+                ca = config["usage.mikrotik.ca"] = heap.seldom("agent.net.tls").trusting(ca)
         except NetError as error:
             raise ValueError("usage.mikrotik.ca: %s" % error) from None
         context = ca

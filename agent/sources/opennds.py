@@ -5,17 +5,17 @@ import socket
 import struct
 
 from agent.device import interpreter
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.jsonscan import Scanner
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLIENTS = const(15)
-
+ORDER = 50
 KEYS = """\
 usage.opennds.command str null 1 200
 usage.opennds.socket path null 1 100"""
+NEEDS = "usage.opennds.command command"
 
 _AF_UNIX = getattr(socket, "AF_UNIX", None)  # an ESP32 has none
 _WAIT_MS = const(3000)
@@ -61,15 +61,14 @@ class Portal(source.Source):
             elif len(at) == 3 and at[0] == b"clients" and at[2] == b"state":
                 if value == b"Authenticated":
                     count[0] += 1
-                    if self.unique:
-                        self.unique.add(at[1])
+                    self.seen(at[1])
 
         scanner = Scanner(found)
         await self._ask_portal(scanner.feed)
         scanner.finish()
         if not whole:
-            raise NetError("does not tell its clients")
-        source.put(levels, _CLIENTS, count[0])
+            raise NetError("does not give its clients")
+        source.put(levels, ids.CLIENTS, count[0])
 
 
 def make(config, clock, on_reset):

@@ -12,17 +12,7 @@ first row of a metric that is answered counts. Kinds:
 Sources: MIKROTIK-MIB, UBNT-AirMAX-MIB.
 """
 
-from agent.device.interpreter import const
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_SIGNAL = const(12)
-_CLIENTS = const(15)
-_ASSOCIATED = const(25)
-_LEASES = const(26)
-_LTE_RSRP = const(28)
-_LTE_SINR = const(29)
-_ROUTER_VOLTAGE = const(30)
-_ROUTER_TEMPERATURE = const(31)
+from agent.wire import ids
 
 GET = 0
 SOME = 1
@@ -34,26 +24,26 @@ _M = "1.3.6.1.4.1.14988.1.1."
 _U = "1.3.6.1.4.1.41112.1.4.5.1."
 
 _MIKROTIK = (
-    (_ASSOCIATED, SUM, _M + "1.3.1.6", 1, 1),  # mtxrWlApClientCount
-    (_ASSOCIATED, SOME, _M + "1.4.0", 1, 1),  # mtxrWlRtabEntryCount
-    (_LEASES, GET, _M + "6.1.0", 1, 1),  # mtxrDHCPLeaseCount
-    (_ROUTER_VOLTAGE, SOME, _M + "3.8.0", 10, 1),  # mtxrHlVoltage, tenths of a volt
-    (_ROUTER_TEMPERATURE, SOME, _M + "3.10.0", 1, 10),  # mtxrHlTemperature, tenths of a degree
-    (_SIGNAL, FIRST, _M + "16.1.1.2", 1, 1),  # mtxrLTEModemSignalRSSI
-    (_LTE_RSRP, FIRST, _M + "16.1.1.4", 1, 1),
-    (_LTE_SINR, FIRST, _M + "16.1.1.7", 1, 1),
+    (ids.ASSOCIATED, SUM, _M + "1.3.1.6", 1, 1),  # mtxrWlApClientCount
+    (ids.ASSOCIATED, SOME, _M + "1.4.0", 1, 1),  # mtxrWlRtabEntryCount
+    (ids.LEASES, GET, _M + "6.1.0", 1, 1),  # mtxrDHCPLeaseCount
+    (ids.ROUTER_VOLTAGE, SOME, _M + "3.8.0", 10, 1),  # mtxrHlVoltage, tenths of a volt
+    (ids.ROUTER_TEMPERATURE, SOME, _M + "3.10.0", 1, 10),  # mtxrHlTemperature, tenths of a degree
+    (ids.SIGNAL, FIRST, _M + "16.1.1.2", 1, 1),  # mtxrLTEModemSignalRSSI
+    (ids.LTE_RSRP, FIRST, _M + "16.1.1.4", 1, 1),
+    (ids.LTE_SINR, FIRST, _M + "16.1.1.7", 1, 1),
 )
 
 PROFILES = {
     "generic": (),
     # Without a hotspot, whoever is associated is a client.
-    "mikrotik": _MIKROTIK + ((_CLIENTS, SUM, _M + "1.3.1.6", 1, 1),),
+    "mikrotik": _MIKROTIK + ((ids.CLIENTS, SUM, _M + "1.3.1.6", 1, 1),),
     # For a router whose hotspot is known to run: an empty table of users is nobody, not "no
     # hotspot". Counted by a column (bytes in) that has nothing of a user in it.
-    "mikrotik-hotspot": _MIKROTIK + ((_CLIENTS, ROWS, _M + "5.1.1.12", 1, 1),),
+    "mikrotik-hotspot": _MIKROTIK + ((ids.CLIENTS, ROWS, _M + "5.1.1.12", 1, 1),),
     "ubiquiti-airmax": (
-        (_SIGNAL, FIRST, _U + "5", 1, 1),  # ubntWlStatSignal
-        (_ASSOCIATED, SUM, _U + "15", 1, 1),  # ubntWlStatStaCount
+        (ids.SIGNAL, FIRST, _U + "5", 1, 1),  # ubntWlStatSignal
+        (ids.ASSOCIATED, SUM, _U + "15", 1, 1),  # ubntWlStatStaCount
     ),
 }
 

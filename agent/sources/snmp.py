@@ -7,19 +7,16 @@ request's number, and names the objects that were asked for.
 
 import os
 
-from agent.device import interpreter
+from agent.device import heap
 from agent.net import dns
-from agent.net.tasks import exchange
+from agent.net.errors import NetError
+from agent.net.udp import exchange
 from agent.device.interpreter import const
 from agent.sources import ber, source
 from agent.sources.counter import MAYBE, NO, YES, Uptime
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BYTES_DOWN = const(13)
-_BYTES_UP = const(14)
-_ROUTER_UPTIME = const(23)
-_UPLINK_PORT = const(24)
-
+ORDER = 20
 KEYS = """\
 usage.snmp.host str - 1 253
 usage.snmp.port int 161 1 65535
@@ -30,6 +27,7 @@ usage.snmp.user str null 1 32
 usage.snmp.auth str "sha256" 1 8
 usage.snmp.auth_password str null 8 64
 usage.snmp.priv_password str null 8 64"""
+NEEDS = "usage.snmp.user snmpv3"
 
 # Kinds of rows in profiles.py, which is only loaded at start.
 _SOME = const(1)
@@ -65,15 +63,6 @@ _COLUMNS = (
     _IF + b"\x08",
 )
 _NAMES = (_IFX + b"\1", _IFX + b"\x12", _IF + b"\2")  # ifName, ifAlias, ifDescr
-
-
-class SnmpError(OSError):
-    """The router's answer is an error or breaks the protocol; `status` is its error-status or
-    0."""
-
-    def __init__(self, text, status=0):
-        super().__init__(0, text)
-        self.status = status
 
 
 class Community:
@@ -121,7 +110,7 @@ class Client:
         error, binds = await self._request(_GET, 0, 0, oids)
         if not error:
             if [bind[0] for bind in binds] != oids:
-                raise SnmpError("answered something that it was not asked")
+                raise NetError("answered something that it was not asked")
             return [bind[1:] for bind in binds]
         if len(oids) == 1:
             return [(0, None)]
@@ -142,12 +131,12 @@ class Client:
             else:
                 error, binds = await self._request(_GETNEXT, 0, 0, [last])
             if error or not binds:
-                raise SnmpError("error-status %d" % error, error)
+                raise NetError("error-status %d" % error)
             for oid, tag, value in binds:
                 if tag == _END_OF_VIEW or not oid.startswith(column):
                     return rows
                 if ber.arcs(oid) <= ber.arcs(last):
-                    raise SnmpError("its objects are not in order")
+                    raise NetError("its objects are not in order")
                 last = oid
                 rows.append((oid[len(column) :], tag, value))
         return rows[:most]
@@ -194,7 +183,7 @@ class Client:
                     break
         if strange or not failures:
             self.security.doubt()
-            raise SnmpError("sends answers that can't be read")
+            raise NetError("sends answers that can't be read")
         raise failures[-1]
 
     def _parse(self, data, number):
@@ -276,7 +265,7 @@ class Router(source.Source):
         agent, host = [a[1] if a[0] == 0x43 else None for a in answers[:2]]
         uptime = agent if host is None else host
         if uptime is not None:
-            source.put(levels, _ROUTER_UPTIME, uptime // 100)
+            source.put(levels, ids.ROUTER_UPTIME, uptime // 100)
         renewed = NO
         if agent is not None and self._agent_uptime.restarted(agent):
             renewed = MAYBE  # the router has, or only its SNMP agent
@@ -285,7 +274,7 @@ class Router(source.Source):
         self.renewed(renewed)
         if self._interface:
             if not row:
-                raise SnmpError("has no interface " + self._interface)
+                raise NetError("has no interface " + self._interface)
             self._port(levels, answers[2:first])
 
     async def _find(self):
@@ -303,7 +292,7 @@ class Router(source.Source):
         """Bytes and state of the interface, from a name and _COLUMNS."""
         if answers[0][1] != self._interface.encode() and not self._interface.isdigit():
             self._row = None  # its number is another's now: look for it at the next turn
-            raise SnmpError("has moved interface " + self._interface)
+            raise NetError("has moved interface " + self._interface)
         if self._counted not in (None, self._row):
             self.renewed(YES)  # it was made anew, under another number
         self._counted = self._row
@@ -312,8 +301,8 @@ class Router(source.Source):
             self.renewed(YES)
         self._discontinuity = discontinuity
         if state in range(1, 8):
-            source.put(levels, _UPLINK_PORT, state)
-        for i, metric in ((0, _BYTES_DOWN), (1, _BYTES_UP)):
+            source.put(levels, ids.UPLINK_PORT, state)
+        for i, metric in ((0, ids.BYTES_DOWN), (1, ids.BYTES_UP)):
             tag, value = answers[i + 1]
             wide = tag == 0x46
             if not wide:
@@ -336,7 +325,7 @@ class Router(source.Source):
 
     async def _clients(self):
         for _, _, address in await self._client.walk(ber.oid(self._addresses)):
-            self.unique.add(address)
+            self.seen(address)
 
 
 def make(config, clock, on_reset):
@@ -361,5 +350,5 @@ def make(config, clock, on_reset):
     client = Client(host, port, security)
     rows = profiles.PROFILES[profile]
     addresses = profiles.ADDRESSES.get(profile)
-    interpreter.unload("agent.sources.profiles")
+    heap.unload("agent.sources.profiles")
     return Router(client, interface, rows, addresses, on_reset, source.day_of(config, clock))

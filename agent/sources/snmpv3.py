@@ -10,9 +10,9 @@ import struct
 
 from agent.device import interpreter
 from agent.device.interpreter import const
+from agent.net.errors import NetError
 from agent.sources import ber
 from agent.sources.hmac import hmac
-from agent.sources.snmp import SnmpError
 
 _SIZES = {"sha1": 12, "sha256": 24}  # bytes of the digest that are sent
 _REPORT = const(0xA8)
@@ -120,7 +120,7 @@ class User:
             self._meet(engine)  # it has forgotten who it was
             return None
         if reason in _REPORTS:
-            raise SnmpError(_REPORTS[reason])
+            raise NetError(_REPORTS[reason])
         raise ValueError
 
     def _discovered(self, data):

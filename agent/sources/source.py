@@ -8,18 +8,11 @@ sample; what fails is said once on the console, and once more when it works agai
 import asyncio
 
 from agent.device import interpreter
-from agent.net.tasks import cause, within
+from agent.net.errors import cause
+from agent.net.tasks import within
 from agent.device.interpreter import const
 from agent.sources.counter import NO, Octets
-
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_SIGNAL = const(12)
-_CLIENTS = const(15)
-_CLIENTS_PEAK = const(16)
-_CLIENT_SIGNAL = const(27)
-_LTE_RSRP = const(28)
-_LTE_SINR = const(29)
-_ROUTER_TEMPERATURE = const(31)
+from agent.wire import ids
 
 _FRESH_MS = const(5000)
 
@@ -37,10 +30,10 @@ def put(levels, metric, value):
     nothing that is counted is negative."""
     if value is None or metric in levels or abs(value) >> 40:
         return
-    if metric in (_SIGNAL, _LTE_RSRP, _CLIENT_SIGNAL):
+    if metric in (ids.SIGNAL, ids.LTE_RSRP, ids.CLIENT_SIGNAL):
         if value >= 0:
             return
-    elif value < 0 and metric not in (_LTE_SINR, _ROUTER_TEMPERATURE):
+    elif value < 0 and metric not in (ids.LTE_SINR, ids.ROUTER_TEMPERATURE):
         return
     levels[metric] = value
 
@@ -62,27 +55,12 @@ def binary(address):
 
 
 def day_of(config, clock):
-    """Where to add the clients that a source sees (day.Day), None if nobody counts them."""
+    """Where a source adds the clients that it sees (day.Day); None if nobody counts them."""
     if config.get("usage.unique.most") is None:
         return None
     from agent.sources.day import shared
 
     return shared(config, clock)
-
-
-def take_turns(modules):
-    """Where that is worth it (turns.py): the module `turns`; then `modules` holds their names, and
-    they are let go. Else None.
-
-    Only several sources take turns, and only from .mpy files: a source file is compiled each time
-    that it is loaded, which a full heap has no room for. CPython has enough."""
-    if len(modules) < 2 or getattr(modules[0], "__file__", "")[-4:] != ".mpy":
-        return None
-    from agent.sources import turns
-
-    modules[:] = [module.__name__ for module in modules]
-    turns.let_go()
-    return turns
 
 
 class Source:
@@ -102,7 +80,7 @@ class Source:
         self._counts = {}
         self._sums = {}
         self._peak = None
-        self._said = None
+        self.failure = None
         self._task = None
 
     async def poll(self, levels):
@@ -111,10 +89,23 @@ class Source:
         What was written before an exception stands. Raises OSError that says what is wrong,
         without anything of a user in its text; of any other exception only the type is shown."""
 
+    def count_into(self, other):
+        """Continue the counts of `other`, a source made before for the same (turns.py)."""
+        self._octets = other._octets
+        self._counts = other._counts
+        self._sums = other._sums
+
     def lasts(self):
         """What the source must know at its next look, beside what this base keeps: pairs of an
         object and the names of its attributes. (turns.py)"""
         return ()
+
+    def seen(self, address):
+        """Add a client to the day, by its address: 6 bytes, or text."""
+        if self.unique:
+            address = binary(address)
+            if address:
+                self.unique.add(address)
 
     def count(self, metric, quantity):
         """Add to a quantity of the sample (kind "count"); None: nothing is known yet."""
@@ -146,12 +137,12 @@ class Source:
 
     def observe(self):
         """Called every round; asks in the background when it is time."""
-        if not self._lock.locked() and not self._within(self.every_ms):
-            self._task = asyncio.create_task(self._ask())
+        if not self._lock.locked() and not self.asked_within(self.every_ms):
+            self._task = asyncio.create_task(self.ask())
 
     async def sample(self, row):
         """Write what is known at the sample's end."""
-        await self._ask()
+        await self.ask()
         row.update(self._levels)
         row.update(self._counts)
         self._counts = {}
@@ -160,8 +151,8 @@ class Source:
             row[metric] = (total + n // 2) // n
         self._sums = {}
         if self._peak is not None:
-            row[_CLIENTS_PEAK] = self._peak
-        self._peak = self._levels.get(_CLIENTS)
+            row[ids.CLIENTS_PEAK] = self._peak
+        self._peak = self._levels.get(ids.CLIENTS)
 
     async def each(self, *parts):
         """Await coroutines one after the other; the first error is raised when all have run."""
@@ -174,28 +165,28 @@ class Source:
         if first:
             raise first
 
-    def _within(self, ms):
+    def asked_within(self, ms):
         return (
             self._at is not None and interpreter.ticks_diff(interpreter.ticks_ms(), self._at) < ms
         )
 
-    async def _ask(self):
+    async def ask(self):
         async with self._lock:
-            if self._within(min(self.every_ms, _FRESH_MS)):
+            if self.asked_within(min(self.every_ms, _FRESH_MS)):
                 return
             self._levels = levels = {}
-            said = None
+            failure = None
             try:
                 await within(self.deadline_ms, self.poll(levels))
             except OSError as error:
-                said = cause(error)
+                failure = cause(error)
             except Exception as error:
                 # Its text may quote what the equipment sent: a user's address, a name.
-                said = type(error).__name__
+                failure = type(error).__name__
             self._at = interpreter.ticks_ms()
-            clients = levels.get(_CLIENTS)
+            clients = levels.get(ids.CLIENTS)
             if clients is not None and (self._peak is None or clients > self._peak):
                 self._peak = clients
-            if said != self._said:
-                self._said = said
-                interpreter.log("%s: %s" % (self.name, said or "answers again"))
+            if failure != self.failure:
+                self.failure = failure
+                interpreter.log("%s: %s" % (self.name, failure or "answers again"))

@@ -5,23 +5,14 @@ told several independent projects; a field that a newer dish leaves out is null,
 the encoding leaves the two apart.
 """
 
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.http2 import unary
 from agent.sources.protobuf import fields, scaled
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_DISH_OUTAGE = const(32)
-_DISH_DROP = const(33)
-_DISH_RTT = const(34)
-_DISH_DOWN = const(35)
-_DISH_UP = const(36)
-_DISH_OBSTRUCTION = const(37)
-_DISH_ALERTS = const(38)
-_DISH_UPTIME = const(39)
-_DISH_POWER = const(40)
-
+ORDER = 60
 KEYS = """\
 usage.starlink.host str - 1 253
 usage.starlink.port int 9200 1 65535"""
@@ -41,7 +32,7 @@ _SUPPLIES = (1043, 1048)  # upsu_stats, aps_stats: dish_power is field 6 of both
 _UNKNOWN_OUTAGE = const(99)
 
 # Told as the mean over the sample: (metric)
-_MEANS = (_DISH_DROP, _DISH_RTT, _DISH_DOWN, _DISH_UP)
+_MEANS = (ids.DISH_DROP, ids.DISH_RTT, ids.DISH_DOWN, ids.DISH_UP)
 
 
 def _part(data, span):
@@ -64,22 +55,22 @@ def status(data):
         raise NetError("the dish's answer has no status")
     state = _part(data, dish.get(_STATE))
     if state and isinstance(state.get(1), int):
-        source.put(levels, _DISH_UPTIME, state[1])
+        source.put(levels, ids.DISH_UPTIME, state[1])
     outage = _part(data, dish.get(_OUTAGE))
     cause = 0
     if outage is not None:
         cause = outage.get(1) or _UNKNOWN_OUTAGE
         if not isinstance(cause, int) or cause > 12:
             cause = _UNKNOWN_OUTAGE
-    source.put(levels, _DISH_OUTAGE, cause)
+    source.put(levels, ids.DISH_OUTAGE, cause)
     # The encoding leaves zeros out: a value that is missing is 0 if its companion is there.
     latency = _scaled(dish, _LATENCY, 10)
     drop = _scaled(dish, _DROP, 1000)
     if latency is not None and latency > 0:
-        source.put(levels, _DISH_RTT, latency)
-        source.put(levels, _DISH_DROP, drop or 0)
-    source.put(levels, _DISH_DROP, drop)
-    for number, other, metric in ((_DOWN, _UP, _DISH_DOWN), (_UP, _DOWN, _DISH_UP)):
+        source.put(levels, ids.DISH_RTT, latency)
+        source.put(levels, ids.DISH_DROP, drop or 0)
+    source.put(levels, ids.DISH_DROP, drop)
+    for number, other, metric in ((_DOWN, _UP, ids.DISH_DOWN), (_UP, _DOWN, ids.DISH_UP)):
         rate = _scaled(dish, number, 1)
         if rate is None and number not in dish and other in dish:
             rate = 0
@@ -88,7 +79,7 @@ def status(data):
     obstruction = _part(data, dish.get(_OBSTRUCTION))
     if obstruction:
         source.put(
-            levels, _DISH_OBSTRUCTION, _scaled(obstruction, 1, 10000) if 1 in obstruction else 0
+            levels, ids.DISH_OBSTRUCTION, _scaled(obstruction, 1, 10000) if 1 in obstruction else 0
         )
     alerts = _part(data, dish.get(_ALERTS))
     if alerts is not None:
@@ -96,11 +87,11 @@ def status(data):
         for number in alerts:
             if alerts[number] == 1 and 0 < number <= 31:
                 bits |= 1 << number - 1
-        source.put(levels, _DISH_ALERTS, bits)
+        source.put(levels, ids.DISH_ALERTS, bits)
     for number in _SUPPLIES:
         supply = _part(data, dish.get(number))
         if supply:
-            source.put(levels, _DISH_POWER, _scaled(supply, 6, 10) or None)
+            source.put(levels, ids.DISH_POWER, _scaled(supply, 6, 10) or None)
     return levels
 
 

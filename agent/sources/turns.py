@@ -1,39 +1,37 @@
-"""Several sources in little memory: each one's code is loaded for its look, and let go after it.
+"""Several sources in little memory: each one's code is loaded to poll, then unloaded.
 
-Most of what a source takes is its code's functions and tables, and the tasks, streams and pieces
-of an answer under way. So the sources look one after the other, and in between there is of each
-what its settings are and what it must know at its next look: made at start, while the heap is
-young.
+Code and tables take most of a source's memory, and while it polls its tasks, connections and
+pieces of an answer. So the sources poll one after the other. In between only their settings stay,
+and what the next poll must know; both are made at start, while the heap has large free pieces.
 
-Whoever failed looks after those that answered. Whoever can't look before the time is over tells
-nothing in this sample: that is null, and what it has counted comes with its next answer. It is
-before its like next time: nobody waits for ever because others hang.
+Sources that failed poll after those that answered. A source that can't poll before the sample's
+end gives null there; its counts come with its next answer, and in the next sample it polls first.
 """
 
 import asyncio
 import gc
 import sys
 
-from agent.device import interpreter
+from agent.device import heap, interpreter
 from agent.device.interpreter import const
 from agent.measure.sampler import merge
 from agent.sources import source
 
-# What sources share. What somebody else holds lives on, too.
+# What the sources share.
 _STAY = ("source", "counter", "turns", "day", "hmac")
 _BUSY_MS = const(2000)
 _STEP_MS = const(20)
 
 
-def let_go():
-    """Unload the sources' own modules, and what only they need."""
+def unload_sources():
+    """Unload the sources' own modules, and what only they import."""
     for name in [name for name in sys.modules if name[:14] == "agent.sources."]:
         if name[14:] not in _STAY:
-            interpreter.unload(name)
+            heap.unload(name)
 
 
 class InTurn(source.Source):
-    """A source whose own part is there while it looks only; this is what all have in common."""
+    """A source whose own module is loaded only while it polls."""
 
     def __init__(self, name, config, common, clock, on_reset):
         """name: of its module; common: keys of the configuration that are not its own alone."""
@@ -45,7 +43,7 @@ class InTurn(source.Source):
         self._common = common
         self._clock = clock
         self._keys = hash(module.KEYS)
-        # As `make` left them: it puts what took long to make in place of what that was made of.
+        # As `make` left them: where a value takes long to compute, `make` stores the result.
         self._values = [config[row.split()[0]] for row in module.KEYS.split("\n")]
         self._keep(made)
 
@@ -55,7 +53,7 @@ class InTurn(source.Source):
     def _make(self):
         module = __import__(self._module, None, None, ("make",))
         if hash(module.KEYS) != self._keys:
-            # The values would become those of other keys: a password that of an interface.
+            # The values would be assigned to other keys: a password to an interface.
             raise OSError(0, "its code was replaced: restart the agent")
         config = self._common.copy()
         for row, value in zip(module.KEYS.split("\n"), self._values):
@@ -65,9 +63,7 @@ class InTurn(source.Source):
         for part, names in made.lasts():
             for name in names:
                 setattr(part, name, next(kept))
-        made._octets = self._octets
-        made._counts = self._counts
-        made._sums = self._sums
+        made.count_into(self)
         return made
 
     async def poll(self, levels):
@@ -79,16 +75,16 @@ class InTurn(source.Source):
         finally:
             if made:
                 self._keep(made)
-            let_go()
+            unload_sources()
 
 
 class Turns:
-    """The sources that take turns, as one of the sampler's."""
+    """The sources that take turns, as one source for the sampler."""
 
     def __init__(self, config, clock, sampler, busy):
-        """config: of it, "usage" names the sources' modules; busy: a lock that is held while the
-        CPU is to be kept free. Raises ValueError as the modules' `make`."""
-        # Half of a sample is theirs to begin their looks, and the sampler waits for the last one.
+        """config: "usage" holds the names of the modules; busy: a lock that is held while the CPU
+        must stay free. Raises ValueError as each `make`."""
+        # They may start polls during half of a sample; the sampler waits for the last one.
         self._most_ms = max(sampler.wait_ms, config["cadence.sample_s"] * 500)
         sampler.wait_ms += self._most_ms
         self._busy = busy
@@ -101,24 +97,24 @@ class Turns:
             common[name] = config.get(name)
         for name in config["usage"]:
             self._sources.append(InTurn(name, config, common, clock, sampler.counter_reset))
-            let_go()
-        self._order = self._sources  # in which they look
+            unload_sources()
+        self._order = self._sources
 
     def observe(self):
-        """Called every round; asks in the background those for which it is time."""
+        """Called every round; polls in the background those that are due."""
         if not self._sampling and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._look())
+            self._task = asyncio.create_task(self._poll())
 
-    async def _look(self):
+    async def _poll(self):
         for each in self._order:
-            if not each._within(each.every_ms):
+            if not each.asked_within(each.every_ms):
                 await self._idle()
                 if self._sampling:
                     return
-                await each._ask()
+                await each.ask()
 
     async def _idle(self):
-        """Loading takes the CPU: not while round-trip times are taken, unless that lasts."""
+        """Wait until no round-trip time is taken, but not long: loading takes the CPU."""
         for _ in range(_BUSY_MS // _STEP_MS):
             if not self._busy.locked():
                 return
@@ -132,8 +128,8 @@ class Turns:
         try:
             while self._task and not self._task.done():
                 await interpreter.sleep_ms(_STEP_MS)
-            order = [each for each in self._order if not each._said]
-            order += [each for each in self._order if each._said]
+            order = [each for each in self._order if not each.failure]
+            order += [each for each in self._order if each.failure]
             for each in order:
                 if interpreter.ticks_diff(end, interpreter.ticks_ms()) > 0:
                     await self._idle()

@@ -6,21 +6,14 @@ network.interface dump, network.device status, hostapd.* get_clients.
 
 import json
 
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.counter import MAYBE, YES, Uptime
 from agent.sources.jsonscan import Scanner
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_BYTES_DOWN = const(13)
-_BYTES_UP = const(14)
-_CLIENTS = const(15)
-_ROUTER_UPTIME = const(23)
-_UPLINK_PORT = const(24)
-_ASSOCIATED = const(25)
-_CLIENT_SIGNAL = const(27)
-
+ORDER = 30
 KEYS = """\
 usage.ubus.url str null 1 253
 usage.ubus.user str "root" 1 64
@@ -28,6 +21,7 @@ usage.ubus.password str "" 0 128
 usage.ubus.command str null 1 200
 usage.ubus.interface str "wan" 1 64
 usage.ubus.wifi list [] 0 8"""
+NEEDS = "usage.ubus.url http\nusage.ubus.command command"
 
 _NOBODY = "0" * 32
 _MOST_INTERFACES = const(32)
@@ -156,7 +150,7 @@ class Router(source.Source):
 
         await self._ubus.call("system", "info", {}, info)
         if uptimes:
-            source.put(levels, _ROUTER_UPTIME, uptimes[0])
+            source.put(levels, ids.ROUTER_UPTIME, uptimes[0])
             if self._uptime.restarted(uptimes[0] * 100 & 0xFFFFFFFF):
                 self.renewed(YES)
         await self._ubus.call("network.interface", "dump", {}, interfaces)
@@ -168,7 +162,7 @@ class Router(source.Source):
         up = entry.get(b"up")
         device = entry.get(b"l3_device")
         if up in (True, False):
-            source.put(levels, _UPLINK_PORT, 1 if up else 2)
+            source.put(levels, ids.UPLINK_PORT, 1 if up else 2)
         if not isinstance(device, bytes):
             # Down: nothing passes. A dial-up comes back under the same name, and counts from zero.
             self.renewed(MAYBE)
@@ -183,8 +177,8 @@ class Router(source.Source):
         if self._device not in (None, device):
             self.renewed(YES)
         self._device = device
-        self.octets(_BYTES_DOWN, octets.get(b"rx_bytes"), True)
-        self.octets(_BYTES_UP, octets.get(b"tx_bytes"), True)
+        self.octets(ids.BYTES_DOWN, octets.get(b"rx_bytes"), True)
+        self.octets(ids.BYTES_UP, octets.get(b"tx_bytes"), True)
 
     async def _clients(self, levels):
         if not self._wifi:
@@ -197,16 +191,15 @@ class Router(source.Source):
                 return
             if at[2] == b"authorized" and value is True:
                 count[0] += 1
-                if self.unique:
-                    self.unique.add(at[1])
+                self.seen(at[1])
             elif at[2] == b"signal" and (source.number(value) or 0) < 0:
                 signals.append(source.number(value))
 
         for name in self._wifi:
             await self._ubus.call("hostapd." + name, "get_clients", {}, clients)
-        for metric in (_CLIENTS, _ASSOCIATED):
+        for metric in (ids.CLIENTS, ids.ASSOCIATED):
             source.put(levels, metric, count[0])
-        source.put_mean(levels, _CLIENT_SIGNAL, signals)
+        source.put_mean(levels, ids.CLIENT_SIGNAL, signals)
 
 
 def make(config, clock, on_reset):

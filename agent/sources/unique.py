@@ -1,29 +1,26 @@
-"""How many different clients a day has had: day.py says how they are told apart, and that none of
-them is known.
-"""
+"""How many different clients a day has had (day.py)."""
 
 from agent.device.interpreter import const
 from agent.sources import source
 from agent.sources.day import shared
+from agent.wire import ids
 
-# Numbers of the wire: copies from agent/wire/ids.py, which no device loads.
-_CLIENTS_DAY = const(17)
-
+ORDER = 70
 KEYS = """\
 usage.unique.most int - 1 4096"""
+NEEDS = "usage.unique.most day"
 
 _WITA_S = const(8 * 3600)
 
 
 class Unique(source.Source):
-    """Source of clients_day. Looks into the neighbour table, or the lease file where there is
-    none; other sources add the clients that they see. Comes after them in the list."""
+    """Source of clients_day: reads the neighbour table, or without one the lease file. Other
+    sources add the clients that they see, so this one is the last in order."""
 
     every_ms = 60000
 
     def __init__(self, day, leases, arp, interface):
-        super().__init__("usage.unique")
-        self._day = day
+        super().__init__("usage.unique", unique=day)
         self._leases = leases
         self._arp = arp
         self._interface = interface
@@ -37,7 +34,7 @@ class Unique(source.Source):
             self._neighbours()
         elif self._leases:
             self._lease_file()
-        source.put(levels, _CLIENTS_DAY, self._day.count())
+        source.put(levels, ids.CLIENTS_DAY, self.unique.count())
 
     def _neighbours(self):
         with open(self._arp) as f:
@@ -47,10 +44,10 @@ class Unique(source.Source):
                 # Flags: 2 is ATF_COM, a complete entry; 4 is ATF_PERM, a fixed one.
                 if len(fields) > 5 and fields[2] in ("0x2", "0x6"):
                     if self._interface in (None, fields[5]):
-                        self._day.add(fields[3].encode())
+                        self.seen(fields[3].encode())
 
     def _lease_file(self):
-        now = self._day.clock.now()
+        now = self.unique.clock.now()
         if now is None:
             return
         midnight = now - (now + _WITA_S) % 86400
@@ -63,7 +60,7 @@ class Unique(source.Source):
                 self._lease_s = max(self._lease_s, expiry - now)
                 # Given or renewed today; one of yesterday tells of nobody that is here today.
                 if expiry == 0 or expiry > now and expiry - self._lease_s >= midnight:
-                    self._day.add(fields[1].encode())
+                    self.seen(fields[1].encode())
 
 
 def make(config, clock, on_reset):

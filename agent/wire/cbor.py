@@ -5,7 +5,7 @@ map keys in bytewise order. `loads` by default accepts nothing else, so that a v
 one encoding. Integers have any size (beyond 64 bits as bignums), map keys are integers or
 strings, and what Python has no type for becomes a `Tag` or a `Simple`.
 
-What neither reports nor acks hold is in `cbor_rare.py`, loaded when it occurs.
+What neither reports nor acks hold is in `cbor_general.py`, loaded when it occurs.
 """
 
 from agent.device.interpreter import const

@@ -1,7 +1,7 @@
 """COSE_Sign1 (RFC 9052, 4.2) with Ed25519 (RFC 9864), in the one shape that docs/wire.md allows:
 18([<< {1: -19, 4: kid} >>, {}, payload, signature]).
 
-What a device in the field seldom needs is in `cose_rare.py`, loaded when it is asked for:
+What a device in the field seldom needs is in `cose_verify.py`, loaded when it is asked for:
 `verify1`, `verify1_async`, `sign1`, and their CoseError.
 """
 

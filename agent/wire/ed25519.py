@@ -7,7 +7,7 @@ in signing and 0.4 ms in verifying on a desktop, and an estimated 80 times that 
 Python's integers do not compute in constant time: whoever can time single operations on the
 device, or read its memory, can learn the key.
 
-What a device in the field seldom needs is in `ed25519_rare.py`, loaded when it is asked for:
+What a device in the field seldom needs is in `ed25519_verify.py`, loaded when it is asked for:
 `verify`, `verify_async`, and what begins with a seed: `public_key`, `sign`, `sign_async`,
 `signer_async`.
 """
@@ -43,9 +43,9 @@ class Signer:
         if len(seed) != 32:
             raise ValueError("a seed has 32 bytes, not %d" % len(seed))
         h = sha512.sha512(seed)
-        self._scalar = (_number(h[:32]) & (1 << 254) - 8) | 1 << 254
+        self.scalar = (_number(h[:32]) & (1 << 254) - 8) | 1 << 254
         self._prefix = h[32:]
-        self.public = public or list(_times_base(self._scalar))[-1]
+        self.public = public or list(_times_base(self.scalar))[-1]
 
     def sign(self, message):
         """The signature, 64 bytes, of `message` (bytes-like)."""
@@ -65,7 +65,7 @@ class Signer:
             yield None
         for digest in sha512.steps((big_r, self.public, message)):
             yield None
-        s = (r + _number(digest) * self._scalar) % _L
+        s = (r + _number(digest) * self.scalar) % _L
         yield big_r + s.to_bytes(32, "little")
 
 

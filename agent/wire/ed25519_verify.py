@@ -28,7 +28,7 @@ async def sign_async(seed, message):
 async def signer_async(seed):
     """A Signer, made while the event loop runs."""
     signer = Signer(seed, b"to be computed")
-    for signer.public in _times_base(signer._scalar):
+    for signer.public in _times_base(signer.scalar):
         await interpreter.sleep_ms(0)
     return signer
 

@@ -9,7 +9,7 @@ import hashlib
 import struct
 from array import array
 
-from agent.device import interpreter
+from agent.device import heap
 
 # The initial hash value and the constants as limbs, and a block's schedule: pieces of up to 640
 # bytes, which are made once. On a heap that has been in use for weeks they may not be found again.
@@ -30,7 +30,7 @@ def pure_steps(parts):
     bytes and at last of the digest. A step takes 0.25 ms on a desktop; 20 ms is the estimate for
     an ESP32."""
     if not _tables:
-        table = interpreter.rare("agent.wire.sha512_tables").TABLE
+        table = heap.seldom("agent.wire.sha512_tables").TABLE
         _tables.append(_limbs(table[:64]))
         _tables.append(_limbs(table[64:]))
         _tables.append(array("H", bytes(640)))

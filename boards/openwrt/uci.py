@@ -62,9 +62,12 @@ def _quoted(text, at):
 def _kinds(types):
     """Type of each key, with those of the sources that are among the sections."""
     kinds = {row[0]: row[1] for row in config.keys()}
-    for name in config.SOURCES:
-        if types.get(name.split("_")[0]) == "source":
-            module = __import__("agent.sources." + name, None, None, ("KEYS",))
+    for name in types:
+        if types[name] == "source":
+            try:
+                module = __import__("agent.sources." + name, None, None, ("KEYS",))
+            except ImportError:
+                continue  # config.load says it
             for row in config.keys(module.KEYS):
                 kinds[row[0]] = row[1]
     return kinds

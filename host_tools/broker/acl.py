@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# What a device says, and what it is told, under desa/1/<regency>/<slot>/.
+# What a device sends, and what it receives, under desa/1/<regency>/<slot>/.
 DEVICE_TOPICS = ("report", "birth", "state", "reply")
-PROVINCE_TOPICS = ("ack", "command")
-# What is told to every device.
+PROVINCE_TOPICS = ("ack", "command", "certificate")
+# What every device receives.
 COMMON_TOPICS = ("desa/1/trust", "desa/1/release/#")
 
 # Service -> topics it may write, and read. The check has identities of its own with the same
@@ -18,7 +18,7 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple(f"desa/1/+/+/{leaf}" for leaf in DEVICE_TOPICS),
     ),
     "operator": (
-        ("desa/1/+/+/command", *COMMON_TOPICS),
+        ("desa/1/+/+/command", "desa/1/+/+/certificate", *COMMON_TOPICS),
         ("desa/1/+/+/reply",),
     ),
 }

@@ -6,7 +6,7 @@ waiting: the same connection sends an allowed message after the forbidden one, a
 the order; when the allowed one has arrived and the other has not, it never will.
 
 Nothing is published as retained and every session is clean: the check leaves nothing behind. It
-acts under names of its own, so that it takes nobody's place.
+acts under names of its own, so that it takes over no other session.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from host_tools.broker.acl import DEVICE_TOPICS, PROVINCE_TOPICS, check_identity, render_acl
-from host_tools.broker.client import Client, Message, Refused, temporary_identity
+from host_tools.broker.client import AccessRefused, CheckClient, Delivered, temporary_identity
 from host_tools.broker.config import broker_files
 from host_tools.broker.process import request_reload
 from host_tools.broker.revocation import PROBE_LIFE, is_refused, reload_until_refused, write_crl
 from host_tools.common.errors import BrokerError
 from host_tools.keys.ca import Authority
-from host_tools.office.founding import CHECK_SLOTS
 from host_tools.province.registry import Registry
-from host_tools.province.settings import CHECK_VILLAGE, Province
+from host_tools.province.settings import CHECK_SLOTS, CHECK_VILLAGE, Province
 
 _REVOKED_SLOT = f"{CHECK_VILLAGE}-3"
 
 
 @dataclass(frozen=True)
-class Result:
+class RuleResult:
     """One rule and whether it holds; `held` is None where it was not tried."""
 
     rule: str
@@ -38,7 +37,7 @@ class Result:
     detail: str = ""
 
 
-class _Failed(Exception):
+class RuleBroken(Exception):
     """A rule that does not hold; the text says how that was seen."""
 
 
@@ -72,8 +71,8 @@ class Check:
 
     # ---- connections ---------------------------------------------------------------------
 
-    def _connect(self, name: str) -> Client:
-        return Client(
+    def _connect(self, name: str) -> CheckClient:
+        return CheckClient(
             self._province.broker.local_host,
             self._port,
             self._province.service(name),
@@ -81,10 +80,10 @@ class Check:
             timeout=self._timeout,
         )
 
-    def _device(self, index: int = 0) -> Client:
+    def _device(self, index: int = 0) -> CheckClient:
         return self._connect(CHECK_SLOTS[index])
 
-    def _service(self, name: str) -> Client:
+    def _service(self, name: str) -> CheckClient:
         return self._connect(check_identity(name))
 
     def _topic(self, leaf: str, index: int = 0, regency: str | None = None) -> str:
@@ -98,29 +97,35 @@ class Check:
             for leaf in DEVICE_TOPICS
         ]
 
-    def _must_arrive(self, sender: Client, receiver: Client, topics: Sequence[str]) -> None:
+    def _must_arrive(
+        self, sender: CheckClient, receiver: CheckClient, topics: Sequence[str]
+    ) -> None:
         for topic in topics:
-            message = Message(topic, _payload())
+            message = Delivered(topic, _payload())
             sender.publish(message.topic, message.payload)
             if not receiver.until(message)[1]:
-                raise _Failed(f"a message on {topic} did not arrive")
+                raise RuleBroken(f"a message on {topic} did not arrive")
 
-    def _nothing_of(self, payload: bytes, receiver: Client, sender: Client, marker: str) -> None:
+    def _nothing_of(
+        self, payload: bytes, receiver: CheckClient, sender: CheckClient, marker: str
+    ) -> None:
         """None of what was published with a payload reaches the receiver; the marker, last, does.
 
         Whoever published has its PUBACKs, so the broker has dealt with it before the marker.
         """
-        last = Message(marker, _payload())
+        last = Delivered(marker, _payload())
         sender.publish(last.topic, last.payload)
         before, found = receiver.until(last)
         delivered = sorted({message.topic for message in before if message.payload == payload})
         if delivered:
-            raise _Failed(f"delivered: {', '.join(delivered)}")
+            raise RuleBroken(f"delivered: {', '.join(delivered)}")
         if not found:
-            raise _Failed(f"an allowed message on {marker} did not arrive, so nothing is proved")
+            raise RuleBroken(
+                f"an allowed message on {marker} did not arrive, so nothing is proved"
+            )
 
     @staticmethod
-    def _publish(sender: Client, topics: Iterable[str]) -> bytes:
+    def _publish(sender: CheckClient, topics: Iterable[str]) -> bytes:
         """Publish one payload on many topics; returns it."""
         payload = _payload()
         for topic in topics:
@@ -134,9 +139,9 @@ class Check:
         try:
             found = files.acl.read_text()
         except FileNotFoundError:
-            raise _Failed("there is no ACL file; run 'desalink broker config'") from None
+            raise RuleBroken("there is no ACL file; run 'desalink broker config'") from None
         if found != render_acl(self._regencies):
-            raise _Failed(f"{files.acl} was changed; run 'desalink broker config', then reload")
+            raise RuleBroken(f"{files.acl} was changed; run 'desalink broker config', then reload")
 
     def _own_publish(self) -> None:
         with self._service("ingest") as ingest, self._device() as device:
@@ -158,7 +163,7 @@ class Check:
             self._nothing_of(payload, ingest, device, self._topic("report"))
 
     def _foreign_subscribe(self) -> None:
-        """A slot that listens to everything hears nothing of others, whoever speaks."""
+        """A slot that listens to everything receives nothing of others, whoever sends."""
         with (
             self._device(0) as other,
             self._device(1) as listener,
@@ -170,7 +175,7 @@ class Check:
             for sender, leaves in (
                 (other, DEVICE_TOPICS),
                 (ingest, ("ack",)),
-                (operator, ("command",)),
+                (operator, ("command", "certificate")),
             ):
                 payload = self._publish(sender, (self._topic(leaf) for leaf in leaves))
                 self._nothing_of(payload, listener, ingest, self._topic("ack", 1))
@@ -181,12 +186,14 @@ class Check:
             self._service("ingest") as ingest,
             self._service("operator") as operator,
         ):
-            device.subscribe(self._topic("ack"), self._topic("command"), "desa/1/release/#")
+            own = [self._topic(leaf) for leaf in PROVINCE_TOPICS]
+            device.subscribe(*own, "desa/1/release/#")
             operator.subscribe("desa/1/+/+/reply")
             self._must_arrive(ingest, device, [self._topic("ack")])
             # Not `trust`: that would reach every device of the province, which then has to
             # refuse it.
-            self._must_arrive(operator, device, [self._topic("command"), self._release()])
+            orders = [self._topic("command"), self._topic("certificate"), self._release()]
+            self._must_arrive(operator, device, orders)
             self._must_arrive(device, operator, [self._topic("reply")])
 
     @staticmethod
@@ -194,7 +201,7 @@ class Check:
         return f"desa/1/release/check/{secrets.token_hex(4)}"
 
     def _written_by_slot(self, index: int) -> None:
-        """A slot can't speak as the province: to itself (0) or to another slot (1)."""
+        """A slot can't publish as the province: to itself (0) or to another slot (1)."""
         with (
             self._device(0) as sender,
             self._device(1) as other,
@@ -215,9 +222,8 @@ class Check:
         ):
             own = [self._topic(leaf) for leaf in PROVINCE_TOPICS]
             device.subscribe(*own, "desa/1/trust", "desa/1/release/#")
-            payload = self._publish(
-                ingest, (self._topic("command"), "desa/1/trust", self._release())
-            )
+            commands = (self._topic("command"), self._topic("certificate"))
+            payload = self._publish(ingest, (*commands, "desa/1/trust", self._release()))
             self._nothing_of(payload, device, ingest, self._topic("ack"))
             payload = self._publish(operator, (self._topic("ack"),))
             self._nothing_of(payload, device, operator, self._topic("command"))
@@ -230,7 +236,7 @@ class Check:
         """A client that asks for another's client id does not take its session."""
         with self._device(0) as victim, self._service("ingest") as ingest:
             victim.subscribe(self._topic("ack"))
-            with Client(
+            with CheckClient(
                 self._province.broker.local_host,
                 self._port,
                 self._province.service(CHECK_SLOTS[1]),
@@ -239,17 +245,17 @@ class Check:
             ):
                 self._must_arrive(ingest, victim, [self._topic("ack")])
 
-    def _refused(self, connect: Callable[[], Client], who: str) -> None:
+    def _refused(self, connect: Callable[[], CheckClient], who: str) -> None:
         try:
             connect().close()
-        except Refused:
+        except AccessRefused:
             return
-        raise _Failed(f"{who} was let in")
+        raise RuleBroken(f"{who} was let in")
 
     def _no_certificate(self) -> None:
         host = self._province.broker.local_host
         self._refused(
-            lambda: Client(
+            lambda: CheckClient(
                 host, self._port, None, ca=self._province.ca_certificate, timeout=self._timeout
             ),
             "a client without a certificate",
@@ -258,7 +264,8 @@ class Check:
     def _plain_text(self) -> None:
         host = self._province.broker.local_host
         self._refused(
-            lambda: Client(host, self._port, None, timeout=self._timeout), "a client without TLS"
+            lambda: CheckClient(host, self._port, None, timeout=self._timeout),
+            "a client without TLS",
         )
 
     def _foreign_authority(self) -> None:
@@ -266,12 +273,12 @@ class Check:
         issued = foreign.issue_client(CHECK_SLOTS[0], PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
             if not is_refused(self._province, identity, self._port, self._timeout):
-                raise _Failed("a certificate of another CA was let in")
+                raise RuleBroken("a certificate of another CA was let in")
 
     def _issuer(self) -> str:
         from host_tools.keys.ca import common_name, load_certificate
 
-        # The same name as the real CA: only the signature tells them apart.
+        # The same name as the real CA: only the signature differs.
         return common_name(load_certificate(self._province.ca_certificate))
 
     def _revoked(self) -> None:
@@ -279,22 +286,22 @@ class Check:
         issued = self._authority.issue_client(_REVOKED_SLOT, PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
             if is_refused(self._province, identity, self._port, self._timeout):
-                raise _Failed(
+                raise RuleBroken(
                     "a certificate was refused before it was revoked, so nothing is proved"
                 )
             write_crl(self._province, self._registry, self._authority, issued)
             if not request_reload(self._province):
-                raise _Failed(
+                raise RuleBroken(
                     "no broker of this province runs on this machine, so it can't be reloaded"
                 )
             if not reload_until_refused(self._province, identity, self._port):
-                raise _Failed("a revoked certificate was let in after the reload")
+                raise RuleBroken("a revoked certificate was let in after the reload")
             # Refused because of the list, and not because the broker is gone.
             self._device().close()
 
     # ---- all of them ---------------------------------------------------------------------
 
-    def run(self) -> Iterator[Result]:
+    def run(self) -> Iterator[RuleResult]:
         """Try each rule; yields as it goes.
 
         Raises:
@@ -302,7 +309,7 @@ class Check:
         """
         try:
             self._device().close()
-        except Refused as error:
+        except AccessRefused as error:
             raise BrokerError(
                 f"The broker on {self._province.broker.local_host}, port {self._port}, lets "
                 f"nobody in ({error}); start it with 'desalink broker run'."
@@ -312,7 +319,7 @@ class Check:
             ("a slot's own messages reach the ingest", self._own_publish),
             ("a slot can't publish as another slot", self._foreign_publish),
             ("a slot can't publish under a made-up regency", self._unknown_regency),
-            ("a slot hears nothing of other slots", self._foreign_subscribe),
+            ("a slot receives nothing of other slots", self._foreign_subscribe),
             (
                 "ack, command and release reach their slot, replies the operator",
                 self._told_by_province,
@@ -335,16 +342,16 @@ class Check:
             yield self._tried(rule, prove)
         rule = "a revoked certificate is refused after a reload"
         if self._authority is None:
-            yield Result(rule, None, "not tried: it needs the passphrase of the CA's key")
+            yield RuleResult(rule, None, "not tried: it needs the passphrase of the CA's key")
         else:
             yield self._tried(rule, self._revoked)
 
     @staticmethod
-    def _tried(rule: str, prove: Callable[[], None]) -> Result:
+    def _tried(rule: str, prove: Callable[[], None]) -> RuleResult:
         try:
             prove()
-        except _Failed as failure:
-            return Result(rule, False, str(failure))
+        except RuleBroken as failure:
+            return RuleResult(rule, False, str(failure))
         except BrokerError as error:
-            return Result(rule, False, f"the broker did not play along: {error}")
-        return Result(rule, True)
+            return RuleResult(rule, False, f"the broker failed: {error}")
+        return RuleResult(rule, True)

@@ -22,19 +22,19 @@ from host_tools.keys.ca import Issued
 from host_tools.province.settings import TlsFiles
 
 
-class Refused(BrokerError):
+class AccessRefused(BrokerError):
     """The broker did not accept the connection; the text says at which step."""
 
 
 @dataclass(frozen=True)
-class Message:
+class Delivered:
     """A delivered message."""
 
     topic: str
     payload: bytes
 
 
-class Client:
+class CheckClient:
     """A connection with one identity; close it, or use it as a context manager."""
 
     def __init__(
@@ -56,13 +56,13 @@ class Client:
             timeout: seconds to wait for each answer.
 
         Raises:
-            Refused: by TLS, by MQTT, or by silence.
+            AccessRefused: by TLS, by MQTT, or by silence.
         """
         self._timeout = timeout
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._confirmed: queue.Queue[int] = queue.Queue()
-        self.messages: queue.Queue[Message] = queue.Queue()
+        self.messages: queue.Queue[Delivered] = queue.Queue()
         self._paho = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=name, reconnect_on_failure=False
         )
@@ -81,11 +81,11 @@ class Client:
             self._paho.connect_timeout = timeout
             self._paho.connect(host, port, keepalive=60)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise Refused(reason(error)) from None
+            raise AccessRefused(reason(error)) from None
         self._paho.loop_start()
         if not self._connected.wait(timeout) or self._refusal is not None:
             self._paho.loop_stop()
-            raise Refused(self._refusal or "no answer to CONNECT")
+            raise AccessRefused(self._refusal or "no answer to CONNECT")
 
     def _on_connect(
         self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
@@ -102,7 +102,7 @@ class Client:
         self._connected.set()
 
     def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
-        self.messages.put(Message(message.topic, bytes(message.payload)))
+        self.messages.put(Delivered(message.topic, bytes(message.payload)))
 
     def _on_subscribe(
         self, client: Any, data: Any, mid: int, reasons: Any, properties: Any
@@ -128,14 +128,14 @@ class Client:
             raise BrokerError(f"The connection ended before subscribing to {topics[0]}.")
         self._await(mid, f"the subscription to {topics[0]}")
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1, not retained, and await the PUBACK."""
-        info = self._paho.publish(topic, payload, qos=1)
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 1 and await the PUBACK."""
+        info = self._paho.publish(topic, payload, qos=1, retain=retain)
         self._await(info.mid, f"a message on {topic}")
 
-    def until(self, last: Message) -> tuple[list[Message], bool]:
+    def until(self, last: Delivered) -> tuple[list[Delivered], bool]:
         """What is delivered before a certain message, and whether that one comes in time."""
-        before: list[Message] = []
+        before: list[Delivered] = []
         try:
             while (message := self.messages.get(timeout=self._timeout)) != last:
                 before.append(message)
@@ -147,7 +147,7 @@ class Client:
         self._paho.disconnect()
         self._paho.loop_stop()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> CheckClient:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -54,7 +54,7 @@ def broker_files(province: Province) -> BrokerFiles:
 
 
 def configured_port(province: Province) -> int:
-    """The port on which the broker was last told to listen; it may differ from province.toml's."""
+    """The port in the broker's configuration; it may differ from province.toml's."""
     try:
         text = broker_files(province).config.read_text()
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def configured_port(province: Province) -> int:
 def connection_limit(villages: int) -> int:
     """How many connections the listener takes.
 
-    Each device twice, because a link that broke without a word leaves its old connection behind
+    Each device twice, because a link that broke silently leaves its old connection behind
     until the keepalive ends it; services on top.
     """
     return max(1000, 2 * villages + 200)
@@ -139,8 +139,8 @@ max_inflight_messages 1000
 # {MESSAGE_BYTES} bytes of payload, with topic and header. A longer packet ends the connection
 # before memory is spent on it; message_size_limit would read it all, confirm it and drop it.
 max_packet_size {PACKET_BYTES}
-# A link that broke without a word is noticed after one and a half keepalives. Only MQTT 5
-# clients can be told; the agent, which speaks 3.1.1, keeps itself to no more than this.
+# A link that broke silently is noticed after one and a half keepalives. Only MQTT 5
+# clients can be given another; the agent, which uses 3.1.1, keeps itself to no more than this.
 max_keepalive 3600
 # Messages are small and late ones make outages look longer.
 set_tcp_nodelay true

@@ -1,4 +1,4 @@
-"""The broker's process: found, started in the foreground, told to read its files again."""
+"""The broker's process: found, started in the foreground, made to read its files again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_mosquitto() -> str:
     shown = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=10).stdout
     match = re.search(r"mosquitto version ([0-9]+)\.([0-9]+)", shown)
     if match is None:
-        raise BrokerError(f"{program} does not tell its version; install Mosquitto 2.0 or newer.")
+        raise BrokerError(f"{program} does not print its version; install Mosquitto 2.0 or newer.")
     version = int(match[1]), int(match[2])
     if version < MINIMUM_VERSION:
         raise BrokerError(
@@ -122,7 +122,7 @@ def request_reload(province: Province) -> bool:
         return False
     except PermissionError:
         raise BrokerError(
-            f"The broker (process {pid}) belongs to another user; tell it yourself with 'sudo "
+            f"The broker (process {pid}) belongs to another user; reload it yourself with 'sudo "
             f"kill -HUP {pid}'."
         ) from None
     return True

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from host_tools.broker.client import Client, Refused, temporary_identity
+from host_tools.broker.client import AccessRefused, CheckClient, temporary_identity
 from host_tools.broker.config import configured_port
 from host_tools.broker.process import request_reload
+from host_tools.broker.revoked import catch_up, number
+from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import write_file
 from host_tools.keys.ca import Authority, Issued
@@ -25,17 +27,24 @@ _REPEAT_S = 1.0
 def write_crl(
     province: Province, registry: Registry, authority: Authority, *probes: Issued
 ) -> None:
-    """Write the revocation list: the registry's certificates, and probes unknown to it."""
-    now = int(time.time())
-    revoked = registry.revoked_certificates() + [(probe.serial, now) for probe in probes]
-    write_file(province.crl, authority.crl_pem(revoked))
+    """Write the revocation list: the registry's certificates, and probes unknown to it.
+
+    What the list named before stays in it, also where the registry is an older copy.
+    """
+    catch_up(province, registry)
+    text = authority.crl_pem(
+        registry.revoked_certificates(),
+        [probe.serial for probe in probes],
+        number(load_crl(province)),
+    )
+    write_file(province.crl, text)
 
 
 def is_refused(province: Province, identity: TlsFiles, port: int, timeout: float = 5.0) -> bool:
     """Whether the running broker refuses a certificate now."""
     try:
-        Client(province.broker.local_host, port, identity, timeout=timeout).close()
-    except Refused:
+        CheckClient(province.broker.local_host, port, identity, timeout=timeout).close()
+    except AccessRefused:
         return True
     return False
 
@@ -96,4 +105,4 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
     """
     issued = authority.issue_client(slot, PROBE_LIFE)
     with temporary_identity(province.ca_certificate, issued) as identity:
-        Client(province.broker.local_host, configured_port(province), identity).close()
+        CheckClient(province.broker.local_host, configured_port(province), identity).close()

@@ -1,7 +1,7 @@
 """What is wrong, or soon will be, with the broker's certificate and revocation list; its repair.
 
 An expired revocation list makes Mosquitto refuse everybody, an expired or misnamed server
-certificate makes every device refuse the broker: both are told long before.
+certificate makes every device refuse the broker: both are reported long before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
+from host_tools.broker.services import ending, renew_services
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
 from host_tools.keys.ca import Authority, load_certificate, server_names
@@ -77,6 +78,12 @@ def inspect(province: Province, registry: Registry) -> Upkeep:
     crl = load_crl(province)
     if crl.next_update_utc is not None:
         _expiry(upkeep, "the revocation list", crl.next_update_utc)
+    for service in ending(province, ALARM):
+        _expiry(
+            upkeep,
+            f"the certificate of {service}",
+            load_certificate(province.service(service).certificate).not_valid_after_utc,
+        )
     pending = unlisted(province, registry)
     if pending:
         upkeep.due.append(f"{pending} revoked certificates are not in the revocation list yet")
@@ -84,12 +91,15 @@ def inspect(province: Province, registry: Registry) -> Upkeep:
 
 
 def renew(province: Province, registry: Registry, authority: Authority) -> None:
-    """Make both anew from province.toml and the registry.
+    """Make both anew from province.toml and the registry, and services' certificates.
 
     Raises:
         OSError: a file can't be written.
     """
+    from host_tools.broker.revocation import write_crl
+
     issued = authority.issue_server(province.broker.server_names)
     write_private(province.server_key, issued.key_pem)
     write_file(province.server_certificate, issued.certificate_pem)
-    write_file(province.crl, authority.crl_pem(registry.revoked_certificates()))
+    write_crl(province, registry, authority)
+    renew_services(province, registry, authority)

@@ -33,7 +33,7 @@ DIRECTORY_VARIABLE = "DESALINK_DIR"
 _COMPLETION_VARIABLE = "_DESALINK_COMPLETE"
 
 
-# What can't be read is told by whoever opens it, in one sentence; click would tell it in English.
+# The code that opens a file reports that it can't be read; click would do it in English.
 PATH = click.Path(path_type=Path, readable=False)
 
 
@@ -227,7 +227,7 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `desalink` and end the process; every ending has its exit code.
 
-    0 done; 1 an error told in one sentence; 2 wrong usage; 70 a defect of this program;
+    0 done; 1 an error, said in one sentence; 2 wrong usage; 70 a defect of this program;
     130 interrupted; 141 the reader of the output went away.
     """
     arguments = sys.argv[1:] if arguments is None else arguments

@@ -5,32 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import click
 
 from host_tools.common.errors import printable
-
-# Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
-WITA = timezone(timedelta(hours=8), "WITA")
-
-
-def wita(unix: float | None) -> str:
-    """A Unix time as people of the province read it, with its zone; empty if there is none, "?"
-    if no calendar has it."""
-    if unix is None:
-        return ""
-    moment = moment_of(unix)
-    return "?" if moment is None else moment.strftime("%Y-%m-%d %H:%M WITA")
-
-
-def moment_of(unix: float) -> datetime | None:
-    """A Unix time in WITA; None if it is beyond the calendar, as a device's clock may have it."""
-    try:
-        return datetime.fromtimestamp(unix, WITA)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def counted(number: int, one: str) -> str:

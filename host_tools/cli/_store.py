@@ -1,18 +1,12 @@
-"""What the verbs over the province's database share: opening it, villages' names, times, sizes."""
+"""What the verbs over the province's database share: opening it, villages' names, sizes."""
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
-
-from host_tools.cli._output import WITA, moment_of
-from host_tools.common.errors import DesalinkError
 
 if TYPE_CHECKING:
     from host_tools.cli import Application
@@ -27,7 +21,7 @@ since_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
-# What a state is called on the screen; causes of being down are told by their name.
+# What a state is called on the screen; causes of being down are shown by their name.
 _WORDS = {
     "up": "up",
     "degraded": "slow",
@@ -92,38 +86,6 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
     )
 
 
-_SPAN = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
-_SECONDS = {"min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-def parse_since(text: str | None) -> float | None:
-    """Unix time of what a person gives as --since.
-
-    Raises:
-        DesalinkError: it is neither a span nor a date.
-    """
-    if text is None:
-        return None
-    span = _SPAN.fullmatch(text.strip())
-    if span:
-        return time.time() - int(span[1]) * _SECONDS[span[2]]
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise DesalinkError(
-            f"'{text}' is not a time; give a span such as 24h or 7d, or a date such as 2026-11-24."
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=WITA)).timestamp()
-
-
-def iso(unix: float | None) -> str | None:
-    """A Unix time for machines: ISO 8601 with WITA's offset, "?" if no calendar has it."""
-    if unix is None:
-        return None
-    moment = moment_of(unix)
-    return "?" if moment is None else moment.isoformat(timespec="seconds")
-
-
 def size(number: int | None) -> str:
     """Bytes for eyes: `12.3 MB`."""
     if number is None:
@@ -135,18 +97,6 @@ def size(number: int | None) -> str:
         value /= 1000
         units.pop()
     return f"{value:.1f} {units[-1]}"
-
-
-def span(seconds: float) -> str:
-    """A length of time for eyes: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
-    s = int(seconds)
-    if s < 60:
-        return f"{s} s"
-    if s < 3600:
-        return f"{s // 60} min {s % 60:02d} s"
-    if s < 86400:
-        return f"{s // 3600} h {s % 3600 // 60:02d} min"
-    return f"{s // 86400} d {s % 86400 // 3600} h"
 
 
 def state_word(state: str) -> str:

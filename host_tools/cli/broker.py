@@ -71,10 +71,13 @@ def run(app: Application, port: int | None) -> None:
     from host_tools.broker import upkeep
     from host_tools.broker.config import runs_as_root, write_config
     from host_tools.broker.process import BrokerProcess
+    from host_tools.broker.revoked import catch_up
     from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
+        for sentence in catch_up(province, registry):
+            app.note(sentence)
         villages = len(registry.villages())
         state = upkeep.inspect(province, registry)
     repair = "renew it with 'desalink broker config'"

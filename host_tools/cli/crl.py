@@ -30,12 +30,15 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     an expired server certificate makes every device refuse the broker. Needs no passphrase: run it
     daily from cron, with --quiet.
     """
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.broker.revoked import catch_up
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.office.expiry import ends
     from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
+        older = catch_up(province, registry)
         found = ends(province, registry)
     soon = [end for end in found if end.days < days]
     if as_json:
@@ -46,8 +49,12 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
             [(end.what, wita(end.at), str(end.days)) for end in found],
             right=("days left",),
         )
+    for sentence in older:
+        app.note(sentence)
     if soon:
         first = soon[0]
         when = f"ends in {first.days} days" if first.days >= 0 else "has ended"
         others = f" (and {len(soon) - 1} more)" if len(soon) > 1 else ""
         app.abort(f"{first.what} {when}, on {wita(first.at)}{others}; {first.remedy}.")
+    if older:
+        app.abort("An older registry.db was put back; it has caught up, see above.")

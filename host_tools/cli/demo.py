@@ -45,7 +45,7 @@ def command(
     province has stored. Exit code 1 if anything is missing. Ctrl-C ends it; nothing stays.
     """
     from host_tools.demo.children import DemoError
-    from host_tools.demo.result import Result
+    from host_tools.demo.result import DemoResult
     from host_tools.demo.run import Demo
 
     for file in (summary, svg):
@@ -57,7 +57,7 @@ def command(
         demo.set_up()
         demo.watch(svg)
         demo.wind_down()
-        result = Result(demo)
+        result = DemoResult(demo)
         demo.screen.print("", result.table(), "")
         if summary is not None:
             result.save(summary)

@@ -22,7 +22,7 @@ def command() -> None:
 
 
 def _state(device: Device) -> str:
-    from host_tools.cli._output import wita
+    from host_tools.common.times import wita
 
     if device.active:
         return "active"
@@ -81,7 +81,8 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 @pass_app
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List the devices that fill a slot."""
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
@@ -117,7 +118,8 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
 @pass_app
 def show(app: Application, device: str, as_json: bool) -> None:
     """Show a device, its key and its slot's certificates."""
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:

@@ -12,7 +12,7 @@ from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.field.enrolments import Record
-    from host_tools.office.importing import Result
+    from host_tools.office.importing import Imported
 
 _kit_option = click.option(
     "--kit",
@@ -46,7 +46,8 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
     Those that the province imported, or those in the log of a kit (--kit; without a province, the
     opened kit's).
     """
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
 
     kit = kit or _on_laptop(app)
     rows = _of_kit(kit) if kit is not None else _of_province(app)
@@ -104,10 +105,7 @@ def _of_province(app: Application) -> list[dict[str, Any]]:
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
-        found = registry.rows(
-            "SELECT record, name, refused FROM enrolment_records JOIN role_keys ON kid = "
-            "technician ORDER BY log, number"
-        )
+        found = registry.enrolment_records()
     return [
         _row(parse_record(raw), name, "refused" if refused else "imported", refused)
         for raw, name, refused in found
@@ -204,7 +202,7 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         )
 
 
-def _tell(app: Application, results: list[Result]) -> None:
+def _tell(app: Application, results: list[Imported]) -> None:
     from host_tools.cli._output import counted
 
     counts = {

@@ -25,7 +25,7 @@ def _directory(app: Application) -> Path:
 @click.argument("file", type=PATH, metavar="FILE.bin")
 @click.option("--sha256", metavar="HASH", help="The file's hash, as you know it from elsewhere.")
 @click.option("--pin", is_flag=True, help="Trust this very file: its hash counts from now on.")
-@click.option("--board", metavar="BOARD", help="The board it is for, if its name doesn't tell.")
+@click.option("--board", metavar="BOARD", help="The board it is for, if its name doesn't say so.")
 @pass_app
 def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str | None) -> None:
     """Check a firmware's hash and image, and keep it in the province.

@@ -1,4 +1,4 @@
-"""Receive, verify and store what the devices report, and tell them so."""
+"""Receive, verify, store and acknowledge what the devices report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from host_tools.cli import Application, pass_app
 
 if TYPE_CHECKING:
-    from host_tools.ingest import Broker
+    from host_tools.ingest import BrokerAddress
 
 
 @click.command()
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     default=24,
     show_default=True,
     metavar="N",
-    help="Tell a device what is stored after N reports of it,",
+    help="Acknowledge what is stored after N reports of a device,",
 )
 @click.option(
     "--ack-seconds",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     default=7200,
     show_default=True,
     metavar="S",
-    help="or S seconds after the first that it was not told of.",
+    help="or S seconds after the first of them.",
 )
 @click.option(
     "--until-idle",
@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="First verify all reports and derive everything again, also beside a running ingest.",
 )
+@click.option(
+    "--accept-clock",
+    is_flag=True,
+    help="Begin although this machine's clock is behind what is stored, because it is right now.",
+)
 @pass_app
 def command(
     app: Application,
@@ -60,12 +65,13 @@ def command(
     ack_seconds: float,
     until_idle: float | None,
     rebuild: bool,
+    accept_clock: bool,
 ) -> None:
-    """Receive, verify and store what the devices report, and tell them so.
+    """Receive, verify, store and acknowledge what the devices report.
 
-    Runs until it is stopped (Ctrl-C or SIGTERM); what is in hand is finished first. It may be
-    killed at any time: what was not confirmed comes again. The log goes to standard error, one
-    line a thing.
+    Runs until it is stopped (Ctrl-C or SIGTERM), and finishes the batch that it has begun. It may
+    be killed at any time: what was not confirmed comes again. The log goes to standard error, one
+    event a line.
     """
     import signal
 
@@ -74,6 +80,7 @@ def command(
 
     if rebuild and _rebuild(app):
         return
+    _catch_up(app)
     keys = RegistryKeys(app.province.directory)
     try:
         ingest = Ingest(
@@ -85,6 +92,7 @@ def command(
                 ack_seconds=ack_seconds,
                 metrics_port=metrics_port,
                 until_idle_s=until_idle,
+                accept_clock=accept_clock,
             ),
         )
         signals = (signal.SIGTERM, signal.SIGINT)
@@ -98,9 +106,19 @@ def command(
         keys.close()
 
 
-def _broker(app: Application, text: str | None) -> Broker:
+def _catch_up(app: Application) -> None:
+    """An older registry that was put back by hand must not let a revoked device report again."""
+    from host_tools.broker.revoked import catch_up
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        for sentence in catch_up(app.province, registry):
+            app.note(sentence)
+
+
+def _broker(app: Application, text: str | None) -> BrokerAddress:
     from host_tools.broker.config import configured_port
-    from host_tools.ingest import Broker
+    from host_tools.ingest import BrokerAddress
     from host_tools.province.settings import check_host, check_port
 
     province = app.province
@@ -110,7 +128,7 @@ def _broker(app: Application, text: str | None) -> Broker:
         if not name or not number.isdigit():
             app.abort(f"'{text}' is not HOST:PORT; give for example broker.example.go.id:8883.")
         host, port = check_host(name.strip("[]")), check_port(int(number))
-    return Broker(host, port, province.service("ingest"))
+    return BrokerAddress(host, port, province.service("ingest"))
 
 
 def _rebuild(app: Application) -> bool:
@@ -121,11 +139,11 @@ def _rebuild(app: Application) -> bool:
     from host_tools.ingest.keys import RegistryKeys
     from host_tools.store import StoreLocked, lock, open_database
 
-    told = [time.monotonic()]
+    shown = [time.monotonic()]
 
     def progress(done: int, total: int) -> None:
-        if time.monotonic() - told[0] > 2:
-            told[0] = time.monotonic()
+        if time.monotonic() - shown[0] > 2:
+            shown[0] = time.monotonic()
             app.note(f"{done} of {total} reports derived again")
 
     path = app.province.database

@@ -21,7 +21,7 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
     multiple=True,
     metavar="HOST",
     help="Name or address under which devices reach the broker; may be repeated, the first is "
-    "what devices are told. [default: localhost]",
+    "what devices connect to. [default: localhost]",
 )
 @click.option(
     "--broker-port",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
-    from host_tools.people.kits.book import KitEntry
-    from host_tools.people.kits.check import Finding
+    from collections.abc import Sequence
+
+    from host_tools.people.kits.check import KitCheck
     from host_tools.people.kits.create import Cargo
+    from host_tools.people.kits.model import Kit
+    from host_tools.province.records import KitEntry
     from host_tools.province.registry import Registry
     from host_tools.province.settings import Province
 
@@ -102,11 +106,13 @@ def create(
     The certificates in it are on record before they exist anywhere, so that a lost kit can be
     revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
     """
-    from host_tools.cli._output import counted, wita
+    from host_tools.cli._output import counted
     from host_tools.common import passphrase
+    from host_tools.common.times import wita
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
+    from host_tools.people.kits import book
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.check import is_loopback
     from host_tools.people.kits.create import chosen_slots, create_kit, write_kit
@@ -124,7 +130,7 @@ def create(
     with Registry.open(province.directory) as registry:
         slots = chosen_slots(registry, codes, regency)
         technician = technicians.find(registry, name)
-        cargo = _cargo(province, settings_file, boards)
+        cargo = _cargo(province, settings_file, boards, slots)
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
@@ -144,7 +150,14 @@ def create(
             days=days,
         )
         filled = [slot for slot in slots if kit.device_of_slot(slot)]
-    write_kit(kit, root, output, own_secret)
+    try:
+        write_kit(kit, root, output, own_secret)
+    except OSError:
+        # On record, but in no file: nobody may take it for a kit that is about.
+        with Registry.open(province.directory) as registry:
+            entry = book.find(registry, kit.id.hex())
+            registry.revoke_kit(entry, by="desalink", at=int(time.time()), unused_only=False)
+        raise
     many = counted(len(slots), "slot")
     click.echo(
         f"Kit {kit.id.hex()} for {kit.technician} with {many} is in {output} "
@@ -163,14 +176,18 @@ def create(
         app.note("It holds no firmware and no agent; pack them with --firmware BOARD.")
 
 
-def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ...]) -> Cargo:
+def _cargo(
+    province: Province, settings_file: Path | None, boards: tuple[str, ...], slots: Sequence[str]
+) -> Cargo:
     from host_tools.devices.boards import load_board
     from host_tools.devices.firmware import FirmwareCache
     from host_tools.devices.release import build_release
     from host_tools.people.kits.create import Cargo
-    from host_tools.people.kits.settings import read_settings
+    from host_tools.people.kits.settings import read_settings, slot_config
 
     settings = read_settings(settings_file) if settings_file else {}
+    broker = province.broker
+    configs = [slot_config(settings, slot, broker.host, broker.port) for slot in slots]
     cache = FirmwareCache(province.directory / "firmware")
     firmware = {}
     releases = []
@@ -178,7 +195,7 @@ def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ..
         if board.firmware is not None:
             path = cache.path(board)
             firmware[board.name] = (path.name, path.read_bytes())
-        releases.append(build_release(board))
+        releases.append(build_release(board, configs))
     named = str(settings_file) if settings_file else "Without --settings"
     return Cargo(settings, named, firmware, releases)
 
@@ -188,15 +205,14 @@ def _cargo(province: Province, settings_file: Path | None, boards: tuple[str, ..
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List the kits that this province made."""
-    import time
 
-    from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.people.kits import book
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     now = time.time()
     with Registry.open(app.province.directory) as registry:
-        found = book.entries(registry)
+        found = registry.kits()
     if as_json:
         print_json([_entry_json(entry, now) for entry in found])
         return
@@ -263,14 +279,12 @@ def revoke(
     certificate: provision them again. Running it again repeats whatever did not get through.
     """
     import getpass
-    import time
 
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.office.kit_revoking import revoke_kit
-    from host_tools.people.kits import book
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -290,7 +304,7 @@ def revoke(
         )
         others = [
             other.id.hex()
-            for other in book.entries(registry)
+            for other in registry.kits()
             if other.technician == entry.technician
             and other.state(time.time()) not in ("revoked", "expired")
         ]
@@ -345,7 +359,7 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
     in it in memory only. The next kit of the same technician takes the place of this one; the log
     of enrolments stays.
     """
-    from host_tools.cli._output import wita
+    from host_tools.common.times import wita
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import read_kit_header, refuse_expired
@@ -378,7 +392,8 @@ def show(
     app: Application, kit: Path | None, as_json: bool, kit_passphrase_file: Path | None
 ) -> None:
     """Show what is in a kit: the opened one, or a file; no secrets."""
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.people.kits import find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import kit_file, read_kit
@@ -456,7 +471,7 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
     path = kit_file(find_directory(kit))
     known = _of_province(app)
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
-    findings = list(check_kit(opened, **known))
+    findings = [*check_kit(opened, **known), *_on_record(app, opened)]
     print_table(
         (_("what"), _("result"), _("detail")),
         [(finding.what, _result(finding), finding.detail) for finding in findings],
@@ -470,10 +485,27 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
         )
 
 
-def _result(finding: Finding) -> str:
+def _result(finding: KitCheck) -> str:
     if not finding.held:
         return _("WRONG")
     return _("LOOK") if finding.look else _("good")
+
+
+def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
+    """What became of the kit in the province that made it, if that is at hand."""
+
+    from host_tools.common.errors import ProvinceError
+    from host_tools.people.kits.check import KitCheck
+    from host_tools.province.registry import Registry
+
+    try:
+        if not (app.directory / "province.toml").exists():
+            return []
+    except ProvinceError:
+        return []
+    with Registry.open(app.province.directory) as registry:
+        state = next((e.state(time.time()) for e in registry.kits() if e.id == kit.id), None)
+    return [KitCheck(_("registry"), state == "valid", state or _("no such kit"))]
 
 
 def _of_province(app: Application) -> dict[str, Any]:

@@ -29,17 +29,9 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
     Times in which nothing was measured are not outages: 'desalink status' and reports show them
     as "no data" or "no power".
     """
-    from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.cli._store import (
-        iso,
-        names,
-        nothing_yet,
-        parse_since,
-        reading,
-        span,
-        state_word,
-        village_code,
-    )
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._store import names, nothing_yet, reading, state_word, village_code
+    from host_tools.common.times import iso, parse_since, span, wita
     from host_tools.store.queries import outages, slots
 
     start = parse_since(since)
@@ -96,7 +88,7 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
 
 
 def _end(outage: Outage) -> str:
-    from host_tools.cli._output import wita
+    from host_tools.common.times import wita
 
     if outage.known_until is not None:
         return f"{wita(outage.known_until)} ?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,17 @@ from host_tools.common.errors import DesalinkError
 
 if TYPE_CHECKING:
     from host_tools.field.provision.flow import Plan, Provisioning
-    from host_tools.field.provision.screen import Row, Screen
+    from host_tools.field.provision.screen import BoardRow, ProvisionScreen
     from host_tools.people.kits.model import Kit
 
 
 @click.command()
-@click.option("--village", "code", metavar="CODE", help="Village code, e.g. 6403112001.")
+@click.option(
+    "--village",
+    "code",
+    metavar="CODE",
+    help="Village code, e.g. 6403112001, or the name of a village of the kit.",
+)
 @click.option(
     "--slot-number",
     "number",
@@ -124,7 +130,7 @@ def command(
     if target is not None:
         _remote(app, plan, target, slot)
     else:
-        _one(plan, port, slot)
+        _one(app, plan, port, slot)
 
 
 def _plan(
@@ -165,37 +171,44 @@ def _plan(
     )
 
 
-def _one(plan: Plan, port: str | None, slot: str) -> None:
+def _one(app: Application, plan: Plan, port: str | None, slot: str) -> None:
     from host_tools.field.provision.flow import Provisioning
     from host_tools.field.provision.ports import one_port
-    from host_tools.field.provision.screen import Screen
+    from host_tools.field.provision.screen import ProvisionScreen
+    from host_tools.field.provision.serial_device import over_cable
 
-    screen = Screen()
+    screen = ProvisionScreen()
     where = one_port(port)
     row = screen.row(where)
-    _watched(screen, row, Provisioning(plan, where, lambda chip: slot, row))
+    connect = partial(over_cable, where)
+    _watched(app, screen, row, Provisioning(plan, where, connect, lambda mac: slot, row))
 
 
 def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
-    from host_tools.field.provision.remote import RemoteProvisioning
-    from host_tools.field.provision.screen import Screen
+    from host_tools.field.provision.flow import Provisioning
+    from host_tools.field.provision.linux import over_ssh
+    from host_tools.field.provision.screen import ProvisionScreen
     from host_tools.field.provision.ssh import Target
 
-    screen = Screen()
+    screen = ProvisionScreen()
     row = screen.row(target)
-    work = RemoteProvisioning(plan, Target.parse(target), lambda found: slot, row, tell=app.note)
-    _watched(screen, row, work)
+    connect = partial(over_ssh, Target.parse(target), app.note)
+    _watched(app, screen, row, Provisioning(plan, target, connect, lambda unique_id: slot, row))
 
 
-def _watched(screen: Screen, row: Row, work: Provisioning) -> None:
-    """Have it done on the screen, and tell where the label is."""
+def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
+    """Show the work, and where the label is."""
     from host_tools.common.i18n import _
     from host_tools.field.provision.batch import result_text
 
     with screen.shown():
-        outcome = work.run()
-        row.end(result_text(outcome, None), failed=False)
-    click.echo(_("Print its label and stick it on: {path}").format(path=outcome.label))
+        try:
+            result = work.run()
+        except KeyboardInterrupt:
+            app.note(_("Interrupted. Run the same command again: it continues where it stopped."))
+            raise
+        row.end(result_text(result, None), failed=False)
+    click.echo(_("Print its label and stick it on: {path}").format(path=result.label))
 
 
 def _several(
@@ -207,17 +220,17 @@ def _several(
     ask: bool,
 ) -> None:
     from host_tools.common.i18n import _, ngettext
-    from host_tools.field.provision.batch import Batch
+    from host_tools.field.provision.batch import BatchProvisioning
     from host_tools.field.provision.dealer import slot_in_kit
-    from host_tools.field.provision.screen import Screen
+    from host_tools.field.provision.screen import ProvisionScreen
 
     if villages is None:
         slots = list(plan.kit.slots)
     else:
         codes = [code for code in villages.split(",") if code.strip()]
         slots = [slot_in_kit(plan.kit, code) for code in codes]
-    screen = Screen()
-    work = Batch(plan, slots, pattern, count, screen, ask)
+    screen = ProvisionScreen()
+    work = BatchProvisioning(plan, slots, pattern, count, screen, ask)
     with screen.shown():
         try:
             work.run()

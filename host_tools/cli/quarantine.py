@@ -1,4 +1,4 @@
-"""List, show and try again what is not evidence, or wrong with it."""
+"""List, show, retry and dismiss what is not evidence, or wrong with it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, village_option
 
 if TYPE_CHECKING:
-    from host_tools.store import Database
-    from host_tools.store.quarantine import Quarantined
+    from host_tools.store.quarantine import Note, Quarantined
     from host_tools.store.queries import Finding
 
 # What each reason means and what to do; `list` shows the second part.
@@ -85,13 +84,13 @@ ADVICE: dict[str, tuple[str, str]] = {
 
 @click.group()
 def command() -> None:
-    """List, show and try again what is not evidence, or wrong with it."""
+    """List, show, retry and dismiss what is not evidence, or wrong with it."""
 
 
 @command.command("list")
 @village_option
 @click.option("--reason", metavar="WORD", help="Only this reason, e.g. unknown_key or gap.")
-@click.option("--all", "everything", is_flag=True, help="Also what has resolved itself.")
+@click.option("--all", "everything", is_flag=True, help="Also what is resolved or dismissed.")
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
 )
@@ -109,8 +108,10 @@ def list_(
 
     Messages have numbers; findings, in what is stored, have F and a number.
     """
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
     from host_tools.cli._store import names, nothing_yet, reading, village_code
+    from host_tools.common.times import wita
+    from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import findings, overflow, slots
 
     if reason is not None and reason not in ADVICE:
@@ -121,7 +122,9 @@ def list_(
         if database is None:
             app.note(nothing_yet(registry))
             return
-        messages, total = _messages(database, code, reason, limit)
+        messages, total = Quarantine(database).newest(
+            limit, village=code, reason=reason, dismissed=everything
+        )
         found = findings(
             database, kinds=[reason] if reason else (), village=code, resolved=everything
         )
@@ -177,14 +180,6 @@ def _advice(reason: str) -> str:
     return ADVICE[reason][1] if reason in ADVICE else ""
 
 
-def _messages(
-    database: Database, village: str | None, reason: str | None, limit: int
-) -> tuple[list[Quarantined], int]:
-    from host_tools.store.quarantine import Quarantine
-
-    return Quarantine(database).newest(limit, village=village, reason=reason)
-
-
 def _extent(finding: Finding) -> str:
     first, last = finding.first_seq, finding.last_seq
     extent = f"report {first}" if first == last else f"reports {first} to {last}"
@@ -194,7 +189,7 @@ def _extent(finding: Finding) -> str:
 
 
 def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.cli._store import iso
+    from host_tools.common.times import iso
 
     return {
         "id": str(m.id),
@@ -215,7 +210,7 @@ def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.cli._store import iso
+    from host_tools.common.times import iso
 
     return {
         "id": f"F{f.id}",
@@ -302,3 +297,66 @@ def retry(app: Application) -> None:
         f"{outcome.reports} reports and {outcome.births} births were stored; "
         f"{outcome.left} messages stay in quarantine."
     )
+
+
+@command.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1))
+@village_option
+@click.option("--reason", metavar="WORD", help="All messages with this reason, e.g. replay.")
+@click.option("--because", required=True, metavar="TEXT", help="Why; it is noted with your name.")
+@pass_app
+def dismiss(
+    app: Application, ids: tuple[int, ...], village: str | None, reason: str | None, because: str
+) -> None:
+    """Note that messages were seen, so that 'list' shows them no more.
+
+    Nothing is deleted. Give the numbers of messages, or a village or a reason.
+    """
+    from host_tools.cli._store import village_code
+    from host_tools.province.registry import Registry
+    from host_tools.store import open_database
+    from host_tools.store.quarantine import Quarantine
+
+    if not ids and village is None and reason is None:
+        app.abort("Say which messages: give their numbers, --village or --reason.")
+    with Registry.open(app.province.directory) as registry:
+        code = village_code(registry, village)
+    with open_database(app.province.database) as database:
+        count = Quarantine(database).dismiss(
+            _note(app, because), numbers=ids, village=code, reason=reason
+        )
+    click.echo(f"{count} messages were dismissed.")
+
+
+@command.command()
+@click.option("--because", required=True, metavar="TEXT", help="Why; it is noted with your name.")
+@pass_app
+def empty(app: Application, because: str) -> None:
+    """Delete the messages that were dismissed.
+
+    What counts as stored stays for good: devices no longer hold it.
+    """
+    from host_tools.store import open_database
+    from host_tools.store.quarantine import Quarantine
+
+    with open_database(app.province.database) as database:
+        count, stay = Quarantine(database).empty(_note(app, because))
+    click.echo(f"{count} messages were deleted.")
+    if stay:
+        app.note(f"{stay} dismissed messages count as stored, and stay.")
+
+
+def _note(app: Application, because: str) -> Note:
+    import getpass
+    import time
+
+    from host_tools.store.quarantine import Note
+
+    why = because.strip()
+    if not why or len(why) > 300 or not why.isprintable():
+        app.abort("Give --because one line of 1 to 300 characters.")
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        who = "?"
+    return Note(who, why, int(time.time()))

@@ -88,8 +88,8 @@ def _load(
 
 
 def _cells(slot: SlotStatus, names: dict[str, str]) -> tuple[str, ...]:
-    from host_tools.cli._output import wita
     from host_tools.cli._store import size, state_word
+    from host_tools.common.times import wita
 
     return (
         names.get(slot.village, ""),
@@ -157,7 +157,7 @@ def _table(slots: list[SlotStatus], names: dict[str, str], width: int) -> Any:
 
 
 def _ago(seconds: float) -> str:
-    from host_tools.cli._store import span
+    from host_tools.common.times import span
 
     return f"{span(max(0.0, seconds))} ago"
 
@@ -184,7 +184,7 @@ def _watch(app: Application, village: str | None) -> None:
 
 
 def _as_json(slot: SlotStatus, names: dict[str, str]) -> dict[str, Any]:
-    from host_tools.cli._store import iso
+    from host_tools.common.times import iso
 
     return {
         "slot": slot.slot,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+
+if TYPE_CHECKING:
+    from host_tools.province.records import RoleKey
 
 
 @click.group()
@@ -34,8 +38,8 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
     """Make a technician's key and a trust document that names it."""
     from shlex import quote
 
-    from host_tools.cli._output import wita
     from host_tools.common import passphrase
+    from host_tools.common.times import wita
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
     from host_tools.province.registry import Registry
@@ -62,7 +66,8 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List technicians and their keys."""
     import time
 
-    from host_tools.cli._output import print_json, print_table, wita
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
     from host_tools.people import technicians
     from host_tools.province.registry import Registry
 
@@ -88,7 +93,7 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
         app.note("There is no technician; add one with 'desalink technicians add NAME'.")
         return
 
-    def state(t: technicians.Technician) -> str:
+    def state(t: RoleKey) -> str:
         if t.revoked_at is not None:
             return f"revoked {wita(t.revoked_at)} by {t.revoked_by}"
         return "valid" if t.valid(now) else "expired"

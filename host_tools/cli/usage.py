@@ -25,17 +25,9 @@ def command(
     the rest is not known, and not counted as nothing. The day or hour in which --since lies is
     shown whole.
     """
-    from host_tools.cli._output import print_json, print_table, wita
-    from host_tools.cli._store import (
-        iso,
-        names,
-        nothing_yet,
-        parse_since,
-        reading,
-        size,
-        span,
-        village_code,
-    )
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._store import names, nothing_yet, reading, size, village_code
+    from host_tools.common.times import iso, parse_since, span, wita
     from host_tools.store.queries import usage
 
     start = parse_since(since)

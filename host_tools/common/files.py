@@ -1,4 +1,8 @@
-"""Files that hold secrets or must never be seen half written."""
+"""Files that hold secrets or must never be seen half written.
+
+On Windows modes do nothing: there a file has the access rights of its folder, and a user's profile
+folder is closed to others.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from pathlib import Path
 
 def _give_to_owner_of_directory(path: Path) -> None:
     """Root at work in another user's province must not leave files that user can't read."""
-    if os.geteuid() != 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     owner = path.parent.stat()
     if owner.st_uid != 0:
@@ -18,7 +22,10 @@ def _give_to_owner_of_directory(path: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable (POSIX: fsync of a file does not)."""
+    """Make the names in a directory durable (POSIX: fsync of a file does not). Windows keeps them
+    in its own journal, and opens no directory."""
+    if os.name == "nt":
+        return
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -27,10 +34,15 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
-    """Create a directory with its parents; nobody else may look into it."""
+    """Create a directory with its parents; only the owner may read it."""
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     path.chmod(mode)
     _give_to_owner_of_directory(path)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same error with the name that people know instead of the temporary one."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -41,18 +53,25 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # The mode is given to open: there must be no moment at which others can read a key.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(temporary, flags, mode)
+    except OSError as error:
+        raise _named(error, path) from None
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the umask may have taken bits away from a public file
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), mode)  # the umask may have taken bits from a public file
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         _give_to_owner_of_directory(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            raise _named(error, path) from None
         raise
     sync_directory(path.parent)
 

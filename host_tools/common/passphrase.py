@@ -1,4 +1,4 @@
-"""Where the passphrase of the province's keys comes from: never from an argument."""
+"""Where a passphrase comes from: a file, the environment or a terminal; never an argument."""
 
 from __future__ import annotations
 
@@ -6,28 +6,95 @@ import getpass
 import os
 import stat
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from host_tools.common.errors import PassphraseError
 from host_tools.common.i18n import _
-from host_tools.keys.private_keys import check_passphrase
 
+MINIMUM_PASSPHRASE = 8
 VARIABLE = "DESALINK_PASSPHRASE"
-_SECRET = (VARIABLE, "DESALINK_KIT_PASSPHRASE")
+KIT_VARIABLE = "DESALINK_KIT_PASSPHRASE"
 
 
-def given(file: Path | None = None) -> str | None:
-    """The passphrase from a file or the environment, or None if it has to be asked for.
-
-    The first line of the file counts, without its line end. A file that others can read is told
-    on stderr, and used.
+def check_passphrase(passphrase: str) -> str:
+    """Return the passphrase if it is long enough.
 
     Raises:
-        PassphraseError: the file is not text, or has no first line.
-        OSError: the file can't be read.
+        PassphraseError: it has fewer than 8 characters.
     """
-    if file is None:
-        return os.environ.get(VARIABLE) or None
+    if len(passphrase) < MINIMUM_PASSPHRASE:
+        raise PassphraseError(
+            f"The passphrase has {len(passphrase)} characters and needs at least "
+            f"{MINIMUM_PASSPHRASE}; choose a longer one, for example four unrelated words."
+        )
+    return passphrase
+
+
+@dataclass(frozen=True)
+class PassphraseSource:
+    """How the passphrase of one kind of secret is given.
+
+    Attributes:
+        variable: of the environment.
+        question, choice: asks for the one that exists, or for a new one.
+        nobody: says what to do where there is no terminal to ask on.
+    """
+
+    variable: str
+    question: Callable[[], str]
+    choice: Callable[[], str]
+    nobody: Callable[[], str]
+
+    def given(self, file: Path | None = None) -> str | None:
+        """The passphrase from a file or the environment, or None if it has to be asked for.
+
+        The first line of the file counts, without its line end. A file that others can read is
+        reported on stderr, and used.
+
+        Raises:
+            PassphraseError: the file is not text, or has no first line.
+            OSError: the file can't be read.
+        """
+        if file is None:
+            return os.environ.get(self.variable) or None
+        return _first_line(file)
+
+    def existing(self, file: Path | None = None) -> str:
+        """The passphrase of what exists already.
+
+        Raises:
+            PassphraseError: there is none, and no terminal to ask on.
+        """
+        return self.given(file) or self._ask(self.question())
+
+    def new(self, file: Path | None = None) -> str:
+        """A new passphrase; a person types it twice.
+
+        Raises:
+            PassphraseError: too short, not the same twice, or no terminal to ask on.
+        """
+        passphrase = self.given(file)
+        if passphrase is not None:
+            return check_passphrase(passphrase)
+        passphrase = check_passphrase(self._ask(self.choice()))
+        if self._ask("The same passphrase again: ") != passphrase:
+            raise PassphraseError(
+                "The two passphrases are not the same; nothing was made, try again."
+            )
+        return passphrase
+
+    def _ask(self, text: str) -> str:
+        if not sys.stdin.isatty():
+            raise PassphraseError(self.nobody())
+        try:
+            return getpass.getpass(text)
+        except EOFError:
+            raise KeyboardInterrupt from None
+
+
+def _first_line(file: Path) -> str:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -36,7 +103,7 @@ def given(file: Path | None = None) -> str | None:
             "line."
         ) from None
     status = file.stat()
-    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+    if os.name != "nt" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
         sentence = _("Others may read the passphrase file {file}; run 'chmod 600 {file}'.")
         print(sentence.format(file=file), file=sys.stderr)
     if not lines or not lines[0]:
@@ -46,42 +113,35 @@ def given(file: Path | None = None) -> str | None:
     return lines[0]
 
 
-def _prompt(text: str) -> str:
-    if not sys.stdin.isatty():
-        raise PassphraseError(
-            "The passphrase of the province's keys is needed and there is no terminal to ask on; "
-            f"set {VARIABLE} or give --passphrase-file."
-        )
-    try:
-        return getpass.getpass(text)
-    except EOFError:
-        raise KeyboardInterrupt from None
+PROVINCE = PassphraseSource(
+    VARIABLE,
+    lambda: "Passphrase of the province's keys: ",
+    lambda: "Choose a passphrase for the province's keys: ",
+    lambda: (
+        "The passphrase of the province's keys is needed and there is no terminal to ask on; set "
+        f"{VARIABLE} or give --passphrase-file."
+    ),
+)
+SUCCESSOR = PassphraseSource(
+    "DESALINK_NEW_PASSPHRASE",
+    PROVINCE.question,
+    lambda: "Choose the new passphrase of the province's keys: ",
+    PROVINCE.nobody,
+)
+given, existing, new = PROVINCE.given, PROVINCE.existing, PROVINCE.new
 
 
-def existing(file: Path | None = None) -> str:
-    """The passphrase of keys that exist already.
-
-    Raises:
-        PassphraseError: there is none and nobody to ask.
-    """
-    return given(file) or _prompt("Passphrase of the province's keys: ")
-
-
-def new(file: Path | None = None) -> str:
-    """The passphrase for new keys; whoever types it types it twice.
+def successor(file: Path | None = None) -> str:
+    """The passphrase that takes the place of the present one, which the environment holds.
 
     Raises:
-        PassphraseError: too short, not the same twice, or nobody to ask.
+        PassphraseError: too short, not the same twice, or no terminal to ask on.
     """
-    passphrase = given(file)
-    if passphrase is not None:
-        return check_passphrase(passphrase)
-    passphrase = check_passphrase(_prompt("Choose a passphrase for the province's keys: "))
-    if _prompt("The same passphrase again: ") != passphrase:
-        raise PassphraseError("The two passphrases are not the same; nothing was made, try again.")
-    return passphrase
+    return SUCCESSOR.new(file)
 
 
 def scrubbed_environment() -> dict[str, str]:
-    """The environment for child processes: they have no business with passphrases."""
-    return {name: value for name, value in os.environ.items() if name not in _SECRET}
+    """The environment for child processes: they need no passphrases."""
+    return {
+        name: value for name, value in os.environ.items() if name not in (VARIABLE, KIT_VARIABLE)
+    }

@@ -7,7 +7,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ class Child:
         """See that it still runs.
 
         Raises:
-            DemoError: it does not; tells its last words.
+            DemoError: it does not; with the last line of its log.
         """
         if self.ended is not None:
             words = last_words(self.log)
@@ -141,9 +140,3 @@ def last_words(log: Path) -> str:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         return next((line for line in reversed(lines) if line), "")
     return ""
-
-
-def ingest_command(province: Path) -> list[str]:
-    """`desalink ingest` by this very interpreter, installed as a command or not."""
-    start = "from host_tools.cli import main; main()"
-    return [sys.executable, "-c", start, "-C", str(province), "ingest"]

@@ -39,7 +39,7 @@ def reports(directory: Path) -> Reports:
     return found
 
 
-class Counter:
+class JournalCounter:
     """How many reports a journal holds, asked again and again: only changed files are read."""
 
     def __init__(self, directory: Path) -> None:

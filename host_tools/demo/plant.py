@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import signal
 import sys
 import time
@@ -14,12 +13,9 @@ from pathlib import Path
 from host_tools.broker.config import broker_files
 from host_tools.broker.process import BrokerProcess, running_pid
 from host_tools.demo import journals
-from host_tools.demo.children import Child, DemoError, ingest_command, last_words
-from host_tools.demo.sites import PROVINCE, SITES, Ports, Site, free_port
-from host_tools.keys.ca import Authority
-from host_tools.office.enrol import enrol_here
-from host_tools.office.founding import found_province
-from host_tools.province.registry import Registry
+from host_tools.demo.children import Child, DemoError, last_words
+from host_tools.demo.sites import SITES, Ports, Site, free_port
+from host_tools.demo.small_province import SmallProvince
 from host_tools.province.settings import Province
 
 
@@ -31,7 +27,7 @@ class Station:
     name: str
     command: tuple[str, ...]
     journal: Path
-    count: journals.Counter
+    count: journals.JournalCounter
     agent: Child | None = None
 
     @property
@@ -47,7 +43,7 @@ class Plant:
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """folder: exists, is empty and takes all files. tell: is told what is going on."""
+        """folder: exists, is empty and takes all files. tell: receives sentences."""
         self._folder = folder
         self._tell = tell
         self._world: Child | None = None
@@ -68,28 +64,16 @@ class Plant:
             DesalinkError: something does not start.
             OSError: a file can't be written.
         """
-        # Needed by nobody but us, and for a few seconds: it is never written down.
-        passphrase = secrets.token_urlsafe(24)
         self._tell("founding a province with four villages")
         (self._folder / "logs").mkdir()
-        self.province, _ = found_province(
-            self._folder / "province",
-            PROVINCE,
-            passphrase,
-            port=free_port(),
-            bind="127.0.0.1",
-            only_villages=[site.code for site in SITES],
-        )
+        self._small = SmallProvince(self._folder, [site.code for site in SITES], port=free_port())
+        self.province = self._small.province
         self._tell("starting the broker, the ingest and the world around the villages")
         self.start_broker()
         ports = self._start_world()
-        self._ingest = Child(
-            "ingest", ingest_command(self.province.directory), self._log("ingest")
-        )
-        authority = Authority.load(self.province.ca_key, self.province.ca_certificate, passphrase)
-        with Registry.open(self.province.directory) as registry:
-            for site in SITES:
-                self._enrol(site, registry, authority, ports[site.slot])
+        self._ingest = Child("ingest", self._small.ingest_command(), self._log("ingest"))
+        for site in SITES:
+            self._enrol(site, ports[site.slot])
         for station in self.stations:
             self.start_agent(station)
         self._tell("the agents run; their first reports are due in ten seconds")
@@ -104,32 +88,23 @@ class Plant:
             talk=True,
         )
         description = {
-            site.slot: site.surroundings(self._folder / site.slot / "world", broker)
-            for site in SITES
+            site.slot: site.surroundings(self._surroundings(site), broker) for site in SITES
         }
         ports: dict[str, Ports] = json.loads(self._world.ask(json.dumps(description)))
         return ports
 
-    def _enrol(self, site: Site, registry: Registry, authority: Authority, ports: Ports) -> None:
-        village = registry.village(site.code)
-        assert village is not None
-        folder = self._folder / site.slot
-        done = enrol_here(
-            self.province,
-            registry,
-            village,
-            1,
-            folder / "device",
-            open_authority=lambda: authority,
-            by="demo",
-            interpreter=site.interpreter,
-            settings=site.settings(folder / "world", ports),
-        )
-        journal = folder / "device" / "state" / "journal"
+    def _enrol(self, site: Site, ports: Ports) -> None:
+        folder = self._small.device_folder(site.code)
+        settings = site.settings(self._surroundings(site), ports)
+        name, command = self._small.enrol(site.code, site.interpreter, settings)
+        journal = folder / "state" / "journal"
         self.stations.append(
-            Station(site, village.name, done.command, journal, journals.Counter(journal))
+            Station(site, name, command, journal, journals.JournalCounter(journal))
         )
-        self._tell(f"{village.name}: a device on {site.device} has made its key")
+        self._tell(f"{name}: a device on {site.device} has made its key")
+
+    def _surroundings(self, site: Site) -> Path:
+        return self._folder / "surroundings" / site.slot
 
     def start_agent(self, station: Station) -> None:
         """Start a village's agent."""
@@ -143,10 +118,8 @@ class Plant:
         Raises:
             BrokerError: it does not.
         """
-        self._broker = self._broker or BrokerProcess(self.province)
-        with self._log("broker").open("ab") as log:
-            self._broker.start(len(SITES), stderr=log)
-        self._broker.wait_ready()
+        self._small.start_broker(self._log("broker"))
+        self._broker = self._small.broker
         self._broker_down = False
 
     # ---- disturbing ----------------------------------------------------------------------

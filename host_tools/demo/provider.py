@@ -2,7 +2,7 @@
 
 Behind an uplink lie two name servers of the internet, the provider's own (UDP) and the province's
 broker (through a relay). Cutting the uplink makes everything vanish in both directions, as a storm
-does with a dish: nothing is refused and no connection is told, and what was under way arrives when
+does with a dish: nothing is refused, no connection is closed, and what was under way arrives when
 the link is back. All of it without privileges, as the demo is for everybody.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.wire import ids
-from host_tools.cli._output import WITA
 from host_tools.common.files import write_file
+from host_tools.common.times import clock_time, iso
 from host_tools.demo import faults, journals
 from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Station
@@ -44,16 +43,6 @@ class SlotResult:
     outages: list[Outage]
     stops: list[Interval]
     problems: list[str] = field(default_factory=list)
-
-
-def _iso(unix: float | None) -> str | None:
-    if unix is None:
-        return None
-    return datetime.fromtimestamp(unix, WITA).isoformat(timespec="seconds")
-
-
-def _hour(unix: float | None) -> str:
-    return "?" if unix is None else datetime.fromtimestamp(unix, WITA).strftime("%H:%M:%S")
 
 
 def slot_result(station: Station, view: View) -> SlotResult:
@@ -93,7 +82,7 @@ def slot_result(station: Station, view: View) -> SlotResult:
 def _unreported(fault: Fault, result: SlotResult) -> str | None:
     """Why a fault has not been seen by the province, None if it has."""
     began, ended = fault.began or 0.0, fault.ended or 0.0
-    when = f"{_hour(began)} to {_hour(ended)} WITA"
+    when = f"{clock_time(began)} to {clock_time(ended)} WITA"
     if fault.kind == faults.CUT:
         for outage in result.outages:
             if (
@@ -116,7 +105,7 @@ def _unreported(fault: Fault, result: SlotResult) -> str | None:
     return None
 
 
-class Result:
+class DemoResult:
     """The whole demo's outcome. `problems`: sentences; empty when all is well."""
 
     def __init__(self, demo: Demo) -> None:
@@ -138,8 +127,8 @@ class Result:
                 {
                     "fault": fault.kind,
                     "slot": station.slot if station else None,
-                    "begin": _iso(fault.began),
-                    "end": _iso(fault.ended),
+                    "begin": iso(fault.began),
+                    "end": iso(fault.ended),
                 }
             )
         return injected
@@ -154,12 +143,12 @@ class Result:
                     "duplicates": slot.duplicates,
                     "gaps": slot.gaps,
                     "outages": [
-                        {"cause": o.cause, "begin": _iso(o.begin), "end": _iso(o.end)}
+                        {"cause": o.cause, "begin": iso(o.begin), "end": iso(o.end)}
                         for o in slot.outages
                     ],
                     "village": slot.name,
                     "stops": [
-                        {"reason": s.state, "begin": _iso(s.begin), "end": _iso(s.end)}
+                        {"reason": s.state, "begin": iso(s.begin), "end": iso(s.end)}
                         for s in slot.stops
                     ],
                 }
@@ -201,7 +190,7 @@ def _happenings(slot: SlotResult) -> list[str]:
     lines = [
         (o.begin, f"outage, cause {o.cause}, " + _length(o.begin, o.end)) for o in slot.outages
     ] + [(s.begin, f"{s.state} off, " + _length(s.begin, s.end)) for s in slot.stops]
-    return [f"{_hour(begin)} {text}" for begin, text in sorted(lines)]
+    return [f"{clock_time(begin)} {text}" for begin, text in sorted(lines)]
 
 
 def _length(begin: float, end: float | None) -> str:

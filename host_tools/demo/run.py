@@ -15,7 +15,7 @@ from host_tools.demo import faults
 from host_tools.demo.children import DemoError
 from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Plant, Station
-from host_tools.demo.screen import Row, Screen
+from host_tools.demo.screen import DemoScreen, VillageRow
 from host_tools.demo.view import View
 from host_tools.office.enrol import interpreter_command
 from host_tools.office.founding import refuse_existing
@@ -55,7 +55,7 @@ class Demo:
         self._keep = keep
         self._seconds = seconds
         self.faults = faults.plan(seconds) if with_faults else []
-        self.screen = Screen("Desalink: four villages of Maratua", seconds)
+        self.screen = DemoScreen("Desalink: four villages of Maratua", seconds)
 
     # ---- beginning and end ---------------------------------------------------------------
 
@@ -176,14 +176,14 @@ class Demo:
             self.screen.tell(f"{station.name}'s agent is started again", "green")
         fault.ended = time.time()
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[VillageRow]:
         now = self.view.now()
         rows = []
         for station in self.stations:
             seen = now.get(station.slot)
             received = seen.last_report if seen else None
             rows.append(
-                Row(
+                VillageRow(
                     station.name,
                     station.site.device,
                     seen.state if seen else NO_DATA,
@@ -208,7 +208,7 @@ class Demo:
     def wind_down(self) -> None:
         """Let everything be delivered, stop the agents, have the ingest drain.
 
-        What is not stored by then stays not stored: that is for the result to tell."""
+        What is not stored by then stays not stored: the result says so."""
         self.screen.tell("the time is up: waiting until everything is stored")
         self._wait_for_backlog(_DRAIN_S)
         self.screen.tell("stopping the agents; each sends a last report")

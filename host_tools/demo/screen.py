@@ -39,7 +39,7 @@ _NARROW = 98
 
 
 @dataclass(frozen=True)
-class Row:
+class VillageRow:
     """One village as the province sees it, and the device's own backlog.
 
     rtt: milliseconds; loss: per cent; age: seconds since the last report arrived; used: bytes
@@ -88,7 +88,7 @@ def _state(state: str, narrow: bool) -> Text:
     return Text(f"● {state}" if narrow else f"● down: {state}", "bold red")
 
 
-def table(rows: Sequence[Row], columns: int = WIDTH) -> Table:
+def table(rows: Sequence[VillageRow], columns: int = WIDTH) -> Table:
     """The table of all villages, for a screen of so many columns."""
     made = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False)
     narrow = columns < _NARROW
@@ -115,7 +115,7 @@ def table(rows: Sequence[Row], columns: int = WIDTH) -> Table:
     return made
 
 
-class Screen:
+class DemoScreen:
     """Shows rows and happenings until `close`."""
 
     def __init__(self, title: str, seconds: float) -> None:
@@ -127,7 +127,7 @@ class Screen:
         self._seconds = seconds
         self._began: float | None = None
         self._lines: deque[Text] = deque(maxlen=_HAPPENINGS)
-        self._rows: Sequence[Row] = ()
+        self._rows: Sequence[VillageRow] = ()
         self._shown = 0.0
         self._live: Live | None = None
 
@@ -153,7 +153,7 @@ class Screen:
         else:
             self._live.update(self._frame(), refresh=True)
 
-    def show(self, rows: Sequence[Row]) -> None:
+    def show(self, rows: Sequence[VillageRow]) -> None:
         """The villages now."""
         self._rows = rows
         if self._live is not None:

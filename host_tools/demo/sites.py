@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from host_tools.demo.village import UPLINK, Village
+from host_tools.demo.village import UPLINK, DemoVillage
 from host_tools.province.registry import slot_name
-
-PROVINCE = "64"
 
 # Thirty times as fast as in a real village: nobody should have to wait five minutes for a report.
 CADENCE_S = {"round_s": 1, "sample_s": 2, "report_samples": 5}
@@ -59,7 +57,7 @@ class Site:
 
     def settings(self, folder: Path, ports: Ports) -> dict[str, Any]:
         """Keys of the agent's configuration: where its router's files are, and who answers."""
-        village = Village(folder, self.busy, 0)
+        village = DemoVillage(folder, self.busy, 0)
         return {
             "broker.port": ports["broker"],
             "broker.backoff_max_s": 5,

@@ -44,7 +44,7 @@ class _Lease:
 
 
 @dataclass
-class Village:
+class DemoVillage:
     """The router of one village: its uplink's counters and the people in its Wi-Fi.
 
     folder: where the files are. busy: how many people there are on average. capacity: of the

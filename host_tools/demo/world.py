@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.demo.provider import Uplink
-from host_tools.demo.village import Village
+from host_tools.demo.village import DemoVillage
 
 _TICK_S = 0.5
 
@@ -26,7 +26,7 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-async def _live(villages: dict[str, Village], uplinks: dict[str, Uplink]) -> None:
+async def _live(villages: dict[str, DemoVillage], uplinks: dict[str, Uplink]) -> None:
     while True:
         await asyncio.sleep(_TICK_S)
         for slot, village in villages.items():
@@ -38,11 +38,11 @@ async def _main() -> None:
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     description: dict[str, Any] = json.loads(await lines.readline())
-    villages: dict[str, Village] = {}
+    villages: dict[str, DemoVillage] = {}
     uplinks: dict[str, Uplink] = {}
     ports = {}
     for slot, given in description.items():
-        villages[slot] = Village(Path(given["folder"]), given["busy"], given["capacity"])
+        villages[slot] = DemoVillage(Path(given["folder"]), given["busy"], given["capacity"])
         villages[slot].build(time.time())
         uplinks[slot] = Uplink(given["delay"], given["jitter"], tuple(given["broker"]))
         ports[slot] = await uplinks[slot].open()

@@ -18,7 +18,7 @@ from typing import Any
 from host_tools.common.errors import DesalinkError
 from host_tools.common.files import make_directory, write_file
 from host_tools.devices import partitions
-from host_tools.devices.boards import Board, Firmware, all_boards
+from host_tools.devices.boards import Board, BoardFirmware, all_boards
 
 PINS = "firmware.toml"
 _OLDEST = (1, 24, 0)
@@ -144,7 +144,7 @@ class FirmwareCache:
                 raise FirmwareError(f"{path}: {name}: boards: expected a list of boards.")
         return table
 
-    def firmware(self, board: Board) -> Firmware | None:
+    def firmware(self, board: Board) -> BoardFirmware | None:
         """The firmware that this province gives a board; its sha256 is "" while none is pinned."""
         found = board.firmware
         if found is None:
@@ -182,7 +182,7 @@ class FirmwareCache:
 
     def add(
         self, file: Path, *, sha256: str | None = None, pin: bool = False, board: str | None = None
-    ) -> Firmware:
+    ) -> BoardFirmware:
         """Take a file into the cache, if its hash is known and it is what its boards can start.
 
         Args:

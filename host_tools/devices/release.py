@@ -1,7 +1,8 @@
 """The agent as one board gets it: the files, their paths on the device, and a digest over all.
 
-MicroPython boards get .mpy files, compiled for their interpreter's version; CPython ones the
-sources. Tests, tables for the host and what only the other interpreter needs stay at home.
+MicroPython boards get .mpy files, compiled for their interpreter's version; CPython ones sources.
+Both get only the modules that their configuration needs, and the wire's numbers in place of their
+names: `ids.py` stays here.
 """
 
 from __future__ import annotations
@@ -11,21 +12,31 @@ import hashlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import agent
 from host_tools.common.errors import DesalinkError
 from host_tools.devices.boards import Board
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SOURCES = "agent/sources/"
-# The wire's numbers for people and tests: devices have copies of those that they write.
-_NEVER = frozenset(["agent/wire/ids.py"])
+_IDS = "agent/wire/ids.py"
+_SOURCES = "agent.sources."
+_TURNS = _SOURCES + "turns"
 _CPYTHON_ONLY = frozenset(["agent/device/cpython.py"])
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
+# Modules that a device needs only with one of these keys in its configuration. Sources say so
+# themselves (KEYS, NEEDS, and NEARBY in agent/config.py), boards in `optional` of their toml.
+_OPTIONAL = {
+    "agent.link.portal": ["link.portal"],
+    "agent.link.throughput": ["throughput.url"],
+    "agent.measure.budget": ["budget.month_mb", "throughput.url"],
+}
+# What provisioning over SSH adds to a configuration when it meets the device.
+_SSH_KEYS = frozenset(["usage.interface", "usage.leases"])
 
 
 class ReleaseError(DesalinkError):
@@ -54,19 +65,19 @@ class Release:
         return hashlib.sha256(self.manifest).hexdigest()
 
 
-def build_release(board: Board, sources: Collection[str] | None = None) -> Release:
+def build_release(board: Board, configs: Iterable[Mapping[str, Any]] | None = None) -> Release:
     """Put together and compile what a board needs.
 
     Args:
-        sources: names of the sources of usage that the device will have, such as "snmp"; what
-            they need comes with them. None: all.
+        configs: those of the devices that will run it, as in config.json; modules that none of
+            them needs are left out. None: nothing is left out.
 
     Raises:
         ReleaseError: what is missing or wrong, and what to do.
     """
-    paths = _paths(board, sources)
+    paths = release_paths(board, configs)
     if board.interpreter == "cpython":
-        files = {f"/{path}": (_ROOT / path).read_bytes() for path in paths}
+        files = {f"/{path}": source_code(path) for path in paths}
     else:
         files = _compiled(board, paths)
     size = sum(map(len, files.values()))
@@ -79,67 +90,146 @@ def build_release(board: Board, sources: Collection[str] | None = None) -> Relea
     return Release(agent.VERSION, board.name, files)
 
 
-def _paths(board: Board, sources: Collection[str] | None) -> list[str]:
-    """Paths of the Python files of a release, from the repository's root."""
-    skipped = _NEVER | (_CPYTHON_ONLY if board.interpreter == "micropython" else frozenset())
-    chosen = {
+def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = None) -> list[str]:
+    """Paths of the Python files of a release, from the repository's root: the agent without its
+    sources, the board's own files, and what these import."""
+    optional = _optional(board)
+    unwanted = {_IDS}
+    if configs is not None:
+        unwanted |= {_file(module) for module in _unwanted(board, optional, configs)}
+    if board.interpreter == "micropython":
+        unwanted |= _CPYTHON_ONLY
+    found: set[str] = set()
+    more = {
         path
         for file in (_ROOT / "agent").rglob("*.py")
-        if (path := file.relative_to(_ROOT).as_posix()) not in skipped
-    }
-    if sources is not None:
-        chosen -= _unwanted(chosen, sources)
-    port = board.port.replace(".", "/") + ".py"
-    own = {port, *(file for file in board.files if file.endswith(".py"))}
-    packages = {f"{parent.as_posix()}/__init__.py" for o in own for parent in _parents(o)}
-    chosen |= own | {package for package in packages if (_ROOT / package).exists()}
-    _check_imports(board, chosen, skipped)
-    return sorted(chosen)
+        if not (path := file.relative_to(_ROOT).as_posix()).startswith(_file(_SOURCES)[:-3])
+    } - unwanted
+    more |= {_file(board.port), *(file for file in board.files if file.endswith(".py"))}
+    more |= {_file(module) for module in optional} - unwanted
+    while more:
+        found |= more
+        more = {p for path in more for p in _imported(path, unwanted)} - found
+    packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
+    return sorted(found | {package for package in packages if (_ROOT / package).exists()})
 
 
-def _parents(path: str) -> list[Path]:
-    return [parent for parent in Path(path).parents if parent.name]
+def _file(module: str) -> str:
+    return module.replace(".", "/") + ".py"
 
 
-def _unwanted(paths: set[str], sources: Collection[str]) -> set[str]:
-    """The files of sources of usage that neither are chosen nor serve one that is."""
-    optional = {path for path in paths if path.startswith(_SOURCES)} - {_SOURCES + "__init__.py"}
-    wanted = {f"{_SOURCES}{name}.py" for name in sources}
-    for path in sorted(wanted - optional):
-        names = ", ".join(sorted(Path(o).stem for o in optional))
-        raise ReleaseError(f"There is no source '{Path(path).stem}'; choose from {names}.")
-    while True:
-        more = {found for path in wanted for found in _imported(path)} & optional
-        if more <= wanted:
-            return optional - wanted
-        wanted |= more
+def _optional(board: Board) -> dict[str, list[str]]:
+    """Module -> keys of the configuration, one of which a device that needs it has."""
+    optional = {**_OPTIONAL, **board.optional}
+    lines = [_constants(_ROOT / "agent" / "config.py")["NEARBY"]]
+    for path in sorted((_ROOT / "agent" / "sources").glob("*.py")):
+        constants = _constants(path)
+        if "KEYS" in constants:
+            lines += [f"usage.{path.stem} {path.stem}", constants.get("NEEDS", "")]
+    for line in "\n".join(lines).splitlines():
+        key, _, name = line.partition(" ")
+        if name:
+            optional[_SOURCES + name] = [*optional.get(_SOURCES + name, []), key]
+    return optional
 
 
-def _imported(path: str) -> set[str]:
-    """Files of agent/ and boards/ that a file imports anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse((_ROOT / path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            file = name.replace(".", "/") + ".py"
-            if name.partition(".")[0] in ("agent", "boards") and (_ROOT / file).is_file():
-                found.add(file)
+def _unwanted(
+    board: Board, optional: Mapping[str, list[str]], configs: Iterable[Mapping[str, Any]]
+) -> set[str]:
+    """The optional modules that none of the configurations needs."""
+    wanted = set(_SSH_KEYS) if board.transport == "ssh" else set()
+    turns = False
+    for config in configs:
+        own = {**board.settings, **config.get("board", {})}
+        if own.get("name", board.name) != board.name:
+            continue  # another board's
+        keys = set(_keys({**config, "board": own}))
+        sections = [v for v in config.get("usage", {}).values() if isinstance(v, Mapping)]
+        turns = turns or len(sections) > 1
+        wanted |= keys
+    unwanted = {module for module, keys in optional.items() if wanted.isdisjoint(keys)}
+    return unwanted if turns else unwanted | {_TURNS}
+
+
+def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The keys that have a value, and the sections, as paths."""
+    for name, value in section.items():
+        if value not in (None, ""):
+            yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _constants(path: Path) -> dict[str, Any]:
+    """Names and values of the constants at a file's top level."""
+    found = {}
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                pass  # computed
     return found
 
 
-def _check_imports(board: Board, paths: set[str], skipped: Collection[str]) -> None:
-    """A module of a board that is missing in the field would show at the first reset only."""
-    for path in sorted(p for p in paths if p.startswith("boards/")):
-        for needed in sorted(_imported(path) - paths - set(skipped)):
-            raise ReleaseError(
-                f"{path} imports {needed}, which {board.name} does not get; add it to `files` in "
-                f"{board.directory.name}/board.toml."
-            )
+def _imported(path: str, unwanted: Collection[str]) -> set[str]:
+    """Files of agent/ and boards/ that a file imports: at its top all, elsewhere those wanted."""
+    tree = ast.parse((_ROOT / path).read_bytes())
+    found = {file for node in tree.body for file in _imports(node)}
+    found |= {file for node in ast.walk(tree) for file in _imports(node)} - set(unwanted)
+    return found - {_IDS}
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        return
+    for name in names:
+        if name.partition(".")[0] in ("agent", "boards") and (_ROOT / _file(name)).is_file():
+            yield _file(name)
+
+
+def source_code(path: str) -> bytes:
+    """A file (its path from the root) as devices get it: `ids.NAME` is the number, and `ids` is
+    not imported. Lines keep their numbers.
+
+    Raises:
+        ReleaseError: a number that there is not, or another use of `ids`.
+    """
+    code = (_ROOT / path).read_bytes()
+    if b"ids" not in code:
+        return code
+    numbers = _constants(_ROOT / _IDS)
+    lines = code.split(b"\n")
+    uses = 0
+    nodes = [n for n in ast.walk(ast.parse(code)) if hasattr(n, "col_offset")]
+    # From the end, so that what stands before keeps its place.
+    for node in sorted(nodes, key=lambda n: (n.lineno, n.col_offset), reverse=True):  # type: ignore[attr-defined]
+        if isinstance(node, ast.Name) and node.id == "ids":
+            uses += 1
+        elif isinstance(node, ast.Attribute):
+            if not isinstance(node.value, ast.Name) or node.value.id != "ids":
+                continue
+            if node.attr not in numbers:
+                raise ReleaseError(f"{path}: {_IDS} has no {node.attr}; correct the name.")
+            uses -= 1
+            line = lines[node.lineno - 1]
+            number = str(numbers[node.attr]).encode()
+            lines[node.lineno - 1] = line[: node.col_offset] + number + line[node.end_col_offset :]
+        elif isinstance(node, ast.ImportFrom) and node.module == "agent.wire":
+            names = [a.name for a in node.names if a.name != "ids"]
+            instead = f"from agent.wire import {', '.join(names)}" if names else ""
+            for at in range(node.lineno, node.end_lineno or 0):
+                lines[at] = b""
+            if node.col_offset and not names:
+                instead = "pass"
+            lines[node.lineno - 1] = b" " * node.col_offset + instead.encode()
+    if uses:
+        raise ReleaseError(f"{path}: ids may only stand in ids.NAME; correct it.")
+    return b"\n".join(lines)
 
 
 def _compiler(board: Board) -> list[str]:
@@ -181,10 +271,11 @@ def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
     command = _compiler(board)
     files = {}
     with tempfile.TemporaryDirectory(prefix="desalink-") as folder:
-        target = Path(folder) / "out.mpy"
+        source, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
         for path in paths:
+            source.write_bytes(source_code(path))
             result = subprocess.run(
-                [*command, "-s", module_name(path), "-o", str(target), str(_ROOT / path)],
+                [*command, "-s", module_name(path), "-o", str(target), str(source)],
                 capture_output=True,
                 text=True,
                 check=False,

@@ -1,4 +1,4 @@
-"""When a device is told what is stored of its stream (docs/wire.md, "Delivery", 4)."""
+"""When an ack for a stream is published (docs/wire.md, "Delivery", 4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Published = tuple[str, bytes]  # topic, payload
 
 
 class Acks:
-    """Streams with something to tell; at most one ack for each is due at a time."""
+    """Streams for which an ack is due, now or later; at most one for each."""
 
     def __init__(self, every_reports: int, every_seconds: float) -> None:
         self._every_reports = every_reports
@@ -21,6 +21,11 @@ class Acks:
         # Reports stored since the last ack, and since when: in the order of that time.
         self._waiting: dict[Stream, tuple[int, float]] = {}
         self._due: dict[Stream, tuple[int, int] | None] = {}
+        self._held: dict[str, float] = {}  # slot: until when only births are answered
+
+    def hold(self, slot: str, until: float) -> None:
+        """A slot has sent too much: answer only its births until then."""
+        self._held[slot] = until
 
     def stored(self, stream: Stream, now: float) -> None:
         """A report has arrived in order and is stored."""
@@ -51,7 +56,7 @@ class Acks:
         """Drop everything: the streams are about to be read from the database anew.
 
         Returns:
-            The (kid, stream) of those that there was something to tell of.
+            The (kid, stream) of those for which an ack was due.
         """
         streams = {(stream.kid, stream.stream) for stream in (*self._waiting, *self._due)}
         self._waiting.clear()
@@ -69,13 +74,18 @@ class Acks:
             if now - since < self._every_seconds:
                 break
             self.at_once(stream)
+        self._held = {slot: until for slot, until in self._held.items() if until > now}
         published = []
+        later: dict[Stream, tuple[int, int] | None] = {}
         for stream, answers in self._due.items():
+            if answers is None and stream.slot in self._held:
+                later[stream] = None
+                continue
             self._waiting.pop(stream, None)
             ranges = stream.ranges
             payload = encode_ack(
                 stream.stream, ranges.contiguous, ranges.beyond(_RANGES), int(clock()), answers
             )
             published.append((ack_topic(stream.slot), payload))
-        self._due.clear()
+        self._due = later
         return published

@@ -13,24 +13,32 @@ class KeySource(Protocol):
     """Where keys come from."""
 
     def version(self) -> int:
-        """A number that differs once somebody has changed the keys."""
+        """A number that differs after the keys were changed."""
 
     def load(self) -> dict[bytes, Key]:
         """All keys ever enrolled, by key id."""
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
 
 
 class RegistryKeys:
-    """The keys of a province's registry."""
+    """The keys of a province's registry, also after its file was replaced."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._registry = Registry.open(directory)
+        self._replaced = 0
 
     def version(self) -> int:
         """See KeySource."""
-        return self._registry.version()
+        if self._registry.replaced():
+            renewed = Registry.open(self._directory)
+            self._registry.close()
+            self._registry = renewed
+            self._replaced += 1
+        # A replaced file counts its changes anew.
+        return self._replaced << 32 | self._registry.version()
 
     def load(self) -> dict[bytes, Key]:
         """See KeySource."""

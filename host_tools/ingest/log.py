@@ -1,4 +1,4 @@
-"""The ingest's log: one line a thing, `time level event key=value ...`, for eyes and for machines.
+"""The ingest's log: one line an event, `time level event key=value ...`, for people and machines.
 
 Never a payload, never a key; a key id is public.
 """
@@ -20,7 +20,7 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)
-    # What a stranger sent may not begin a line of its own, or look like another field.
+    # What a stranger sent must not begin a line of its own, or read like another field.
     if text and text.isprintable() and not any(c in ' "=\\' for c in text):
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
@@ -47,7 +47,7 @@ class Seldom:
         self._held: dict[Any, tuple[float, int]] = {}
 
     def count(self, key: Any, count: int = 1) -> int | None:
-        """How many to tell of now, those held back included; None: hold them back."""
+        """How many to log now, those held back included; None: hold them back."""
         now = time.monotonic()
         since, held = self._held.get(key, (-self._seconds, 0))
         if now - since < self._seconds:

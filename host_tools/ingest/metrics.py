@@ -28,6 +28,7 @@ class Figures:
     derive_seconds: float = 0.0
     derive_pending: int = 0
     beyond: int = 0
+    held: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -43,6 +44,7 @@ _COUNTERS = (
     ("derived", "Reports whose samples, outages and states were derived"),
     ("derive_seconds", "Time spent deriving"),
     ("beyond", "Refused messages that the quarantine had no room for"),
+    ("held", "Messages beyond a device's allowance, neither stored nor acknowledged"),
 )
 _GAUGES = (
     ("connected", "1 while subscribed at the broker"),

@@ -1,15 +1,16 @@
-"""What an ingest is told at start."""
+"""How an ingest is configured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from host_tools.ingest.allowance import Limits
 from host_tools.province.settings import TlsFiles
 from host_tools.store.quarantine import Bounds
 
 
 @dataclass(frozen=True)
-class Broker:
+class BrokerAddress:
     """Where the broker is; `tls` None is for tests on a loopback port only."""
 
     host: str
@@ -22,13 +23,15 @@ class Broker:
 class Options:
     """How an ingest works.
 
-    ack_reports, ack_seconds: tell a device what is stored after so many reports, or so long after
-        the first that it was not told of (docs/wire.md, "Delivery", 4).
+    ack_reports, ack_seconds: publish an ack after so many reports of a stream, or so long after
+        the first of them (docs/wire.md, "Delivery", 4).
     batch: messages in one transaction, and the most that are held in memory.
     linger_s: how long the first message of a batch waits for others.
     give_up_s: end with an error after the database could not be written for so long.
     until_idle_s: end once nothing has arrived for so long; None: run for ever.
     filters: topics to subscribe to, so that work can be split by regency.
+    bounds: how much the quarantine may hold. limits: how much one device may send.
+    accept_clock: begin although the clock is behind what is stored.
     """
 
     ack_reports: int = 24
@@ -40,3 +43,5 @@ class Options:
     metrics_port: int | None = None
     filters: tuple[str, ...] = ("desa/1/+/+/birth", "desa/1/+/+/report")
     bounds: Bounds = field(default_factory=Bounds)
+    limits: Limits = field(default_factory=Limits)
+    accept_clock: bool = False

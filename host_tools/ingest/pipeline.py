@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
-from host_tools.ingest.batch import Batch, Filed, Outcome, Verified
+from host_tools.ingest.allowance import Buckets, Limits
+from host_tools.ingest.batch import Tally, WriteBatch
+from host_tools.ingest.verdict import Filed, Verified
 from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
 from host_tools.store.evidence import Streams, newest_report
@@ -22,6 +25,9 @@ from host_tools.wire import (
 )
 
 _RETRY_BATCH = 200
+# `desalink broker check` publishes under these, in each regency. The broker's rules keep others
+# from it.
+_CHECK_SLOTS = f"/{CHECK_VILLAGE}-"
 
 
 class Message(NamedTuple):
@@ -46,12 +52,19 @@ class Pipeline:
         acks: Acks,
         keys: dict[bytes, Key],
         bounds: Bounds | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._db = db
         self._streams = streams
         self._acks = acks
         self._quarantine = Quarantine(db, bounds)
         self._newest = newest_report(db)
+        self._limits = limits
+        self._sent: dict[str, Buckets] = {}  # by kind of message
+        self._beginnings: Buckets | None = None
+        if limits is not None:
+            self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
+            self._beginnings = Buckets(limits.streams)
         self.verifier = Verifier(keys)
 
     def reload(self) -> None:
@@ -65,7 +78,36 @@ class Pipeline:
         # A commit whose failure was reported may have happened all the same.
         self._newest = newest_report(self._db)
 
-    def process(self, messages: Iterable[Message], received_at: int, now: float) -> Outcome:
+    def admit(self, messages: list[Message], now: float) -> tuple[list[Message], Counter[str]]:
+        """The messages that are within their slots' allowances; and how many others of each slot.
+
+        No signature is verified for this: the broker has checked who publishes under a slot.
+        """
+        held: Counter[str] = Counter()
+        if self._limits is None:
+            return messages, held
+        admitted = []
+        for message in messages:
+            try:
+                topic = self.verifier.topic(message.topic)
+            except Refused:
+                slot, buckets = "", self._sent["report"]
+            else:
+                slot = topic.slot
+                buckets = self._sent.get(topic.kind, self._sent["report"])
+            if buckets.take(slot, now):
+                admitted.append(message)
+            else:
+                held[slot] += 1
+        self._hold_acks(held, now)
+        return admitted, held
+
+    def _hold_acks(self, slots: Iterable[str], now: float) -> None:
+        if self._limits is not None:
+            for slot in slots:
+                self._acks.hold(slot, now + self._limits.hold_acks_s)
+
+    def process(self, messages: Iterable[Message], received_at: int, now: float) -> Tally:
         """Store a batch; on return it is on the disk, and the acks that it calls for are due.
 
         Args:
@@ -79,19 +121,26 @@ class Pipeline:
         items = [self._verified(topic, payload, received_at) for topic, payload, _ in messages]
         with self._db.transaction():
             self._check_unchanged()
-            batch = Batch(self._db, self._streams, self._quarantine, self._acks, now)
+            batch = self._batch(now)
             for item in items:
                 if isinstance(item, Verified):
                     batch.take(item)
                 elif isinstance(item, Refusal):
                     batch.refuse(item)
                 else:
-                    batch.outcome.ignored += 1
+                    batch.tally.ignored += 1
             batch.write()
-        self._newest += batch.outcome.reports
-        return batch.outcome
+        self._newest += batch.tally.reports
+        self._hold_acks(batch.tally.held, now)
+        return batch.tally
 
-    def retry(self, now: float, kids: frozenset[bytes] | None = None) -> Outcome:
+    def _batch(self, now: float) -> WriteBatch:
+        most = self._limits.streams_per_key if self._limits is not None else 0
+        return WriteBatch(
+            self._db, self._streams, self._quarantine, self._acks, now, self._beginnings, most
+        )
+
+    def retry(self, now: float, kids: frozenset[bytes] | None = None) -> Tally:
         """Try messages in the quarantine again, each as if it came now but dated as it came.
 
         Args:
@@ -100,26 +149,29 @@ class Pipeline:
         Returns:
             What left the quarantine; what stays is not counted.
         """
-        total = Outcome()
+        total = Tally()
         after = 0
         while kept := self._quarantine.next(after, _RETRY_BATCH, kids=kids):
             after = kept[-1].id
             with self._db.transaction():
                 self._check_unchanged()
-                batch = Batch(self._db, self._streams, self._quarantine, self._acks, now)
+                batch = self._batch(now)
                 for message in kept:
                     item = self._verified(message.topic, message.payload, message.received_at)
                     if isinstance(item, Verified):
-                        if batch.take_back(item, message):
-                            self._quarantine.release(message)
-                    elif isinstance(item, Refusal) and str(item.reason) != message.reason:
+                        batch.take_back(item, message)
+                    elif isinstance(item, Refusal) and message.stream_id is None:
                         self._quarantine.change(message, item)
                 batch.write()
                 self._streams.save_ranges()
-            self._newest += batch.outcome.reports
-            total.reports += batch.outcome.reports
-            total.births += batch.outcome.births
+            self._newest += batch.tally.reports
+            total.reports += batch.tally.reports
+            total.births += batch.tally.births
         return total
+
+    def reload_quarantine(self) -> None:
+        """Read how full the quarantine is: another process may have emptied it."""
+        self._quarantine.load()
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids of messages that wait for an enrolment."""
@@ -137,10 +189,10 @@ class Pipeline:
         """A message that its device has signed, or why it is refused; None: of no interest."""
         slot, kid = "", None
         try:
+            if _CHECK_SLOTS in name:
+                return None
             topic = self.verifier.topic(name)
             slot = topic.slot
-            if topic.village == CHECK_VILLAGE:
-                return None
             _, kid, payload = self.verifier.verify(topic, message)
             if topic.kind == "report":
                 report = parse_report(payload)

@@ -1,9 +1,8 @@
 """The connection to the broker: MQTT 3.1.1 by paho, with a session that outlives us.
 
-Messages and their PUBACKs pass by paho (transport.py), and none is confirmed by itself: what we
-were given and did not confirm, the broker gives again after the next connection. There is no
-thread and no queue: while we store, unread messages wait in the socket and in the broker, which
-is all the back-pressure there needs to be.
+paho confirms nothing by itself: what was received and not confirmed, the broker sends again after
+the next connection. There is no thread. The queue holds one batch: while it is stored, further
+messages wait in the socket and in the broker, however many the broker sends without a PUBACK.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.common.errors import BrokerError, KeyFileError, reason
-from host_tools.ingest.options import Broker
+from host_tools.ingest.options import BrokerAddress
 from host_tools.ingest.pipeline import Message
-from host_tools.ingest.transport import Transport, TransportContext
 
 _KEEPALIVE_S = 30
 _CONNECT_S = 10
@@ -41,7 +39,7 @@ class Receiver:
         connected: subscribed, and not disconnected since.
     """
 
-    def __init__(self, broker: Broker, filters: Sequence[str]) -> None:
+    def __init__(self, broker: BrokerAddress, filters: Sequence[str]) -> None:
         self._broker = broker
         self._filters = [(topic, 1) for topic in filters]
         self._inbox: list[Message] = []
@@ -60,21 +58,20 @@ class Receiver:
             client_id=self._broker.client_id,
             clean_session=False,
             protocol=mqtt.MQTTv311,
-            manual_ack=True,  # should ever a message come to paho, only a stored one is confirmed
+            manual_ack=True,
             reconnect_on_failure=False,
         )
         client.connect_timeout = _CONNECT_S
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        # With this set, paho leaves it to us when to write.
+        client.on_message = self._on_message
+        # With this set, paho writes only when `loop_write` is called.
         client.on_socket_register_write = lambda *_: None
-        context = TransportContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.deliver = self._deliver
         tls = self._broker.tls
-        context.encrypted = tls is not None
         if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
             try:
                 context.load_verify_locations(tls.ca)
                 context.load_cert_chain(tls.certificate, tls.key)
@@ -83,16 +80,10 @@ class Receiver:
                     f"The ingest's certificate {tls.certificate}, its key or {tls.ca} can't be "
                     f"read ({error}); see 'desalink broker config'."
                 ) from None
-        client.tls_set_context(context)
+            client.tls_set_context(context)
         return client
 
-    @property
-    def _transport(self) -> Transport | None:
-        """What there is of a connection."""
-        transport = self._client.socket()
-        return transport if isinstance(transport, Transport) else None
-
-    # ---- what paho tells -------------------------------------------------------------------
+    # ---- what paho calls -------------------------------------------------------------------
 
     def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         self._connacks.append(str(reason) if reason.is_failure else "")
@@ -102,11 +93,16 @@ class Receiver:
 
     def _on_disconnect(self, *_: Any) -> None:
         self.connected = False
-        # The broker gives these again; to store them now would only make duplicates.
+        # The broker sends these again; to store them now would only make duplicates.
         self._inbox.clear()
 
-    def _deliver(self, messages: list[Message]) -> None:
-        self._inbox += messages
+    def _on_message(self, _c: Any, _u: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "(not UTF-8)"
+        mid = message.mid if message.qos else 0
+        self._inbox.append(Message(topic, bytes(message.payload), mid))
 
     # ---- connecting ------------------------------------------------------------------------
 
@@ -153,7 +149,7 @@ class Receiver:
             if time.monotonic() > end:
                 raise TimeoutError("no answer in time")
             # What waited for our session may come before the answer: as much as the broker sends
-            # without a PUBACK (its max_inflight_messages).
+            # without a PUBACK (max_inflight_messages).
             if self._pump(end - time.monotonic(), sys.maxsize):
                 raise InterruptedError("there was no time to wait for it")
             if self._client.socket() is None and not answer:
@@ -188,22 +184,22 @@ class Receiver:
         return messages, len(messages) == limit
 
     def _pump(self, timeout_s: float, limit: int) -> bool:
-        """Let paho read and write once, to `limit` messages in hand; True if somebody woke us."""
-        transport = self._transport
-        if transport is None:
+        """Read and write once, to `limit` messages in hand; True if `wake` was called."""
+        connection = self._client.socket()
+        if connection is None:
             self.connected = False
             return False
-        readers: list[Transport | socket.socket] = [transport, self._wake_reader]
-        writers = [transport] if self._wants_to_write(transport) else []
-        wait_s = 0.0 if transport.pending() else timeout_s
-        readable, _, _ = select.select(readers, writers, [], wait_s)
+        writers = [connection] if self._client.want_write() else []
+        # TLS decrypts a record at once: the kernel knows nothing of what is left of it.
+        wait_s = 0.0 if _decrypted(connection) else timeout_s
+        readable, _, _ = select.select([connection, self._wake_reader], writers, [], wait_s)
         if self._wake_reader in readable:
             return True
         if writers:
-            self._write()
+            self._client.loop_write()
+        # Each call reads one packet. No new message: nothing more has come.
         before = -1
-        # Each call takes what has come, and one packet of paho's. No new message: that is all.
-        while before != len(self._inbox) < limit and self._transport is transport:
+        while before != len(self._inbox) < limit and self._client.socket() is connection:
             before = len(self._inbox)
             self._client.loop_read()
         self._client.loop_misc()
@@ -211,10 +207,11 @@ class Receiver:
 
     def confirm(self, messages: Iterable[Message]) -> None:
         """Send the PUBACKs of messages that are stored, if they came over this connection."""
-        transport = self._transport
-        if transport is None or self._taken != self._connection or not self.connected:
+        if self._taken != self._connection or not self.connected:
             return
-        transport.confirm([message.mid for message in messages if message.mid])
+        for message in messages:
+            if message.mid:
+                self._client.ack(message.mid, 1)
         self.flush()
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -224,22 +221,12 @@ class Receiver:
     def flush(self, timeout_s: float = 5.0) -> None:
         """Write what waits to be written."""
         end = time.monotonic() + timeout_s
-        self._write()
-        while (
-            (transport := self._transport)
-            and self._wants_to_write(transport)
-            and time.monotonic() < end
-        ):
-            select.select([], [transport], [], 0.1)
-            self._write()
-
-    def _wants_to_write(self, transport: Transport) -> bool:
-        return self._client.want_write() or transport.unsent
-
-    def _write(self) -> None:
         self._client.loop_write()
-        if transport := self._transport:
-            transport.flush()
+        while (connection := self._client.socket()) and self._client.want_write():
+            if time.monotonic() > end:
+                break
+            select.select([], [connection], [], 0.1)
+            self._client.loop_write()
 
     def stay_alive(self) -> None:
         """Keep the connection while nothing is read."""
@@ -251,12 +238,12 @@ class Receiver:
 
     def wake(self) -> None:
         """End a wait in `read` or `sleep`, from a signal handler or another thread, for good."""
-        # Full: it is awake already. Closed: there is nobody to wake.
+        # Full: it is awake already. Closed: nothing waits.
         with contextlib.suppress(OSError):
             self._wake_writer.send(b".")
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until then, or until somebody wakes us."""
+        """Sleep, or until `wake` is called."""
         select.select([self._wake_reader], [], [], seconds)
 
     def close(self) -> None:
@@ -268,7 +255,12 @@ class Receiver:
         self.connected = False
 
     def release(self) -> None:
-        """Give back what the process holds for it."""
+        """Close everything."""
         self.close()
         self._wake_reader.close()
         self._wake_writer.close()
+
+
+def _decrypted(connection: Any) -> int:
+    """How many bytes can be read without the kernel."""
+    return int(connection.pending()) if isinstance(connection, ssl.SSLSocket) else 0

@@ -12,8 +12,9 @@ from host_tools.ingest.keys import KeySource
 from host_tools.ingest.pipeline import Pipeline
 from host_tools.store import lock, open_database
 from host_tools.store.evidence import Streams, get_meta, set_meta
+from host_tools.store.quarantine import Quarantine
 
-REQUEST = "quarantine_retry"  # in `meta`; the ingest looks whether it has grown
+REQUEST = "quarantine_retry"  # in `meta`; the ingest retries when it has grown
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ def retry_now(database: Path, keys: KeySource) -> Retried:
     """
     with lock(database), open_database(database) as db:
         streams = Streams(db)
-        # Whoever is told later than now is told by the next ingest, which answers every birth.
+        # The next ingest publishes the acks: it answers every birth.
         pipeline = Pipeline(db, streams, Acks(1, 0), keys.load())
         outcome = pipeline.retry(time.monotonic())
         deriver = Deriver(db, streams)
         while deriver.step():
             pass
-        left = int(db.value("SELECT count(*) FROM quarantine"))
+        left = Quarantine(db).total()
     return Retried(outcome.reports, outcome.births, left)

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sqlite3
 import time
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 from host_tools.common.errors import BrokerError, DesalinkError
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
-from host_tools.ingest.batch import Outcome
+from host_tools.ingest.batch import Tally
+from host_tools.ingest.clock import ArrivalClock
 from host_tools.ingest.keys import KeySource
 from host_tools.ingest.log import Log, Seldom, make_log
 from host_tools.ingest.metrics import Figures, serve
-from host_tools.ingest.options import Broker, Options
+from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
-from host_tools.store.evidence import Streams, get_meta
+from host_tools.store.evidence import Streams, get_meta, newest_arrival
 from host_tools.wire import Key
 
-_IDLE_S = 1.0  # how often to look at what does not come through the socket
+_IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
 _DERIVE_REPORTS = 2000
@@ -50,7 +51,7 @@ class Ingest:
         self,
         database: Path,
         keys: KeySource,
-        broker: Broker,
+        broker: BrokerAddress,
         options: Options | None = None,
         log: Log | None = None,
         clock: Callable[[], float] = time.time,
@@ -77,6 +78,7 @@ class Ingest:
             BrokerError: nothing came for `until_idle_s`, since the broker was out of reach.
             StoreLocked: another ingest works on the database.
             StoreReplaced, StoreDamaged: the database is not what it was.
+            ClockBehind: the clock is behind what is stored.
             StoreBusy, StoreFull: it could not be written for longer than `give_up_s`.
         """
         metrics = None
@@ -102,14 +104,20 @@ class Ingest:
         self._db = db
         self._streams = Streams(db)
         self._acks = Acks(self._options.ack_reports, self._options.ack_seconds)
+        newest = 0 if self._options.accept_clock else newest_arrival(db)
+        self._arrival = ArrivalClock(newest, self._clock)
+        self._arrival.now()
         self._keys_version = self._source.version()
         keys = self._source.load()
-        self._pipeline = Pipeline(db, self._streams, self._acks, keys, self._options.bounds)
+        options = self._options
+        self._pipeline = Pipeline(
+            db, self._streams, self._acks, keys, options.bounds, options.limits
+        )
         self._deriver = Deriver(db, self._streams)
         self._db_version = db.version()
         self._retry_request = get_meta(db, REQUEST)
         now = time.monotonic()
-        self._looked_at = now - _IDLE_S
+        self._checked_at = now - _IDLE_S
         self._saved_at, self._saved_reports = now, 0
         self._derive_after = now
         self._underived = True
@@ -136,7 +144,7 @@ class Ingest:
                 continue
             wait_s = 0.0 if more or self._underived else _IDLE_S
             messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
-            self._look_around()
+            self._check_others()
             if messages:
                 self._take(messages)
                 self._heard_at = time.monotonic()
@@ -155,7 +163,7 @@ class Ingest:
     def _connect(self) -> bool:
         now = time.monotonic()
         if now < self._next_connect:
-            self._look_around()
+            self._check_others()
             self._derive(busy=False)
             wait_s = min(self._next_connect - now, max(0.0, self._idle_for_s()))
             self._receiver.sleep(0 if self._underived else wait_s)
@@ -187,13 +195,20 @@ class Ingest:
     def _take(self, messages: list[Message]) -> None:
         """Store a batch and confirm it. What can't be stored stays unconfirmed."""
         begin = time.perf_counter()
+        received_at = self._arrival.now()
+        admitted, held = self._pipeline.admit(messages, time.monotonic())
 
-        def store() -> Outcome:
-            return self._pipeline.process(messages, int(self._clock()), time.monotonic())
+        def store() -> Tally:
+            return self._pipeline.process(admitted, received_at, time.monotonic())
 
-        outcome = self._write("batch", store)
+        outcome = self._write("batch", store) if admitted else Tally()
         self._receiver.confirm(messages)
         figures = self.figures
+        for slot, number in (held + outcome.held).items():
+            figures.held += number
+            count = self._seldom.count((slot, "held"), number)
+            if count is not None:
+                self._log("held", level="warning", slot=slot, messages=count)
         figures.store_seconds += time.perf_counter() - begin
         figures.last_message = self._clock()
         figures.batches += 1
@@ -204,9 +219,9 @@ class Ingest:
         self._underived = self._underived or outcome.reports > 0
         for (slot, reason), number in outcome.refused.items():
             figures.refused[reason] += number
-            told = self._seldom.count((slot, reason), number)
-            if told is not None:
-                self._log("refused", level="warning", reason=reason, slot=slot, messages=told)
+            count = self._seldom.count((slot, reason), number)
+            if count is not None:
+                self._log("refused", level="warning", reason=reason, slot=slot, messages=count)
 
     def _write(self, what: str, action: Callable[[], T]) -> T:
         """Do something to the database, again and again while it can't be written.
@@ -215,7 +230,7 @@ class Ingest:
             StoreBusy, StoreFull: for too long, or we are to stop.
         """
         failed_at: float | None = None
-        for attempt in count():
+        for attempt in itertools.count():
             try:
                 if failed_at is not None:
                     self._pipeline.reload()
@@ -247,11 +262,13 @@ class Ingest:
 
     # ---- what else there is to do ----------------------------------------------------------
 
-    def _look_around(self) -> None:
-        """Notice changed keys, a replaced database, and requests from other processes."""
+    def _check_others(self) -> None:
+        """Notice changed keys, a replaced database, a moved clock, and requests of processes."""
         self._db.check_identity()
         try:
             version = self._source.version()
+            if version >> 32 != self._keys_version >> 32:
+                self._log("registry_replaced", level="warning")
             if version != self._keys_version:
                 self._take_keys(self._source.load())
                 self._keys_version = version
@@ -259,12 +276,16 @@ class Ingest:
             if self._seldom.count("registry") is not None:
                 self._log("registry_unreadable", level="warning", error=error)
         now = time.monotonic()
-        if now - self._looked_at < _IDLE_S:
+        if now - self._checked_at < _IDLE_S:
             return
-        self._looked_at = now
+        self._checked_at = now
+        moved = self._arrival.step()
+        if moved is not None:
+            self._log("clock_stepped", level="warning", by_s=moved)
         version = self._db.version()
         if version != self._db_version:
             self._db_version = version
+            self._pipeline.reload_quarantine()
             request = get_meta(self._db, REQUEST)
             if request > self._retry_request:
                 self._retry_request = request

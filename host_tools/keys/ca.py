@@ -15,8 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
-from host_tools.keys.private_keys import encrypted_pem, plain_pem
-from host_tools.keys.root import load_encrypted
+from host_tools.keys.private_keys import encrypted_pem, load_encrypted, plain_pem
 
 AUTHORITY_LIFE = timedelta(days=3653)
 SERVER_LIFE = AUTHORITY_LIFE
@@ -27,6 +26,9 @@ CRL_LIFE = AUTHORITY_LIFE
 # A device whose clock is a little behind must not find its own province's certificates "not yet
 # valid".
 _BACKDATED = timedelta(days=1)
+
+# Marks the certificates in a list that only show whether the broker has read it.
+PROBE_REASON = x509.ReasonFlags.cessation_of_operation
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Issued:
     """Lower-case hexadecimal, as `openssl x509 -serial` shows it."""
     not_after: int
     """Unix time."""
+
+    @property
+    def der(self) -> bytes:
+        """The certificate as the registry keeps it."""
+        certificate = x509.load_pem_x509_certificate(self.certificate_pem)
+        return certificate.public_bytes(serialization.Encoding.DER)
 
 
 def serial_text(number: int) -> str:
@@ -158,6 +166,22 @@ class Authority:
         self, common: str, life: timedelta, usage: x509.ObjectIdentifier, hosts: Sequence[str] = ()
     ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._certify(key.public_key(), common, life, usage, hosts)
+        return Issued(
+            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
+            key_pem=plain_pem(key),
+            serial=serial_text(certificate.serial_number),
+            not_after=int(certificate.not_valid_after_utc.timestamp()),
+        )
+
+    def _certify(
+        self,
+        public: ec.EllipticCurvePublicKey,
+        common: str,
+        life: timedelta,
+        usage: x509.ObjectIdentifier,
+        hosts: Sequence[str] = (),
+    ) -> x509.Certificate:
         now = datetime.now(UTC).replace(microsecond=0)
         # A certificate that outlives its CA would fail on a day when nobody expects it.
         end = min(now + life, self.certificate.not_valid_after_utc)
@@ -166,7 +190,7 @@ class Authority:
             x509.CertificateBuilder()
             .subject_name(_name(common))
             .issuer_name(self.certificate.subject)
-            .public_key(key.public_key())
+            .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _BACKDATED)
             .not_valid_after(end)
@@ -182,12 +206,23 @@ class Authority:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(_general_names(hosts)), critical=False
             )
-        certificate = builder.sign(self._key, hashes.SHA256())
-        return Issued(
-            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
-            key_pem=plain_pem(key),
-            serial=serial_text(certificate.serial_number),
-            not_after=int(end.timestamp()),
+        return builder.sign(self._key, hashes.SHA256())
+
+    def renew_client(
+        self, certificate: x509.Certificate, life: timedelta = CLIENT_LIFE
+    ) -> x509.Certificate:
+        """A certificate for the same name and key as another, with new dates.
+
+        Raises:
+            KeyFileError: its key is not one that this CA certifies.
+        """
+        public = certificate.public_key()
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise KeyFileError(
+                f"The certificate of {common_name(certificate)} has no P-256 key; issue a new one."
+            )
+        return self._certify(
+            public, common_name(certificate), life, ExtendedKeyUsageOID.CLIENT_AUTH
         )
 
     def issue_client(self, common: str, life: timedelta = CLIENT_LIFE) -> Issued:
@@ -198,29 +233,37 @@ class Authority:
         """The broker's certificate for these host names and addresses."""
         return self._issue(hosts[0][:64], SERVER_LIFE, ExtendedKeyUsageOID.SERVER_AUTH, hosts)
 
-    def crl_pem(self, revoked: Iterable[tuple[str, int]]) -> bytes:
+    def crl_pem(
+        self, revoked: Iterable[tuple[str, int]], probes: Iterable[str] = (), above: int = 0
+    ) -> bytes:
         """The revocation list.
 
         Args:
             revoked: serial (hexadecimal) and Unix time of the revocation, of every certificate.
+            probes: serials that are in this list only, to see whether the broker has read it.
+            above: the number of the last list; a clock that was set back must not repeat it.
         """
         now = datetime.now(UTC)
+        number = max(int(now.timestamp() * 1_000_000), above + 1)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
             .last_update(now.replace(microsecond=0) - _BACKDATED)
             .next_update(min(now + CRL_LIFE, self.certificate.not_valid_after_utc))
             # Microseconds only ever grow: two lists within one second still have their order.
-            .add_extension(x509.CRLNumber(int(now.timestamp() * 1_000_000)), critical=False)
+            .add_extension(x509.CRLNumber(number), critical=False)
         )
         for serial, when in revoked:
-            builder = builder.add_revoked_certificate(
-                x509.RevokedCertificateBuilder()
-                .serial_number(int(serial, 16))
-                .revocation_date(datetime.fromtimestamp(when, UTC))
-                .build()
-            )
+            entry = _revoked(serial, datetime.fromtimestamp(when, UTC))
+            builder = builder.add_revoked_certificate(entry.build())
+        for serial in probes:
+            entry = _revoked(serial, now).add_extension(x509.CRLReason(PROBE_REASON), False)
+            builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _revoked(serial: str, when: datetime) -> x509.RevokedCertificateBuilder:
+    return x509.RevokedCertificateBuilder(int(serial, 16), when)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

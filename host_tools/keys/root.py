@@ -7,42 +7,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from host_tools.common.errors import KeyFileError, PassphraseError
+from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
-from host_tools.keys.private_keys import PrivateKey, encrypted_pem
-
-
-def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
-    """Open a private key file of the province.
-
-    Raises:
-        PassphraseError: it is not this key's passphrase.
-        KeyFileError: the file is missing or holds no key.
-        OSError: the file can't be read.
-    """
-    try:
-        pem = path.read_bytes()
-    except FileNotFoundError:
-        raise KeyFileError(
-            f"The key {path} is missing; put it back from the province's backup."
-        ) from None
-    try:
-        key = serialization.load_pem_private_key(pem, passphrase.encode())
-    except ValueError as error:
-        if "password" in str(error).lower():
-            raise PassphraseError(f"That is not the passphrase of {path}; try again.") from None
-        raise KeyFileError(
-            f"{path} is not a private key; put it back from the province's backup."
-        ) from None
-    except TypeError:
-        raise KeyFileError(
-            f"{path} is not encrypted, as a province's key must be; put it back from the backup."
-        ) from None
-    return key  # type: ignore[return-value]  # which kind it is, the caller checks
+from host_tools.keys.private_keys import encrypted_pem, load_encrypted
 
 
 def create_root_key(private: Path, public: Path, passphrase: str) -> Ed25519PublicKey:
-    """Make the root key and write both halves (PKCS#8 under the passphrase; SubjectPublicKeyInfo).
+    """Make the root key and write it under the passphrase, and its public half..
 
     Raises:
         PassphraseError: the passphrase is too short.

@@ -33,7 +33,7 @@ from host_tools.wire.envelope import hash8
 
 CONFIG = "config.json"
 
-PORTS = {"cpython": "boards.linux.port", "micropython": "boards.unix.port"}
+PORTS = {"cpython": "boards._linux.board", "micropython": "boards.unix.board"}
 
 # A certificate that ends so soon is replaced while somebody is at the device anyway.
 _RENEW_S = 90 * 86400
@@ -43,7 +43,7 @@ _OWN_NAMES = {STATE, "new-config.json", "client.key", "client.pem", "ca.pem"}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Enrolled:
     """What an enrolment did."""
 
     device: Device
@@ -122,7 +122,7 @@ def enrol_here(
     settings: Mapping[str, Any] | None = None,
     replace: bool = False,
     agent: Sequence[str] | None = None,
-) -> Outcome:
+) -> Enrolled:
     """Enrol a device whose files are in a directory of this machine.
 
     Args:
@@ -218,7 +218,7 @@ def enrol_here(
     if stale or unlisted(province, registry):
         authority = authority or open_authority()
         warnings += _revoke_stale(province, registry, authority, slot, serial)
-    return Outcome(device, village, outcome, path, (*program, str(path)), tuple(warnings))
+    return Enrolled(device, village, outcome, path, (*program, str(path)), tuple(warnings))
 
 
 def _refuse_shared(directory: Path) -> None:
@@ -245,7 +245,7 @@ def _filled(slot: str, device: Device) -> str:
 def _issue(authority: Authority, slot: str, directory: Path, registry: Registry) -> str:
     issued = authority.issue_client(slot)
     # On record before it exists anywhere: what is not on record can't be revoked.
-    registry.record_certificate(issued.serial, slot, issued.not_after)
+    registry.record_certificate(issued.serial, slot, issued.not_after, issued.der)
     write_private(directory / "client.key", issued.key_pem)
     write_private(directory / "client.pem", issued.certificate_pem)
     return issued.serial

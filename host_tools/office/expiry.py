@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from host_tools.broker.acl import SERVICES
 from host_tools.broker.upkeep import load_crl
+from host_tools.common.times import day
 from host_tools.keys.ca import load_certificate
 from host_tools.people.technicians import newest_trust
 from host_tools.province.registry import Registry
@@ -64,7 +65,7 @@ def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str
         yield (
             f"The certificate of the service {service}",
             int(certificate.not_valid_after_utc.timestamp()),
-            "issue a new one before then",
+            "renew it with 'desalink renew services' and restart the service",
         )
     yield from _devices(registry)
     trust = newest_trust(province, registry)
@@ -77,14 +78,15 @@ def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str
 
 
 def _devices(registry: Registry) -> Iterator[tuple[str, int, str]]:
-    """The first of the devices' certificates to end; a slot is as good as its longest one."""
-    first = registry.rows(
-        "SELECT d.slot, max(c.not_after) AS ends FROM devices d JOIN certificates c USING (slot) "
-        "WHERE d.revoked_at IS NULL AND c.revoked_at IS NULL GROUP BY d.slot ORDER BY ends LIMIT 1"
-    )
-    for slot, ends in first:
-        yield (
-            f"The certificate of the device of {slot}",
-            ends,
-            "provision it again with a new kit before then",
-        )
+    """The first of the devices' certificates in use to end; a kit's spare does not count."""
+    renewals = registry.renewals()
+    used = registry.certificates_in_use()
+    for slot, certificate in sorted(used.items(), key=lambda item: item[1].not_after)[:1]:
+        remedy = "renew it with 'desalink renew devices', or provision it again with a new kit"
+        renewal = renewals.get(certificate.serial)
+        if renewal is not None:
+            remedy = (
+                f"its successor of {day(renewal.not_after)} waits at the broker; provision the "
+                "device again if it can't be reached"
+            )
+        yield f"The certificate of the device of {slot}", certificate.not_after, remedy

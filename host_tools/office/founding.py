@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from host_tools.common.errors import ProvinceError, VillageError
 from host_tools.province.settings import (
-    CHECK_VILLAGE,
     FILE,
     BrokerSettings,
     Province,
@@ -26,9 +25,6 @@ from host_tools.province.settings import (
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Village
-
-# Device-like identities with which `desalink broker check` tries the rules.
-CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
 
 
 def refuse_existing(directory: Path) -> None:
@@ -47,7 +43,7 @@ def refuse_existing(directory: Path) -> None:
 def _building_place(directory: Path, tell: Callable[[str], None]) -> Iterator[Path]:
     """A directory beside the final one, cleared away if building ends early.
 
-    A crash leaves it behind; the next init recognises it by its lock, which nobody holds any more.
+    A crash leaves it behind; the next init recognises it by its lock, which no process holds.
     """
     prefix = f".{directory.name}.init-"
     for remains in directory.parent.glob(prefix + "*"):
@@ -101,7 +97,7 @@ def found_province(
         VillageError: one of `only_villages` does not exist.
         OSError: something can't be written; then nothing is left behind.
     """
-    from host_tools.keys.private_keys import check_passphrase
+    from host_tools.common.passphrase import check_passphrase
     from host_tools.province.villages import province_name, villages_of_province
 
     directory = directory.resolve()
@@ -143,7 +139,7 @@ def found_province(
 def _fill(
     building: Province, final: Province, villages: Sequence[Village], passphrase: str
 ) -> None:
-    from host_tools.broker.acl import SERVICES, check_identity
+    from host_tools.broker.services import IDENTITIES
     from host_tools.common.files import make_directory, write_file, write_private
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import create_root_key, load_root_key
@@ -160,13 +156,13 @@ def _fill(
     write_private(building.server_key, server.key_pem)
     write_file(building.server_certificate, server.certificate_pem)
     with Registry.create(building.directory, villages) as registry:
-        for common in (*SERVICES, *map(check_identity, SERVICES), *CHECK_SLOTS):
+        for common in IDENTITIES:
             issued = authority.issue_client(common)
             registry.record_certificate(issued.serial, common, issued.not_after)
             client = building.service(common)
             write_private(client.key, issued.key_pem)
             write_file(client.certificate, issued.certificate_pem)
-        # Nobody is in it yet; but whoever has it will refuse an older one from now on.
+        # It names no key yet; a device that has it refuses an older one from now on.
         make_trust(building, registry, load_root_key(building.root_key, passphrase))
         publish_trust(building, registry)
     # Last: a directory without it is no province, whatever else is in it.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from host_tools.common.errors import DesalinkError, EnrolmentError
+from host_tools.common.times import day
 from host_tools.field.enrolments.log import CLOCK_TOLERANCE_S, EXPORT
 from host_tools.field.enrolments.record import (
     FIRST_PREV,
@@ -23,11 +24,10 @@ from host_tools.field.enrolments.record import (
     check_signer,
     parse_record,
 )
-from host_tools.people.kits import book
-from host_tools.people.kits.model import day, same_id
-from host_tools.people.replacements import order_for, use_order
-from host_tools.people.technicians import Technician, technicians
-from host_tools.province.records import kid_of
+from host_tools.people.kits.model import same_id
+from host_tools.people.replacements import order_for
+from host_tools.people.technicians import technicians
+from host_tools.province.records import RoleKey, kid_of
 from host_tools.province.registry import Device, Registry
 from host_tools.wire.envelope import strict_decode
 from host_tools.wire.reasons import Refused
@@ -36,7 +36,7 @@ MAX_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
-class Result:
+class Imported:
     """What became of a record."""
 
     record: Record
@@ -83,8 +83,8 @@ def read_export(data: bytes, name: object) -> list[Record]:
 
 def import_records(
     registry: Registry, records: Sequence[Record], name: object, *, now: float | None = None
-) -> list[Result]:
-    """Enrol what a log tells, in one transaction; importing it again changes nothing.
+) -> list[Imported]:
+    """Enrol the devices of a log, in one transaction; importing it again changes nothing.
 
     Certificates of devices that are replaced are marked revoked; making that count at the broker
     is for the caller (`cut_off`).
@@ -100,7 +100,7 @@ def import_records(
     known = {t.kid: t for t in technicians(registry)}
     with registry.transaction():
         stored = _stored(registry, records, name)
-        owner = _owner(registry, records[0].log)
+        owner = registry.owner_of_log(records[0].log)
         for record in records[len(stored) :]:
             _check_technician(record, known, owner, at, name)
             owner = known[record.technician].name
@@ -115,10 +115,7 @@ def _stored(registry: Registry, records: Sequence[Record], name: object) -> list
     Raises:
         LogError: a fork: what is here is another record.
     """
-    rows = registry.rows(
-        "SELECT hash, refused, slot FROM enrolment_records WHERE log = ? ORDER BY number",
-        records[0].log,
-    )
+    rows = registry.records_of_log(records[0].log)
     for record, (digest, _, slot) in zip(records, rows, strict=False):
         if record.hash != digest:
             raise LogError(
@@ -130,18 +127,8 @@ def _stored(registry: Registry, records: Sequence[Record], name: object) -> list
     return [refused for _, refused, _ in rows[: len(records)]]
 
 
-def _owner(registry: Registry, log: bytes) -> str | None:
-    """The name of the technician whose log it is, if a record of it is here."""
-    rows = registry.rows(
-        "SELECT k.name FROM enrolment_records e JOIN role_keys k ON k.kid = e.technician WHERE "
-        "e.log = ? AND e.number = 0",
-        log,
-    )
-    return rows[0][0] if rows else None
-
-
 def _check_technician(
-    record: Record, known: dict[bytes, Technician], owner: str | None, at: int, name: object
+    record: Record, known: dict[bytes, RoleKey], owner: str | None, at: int, name: object
 ) -> None:
     where = f"{name}: record {record.number} ({record.slot})"
     technician = known.get(record.technician)
@@ -185,35 +172,36 @@ def _check_technician(
 def _import(
     registry: Registry,
     record: Record,
-    technician: Technician,
+    technician: RoleKey,
     stored: list[str | None],
     at: int,
-) -> Result:
+) -> Imported:
     new = record.number >= len(stored)
     if not new and stored[record.number] is None:
-        return Result(record, technician.name, "known")
+        return Imported(record, technician.name, "known")
     reason = None
     try:
         outcome = _enrol(registry, record, technician)
     except DesalinkError as error:
         outcome, reason = "refused", str(error)
     if new:
-        registry.change(
-            "INSERT INTO enrolment_records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            *(record.log, record.number, record.hash, record.technician, record.slot, record.raw),
-            *(at, reason),
+        registry.add_record(
+            record.log,
+            record.number,
+            digest=record.hash,
+            technician=record.technician,
+            slot=record.slot,
+            record=record.raw,
+            at=at,
+            refused=reason,
         )
     else:
-        registry.change(
-            "UPDATE enrolment_records SET refused = ?, imported_at = ? WHERE log = ? AND number "
-            "= ?",
-            *(reason, at, record.log, record.number),
-        )
-    return Result(record, technician.name, outcome, reason or "")
+        registry.change_record(record.log, record.number, at=at, refused=reason)
+    return Imported(record, technician.name, outcome, reason or "")
 
 
-def _enrol(registry: Registry, record: Record, technician: Technician) -> str:
-    """Enrol one record's device; all is looked at before anything is changed.
+def _enrol(registry: Registry, record: Record, technician: RoleKey) -> str:
+    """Enrol one record's device; all is checked before anything is changed.
 
     Raises:
         DesalinkError: why it can't be.
@@ -253,13 +241,12 @@ def _enrol(registry: Registry, record: Record, technician: Technician) -> str:
     )
     if outcome == "already":
         # Provisioned once more with another kit: the certificate on the device is the new one.
-        registry.change(
-            "UPDATE devices SET certificate = ?, firmware_hash = ?, firmware = ? WHERE kid = ?",
-            *(record.certificate_serial, record.firmware_hash, enrolment.agent, device.kid),
+        registry.renew_device(
+            *(device.kid, record.certificate_serial, record.firmware_hash, enrolment.agent)
         )
     if order is not None:
-        use_order(registry, order, device.kid)
-    keep = book.waiting_serials(registry, record.slot)
+        registry.use_order(order, device.kid)
+    keep = registry.waiting_serials(record.slot)
     if before is not None:
         keep.discard(before.certificate or "")
     keep.add(record.certificate_serial)
@@ -269,14 +256,10 @@ def _enrol(registry: Registry, record: Record, technician: Technician) -> str:
 
 def _check_newest(registry: Registry, record: Record) -> None:
     """A record that was refused once must not undo what came after it."""
-    later = registry.rows(
-        "SELECT number FROM enrolment_records WHERE log = ? AND slot = ? AND number > ? AND "
-        "refused IS NULL",
-        *(record.log, record.slot, record.number),
-    )
-    if later:
+    later = registry.later_record(record.log, record.slot, record.number)
+    if later is not None:
         raise EnrolmentError(
-            f"record {later[0][0]} of the same log tells of a later device of slot {record.slot}; "
+            f"record {later} of the same log names a later device of slot {record.slot}; "
             "nothing is to be done"
         )
 
@@ -286,17 +269,17 @@ def _filled(record: Record, filling: Device) -> str:
     if record.replaces is not None:
         said = f" (the record says that {record.replaces.hex()} was to be replaced)"
     return (
-        f"slot {record.slot} is filled by device {filling.kid.hex()}{said}; if that is to go, say "
-        f"so with 'desalink devices replace {record.slot}' and import the file again"
+        f"slot {record.slot} is filled by device {filling.kid.hex()}{said}; if it is to be "
+        f"replaced, run 'desalink devices replace {record.slot}' and import the file again"
     )
 
 
 def _check_ids(record: Record, unique_id: str | None, firmware: bytes | None) -> None:
-    """The laptop's word and the device's must not contradict each other."""
+    """What the laptop and the device report must not contradict each other."""
     if record.unique_id is not None and unique_id is not None:
-        read, told = same_id(record.unique_id), same_id(unique_id)
-        # Only MAC addresses are read from the chip and told by the device alike.
-        if read != told and _mac(read) and _mac(told):
+        read, reported = same_id(record.unique_id), same_id(unique_id)
+        # Only MAC addresses are read from the chip and reported by the device alike.
+        if read != reported and _mac(read) and _mac(reported):
             raise EnrolmentError(
                 f"the chip's address was read as {record.unique_id} and the device says "
                 f"{unique_id}: the proof may be another device's; provision it again"
@@ -311,26 +294,22 @@ def _mac(text: str) -> bool:
     return len(text) == 12 and all(c in "0123456789abcdef" for c in text)
 
 
-def _check_kit(registry: Registry, record: Record, technician: Technician) -> None:
-    """A technician enrols for the slots of his own kits, whoever's certificates he comes by."""
-    rows = registry.rows(
-        "SELECT technician, name, kits.expires_at FROM kits JOIN role_keys ON kid = technician "
-        "WHERE id = ?",
-        record.kit,
-    )
-    if not rows:
+def _check_kit(registry: Registry, record: Record, technician: RoleKey) -> None:
+    """A technician enrols for the slots of his own kits only."""
+    holder = registry.kit_holder(record.kit)
+    if holder is None:
         raise EnrolmentError(
             f"kit {record.kit.hex()} is none of this province; provision the device again from a "
             "kit of this province"
         )
-    made_for, name, expires = rows[0]
+    made_for, name, expires = holder
     if made_for != record.technician:
         raise EnrolmentError(
             f"kit {record.kit.hex()} was made for key {made_for.hex()} of {name}, and the record "
             f"is signed by key {record.technician.hex()} of {technician.name}; provision the "
             f"device again from a kit of {technician.name}'s own"
         )
-    # The laptop looks at this by the same clock that gave the record its time.
+    # The laptop checks this by the same clock that gave the record its time.
     if record.time >= expires:
         raise EnrolmentError(
             f"it was signed on {day(record.time)}, and kit {record.kit.hex()} expired on "
@@ -340,32 +319,28 @@ def _check_kit(registry: Registry, record: Record, technician: Technician) -> No
 
 def _check_certificate(registry: Registry, record: Record) -> None:
     serial = record.certificate_serial
-    rows = registry.rows(
-        "SELECT k.slot, c.revoked_at, kits.revoked_at, k.kit FROM kit_certificates k JOIN "
-        "certificates c USING (serial) JOIN kits ON kits.id = k.kit WHERE k.serial = ?",
-        serial,
-    )
-    if not rows or rows[0][0] != record.slot or rows[0][3] != record.kit:
+    packed = registry.kit_of_certificate(serial)
+    if packed is None or packed[:2] != (record.slot, record.kit):
         raise EnrolmentError(
             f"certificate {serial} was not given out for slot {record.slot} in kit "
             f"{record.kit.hex()}; provision the device again from a kit of this province"
         )
-    if rows[0][1] is not None or rows[0][2] is not None:
+    if packed[2]:
         raise EnrolmentError(
             f"certificate {serial} of slot {record.slot} is revoked; provision the device again "
             "with a new kit"
         )
-    for kid, unique_id in registry.rows(
-        "SELECT kid, unique_id FROM devices WHERE certificate = ?", serial
-    ):
+    for device in registry.devices_of_certificate(serial):
         # A device that was erased makes a new key, and may keep the certificate that it had.
-        itself = kid == record.device or (
-            unique_id and record.unique_id and same_id(unique_id) == same_id(record.unique_id)
+        itself = device.kid == record.device or (
+            device.unique_id
+            and record.unique_id
+            and same_id(device.unique_id) == same_id(record.unique_id)
         )
         if not itself:
             raise EnrolmentError(
-                f"certificate {serial} was given to device {kid.hex()} already; provision this "
-                "one again"
+                f"certificate {serial} was given to device {device.kid.hex()} already; provision "
+                "this one again"
             )
 
 

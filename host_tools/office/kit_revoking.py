@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from host_tools.keys.ca import Authority
 from host_tools.office.cutting import cut_off
 from host_tools.people import technicians
-from host_tools.people.kits import book
+from host_tools.province.records import KitEntry
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 
@@ -19,7 +20,7 @@ from host_tools.province.settings import Province
 class Revoked:
     """What revoking a kit did."""
 
-    entry: book.KitEntry
+    entry: KitEntry
     certificates: int
     used: tuple[str, ...]
     """Slots whose devices had their certificate from the kit and need a new one."""
@@ -30,7 +31,7 @@ class Revoked:
 def revoke_kit(
     province: Province,
     registry: Registry,
-    entry: book.KitEntry,
+    entry: KitEntry,
     *,
     root: Ed25519PrivateKey | None,
     open_authority: Callable[[], Authority],
@@ -50,7 +51,7 @@ def revoke_kit(
     unused_only = root is None
     chosen = entry.unused if unused_only else entry.certificates
     active = {device.kid for device in registry.active_devices()}
-    book.mark_revoked(registry, entry, by=by, unused_only=unused_only)
+    registry.revoke_kit(entry, by=by, at=int(time.time()), unused_only=unused_only)
     if root is not None:
         technicians.revoke(province, registry, root, [entry.technician], by=by)
     warnings = cut_off(province, registry, open_authority, [c.slot for c in chosen])

@@ -7,7 +7,6 @@ registry remembers every key and every version of the document; `trust.cbor` is 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
@@ -27,6 +26,7 @@ from host_tools.people.trust import (
     sign_trust,
     verify_trust,
 )
+from host_tools.province.records import RoleKey
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.wire.envelope import hash8
@@ -40,41 +40,17 @@ class TechnicianError(DesalinkError):
     """A technician who does not exist, exists already, or may no longer enrol."""
 
 
-@dataclass(frozen=True)
-class Technician:
-    """A technician's role key; times in Unix seconds."""
-
-    kid: bytes
-    public_key: bytes
-    name: str
-    added_at: int
-    not_after: int
-    revoked_at: int | None
-    revoked_by: str | None
-
-    def valid(self, at: float) -> bool:
-        """Whether the key may enrol at a time."""
-        return self.revoked_at is None and at < self.not_after
-
-
-_COLUMNS = "kid, public_key, name, added_at, not_after, revoked_at, revoked_by"
-
-
-def technicians(registry: Registry) -> list[Technician]:
+def technicians(registry: Registry) -> list[RoleKey]:
     """Every technician's key there ever was, the oldest first."""
-    found = registry.rows(
-        f"SELECT {_COLUMNS} FROM role_keys WHERE role = ? ORDER BY added_at, not_after, kid",
-        TECHNICIAN,
-    )
-    return [Technician(*row) for row in found]
+    return registry.role_keys(TECHNICIAN)
 
 
-def by_kid(registry: Registry, kid: bytes) -> Technician | None:
+def by_kid(registry: Registry, kid: bytes) -> RoleKey | None:
     """The technician of a role key, or None."""
     return next((t for t in technicians(registry) if t.kid == kid), None)
 
 
-def find(registry: Registry, name: str, now: float | None = None) -> Technician:
+def find(registry: Registry, name: str, now: float | None = None) -> RoleKey:
     """The technician of a name, with the newest key that is valid.
 
     Raises:
@@ -124,10 +100,10 @@ def newest_trust(province: Province, registry: Registry) -> tuple[Trust, bytes] 
     Raises:
         TrustError: it is not signed by this province's root.
     """
-    rows = registry.rows("SELECT document FROM trusts ORDER BY version DESC LIMIT 1")
-    if not rows:
+    newest = registry.newest_trust()
+    if newest is None:
         return None
-    return verify_trust(rows[0][0], root_public(province), now=0), rows[0][0]
+    return verify_trust(newest[1], root_public(province), now=0), newest[1]
 
 
 def make_trust(
@@ -141,17 +117,13 @@ def make_trust(
         TrustError: more keys than it can hold.
     """
     at = int(time.time() if now is None else now)
-    keys = [
-        TrustedKey(*row)
-        for row in registry.rows(
-            "SELECT kid, public_key, role, name, not_after FROM role_keys WHERE revoked_at IS "
-            "NULL AND not_after > ? ORDER BY role, name, not_after, kid",
-            at,
-        )
-    ]
-    version = registry.rows("SELECT coalesce(max(version), 0) + 1 FROM trusts")[0][0]
+    valid = [key for key in registry.role_keys() if key.valid(at)]
+    valid.sort(key=lambda key: (key.role, key.name, key.not_after, key.kid))
+    keys = [TrustedKey(k.kid, k.public_key, k.role, k.name, k.not_after) for k in valid]
+    newest = registry.newest_trust()
+    version = newest[0] + 1 if newest else 1
     document = sign_trust(root, version, at, at + TRUST_LIFE_S, keys)
-    registry.change("INSERT INTO trusts VALUES (?, ?)", version, document)
+    registry.add_trust(version, document)
     return document
 
 
@@ -185,11 +157,11 @@ def current_trust(
 
 
 def key_path(province: Province, kid: bytes) -> Path:
-    """Where a technician's role key lies."""
+    """Where a technician's role key is kept."""
     return province.technicians / f"{kid.hex()}.key"
 
 
-def load_key(province: Province, technician: Technician, passphrase: str) -> Ed25519PrivateKey:
+def load_key(province: Province, technician: RoleKey, passphrase: str) -> Ed25519PrivateKey:
     """Open a technician's role key.
 
     Raises:
@@ -217,7 +189,7 @@ def add(
     days: int = DAYS,
     renew: bool = False,
     now: float | None = None,
-) -> Technician:
+) -> RoleKey:
     """Make a technician's role key and a trust document that names it.
 
     Args:
@@ -246,11 +218,7 @@ def add(
     make_directory(province.technicians)
     write_private(key_path(province, kid), encrypted_pem(key, passphrase))
     with registry.transaction():
-        registry.change(
-            "INSERT INTO role_keys (kid, public_key, role, name, added_at, not_after) VALUES (?, "
-            "?, ?, ?, ?, ?)",
-            *(kid, public, TECHNICIAN, name, at, at + days * 86400),
-        )
+        registry.add_role_key(RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400))
         make_trust(province, registry, root, at)
     publish_trust(province, registry)
     added = by_kid(registry, kid)
@@ -273,14 +241,7 @@ def revoke(
     """
     at = int(time.time() if now is None else now)
     with registry.transaction():
-        changed = sum(
-            registry.change(
-                "UPDATE role_keys SET revoked_at = ?, revoked_by = ? WHERE kid = ? AND revoked_at "
-                "IS NULL",
-                *(at, by, kid),
-            )
-            for kid in kids
-        )
-        if changed:
+        changed = [registry.revoke_role_key(kid, by=by, at=at) for kid in kids]
+        if any(changed):
             make_trust(province, registry, root, at)
     publish_trust(province, registry)

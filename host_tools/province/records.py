@@ -1,4 +1,4 @@
-"""What the registry holds: villages, devices and certificates, and the tables they are kept in."""
+"""What the registry holds, and the tables that keep it. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CREATE TABLE devices (
     public_key    BLOB NOT NULL,             -- Ed25519, 32 bytes
     slot          TEXT NOT NULL REFERENCES slots(slot),
     board         TEXT NOT NULL,
-    unique_id     TEXT,                      -- MAC or serial number, as the device tells it
+    unique_id     TEXT,                      -- MAC or serial number, as the device reports it
     firmware      TEXT NOT NULL,             -- the agent's version at enrolment
     proof         BLOB,                      -- the signed enrolment, as evidence
     enrolled_at   INTEGER NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE devices (
     replaced_by   BLOB REFERENCES devices(kid)
 ) WITHOUT ROWID;
 CREATE INDEX devices_of_slot ON devices(slot);
--- The rule that a slot has one device is kept by the database itself, not by whoever writes to it.
+-- The rule that a slot has one device is kept by the database itself.
 CREATE UNIQUE INDEX one_active_device ON devices(slot) WHERE revoked_at IS NULL;
 CREATE TABLE certificates (
     serial        TEXT PRIMARY KEY,          -- hexadecimal
@@ -109,6 +109,12 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     used_by       BLOB REFERENCES devices(kid)
 )""",
         "CREATE INDEX replacements_of_slot ON replacements(slot)",
+    ),
+    3: (
+        # The certificate itself (DER), so that it can be renewed without its key.
+        "ALTER TABLE certificates ADD COLUMN content BLOB",
+        # Serial of the certificate that this one continues with the same key.
+        "ALTER TABLE certificates ADD COLUMN renews TEXT",
     ),
 }
 FORMAT = max(MIGRATIONS)
@@ -201,3 +207,76 @@ class Certificate:
     not_after: int
     issued_at: int
     revoked_at: int | None
+
+
+@dataclass(frozen=True)
+class RoleKey:
+    """A key that the trust document names, or named: a technician's, an operator's ..."""
+
+    kid: bytes
+    public_key: bytes
+    role: int
+    name: str
+    added_at: int
+    not_after: int
+    revoked_at: int | None = None
+    revoked_by: str | None = None
+
+    def valid(self, at: float) -> bool:
+        """Whether the key may sign at a time."""
+        return self.revoked_at is None and at < self.not_after
+
+
+@dataclass(frozen=True)
+class KitSerial:
+    """A certificate that was packed into a kit; `device` is the kid that was given it, if any."""
+
+    serial: str
+    slot: str
+    revoked_at: int | None
+    device: bytes | None
+
+
+@dataclass(frozen=True)
+class KitEntry:
+    """A kit on record."""
+
+    id: bytes
+    technician: bytes
+    """kid of the role key in it."""
+    name: str
+    """The technician's."""
+    created_at: int
+    expires_at: int
+    revoked_at: int | None
+    revoked_by: str | None
+    key_not_after: int
+    """Of the technician's key, as the next."""
+    key_revoked_at: int | None
+    certificates: tuple[KitSerial, ...]
+
+    def state(self, now: float) -> str:
+        """`valid`, `expired`, `revoked`; `key revoked`, `key expired`: the kit is neither, but
+        what its technician's key signs now is not imported."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if now >= self.expires_at:
+            return "expired"
+        if self.key_revoked_at is not None:
+            return "key revoked"
+        return "valid" if now < self.key_not_after else "key expired"
+
+    @property
+    def unused(self) -> tuple[KitSerial, ...]:
+        """Certificates that no device was given and that still open the broker."""
+        return tuple(c for c in self.certificates if c.device is None and c.revoked_at is None)
+
+
+@dataclass(frozen=True)
+class ReplacementOrder:
+    """The permission to replace the device `kid` of a slot; `document` is signed by the root."""
+
+    id: int
+    slot: str
+    kid: bytes
+    document: bytes

@@ -1,25 +1,16 @@
 """The registry: villages, their slots, the devices that fill them, certificates.
 
-It is a database of its own (`registry.db`), small and precious, apart from the telemetry: WAL with
-`synchronous=FULL`, because an enrolment that was told to a technician must survive a power cut.
 Times are Unix seconds. Nothing is deleted: a revoked key stays known, so that what it signed while
 it was valid can still be verified. What the rows mean is in records.py.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from host_tools.common.errors import EnrolmentError, RegistryError, VillageError
 from host_tools.province.records import (
-    FORMAT,
-    MIGRATIONS,
-    SCHEMA,
     Certificate,
     Device,
     Village,
@@ -27,12 +18,20 @@ from host_tools.province.records import (
     slot_name,
     village_of,
 )
+from host_tools.province.registry_file import FILE, VILLAGE_COLUMNS
+from host_tools.province.registry_people import PeopleTables
 
-__all__ = ["Certificate", "Device", "Registry", "Village", "kid_of", "slot_name", "village_of"]
+__all__ = [
+    "FILE",
+    "Certificate",
+    "Device",
+    "Registry",
+    "Village",
+    "kid_of",
+    "slot_name",
+    "village_of",
+]
 
-FILE = "registry.db"
-
-_VILLAGE = "code, name, district, regency, lat, lon, site"
 _DEVICE = (
     "kid, public_key, slot, board, unique_id, firmware, enrolled_at, enrolled_by, revoked_at, "
     "revoked_by, replaced_by, certificate, firmware_hash"
@@ -40,145 +39,15 @@ _DEVICE = (
 _CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
 
 
-class Registry:
+class Registry(PeopleTables):
     """An open registry. One connection, for one thread at a time; use as a context manager."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
-
-    @classmethod
-    def create(cls, directory: Path, villages: Iterable[Village]) -> Registry:
-        """Make the registry of a new province.
-
-        Raises:
-            RegistryError: there is one already.
-            sqlite3.Error, OSError: it can't be written.
-        """
-        path = directory / FILE
-        if path.exists():
-            raise RegistryError(f"{path} exists already; it was left as it is.")
-        path.touch(mode=0o600)
-        registry = cls(cls._connect(path))
-        registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
-        registry._migrate()
-        with registry.transaction():
-            registry._db.executemany(
-                f"INSERT INTO villages ({_VILLAGE}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(v.code, v.name, v.district, v.regency, v.lat, v.lon, v.site) for v in villages],
-            )
-        return registry
-
-    @classmethod
-    def open(cls, directory: Path) -> Registry:
-        """Open the registry of a province.
-
-        Raises:
-            RegistryError: it is missing, not a registry, or made by a newer desalink.
-        """
-        path = directory / FILE
-        if not path.exists():
-            raise RegistryError(
-                f"The registry {path} is missing; put it back from the province's backup."
-            )
-        try:
-            db = cls._connect(path)
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                if "locked" in str(error):
-                    refused = RegistryError(
-                        f"The registry {path} is locked by another desalink; wait for it and try "
-                        "again."
-                    )
-                    refused.exit_code = 75  # as StoreBusy: it passes by itself
-                    raise refused from None
-                raise RegistryError(
-                    f"The registry {path} can't be opened ({error}); make room on its disk, and "
-                    "run this as the owner of the province."
-                ) from None
-            raise RegistryError(
-                f"{path} is damaged or not a registry ({error}); put it back from the backup."
-            ) from None
-        if not 1 <= version <= FORMAT:
-            db.close()
-            raise RegistryError(
-                f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
-                "that wrote it, or a newer one."
-            )
-        registry = cls(db)
-        registry._migrate()
-        return registry
-
-    def _migrate(self) -> None:
-        """Bring an older format up to this one, all or nothing."""
-        if self._version() == FORMAT:
-            return
-        with self.transaction():
-            # Asked again: another process may have done it in between.
-            for version in range(self._version() + 1, FORMAT + 1):
-                for statement in MIGRATIONS[version]:
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version={FORMAT}")
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
-        db = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA foreign_keys=ON")
-        return db
-
-    def close(self) -> None:
-        self._db.close()
-
-    def __enter__(self) -> Registry:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is changed within it, or nothing of it; one inside another is part of that."""
-        if self._db.in_transaction:
-            yield
-            return
-        # IMMEDIATE: whoever reads in order to write must not be overtaken in between.
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a query finds, for the services that keep tables of their own here."""
-        return self._db.execute(sql, values).fetchall()
-
-    def change(self, sql: str, *values: object) -> int:
-        """Run one statement that changes something; returns how many rows it touched."""
-        with self.transaction():
-            return self._db.execute(sql, values).rowcount
-
-    def version(self) -> int:
-        """A number that differs from the last one when somebody else changed the registry.
-
-        Costs microseconds (`PRAGMA data_version`), so that a long-running reader can ask before
-        each batch whether its cache of keys is still good.
-        """
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     # ---- villages ------------------------------------------------------------------------
 
     def village(self, code: str) -> Village | None:
         """The village of a 10-digit code, or None."""
         row = self._db.execute(
-            f"SELECT {_VILLAGE} FROM villages WHERE code = ?", (code,)
+            f"SELECT {VILLAGE_COLUMNS} FROM villages WHERE code = ?", (code,)
         ).fetchone()
         return Village(*row) if row else None
 
@@ -189,7 +58,7 @@ class Registry:
             regency: its 4-digit code.
             find: text somewhere in the name, district, site or code; case does not matter.
         """
-        rows = self._db.execute(f"SELECT {_VILLAGE} FROM villages ORDER BY code")
+        rows = self._db.execute(f"SELECT {VILLAGE_COLUMNS} FROM villages ORDER BY code")
         wanted = (find or "").casefold()
         digits = wanted.replace(".", "")
         return [
@@ -261,6 +130,19 @@ class Registry:
         """Every key that ever spoke for a slot, the oldest first; revoked ones included."""
         return self._devices("slot = ?", slot)
 
+    def devices_of_certificate(self, serial: str) -> list[Device]:
+        """The devices that were given a certificate."""
+        return self._devices("certificate = ?", serial)
+
+    def renew_device(
+        self, kid: bytes, certificate: str, firmware_hash: bytes | None, firmware: str
+    ) -> None:
+        """Note what a device was given when it was provisioned once more."""
+        self.change(
+            "UPDATE devices SET certificate = ?, firmware_hash = ?, firmware = ? WHERE kid = ?",
+            *(certificate, firmware_hash, firmware, kid),
+        )
+
     def enrol(
         self,
         slot: str,
@@ -318,7 +200,7 @@ class Registry:
                 )
             self._db.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, ?)", (slot, village, now))
             for device in others:
-                # The rows point at each other: the old one is let go first, the link set last.
+                # The rows point at each other: the old one is revoked first, the link set last.
                 self._db.execute(
                     "UPDATE devices SET revoked_at = ?, revoked_by = ? WHERE kid = ?",
                     (now, by, device.kid),
@@ -359,7 +241,7 @@ class Registry:
             )
 
     def revoke(self, kid: bytes, *, by: str, at: int | None = None) -> Device:
-        """Let a device's key speak no longer; what it signed before stays verifiable.
+        """Revoke a device's key; what it signed before stays verifiable.
 
         Revoking twice keeps the first time.
 
@@ -380,13 +262,61 @@ class Registry:
 
     # ---- certificates --------------------------------------------------------------------
 
-    def record_certificate(self, serial: str, slot: str, not_after: int) -> None:
-        """Note a certificate before it leaves the CA: what is not noted can't be revoked."""
+    def record_certificate(
+        self,
+        serial: str,
+        slot: str,
+        not_after: int,
+        content: bytes | None = None,
+        renews: str | None = None,
+    ) -> None:
+        """Note a certificate before it leaves the CA: what is not noted can't be revoked.
+
+        Args:
+            content: the certificate (DER), for one that may have to be renewed from afar.
+            renews: serial of the certificate that it continues with the same key.
+        """
         with self.transaction():
             self._db.execute(
-                f"INSERT INTO certificates ({_CERTIFICATE}) VALUES (?, ?, ?, ?, NULL)",
-                (serial, slot, not_after, int(time.time())),
+                f"INSERT INTO certificates ({_CERTIFICATE}, content, renews) VALUES (?, ?, ?, ?, "
+                "NULL, ?, ?)",
+                (serial, slot, not_after, int(time.time()), content, renews),
             )
+
+    def keep_certificate(self, serial: str, content: bytes) -> bool:
+        """Keep the content (DER) of a certificate on record; False if it is not on record."""
+        return bool(
+            self.change("UPDATE certificates SET content = ? WHERE serial = ?", content, serial)
+        )
+
+    def certificate_content(self, serial: str) -> bytes | None:
+        """The certificate itself (DER), or None where only its serial is known."""
+        rows = self.rows("SELECT content FROM certificates WHERE serial = ?", serial)
+        content: bytes | None = rows[0][0] if rows else None
+        return content
+
+    def certificates_in_use(self) -> dict[str, Certificate]:
+        """By slot, the certificate that its device was given when it was enrolled.
+
+        Not a spare one in a kit, and not one that was sent to the device later.
+        """
+        rows = self._db.execute(
+            "SELECT d.slot, c.serial, c.slot, c.not_after, c.issued_at, c.revoked_at FROM devices "
+            "d JOIN certificates c ON c.serial = coalesce(d.certificate, (SELECT serial FROM "
+            "certificates own WHERE own.slot = d.slot AND own.revoked_at IS NULL AND own.renews "
+            "IS NULL AND NOT EXISTS (SELECT 1 FROM kit_certificates k WHERE k.serial = "
+            "own.serial) ORDER BY own.not_after DESC LIMIT 1)) WHERE d.revoked_at IS NULL ORDER "
+            "BY d.slot"
+        )
+        return {slot: Certificate(*certificate) for slot, *certificate in rows}
+
+    def renewals(self) -> dict[str, Certificate]:
+        """The newest valid certificate that continues another, by the serial of that."""
+        rows = self._db.execute(
+            f"SELECT renews, {_CERTIFICATE} FROM certificates WHERE renews IS NOT NULL AND "
+            "revoked_at IS NULL ORDER BY not_after"
+        )
+        return {serial: Certificate(*certificate) for serial, *certificate in rows}
 
     def certificates(self, slot: str | None = None) -> list[Certificate]:
         """The certificates of a slot or service (its CN), or all; the oldest first."""

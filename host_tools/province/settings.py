@@ -6,30 +6,41 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.tables import TableError, checked, text
 
 FILE = "province.toml"
 FORMAT = 1
+# Files that are being exchanged for others (rekeying.py).
+EXCHANGE = ".exchange"
 
 # Certificates for these slots exist only to try the broker's rules (`desalink broker check`). No
 # village has this code: whatever arrives from such a slot is dropped without a trace.
 CHECK_VILLAGE = "0000000000"
+# Device-like identities with which `desalink broker check` tries the rules.
+CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
 
 
 # Always in the broker's certificate, so that the ingest beside it needs no name service.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+_TEXT = Meta(description="a text in quotes")
+_LINE = text(r"[^\n]*", "one line of text in quotes")
+
+
 @dataclass(frozen=True)
 class BrokerSettings:
     """Where devices find the broker, and how it listens."""
 
-    hosts: tuple[str, ...]
-    port: int
-    bind: str = ""
-    log: str = "stderr"
+    hosts: Annotated[tuple[str, ...], Meta(min_length=1, description="a list of texts")]
+    port: Annotated[int, Meta(description="a whole number")]
+    bind: Annotated[str, _LINE] = ""
+    log: Annotated[str, _LINE] = "stderr"
 
     @property
     def host(self) -> str:
@@ -38,7 +49,7 @@ class BrokerSettings:
 
     @property
     def local_host(self) -> str:
-        """The name for whoever runs beside the broker, name service or not."""
+        """The name for programs beside the broker, with or without a name service."""
         return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind
 
     @property
@@ -121,23 +132,6 @@ class Province:
         return TlsFiles(self.ca_certificate, directory / f"{name}.crt", directory / f"{name}.key")
 
 
-def _value(table: dict[str, Any], path: Path, key: str, kind: type, default: Any = None) -> Any:
-    found: Any = table
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    if found is None and default is not None:
-        return default
-    if not isinstance(found, kind) or isinstance(found, bool):
-        expected = {
-            str: "a text in quotes",
-            int: "a whole number",
-            list: "a list of texts",
-            datetime: "a date and time",
-        }[kind]
-        raise ProvinceError(f"{path}: {key} must be {expected}; correct it and try again.")
-    return found
-
-
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
 
 
@@ -165,6 +159,24 @@ def check_port(port: int) -> int:
     return port
 
 
+@dataclass(frozen=True)
+class _ProvinceTable:
+    code: Annotated[str, text(r"[0-9]{2}", "two digits in quotes")]
+    name: Annotated[str, _TEXT]
+    created: Annotated[datetime, Meta(description="a date and time")]
+
+
+@dataclass(frozen=True)
+class _File:
+    province: Annotated[_ProvinceTable, Meta(description="a section")]
+    broker: Annotated[BrokerSettings, Meta(description="a section")]
+
+
+@dataclass(frozen=True)
+class _Format:
+    format: Annotated[int, Meta(description="a whole number")]
+
+
 def load(directory: Path) -> Province:
     """Open a province.
 
@@ -176,6 +188,10 @@ def load(directory: Path) -> Province:
 
     path = directory / FILE
     try:
+        if (directory / EXCHANGE).exists():
+            from host_tools.province.rekeying import finish
+
+            finish(directory)  # of a change of the passphrase that was interrupted
         with path.open("rb") as file:
             table = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -187,35 +203,25 @@ def load(directory: Path) -> Province:
         raise ProvinceError(
             f"{path} can't be understood: {error}; correct it and try again."
         ) from None
-    version = _value(table, path, "format", int)
-    if version != FORMAT:
-        raise ProvinceError(
-            f"{path} has format {version} and this desalink knows format {FORMAT}; install the "
-            "desalink that made it, or a newer one."
-        )
-    code = _value(table, path, "province.code", str)
-    if not re.fullmatch(r"[0-9]{2}", code):
-        raise ProvinceError(f"{path}: province.code must be two digits; correct it and try again.")
-    hosts = _value(table, path, "broker.hosts", list)
-    if not hosts or not all(isinstance(host, str) for host in hosts):
-        raise ProvinceError(
-            f"{path}: broker.hosts must be a list of texts; correct it and try again."
-        )
-    log = _value(table, path, "broker.log", str, "stderr")
-    bind = _value(table, path, "broker.bind", str, "")
-    if "\n" in log or "\n" in bind:
-        raise ProvinceError(f"{path}: broker.log and broker.bind must each be one line.")
+    try:
+        version = checked(table, _Format, strict=False).format
+        if version != FORMAT:
+            raise ProvinceError(
+                f"{path} has format {version} and this desalink knows format {FORMAT}; install "
+                "the desalink that made it, or a newer one."
+            )
+        found = checked(table, _File, strict=False)
+    except TableError as error:
+        raise ProvinceError(f"{path}: {error} Correct it and try again.") from None
+    for host in (*found.broker.hosts, *filter(None, [found.broker.bind])):
+        check_host(host)
+    check_port(found.broker.port)
     return Province(
         directory=directory.resolve(),
-        code=code,
-        name=_value(table, path, "province.name", str),
-        created=_value(table, path, "province.created", datetime),
-        broker=BrokerSettings(
-            hosts=tuple(check_host(host) for host in hosts),
-            port=check_port(_value(table, path, "broker.port", int)),
-            bind=check_host(bind) if bind else "",
-            log=log,
-        ),
+        code=found.province.code,
+        name=found.province.name,
+        created=found.province.created,
+        broker=found.broker,
     )
 
 
@@ -226,7 +232,7 @@ def _quoted(text: str) -> str:
 
 
 def render(province: Province) -> str:
-    """The text of province.toml, with comments for whoever edits it."""
+    """The text of province.toml, with comments for a person who edits it."""
     hosts = ", ".join(_quoted(host) for host in province.broker.hosts)
     return f"""\
 # A Desalink province. The directory around this file is the whole of it: keep a copy of all of it,

@@ -104,7 +104,7 @@ def find_village(registry: Registry, text: str) -> Village:
         what = f"'{text.strip()}' is not a village code of 10 digits"
     if near:
         raise VillageError(f"{what}; did you mean {_listed(near)}?")
-    raise VillageError(f"{what}; look it up with 'desalink villages --find NAME'.")
+    raise VillageError(f"{what}; find it with 'desalink villages --find NAME'.")
 
 
 _KIND = re.compile(r"^(kabupaten|kab\.?|kota)\s+")

@@ -7,6 +7,7 @@ At start the ranges are read and the few rows since are added, so that nobody re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -53,6 +54,7 @@ class Streams:
         self._by_key: dict[tuple[bytes, bytes], Stream] = {}
         self._by_id: dict[int, Stream] = {}
         self._slot_ids: dict[str, int] = {}
+        self._of_kid: Counter[bytes] = Counter()
         self.load()
 
     def load(self) -> None:
@@ -67,6 +69,7 @@ class Streams:
             )
         }
         self._by_key = {(s.kid, s.stream): s for s in self._by_id.values()}
+        self._of_kid = Counter(s.kid for s in self._by_id.values())
         since = (
             ("SELECT stream_id, seq FROM reports WHERE id > ?", _REPORTS_MARK),
             (
@@ -97,6 +100,10 @@ class Streams:
         """A stream that is known."""
         return self._by_key.get((kid, stream))
 
+    def count(self, kid: bytes) -> int:
+        """How many streams a device has begun."""
+        return self._of_kid[kid]
+
     def by_id(self, stream_id: int) -> Stream:
         """The stream of an id in the database."""
         return self._by_id[stream_id]
@@ -123,6 +130,7 @@ class Streams:
         )
         new = Stream(stream_id, kid, slot, stream)
         self._by_key[kid, stream] = self._by_id[stream_id] = new
+        self._of_kid[kid] += 1
         return new
 
     def save_ranges(self) -> None:
@@ -289,6 +297,14 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
 def newest_report(db: Database) -> int:
     """The id of the report stored last; 0 if there is none."""
     return int(db.value("SELECT max(id) FROM reports") or 0)
+
+
+def newest_arrival(db: Database) -> int:
+    """When the report or birth that was stored last arrived, in Unix seconds; 0: there is none."""
+    return max(
+        int(db.value(f"SELECT received_at FROM {table} ORDER BY id DESC LIMIT 1") or 0)
+        for table in ("reports", "births")
+    )
 
 
 def get_meta(db: Database, key: str) -> int:

@@ -1,15 +1,16 @@
 """The quarantine: messages that are not evidence, with the reason, within bounds.
 
-What comes again byte for byte is counted, not kept twice. Each slot may fill so much for each
-reason, and all together so much, so that neither a hostile device nor a broken one can fill the
-disk; what is beyond is counted. A bound never touches what an ack has told: `add` says whether it
-was kept.
+What comes again byte for byte is counted, not kept twice. Each slot has a share of its own, so
+that no device can push out the messages of others; what is beyond is counted. A bound never
+touches what an ack has covered: `add` says whether it was kept. What a person has dismissed stays
+until the quarantine is emptied, and what counts as stored stays for good.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from host_tools.store.database import Database
@@ -25,14 +26,17 @@ _MAX_DETAIL = 300
 class Bounds:
     """How much the quarantine may hold.
 
-    per_slot: messages for each slot and reason. kept_per_slot: the same where the signature was
-    good: those count as stored, so that there is room for a real device's defects. total_bytes: of
-    all payloads together.
+    per_slot: messages for each slot and reason. unknown_per_slot: the same for an unknown key,
+    which an enrolment log may make valid weeks later: 12 days of a device. kept_per_slot: the same
+    where the signature was good; those count as stored. slot_bytes: of all payloads of a slot that
+    don't count as stored. total_bytes: of all payloads; a thousand slots fill their shares in it.
     """
 
     per_slot: int = 500
+    unknown_per_slot: int = 4000
     kept_per_slot: int = 5000
-    total_bytes: int = 512 * 1024 * 1024
+    slot_bytes: int = 2 * 1024 * 1024
+    total_bytes: int = 4 * 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,15 @@ class Refusal:
     received_at: int
     stream_id: int | None = None
     seq: int | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Who has decided on messages in quarantine, when (Unix seconds), and why."""
+
+    who: str
+    why: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +92,9 @@ class Quarantine:
     def __init__(self, db: Database, bounds: Bounds | None = None) -> None:
         self._db = db
         self._bounds = bounds or Bounds()
-        # By slot, reason, and whether it counts as stored: those have room of their own.
+        # By slot, reason, and whether it counts as stored.
         self._counts: Counter[tuple[str, str, bool]] = Counter()
+        self._slot_bytes: Counter[str] = Counter()  # of what does not count as stored
         self._bytes = 0
         self.load()
 
@@ -90,10 +104,30 @@ class Quarantine:
             "SELECT slot, reason, stream_id IS NOT NULL, count(*), sum(length(payload)) "
             "FROM quarantine GROUP BY 1, 2, 3"
         )
-        self._counts = Counter(
-            {(slot, reason, bool(kept)): count for slot, reason, kept, count, _ in rows}
+        self._counts.clear()
+        self._slot_bytes.clear()
+        self._bytes = 0
+        for slot, reason, kept, count, size in rows:
+            self._note(slot, reason, bool(kept), count, size)
+
+    def _note(self, slot: str, reason: str, kept: bool, count: int, size: int) -> None:
+        self._counts[slot, reason, kept] += count
+        self._bytes += size
+        if not kept:
+            self._slot_bytes[slot] += size
+
+    def _has_room(self, slot: str, reason: str, kept: bool, size: int) -> bool:
+        bounds = self._bounds
+        most = bounds.per_slot
+        if kept:
+            most = bounds.kept_per_slot
+        elif reason == Reason.UNKNOWN_KEY:
+            most = bounds.unknown_per_slot
+        return (
+            self._counts[slot, reason, kept] < most
+            and (kept or self._slot_bytes[slot] + size <= bounds.slot_bytes)
+            and self._bytes + size <= bounds.total_bytes
         )
-        self._bytes = sum(size for *_, size in rows)
 
     def add(self, refusal: Refusal) -> bool:
         """Keep a message; True if it is kept now (or was before)."""
@@ -105,11 +139,8 @@ class Quarantine:
         ):
             return True
         reason = str(refusal.reason)
-        key = (refusal.slot, reason, refusal.stream_id is not None)
-        count = self._counts[key]
-        bounds = self._bounds
-        most = bounds.per_slot if refusal.stream_id is None else bounds.kept_per_slot
-        if count >= most or self._bytes + len(payload) > bounds.total_bytes:
+        kept = refusal.stream_id is not None
+        if not self._has_room(refusal.slot, reason, kept, len(payload)):
             self._db.execute(
                 "INSERT INTO quarantine_overflow VALUES (?, ?, 1, ?, ?) "
                 "ON CONFLICT (slot, reason) DO UPDATE "
@@ -134,8 +165,7 @@ class Quarantine:
                 refusal.received_at,
             ),
         )
-        self._counts[key] += 1
-        self._bytes += len(payload)
+        self._note(refusal.slot, reason, kept, 1, len(payload))
         self._mark(refusal)
         return True
 
@@ -145,13 +175,15 @@ class Quarantine:
             mark_dirty(self._db, [(refusal.stream_id, refusal.seq)])
 
     def release(self, message: Quarantined) -> None:
-        """Let a message go that has found its place among the evidence."""
+        """Remove a message that is evidence now."""
         self._db.execute("DELETE FROM quarantine WHERE id = ?", (message.id,))
-        self._counts[message.slot, message.reason, message.stream_id is not None] -= 1
-        self._bytes -= len(message.payload)
+        size = len(message.payload)
+        self._note(message.slot, message.reason, message.stream_id is not None, -1, -size)
 
     def change(self, message: Quarantined, refusal: Refusal) -> None:
         """Keep a message under another reason from now on."""
+        if str(refusal.reason) == message.reason and refusal.stream_id == message.stream_id:
+            return
         self._db.execute(
             "UPDATE quarantine SET reason = ?, detail = ?, kid = ?, stream_id = ?, seq = ? "
             "WHERE id = ?",
@@ -164,8 +196,10 @@ class Quarantine:
                 message.id,
             ),
         )
-        self._counts[message.slot, message.reason, message.stream_id is not None] -= 1
-        self._counts[message.slot, str(refusal.reason), refusal.stream_id is not None] += 1
+        size = len(message.payload)
+        self._note(message.slot, message.reason, message.stream_id is not None, -1, -size)
+        kept = refusal.stream_id is not None
+        self._note(message.slot, str(refusal.reason), kept, 1, size)
         self._mark(refusal)
 
     def kept(self, stream_id: int, seq: int) -> bytes | None:
@@ -208,19 +242,106 @@ class Quarantine:
             found += [Quarantined(*row) for row in rows]
         return sorted(found, key=lambda message: message.id)[:limit]
 
+    def total(self) -> int:
+        """How many messages there are."""
+        return int(self._db.value("SELECT count(*) FROM quarantine"))
+
     def newest(
-        self, limit: int, *, village: str | None = None, reason: str | None = None
+        self,
+        limit: int,
+        *,
+        village: str | None = None,
+        reason: str | None = None,
+        dismissed: bool = False,
     ) -> tuple[list[Quarantined], int]:
-        """The newest messages, in the order of arrival, and how many there are in all."""
-        where = "WHERE (? IS NULL OR substr(slot, 1, 10) = ?) AND (? IS NULL OR reason = ?)"
-        values = (village, village, reason, reason)
+        """The newest messages, in the order of arrival, and how many there are in all.
+
+        Args:
+            dismissed: also those that a person has dismissed.
+        """
+        where, values = _matching(village, reason)
+        if not dismissed:
+            where += " AND note_id IS NULL"
         rows = self._db.all(
-            f"SELECT {_COLUMNS} FROM quarantine {where} ORDER BY id DESC LIMIT ?", (*values, limit)
+            f"SELECT {_COLUMNS} FROM quarantine WHERE {where} ORDER BY id DESC LIMIT ?",
+            (*values, limit),
         )
-        total = self._db.value(f"SELECT count(*) FROM quarantine {where}", values)
+        total = self._db.value(f"SELECT count(*) FROM quarantine WHERE {where}", values)
         return [Quarantined(*row) for row in reversed(rows)], int(total)
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids for whose messages an enrolment would help."""
         rows = self._db.all("SELECT DISTINCT kid FROM quarantine WHERE reason = 'unknown_key'")
         return {kid for (kid,) in rows if kid is not None}
+
+    def overflow(self) -> list[tuple[str, str, int]]:
+        """Slot, reason and number of what was beyond the bounds."""
+        return self._db.all("SELECT slot, reason, count FROM quarantine_overflow ORDER BY 1, 2")
+
+    # ---- what a person decides ---------------------------------------------------------------
+
+    def dismiss(
+        self,
+        note: Note,
+        *,
+        numbers: Sequence[int] = (),
+        village: str | None = None,
+        reason: str | None = None,
+    ) -> int:
+        """Note that a person has seen messages; returns how many.
+
+        Args:
+            numbers: their ids; empty: all of a village and a reason.
+        """
+        where, values = _matching(village, reason)
+        where += " AND note_id IS NULL"
+        if numbers:
+            where += f" AND id IN ({','.join('?' * len(numbers))})"
+        with self._db.transaction():
+            number = self._write_note("dismiss", note)
+            count = self._db.execute(
+                f"UPDATE quarantine SET note_id = ? WHERE {where}", (number, *values, *numbers)
+            )
+            self._count_note(number, count)
+        return count
+
+    def empty(self, note: Note) -> tuple[int, int]:
+        """Delete what is dismissed and does not count as stored.
+
+        Returns:
+            How many were deleted, and how many dismissed ones stay because they count as stored.
+        """
+        with self._db.transaction():
+            number = self._write_note("empty", note)
+            count = self._db.execute(
+                "DELETE FROM quarantine WHERE note_id IS NOT NULL AND stream_id IS NULL"
+            )
+            self._count_note(number, count)
+            stay = int(self._db.value("SELECT count(*) FROM quarantine WHERE note_id IS NOT NULL"))
+        self.load()
+        return count, stay
+
+    def notes(self) -> list[tuple[int, str, str, str, int]]:
+        """When, what (dismiss or empty), who, why, and how many messages; the oldest first."""
+        return self._db.all(
+            "SELECT noted_at, action, who, why, messages FROM quarantine_notes ORDER BY id"
+        )
+
+    def _write_note(self, action: str, note: Note) -> int:
+        return self._db.insert(
+            "INSERT INTO quarantine_notes (noted_at, action, who, why) VALUES (?, ?, ?, ?)",
+            (note.at, action, note.who, note.why),
+        )
+
+    def _count_note(self, number: int, count: int) -> None:
+        if count:
+            self._db.execute(
+                "UPDATE quarantine_notes SET messages = ? WHERE id = ?", (count, number)
+            )
+        else:
+            self._db.execute("DELETE FROM quarantine_notes WHERE id = ?", (number,))
+
+
+def _matching(village: str | None, reason: str | None) -> tuple[str, tuple[str | None, ...]]:
+    where = "(? IS NULL OR substr(slot, 1, 10) = ?) AND (? IS NULL OR reason = ?)"
+    return where, (village, village, reason, reason)

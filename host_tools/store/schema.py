@@ -328,4 +328,18 @@ _DERIVE_ANEW = ";\n".join(
     )
 )
 
-MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW)
+# Who has dismissed messages in quarantine, or deleted dismissed ones, and why.
+_QUARANTINE_NOTES = """
+CREATE TABLE quarantine_notes (
+    id            INTEGER PRIMARY KEY,
+    noted_at      INTEGER NOT NULL,
+    action        TEXT NOT NULL,             -- dismiss or empty
+    who           TEXT NOT NULL,
+    why           TEXT NOT NULL,
+    messages      INTEGER NOT NULL DEFAULT 0
+);
+ALTER TABLE quarantine ADD COLUMN note_id INTEGER REFERENCES quarantine_notes(id);
+CREATE INDEX quarantine_noted ON quarantine (note_id) WHERE note_id IS NOT NULL
+"""
+
+MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES)

@@ -77,7 +77,7 @@ class Enrolment(NamedTuple):
     agent: str
     time: int | None
     firmware: bytes | None = None
-    """SHA-256 of the firmware that runs; None: the device can't tell, or is older than the key."""
+    """SHA-256 of the firmware that runs; None: the device does not report it."""
 
 
 def decode(payload: bytes) -> dict[Any, Any]:
@@ -292,7 +292,7 @@ def encode_ack(
 
     Args:
         seq: everything up to it is stored; 0: nothing is.
-        ranges: what is stored beyond, ascending; only the oldest 16 are told.
+        ranges: what is stored beyond, ascending; only the oldest 16 are sent.
         time: the province's clock, Unix seconds.
         answers: (boot, conn) of the birth that this answers.
     """

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """One word for each way in which a message can fail; stored in the database as it is."""
+    """Why a message was refused; stored in the database as it is."""
 
     TOO_LARGE = "too_large"
     WRONG_TOPIC = "wrong_topic"

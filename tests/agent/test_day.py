@@ -1,18 +1,20 @@
 """A whole day of the real agent on a simulated clock, in the heap that an ESP32 has.
 
-MicroPython with 160 KiB, the agent compiled from source inside it; a real Mosquitto with TLS; a
-province that verifies and acknowledges. Twice upstream refuses, once the broker is gone.
+MicroPython with 160 KiB and the agent as .mpy files; a real Mosquitto with TLS; a province that
+verifies and acknowledges. Twice upstream refuses, once the broker is gone.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.wire import ids
 from host_tools import wire
 from tests import support
+from tests.bench.agent_ram import mpy_sizes
 from tests.sim.province import Province
 from tests.sim.run import Device, Site
 from tests.sim.world import Upstream
@@ -63,9 +65,13 @@ def _live(folder: Path, interpreter: str) -> Day:
     site = Site(folder, "127.0.0.1", port, targets)
     province = site.province()
     counters = [site.village.counters]
+    options: dict[str, Any] = {"interpreter": interpreter}
+    if interpreter == "micropython":
+        mpy_sizes(folder / "mpy", ("-O3",))
+        options |= {"heapsize": HEAP, "agent": folder / "mpy"}
     with (
         support.start_mosquitto(folder / "broker", site.broker_lines(), port) as broker,
-        Device(site.config, interpreter, HEAP if interpreter == "micropython" else None) as device,
+        Device(site.config, **options) as device,
     ):
         province.connect("127.0.0.1", port)
         while device.next_minute() < HOURS * 60:

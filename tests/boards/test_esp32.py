@@ -129,12 +129,15 @@ def test_the_watchdog_is_fed_by_progress_only_and_gives_an_hour_to_who_interrupt
 def test_every_cause_of_a_reset_that_the_platform_knows_is_told(tmp_path):
     assert on_device("reset_causes", tmp_path) == {
         "power": ids.RESET_POWER,
-        "pin": ids.RESET_UNKNOWN,
+        "software or panic before the first record": ids.RESET_UNKNOWN,
         "watchdog": ids.RESET_WATCHDOG,
         "deep sleep": ids.RESET_SOFT,
         "soft": ids.RESET_SOFT,
+        "usb, jtag and others": ids.RESET_UNKNOWN,
         "panic": ids.RESET_PANIC,
-        "panic or usb": ids.RESET_UNKNOWN,
+        "reset after the end": ids.RESET_SOFT,
+        "kept": "alive",
+        "panic of the next run": ids.RESET_PANIC,
         "dip": ids.RESET_BROWNOUT,
         "cut": ids.RESET_POWER,
     }
@@ -229,8 +232,8 @@ def test_without_a_partition_for_data_the_journal_gets_a_folder(tmp_path):
     assert on_device("without_partition", tmp_path) == ["journal"]
 
 
-def test_a_full_heap_formats_nothing(tmp_path):
-    assert on_device("out_of_memory", tmp_path) == {"errno": 12, "written": 0, "same": True}
+def test_only_a_corrupt_area_is_formatted(tmp_path):
+    assert on_device("must_not_format", tmp_path) == [[12, 0], [5, 0], [22, 0]]
 
 
 # ---- start ---------------------------------------------------------------------------------

@@ -27,12 +27,13 @@ def run(folder: Path, *args: object) -> tuple[dict, list[Report], Path]:
     cert, key = authority.issue(SLOT)
     config = {
         "slot": SLOT,
-        "port": "boards.esp32.port",
+        "port": "boards._esp32.board",
         "board": SETTINGS,
         "state_dir": str(folder),
         "broker": {
             "host": "127.0.0.1",
             "port": free_port(),  # nobody is there: everything stays in the journal
+            "backoff_max_s": 2,
             "ca": str(authority.path),
             "cert": cert,
             "key": key,
@@ -40,6 +41,7 @@ def run(folder: Path, *args: object) -> tuple[dict, list[Report], Path]:
         "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 3},
         "link": {"interface": "wlan0", "targets": [], "dns": "off", "timeout_ms": 200},
         "journal": {"capacity": 262144},
+        "clock": {"ntp": []},
     }
     (folder / "config.json").write_text(json.dumps(config))
     script = Path(__file__).parent / "whole.py"

@@ -19,7 +19,7 @@ fakes.install(real_time=True)
 
 from agent import start  # noqa: E402
 from agent.wire.ids import DOWN_BROKER, DOWN_INTERFACE  # noqa: E402
-from boards.esp32 import storage  # noqa: E402
+from boards._esp32 import storage  # noqa: E402
 from tests.boards.fakes import machine, network  # noqa: E402
 from tests.boards.fakes.flash import Flash  # noqa: E402
 
@@ -50,7 +50,7 @@ async def until(ready):
 async def run():
     app = start.build(CONFIG)
     task = asyncio.create_task(app.run())
-    link, journal = app._link.outages, app._journal
+    link, journal = app.link.outages, app.journal
     # A report without the network, then the network, then another two.
     await until(lambda: link.state == DOWN_INTERFACE and journal.next_seq > 1)
     if not NOISE:

@@ -11,12 +11,22 @@ import pytest
 
 from host_tools.broker.config import write_config
 from host_tools.broker.process import BrokerProcess
+from host_tools.keys import private_keys
 from host_tools.keys.ca import Authority
 from host_tools.office.founding import found_province
 from host_tools.province.settings import Province, load
 from tests import support
 
 PASSPHRASE = "correct horse battery"
+ROUNDS = private_keys.ROUNDS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_keys() -> Iterator[None]:
+    """Keys that are opened without the cost that protects a real province's."""
+    private_keys.ROUNDS = 1
+    yield
+    private_keys.ROUNDS = ROUNDS
 
 
 @pytest.fixture(scope="session")

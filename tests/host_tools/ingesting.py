@@ -11,7 +11,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from host_tools.ingest import Broker, Ingest, Options
+from host_tools.ingest import BrokerAddress, Ingest, Options
 from host_tools.store import open_database
 from host_tools.wire import Key
 from tests import support
@@ -78,13 +78,14 @@ class Setting:
         self.keys = Keys(*devices)
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
-    def ingest(self, **options: Any) -> Ingest:
+    def ingest(self, clock: Callable[[], float] = time.time, **options: Any) -> Ingest:
         return Ingest(
             self.database,
             self.keys,
-            Broker("127.0.0.1", self.broker.port, None),
+            BrokerAddress("127.0.0.1", self.broker.port, None),
             Options(**options),
             lambda event, **fields: self.lines.append((event, fields)),
+            clock,
         )
 
     @contextlib.contextmanager
@@ -115,6 +116,16 @@ class Setting:
 
     def seqs(self) -> list[int]:
         return [seq for (seq,) in self.all("SELECT seq FROM reports ORDER BY stream_id, seq")]
+
+    def seqs_of(self, *devices: Device) -> list[int]:
+        streams = ",".join(f"x'{device.stream.hex()}'" for device in devices)
+        return [
+            seq
+            for (seq,) in self.all(
+                f"SELECT seq FROM reports JOIN streams s ON s.id = stream_id "
+                f"WHERE s.stream IN ({streams})"
+            )
+        ]
 
     def publish(self, device: Device, *messages: bytes, kind: str = "report") -> None:
         """Publish as a device does; returns once the broker has confirmed everything."""

@@ -50,7 +50,7 @@ class Delivery:
     """The delivery as the ladder sees it: a session that dies late and comes back late."""
 
     def __init__(self, draw: random.Random) -> None:
-        self._draw = draw
+        self.draw = draw
         self.probe: int | None = None
         self.stage = ""
         self.answered = True
@@ -71,7 +71,7 @@ class Delivery:
                 return
             if self._notices is None:
                 # A refusal cuts sessions, silence is found out at the next message's deadline.
-                late = 0 if failure[0] != ids.PROBE_TIMEOUT else self._draw.uniform(5, 330)
+                late = 0 if failure[0] != ids.PROBE_TIMEOUT else self.draw.uniform(5, 330)
                 self._notices = now + late
             if failure[0] != ids.PROBE_TIMEOUT:
                 self._notices = now
@@ -93,7 +93,7 @@ class Delivery:
             else:
                 self.probe, self.stage = failure
                 self.attempts += 1
-                self._next = now + self._draw.uniform(0, 300)
+                self._next = now + self.draw.uniform(0, 300)
 
     def ping(self) -> None:
         """Answered by the next round, or not; a ping without an answer ends the session."""
@@ -108,7 +108,7 @@ class Village:
     walled: its portal lets nothing pass; else all but plain HTTP."""
 
     def __init__(self, draw: random.Random) -> None:
-        self._draw = draw
+        self.draw = draw
         self.now = 0.0
         self.faults: frozenset[str] = frozenset()
         self.loss = draw.choice((0, 0, 0.005, 0.01, 0.02))
@@ -164,12 +164,12 @@ class Village:
 
     def _lost(self) -> bool:
         loss = self.heavy_loss if self.has("loss") else self.loss
-        return self._draw.random() < loss
+        return self.draw.random() < loss
 
     def _round_trip(self, base: int) -> int:
         if self.has("delay"):
-            return self._draw.randint(14000, 19000)
-        return base + int(self._draw.expovariate(10 / base))
+            return self.draw.randint(14000, 19000)
+        return base + int(self.draw.expovariate(10 / base))
 
     async def reach(self, target: str, timeout_ms: int, refusal: bool = False) -> int:
         host, _, port = target.partition(":")
@@ -179,7 +179,7 @@ class Village:
                 fault = fault or errno.ETIMEDOUT
             if fault:
                 raise OSError(fault, "")
-            return 8 + self._draw.randrange(10)
+            return 8 + self.draw.randrange(10)
         fault = self._beyond()
         if host == NEXT_HOP and not self.has("router frozen"):
             fault = self._here()
@@ -254,7 +254,7 @@ def installed(
         mock.patch.object(linux, "neighbour", lambda *_: None),
         mock.patch.object(linux, "default_gateway", lambda *_: GATEWAY),
         mock.patch.object(probes, "together", _in_turn),
-        mock.patch.object(interpreter, "random_below", village._draw.randrange),
+        mock.patch.object(interpreter, "random_below", village.draw.randrange),
     ):
         link = ladder.Link({**SETTINGS, "link.gateway": "auto", **(settings or {})}, village)
         link.broker.delivery = village.delivery

@@ -12,28 +12,24 @@ only.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
-import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from host_tools.broker.config import broker_files, write_config
+from host_tools.demo.small_province import SmallProvince
 from host_tools.keys.ca import Authority
-from host_tools.office.enrol import enrol_here
-from host_tools.office.founding import found_province
-from host_tools.province.registry import Registry, slot_name
+from host_tools.province.registry import slot_name
 from tests.lab.isolation import program
 from tests.lab.net import Namespace, Process, cable, call
 from tests.support import mosquitto
 
-PASSPHRASE = "only in the laboratory"
 CODES = ("6403112001", "6403112002")
 
 TARGETS = ("1.1.1.1", "8.8.8.8", "9.9.9.9")
@@ -56,7 +52,7 @@ SETTINGS: Mapping[str, Any] = {
     "cadence.round_s": 1,
     "cadence.sample_s": 6,
     "cadence.report_samples": 2,  # the rest of a fault is told the sooner
-    "port": "tests.lab.port",
+    "port": "tests.lab.board",
     "clock.source": "auto",
     "clock.ntp": [TIME_SERVER],
     "link.interface": "eth0",
@@ -67,7 +63,7 @@ SETTINGS: Mapping[str, Any] = {
     "link.dns": "auto",
     "link.dns_other": ALTERNATIVE,
     "link.portal": "page.lab/generate_204",
-    "link.portal_s": 2,
+    "link.portal_s": 28,
     "usage.interface": "eth0",
 }
 ROUND_S = 1.0
@@ -241,61 +237,28 @@ class World:
         self.ingest = Process(
             self.province_host,
             "ingest",
-            [sys.executable, "-m", "tests.lab.ingest", str(self.province.directory)],
+            [*self._small.ingest_command(), "--ack-reports", "2"],
         )
         self.ingest.start()
         self._processes += [self.broker, self.ingest]
 
     def _found(self) -> None:
-        self.province, _ = found_province(
-            self.folder / "province-files",
-            "64",
-            PASSPHRASE,
-            hosts=("broker.lab", BROKER),
-            port=BROKER_PORT,
-            bind=BROKER,
-            only_villages=CODES,
+        self._small = SmallProvince(
+            self.folder, CODES, port=BROKER_PORT, bind=BROKER, hosts=("broker.lab", BROKER)
         )
-        province = self.province
-        write_config(province)
-        authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-        with Registry.open(province.directory) as registry:
-            for village in self.villages:
-                known = registry.village(village.code)
-                assert known is not None
-                done = enrol_here(
-                    province,
-                    registry,
-                    known,
-                    1,
-                    village.folder,
-                    open_authority=lambda: authority,
-                    by="laboratory",
-                    interpreter=village.interpreter,
-                    settings=self.settings,
-                )
-                village.agent = Process(
-                    village.device, f"agent-{village.interpreter}", done.command, device=True
-                )
+        self.province = self._small.province
+        write_config(self.province)
+        for village in self.villages:
+            _, command = self._small.enrol(village.code, village.interpreter, self.settings)
+            village.agent = Process(
+                village.device, f"agent-{village.interpreter}", command, device=True
+            )
 
     # ---- what the province knows ---------------------------------------------------------
 
-    @contextlib.contextmanager
-    def database(self) -> Iterator[sqlite3.Connection]:
-        """The province's database, to be read."""
-        uri = self.province.database.as_uri() + "?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10)) as db:
-            yield db
-
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        try:
-            with self.database() as db:
-                return db.execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
-            if "unable to open" in str(error) or "no such table" in str(error):
-                return []
-            raise
+        return self._small.query(sql, *values)
 
     def wait_until(
         self, condition: Callable[[], Any], what: str = "", deadline_s: float = 60.0
@@ -322,7 +285,6 @@ class World:
 
     def foreign_certificate(self) -> tuple[Path, Path]:
         """Certificate for the broker's name from an authority that nobody knows, and its key."""
-        from host_tools.keys.ca import Authority
 
         paths = self.folder / "foreign.pem", self.folder / "foreign.key"
         if not paths[0].exists():

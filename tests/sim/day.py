@@ -8,7 +8,7 @@ it prints "minute N", then obeys lines until an empty one comes. So whoever star
 world at exact times. "heap" prints what is allocated after a collection, "stop" asks the agent to
 end.
 
-CONFIG's `port` must be tests.sim.port. Each MODULE, such as tests.sim.links, gets its
+CONFIG's `port` must be tests.sim.board. Each MODULE, such as tests.sim.links, gets its
 `install(ARGUMENT, commands)` called first and may add to the commands.
 
 Small on purpose: the heap that is measured is the agent's.

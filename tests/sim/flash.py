@@ -7,7 +7,7 @@ with the device's key on it.
 import os
 
 from agent.journal import journal
-from tests.sim import port
+from tests.sim import board
 
 _BLOCK = 4096
 _BLOCKS = 128
@@ -50,7 +50,7 @@ def install(state, commands):
         file.write(key)
 
     alive = [0, 0, 0]  # what of it was the record of the last minute
-    save = port.Port.alive_save
+    save = board.Board.alive_save
 
     def alive_save(self, data):
         before = flash.programs, flash.bytes, flash.erases
@@ -58,7 +58,7 @@ def install(state, commands):
         for i, now in enumerate((flash.programs, flash.bytes, flash.erases)):
             alive[i] += now - before[i]
 
-    port.Port.alive_save = alive_save
+    board.Board.alive_save = alive_save
 
     journals = []
     opened = journal.Journal.open

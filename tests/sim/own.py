@@ -2,7 +2,7 @@
 often it has probed."""
 
 from agent.link import probes
-from agent.net.tasks import own
+from agent.net.traffic import own
 from tests.sim import clock
 
 _reach = probes.reach

@@ -46,7 +46,7 @@ class Site:
         cert, key = self.authority.issue(SLOT)
         settings = {
             "slot": SLOT,
-            "port": "tests.sim.port",
+            "port": "tests.sim.board",
             "state_dir": str(self.state),
             "broker.host": host,
             "broker.port": port,
@@ -55,6 +55,7 @@ class Site:
             "broker.key": key,
             "broker.server_name": "broker",
             "clock.source": "auto",
+            "clock.ntp": [],
             "link.gateway": "off",
             "link.dns": "off",
             "link.targets": [],

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from host_tools.ingest.batch import Batch
+from host_tools.ingest.batch import WriteBatch
 from host_tools.ingest.receiver import Receiver
 
 MOMENTS = ("commit", "puback", "ack", "acked")
@@ -51,7 +51,7 @@ def _arrange(moment: str, count: int) -> None:
         pass
 
     if moment == "commit":
-        patch(Batch, "write", nothing, lambda batch: batch.outcome.reports and reached())
+        patch(WriteBatch, "write", nothing, lambda batch: batch.tally.reports and reached())
     elif moment == "puback":
         patch(Receiver, "confirm", lambda _, messages: messages and reached(), nothing)
     elif moment == "ack":

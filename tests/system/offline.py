@@ -16,8 +16,8 @@ from agent.wire import ids
 
 
 async def _be_offline(app, what: str, count: int) -> None:
-    app._clock.set(int(time.time()), ids.CLOCK_SYSTEM)
-    journal, reporter = app._journal, app._reporter
+    app.clock.set(int(time.time()), ids.CLOCK_SYSTEM)
+    journal, reporter = app.journal, app.reporter
     up = 0
 
     async def report(times: int) -> None:

@@ -6,32 +6,25 @@ Everything is set by configuration only; what runs is what runs in a village and
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import random
 import shutil
 import signal
-import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from host_tools.broker.config import broker_files
-from host_tools.broker.process import BrokerProcess
-from host_tools.keys.ca import Authority
-from host_tools.office.enrol import enrol_here
-from host_tools.office.founding import found_province
-from host_tools.province.registry import Registry, slot_name
-from tests.support import ROOT, free_port
+from host_tools.demo.children import Child
+from host_tools.demo.small_province import SmallProvince
+from tests.support import free_port
 from tests.system.journals import Accepted
 
-PASSPHRASE = "correct horse battery"
 VILLAGES = ("6403112001", "6403112002", "6403112003", "6403112004")
 
 # A report a second, and back within a second after a broken connection.
@@ -63,11 +56,6 @@ class TooLate(AssertionError):
     """Something that was awaited has not come."""
 
 
-def _dies_with_parent() -> Callable[[], None]:
-    library = ctypes.CDLL(None)
-    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 class Part:
     """A process that is started, killed and started again; it says what it does in one log."""
 
@@ -78,28 +66,19 @@ class Part:
         self.kills = 0
         self._meant_to_run = self._may_die = False
         self._said = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def start(self, command: Sequence[str] | None = None) -> None:
         """Start it, with another command just this once if one is given."""
         assert not self.running, f"{self.name} runs already"
         self._said = len(self.text)
         self._meant_to_run, self._may_die = True, command is not None
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command or self.command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=_dies_with_parent(),
-            )
+        self._child = Child(self.name, command or self.command, self.log)
 
     @property
     def running(self) -> bool:
         """Whether it is alive now."""
-        return self._process is not None and self._process.poll() is None
+        return self._child is not None and self._child.ended is None
 
     @property
     def text(self) -> str:
@@ -122,16 +101,15 @@ class Part:
     def kill9(self) -> None:
         """End it as a power cut does."""
         self.check()
-        assert self._process is not None
+        assert self._child is not None
         self._meant_to_run = False
-        self._process.kill()
-        self._process.wait()
+        self._child.kill9()
         self.kills += 1
 
     def died(self) -> bool:
         """Whether it has killed itself, as it was told to."""
-        assert self._process is not None
-        code = self._process.poll()
+        assert self._child is not None
+        code = self._child.ended
         assert code in (None, -signal.SIGKILL), f"{self.name}: {code}: {self.text[-2000:]}"
         self.kills += code is not None
         return code is not None
@@ -139,20 +117,17 @@ class Part:
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20) -> None:
         """Ask it to end, as a service manager does; it must do so without a complaint."""
         self.check()
-        assert self._process is not None
+        assert self._child is not None
         self._meant_to_run = False
-        self._process.send_signal(number)
-        try:
-            code = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} does not stop: {self.text[-2000:]}") from None
+        self._child.signal(number)
+        assert self._child.wait(timeout), f"{self.name} does not stop: {self.text[-2000:]}"
+        code = self._child.ended
         assert code == 0, f"{self.name} ended with {code}: {self.text[-2000:]}"
 
     def clear_away(self) -> None:
         """Leave nothing running, whatever has happened."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if self._child is not None and self._child.ended is None:
+            self._child.kill9()
 
 
 class Agent(Part):
@@ -218,43 +193,15 @@ class Plant:
     def __enter__(self) -> Plant:
         codes = VILLAGES[: len(self.devices)]
         self.folder.mkdir(exist_ok=True)
-        self.province, _ = found_province(
-            self.folder / "province",
-            "64",
-            PASSPHRASE,
-            port=free_port(),
-            bind="127.0.0.1",
-            only_villages=codes,
-        )
-        province = self.province
-        authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
+        self._small = SmallProvince(self.folder, codes, port=free_port())
+        self.province = self._small.province
         self.agents: list[Agent] = []
-        with Registry.open(province.directory) as registry:
-            for code, interpreter in zip(codes, self.devices, strict=True):
-                village = registry.village(code)
-                assert village is not None
-                slot = slot_name(code, 1)
-                done = enrol_here(
-                    province,
-                    registry,
-                    village,
-                    1,
-                    self.folder / slot,
-                    open_authority=lambda: authority,
-                    by="test",
-                    interpreter=interpreter,
-                    settings={**SETTINGS, **self.settings},
-                )
-                agent = Agent(slot, interpreter, done.command, self.folder / slot)
-                self.agents.append(agent)
-        self._broker = BrokerProcess(province)
-        start = "from host_tools.cli import main; main()"
-        self._ingest_arguments = ["-C", str(province.directory), "ingest"]
-        self.ingest = Part(
-            "ingest",
-            [sys.executable, "-c", start, *self._ingest_arguments],
-            self.folder / "ingest.log",
-        )
+        for code, interpreter in zip(codes, self.devices, strict=True):
+            _, command = self._small.enrol(code, interpreter, {**SETTINGS, **self.settings})
+            folder = self._small.device_folder(code)
+            self.agents.append(Agent(folder.name, interpreter, command, folder))
+        self._broker = self._small.broker
+        self.ingest = Part("ingest", self._small.ingest_command(), self.folder / "ingest.log")
         return self
 
     def __exit__(
@@ -282,10 +229,8 @@ class Plant:
 
     def start_broker(self) -> None:
         """Start the broker and wait until it serves."""
-        with (self.folder / "broker.log").open("ab") as log:
-            self._broker.start(len(self.agents), stderr=log)
         self._broker_runs = True
-        self._broker.wait_ready()
+        self._small.start_broker(self.folder / "broker.log")
 
     def kill_broker(self, *, forget: bool = False) -> None:
         """Kill it with -9. forget: what it had on its disk is lost as well."""
@@ -311,7 +256,7 @@ class Plant:
     def start_dying_ingest(self, moment: str, count: int) -> None:
         """Start an ingest that kills itself at a moment of `dying_ingest.py`."""
         command = [sys.executable, "-m", "tests.system.dying_ingest", moment, str(count)]
-        self.ingest.start([*command, *self._ingest_arguments])
+        self.ingest.start([*command, "-C", str(self.province.directory), "ingest"])
 
     def be_offline(self, agent: Agent, what: str, count: int) -> None:
         """Have a device that is stopped make reports as if cut off for long; see `offline.py`."""
@@ -386,23 +331,9 @@ class Plant:
             for key, message in agent.accepted.reports.items()
         }
 
-    @contextlib.contextmanager
-    def database(self) -> Iterator[sqlite3.Connection]:
-        """The province's database, to be read."""
-        uri = self.province.database.as_uri() + "?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10)) as db:
-            yield db
-
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        try:
-            with self.database() as db:
-                return db.execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
-            # It is not there yet, or its first transaction is under way.
-            if "unable to open" in str(error) or "no such table" in str(error):
-                return []
-            raise
+        return self._small.query(sql, *values)
 
     def stored(self) -> dict[Key, bytes]:
         """All reports in the database."""

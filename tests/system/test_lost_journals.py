@@ -36,7 +36,7 @@ def test_a_device_that_lost_its_journal_begins_a_new_stream(tmp_path: Path) -> N
         plant.settle()
         before = {agent.slot: agent.streams() for agent in plant.agents}
         for agent in plant.agents:
-            shutil.rmtree(agent.journal.journal)
+            shutil.rmtree(agent.journal)
             agent.accepted.replaced()
             agent.start()
         plant.wait_for_reports(3)
@@ -61,13 +61,13 @@ def _go_back_in_time(plant: Plant, tmp_path: Path, lost: int) -> None:
     plant.wait_for_reports(2)
     plant.settle()
     for agent in plant.agents:
-        shutil.copytree(agent.journal.journal, tmp_path / agent.slot)
+        shutil.copytree(agent.journal, tmp_path / agent.slot)
         plant.be_offline(agent, "reports", lost)
         agent.start()
     plant.settle()
     for agent in plant.agents:
-        shutil.rmtree(agent.journal.journal)
-        shutil.copytree(tmp_path / agent.slot, agent.journal.journal)
+        shutil.rmtree(agent.journal)
+        shutil.copytree(tmp_path / agent.slot, agent.journal)
         agent.accepted.replaced()
 
 

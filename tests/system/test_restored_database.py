@@ -14,7 +14,10 @@ _ACKNOWLEDGED = 9
 
 def _back_up(plant: Plant, copy: Path) -> None:
     """As an administrator does it while the ingest may run (SQLite's online backup)."""
-    with plant.database() as db, closing(sqlite3.connect(copy)) as target:
+    with (
+        closing(sqlite3.connect(plant.province.database)) as db,
+        closing(sqlite3.connect(copy)) as target,
+    ):
         db.backup(target)
 
 

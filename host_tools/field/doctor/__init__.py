@@ -1,7 +1,7 @@
 """What keeps a laptop from setting up devices, found before it costs a trip.
 
-machine.py reads the laptop, each other module looks at one thing and returns findings, `examine`
-asks them all. Nothing is changed, and no device is touched.
+machine.py reads the laptop. Each other module checks one thing and returns findings; `examine`
+runs them all. Nothing is changed, and no device is touched.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ __all__ = ["Finding", "Level", "Machine", "examine"]
 def examine(
     machine: Machine, kit: Path | None = None, passphrase: str | None = None
 ) -> list[Finding]:
-    """Everything that can be told of a laptop, in the order in which one would look.
+    """Everything that can be found out about a laptop, the most likely cause first.
 
     Args:
         kit: an opened kit's directory or a kit's file; None: where `desalink provision` looks.
         passphrase: the kit's, to open it for real; None: only its header is read.
     """
-    from host_tools.field.doctor import access, drivers, grabbers, laptop, usb
+    from host_tools.field.doctor import access, drivers, grabbers, laptop, other_systems, usb
 
+    of_linux = (drivers, usb, access, grabbers)
+    modules = of_linux if machine.system == "linux" else (other_systems,)
     return [
-        *drivers.check(machine),
-        *usb.check(machine),
-        *access.check(machine),
-        *grabbers.check(machine),
+        *(finding for module in modules for finding in module.check(machine)),
         *laptop.check_disk(machine, kit),
         *laptop.check_clock(machine, kit),
         *laptop.check_kit(machine, kit, passphrase),

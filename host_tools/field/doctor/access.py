@@ -41,7 +41,11 @@ def _ports(machine: Machine) -> dict[str, os.stat_result]:
 
 
 def _may_open(machine: Machine, path: Path, status: os.stat_result) -> bool:
-    if machine.uid == os.geteuid() != 0 and os.access(path, os.R_OK | os.W_OK):
+    if (
+        hasattr(os, "geteuid")
+        and machine.uid == os.geteuid() != 0
+        and os.access(path, os.R_OK | os.W_OK)
+    ):
         return True  # by an access list, which the mode does not show
     if status.st_uid == machine.uid:
         wanted = stat.S_IRUSR | stat.S_IWUSR

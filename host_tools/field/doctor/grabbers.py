@@ -7,7 +7,8 @@ import re
 
 from host_tools.common.i18n import _
 from host_tools.field.doctor.finding import Finding, ok, problem, warning
-from host_tools.field.doctor.machine import SERIAL_VENDORS, Machine
+from host_tools.field.doctor.machine import Machine
+from host_tools.field.usb_chips import SERIAL_VENDORS
 
 _RULES = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 _UNITS = "/etc/systemd/system"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host_tools.cli._output import wita
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext, number
+from host_tools.common.times import wita
 from host_tools.field.doctor.finding import Finding, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 
@@ -51,13 +52,17 @@ def _header(kit: Path | None) -> Header:
     return read_kit_header(path if path.is_file() else path / FILE)
 
 
+def _read_only(place: Path) -> bool:
+    return sys.platform != "win32" and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
 def check_disk(machine: Machine, kit: Path | None) -> list[Finding]:
     """Room, and the right to write, where the kit and the devices' journals lie."""
     place = _kit_directory(kit)
     while not place.exists() and place != place.parent:
         place = place.parent
     if not os.access(place, os.W_OK):
-        if os.statvfs(place).f_flag & os.ST_RDONLY:
+        if _read_only(place):
             return [
                 problem(
                     "disk",
@@ -69,9 +74,9 @@ def check_disk(machine: Machine, kit: Path | None) -> list[Finding]:
             problem(
                 "disk",
                 _("{user} may not write to {place}.").format(user=machine.user, place=place),
-                _("Give it to its user: sudo chown -R {user} {place}").format(
-                    user=machine.user, place=place
-                ),
+                _(
+                    "Give {user} the right to write there, or open the kit elsewhere: --to DIR."
+                ).format(user=machine.user),
             )
         ]
     free = machine.free(place)
@@ -97,7 +102,10 @@ def _not_before(kit: Path | None) -> float:
 
 def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
     """Whether the laptop's clock can be right: certificates and enrolments bear its time."""
-    fix = _("Set it by a telephone: sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'")
+    command = "sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+    if machine.system != "linux":
+        command = _("in the system's settings for date and time")
+    fix = _("Set it by a telephone: {command}").format(command=command)
     now = wita(machine.now) if 0 <= machine.now < _LATEST else str(machine.now)
     earliest = _not_before(kit)
     # A kit's maker and the laptop may differ by some minutes and both be right.
@@ -125,9 +133,8 @@ def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
             _("The clock says {now}; nothing has set it by the network since the start.").format(
                 now=now
             ),
-            _(
-                "Compare it with a telephone; if it is wrong: sudo timedatectl set-time "
-                "'YYYY-MM-DD HH:MM:SS'"
+            _("Compare it with a telephone; if it is wrong, set it: {command}").format(
+                command=command
             ),
         )
     ]
@@ -149,7 +156,9 @@ def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> lis
         text = _("The kit expired on {date}.").format(date=wita(header.expires))
         return [problem("kit", text, fix)]
     findings = []
-    if not find_directory(kit).is_file() and directory.stat().st_mode & 0o077:
+    # Windows' modes say nothing: there a user's profile folder is closed to others.
+    visible = machine.system != "win32" and directory.stat().st_mode & 0o077
+    if visible and not find_directory(kit).is_file():
         findings.append(
             warning(
                 "kit",
@@ -205,10 +214,7 @@ def check_programs() -> list[Finding]:
             problem(
                 "programs",
                 _("Desalink is not whole: {names} are missing.").format(names=", ".join(missing)),
-                _(
-                    "Install desalink again, while there is a network: pip install "
-                    "--force-reinstall desalink"
-                ),
+                _("Get desalink's folder again from the office and install it anew."),
             )
         ]
     return [

@@ -6,21 +6,14 @@ import getpass
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The vendors of USB-to-serial chips on boards, and of chips with USB of their own.
-SERIAL_VENDORS = {
-    "1a86": "ch341",
-    "10c4": "cp210x",
-    "0403": "ftdi_sio",
-    "303a": "cdc_acm",
-}
-# The 1a86 chips with their own product ids that speak the standard protocol (CH343, CH9102 ...).
-_STANDARD_1A86 = {"55d2", "55d3", "55d4", "55d5", "55d8"}
-SERIAL_DRIVERS = {"ch341", "cp210x", "ftdi_sio", "cdc_acm", "pl2303"}
+from host_tools.field.usb_chips import SERIAL_DRIVERS, SERIAL_VENDORS, STANDARD_1A86
+
 _HUB_CLASS = "09"
 
 
@@ -45,8 +38,19 @@ def _run(arguments: list[str]) -> str | None:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+    except (KeyError, OSError, ImportError):  # nobody has that number, or on Windows no name
+        return str(_uid())
+
+
+def _uid() -> int:
+    """1 where users have no numbers, on Windows: whoever works is not the superuser."""
+    return os.getuid() if hasattr(os, "getuid") else 1
+
+
+def _groups() -> frozenset[int]:
+    if sys.platform != "win32" and hasattr(os, "getgroups"):
+        return frozenset([os.getgid(), *os.getgroups()])
+    return frozenset()
 
 
 def _free(path: Path) -> int:
@@ -71,7 +75,7 @@ class UsbDevice:
         """The driver that this device needs if it is a board's serial port, else None."""
         if self.is_hub:
             return None
-        if self.vendor == "1a86" and self.product in _STANDARD_1A86:
+        if self.vendor == "1a86" and self.product in STANDARD_1A86:
             return "cdc_acm"
         return SERIAL_VENDORS.get(self.vendor)
 
@@ -90,14 +94,13 @@ class Machine:
     """A laptop: its file systems below `root`, who works on it, its clock, its programs."""
 
     root: Path = Path("/")
-    uid: int = field(default_factory=os.getuid)
+    uid: int = field(default_factory=_uid)
     user: str = field(default_factory=_user)
-    groups: frozenset[int] = field(
-        default_factory=lambda: frozenset([os.getgid(), *os.getgroups()])
-    )
+    groups: frozenset[int] = field(default_factory=_groups)
     now: float = field(default_factory=time.time)
     run: Callable[[list[str]], str | None] = _run
     free: Callable[[Path], int] = _free
+    system: str = sys.platform
 
     def path(self, name: str) -> Path:
         """A file of the laptop, named as on the laptop: `/sys/...`."""

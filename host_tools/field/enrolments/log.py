@@ -8,7 +8,6 @@ leaves, is dropped and written over.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import struct
@@ -19,10 +18,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import cbor2
+from filelock import FileLock
 
 from host_tools.common.errors import EnrolmentError
 from host_tools.common.files import make_directory, sync_directory
 from host_tools.common.i18n import _
+from host_tools.common.times import day
 from host_tools.field.enrolments.record import (
     FIRST_PREV,
     LogError,
@@ -31,7 +32,7 @@ from host_tools.field.enrolments.record import (
     sign_record,
     verified,
 )
-from host_tools.people.kits.model import Kit, KitError, KitSlot, day, same_id
+from host_tools.people.kits.model import Kit, KitError, KitSlot, same_id
 from host_tools.people.kits.opened import refuse_expired
 from host_tools.wire.envelope import MAX_MESSAGE
 from host_tools.wire.reasons import Refused
@@ -225,12 +226,9 @@ class EnrolmentLog:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
-        new = not self._path.exists()
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if new:
-                sync_directory(self.directory)
+        # A file of its own: on Windows nobody can read a locked one.
+        with FileLock(self.directory / "lock"), os.fdopen(_opened(self._path), "r+b") as file:
+            sync_directory(self.directory)
             yield file
 
     def _read(self, content: bytes) -> tuple[list[Record], int]:
@@ -280,6 +278,10 @@ class EnrolmentLog:
                 "and provision the devices whose enrolments were not imported yet again."
             ).format(path=self._path, number=number)
         )
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
 
 
 def _frame(content: bytes, at: int) -> bytes | None:

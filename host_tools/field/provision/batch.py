@@ -7,22 +7,23 @@ import io
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from host_tools.common.files import write_file
 from host_tools.common.i18n import _, ngettext
 from host_tools.field.provision.dealer import Dealer
 from host_tools.field.provision.errors import ProvisionError
-from host_tools.field.provision.flash import Chip
-from host_tools.field.provision.flow import STEPS, Outcome, Plan, Provisioning
+from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.ports import list_ports
-from host_tools.field.provision.screen import Row, Screen
+from host_tools.field.provision.screen import ProvisionScreen
+from host_tools.field.provision.serial_device import over_cable
 
 _LOOK_S = 0.25
 _COLUMNS = ("mac", "slot", "village", "board", "key", "check", "state", "class", "next", "seconds")
 
 
-class Batch:
+class BatchProvisioning:
     """One run over a hub.
 
     Args:
@@ -38,7 +39,7 @@ class Batch:
         slots: Sequence[str],
         pattern: str | None,
         count: int | None,
-        screen: Screen,
+        screen: ProvisionScreen,
         ask: bool = False,
     ) -> None:
         self._plan = plan
@@ -46,16 +47,17 @@ class Batch:
         self._pattern = pattern
         self._count = count
         self._screen = screen
+        self._begun = 0
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self.summary = plan.work / f"summary-{datetime.now():%Y%m%d-%H%M%S}.csv"
-        self.results: list[tuple[Outcome, Exception | None]] = []
+        self.results: list[tuple[DeviceResult, Exception | None]] = []
 
     @property
     def failed(self) -> int:
         """How many boards are not done, counting each board's last try."""
-        last = {outcome.mac or outcome.port: error for outcome, error in self.results}
+        last = {result.mac or result.port: error for result, error in self.results}
         return sum(error is not None for error in last.values())
 
     def stop(self) -> None:
@@ -64,18 +66,22 @@ class Batch:
 
     def run(self) -> None:
         """Work until there is nothing more to do, or `stop` was called."""
-        begun = 0
         while not self._stop.is_set():
             present = list_ports(self._pattern)
             for port in [p for p in self._threads if p not in present]:
                 if not self._threads[port].is_alive():
                     del self._threads[port]  # what is plugged in there next is another board
             for port in present:
-                if port not in self._threads and (self._count is None or begun < self._count):
-                    begun += 1
+                if port not in self._threads and not self._full():
                     self._begin(port)
-            self._note(begun)
-            if begun == self._count and not any(t.is_alive() for t in self._threads.values()):
+            self._note()
+            busy = any(thread.is_alive() for thread in self._threads.values())
+            if self._full() and not busy:
+                left = [port for port in list_ports(self._pattern) if port not in self._threads]
+                if left:
+                    self._screen.note_that(
+                        _("Not taken, because of --count: {ports}").format(ports=", ".join(left))
+                    )
                 break
             self._stop.wait(_LOOK_S)
         self.wait()
@@ -86,21 +92,30 @@ class Batch:
             while thread.is_alive():
                 thread.join(0.5)  # in pieces, so that Ctrl-C gets through
 
+    def _full(self) -> bool:
+        """Whether `count` boards were begun. A board that was ready before does not count."""
+        if self._count is None:
+            return False
+        with self._lock:
+            ready = sum(error is None and was_ready(found) for found, error in self.results)
+            return self._begun - ready >= self._count
+
     def _begin(self, port: str) -> None:
         # A daemon: whoever presses Ctrl-C twice wants to go, and any moment is as safe.
         thread = threading.Thread(target=self._one, args=(port,), name=port, daemon=True)
         self._threads[port] = thread
+        self._begun += 1
         thread.start()
 
     def _one(self, port: str) -> None:
         row = self._screen.row(port)
         dealt: list[str] = []
 
-        def deal(chip: Chip) -> str:
-            dealt.append(self._dealer.deal(chip))
+        def deal(mac: str) -> str:
+            dealt.append(self._dealer.deal(mac))
             return dealt[-1]
 
-        work = Provisioning(self._plan, port, deal, row)
+        work = Provisioning(self._plan, port, partial(over_cable, port), deal, row)
         error: Exception | None = None
         try:
             work.run()
@@ -108,14 +123,15 @@ class Batch:
             error = caught
             # Not what the same board was dealt on another port: some have two sockets.
             if dealt:
-                self._dealer.give_back(work.outcome.mac)
-        row.end(result_text(work.outcome, error), error is not None)
+                self._dealer.give_back(work.result.mac)
+        row.end(result_text(work.result, error), error is not None)
         with self._lock:
-            self.results.append((work.outcome, error))
+            self.results.append((work.result, error))
             write_summary(self.summary, self.results)
 
-    def _note(self, begun: int) -> None:
-        done = sum(error is None for _outcome, error in self.results)
+    def _note(self) -> None:
+        with self._lock:
+            done = sum(error is None and not was_ready(r) for r, error in self.results)
         if self._count is None:
             text = ngettext(
                 "{done} board done. Plug in more, or press Ctrl-C to end.",
@@ -127,42 +143,44 @@ class Batch:
         self._screen.note_that(text)
 
 
+def was_ready(result: DeviceResult) -> bool:
+    """Whether the board was a village's device before this run."""
+    return result.states.get("enrol") == "already"
+
+
 def error_class(error: Exception) -> str:
     """A short name of what went wrong, for tables."""
     return error.kind if isinstance(error, ProvisionError) else type(error).__name__
 
 
-def result_text(outcome: Outcome, error: Exception | None) -> str:
+def result_text(result: DeviceResult, error: Exception | None) -> str:
     """What became of a board, in a line."""
     if error is not None:
         return f"{error_class(error)}: {error}"
     return _("{village} ({slot}) is ready: key {kid}, label {check}").format(
-        village=outcome.village, slot=outcome.slot, kid=outcome.kid, check=outcome.check
+        village=result.village, slot=result.slot, kid=result.kid, check=result.check
     )
 
 
-def write_summary(path: Path, results: Sequence[tuple[Outcome, Exception | None]]) -> None:
+def write_summary(path: Path, results: Sequence[tuple[DeviceResult, Exception | None]]) -> None:
     """The table of all boards so far, whole, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*_COLUMNS, *STEPS])
-    for outcome, error in results:
+    for result, error in results:
         writer.writerow(
             [
-                outcome.mac,
-                outcome.slot,
-                outcome.village,
-                outcome.board,
-                outcome.kid,
-                outcome.check,
+                result.mac,
+                result.slot,
+                result.village,
+                result.board,
+                result.kid,
+                result.check,
                 "failed" if error else "done",
                 error_class(error) if error else "",
                 str(error) if error else "",
-                f"{outcome.seconds:.1f}",
-                *(outcome.states.get(step, "") for step in STEPS),
+                f"{result.seconds:.1f}",
+                *(result.states.get(step, "") for step in STEPS),
             ]
         )
     write_file(path, text.getvalue().encode())
-
-
-__all__ = ["Batch", "Row", "error_class", "result_text", "write_summary"]

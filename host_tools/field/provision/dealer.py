@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 
 from host_tools.common.i18n import _
 from host_tools.field.provision.errors import ProvisionError
-from host_tools.field.provision.flash import Chip
-from host_tools.field.provision.flow import Plan, enrolled_slot
+from host_tools.field.provision.flow import Plan, last_enrolled
 from host_tools.field.provision.journal import DeviceJournal, begun_slots
 from host_tools.people.kits.model import Kit, same_id
 from host_tools.province.records import slot_name
@@ -18,12 +17,23 @@ def slot_in_kit(kit: Kit, code: str, number: int = 1) -> str:
     """The slot of a village, which must be in the kit.
 
     Args:
-        code: of a village, with dots or without, or a slot `6403112001-2`.
+        code: of a village, with dots or without, a slot `6403112001-2`, or a village's name.
 
     Raises:
-        ProvisionError: it is not.
+        ProvisionError: it is not, or several villages have the name.
     """
-    village, dash, own = code.strip().partition("-")
+    named = sorted(
+        s.slot for s in kit.slots.values() if s.village.name.casefold() == code.strip().casefold()
+    )
+    villages = {slot[:10] for slot in named}
+    if len(villages) > 1:
+        raise ProvisionError(
+            "no_village",
+            _("Several villages of the kit are called {name}: {slots}. Give the code.").format(
+                name=code.strip(), slots=", ".join(named)
+            ),
+        )
+    village, dash, own = (named[0][:10] if named else code.strip()).partition("-")
     slot = slot_name(village.replace(".", ""), int(own) if dash and own.isdigit() else number)
     if slot not in kit.slots:
         raise ProvisionError(
@@ -54,15 +64,15 @@ class Dealer:
         self._lock = threading.Lock()
         self._dealt: dict[str, str] = {}
 
-    def deal(self, chip: Chip) -> str:
+    def deal(self, mac: str) -> str:
         """The slot for a board.
 
         Raises:
             ProvisionError: every slot has its device.
         """
         with self._lock:
-            mac = same_id(chip.mac)
-            slot = self._dealt.get(mac) or self._before(chip) or self._next(chip)
+            own = same_id(mac)
+            slot = self._dealt.get(own) or self._before(mac) or self._next(mac)
             if slot is None:
                 raise ProvisionError(
                     "no_village",
@@ -71,7 +81,7 @@ class Dealer:
                         "or ask the province for a kit with more."
                     ).format(count=len(self._slots)),
                 )
-            self._dealt[mac] = slot
+            self._dealt[own] = slot
             return slot
 
     def give_back(self, mac: str) -> None:
@@ -79,17 +89,16 @@ class Dealer:
         with self._lock:
             self._dealt.pop(same_id(mac), None)
 
-    def _before(self, chip: Chip) -> str | None:
+    def _before(self, mac: str) -> str | None:
         """What the board is enrolled for, or was begun for on this laptop."""
-        enrolled = enrolled_slot(self._plan, chip.mac)
+        enrolled, _kid = last_enrolled(self._plan, mac)
         if enrolled is not None:
             return enrolled
-        slot = DeviceJournal(self._plan.work, chip.mac).slot()
+        slot = DeviceJournal(self._plan.work, mac).slot()
         free = slot in self._slots and slot not in self._dealt.values() and not self._filled(slot)
         return slot if free else None
 
-    def _next(self, chip: Chip) -> str | None:
-        mac = same_id(chip.mac)
+    def _next(self, mac: str) -> str | None:
         free = [
             slot
             for slot in self._slots
@@ -97,26 +106,26 @@ class Dealer:
         ]
         # A board that was begun for a village and went away may come back; until nothing else is
         # left, the village waits for it.
-        waiting = begun_slots(self._plan.work)
-        slot = next((s for s in free if waiting.get(s, mac) == mac), free[0] if free else None)
-        return slot if slot is None or self._ask is None else self._chosen(chip, free, slot)
+        waiting, own = begun_slots(self._plan.work), same_id(mac)
+        slot = next((s for s in free if waiting.get(s, own) == own), free[0] if free else None)
+        return slot if slot is None or self._ask is None else self._chosen(mac, free, slot)
 
-    def _chosen(self, chip: Chip, free: list[str], default: str) -> str:
+    def _chosen(self, mac: str, free: list[str], default: str) -> str:
         """The slot that the technician gives the board."""
         assert self._ask is not None
-        question = _("Village for the board {mac}").format(mac=chip.mac)
+        question = _("Village for the board {mac}").format(mac=mac)
         while True:
             try:
                 slot = slot_in_kit(self._plan.kit, self._ask(question, default))
             except ProvisionError as error:
-                question = f"{error}\n{_('Village for the board {mac}').format(mac=chip.mac)}"
+                question = f"{error}\n{_('Village for the board {mac}').format(mac=mac)}"
                 continue
             if slot in free:
                 return slot
             question = _(
                 "{slot} has its device already, or is not of this run.\n"
                 "Village for the board {mac}"
-            ).format(slot=slot, mac=chip.mac)
+            ).format(slot=slot, mac=mac)
 
     def _filled(self, slot: str | None) -> bool:
         if slot is None or self._plan.replace:

@@ -1,4 +1,4 @@
-"""What can go wrong with a board, as one family: each tells its kind and what to do next."""
+"""Errors with a device: each has a kind, and says what to do next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from host_tools.common.errors import DesalinkError, printable
+from host_tools.common.i18n import _
+from host_tools.people.kits.model import same_id
 
 
 class ProvisionError(DesalinkError):
@@ -15,16 +17,32 @@ class ProvisionError(DesalinkError):
     """
 
     def __init__(self, kind: str, sentence: str) -> None:
-        super().__init__(printable(sentence))  # it may quote what a device said
+        super().__init__(printable(sentence))  # it may quote a device
         self.kind = kind
+
+
+def refuse_swapped(first: str, now: str) -> None:
+    """Refuse a device that got the port or address of another one.
+
+    Raises:
+        ProvisionError: `swapped`: the two unique ids differ.
+    """
+    if same_id(first) != same_id(now):
+        raise ProvisionError(
+            "swapped",
+            _(
+                "The device was {mac} at first, and now it is {other}; leave it plugged in and "
+                "run the same command."
+            ).format(mac=first, other=now),
+        )
 
 
 @contextmanager
 def understood(refused: Callable[[str], ProvisionError]) -> Iterator[None]:
-    """What a device answers in another form than its agent has is the device's fault, not ours.
+    """Make an answer in a wrong form the device's error.
 
     Args:
-        refused: makes the error of what is wrong with the device.
+        refused: makes the error from a reason.
     """
     try:
         yield

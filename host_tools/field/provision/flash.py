@@ -18,10 +18,10 @@ from typing import Any
 
 from host_tools.common import passphrase
 from host_tools.common.i18n import _
+from host_tools.common.passphrase import KIT_VARIABLE
 from host_tools.devices.partitions import OFFSET as TABLE_OFFSET
 from host_tools.devices.proof import ROOT
 from host_tools.field.provision.errors import ProvisionError
-from host_tools.people.kits.passphrase import VARIABLE as KIT_VARIABLE
 
 _TABLE_BYTES = 0xC00
 # A child of a provisioning that was killed holds its port for a moment more.

@@ -1,14 +1,15 @@
-"""The way of one board from bare to labelled: ten steps, each done once, however often it is run.
+"""One device from bare to labelled, step by step.
 
-Every step looks at the device first and does only what is missing. So the whole may end at any
-moment, by a pulled cable or a killed laptop, and be run again.
+Each step first checks the device and does only what is missing. So the flow may be interrupted at
+any point, by a pulled cable or a killed laptop, and run again. What differs between a cable and
+SSH is behind `Found` and `Device`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,20 +19,11 @@ from host_tools.devices.boards import Board
 from host_tools.devices.proof import verify_proof
 from host_tools.field.enrolments import EnrolmentLog, Record
 from host_tools.field.labels import Label, write_label
-from host_tools.field.provision import device
-from host_tools.field.provision.errors import ProvisionError
-from host_tools.field.provision.flash import Bootloader, Chip
+from host_tools.field.provision.errors import ProvisionError, refuse_swapped
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
-from host_tools.field.provision.payload import (
-    Firmware,
-    agent_files,
-    choose_board,
-    firmware_of,
-    own_files,
-)
-from host_tools.field.provision.repl import Repl
-from host_tools.people.kits.model import Kit, KitSlot, same_id
+from host_tools.field.provision.payload import KitFirmware, agent_files
+from host_tools.people.kits.model import Kit, KitSlot
 from host_tools.wire import Key, Refused, Verifier, hash8, parse_report, topic_name
 from host_tools.wire.payload import Enrolment
 
@@ -46,7 +38,11 @@ STEPS = (
     "report",
     "enrol",
     "label",
+    "start",
 )
+
+Progress = Callable[[float], None]
+"""Gets the share of the running step that is done, 0 to 1."""
 
 
 def step_title(step: str) -> str:
@@ -62,11 +58,63 @@ def step_title(step: str) -> str:
         "report": _("report"),
         "enrol": _("enrolment"),
         "label": _("label"),
+        "start": _("start"),
     }[step]
 
 
+class Device(Protocol):
+    """A device of a known board and slot. Each call does only what is missing."""
+
+    board: Board
+
+    @property
+    def firmware(self) -> KitFirmware | None:
+        """None: the device has its own system."""
+
+    def flash(self, progress: Progress) -> bool:
+        """Write the firmware; False if it was there."""
+
+    def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
+        """Make the device hold exactly this agent; how many files were written or deleted."""
+
+    def forget_other(self, slot: str | None) -> bool:
+        """Delete key and journal of another slot, or of any slot; True if there were some."""
+
+    def configure(self, progress: Progress) -> int:
+        """Write certificates and configuration; how many files were written."""
+
+    def make_key(self) -> bytes:
+        """Make the device's key unless it has one; its proof of possession."""
+
+    def test_network(self, unix: int) -> tuple[str, str]:
+        """What agent/province/selftest.py says of the network. unix: the laptop's clock."""
+
+    def first_report(self) -> tuple[str, bytes]:
+        """Topic and bytes of the first report, which is made unless there is one."""
+
+    def start(self) -> None:
+        """Start the agent, now and after each power-on."""
+
+
+class Found(Protocol):
+    """A device that answers, before its slot is chosen."""
+
+    unique_id: str
+    """MAC address or serial number."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the journal notes of it."""
+
+    def refuse_stranger(self, folder: Path) -> None:
+        """Refuse a device that is not the one that `folder` remembers."""
+
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> Device:
+        """The same with what it needs for its slot; board: as the technician named it."""
+
+
 class Watcher(Protocol):
-    """Is told what happens; from the thread that works on the board."""
+    """Follows the work on one device; called from the thread that does it."""
 
     def step(self, name: str, state: str) -> None:
         """A step of STEPS is `running`, `done`, `already` done, `elsewhere` or `failed`."""
@@ -74,27 +122,27 @@ class Watcher(Protocol):
     def progress(self, share: float) -> None:
         """How much of the running step is done, 0 to 1."""
 
-    def known(self, mac: str, slot: KitSlot) -> None:
-        """Which board this is, and for which slot."""
+    def known(self, unique_id: str, slot: KitSlot) -> None:
+        """Which device this is, and for which slot."""
 
 
 class Silent:
-    """A watcher that nobody looks at."""
+    """A watcher that shows nothing."""
 
     def step(self, name: str, state: str) -> None: ...
 
     def progress(self, share: float) -> None: ...
 
-    def known(self, mac: str, slot: KitSlot) -> None: ...
+    def known(self, unique_id: str, slot: KitSlot) -> None: ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What holds for every board of one run.
+    """What holds for every device of one run.
 
-    work: the laptop's directory for devices; board: name of the kind of board, None to be found
-    out; offline: the network test may fail because the network is elsewhere; replace: the boards
-    take the place of those that fill the slots.
+    work: the laptop's directory for devices; board: name of the board, None: found out; offline:
+    the network test may fail because the device's network is not here; replace: the devices
+    replace those that fill the slots.
     """
 
     kit: Kit
@@ -106,8 +154,8 @@ class Plan:
 
 
 @dataclass
-class Outcome:
-    """What became of a board. `states`: of each step that was begun."""
+class DeviceResult:
+    """What was done with a device. `states`: of each step that was begun."""
 
     port: str
     mac: str = ""
@@ -122,24 +170,30 @@ class Outcome:
 
 
 class Provisioning:
-    """One board on one port.
+    """One device.
 
     Args:
-        choose: the slot for a chip; called once it is known which board this is.
+        where: its port or address, for people.
+        connect: opens the connection and identifies the device.
+        choose: the slot for a unique id.
     """
 
     def __init__(
-        self, plan: Plan, port: str, choose: Callable[[Chip], str], watcher: Watcher | None = None
+        self,
+        plan: Plan,
+        where: str,
+        connect: Callable[[], AbstractContextManager[Found]],
+        choose: Callable[[str], str],
+        watcher: Watcher | None = None,
     ) -> None:
         self._plan = plan
-        self._port = port
+        self._connect = connect
         self._choose = choose
         self._watch = watcher or Silent()
         self._journal: DeviceJournal | None = None
-        self._used_up = False
-        self.outcome = Outcome(port)
+        self.result = DeviceResult(where)
 
-    def run(self) -> Outcome:
+    def run(self) -> DeviceResult:
         """Do all that is missing.
 
         Raises:
@@ -149,137 +203,114 @@ class Provisioning:
         """
         began = time.monotonic()
         try:
-            with self._step("find"), Bootloader(self._port) as loader:
-                chip = loader.identify()
-                self._work(loader, chip)
+            with self._step("find"), self._connect() as found:
+                self._show("find", "done")
+                self.result.mac = found.unique_id
+                journal = DeviceJournal(self._plan.work, found.unique_id)
+                with journal.opened():
+                    self._journal = journal
+                    self._fill(found, journal)
         finally:
-            self.outcome.seconds = time.monotonic() - began
-        return self.outcome
+            self.result.seconds = time.monotonic() - began
+        return self.result
 
     @contextmanager
     def _step(self, name: str) -> Iterator[dict[str, Any]]:
-        """A step: told, timed and written down. What is put into the dict is its journal's entry.
+        """Show a step, time it and write it down. The dict becomes its entry in the journal.
 
-        `find` stays open as long as the port is in use, and is written down with `identify`.
+        `find` stays open as long as the connection; `identify` writes it down.
         """
         began = time.monotonic()
         entry: dict[str, Any] = {"state": "done"}
-        self._tell(name, "running")
+        self._show(name, "running")
         try:
             yield entry
         except Exception as error:
-            if "failed" not in self.outcome.states.values():
-                self._tell(name, "failed")
+            if "failed" not in self.result.states.values():
+                self._show(name, "failed")
                 kind = error.kind if isinstance(error, ProvisionError) else type(error).__name__
                 self._note(name, state="failed", kind=kind, reason=str(error)[:400])
             raise
         if name != "find":
             seconds = round(time.monotonic() - began, 1)
             self._note(name, **entry, seconds=seconds)
-            self._tell(name, entry["state"])
+            self._show(name, entry["state"])
 
-    def _tell(self, name: str, state: str) -> None:
-        self.outcome.states[name] = state
+    def _show(self, name: str, state: str) -> None:
+        self.result.states[name] = state
         self._watch.step(name, state)
 
     def _note(self, name: str, state: str, **detail: Any) -> None:
         if self._journal is not None:
             self._journal.add(name, state, **detail)
 
-    # ---- the steps -------------------------------------------------------------------------
-
-    def _work(self, loader: Bootloader, chip: Chip) -> None:
-        self._tell("find", "done")
-        self.outcome.mac = chip.mac
-        journal = DeviceJournal(self._plan.work, chip.mac)
-        with journal.opened():
-            self._journal = journal
-            with self._step("identify") as entry:
-                slot, board, firmware = self._identify(chip)
-                entry.update(port=self._port, slot=slot.slot, board=board.name, chip=chip.chip)
+    def _fill(self, found: Found, journal: DeviceJournal) -> None:
+        plan, result = self._plan, self.result
+        kit, mac = plan.kit, found.unique_id
+        with self._step("identify") as entry:
+            found.refuse_stranger(journal.directory)
+            slot, used_up = self._slot_for(mac)
+            device = found.as_device(kit, slot, plan.board, plan.work)
+            result.board = board = device.board.name
+            entry.update(port=result.port, slot=slot.slot, board=board, **found.facts)
+        firmware = device.firmware
+        if firmware is not None:
             with self._step("flash") as entry:
-                fresh = loader.flash(firmware.image, board.baud, self._watch.progress)
-                loader.run()
+                fresh = device.flash(self._watch.progress)
                 entry.update(state="done" if fresh else "already", firmware=firmware.name)
-            with Repl(self._port) as repl:
-                self._fill(repl, chip, slot, board, firmware)
-
-    def _fill(
-        self, repl: Repl, chip: Chip, slot: KitSlot, board: Board, firmware: Firmware
-    ) -> None:
-        kit = self._plan.kit
         with self._step("install") as entry:
-            repl.interrupt()
-            repl.soft_reset()
-            self._refuse_swapped(chip, device.unique_id(repl))
-            device.hold(repl)
-            files = device.DeviceFiles(repl)
-            have = files.hashes()
-            wanted = agent_files(kit, board)
-            count = files.bring(wanted, ("/agent/", "/boards/"), have, self._watch.progress)
+            count = device.install(agent_files(kit, device.board), self._watch.progress)
             entry.update(state="done" if count else "already", files=count)
         with self._step("configure") as entry:
-            if device.forget_other(repl, None if self._used_up else slot.slot):
+            if device.forget_other(None if used_up else slot.slot):
                 entry.update(forgot=True)
-                have = files.hashes()
-            own = own_files(kit, slot, board, firmware)
-            count = files.bring(own, (), have, self._watch.progress)
+            count = device.configure(self._watch.progress)
             entry.update(state="done" if count else "already", files=count)
-            # With all the heap, and with what the board's boot.py prepares.
-            repl.soft_reset()
         with self._step("key") as entry:
-            proof, enrolment = self._key(repl, chip, slot, board, firmware)
+            proof = device.make_key()
+            enrolment = self._verified(proof, mac, slot, firmware)
             kid = hash8(enrolment.public_key)
-            self.outcome.kid = kid.hex()
-            known = self._record(chip, slot)
+            result.kid = kid.hex()
+            known = self._record(mac, slot)
             same = known is not None and known.device == kid
             entry.update(state="already" if same else "done", kid=kid.hex())
         with self._step("network") as entry:
-            entry.update(self._network(repl))
+            entry.update(self._network(device))
         with self._step("report") as entry:
-            repl.soft_reset()
-            entry.update(self._report(repl, slot, enrolment, known=same))
+            entry.update(self._report(device, slot, enrolment, known=same))
         with self._step("enrol") as entry:
-            filled = self._plan.log.filled_by(kit, slot.slot)
-            replaces = filled if self._plan.replace and filled != kid else None
-            record = self._plan.log.append(
-                kit,
-                slot.slot,
-                proof,
-                chip.mac,
-                board.name,
-                enrolment.firmware or firmware.app_sha256,
-                slot.serial,
-                replaces,
+            filled = plan.log.filled_by(kit, slot.slot)
+            replaces = filled if plan.replace and filled != kid else None
+            digest = firmware.app_sha256 if firmware else None
+            record = plan.log.append(
+                kit, slot.slot, proof, mac, board, digest, slot.serial, replaces
             )
             entry.update(state="already" if same else "done", record=record.number)
         with self._step("label") as entry:
-            self._label(chip, slot, board)
-            assert self.outcome.label is not None
-            entry.update(file=self.outcome.label.name, check=self.outcome.check)
-            device.release(repl)
-            repl.start()
+            village = slot.village
+            label = Label(
+                slot.slot,
+                village.name,
+                village.district,
+                village.regency,
+                result.kid,
+                mac,
+                board,
+            )
+            result.check, result.label = label.check, write_label(label, journal.directory)[0]
+            entry.update(file=result.label.name, check=label.check)
+        with self._step("start"):
+            device.start()
 
-    def _test_network(self, repl: Any) -> tuple[str, str]:
-        return device.test_network(repl, int(time.time()))
-
-    def _first_report(self, repl: Any) -> tuple[str, bytes]:
-        return device.first_report(repl)
-
-    def _identify(self, chip: Chip) -> tuple[KitSlot, Board, Firmware]:
-        slot = self._slot_for(chip)
-        board = choose_board(self._plan.kit, slot, chip, self._plan.board)
-        self.outcome.board = board.name
-        return slot, board, firmware_of(self._plan.kit, board, self._plan.work)
-
-    def _slot_for(self, chip: Any) -> KitSlot:
-        """The slot that was chosen for a board, if the board may fill it; `chip` has its MAC."""
+    def _slot_for(self, mac: str) -> tuple[KitSlot, bool]:
+        """The chosen slot, if the device may fill it; and whether its key was given up: a device
+        that was replaced can't come back with it."""
         kit = self._plan.kit
-        name = self._choose(chip)
-        slot = self._plan.log.slot_for(kit, name, chip.mac)
-        self.outcome.slot, self.outcome.village = name, slot.village.name
-        self._watch.known(chip.mac, slot)
-        elsewhere = enrolled_slot(self._plan, chip.mac)
+        name = self._choose(mac)
+        slot = self._plan.log.slot_for(kit, name, mac)
+        self.result.slot, self.result.village = name, slot.village.name
+        self._watch.known(mac, slot)
+        elsewhere, own = last_enrolled(self._plan, mac)
         if elsewhere is not None and elsewhere != name:
             raise ProvisionError(
                 "other_village",
@@ -287,57 +318,45 @@ class Provisioning:
                     "The board {mac} is enrolled for {slot}; take another board for {wanted}, or "
                     "have the province revoke it there ('desalink devices revoke') and give you a "
                     "new kit."
-                ).format(mac=chip.mac, slot=elsewhere, wanted=name),
+                ).format(mac=mac, slot=elsewhere, wanted=name),
             )
         filled = self._plan.log.filled_by(kit, name)
         allowed = self._plan.replace or kit.replacements.get(name) == filled
-        own = own_kid(self._plan, chip.mac)
-        # A board whose place was taken can't take it back with the key that was given up.
-        self._used_up = own is not None and filled is not None and filled != own
         if filled is not None and filled != own and not allowed:
             raise ProvisionError(
                 "slot_filled",
                 _(
-                    "{slot} ({village}) has a device already, {kid}; if this board takes its "
-                    "place, say so with --replace, else choose another village or --slot-number."
+                    "{slot} ({village}) has a device already, {kid}; if this board replaces it, "
+                    "give --replace, else choose another village or --slot-number."
                 ).format(slot=name, village=slot.village.name, kid=filled.hex()),
             )
-        return slot
+        return slot, own is not None and filled is not None and filled != own
 
-    def _record(self, chip: Any, slot: KitSlot) -> Record | None:
-        """This laptop's own record of the board for the slot."""
-        record = self._plan.log.find(chip.mac)
+    def _record(self, mac: str, slot: KitSlot) -> Record | None:
+        """This laptop's own record of the device for the slot."""
+        record = self._plan.log.find(mac)
         return record if record is not None and record.slot == slot.slot else None
 
-    def _refuse_swapped(self, chip: Chip, unique_id: str | None) -> None:
-        if unique_id is not None and same_id(unique_id) != same_id(chip.mac):
-            raise ProvisionError(
-                "swapped",
-                _(
-                    "The chip said that it is {mac} and the running board says {other}; leave the "
-                    "board plugged in and run the same command."
-                ).format(mac=chip.mac, other=unique_id),
-            )
-
-    def _key(
-        self, repl: Repl, chip: Chip, slot: KitSlot, board: Board, firmware: Firmware
-    ) -> tuple[bytes, Enrolment]:
-        proof = device.make_key(repl)
+    @staticmethod
+    def _verified(
+        proof: bytes, mac: str, slot: KitSlot, firmware: KitFirmware | None
+    ) -> Enrolment:
+        """What the device signed about itself; it must match what is known of it."""
         enrolment = verify_proof(proof, slot.slot)
-        self._refuse_swapped(chip, enrolment.unique_id or "-")
-        if enrolment.firmware not in (None, firmware.app_sha256):
+        refuse_swapped(mac, enrolment.unique_id or "-")
+        if firmware is not None and enrolment.firmware not in (None, firmware.app_sha256):
             raise ProvisionError(
                 "firmware",
                 _(
                     "The board {mac} runs another firmware than was written to it; run the same "
-                    "command, and if it stays, take another board."
-                ).format(mac=chip.mac),
+                    "command, and if that does not help, take another board."
+                ).format(mac=mac),
             )
-        return proof, enrolment
+        return enrolment
 
-    def _network(self, repl: Any) -> dict[str, Any]:
+    def _network(self, device: Device) -> dict[str, Any]:
         kit = self._plan.kit
-        result, detail = self._test_network(repl)
+        result, detail = device.test_network(int(time.time()))
         if result == "ok":
             return {}
         if self._plan.offline and result in ELSEWHERE:
@@ -345,10 +364,10 @@ class Provisioning:
         raise network_error(result, detail, kit.broker_host, kit.broker_port)
 
     def _report(
-        self, repl: Any, slot: KitSlot, enrolment: Enrolment, known: bool
+        self, device: Device, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
         """The device's first report, verified as the ingest will verify it."""
-        topic, message = self._first_report(repl)
+        topic, message = device.first_report()
         kid = hash8(enrolment.public_key)
         verifier = Verifier({kid: Key(enrolment.public_key, slot.slot, True)})
         try:
@@ -361,44 +380,19 @@ class Provisioning:
             raise ProvisionError(
                 "report",
                 _(
-                    "The report of the device {kid} is not as it should be ({reason}); run the "
-                    "same command, and if it stays, take another board."
+                    "The report of the device {kid} is wrong ({reason}); run the same command, "
+                    "and if that does not help, take another board."
                 ).format(kid=kid.hex(), reason=error),
             ) from None
         return {"stream": report.stream.hex(), "seq": report.seq}
 
-    def _label(self, chip: Any, slot: KitSlot, board: Board) -> None:
-        assert self._journal is not None
-        village = slot.village
-        label = Label(
-            slot.slot,
-            village.name,
-            village.district,
-            village.regency,
-            self.outcome.kid,
-            chip.mac,
-            board.name,
-        )
-        self.outcome.check = label.check
-        self.outcome.label = write_label(label, self._journal.directory)[0]
 
-
-def _known(plan: Plan, mac: str) -> tuple[str, bytes] | None:
+def last_enrolled(plan: Plan, mac: str) -> tuple[str | None, bytes | None]:
+    """The slot and the key's id with which a device was last enrolled, as far as laptop and kit
+    know."""
     record = plan.log.find(mac)
     # What the province had imported when it packed the kit, the kit knows better.
     if record is not None and record.number >= plan.kit.imported.get(record.log, 0):
         return record.slot, record.device
     known = plan.kit.device_of_unique_id(mac)
-    return (known.slot, known.kid) if known else None
-
-
-def enrolled_slot(plan: Plan, mac: str) -> str | None:
-    """The slot that a board was last enrolled for, as far as laptop and kit know, or None."""
-    known = _known(plan, mac)
-    return known[0] if known else None
-
-
-def own_kid(plan: Plan, mac: str) -> bytes | None:
-    """The id of the key with which a board was last enrolled, or None."""
-    known = _known(plan, mac)
-    return known[1] if known else None
+    return (known.slot, known.kid) if known else (None, None)

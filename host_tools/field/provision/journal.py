@@ -7,7 +7,6 @@ know.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from host_tools.common.files import make_directory, sync_directory
 from host_tools.common.i18n import _
@@ -41,18 +42,21 @@ class DeviceJournal:
             ProvisionError: somebody does.
         """
         make_directory(self.directory)
-        with (self.directory / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ProvisionError(
-                    "busy",
-                    _(
-                        "Another 'desalink provision' works on the board {mac}; wait until it has "
-                        "ended."
-                    ).format(mac=self.mac),
-                ) from None
+        lock = FileLock(self.directory / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ProvisionError(
+                "busy",
+                _(
+                    "Another 'desalink provision' works on the board {mac}; wait until it has "
+                    "ended."
+                ).format(mac=self.mac),
+            ) from None
+        try:
             yield
+        finally:
+            lock.release()
 
     def add(self, step: str, state: str, **detail: Any) -> None:
         """Append an entry, durably.

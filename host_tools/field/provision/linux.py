@@ -1,8 +1,7 @@
 """A Raspberry Pi or an OpenWrt router as a device to be provisioned, over SSH.
 
-The counterpart of `device` and `repl`, which do the same over a serial line. Each step looks first
-whether it is done already, and may be interrupted at any point: files take their names when they
-are whole, the key is made once.
+Each step may be interrupted at any point: files get their names when they are whole, the key is
+made once.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from host_tools.common.i18n import _
@@ -24,7 +25,10 @@ from host_tools.devices.packages.openwrt import HOME as OPENWRT_HOME
 from host_tools.devices.packages.openwrt import SETTINGS, STATE, system_files
 from host_tools.devices.packages.uci import to_uci
 from host_tools.field.provision.errors import ProvisionError, understood
-from host_tools.field.provision.ssh import Connection
+from host_tools.field.provision.flash import Progress
+from host_tools.field.provision.payload import IMPORT_SELFTEST
+from host_tools.field.provision.ssh import Connection, Target, check_host_key
+from host_tools.people.kits.model import Kit, KitSlot
 
 _PI_SYSTEM = {
     "desalink.service": "/etc/systemd/system/desalink.service",
@@ -125,10 +129,20 @@ class LinuxDevice:
     prefix: stands before every path on the device; "" but in tests.
     """
 
+    firmware = None
+
     def __init__(
-        self, connection: Connection, identity: Identity, board: Board, prefix: str = ""
+        self,
+        connection: Connection,
+        identity: Identity,
+        board: Board,
+        kit: Kit,
+        slot: KitSlot,
+        prefix: str = "",
     ) -> None:
         """Raises ProvisionError: `device`: it has nothing that runs the agent."""
+        self._kit = kit
+        self._slot = slot
         self.connection = connection
         self.identity = identity
         self.board = board
@@ -180,16 +194,11 @@ class LinuxDevice:
             usage.setdefault("leases", "/tmp/dhcp.leases")
         return dict(result)
 
-    def install(self, files: Mapping[str, bytes], progress: Callable[[float], None]) -> int:
-        """Make the device hold exactly this agent and its service.
+    def flash(self, progress: Progress) -> bool:
+        """Nothing: the device has its own system."""
+        return False
 
-        Args:
-            files: path in a release -> content.
-            progress: told the share that is done.
-
-        Returns:
-            How many files were written or deleted; 0: all was there.
-        """
+    def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
         code = {f"{self._home}/{path.lstrip('/')}": data for path, data in files.items()}
         wanted = {path: (data, _PUBLIC) for path, data in code.items()}
         have = self.connection.hashes([self._home, *self._system()])
@@ -248,13 +257,9 @@ class LinuxDevice:
         own, state = shlex.quote(self._own), shlex.quote(self._state)
         self.connection.run(f"umask 077; mkdir -p {own} {state} && chmod 700 {state}")
 
-    def configure(self, config: Mapping[str, Any], ca: bytes, cert: bytes, key: bytes) -> int:
-        """Write configuration, certificates and the certificate's key; the agent's own key is
-        not among them, it is made on the device.
-
-        Returns:
-            How many files were written; 0: all were there.
-        """
+    def configure(self, progress: Progress) -> int:
+        slot = self._slot
+        config = self.configuration(slot.config)
         own = self._own
         if self._openwrt:
             text = to_uci(config, enabled=True, interpreter=self._interpreter)
@@ -263,9 +268,9 @@ class LinuxDevice:
             text = json.dumps(config, indent=2) + "\n"
             settings = {self.config_path: (text.encode(), 0o640)}
         wanted = {
-            f"{own}/ca.pem": (ca, _PUBLIC),
-            f"{own}/client.pem": (cert, _PUBLIC),
-            f"{own}/client.key": (key, 0o640),
+            f"{own}/ca.pem": (self._kit.ca_pem, _PUBLIC),
+            f"{own}/client.pem": (slot.certificate_pem, _PUBLIC),
+            f"{own}/client.key": (slot.key_pem, 0o640),
             # Last: with it the device is complete.
             **settings,
         }
@@ -277,11 +282,7 @@ class LinuxDevice:
         self._give_away()
         return len(missing)
 
-    def forget_other(self, slot: str) -> bool:
-        """Delete key and journal of a device that was another slot's; True if it was.
-
-        What it measured there was signed for that slot, and can't be told in the name of this
-        one."""
+    def forget_other(self, slot: str | None) -> bool:
         if self._openwrt:
             said = self.connection.execute("uci -q get desalink.agent.slot").out.decode().strip()
         else:
@@ -293,7 +294,7 @@ class LinuxDevice:
         if said in ("", slot):
             return False
         self.stop()
-        # The settings last: while they are there, this is done again.
+        # The settings last: as long as they are there, this is not complete.
         state = shlex.quote(self._state)
         settings = self._prefix + SETTINGS if self._openwrt else self.config_path
         self.connection.run(f"rm -rf {state} && sync && rm -f {shlex.quote(settings)}")
@@ -312,7 +313,7 @@ class LinuxDevice:
     # ---- the agent
 
     def make_key(self) -> bytes:
-        """Have the device make its key, unless it has one; its proof of possession."""
+        self.stop()  # one key and one journal are for one process
         said = self._agent("-m agent --enrol " + shlex.quote(self.config_path), 120)
         words = said.split()
         try:
@@ -323,27 +324,22 @@ class LinuxDevice:
             raise self.connection.refused(f"its agent gave no proof ({said[:60]!r})") from None
 
     def test_network(self, unix: int) -> tuple[str, str]:
-        """Have the device try its way to the broker: a result of `agent.selftest.network`, and
-        what it says beside it. `unix` is the laptop's clock, for a device that has none."""
         with understood(self.connection.refused):
-            result, detail = self._trial(f"network({self.config_path!r}, {unix})")
+            result, detail = self._selftest(f"network({self.config_path!r}, {unix})")
             return str(result), str(detail)
 
     def first_report(self) -> tuple[str, bytes]:
-        """Have the device make its first report, unless it has one: its topic, and its bytes.
-
-        The agent is stopped meanwhile: one journal is for one process."""
         self.stop()
         with understood(self.connection.refused):
-            topic, report = self._trial(f"first_report({self.config_path!r})")
+            topic, report = self._selftest(f"first_report({self.config_path!r})")
             return str(topic), base64.b64decode(report)
 
-    def _trial(self, call: str) -> Any:
-        code = f"import json\nfrom agent import trial\nprint('TRIAL', json.dumps(trial.{call}))\n"
+    def _selftest(self, call: str) -> Any:
+        code = f"import json\n{IMPORT_SELFTEST}print('ANSWER', json.dumps(selftest.{call}))\n"
         said = self._agent("-c " + shlex.quote(code), 180)
         for line in said.splitlines():
-            if line.startswith("TRIAL "):
-                return json.loads(line[6:])
+            if line.startswith("ANSWER "):
+                return json.loads(line[7:])
         raise self.connection.refused(f"its agent gave no answer ({said[:60]!r})")
 
     def _agent(self, arguments: str, timeout: float) -> str:
@@ -357,8 +353,9 @@ class LinuxDevice:
             timeout=timeout,
         )
         if ended.code != 0:
-            told = [line[7:] for line in ended.err.splitlines() if line.startswith("agent: ")]
-            raise self.connection.refused(told[-1] if told else ended.err or f"{ended.code}")
+            reasons = [line[7:] for line in ended.err.splitlines() if line.startswith("agent: ")]
+            reason = reasons[-1] if reasons else ended.err or str(ended.code)
+            raise self.connection.refused(reason)
         return ended.out.decode(errors="replace")
 
     def _convert(self) -> str:
@@ -439,3 +436,45 @@ def board_of(identity: Identity, name: str | None) -> Board:
             ),
         )
     return board
+
+
+class FoundHost:
+    """A device on an open connection, before its slot is chosen."""
+
+    def __init__(self, connection: Connection, prefix: str, say: Callable[[str], None]) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._say = say
+        self._identity = identify(connection, prefix)
+        self.unique_id = self._identity.unique_id
+        self.facts = {"model": self._identity.model}
+
+    def refuse_stranger(self, folder: Path) -> None:
+        """Raises ProvisionError: its host key is not the one that the folder remembers."""
+        check_host_key(folder, self._connection, self._say)
+
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> LinuxDevice:
+        """Raises ProvisionError, BoardError: another kind of board, or no interpreter."""
+        kind = board_of(self._identity, board)
+        return LinuxDevice(self._connection, self._identity, kind, kit, slot, self._prefix)
+
+
+@contextmanager
+def over_ssh(
+    target: Target,
+    say: Callable[[str], None] = lambda sentence: None,
+    options: Sequence[str] = (),
+    prefix: str = "",
+) -> Iterator[FoundHost]:
+    """The device at an SSH address.
+
+    Args:
+        say: gets sentences for the technician, such as the fingerprint of a new host key.
+        options: further words for ssh's command line.
+        prefix: stands before every path on the device; "" but in tests.
+
+    Raises:
+        ProvisionError: it can't be reached, or has no identity.
+    """
+    with Connection(target, options) as connection:
+        yield FoundHost(connection, prefix, say)

@@ -10,7 +10,7 @@ ELSEWHERE = ("no_access_point", "no_carrier", "no_address", "no_name", "no_broke
 
 
 def network_error(result: str, detail: str, host: str, port: int) -> ProvisionError:
-    """The error for a result of `agent.selftest.network` that is not "ok"."""
+    """The error for a result of `agent.province.selftest.network` that is not "ok"."""
     sentences = {
         "wrong_password": _(
             "The Wi-Fi refuses the password that the kit has for it; ask for the right one and "

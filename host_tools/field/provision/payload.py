@@ -1,4 +1,4 @@
-"""What a device is given, all from the kit: firmware, agent, configuration, certificates."""
+"""What a device gets from the kit: firmware, agent, configuration, certificates."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from host_tools.common.files import make_directory, write_file
 from host_tools.common.i18n import _
 from host_tools.devices.boards import Board, load_board
 from host_tools.devices.firmware import with_partitions
-from host_tools.field.provision.device import CONFIG, FOLDER
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flash import Chip, Image
 from host_tools.people.kits.model import Kit, KitSlot
 
 FIRMWARE = "firmware"
+# On a serial device.
+FOLDER = "/device"
+CONFIG = FOLDER + "/config.json"
+# Kits that were packed before have the agent's earlier name for it.
+IMPORT_SELFTEST = """\
+from agent import start as selftest
+if not hasattr(selftest, 'network'): from agent import trial as selftest
+"""
 
 
 @dataclass(frozen=True)
-class Firmware:
+class KitFirmware:
     """A board's firmware: as written to flash, and SHA-256 and size of its application."""
 
     name: str
@@ -91,7 +98,7 @@ def choose_board(kit: Kit, slot: KitSlot, chip: Chip, name: str | None) -> Board
     return board
 
 
-def firmware_of(kit: Kit, board: Board, work: Path) -> Firmware:
+def firmware_of(kit: Kit, board: Board, work: Path) -> KitFirmware:
     """The kit's firmware for a board, as a file in the work directory (it is no secret).
 
     Raises:
@@ -116,7 +123,7 @@ def firmware_of(kit: Kit, board: Board, work: Path) -> Firmware:
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         write_file(path, image)
     app = data[board.firmware.app_offset - board.flash_offset :]
-    return Firmware(
+    return KitFirmware(
         name,
         Image(path.resolve(), board.flash_offset, board.firmware.app_offset),
         hashlib.sha256(app).digest(),
@@ -141,7 +148,7 @@ def agent_files(kit: Kit, board: Board) -> dict[str, bytes]:
     return release.files
 
 
-def own_files(kit: Kit, slot: KitSlot, board: Board, firmware: Firmware) -> dict[str, bytes]:
+def own_files(kit: Kit, slot: KitSlot, board: Board, firmware: KitFirmware) -> dict[str, bytes]:
     """What makes a device that of its slot: certificates, key, and last the configuration."""
     config = json.dumps(device_config(slot, board, firmware.app_bytes), indent=1)
     return {

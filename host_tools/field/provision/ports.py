@@ -1,34 +1,45 @@
 """Serial ports: which there are, and which is meant.
 
-A port's path is never an identity: boards on a hub change their paths with every plug. What a
-board is, its chip's MAC tells.
+A port is never an identity: a board on a hub gets another one with every plug. The chip's MAC is.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 
 from serial.tools.list_ports import comports  # type: ignore[import-untyped]
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.machine import SERIAL_VENDORS
 from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.usb_chips import PROLIFIC, SERIAL_VENDORS
 
 _WILD = "*?["
-_VENDORS = {*SERIAL_VENDORS, "067b"}  # Prolific too, on old adapters
+_VENDORS = {*SERIAL_VENDORS, PROLIFIC}
 
 
 def list_ports(pattern: str | None = None) -> list[str]:
-    """Paths of the ports that boards can be on now: with a USB chip of theirs, or as given."""
+    """The ports that boards can be on now: those with a USB chip of theirs, or as given.
+
+    Args:
+        pattern: a port such as `/dev/ttyUSB0`, `/dev/cu.usbserial-110`, `COM5`, or a pattern.
+    """
     if pattern is None:
         # Without a USB vendor it is a port of the mainboard; of other vendors a modem, perhaps.
         ours = [port for port in comports() if f"{port.vid or 0:04x}" in _VENDORS]
         return sorted(port.device for port in ours)
     if any(letter in pattern for letter in _WILD):
-        return sorted(glob.glob(pattern))
-    # Windows names its ports without files.
-    return [pattern] if os.name == "nt" or os.path.exists(pattern) else []
+        ports = {port.device for port in comports()}
+        return sorted({*glob.glob(pattern), *fnmatch.filter(ports, pattern)})
+    return [pattern] if is_present(pattern) else []
+
+
+def is_present(port: str) -> bool:
+    """Whether there is a port of that name. Windows has no files for its ports."""
+    if os.path.exists(port):
+        return True
+    return any(found.device.lower() == port.lower() for found in comports())
 
 
 def one_port(pattern: str | None = None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -18,6 +19,7 @@ from mpremote.transport_serial import SerialTransport  # type: ignore[import-unt
 
 from host_tools.common.i18n import _
 from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.ports import is_present
 
 _BAUD = 115200
 # Without the prompt itself, which mpremote takes when it sends a script.
@@ -27,12 +29,12 @@ _WRITE_S = 10.0
 _BUSY_S = 5.0
 _MOST = 1 << 20  # bytes of one answer; the longest that is asked for has some 10 KB
 
-try:
-    from termios import error as _TermiosError  # what a port that is gone raises, beside OSError
-except ImportError:  # Windows
-    _LINE_ERRORS: tuple[type[Exception], ...] = (OSError,)
-else:
-    _LINE_ERRORS = (OSError, _TermiosError)
+_LINE_ERRORS: tuple[type[Exception], ...] = (OSError,)
+if sys.platform != "win32":
+    with contextlib.suppress(ImportError):
+        import termios
+
+        _LINE_ERRORS = (OSError, termios.error)  # both come from a port that is gone
 
 
 class DeviceError(ProvisionError):
@@ -203,7 +205,7 @@ class Repl:
         except _LINE_ERRORS:
             raise _lost(self.port) from None
         except (TransportError, struct.error) as error:
-            if not os.path.exists(self.port):
+            if not is_present(self.port):
                 raise _lost(self.port) from None
             raise ProvisionError(
                 "device",

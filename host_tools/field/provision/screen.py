@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _BAR = 16
 
 
-class Row:
+class BoardRow:
     """The watcher of one board."""
 
-    def __init__(self, screen: Screen, port: str) -> None:
+    def __init__(self, screen: ProvisionScreen, port: str) -> None:
         self._screen = screen
         self.port = port
         self.mac = ""
@@ -67,24 +67,24 @@ def _state_title(state: str) -> str:
     }[state]
 
 
-class Screen:
+class ProvisionScreen:
     """Rows of boards, shown while `shown` lasts."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[BoardRow] = []
         self.note = ""
         self._live = sys.stdout.isatty()
         self._shown: Live | None = None
         self._lock = threading.Lock()
 
-    def row(self, port: str) -> Row:
+    def row(self, port: str) -> BoardRow:
         """A row for the board on a port; a board that was there before gives its row up."""
-        row = Row(self, port)
+        row = BoardRow(self, port)
         with self._lock:
             self.rows = [r for r in self.rows if r.port != port or not r.failed] + [row]
         return row
 
-    def tell(self, row: Row, text: str) -> None:
+    def tell(self, row: BoardRow, text: str) -> None:
         """One line, where no table is shown."""
         if self._live:
             return
@@ -166,14 +166,14 @@ class Screen:
         return Group(table, *results)
 
 
-def _place(row: Row) -> str:
+def _place(row: BoardRow) -> str:
     """Such as `3/10 firmware`."""
     last = next((s for s in reversed(STEPS) if s in row.states), STEPS[0])
     failed = next((s for s in STEPS if row.states.get(s) == "failed"), last)
     return f"{STEPS.index(failed) + 1}/{len(STEPS)} {step_title(failed)}"
 
 
-def _bar(row: Row) -> str:
+def _bar(row: BoardRow) -> str:
     over = sum(state not in ("running", "failed") for state in row.states.values())
     full = (over + (0 if row.ended else min(row.share, 1.0))) / len(STEPS)
     return "━" * round(full * _BAR) + "╌" * (_BAR - round(full * _BAR))

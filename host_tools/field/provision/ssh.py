@@ -87,6 +87,12 @@ class Target:
         return name if self.port is None else f"{name}:{self.port}"
 
     @property
+    def copy_id(self) -> str:
+        """The command that puts the laptop's SSH key on the device."""
+        name = self.host if self.user is None else f"{self.user}@{self.host}"
+        return f"ssh-copy-id {name}" if self.port is None else f"ssh-copy-id -p {self.port} {name}"
+
+    @property
     def words(self) -> list[str]:
         """For ssh's command line."""
         words = [] if self.port is None else ["-p", str(self.port)]
@@ -119,6 +125,14 @@ class Connection:
             ProvisionError: `unreachable`, `access` (the login is refused) or `usage`.
         """
         self.target = target
+        if os.name == "nt":
+            raise ProvisionError(
+                "usage",
+                _(
+                    "Linux devices can't be provisioned from Windows; use a laptop with Linux "
+                    "or macOS."
+                ),
+            )
         program = shutil.which("ssh")
         if program is None:
             raise ProvisionError(
@@ -308,7 +322,7 @@ class Connection:
                 "access",
                 _(
                     "{device} does not let this laptop in; put the laptop's SSH key on it "
-                    "(ssh-copy-id {device}) and run the same command."
+                    "({command}) and run the same command."
                 ),
             )
         elif self._master is not None and not hasattr(self, "host_key"):
@@ -327,7 +341,10 @@ class Connection:
                     "on where it stopped."
                 ),
             )
-        return ProvisionError(kind, sentence.format(device=self.target, said=last))
+        command = self.target.copy_id
+        return ProvisionError(
+            kind, sentence.format(device=self.target, said=last, command=command)
+        )
 
 
 # Reads `size` bytes of lines "hash mode number path", then a tar of files named by number.

@@ -12,13 +12,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from host_tools.common.i18n import _, ngettext
+from host_tools.common.times import day
 from host_tools.keys.ca import common_name, serial_text
-from host_tools.people.kits.model import Kit, KitCertificate, day
+from host_tools.people.kits.model import Kit, KitCertificate
 from host_tools.people.trust import TECHNICIAN, TrustError, verify_trust
 
 
 @dataclass(frozen=True)
-class Finding:
+class KitCheck:
     """Whether one thing holds; `look`: it may be meant so, and somebody should look at it."""
 
     what: str
@@ -45,7 +46,7 @@ def check_kit(
     ca_pem: bytes | None = None,
     firmware_hashes: dict[str, str] | None = None,
     now: float | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[KitCheck]:
     """Look at everything in a kit. That it decrypted and its signature was good is known already.
 
     Args:
@@ -54,15 +55,15 @@ def check_kit(
         now: Unix time, the present if None.
     """
     at = time.time() if now is None else now
-    yield Finding(_("expiry"), kit.expires > at, _("until {date}").format(date=day(kit.expires)))
+    yield KitCheck(_("expiry"), kit.expires > at, _("until {date}").format(date=day(kit.expires)))
     where = f"{kit.broker_host}:{kit.broker_port}"
     if is_loopback(kit.broker_host):
         detail = _("{broker}: each device would look for it in itself; good for trials only")
-        yield Finding(_("broker"), True, detail.format(broker=where), look=True)
+        yield KitCheck(_("broker"), True, detail.format(broker=where), look=True)
     else:
-        yield Finding(_("broker"), True, where)
+        yield KitCheck(_("broker"), True, where)
     if root_public is not None:
-        yield Finding(
+        yield KitCheck(
             _("province"),
             kit.root_public == root_public,
             _("signed by this province's root key")
@@ -75,13 +76,13 @@ def check_kit(
         yield _firmware(name, content, firmware_hashes or {})
 
 
-def _trust(kit: Kit, at: float) -> Iterator[Finding]:
+def _trust(kit: Kit, at: float) -> Iterator[KitCheck]:
     try:
         trust = verify_trust(kit.trust, kit.root_public, now=at)
     except TrustError as error:
-        yield Finding(_("trust document"), False, str(error))
+        yield KitCheck(_("trust document"), False, str(error))
         return
-    yield Finding(
+    yield KitCheck(
         _("trust document"),
         True,
         _("version {version}, until {date}").format(
@@ -97,28 +98,28 @@ def _trust(kit: Kit, at: float) -> Iterator[Finding]:
     )
     text = _("{name}, key {key}") if good else _("{name}, key {key}: not in the trust document")
     detail = text.format(name=kit.technician, key=kit.technician_kid.hex())
-    yield Finding(_("technician"), good, detail)
+    yield KitCheck(_("technician"), good, detail)
 
 
-def _certificates(kit: Kit, ca_pem: bytes | None, at: float) -> Finding:
+def _certificates(kit: Kit, ca_pem: bytes | None, at: float) -> KitCheck:
     what = _("certificates")
     if ca_pem is not None and ca_pem != kit.ca_pem:
-        return Finding(what, False, _("the kit's CA is not this province's"))
+        return KitCheck(what, False, _("the kit's CA is not this province's"))
     try:
         ca = x509.load_pem_x509_certificate(kit.ca_pem)
     except ValueError:
-        return Finding(what, False, _("the kit's CA certificate is none"))
+        return KitCheck(what, False, _("the kit's CA certificate is none"))
     for slot in kit.slots.values():
         for own in slot.certificates:
             wrong = _wrong(slot.slot, own, ca, at)
             if wrong:
-                return Finding(what, False, f"{slot.slot}: {wrong}")
+                return KitCheck(what, False, f"{slot.slot}: {wrong}")
     text = ngettext(
         "{count} slot, issued by the kit's CA",
         "{count} slots, issued by the kit's CA",
         len(kit.slots),
     )
-    return Finding(what, True, text.format(count=len(kit.slots)))
+    return KitCheck(what, True, text.format(count=len(kit.slots)))
 
 
 def _wrong(slot: str, own: KitCertificate, ca: x509.Certificate, at: float) -> str | None:
@@ -145,7 +146,7 @@ def _wrong(slot: str, own: KitCertificate, ca: x509.Certificate, at: float) -> s
     return None
 
 
-def _firmware(name: str, content: bytes, hashes: dict[str, str]) -> Finding:
+def _firmware(name: str, content: bytes, hashes: dict[str, str]) -> KitCheck:
     import hashlib
 
     digest = hashlib.sha256(content).hexdigest()
@@ -157,4 +158,4 @@ def _firmware(name: str, content: bytes, hashes: dict[str, str]) -> Finding:
     else:
         detail = _("not the file that the province pinned")
     what = _("firmware {name}").format(name=name)
-    return Finding(what, wanted in (None, digest), detail.format(digest=digest[:16]))
+    return KitCheck(what, wanted in (None, digest), detail.format(digest=digest[:16]))

@@ -13,17 +13,17 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.files import write_private
+from host_tools.common.passphrase import check_passphrase
+from host_tools.common.times import day
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority, Issued
-from host_tools.keys.private_keys import check_passphrase
-from host_tools.people.kits import book
-from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot, day
+from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
 from host_tools.people.kits.seal import COST, new_header, seal
 from host_tools.people.kits.settings import check_boards, scopes, slot_config
-from host_tools.people.replacements import open_orders
-from host_tools.people.technicians import Technician, current_trust, root_public
+from host_tools.people.technicians import current_trust, root_public
+from host_tools.province.records import RoleKey
 from host_tools.province.registry import Registry, Village, slot_name
 from host_tools.province.settings import Province
 from host_tools.province.villages import find_regency, find_village
@@ -72,7 +72,7 @@ def create_kit(
     *,
     authority: Authority,
     root: Ed25519PrivateKey,
-    technician: Technician,
+    technician: RoleKey,
     technician_key: Ed25519PrivateKey,
     slots: Sequence[str],
     cargo: Cargo | None = None,
@@ -118,21 +118,19 @@ def create_kit(
     issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
     id = os.urandom(8)
     with registry.transaction():
-        book.record(
-            registry,
-            id,
-            technician.kid,
-            at,
-            expires,
-            [(i.serial, slot, i.not_after) for slot in slots for i in issued[slot]],
+        certificates = [(slot, i) for slot in slots for i in issued[slot]]
+        for slot, certificate in certificates:
+            registry.record_certificate(
+                certificate.serial, slot, certificate.not_after, certificate.der
+            )
+        registry.record_kit(
+            *(id, technician.kid, at, expires), [(i.serial, slot) for slot, i in certificates]
         )
         enrolled = tuple(
             KitDevice(d.slot, d.kid, d.unique_id, d.board) for d in registry.active_devices()
         )
-        imported = dict(
-            registry.rows("SELECT log, max(number) + 1 FROM enrolment_records GROUP BY log")
-        )
-        replacements = {order.slot: order.kid for order in open_orders(registry)}
+        imported = registry.imported_records()
+        replacements = {order.slot: order.kid for order in registry.open_orders()}
     return Kit(
         id=id,
         province_code=province.code,

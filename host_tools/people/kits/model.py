@@ -7,7 +7,6 @@ document and the technician's role key. The root's and the CA's private keys are
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -144,8 +143,3 @@ class Kit:
 def same_id(unique_id: str) -> str:
     """A unique id in the form in which two spellings of one MAC address are equal."""
     return unique_id.strip().lower().replace(":", "").replace("-", "")
-
-
-def day(unix: int) -> str:
-    """A Unix time as a date of the province (WITA, UTC+8)."""
-    return f"{datetime.fromtimestamp(unix, UTC) + timedelta(hours=8):%Y-%m-%d}"

@@ -9,12 +9,14 @@ same technician is opened into the same directory.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 from host_tools.common.files import make_directory, write_private
 from host_tools.common.i18n import _
-from host_tools.people.kits.model import Kit, KitError, day
+from host_tools.common.times import day
+from host_tools.people.kits.model import Kit, KitError
 from host_tools.people.kits.pages import unpack
 from host_tools.people.kits.seal import MAX_KIT, Header, read_header, unseal
 
@@ -101,12 +103,13 @@ def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:
 
 
 def find_directory(given: Path | None = None) -> Path:
-    """Where the opened kit is: as given, else DESALINK_KIT, else in the user's data directory."""
+    """Where the opened kit is: as given, else DESALINK_KIT, else in the user's own data folder."""
     if given is not None:
         return given
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME"
+    data = os.environ.get(variable) or Path.home() / ".local" / "share"
     return Path(data) / "desalink" / "kit"
 
 

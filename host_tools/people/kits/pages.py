@@ -4,8 +4,8 @@
     length (4)  manifest
     file ... file
 
-Encryption lets only who has the passphrase read and alter a kit; the signature tells the province
-from everybody else who has it.
+Only someone with the passphrase can read or alter a kit. The signature shows that the province
+made it, and not someone else with the passphrase.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Meta
 
 from host_tools.common.i18n import _
+from host_tools.common.tables import checked, text, whole
 from host_tools.devices.release import Release
 from host_tools.keys.signing import sign1, verify1
 from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
@@ -33,6 +36,63 @@ AAD = b"desa/1/kit"
 # A manifest of all 841 villages has about 3 MB.
 _MAX_MANIFEST = 64 << 20
 _MAX_FILE = 64 << 20
+
+_Hex = Annotated[str, text("([0-9a-f]{2})*", "hexadecimal digits")]
+_Hash = Annotated[str, text("[0-9a-f]{64}", "64 hexadecimal digits")]
+_Kid = Annotated[str, text("[0-9a-f]{16}", "16 hexadecimal digits")]
+_Slot = Annotated[str, text(r"[0-9]{10}-[0-9]{1,2}", "a slot")]
+_Time = Annotated[int, whole(0, 1 << 40)]
+
+
+@dataclass(frozen=True)
+class _PackedProvince:
+    code: str
+    name: str
+
+
+@dataclass(frozen=True)
+class _PackedBroker:
+    host: str
+    port: Annotated[int, whole(1, 65535)]
+
+
+@dataclass(frozen=True)
+class _PackedRelease:
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class _PackedSlot:
+    slot: _Slot
+    village: Village
+    certificates: Annotated[tuple[tuple[str, str, str], ...], Meta(min_length=1)]
+    """Certificate, key, serial number."""
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    id: _Kid
+    province: _PackedProvince
+    technician: str
+    technician_key: _Hash
+    created: _Time
+    expires: _Time
+    broker: _PackedBroker
+    ca: str
+    root: _Hash
+    trust: _Hex
+    slots: tuple[_PackedSlot, ...]
+    firmware_boards: dict[str, str]
+    releases: dict[str, _PackedRelease]
+    settings: dict[str, Any]
+    enrolled: tuple[tuple[str, _Kid, str | None, str], ...]
+    """Slot, kid, unique id, board."""
+    replacements: dict[str, _Kid]
+    imported: dict[_Hex, _Time]
+    files: tuple[tuple[str, str, str, Annotated[int, whole(0, _MAX_FILE)], _Hash], ...]
+    """Kind, name, path, size, SHA-256."""
 
 
 def pack(kit: Kit, root: Ed25519PrivateKey) -> Iterator[bytes]:
@@ -125,18 +185,18 @@ def unpack(chunks: Iterator[bytes], name: object) -> Kit:
     stream = _Stream(chunks)
     try:
         signature, manifest = stream.part(MAX_MESSAGE), stream.part(_MAX_MANIFEST)
-        table = json.loads(manifest)
-        statement = decode(verify1(signature, bytes.fromhex(table["root"]), AAD))
+        table = checked(json.loads(manifest), _Manifest, strict=False)
+        statement = decode(verify1(signature, bytes.fromhex(table.root), AAD))
         digest = hashlib.sha256(manifest).digest()
-        if statement.get(1) != bytes.fromhex(table["id"]) or statement.get(2) != digest:
+        if statement.get(1) != bytes.fromhex(table.id) or statement.get(2) != digest:
             raise ValueError("its signature is for another manifest")
-        files = [_file(stream, *row) for row in table["files"]]
+        files = [_file(stream, *row) for row in table.files]
         if not stream.ended():
             raise ValueError("something follows its last file")
         return _kit(table, files)
     except Refused as refused:
         reason: object = refused
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         reason = error
     raise KitError(
         _(
@@ -147,8 +207,6 @@ def unpack(chunks: Iterator[bytes], name: object) -> Kit:
 
 
 def _file(stream: _Stream, kind: str, name: str, path: str, size: int, digest: str) -> Any:
-    if not 0 <= size <= _MAX_FILE:
-        raise ValueError(f"{name} has an impossible size")
     content = stream.take(size)
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"{name} {path} has another hash than the manifest says")
@@ -159,56 +217,55 @@ def _file(stream: _Stream, kind: str, name: str, path: str, size: int, digest: s
     return kind, name, path, content
 
 
-def _kit(table: dict[str, Any], files: list[Any]) -> Kit:
+def _kit(table: _Manifest, files: list[Any]) -> Kit:
     slots = {}
-    for row in table["slots"]:
+    for packed in table.slots:
         first, *spares = (
             KitCertificate(certificate.encode(), key.encode(), serial)
-            for certificate, key, serial in row["certificates"]
+            for certificate, key, serial in packed.certificates
         )
-        slots[row["slot"]] = KitSlot(
-            slot=row["slot"],
-            village=Village(**row["village"]),
+        slots[packed.slot] = KitSlot(
+            slot=packed.slot,
+            village=packed.village,
             certificate_pem=first.certificate_pem,
             key_pem=first.key_pem,
-            config=row["config"],
+            config=packed.config,
             serial=first.serial,
             spares=tuple(spares),
         )
     releases = {
         board: Release(
-            release["version"],
+            release.version,
             board,
             {path: c for kind, name, path, c in files if (kind, name) == ("release", board)},
         )
-        for board, release in table["releases"].items()
+        for board, release in table.releases.items()
     }
     for board, release in releases.items():
-        if release.digest != table["releases"][board]["digest"]:
+        if release.digest != table.releases[board].digest:
             raise ValueError(f"the agent for {board} is not whole")
-    seed = bytes.fromhex(table["technician_key"])
     return Kit(
-        id=bytes.fromhex(table["id"]),
-        province_code=table["province"]["code"],
-        province_name=table["province"]["name"],
-        technician=table["technician"],
-        created=table["created"],
-        expires=table["expires"],
-        broker_host=table["broker"]["host"],
-        broker_port=table["broker"]["port"],
-        ca_pem=table["ca"].encode(),
-        root_public=bytes.fromhex(table["root"]),
+        id=bytes.fromhex(table.id),
+        province_code=table.province.code,
+        province_name=table.province.name,
+        technician=table.technician,
+        created=table.created,
+        expires=table.expires,
+        broker_host=table.broker.host,
+        broker_port=table.broker.port,
+        ca_pem=table.ca.encode(),
+        root_public=bytes.fromhex(table.root),
         slots=slots,
-        trust=bytes.fromhex(table["trust"]),
-        technician_key=Ed25519PrivateKey.from_private_bytes(seed),
+        trust=bytes.fromhex(table.trust),
+        technician_key=Ed25519PrivateKey.from_private_bytes(bytes.fromhex(table.technician_key)),
         firmware={name: content for kind, name, _, content in files if kind == "firmware"},
-        firmware_boards=table["firmware_boards"],
+        firmware_boards=table.firmware_boards,
         releases=releases,
-        settings=table["settings"],
+        settings=table.settings,
         enrolled=tuple(
             KitDevice(slot, bytes.fromhex(kid), unique_id, board)
-            for slot, kid, unique_id, board in table["enrolled"]
+            for slot, kid, unique_id, board in table.enrolled
         ),
-        replacements={slot: bytes.fromhex(kid) for slot, kid in table["replacements"].items()},
-        imported={bytes.fromhex(log): int(count) for log, count in table["imported"].items()},
+        replacements={slot: bytes.fromhex(kid) for slot, kid in table.replacements.items()},
+        imported={bytes.fromhex(log): count for log, count in table.imported.items()},
     )

@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from agent.config import ConfigError
 from agent.config import load as load_config
 from host_tools.common.errors import EnrolmentError
 from host_tools.common.files import write_private
+from host_tools.common.tables import TableError, checked
 from host_tools.devices.boards import Board
 from host_tools.devices.config import set_value
 from host_tools.people.kits.model import KitError
@@ -27,6 +31,17 @@ _SCOPES = ("regency", "village", "slot")
 # What a device is told by its kit and board alone.
 _RESERVED = ("slot", "port", "state_dir", "broker.ca", "broker.cert", "broker.key")
 _MAX_FILE = 4 << 20
+
+_Section = Annotated[dict[str, Any], Meta(description="a section")]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The sections for some slots, by code. All other sections are the agent's to check."""
+
+    regency: dict[str, _Section] = field(default_factory=dict)
+    village: dict[str, _Section] = field(default_factory=dict)
+    slot: dict[str, _Section] = field(default_factory=dict)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -48,13 +63,11 @@ def read_settings(path: Path) -> dict[str, Any]:
         json.dumps(found)  # TOML knows dates, configurations do not
     except (ValueError, TypeError, RecursionError) as error:
         raise KitError(f"{path} can't be understood: {error}; correct it and try again.") from None
-    if not isinstance(found, dict):
-        raise KitError(f"{path} holds no object; write sections as in docs/agent.md.")
-    for scope in _SCOPES:
-        tables = found.get(scope, {})
-        if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
-            raise KitError(f"{path}: {scope} must hold a section for each {scope}'s code.")
-    return found
+    try:
+        checked(found, _Settings, strict=False)
+    except TableError as error:
+        raise KitError(f"{path}: {error} Correct it and try again.") from None
+    return dict(found)
 
 
 def slot_config(settings: dict[str, Any], slot: str, host: str, port: int) -> dict[str, Any]:

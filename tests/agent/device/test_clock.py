@@ -5,9 +5,10 @@ import struct
 
 import pytest
 
-from agent.device import interpreter, sntp
+from agent.device import interpreter
 from agent.device.clock import Clock
-from agent.supervise import ALIVE, App
+from agent.net import sntp
+from agent.supervise import ALIVE
 from agent.wire import ids
 from tests import support
 
@@ -66,7 +67,7 @@ def test_a_clock_never_set_knows_nothing(ticks):
 def test_a_time_before_the_floor_is_refused(ticks):
     clock = Clock(Platform())
     clock.raise_floor(NOW)
-    assert not clock.set(NOW - 1, ids.CLOCK_NTP)
+    assert not clock.set(NOW - 1, ids.CLOCK_NTP, False)
     assert clock.set(NOW + 1, ids.CLOCK_NTP)
     assert clock.now() == NOW + 1
 
@@ -78,7 +79,7 @@ def test_a_time_that_no_alive_record_holds_is_refused(ticks):
         assert not clock.set(unix, ids.CLOCK_ACK)
     assert clock.now() is None
     assert clock.set(2**32 - 1, ids.CLOCK_ACK)
-    struct.pack(ALIVE, b"abcd", 1, 0, clock.now())
+    struct.pack(ALIVE, b"abcd", 1, 0, clock.now(), clock.certain())
 
 
 def test_the_province_ends_what_a_wrong_clock_has_saved(ticks):
@@ -139,21 +140,50 @@ def test_the_platforms_clock_counts_only_while_it_is_synchronised(ticks):
     assert clock.quality() == [None, ids.CLOCK_SYSTEM]
 
 
-def test_a_time_server_that_is_wrong_does_not_keep_the_next_from_being_asked(monkeypatch):
-    clock = Clock(Platform())
-    clock.raise_floor(NOW)
+RIGHT = NOW + 100 * 86400
 
-    async def query(server, timeout_ms):
-        return {"years behind": NOW - 30_000_000, "right": NOW + 5}[server]
+
+@pytest.mark.parametrize(
+    ("answers", "floor", "certain", "now", "saved"),
+    [
+        # A power cut of hours: one server will do.
+        ({"a": NOW + 7200}, NOW, True, NOW + 7200, NOW + 7200),
+        # The first start: what is certain is old, two servers agree.
+        ({"a": RIGHT, "b": RIGHT + 2}, NOW, True, RIGHT + 2, RIGHT + 2),
+        ({"a": RIGHT}, NOW, False, RIGHT, NOW),
+        ({"a": RIGHT + 10**7, "b": RIGHT, "c": RIGHT}, NOW, True, RIGHT, RIGHT),
+        ({"a": OSError(), "b": NOW - 10**7, "c": NOW + 5}, NOW, True, NOW + 5, NOW + 5),
+        # One wrong server alone is used, but never saved.
+        ({"a": NOW + 10**9}, NOW, False, NOW + 10**9, NOW),
+        # A floor that a wrong clock has left: two servers end it, without TLS; one does not.
+        ({"a": NOW, "b": NOW}, NOW + 10**9, True, NOW, NOW),
+        ({"a": NOW}, NOW + 10**9, False, None, NOW + 10**9),
+        ({"a": OSError()}, NOW, False, None, NOW),
+    ],
+)
+def test_one_time_server_alone_never_sets_what_the_next_start_takes_for_certain(
+    ticks, monkeypatch, answers, floor, certain, now, saved
+):
+    async def query(server, timeout_ms, resolvers):
+        if isinstance(answers[server], OSError):
+            raise answers[server]
+        return answers[server]
 
     monkeypatch.setattr(sntp, "query", query)
-    app = App(None, clock, None, None, None, None, None, [10, 60, 5], ["years behind", "right"])
+    clock = Clock(Platform())
+    clock.raise_floor(floor)
+    assert asyncio.run(sntp.synchronise(clock, list(answers))) is certain
+    assert (clock.now(), clock.certain()) == (now, saved)
+    if not certain:
+        assert clock.set(RIGHT, ids.CLOCK_ACK), "an ack knows better"
+        assert clock.certain() == RIGHT
 
-    async def scenario():
-        task = asyncio.create_task(app._keep_time())
-        for _ in range(5):
-            await asyncio.sleep(0)
-        task.cancel()
 
-    asyncio.run(scenario())
-    assert clock.quality()[1] == ids.CLOCK_NTP and clock.now() >= NOW + 5
+def test_what_is_certain_reaches_the_platforms_clock_before_tls_asks_it(ticks):
+    platform = Platform()
+    platform.time = 946684800  # an ESP32 wakes in the year 2000
+    Clock(platform).raise_floor(NOW)
+    assert platform.set_to == [NOW]
+    platform.time = NOW + 5
+    Clock(platform).raise_floor(NOW)
+    assert platform.set_to == [NOW]

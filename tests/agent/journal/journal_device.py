@@ -73,7 +73,7 @@ def index():
     journal.close()
     journal.open()
     assert journal.unstored_count == sent or journal.oldest > 1
-    show(segments=len(journal._numbers), sent=sent, grown=grown)
+    show(segments=len(journal.numbers), sent=sent, grown=grown)
 
 
 def full():

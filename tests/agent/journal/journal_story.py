@@ -8,7 +8,7 @@ from agent.journal.stream import pairs_of
 
 # As in agent/journal/segment.py: the state of a gap, and the reason of one that is none.
 _TOLD = 3
-_AGAIN = 127
+_REISSUE = 127
 
 
 class Broken(Exception):
@@ -32,7 +32,7 @@ class Story:
         self.acked = {}  # stream: what the province has ever stored, as a set
         self.writing = None  # the report that was being appended
         self.telling = set()
-        self.owed = set()  # (stream, seq) of what is to be made again in the next stream
+        self.owed = set()  # (stream, seq) of what is to be issued again in the next stream
         self.made = set()  # and of what was
         self.making = None
         self.forking = False
@@ -68,16 +68,16 @@ class Story:
     def appended(self, seq):
         self.kept[self.journal.stream][seq] = self.writing
         if self.making:
-            require(self.making not in self.made, "a report is made again once")
+            require(self.making not in self.made, "a report is issued again once")
             self.made.add(self.making)
         self.told[self.journal.stream, seq] = self.telling
         self.writing = self.making = None
         self.telling = set()
 
-    def make_again(self):
-        """Make one report again; whether there was one."""
+    def reissue(self):
+        """Issue one report again; whether there was one."""
         journal = self.journal
-        old = journal.again
+        old = journal.reissue
         if old is None:
             return False
         report = journal.previous.read(old)
@@ -105,7 +105,7 @@ class Story:
         journal = self.journal
         require(not journal.knows(journal.newest), "what was not sent can't be stored")
         self.acked[journal.stream].update(range(1, journal.newest + 9))
-        for seq in range(journal._fresh, journal.newest + 1):
+        for seq in range(journal.fresh, journal.newest + 1):
             self.owed.add((journal.stream, seq))
         journal.new_stream()
         self.known()
@@ -135,10 +135,10 @@ class Story:
             self.append(size)
         self.new_stream()
         self.append(200)
-        self.make_again()
-        self.make_again()
+        self.reissue()
+        self.reissue()
         self.append(390)
-        self.make_again()
+        self.reissue()
         for size in (30, 300, 390, 380, 370, 390, 391, 40):
             self.append(size)  # wraps again, over the stream before
         self.ack(5, (8, 9))
@@ -158,7 +158,7 @@ class Story:
             require(journal.next_seq <= 2, "a new stream is empty")
         self.look()
         self.append(30)
-        while self.make_again():
+        while self.reissue():
             self.look()
         for size in (77, 398, 397, 5):
             self.append(size)
@@ -181,13 +181,13 @@ class Story:
         require(journal.newest == max(newest, len(kept)), "what was appended is there")
         pending = set()
         waiting = set()
-        for first, last, reason, state, stream in journal._gaps:
+        for first, last, reason, state, stream in journal.gaps:
             if state != _TOLD:
                 pending.update([(stream, seq) for seq in range(first, last + 1)])
-            elif reason == _AGAIN and journal.previous and journal.previous.stream == stream:
+            elif reason == _REISSUE and journal.previous and journal.previous.stream == stream:
                 for seq in range(last + 1, journal.previous.newest + 1):
                     waiting.add((stream, seq))
-        require(not waiting & self.made, "nothing waits to be made again twice")
+        require(not waiting & self.made, "nothing waits to be issued again twice")
         for (stream, seq), marks in self.told.items():
             # What was told in a report that is gone as well, nobody has heard.
             if seq in self.acked[stream] or self.holds(stream, seq):
@@ -202,7 +202,7 @@ class Story:
                 if found is None:
                     accounted = mark in pending or seq in self.acked[held.stream]
                     require(accounted, "no loss in silence")
-            for first, last in pairs_of(held._stored):
+            for first, last in pairs_of(held.stored):
                 claimed = set(range(first, last + 1))
                 require(claimed <= self.acked[held.stream], "stored is what was acknowledged")
         here = (journal.stream, journal.previous.stream if journal.previous else None)
@@ -215,7 +215,7 @@ class Story:
         for mark in self.owed:
             if mark[0] != journal.stream and mark not in self.made and mark not in pending:
                 require(mark in waiting, "no report vanishes with its seq")
-                require(self.holds(mark[0], mark[1]), "what is to be made again is there")
+                require(self.holds(mark[0], mark[1]), "what is to be issued again is there")
 
     def holds(self, stream, seq):
         for held in (self.journal, self.journal.previous):

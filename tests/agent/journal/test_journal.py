@@ -423,7 +423,7 @@ def test_rot_in_what_is_stored_is_no_loss(path: Path) -> None:
 def test_a_segment_with_a_rotten_header_is_told_as_corrupt(path: Path) -> None:
     journal = opened(path, capacity=1 << 14)
     fill(journal, 60)
-    bases = [*journal._bases, journal.next_seq]
+    bases = [*journal.bases, journal.next_seq]
     flip(files(path)[1], 20)
     reissue = opened(path, capacity=1 << 14)
     lost = list(range(bases[1], bases[2]))
@@ -434,7 +434,7 @@ def test_a_segment_with_a_rotten_header_is_told_as_corrupt(path: Path) -> None:
 def test_the_first_segment_rotten_is_told_as_corrupt(path: Path) -> None:
     journal = opened(path, capacity=1 << 14)
     fill(journal, 40)
-    second = journal._bases[1]
+    second = journal.bases[1]
     flip(files(path)[0], 20)
     assert opened(path, capacity=1 << 14).take_drops() == [
         (1, second - 1, CORRUPT, journal.stream)
@@ -444,7 +444,7 @@ def test_the_first_segment_rotten_is_told_as_corrupt(path: Path) -> None:
 def test_a_missing_segment_is_told(path: Path) -> None:
     journal = opened(path, capacity=1 << 14)
     fill(journal, 60)
-    bases = journal._bases
+    bases = journal.bases
     files(path)[1].unlink()
     reissue = opened(path, capacity=1 << 14)
     assert reissue.read(bases[1]) is None
@@ -483,7 +483,7 @@ def test_a_rotten_end_begins_a_new_stream_and_keeps_the_old(path: Path, where: s
     journal = opened(path)
     fill(journal, 20)
     last = files(path)[-1]
-    base = journal._bases[-1]
+    base = journal.bases[-1]
     flip(last, 5 if where == "header" else place_of(last, report(20)))
     reissue = opened(path)
     end = 19 if where == "record" else base - 1
@@ -734,7 +734,7 @@ def test_what_is_wanted_is_not_given_up_again_and_again_in_vain(
     for _ in range(20):
         with pytest.raises(JournalError):
             journal.append(report(161))
-    assert journal._bases.index(journal.oldest) == 0
+    assert journal.bases.index(journal.oldest) == 0
     assert oldest < journal.oldest < 60
     kept = journal.oldest
     journal.mark_stored(100)  # these may go

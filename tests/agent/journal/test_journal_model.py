@@ -22,7 +22,7 @@ SIZES = st.integers(1, 60) | st.integers(1, 600)
 class Machine(RuleBasedStateMachine):
     """`kept`: every report whose append returned, by stream and seq. `told`: of each the drops
     that it tells. `acked`: what the province has ever claimed of the stream. `owed`: what was to
-    be made again in the next stream when that began; `made`: what was, and as which."""
+    be issued again in the next stream when that began; `made`: what was, and as which."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Machine(RuleBasedStateMachine):
                 self.tell(held.stream, held.newest, self.failed[report])
                 if held.newest > max(self.kept[held.stream], default=0):
                     self.kept[held.stream][held.newest] = report
-                    # Of a stream that was given up meanwhile it is made again like all others.
+                    # Of a stream that was given up meanwhile it is issued again like all others.
                     self.owed |= self.waiting() & {(held.stream, held.newest)}
 
     def known(self, stream: bytes) -> None:
@@ -93,7 +93,7 @@ class Machine(RuleBasedStateMachine):
     def append(self, sizes: list[int], tells: bool) -> None:
         for size in sizes:
             drops = self.take() if tells else []
-            taken = [g for g in self.journal._gaps if g[3] == segment._TAKEN]
+            taken = [g for g in self.journal.gaps if g[3] == segment._TAKEN]
             report = self.make(size)
             seq = self.journal.append(report)
             self.appended(seq, report)
@@ -106,10 +106,10 @@ class Machine(RuleBasedStateMachine):
             self.journal.sending(seq)
 
     @rule(count=st.integers(1, 20))
-    def make_again(self, count: int) -> None:
+    def reissue(self, count: int) -> None:
         journal = self.journal
         for _ in range(count):
-            old = journal.again
+            old = journal.reissue
             report = journal.previous.read(old) if old else None
             if report:
                 mark = journal.previous.stream, old
@@ -151,7 +151,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def new_stream(self) -> None:
         old = self.journal
-        first = max(old._fresh, old.oldest)
+        first = max(old.fresh, old.oldest)
         self.owed |= {(old.stream, seq) for seq in range(first, old.next_seq)}
         self.journal.new_stream()
         self.known(self.journal.stream)
@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
             for mark in marks
         }
         waiting = self.waiting()
-        assert not waiting & self.made.keys() or self.rotten, "made again twice"
+        assert not waiting & self.made.keys() or self.rotten, "issued again twice"
         for stream, kept in self.kept.items():
             here: set[int] = set()
             if stream in views:
@@ -270,8 +270,8 @@ class Machine(RuleBasedStateMachine):
                 assert not wrong - here, "a report with other content"
             pending = {
                 s
-                for g in self.journal._gaps
-                if g[4] == stream and g[2] != segment._AGAIN
+                for g in self.journal.gaps
+                if g[4] == stream and g[2] != segment._REISSUE
                 for s in range(g[0], g[1] + 1)
             }
             lost = set(kept) - here - pending - self.acked[stream]
@@ -290,9 +290,9 @@ class Machine(RuleBasedStateMachine):
             assert not lost, lost
 
     def waiting(self) -> set[tuple[bytes, int]]:
-        """What is still to be made again."""
+        """What is still to be issued again."""
         old = self.journal.previous
-        entries = [g for g in self.journal._gaps if g[2] == segment._AGAIN]
+        entries = [g for g in self.journal.gaps if g[2] == segment._REISSUE]
         assert len(entries) <= 1 or self.rotten
         return {
             (old.stream, seq)
@@ -317,7 +317,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_directory_stays_within_its_capacity(self) -> None:
         # What could not be deleted is beyond the journal's power.
-        files = [f for f in self.files() if int(f.stem, 16) not in self.journal._junk]
+        files = [f for f in self.files() if int(f.stem, 16) not in self.journal.junk]
         assert len(files) <= 2 * (OPTIONS["capacity"] // OPTIONS["segment_size"]) + 1
         assert sum(f.stat().st_size for f in files) <= OPTIONS["capacity"]
 

@@ -26,9 +26,9 @@ PAGE = "connectivitycheck.example/generate_204"
 
 _LOOK = """
 import asyncio
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.link import portal
-from agent import dns
+from agent.net import dns
 
 dns.good["connectivitycheck.example"] = "127.0.0.1"
 print(asyncio.run(portal.check("%s", 5000, False)), own.total)

@@ -76,6 +76,25 @@ def test_each_fault_is_one_outage_with_its_own_cause_true_to_30_s(fault, cause):
     assert 420 <= end <= 450
 
 
+@pytest.mark.parametrize(
+    "fault", ["DNS dead behind the router", "DNS fails", "DNS wrong", "DNS hijacked"]
+)
+def test_a_fault_that_only_dns_shows_begins_within_60_s_whenever_it_comes(fault):
+    for rounds in range(12, 18):
+        ((cause, begin, end),) = _outages(
+            _village(), [(rounds, set()), (30, {fault}), (12, set())]
+        )
+        assert cause == ids.DOWN_DNS
+        assert 0 <= begin - 10 * rounds <= 50  # and what passes until the next round
+        assert end == 10 * rounds + 300
+
+
+def test_a_dead_name_server_gives_the_name_also_where_the_broker_fails_with_it():
+    for rounds in range(12, 18):
+        times = [(rounds, set()), (30, {"DNS dead", "broker down"}), (12, set())]
+        assert [cause for cause, _, _ in _outages(_village(), times)] == [ids.DOWN_DNS]
+
+
 def _evidence(village: Village, fault: str) -> list[list[int]]:
     for kind, _, detail in _play(village, [(12, set()), (12, {fault})]):
         if kind == ids.OUTAGE_BEGAN:
@@ -171,7 +190,7 @@ def test_a_portal_that_stops_plain_http_only_is_told_as_any_other_outage(rounds)
     assert end - rounds * 10 == 300
 
 
-@pytest.mark.parametrize(("seconds", "late"), [(5, 0), (10, 0), (20, 10), (60, 50), (300, 290)])
+@pytest.mark.parametrize(("seconds", "late"), [(5, 0), (10, 0), (20, 10), (60, 50), (280, 270)])
 def test_how_late_it_may_begin_is_a_setting(seconds: int, late: int):
     begins = []
     for rounds in range(40, 70):
@@ -195,6 +214,15 @@ def test_while_nothing_is_wrong_a_look_is_made_every_portal_s_and_at_a_portal_ev
     looks = _Looks()
     _play(looks.village, [(60, set())], portal=None)
     assert looks.count == 0
+
+
+def test_after_a_lost_check_the_next_round_checks_again_but_not_for_ever():
+    looks = _Looks([ids.PROBE_OK, None, None, ids.PROBE_OK])
+    _play(looks.village, [(34, set())], portal_s=280)
+    assert looks.count == 4
+    looks = _Looks([None] * 10)
+    _play(looks.village, [(56, set())], portal_s=280)
+    assert looks.count == 4
 
 
 def test_neither_silence_nor_a_single_wrong_answer_is_a_portal():

@@ -12,7 +12,7 @@ if sys.implementation.name == "micropython":
     sys.path.pop(0)  # this folder
 
 from agent.link.throughput import Throughput
-from agent.net.tasks import own
+from agent.net.traffic import own
 
 
 class Budget:

@@ -15,7 +15,7 @@ if sys.implementation.name == "micropython":
 from agent.link.outages import Outages
 from agent.link.quality import Quality
 from agent.measure import budget
-from agent.net.tasks import own
+from agent.net.traffic import own
 
 BEGIN = 1798761600 - 8 * 3600  # 2027-01-01 00:00 WITA
 ROUND_S = 300  # thirty of the agent's rounds in one

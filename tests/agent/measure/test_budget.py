@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from agent.link.outages import Outages
 from agent.link.quality import Quality
 from agent.measure import budget
-from agent.net.tasks import own
+from agent.net.traffic import own
 from agent.wire import ids
 from host_tools import wire
 from tests import support
@@ -357,7 +357,7 @@ def test_what_the_agent_counts_is_what_passes(interpreter: str, tmp_path: Path):
                     device.next_minute()
                     province.minute(device.now)
                     relay.wait_for_silence(0.05)
-                mqtt = device.ask("own") - 72 * device.ask("pings")
+                mqtt = device.ask("own") - 56 * device.ask("pings")
                 counted.append((mqtt, sum(relay.bytes.values())))
             device.finish()
             province.close()

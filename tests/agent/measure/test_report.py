@@ -120,6 +120,28 @@ def test_samples_and_events_stay_for_the_next_report_when_the_journal_fails():
     assert report[9] == [[100, ids.OUTAGE_BEGAN, {1: ids.DOWN_DNS, 2: []}]]
 
 
+def test_a_medium_that_fails_for_weeks_does_not_fill_the_memory_with_events():
+    async def scenario():
+        journal = FailingJournal(failures=1000)
+        reporter = Reporter(journal, StillClock(), bytes(32), "t", asyncio.Lock())
+        for at in range(1000):
+            reporter.event(ids.OUTAGE_BEGAN, at)
+            with pytest.raises(OSError):
+                await reporter.close()
+        journal.failures = 0
+        while await reporter.close():
+            pass
+        return journal.appended
+
+    offsets = []
+    for message in asyncio.run(scenario()):
+        report = cbor2.loads(cbor2.loads(message).value[2])
+        offsets += [report[5] + event[0] for event in report[9]]
+    assert len(offsets) == 64
+    assert offsets[:30] == list(range(30)), "the first are kept"
+    assert offsets[-30:] == list(range(970, 1000)), "and the newest"
+
+
 def test_nothing_measured_makes_no_report():
     async def scenario():
         journal = FailingJournal(failures=0)

@@ -93,7 +93,7 @@ async def run_mqtt(data: bytes) -> None:
     async def opened(*args: object, **options: object) -> tuple[asyncio.StreamReader, _Writer]:
         return reader, writer
 
-    connection.open_stream = opened
+    connection.open_connection = opened
     delivered = 0
 
     def on_message(topic: str, payload: memoryview, retain: bool) -> None:

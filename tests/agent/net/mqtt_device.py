@@ -9,10 +9,10 @@ import json
 import os
 import sys
 
-from agent.device import interpreter, sntp
-from agent.net import connection, dns, tasks
+from agent.device import interpreter
+from agent.net import connection, dns, sntp, udp
+from agent.net.errors import NetError
 from agent.net.mqtt import Client, MqttError
-from agent.net.tasks import NetError
 from agent.net.tls import tls_context
 
 
@@ -368,7 +368,7 @@ async def opens(o):
     before = files_open()
     for name, port, resolvers in o["connections"]:
         try:
-            reader, writer = await connection.open_stream(
+            reader, writer = await connection.open_connection(
                 name, port, tls, None, resolvers, o["timeout_ms"], b"hello"
             )
             connection.close(writer)
@@ -382,7 +382,7 @@ async def opens(o):
 async def exchange(o):
     try:
         accept = (lambda data: data.startswith(b"good")) if o.get("accept") else None
-        answer = await tasks.exchange(o["host"], o["port"], b"hello", o["timeout_ms"], accept)
+        answer = await udp.exchange(o["host"], o["port"], b"hello", o["timeout_ms"], accept)
         say("answer", answer.decode())
     except OSError as error:
         say("failed", error.errno)

@@ -20,7 +20,9 @@ from agent.journal import segment
 from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.province import delivery
+from agent.province.birth import Birth
 from agent.province.delivery import Delivery
+from agent.province.session import Session
 from agent.wire import ed25519, ids
 
 LIVES = 40
@@ -109,14 +111,14 @@ def number_of(report: dict) -> int | None:
 
 
 class Recorded(Journal):
-    """Has the world know of what was appended, made again or not."""
+    """Has the world know of what was appended, issued again or not."""
 
     def __init__(self, world: "World") -> None:
         Journal.__init__(self, str(world.path), **OPTIONS)
         self._world = world
 
-    def append(self, report: bytes, again: int | None = None) -> int | None:
-        seq = Journal.append(self, report, again)
+    def append(self, report: bytes, reissued: int | None = None) -> int | None:
+        seq = Journal.append(self, report, reissued)
         if seq:
             number = number_of(payload_of(report))
             self._world.accepted.setdefault(number, set()).add((self.stream, seq))
@@ -159,9 +161,10 @@ class World:
         lock = asyncio.Lock()
         self.reporter = Reporter(self.journal, clock, Signer(), BASE + "report", lock)
         self.client = Client(self)
-        self.delivery = Delivery(BASE, self.journal, clock, Signer(), self.client, {}, 2)
-        self.delivery.reporter = self.reporter
-        self.task = asyncio.create_task(self.delivery.run())
+        session = Session(BASE, clock, self.client, 2)
+        Birth(session, self.journal, clock, Signer(), {})
+        self.delivery = Delivery(session, self.journal, clock, self.reporter)
+        self.task = asyncio.create_task(session.run())
 
     async def kill(self) -> None:
         self.client.drop()
@@ -170,7 +173,7 @@ class World:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        self.journal._abandon()
+        self.journal.abandon()
 
     async def settle(self, turns: int = 40) -> None:
         for _ in range(turns):
@@ -189,7 +192,7 @@ class World:
         """The measurements in the journal's files; fresh: those that no run seems to have sent."""
         seen = set()
         for held in (self.journal, self.journal.previous):
-            first = max(held.oldest, held._fresh if fresh else 1) if held else 0
+            first = max(held.oldest, held.fresh if fresh else 1) if held else 0
             for seq in range(first, held.next_seq) if held else ():
                 message = held.read(seq)
                 if message:
@@ -378,7 +381,7 @@ def judge(world: World) -> None:
     # The copy may be of a flash whose reports were sent only later, which it can't know.
     twice = {n: count for n, count in times.items() if count > 1 and n not in world.uncertain}
     assert not twice, f"stored more than once: {twice}"
-    for first, last, _, _, stream in world.journal._gaps:
+    for first, last, _, _, stream in world.journal.gaps:
         declared |= {(stream, seq) for seq in range(first, last + 1)}  # by its next report
     # Of a stream that it has left, a device keeps nothing that was stored once.
     declared |= {key for key in world.forgotten if key[0] != world.journal.stream}

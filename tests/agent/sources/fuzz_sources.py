@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable
 
 from agent.net import http, http2
-from agent.net.tasks import NetError
+from agent.net.errors import NetError
 from agent.sources import (
     command,
     mikrotik,
@@ -27,7 +27,7 @@ from agent.sources import (
     snmp,
     starlink,
     ubus,
-    wifi_linux,
+    wifi,
 )
 from agent.sources.jsonscan import Scanner
 from tests.agent.sources import snmp_agent
@@ -98,7 +98,7 @@ class _Stream:
 
 
 def _answering(rng: random.Random, body: bytes) -> Callable:
-    """An open_stream whose server answers with a body, as HTTP, now and then spoilt."""
+    """An open_connection whose server answers with a body, as HTTP, now and then spoilt."""
 
     async def opened(*args: object, **options: object) -> tuple:
         text = mutated(rng, body)
@@ -151,12 +151,12 @@ def _ignore(metric: int) -> None:
 
 
 def ubus_source(rng: random.Random) -> object:
-    http.open_stream = _answering(rng, _UBUS)
+    http.open_connection = _answering(rng, _UBUS)
     return ubus.Router(ubus.Remote(http.Http("h", 1), "u", "p"), "wan", ["w"], _ignore, None)
 
 
 def mikrotik_source(rng: random.Random) -> object:
-    http.open_stream = _answering(rng, rng.choice((_REST, _REST[1:-1])))
+    http.open_connection = _answering(rng, rng.choice((_REST, _REST[1:-1])))
     return mikrotik.Router(http.Http("h", 1), "u", "p", "wan", _ignore, None)
 
 
@@ -165,7 +165,7 @@ def starlink_source(rng: random.Random) -> object:
         stream = _Stream(mutated(rng, _HTTP2))
         return stream.reader, stream
 
-    http2.open_stream = opened
+    http2.open_connection = opened
     return starlink.Dish("h", 1)
 
 
@@ -181,7 +181,7 @@ def wifi_source(rng: random.Random) -> object:
         sink(mutated(rng, _IW * 3))
 
     command.run = run
-    return wifi_linux.Wifi(["w"], "iw", None)
+    return wifi.Wifi(["w"], "iw", None)
 
 
 _SOURCES = (

@@ -32,7 +32,7 @@ async def main():
         try:
             if options["in_turn"]:
                 sources.append(turns.InTurn(name, config, config.copy(), clock, resets.append))
-                turns.let_go()
+                turns.unload_sources()
             else:
                 module = __import__(name, None, None, ["make"])
                 sources.append(module.make(config, clock, resets.append))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.net.tasks import NetError, within
+from agent.net.errors import NetError
+from agent.net.tasks import within
 from agent.sources.http import Http, base_path
 from agent.sources.jsonscan import Scanner
 from tests.agent.sources.source_lab import Request, http, requests, response, tcp

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.day import Day
-from agent.sources.wifi_linux import Stations
+from agent.sources.source import Source
+from agent.sources.wifi import Stations
 from tests.agent.sources.source_lab import WAYS, Device
 
 every_way = pytest.mark.parametrize("interpreter", WAYS)
@@ -173,7 +174,7 @@ def test_iw_tells_stations_and_their_signal(interpreter: str, tmp_path: Path):
     script = f'[ "$1 $3 $4" = "dev station dump" ] && [ "$2" = wlan0 ] && cat {tmp_path}/out || :'
     path = program(tmp_path, "iw", script)
     options = {"wifi__interfaces": ["wlan0", "wlan1"], "wifi__command": path}
-    with Device(interpreter, "wifi_linux", **options) as device:
+    with Device(interpreter, "wifi", **options) as device:
         assert device.sample() == {
             "clients": 2,
             "clients_peak": 2,
@@ -187,7 +188,7 @@ def test_hostapd_tells_the_same(interpreter: str, tmp_path: Path):
     (tmp_path / "out").write_text(ALL_STA)
     path = program(tmp_path, "hostapd_cli", f"cat {tmp_path}/out")
     options = {"wifi__interfaces": ["wlan0"], "wifi__command": path}
-    with Device(interpreter, "wifi_linux", **options) as device:
+    with Device(interpreter, "wifi", **options) as device:
         row = device.sample()
     assert (row["associated"], row["client_signal"]) == (1, -61)
 
@@ -196,13 +197,13 @@ def test_hostapd_tells_the_same(interpreter: str, tmp_path: Path):
 def test_an_access_point_that_fails_makes_the_count_null(interpreter: str, tmp_path: Path):
     path = program(tmp_path, "iw", '[ "$2" = wlan0 ]')
     options = {"wifi__interfaces": ["wlan0", "wlan1"], "wifi__command": path}
-    with Device(interpreter, "wifi_linux", **options) as device:
+    with Device(interpreter, "wifi", **options) as device:
         assert device.sample() == {}
 
 
 @given(st.lists(st.integers(1, 200)))
 def test_stations_are_counted_however_the_text_is_cut(cuts: list[int]):
-    stations = Stations(None)
+    stations = Stations(lambda address: None)
     text = IW.encode()
     for cut in [*cuts, len(text)]:
         stations.feed(text[:cut])
@@ -213,7 +214,7 @@ def test_stations_are_counted_however_the_text_is_cut(cuts: list[int]):
 
 @given(st.lists(st.binary(max_size=80) | st.sampled_from(IW.encode().splitlines(True))))
 def test_no_text_breaks_the_counting(pieces: list[bytes]):
-    stations = Stations(None)
+    stations = Stations(lambda address: None)
     for piece in pieces:
         stations.feed(piece)
     assert stations.count >= 0
@@ -230,35 +231,39 @@ class Clock:
         return self.unix
 
 
+def see(day: Day, address: bytes) -> None:
+    Source("usage.test", unique=day).seen(address)
+
+
 def test_a_client_counts_once_a_day():
     clock = Clock(NOON)
     day = Day(clock, 1000)
     for _ in range(3):
         for n in range(200):
-            day.add(mac(n).encode())
-    day.add(mac(7).upper().replace(":", "-").encode())  # another way to write it
-    day.add(bytes.fromhex(mac(8).replace(":", "")))
+            see(day, mac(n).encode())
+    see(day, mac(7).upper().replace(":", "-").encode())  # another way to write it
+    see(day, bytes.fromhex(mac(8).replace(":", "")))
     assert day.count() == 200
 
 
 def test_the_day_turns_at_midnight_wita():
     clock = Clock(NOON + 12 * 3600 - 1)
     day = Day(clock, 10)
-    day.add(mac(1).encode())
+    see(day, mac(1).encode())
     assert day.count() == 1
     clock.unix += 1
     assert day.count() == 0
-    day.add(mac(1).encode())
+    see(day, mac(1).encode())
     assert day.count() == 1
 
 
 def test_nothing_is_left_of_yesterday():
     clock = Clock(NOON)
     day = Day(clock, 10)
-    day.add(mac(1).encode())
+    see(day, mac(1).encode())
     before = dict(vars(day))
     clock.unix += 86400
-    day.add(mac(1).encode())
+    see(day, mac(1).encode())
     after = vars(day)
     assert before["_key"] != after["_key"] and before["_seen"] != after["_seen"]
 
@@ -266,7 +271,7 @@ def test_nothing_is_left_of_yesterday():
 def test_without_the_time_nothing_is_noted():
     clock = Clock(None)
     day = Day(clock, 10)
-    day.add(mac(1).encode())
+    see(day, mac(1).encode())
     assert day.count() is None
     clock.unix = NOON
     assert day.count() == 0
@@ -275,14 +280,14 @@ def test_without_the_time_nothing_is_noted():
 def test_a_full_table_stays_full():
     day = Day(Clock(NOON), 5)
     for n in range(20):
-        day.add(mac(n).encode())
+        see(day, mac(n).encode())
     assert day.count() == 5
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"zz:zz:zz:zz:zz:zz", b"1" * 17, bytes(7), b"a" * 99])
 def test_what_is_no_address_is_passed_over(text: bytes):
     day = Day(Clock(NOON), 5)
-    day.add(text)
+    see(day, text)
     assert day.count() == (1 if text == b"1" * 17 else 0)
 
 

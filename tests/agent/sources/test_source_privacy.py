@@ -97,7 +97,7 @@ def test_all_sources_at_once_tell_numbers_only(interpreter: str, tmp_path: Path)
             "unique__most": 100,
         }
         stack.enter_context(control_socket(tmp_path / "nds", json.dumps(portal).encode()))
-        modules = ["snmp", "ubus", "mikrotik", "starlink", "opennds", "wifi_linux", "unique"]
+        modules = ["snmp", "ubus", "mikrotik", "starlink", "opennds", "wifi", "unique"]
         files = set(tmp_path.iterdir())
         device = stack.enter_context(Device(interpreter, modules, **options))
         for _ in range(2):

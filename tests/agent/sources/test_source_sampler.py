@@ -44,7 +44,7 @@ def read(*sources: Source, times: int = 1, pause: float = 0) -> list[dict]:
         rows: list[dict] = []
         for _ in range(times):
             rows.append({})
-            await sampler._read(rows[-1])
+            await sampler.read(rows[-1])
             await asyncio.sleep(pause)
         return rows
 

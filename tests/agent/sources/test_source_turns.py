@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import agent.sources
+from agent import start
 from agent.device import interpreter
 from agent.measure import sampler as sampler_module
 from agent.sources import source, turns
@@ -137,7 +138,7 @@ def run(loop: Loop, *steps: int | str | dict[str, Look], sample_s: int = 60) -> 
                 looks.update(step)
             elif step == "sample":
                 rows.append({})
-                await sampler._read(rows[-1])
+                await sampler.read(rows[-1])
             else:
                 taken.observe()
                 await taken._task
@@ -223,7 +224,7 @@ def test_nobody_waits_for_ever_because_others_hang(loop: Loop):
         for _ in range(6):
             rows.append({})
             began = loop.passed_s
-            await sampler._read(rows[-1])
+            await sampler.read(rows[-1])
             assert loop.passed_s - began < sampler.wait_ms / 1000
             looks.update(dict.fromkeys(NAMES, hanging))
             looks["seven"] = telling((ids.CLIENTS, 7), after=4)
@@ -272,10 +273,10 @@ def test_one_whose_code_can_not_be_loaded_costs_its_own_columns_only(loop: Loop,
         sampler, _ = sampling()
         (tmp_path / "one.py").rename(tmp_path / "gone")
         rows: list[dict] = [{}, {}]
-        await sampler._read(rows[0])
+        await sampler.read(rows[0])
         (tmp_path / "gone").rename(tmp_path / "one.py")
         await asyncio.sleep(60)
-        await sampler._read(rows[1])
+        await sampler.read(rows[1])
         return rows
 
     rows = loop.run_until_complete(main())
@@ -291,10 +292,10 @@ def test_code_that_is_replaced_meanwhile_gets_no_values_of_other_keys(
     async def main() -> list[dict]:
         sampler, _ = sampling()
         rows: list[dict] = [{}, {}]
-        await sampler._read(rows[0])
+        await sampler.read(rows[0])
         (tmp_path / "one.py").write_text(code.format(name="one"))
         await asyncio.sleep(60)
-        await sampler._read(rows[1])
+        await sampler.read(rows[1])
         return rows
 
     rows = loop.run_until_complete(main())
@@ -329,8 +330,8 @@ def test_only_several_take_turns_and_only_from_mpy_files():
 
     for file, count in (("/x/one.py", 2), ("/rom/one.mpy", 1)):
         given = [Module(file)] * count
-        assert source.take_turns(given) is None
+        assert start.take_turns(given) is None
         assert [type(module) for module in given] == [Module] * count
     several = [Module("/rom/one.mpy")] * 2
-    assert source.take_turns(several) is turns
+    assert start.take_turns(several) is turns
     assert several == ["agent.sources.one"] * 2

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agent.sources.clients import Clients, count_leases, count_neighbours
-from agent.sources.linux import Counter, Interface
+from agent.sources.interface import Counter, Interface
 from agent.wire import ids
 from tests.support import ROOT, run_micropython
 

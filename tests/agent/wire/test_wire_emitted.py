@@ -18,7 +18,7 @@ from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.wire import ids
 from agent.wire.ed25519 import Signer
-from boards.linux.port import Port
+from boards._linux.board import Board
 from host_tools import wire
 from host_tools.wire import metrics_page, vocabulary
 from tests import support
@@ -202,7 +202,7 @@ def test_whatever_is_measured_arrives_as_it_was_measured(rows, events, unix):
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(str(Path(folder) / "journal"))
         journal.open()
-        clock = Clock(Port(folder))
+        clock = Clock(Board(folder))
         if unix is not None:
             clock.set(unix, ids.CLOCK_ACK)
         signer = Signer(bytes(32))
@@ -255,7 +255,7 @@ def _made_by_the_agent(seed: bytes, topic: str, folder: Path, monkeypatch) -> by
     with monkeypatch.context() as patch:
         patch.setattr("os.urandom", lambda n: bytes.fromhex("a1b2c3d4")[:n])  # the stream
         journal.open()
-    clock = _StillClock(Port(str(folder)))
+    clock = _StillClock(Board(str(folder)))
     reporter = Reporter(journal, clock, Signer(seed), topic, asyncio.Lock())
     measured = [(452, 123456), (455, 7890), (None, 0), (454, 0), (454, 0)]
     for i, (rtt, down) in enumerate(measured):

@@ -18,7 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.broker import process, upkeep
-from host_tools.broker.client import Client, Message, Refused
+from host_tools.broker.client import AccessRefused, CheckClient, Delivered
 from host_tools.broker.config import broker_files, configured_port, write_config
 from host_tools.broker.process import BrokerProcess, find_mosquitto, request_reload, running_pid
 from host_tools.broker.revocation import is_refused
@@ -287,7 +287,7 @@ def test_a_missing_or_old_mosquitto_is_told(
     with pytest.raises(BrokerError, match="is version 1.6 and 2.0 is the oldest that can be used"):
         find_mosquitto()
     program.write_text("#!/bin/sh\necho hello\n")
-    with pytest.raises(BrokerError, match="does not tell its version"):
+    with pytest.raises(BrokerError, match="does not print its version"):
         find_mosquitto()
 
 
@@ -305,7 +305,7 @@ def test_a_pid_file_from_before_a_crash_hits_nobody(kaltim: Province):
 
 def test_a_packet_over_the_limit_ends_the_connection(kaltim: Province, broker: BrokerProcess):
     topic = "desa/1/6403/0000000000-1/report"
-    with Client("localhost", broker.port, kaltim.service("0000000000-1")) as device:
+    with CheckClient("localhost", broker.port, kaltim.service("0000000000-1")) as device:
         device.publish(topic, bytes(32 * 1024))
         with pytest.raises(BrokerError, match="did not confirm"):
             device._timeout = 1
@@ -328,7 +328,7 @@ def test_an_absent_ingest_finds_what_waited_for_it(kaltim: Province, broker: Bro
     first.disconnect()
     first.loop_stop()
     count = 1500  # more than Mosquitto keeps by default
-    with Client("localhost", broker.port, kaltim.service("0000000000-1")) as device:
+    with CheckClient("localhost", broker.port, kaltim.service("0000000000-1")) as device:
         for number in range(count):
             device.publish("desa/1/6403/0000000000-1/report", str(number).encode())
     broker.stop()
@@ -368,9 +368,9 @@ def test_a_revoked_device_is_refused_and_its_live_connection_cut(
     identity = identity_for(kaltim, authority, SLOT, tmp_path)
     neighbour = identity_for(kaltim, authority, "6403112002-1", tmp_path)
     dropped = threading.Event()
-    live = Client("localhost", broker.port, identity)
+    live = CheckClient("localhost", broker.port, identity)
     live._paho.on_disconnect = lambda *_: dropped.set()
-    with Client("localhost", broker.port, neighbour):
+    with CheckClient("localhost", broker.port, neighbour):
         ended = desalink("-C", kaltim.directory, "devices", "revoke", SLOT, "--by", "budi")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == (
@@ -440,11 +440,11 @@ def test_a_moved_province_runs_where_it_is_now(kaltim: Province, tmp_path: Path)
     try:
         started.wait_ready()
         with (
-            Client("localhost", started.port, province.service("check-ingest")) as ingest,
-            Client("localhost", started.port, province.service("0000000000-1")) as device,
+            CheckClient("localhost", started.port, province.service("check-ingest")) as ingest,
+            CheckClient("localhost", started.port, province.service("0000000000-1")) as device,
         ):
             ingest.subscribe("desa/1/+/+/report")
-            message = Message("desa/1/6403/0000000000-1/report", b"hello")
+            message = Delivered("desa/1/6403/0000000000-1/report", b"hello")
             device.publish(message.topic, message.payload)
             assert ingest.until(message) == ([], True)
     finally:
@@ -452,5 +452,5 @@ def test_a_moved_province_runs_where_it_is_now(kaltim: Province, tmp_path: Path)
 
 
 def test_nothing_answers_on_a_port_without_a_broker(kaltim: Province):
-    with pytest.raises(Refused):
-        Client("localhost", free_port(), kaltim.service("ingest"))
+    with pytest.raises(AccessRefused):
+        CheckClient("localhost", free_port(), kaltim.service("ingest"))

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from host_tools.broker.check import Check, Result
-from host_tools.broker.client import Client, Message
+from host_tools.broker.check import Check, RuleResult
+from host_tools.broker.client import CheckClient, Delivered
 from host_tools.broker.config import broker_files
 from host_tools.broker.process import BrokerProcess
 from host_tools.common.errors import BrokerError
@@ -35,7 +35,7 @@ def running(province: Province) -> Iterator[BrokerProcess]:
 
 def results(
     province: Province, authority: Authority | None = None, timeout: float = 2
-) -> list[Result]:
+) -> list[RuleResult]:
     with Registry.open(province.directory) as registry:
         check = Check(province, registry, authority=authority, timeout=timeout)
         return list(check.run())
@@ -81,28 +81,28 @@ def test_without_a_broker_it_says_how_to_start_one(desalink: Run, kaltim: Provin
 def test_the_check_leaves_nothing_behind_and_disturbs_nobody(
     kaltim: Province, authority: Authority, broker: BrokerProcess
 ):
-    ingest = Client("localhost", broker.port, kaltim.service("ingest"))
-    operator = Client("localhost", broker.port, kaltim.service("operator"))
+    ingest = CheckClient("localhost", broker.port, kaltim.service("ingest"))
+    operator = CheckClient("localhost", broker.port, kaltim.service("operator"))
     ingest.subscribe("desa/1/+/+/report")
     assert all(result.held for result in results(kaltim, authority))
     # Both still have their connections, and nothing that is retained or queued comes up later.
-    last = Message("desa/1/6403/0000000000-1/report", b"still there")
-    with Client("localhost", broker.port, kaltim.service("0000000000-1")) as device:
+    last = Delivered("desa/1/6403/0000000000-1/report", b"still there")
+    with CheckClient("localhost", broker.port, kaltim.service("0000000000-1")) as device:
         device.publish(last.topic, last.payload)
     assert ingest.until(last)[1]
     operator.publish("desa/1/6403/0000000000-1/command", b"x")
     ingest.close()
     operator.close()
     with (
-        Client("localhost", broker.port, kaltim.service("check-ingest")) as late,
-        Client("localhost", broker.port, kaltim.service("0000000000-1")) as device,
+        CheckClient("localhost", broker.port, kaltim.service("check-ingest")) as late,
+        CheckClient("localhost", broker.port, kaltim.service("0000000000-1")) as device,
     ):
         late.subscribe("desa/#")
         device.subscribe("desa/#")
         device.publish(last.topic, last.payload)
         assert late.until(last) == ([], True)
         late.publish("desa/1/6403/0000000000-1/ack", b"y")
-        assert device.until(Message("desa/1/6403/0000000000-1/ack", b"y")) == ([], True)
+        assert device.until(Delivered("desa/1/6403/0000000000-1/ack", b"y")) == ([], True)
 
 
 def append(*lines: str) -> Callable[[str], str]:
@@ -143,8 +143,8 @@ def only(*rules: str) -> set[str]:
             append("pattern write desa/1/+/%u/state"),
             only("a slot can't publish under a made-up regency"),
         ),
-        (append("pattern read desa/1/+/+/birth"), only("a slot hears nothing of other slots")),
-        (append("pattern read desa/1/+/+/ack"), only("a slot hears nothing of other slots")),
+        (append("pattern read desa/1/+/+/birth"), only("a slot receives nothing of other slots")),
+        (append("pattern read desa/1/+/+/ack"), only("a slot receives nothing of other slots")),
         (
             append("pattern write desa/1/+/%u/ack"),
             only("a slot can't write its own ack or command, trust or release"),
@@ -244,9 +244,10 @@ def test_a_broken_rule_ends_the_command_with_code_1(desalink: Run, kaltim: Provi
     with running(kaltim):
         ended = desalink("-C", kaltim.directory, "broker", "check")
     assert ended.code == 1
-    line = next(line for line in ended.out.splitlines() if line.startswith("a slot hears"))
+    line = next(line for line in ended.out.splitlines() if line.startswith("a slot receives"))
     assert line == (
-        "a slot hears nothing of other slots\tBROKEN\tdelivered: desa/1/6401/0000000000-1/report"
+        "a slot receives nothing of other slots\tBROKEN\t"
+        "delivered: desa/1/6401/0000000000-1/report"
     )
     assert ended.err == (
         "desalink: 2 of 14 rules do not hold; run 'desalink broker config', restart the broker "

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from host_tools.broker.client import Client
+from host_tools.broker.client import CheckClient
 from host_tools.broker.process import BrokerProcess
 from host_tools.broker.revocation import is_refused
 from host_tools.common.errors import BrokerError
@@ -62,7 +62,7 @@ class Lab:
     ) -> None:
         self.province, self.port, self._folder, self._stack = province, broker.port, folder, stack
         self.ingest = stack.enter_context(
-            Client("localhost", self.port, province.service("ingest"))
+            CheckClient("localhost", self.port, province.service("ingest"))
         )
         self.ingest.subscribe("desa/1/+/+/report")
 
@@ -73,8 +73,10 @@ class Lab:
         write_private(directory / "c.key", slot.key_pem)
         return TlsFiles(self.province.ca_certificate, directory / "c.pem", directory / "c.key")
 
-    def connect(self, slot: KitSlot) -> Client:
-        client = self._stack.enter_context(Client("localhost", self.port, self.identity(slot)))
+    def connect(self, slot: KitSlot) -> CheckClient:
+        client = self._stack.enter_context(
+            CheckClient("localhost", self.port, self.identity(slot))
+        )
         # Once connected: how long a message waits for a broker that has cut the connection.
         client._timeout = 1.0
         return client
@@ -82,7 +84,7 @@ class Lab:
     def refused(self, slot: KitSlot) -> bool:
         return is_refused(self.province, self.identity(slot), self.port)
 
-    def delivers(self, client: Client, slot: str, text: bytes) -> bool:
+    def delivers(self, client: CheckClient, slot: str, text: bytes) -> bool:
         """Whether what a device publishes reaches the ingest."""
         topic = f"desa/1/{slot[:4]}/{slot}/report"
         try:
@@ -92,7 +94,7 @@ class Lab:
         # Another device's message, sent after it, shows that the broker has had the time.
         mark = b"after " + text
         check = self.province.service("0000000000-1")
-        with Client("localhost", self.port, check) as other:
+        with CheckClient("localhost", self.port, check) as other:
             other.publish("desa/1/6403/0000000000-1/report", mark)
         while (message := self.ingest.messages.get(timeout=10)).payload != mark:
             if message.payload == text:

@@ -10,15 +10,17 @@ import time
 import pytest
 
 from agent.wire import ids
-from host_tools.broker.client import Client
-from host_tools.cli._store import parse_since, size, span
+from host_tools.broker.client import CheckClient
+from host_tools.cli._store import size
 from host_tools.common.errors import DesalinkError
+from host_tools.common.times import parse_since, span
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.province.registry import Registry
 from host_tools.store import lock, open_database, queries
 from host_tools.store.evidence import Streams
+from host_tools.store.quarantine import Quarantine
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE
@@ -299,6 +301,35 @@ def test_quarantine_retry_without_an_ingest_does_it_itself(desalink, province, d
     assert ended.out == "2 reports and 0 births were stored; 0 messages stay in quarantine.\n"
 
 
+def test_what_was_seen_is_dismissed_and_emptied_with_a_note(desalink, province, device):
+    def run(*words: object) -> str:
+        ended = desalink("-C", province.directory, "quarantine", *words)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    def listed(*words: object) -> int:
+        return len(json.loads(run("list", "--json", *words)))
+
+    fill(province, device, device.report(), device.report(step=0), b"noise", b"more", at=NOW)
+    assert listed() == 3
+    assert run("empty", "--because", "too early") == "0 messages were deleted.\n"
+    assert run("dismiss", 2, "--because", "a test") == "1 messages were dismissed.\n"
+    assert (listed(), listed("--all")) == (2, 3)
+    assert run("dismiss", "--reason", "malformed", "--because", "seen") == (
+        "2 messages were dismissed.\n"
+    )
+    # The report with a bad content counts as stored: its device holds it no longer.
+    assert run("empty", "--because", "full") == "2 messages were deleted.\n"
+    assert (listed(), listed("--all")) == (0, 1)
+    with open_database(province.database, readonly=True) as db:
+        notes = [(what, why, count) for _, what, _, why, count in Quarantine(db).notes()]
+    assert notes == [("dismiss", "a test", 1), ("dismiss", "seen", 2), ("empty", "full", 2)]
+    refused = desalink("-C", province.directory, "quarantine", "dismiss", "--because", "x")
+    assert refused.code == 1 and "--village or --reason" in refused.err
+    refused = desalink("-C", province.directory, "quarantine", "empty", "--because", " ")
+    assert refused.code == 1 and "--because" in refused.err
+
+
 def test_since_takes_spans_and_dates():
     assert parse_since("2026-11-24 14:00") == NOW
     assert parse_since("2026-11-24T06:00:00+00:00") == NOW
@@ -368,7 +399,7 @@ def test_the_ingest_serves_a_province_over_tls_and_drains_on_sigterm(
         device.booted_at = device.now - 60
         issued = authority.issue_client(device.slot)
         with temporary_identity(province.ca_certificate, issued) as tls:
-            client = Client(province.broker.local_host, province.broker.port, tls)
+            client = CheckClient(province.broker.local_host, province.broker.port, tls)
             client.subscribe(device.topic("ack"))
             for message in device.reports(4):
                 client.publish(device.topic("report"), message)

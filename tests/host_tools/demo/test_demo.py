@@ -255,6 +255,6 @@ def test_a_devices_own_count_is_read_from_its_medium(tmp_path):
     written = {journal.append(report): report for report in reports}
     before = sorted((file.name, file.read_bytes()) for file in (tmp_path / "journal").iterdir())
     assert journals.reports(tmp_path / "journal") == {journal.stream: written}
-    assert journals.Counter(tmp_path / "journal").now() == 300
+    assert journals.JournalCounter(tmp_path / "journal").now() == 300
     # Looking is all that was done.
     assert before == sorted((f.name, f.read_bytes()) for f in (tmp_path / "journal").iterdir())

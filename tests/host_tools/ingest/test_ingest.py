@@ -12,7 +12,10 @@ import textwrap
 import cbor2
 import pytest
 
+from host_tools.ingest.keys import RegistryKeys
+from host_tools.province.registry import Registry, Village
 from host_tools.store import StoreBusy, StoreLocked, StoreReplaced
+from host_tools.wire import Key
 from tests import support
 from tests.host_tools.factory import Device
 from tests.host_tools.ingesting import BROKER_LINES, Setting, client, wait_for
@@ -84,7 +87,7 @@ DIES = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    from host_tools.ingest import Broker, Ingest, Options
+    from host_tools.ingest import BrokerAddress, Ingest, Options
     from host_tools.ingest import acks, pipeline, receiver
     from tests.host_tools.factory import Device
     from tests.host_tools.ingesting import Keys
@@ -106,7 +109,7 @@ DIES = textwrap.dedent(
     ingest = Ingest(
         Path(sys.argv[1]),
         Keys(Device()),
-        Broker("127.0.0.1", int(sys.argv[2]), None),
+        BrokerAddress("127.0.0.1", int(sys.argv[2]), None),
         Options(batch=20, until_idle_s=0.3),
     )
     ingest.run()
@@ -242,3 +245,19 @@ def test_its_figures_are_served_to_this_machine_only(setting, device):
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20).read()
     assert b"desalink_ingest_reports_total 1.0" in page
     assert b'desalink_ingest_refused_total{reason="malformed"} 1.0' in page
+
+
+def test_a_registry_that_is_replaced_is_read_anew(kaltim, tmp_path):
+    device = Device()
+    keys = RegistryKeys(kaltim.directory)
+    before = keys.version()
+    assert keys.version() == before and keys.load() == {}
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    Registry.create(backup, [Village(device.village, "a", "b", "c")]).close()
+    with Registry.open(backup) as registry:
+        registry.enrol(device.slot, device.public_key, board="unix", firmware="1", by="ani")
+    os.replace(backup / "registry.db", kaltim.directory / "registry.db")
+    assert keys.version() >> 32 == (before >> 32) + 1
+    assert keys.load() == {device.kid: Key(device.public_key, device.slot, True)}
+    keys.close()

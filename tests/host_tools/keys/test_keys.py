@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from host_tools.common import files, passphrase
 from host_tools.common.errors import KeyFileError, PassphraseError
+from host_tools.keys import private_keys
 from host_tools.keys.ca import Authority, common_name, load_certificate, server_names
-from host_tools.keys.private_keys import encrypted_pem
-from host_tools.keys.root import load_encrypted, load_root_key
+from host_tools.keys.private_keys import encrypted_pem, load_encrypted
+from host_tools.keys.root import load_root_key
 from host_tools.province.settings import Province
-from tests.host_tools.conftest import PASSPHRASE
-
-OID_SCRYPT = bytes.fromhex("2b06010401da47040b")
+from tests.host_tools.conftest import PASSPHRASE, ROUNDS
 
 
 @pytest.fixture(scope="module")
@@ -29,31 +29,60 @@ def ca() -> Authority:
     return Authority.generate("Test CA")
 
 
+_OLD_FORMAT = b"""\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGeMFoGCSqGSIb3DQEFDTBNMCwGCSsGAQQB2kcECzAfBBDBU6ubN6nAqKP8YEbT
+k6V0AgJAAAIBCAIBBQIBIDAdBglghkgBZQMEASoEEBADLe63qeiv4NRwtWdfNWgE
+QJaLagqulcN7tZBEi2ahBHMGlRjmKBS6hyBh/KWjWIOqcpNzwj9cdU4imvMypox2
+ZL1tieMevzyFDBv8kwtIq8U=
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+_OF_OLD_FORMAT = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
 @pytest.mark.parametrize("secret", ["eight ch", "kata sandi é 界", "x" * 300])
-def test_an_encrypted_key_opens_with_its_passphrase_only(secret: str):
-    keys = (ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1()))
-    for key in keys:
+def test_an_encrypted_key_opens_with_its_passphrase(tmp_path: Path, secret: str):
+    for key in (_OF_OLD_FORMAT, ec.generate_private_key(ec.SECP256R1())):
         pem = encrypted_pem(key, secret)
-        der = b"".join(pem.splitlines()[1:-1])
-        opened = serialization.load_pem_private_key(pem, secret.encode())
-        assert opened.private_bytes(*_RAW) == key.private_bytes(*_RAW)
-        with pytest.raises(ValueError):
-            serialization.load_pem_private_key(pem, secret.encode() + b"x")
-        import base64
-
-        assert OID_SCRYPT in base64.b64decode(der)
+        assert pem != encrypted_pem(key, secret)
+        (tmp_path / "key").write_bytes(pem)
+        assert load_encrypted(tmp_path / "key", secret).public_key() == key.public_key()
 
 
-_RAW = (
-    serialization.Encoding.DER,
-    serialization.PrivateFormat.PKCS8,
-    serialization.NoEncryption(),
-)
+def test_a_key_file_asks_for_rounds_that_slow_down_guessing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(private_keys, "ROUNDS", ROUNDS)
+    lines = encrypted_pem(_OF_OLD_FORMAT, PASSPHRASE).splitlines()
+    assert b"bcrypt\0\0\0\x18\0\0\0\x10" in (body := base64.b64decode(b"".join(lines[1:-1])))
+    at = body.index(b"bcrypt") + 6 + 4 + 4 + 16
+    assert int.from_bytes(body[at : at + 4]) >= 48
 
 
-def test_the_same_key_is_never_sealed_alike():
-    key = ed25519.Ed25519PrivateKey.generate()
-    assert encrypted_pem(key, PASSPHRASE) != encrypted_pem(key, PASSPHRASE)
+@pytest.mark.parametrize("old", [False, True])
+def test_thousands_of_wrong_passphrases_are_all_known_for_wrong(tmp_path: Path, old: bool):
+    path = tmp_path / "root.key"
+    cheap = serialization.BestAvailableEncryption(PASSPHRASE.encode())
+    pem = _OF_OLD_FORMAT.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, cheap
+    )
+    path.write_bytes(pem if old else encrypted_pem(_OF_OLD_FORMAT, PASSPHRASE))
+    for number in range(3000):
+        with pytest.raises(PassphraseError, match="not the passphrase of .*root.key"):
+            load_encrypted(path, f"wrong passphrase {number}")
+
+
+def test_a_key_of_the_old_format_opens_and_gets_the_new_one(tmp_path: Path):
+    path = tmp_path / "root.key"
+    path.write_bytes(_OLD_FORMAT)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with pytest.raises(PassphraseError):
+        load_encrypted(path, "another one")
+    assert load_encrypted(link, PASSPHRASE).public_key() == _OF_OLD_FORMAT.public_key()
+    assert link.is_symlink() and path.read_bytes() == _OLD_FORMAT
+    for _ in range(2):
+        assert load_encrypted(path, PASSPHRASE).public_key() == _OF_OLD_FORMAT.public_key()
+        assert b"OPENSSH" in path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_client_certificate_says_what_it_is_for(ca: Authority):
@@ -155,7 +184,13 @@ def test_a_damaged_key_file_is_named(tmp_path: Path, content: bytes):
 def test_an_unencrypted_key_is_not_taken_for_the_provinces(tmp_path: Path):
     path = tmp_path / "root.key"
     key = ed25519.Ed25519PrivateKey.generate()
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, *_RAW[1:]))
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     with pytest.raises(KeyFileError, match="is not encrypted"):
         load_encrypted(path, PASSPHRASE)
 
@@ -188,8 +223,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as error:
         files.write_file(path, b"new")
+    assert error.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as missing:
+        files.write_file(tmp_path / "nowhere" / "file", b"new")
+    assert missing.value.filename == str(tmp_path / "nowhere" / "file")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

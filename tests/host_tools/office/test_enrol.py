@@ -104,7 +104,7 @@ def test_the_configuration_is_what_the_agent_takes(
     assert enrolling("--set", "cadence.round_s=5", "--set", "link.interface=wlan0").code == 0
     config = json.loads((device / "config.json").read_text())
     assert config["slot"] == SLOT
-    assert config["port"] == "boards.linux.port"
+    assert config["port"] == "boards._linux.board"
     assert config["broker"] == {
         "host": "localhost",
         "port": kaltim.broker.port,
@@ -268,7 +268,7 @@ def test_an_interruption_at_any_write_is_repaired_by_running_it_again(
 
         return call
 
-    def enrol_now() -> enrol.Outcome:
+    def enrol_now() -> enrol.Enrolled:
         with Registry.open(kaltim.directory) as registry:
             village = registry.village("6403112001")
             assert village is not None

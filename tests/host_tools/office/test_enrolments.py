@@ -23,7 +23,7 @@ from host_tools.field.enrolments.record import parse_record, sign_record
 from host_tools.keys.ca import Authority
 from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
-from host_tools.office.importing import Result, import_records, read_export
+from host_tools.office.importing import Imported, import_records, read_export
 from host_tools.people import technicians
 from host_tools.people.kits import Kit, KitDirectory, KitError
 from host_tools.people.replacements import make_order
@@ -58,11 +58,11 @@ def device() -> FieldDevice:
     return FieldDevice(MAC)
 
 
-def imported(registry: Registry, log: EnrolmentLog, **more) -> list[Result]:
+def imported(registry: Registry, log: EnrolmentLog, **more) -> list[Imported]:
     return import_records(registry, read_export(log.export(), "f"), "f", **more)
 
 
-def outcomes(results: list[Result]) -> list[str]:
+def outcomes(results: list[Imported]) -> list[str]:
     return [result.outcome for result in results]
 
 
@@ -242,7 +242,7 @@ def test_the_real_agent_s_proof_is_recorded_and_imported(
     import base64
     import json
 
-    config = dict(kit.slots[SLOT].config) | {"port": "boards.unix.port"}
+    config = dict(kit.slots[SLOT].config) | {"port": "boards.unix.board"}
     (tmp_path / "state").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(config))
     for program in ([sys.executable], [support.micropython()]):
@@ -394,7 +394,7 @@ def test_a_log_that_can_not_be_trusted_enrols_nobody(
     with pytest.raises(LogError, match=sentence):
         import_records(registry, read_export(a_file(raws), "f"), "f")
     assert registry.devices() == []
-    assert registry.rows("SELECT * FROM enrolment_records") == []
+    assert registry.enrolment_records() == []
 
 
 def test_a_record_from_the_future_is_told(registry: Registry, kit: Kit, device: FieldDevice):
@@ -454,7 +454,7 @@ def test_a_technician_enrols_only_from_kits_that_were_made_for_him(
     assert result.outcome == "refused"
     assert "of Sari" in result.reason and "of Ani" in result.reason
     assert registry.devices() == []
-    assert registry.rows("SELECT refused FROM enrolment_records") == [(result.reason,)]
+    assert [refused for *_, refused in registry.enrolment_records()] == [result.reason]
     (result,) = import_records(
         registry, read_export(a_file(chain(saris, device, log=b"log id 2")), "f"), "f"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import stat
 import time
 from dataclasses import replace
@@ -20,7 +21,8 @@ from host_tools.common.errors import DesalinkError, PassphraseError
 from host_tools.common.i18n import set_language
 from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority
-from host_tools.keys.root import load_encrypted, load_root_key
+from host_tools.keys.private_keys import load_encrypted
+from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
 from host_tools.people import technicians
 from host_tools.people.kits import Kit, KitDirectory, KitError, open_kit
@@ -304,7 +306,7 @@ def test_random_bytes_are_a_sentence(data: bytes):
         ("port = 'x'", "can't set port"),
         ("[broker]\nkey = 'x'", "can't set broker.key"),
         ("[cadence]\nround_s = 0", "cadence.round_s: expected an integer from 1 to 60"),
-        ("village = 3", "village must hold a section"),
+        ("village = 3", "village: expected a section"),
         ("[village.6403119999.link]\ngateway = 'off'", "6403119999, which is no regency"),
         ("since = 2026-01-01", "can't be understood"),
         ("board = 3", "expected an object"),
@@ -363,6 +365,33 @@ def test_from_the_province_to_the_laptop(desalink: Run, kaltim: Province, tmp_pa
     assert ended.code == 0 and "signed by this province's root key" in ended.out
     listed = desalink("-C", kaltim.directory, "kit", "list").out.splitlines()[1].split("\t")
     assert (listed[0], listed[1], listed[2], listed[-1]) == (shown["kit"], "Ani", "2", "valid")
+
+
+def test_verify_calls_a_revoked_kit_revoked_where_its_province_is_at_hand(
+    packed, file: Path, kaltim: Province, desalink: Run
+):
+    verify = ("-C", kaltim.directory, "kit", "verify", file)
+    assert "\nregistry\tgood\tvalid\n" in desalink(*verify).out
+    assert desalink("-C", kaltim.directory, "kit", "revoke", packed[0].id.hex()).code == 0
+    ended = desalink(*verify)
+    assert ended.code == 1 and "\nregistry\tWRONG\trevoked\n" in ended.out
+
+
+def test_a_full_disk_leaves_no_kit_on_record_as_valid(
+    kaltim: Province, tmp_path: Path, desalink: Run, monkeypatch: pytest.MonkeyPatch
+):
+    assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
+    create = ("-C", kaltim.directory, "kit", "create", "--technician", "Ani", "--villages", SLOT)
+    assert desalink(*create, "-o", tmp_path / "good").code == 0
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("host_tools.people.kits.create.write_private", full)
+    ended = desalink(*create, "-o", tmp_path / "kit")
+    assert ended.code == 1 and str(tmp_path / "kit") in ended.err
+    listed = json.loads(desalink("-C", kaltim.directory, "kit", "list", "--json").out)
+    assert sorted(entry["state"] for entry in listed) == ["revoked", "valid"]
 
 
 def test_verify_tells_what_is_wrong(packed, tmp_path: Path, desalink: Run):
@@ -478,8 +507,8 @@ def test_the_list_tells_a_kit_whose_technician_may_not_enrol(
         return desalink("-C", kaltim.directory, "kit", "list").out.splitlines()[1].split("\t")[-1]
 
     assert state() == "valid"
-    with Registry.open(kaltim.directory) as registry:
-        registry.change("UPDATE role_keys SET not_after = ?", int(time.time()) - 1)
+    with sqlite3.connect(kaltim.directory / "registry.db") as db:
+        db.execute("UPDATE role_keys SET not_after = ?", (int(time.time()) - 1,))
     assert state() == "key expired"
     assert desalink("-C", kaltim.directory, "technicians", "revoke", "Ani").code == 0
     assert state() == "key revoked"

@@ -11,6 +11,7 @@ from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority
 from host_tools.people.kits import Kit, KitError
 from host_tools.people.kits.create import Cargo
+from host_tools.people.kits.opened import read_kit
 from host_tools.people.kits.settings import read_settings
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -103,6 +104,23 @@ def test_the_command_names_the_file_and_needs_wifi_for_a_board_that_has_nothing_
     settings.write_text(NET)
     ended = desalink(*create, "--settings", settings)
     assert ended.code == 0 and "for Ani with 1 slot is in" in ended.out
+
+
+def test_a_kit_s_agent_has_only_what_its_settings_need(
+    desalink: Run, kaltim: Province, tmp_path: Path
+):
+    assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
+    settings = tmp_path / "sites.toml"
+    settings.write_text("[usage.snmp]\nhost = '192.168.1.1'\n")
+    path = tmp_path / "trip.desakit"
+    create = (
+        *("-C", kaltim.directory, "kit", "create", "--villages", "6403112001"),
+        *("--technician", "Ani", "-o", path, "--board", "unix", "--settings", settings),
+    )
+    assert desalink(*create).code == 0
+    files = read_kit(path, KIT_PASSPHRASE).releases["unix"].files
+    assert "/agent/sources/snmp.mpy" in files
+    assert not {"/agent/sources/ubus.mpy", "/agent/link/portal.mpy"} & files.keys()
 
 
 def test_a_kit_that_can_not_be_written_issues_nothing(

@@ -56,12 +56,12 @@ def test_nobody_else_can_look_into_a_province(founded: Path):
 
 def test_the_root_key_is_under_the_passphrase(founded: Path):
     pem = (founded / "keys" / "root.key").read_bytes()
-    key = serialization.load_pem_private_key(pem, PASSPHRASE.encode())
+    key = serialization.load_ssh_private_key(pem, PASSPHRASE.encode())
     assert isinstance(key, Ed25519PrivateKey)
     public = serialization.load_pem_public_key((founded / "keys" / "root.pub").read_bytes())
     assert key.public_key() == public
     with pytest.raises(ValueError):
-        serialization.load_pem_private_key(pem, b"another passphrase")
+        serialization.load_ssh_private_key(pem, b"another passphrase")
     everything = b"".join(p.read_bytes() for p in founded.rglob("*") if p.is_file())
     assert PASSPHRASE.encode() not in everything
 
@@ -133,7 +133,7 @@ def test_the_passphrase_can_come_from_a_file(
     ended = desalink("init", tmp_path / "p", "--province", "64", "--passphrase-file", secret)
     assert ended.code == 0
     pem = (tmp_path / "p" / "keys" / "root.key").read_bytes()
-    serialization.load_pem_private_key(pem, b"from a file")
+    serialization.load_ssh_private_key(pem, b"from a file")
     ended = desalink("init", tmp_path / "q", "--province", "64", "--passphrase-file", "missing")
     assert (ended.code, ended.err) == (
         1, "desalink: The file missing does not exist; check its name and try again.\n",
@@ -241,13 +241,13 @@ def test_a_name_may_hold_whatever_people_write(tmp_path: Path):
     [
         ("format = 1", "format = 2", "has format 2 and this desalink knows format 1"),
         ("format = 1", "format = ", "can't be understood"),
-        ('code = "64"', "code = 64", "province.code must be a text in quotes"),
-        ('code = "64"', 'code = "6x"', "province.code must be two digits"),
-        ("port = 8883", 'port = "8883"', "broker.port must be a whole number"),
+        ('code = "64"', "code = 64", "province.code: expected two digits in quotes, got 64"),
+        ('code = "64"', 'code = "6x"', "province.code: expected two digits"),
+        ("port = 8883", 'port = "8883"', "broker.port: expected a whole number"),
         ("port = 8883", "port = 70000", "70000 is not a TCP port"),
-        ('hosts = ["localhost"]', "hosts = []", "broker.hosts must be a list of texts"),
+        ('hosts = ["localhost"]', "hosts = []", "broker.hosts: expected a list of texts"),
         ('hosts = ["localhost"]', 'hosts = ["a\\nb"]', "is not a host name or address"),
-        ('log = "stderr"', 'log = "x\\nlistener 1883"', "must each be one line"),
+        ('log = "stderr"', 'log = "x\\nlistener 1883"', "broker.log: expected one line"),
     ],
 )
 def test_mistakes_in_province_toml_are_named(

@@ -174,7 +174,7 @@ def test_a_missing_damaged_or_newer_registry_is_told(tmp_path: Path):
     db = sqlite3.connect(tmp_path / "registry.db")
     db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(RegistryError, match="has format 99 and this desalink knows 2"):
+    with pytest.raises(RegistryError, match="has format 99 and this desalink knows [0-9]+;"):
         Registry.open(tmp_path)
     with pytest.raises(RegistryError, match="exists already"):
         Registry.create(tmp_path, [])
@@ -197,7 +197,7 @@ def test_a_registry_of_the_first_format_opens_and_keeps_what_it_knows(tmp_path: 
         (device,) = registry.devices()
         assert (device.kid, device.slot, device.certificate) == (kid_of(key(1)), SLOT, None)
         assert [c.serial for c in registry.certificates(SLOT)] == ["abc"]
-        assert registry.rows("SELECT * FROM kits") == []
+        assert registry.kits() == []
     with Registry.open(tmp_path) as registry:
         assert enrol(registry, SLOT, 2, replace=True)[1] == "replaced"
     # A new one is the same in every table and column.

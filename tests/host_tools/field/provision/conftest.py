@@ -13,18 +13,25 @@ from tests.host_tools.field.provision.world import World
 
 
 @pytest.fixture(scope="session")
-def _province(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def _province(tmp_path_factory: pytest.TempPathFactory) -> World:
     before = boards._FOLDER, release._ROOT
-    yield World(tmp_path_factory.mktemp("provision"))
+    made = World(tmp_path_factory.mktemp("provision"))
+    boards._FOLDER, release._ROOT = before
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _own_boards() -> Iterator[None]:
+    """Other tests of this process get the real boards back."""
+    before = boards._FOLDER, release._ROOT
+    yield
     boards._FOLDER, release._ROOT = before
 
 
 @pytest.fixture
-def world(_province: World, tmp_path: Path) -> Iterator[World]:
+def world(_own_boards: None, _province: World, tmp_path: Path) -> World:
     """The province that all tests share, with a laptop of this test's own."""
-    before = boards._FOLDER, release._ROOT
-    yield _province.with_laptop(tmp_path)
-    boards._FOLDER, release._ROOT = before
+    return _province.with_laptop(tmp_path)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 DESALINK_TEST_DIE: `<step>`, `<step>:begun` or `<step>:half`; the process kills itself with -9 as
 soon as the step's entry is in the device's journal, when the step is begun, or in the middle of
-it. DESALINK_TEST_ARGUMENTS: a file to which the arguments of every child process are written.
+it. DESALINK_TEST_HIDE: what only POSIX has is hidden. DESALINK_TEST_ARGUMENTS: a file to which
+the arguments of every child process are written.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.host_tools.field.provision import tree
 
 DIE = "DESALINK_TEST_DIE"
 ARGUMENTS = "DESALINK_TEST_ARGUMENTS"
+HIDE = "DESALINK_TEST_HIDE"
 
 
 def _die() -> None:
@@ -26,7 +28,7 @@ def _die() -> None:
 
 def _die_at(step: str, when: str) -> None:
     add = journal.DeviceJournal.add
-    tell = flow.Provisioning._tell
+    tell = flow.Provisioning._show
 
     def add_and_die(self: journal.DeviceJournal, name: str, state: str, **detail: Any) -> None:
         add(self, name, state, **detail)
@@ -38,13 +40,13 @@ def _die_at(step: str, when: str) -> None:
             _die()
         tell(self, name, state)
 
-    def progress(self: screen.Row, share: float) -> None:
+    def progress(self: screen.BoardRow, share: float) -> None:
         if when == "half" and self.states.get(step) == "running" and share > 0.4:
             _die()
 
     journal.DeviceJournal.add = add_and_die  # type: ignore[method-assign]
-    flow.Provisioning._tell = tell_and_die  # type: ignore[method-assign]
-    screen.Row.progress = progress  # type: ignore[method-assign]
+    flow.Provisioning._show = tell_and_die  # type: ignore[method-assign]
+    screen.BoardRow.progress = progress  # type: ignore[method-assign]
 
 
 def _note_arguments(path: str) -> None:
@@ -56,7 +58,23 @@ def _note_arguments(path: str) -> None:
     sys.addaudithook(hook)
 
 
+def _hide_posix() -> None:
+    """Nothing that Windows lacks is left for desalink. The drivers of the emulated line keep what
+    they have imported: on Windows they have others."""
+    import mpremote.transport_serial  # noqa: F401
+    import serial.tools.list_ports  # noqa: F401
+
+    for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    for name in (
+        *("chown", "fchmod", "fork", "getegid", "geteuid", "getgid", "getgroups", "getuid"),
+    ):
+        delattr(os, name)
+
+
 def main() -> None:
+    if os.environ.get(HIDE):
+        _hide_posix()
     tree.use_tree(Path(os.environ[tree.VARIABLE]))
     if os.environ.get(DIE):
         step, _, when = os.environ[DIE].partition(":")

@@ -15,13 +15,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from host_tools.field.provision import device
-from host_tools.field.provision.batch import Batch
+from host_tools.field.provision import serial_device
+from host_tools.field.provision.batch import BatchProvisioning
+from host_tools.field.provision.dealer import slot_in_kit
 from host_tools.field.provision.errors import ProvisionError
-from host_tools.field.provision.flash import Chip
-from host_tools.field.provision.flow import Outcome
+from host_tools.field.provision.flow import DeviceResult
 from host_tools.field.provision.repl import Repl
-from host_tools.field.provision.screen import Screen
+from host_tools.field.provision.screen import ProvisionScreen
 
 
 @contextmanager
@@ -72,12 +72,12 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (device.make_key, "PROOF {x"),
-        (device.make_key, "PROOF null"),
-        (device.make_key, 'PROOF "a"'),
-        (lambda repl: device.test_network(repl, 1), "NET 5"),
-        (device.first_report, "REPORT [1]"),
-        (lambda repl: device.DeviceFiles(repl).hashes(), "ets"),
+        (serial_device.make_key, "ANSWER {x"),
+        (serial_device.make_key, "ANSWER null"),
+        (serial_device.make_key, 'ANSWER "a"'),
+        (lambda repl: serial_device.test_network(repl, 1), "ANSWER 5"),
+        (serial_device.first_report, "ANSWER [1]"),
+        (lambda repl: serial_device.DeviceFiles(repl).hashes(), "ets"),
     ],
 )
 def test_an_answer_that_is_none_is_the_board_s_fault(ask: Callable[[Any], object], said: str):
@@ -120,17 +120,22 @@ def test_a_board_with_two_sockets_keeps_its_village(
 
     class Work:
         def __init__(
-            self, plan: object, port: str, choose: Callable[[Chip], str], watcher: object
+            self,
+            plan: object,
+            where: str,
+            connect: object,
+            choose: Callable[[str], str],
+            watcher: object,
         ) -> None:
-            self.outcome = Outcome(port)
+            self.result = DeviceResult(where)
             self._choose = choose
 
         def run(self) -> None:
-            self.outcome.mac = "b" if self.outcome.port == "other" else "a"
-            if self.outcome.port == "socket 2":
+            self.result.mac = "b" if self.result.port == "other" else "a"
+            if self.result.port == "socket 2":
                 raise ProvisionError("busy", "Another works on it.")
-            self.outcome.slot = self._choose(Chip("esp32", self.outcome.mac, None))
-            if self.outcome.port == "socket 1":
+            self.result.slot = self._choose(self.result.mac)
+            if self.result.port == "socket 1":
                 batch._one("socket 2")
                 batch._one("other")
 
@@ -138,7 +143,26 @@ def test_a_board_with_two_sockets_keeps_its_village(
     plan: Any = Mock(work=tmp_path, replace=False)
     plan.log.find.return_value = plan.log.filled_by.return_value = None
     plan.kit.device_of_unique_id.return_value = None
-    batch = Batch(plan, ["6403112001-1", "6403112002-1"], None, None, Screen())
+    batch = BatchProvisioning(
+        plan, ["6403112001-1", "6403112002-1"], None, None, ProvisionScreen()
+    )
     batch._one("socket 1")
-    slots = {outcome.port: outcome.slot for outcome, _error in batch.results}
+    slots = {result.port: result.slot for result, _error in batch.results}
     assert slots == {"socket 1": "6403112001-1", "socket 2": "", "other": "6403112002-1"}
+
+
+def test_a_village_may_be_given_by_its_name() -> None:
+    def slot(name: str, village: str) -> Any:
+        found = Mock(slot=name)
+        found.village.name = village
+        return found
+
+    names = {"6403112001-1": "Bohe Silian", "6403112002-1": "Sumber Sari", "6403112003-1": ""}
+    kit: Any = Mock(slots={name: slot(name, village) for name, village in names.items()})
+    assert slot_in_kit(kit, " sumber sari ") == "6403112002-1"
+    assert slot_in_kit(kit, "64.03.11.2001") == "6403112001-1"
+    kit.slots["6403112003-1"].village.name = "Sumber Sari"
+    with pytest.raises(ProvisionError, match="6403112002-1, 6403112003-1. Give the code"):
+        slot_in_kit(kit, "Sumber Sari")
+    with pytest.raises(ProvisionError, match="not in the kit"):
+        slot_in_kit(kit, "Nowhere")

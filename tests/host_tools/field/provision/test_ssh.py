@@ -18,11 +18,10 @@ from host_tools.broker.process import BrokerProcess
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
-from host_tools.field.provision import linux, remote
+from host_tools.field.provision import linux
 from host_tools.field.provision.errors import ProvisionError
-from host_tools.field.provision.flow import Outcome, Plan
-from host_tools.field.provision.linux import LinuxDevice, board_of, identify
-from host_tools.field.provision.remote import STEPS, RemoteProvisioning
+from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
+from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
 from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
 from host_tools.keys.ca import Authority
 from host_tools.office.founding import found_province
@@ -119,17 +118,11 @@ class Laptop:
 
     def known(self, mac: str, slot: object) -> None: ...
 
-    def provision(self, device: Device, slot: str = SLOT, replace: bool = False) -> Outcome:
+    def provision(self, device: Device, slot: str = SLOT, replace: bool = False) -> DeviceResult:
         plan = Plan(self.office.kit, self.work, self.log, device.board, replace=replace)
-        return RemoteProvisioning(
-            plan,
-            Target.parse(device.target),
-            lambda found: slot,
-            self,
-            tell=self.told.append,
-            options=device.options,
-            prefix=str(device.root),
-        ).run()
+        where = Target.parse(device.target)
+        connect = partial(over_ssh, where, self.told.append, device.options, str(device.root))
+        return Provisioning(plan, str(where), connect, lambda unique_id: slot, self).run()
 
     def folder(self) -> Path:
         (folder,) = (self.work / "devices").iterdir()
@@ -157,7 +150,9 @@ KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
 def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_path: Path) -> None:
     with KINDS[kind](tmp_path / "device") as device:
         outcome = laptop.provision(device)
-        assert [step for step, state in laptop.steps if state == "done"] == list(STEPS)
+        assert [step for step, state in laptop.steps if state == "done"] == [
+            step for step in STEPS if step != "flash"
+        ]
         assert outcome.label is not None and outcome.label.exists()
         (record,) = laptop.log.records()
         assert (record.slot, record.device.hex(), record.board) == (SLOT, outcome.kid, kind)
@@ -201,8 +196,8 @@ def test_the_command_over_ssh(
     monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
     monkeypatch.setenv("DESALINK_LANG", "en")
     # The device is a folder, and the laptop's user has no key for it.
-    here = partial(RemoteProvisioning, options=device.options, prefix=str(device.root))
-    monkeypatch.setattr(remote, "RemoteProvisioning", here)
+    here = partial(over_ssh, options=device.options, prefix=str(device.root))
+    monkeypatch.setattr(linux, "over_ssh", here)
     code, out, err = run("--ssh", device.target)
     assert code == 0, err
     assert "First meeting" in err and ".svg" in out
@@ -235,7 +230,7 @@ def test_what_others_on_the_device_may_not_read(laptop: Laptop, device: Device) 
         assert (device.root / name).stat().st_mode & 0o777 == mode, name
     assert (device.root / "opt/desalink/agent/supervise.py").stat().st_mode & 0o777 == 0o644
     config = json.loads((device.root / "etc/desalink/config.json").read_text())
-    assert config["port"] == "boards.raspberry_pi.port"
+    assert config["port"] == "boards.raspberry_pi.board"
     assert config["usage"]["unique"] == {"most": 64}
 
 
@@ -280,7 +275,7 @@ def test_another_host_key_is_refused_before_anything_is_sent(
 CUTS = ["install", "key", "label"]
 
 
-def assert_whole(laptop: Laptop, device: Device, outcome: Outcome) -> None:
+def assert_whole(laptop: Laptop, device: Device, outcome: DeviceResult) -> None:
     """One key, one enrolment, one label, the whole agent, and it reports."""
     (record,) = laptop.log.records()
     assert record.device.hex() == outcome.kid
@@ -342,7 +337,8 @@ def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
     with Connection(Target.parse(device.target), device.options) as connection:
         identity = identify(connection, str(device.root))
         board = board_of(identity, device.board)
-        yield LinuxDevice(connection, identity, board, str(device.root))
+        kit = laptop.office.kit
+        yield LinuxDevice(connection, identity, board, kit, kit.slot(SLOT), str(device.root))
 
 
 def test_a_stray_or_damaged_file_of_the_agent_is_put_right(laptop: Laptop, device: Device) -> None:
@@ -367,7 +363,7 @@ def test_what_arrives_damaged_takes_no_name(laptop: Laptop, device: Device) -> N
         whole = device.files()
         (device.bin / "tar").write_text('#!/bin/sh\n/bin/tar "$@" && echo >> "$4/0"\n')
         (device.bin / "tar").chmod(0o755)
-        with pytest.raises(ProvisionError, match=r"app\.py arrived damaged"):
+        with pytest.raises(ProvisionError, match=r"supervise\.py arrived damaged"):
             linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
         assert device.files() == whole
 
@@ -399,7 +395,7 @@ def test_where_nobody_answers(laptop: Laptop, device: Device) -> None:
 
 def test_a_device_that_lets_nobody_in_says_how_to_get_in(laptop: Laptop, device: Device) -> None:
     (device.folder / "authorized").write_text("")
-    with pytest.raises(ProvisionError, match="ssh-copy-id") as refused:
+    with pytest.raises(ProvisionError, match=f"ssh-copy-id -p {device.port} ") as refused:
         laptop.provision(device)
     assert refused.value.kind == "access"
 
@@ -476,7 +472,7 @@ def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
-    from boards.raspberry_pi.port import Port
+    from boards.raspberry_pi.board import Board
 
     with Connection(Target.parse(device.target), device.options) as connection:
-        assert identify(connection).unique_id == Port(str(tmp_path)).unique_id()
+        assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()

@@ -127,7 +127,7 @@ def test_only_what_differs_is_sent(world: World, a_hub: Hub) -> None:
     board = a_hub.board()
     port = board.plug()
     assert world.provision(port).returncode == 0
-    (board.files / "agent" / "app.mpy").write_bytes(b"rot")
+    (board.files / "agent" / "supervise.mpy").write_bytes(b"rot")
     # A source beside the compiled module would be imported in its place.
     (board.files / "agent" / "supervise.py").write_text("raise SystemExit")
     again = world.provision(port)
@@ -152,6 +152,26 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
     assert bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff") == newer[0xF000:]
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
+
+
+def test_a_laptop_without_posix_does_it_all(world: World, a_hub: Hub, tmp_path: Path) -> None:
+    hidden = {launch.HIDE: "1", "USERNAME": "ani"}
+    laptop = tmp_path / "other"
+    done = world.desalink("kit", "open", world.kit_file, "--to", laptop, **hidden)
+    assert done.returncode == 0, done.stderr
+    hidden["DESALINK_KIT"] = str(laptop)
+    world.laptop = laptop
+    done = world.desalink("doctor", **hidden)
+    assert "defect" not in done.stderr + done.stdout, done.stderr
+    board = a_hub.board()
+    done = world.provision(board.plug(), **hidden)
+    assert done.returncode == 0, done.stderr
+    world.check_done(board)
+    export = tmp_path / "trip.desaenrol"
+    for arguments in (("enrolments", "export", "-o", export), ("kit", "verify")):
+        done = world.desalink(*arguments, **hidden)
+        assert done.returncode == 0, done.stderr
+    assert export.stat().st_size > 0
 
 
 # ---- several at once -------------------------------------------------------------------------
@@ -229,6 +249,21 @@ def test_batch_takes_boards_as_they_come(world: World, a_hub: Hub) -> None:
     assert slots[loose.mac] == f"{VILLAGES[5]}-1"
     for board in (good, loose):
         world.check_done(board, slots[board.mac][:10])
+
+
+def test_count_counts_only_boards_that_were_not_ready(world: World, a_hub: Hub) -> None:
+    ready = a_hub.board()
+    assert world.provision(ready.plug(), VILLAGES[7]).returncode == 0
+    bare = [a_hub.board(), a_hub.board()]
+    for board in bare:
+        board.plug()
+    done = world.desalink(
+        "provision", "--batch", "--port", a_hub.pattern, "--count", 1, "--offline"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(world.log.records()) == 2
+    left = next(b for b in bare if b.mac not in {r.unique_id for r in world.log.records()})
+    assert f"Not taken, because of --count: {left.port}" in done.stdout
 
 
 def test_villages_chosen_by_the_technician(world: World, a_hub: Hub) -> None:

@@ -14,7 +14,7 @@ from tests.support import ROOT
 
 VARIABLE = "DESALINK_TEST_BOARDS"
 _RIG = Path(__file__).with_name("rigboard")
-_FILES = ("boards/rig/main.py", "boards/unix/port.py", "boards/linux/port.py")
+_FILES = ["boards/rig/main.py"]
 
 
 def board_name(chip: str) -> str:
@@ -38,7 +38,7 @@ def make_tree(folder: Path) -> Path:
             f'title = "emulated {chip}"\n'
             'interpreter = "micropython"\n'
             'transport = "serial"\n'
-            'port = "boards.rig.port"\n'
+            'port = "boards.rig.board"\n'
             f'chip = "{chip}"\n'
             "flash_size = 0x400000\n"
             f"flash_offset = {offset}\n"

@@ -1,4 +1,4 @@
-# Starts the agent on an emulated board that is provisioned, as boards/esp32/main.py does.
+# Starts the agent on an emulated board that is provisioned, as boards/_esp32/main.py does.
 import os
 import sys
 

@@ -1,0 +1,41 @@
+"""Make a verified backup of the whole province while everything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app
+
+
+@click.command()
+@click.argument("target", type=PATH, metavar="DIR|FILE")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep the newest N backups of this province in DIR and delete older ones.",
+)
+@pass_app
+def command(app: Application, target: Path, keep: int | None) -> None:
+    """Make a verified backup of the whole province while everything runs.
+
+    In an existing directory DIR the file is named after the time. Keys stay encrypted as they are:
+    the backup needs the passphrase of its day. While it is made, the disk of DIR needs room for
+    the backup and one more copy of the database. Exit code 75: another desalink is at work, try
+    again later.
+    """
+    from host_tools.cli._output import counted
+    from host_tools.office.backup import make_backup
+
+    made = make_backup(app.province, target, keep=keep)
+    for note in made.notes:
+        app.note(note)
+    reports = made.manifest.rows.get("province.db", {}).get("reports", 0)
+    size = made.size / 1e6
+    deleted = f"; {counted(len(made.deleted), 'older backup')} deleted" if made.deleted else ""
+    click.echo(
+        f"{made.path}: {counted(len(made.manifest.files), 'file')}, {counted(reports, 'report')}, "
+        f"{size:,.1f} MB, verified{deleted}."
+    )

@@ -1,0 +1,139 @@
+"""Renew the certificates of services and devices before they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+
+if TYPE_CHECKING:
+    from host_tools.keys.ca import Authority
+
+
+@click.group()
+def command() -> None:
+    """Renew the certificates of services and devices before they end.
+
+    Once a year is enough; 'desalink crl check' warns when it was forgotten.
+    """
+
+
+_within_option = click.option(
+    "--within",
+    "days",
+    type=click.IntRange(1, 3650),
+    metavar="DAYS",
+    help="Renew what ends within so many days.",
+)
+
+
+@command.command()
+@_within_option
+@passphrase_option
+@pass_app
+def services(app: Application, days: int | None, passphrase_file: Path | None) -> None:
+    """Renew the certificates of ingest, operator and the check's identities.
+
+    What ends within 366 days is renewed, if --within says nothing else.
+    """
+    from datetime import timedelta
+
+    from host_tools.broker.services import RENEW_WITHIN, ending, renew_services
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.province.registry import Registry
+
+    province = app.province
+    within = RENEW_WITHIN if days is None else timedelta(days=days)
+    if not ending(province, within):
+        click.echo(f"No service's certificate ends within {within.days} days.")
+        return
+    authority = _authority(app, passphrase_file)
+    with (
+        hold(office_lock(province.directory), OFFICE_BUSY),
+        Registry.open(province.directory) as registry,
+    ):
+        renewed = renew_services(province, registry, authority, within)
+        left = ending(province, within)
+    if renewed:
+        click.echo(f"Renewed: {', '.join(renewed)}. Restart the ingest so that it uses its own.")
+    if left:
+        app.abort(_end_of_authority(authority, f"{', '.join(left)} can't be renewed for longer"))
+
+
+@command.command()
+@_within_option
+@click.option(
+    "--certificate",
+    "certificates",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="A device's client.pem from before the province kept certificates; may be repeated.",
+)
+@click.option("--publish-only", is_flag=True, help="Publish again what is renewed already.")
+@passphrase_option
+@pass_app
+def devices(
+    app: Application,
+    days: int | None,
+    certificates: tuple[Path, ...],
+    publish_only: bool,
+    passphrase_file: Path | None,
+) -> None:
+    """Renew the devices' certificates and publish them at the broker.
+
+    Each keeps its key and gets new dates. What ends within two years is renewed, if --within says
+    nothing else. The broker must run; if it loses its memory, --publish-only repeats the last
+    step and needs no passphrase.
+    """
+    from datetime import timedelta
+
+    from host_tools.cli._output import counted
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.office.renewal import (
+        WITHIN,
+        keep_certificates,
+        publish_certificates,
+        renew_devices,
+    )
+    from host_tools.province.registry import Registry
+
+    province = app.province
+    left: tuple[tuple[str, str], ...] = ()
+    with (
+        hold(office_lock(province.directory), OFFICE_BUSY),
+        Registry.open(province.directory) as registry,
+    ):
+        keep_certificates(province, registry, certificates)
+        if not publish_only:
+            authority = _authority(app, passphrase_file)
+            within = WITHIN if days is None else timedelta(days=days)
+            done = renew_devices(province, registry, authority, within)
+            left = done.left
+            click.echo(
+                f"{counted(len(done.renewed), 'certificate')} renewed, {done.waiting} renewed "
+                f"before, {len(left)} not renewed."
+            )
+            for slot, reason in left:
+                app.note(f"{slot}: {reason}.")
+        published = publish_certificates(province, registry)
+    click.echo(f"{counted(published, 'renewed certificate')} published.")
+    if left:
+        app.abort(f"{counted(len(left), 'certificate')} not renewed; see above.")
+
+
+def _authority(app: Application, passphrase_file: Path | None) -> Authority:
+    from host_tools.common import passphrase
+    from host_tools.keys.ca import Authority
+
+    province = app.province
+    secret = passphrase.existing(passphrase_file)
+    return Authority.load(province.ca_key, province.ca_certificate, secret)
+
+
+def _end_of_authority(authority: Authority, what: str) -> str:
+    end = authority.certificate.not_valid_after_utc
+    return f"{what}: the CA itself ends on {end:%Y-%m-%d}; found its successor before then."

@@ -1,0 +1,185 @@
+"""Make a province that never was, with reports and the truth about them."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from host_tools.simulate.world import Settings
+
+_SHOW_EVERY_S = 10
+
+
+@click.command()
+@click.argument("directory", type=PATH, metavar="DIR")
+@click.option("--villages", type=int, default=841, show_default=True, help="How many villages.")
+@click.option(
+    "--days", type=click.IntRange(0, 3660), default=2, show_default=True, help="How many days."
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Another seed is another province."
+)
+@click.option(
+    "--begin",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default="2026-01-01",
+    show_default=True,
+    metavar="DATE",
+    help="The first day (WITA).",
+)
+@click.option(
+    "--report-every",
+    type=click.IntRange(60, 86400),
+    default=300,
+    show_default=True,
+    metavar="S",
+    help="Seconds of which a report tells; more makes long times cheap.",
+)
+@click.option("--trusted", is_flag=True, help="Store without verifying: faster.")
+@click.option(
+    "--mqtt", "over_mqtt", is_flag=True, help="Publish to the province's running broker."
+)
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    metavar="X",
+    help="With --mqtt: simulated seconds in a second.",
+)
+@click.option(
+    "--broker-port", type=int, default=8883, show_default=True, help="TCP port of its broker."
+)
+@click.option(
+    "--compare",
+    "only_compare",
+    is_flag=True,
+    help="Compare what is derived in DIR with the truth.",
+)
+@pass_app
+def command(
+    app: Application,
+    directory: Path,
+    villages: int,
+    days: int,
+    seed: int,
+    begin: datetime,
+    report_every: int,
+    trusted: bool,
+    over_mqtt: bool,
+    pace: float,
+    broker_port: int,
+    only_compare: bool,
+) -> None:
+    """Make a simulated province in DIR, with signed reports and the truth about them.
+
+    Nothing in it is real: its name says SIMULATED, and everybody knows its passphrase. The same
+    options make the same bytes. With --mqtt, the first call makes the province without reports;
+    start its broker and give the same command again.
+    """
+    from host_tools.common.times import WITA
+    from host_tools.simulate.world import Settings
+
+    if only_compare:
+        _compare(directory)
+        return
+    if report_every % 5:
+        app.abort(f"--report-every {report_every} is not a multiple of 5; give one that is.", 2)
+    first = int(begin.replace(tzinfo=WITA).timestamp())
+    settings = Settings(villages, days, seed, first, report_every)
+    if over_mqtt:
+        _publish(app, directory, settings, pace, broker_port)
+    else:
+        _fill(app, directory, settings, trusted, broker_port)
+
+
+def _fill(app: Application, directory: Path, settings: Settings, trusted: bool, port: int) -> None:
+    from host_tools.simulate import truth
+    from host_tools.simulate.province import found, places
+    from host_tools.simulate.run import run
+    from host_tools.simulate.storing import TrustedStore, VerifiedStore
+    from host_tools.simulate.world import World
+    from host_tools.store import lock
+
+    its_places = places(settings.villages)
+    world = World(settings, its_places)
+    villages = [world.village(index) for index in range(len(its_places))]
+    province = found(directory, settings, villages, port=port, tell=app.note)
+    with lock(province.database):
+        path = province.database
+        store = TrustedStore(path) if trusted else VerifiedStore(path, villages)
+        lines = run(settings, its_places, store, progress=_progress(app, settings))
+        store.close()
+    truth.write(directory / truth.FILE, settings, lines)
+    click.echo(
+        f"The simulated province with {settings.villages} villages is in {directory}; the truth "
+        f"is in {directory / truth.FILE}."
+    )
+    click.echo(f"Next: 'desalink simulate {directory} --compare'.")
+
+
+def _publish(
+    app: Application, directory: Path, settings: Settings, pace: float, port: int
+) -> None:
+    from host_tools.simulate import truth
+    from host_tools.simulate.mqtt import MqttStore
+    from host_tools.simulate.province import found, load_simulated, places
+    from host_tools.simulate.run import run
+    from host_tools.simulate.world import FILE, World
+
+    its_places = places(settings.villages)
+    world = World(settings, its_places)
+    villages = [world.village(index) for index in range(len(its_places))]
+    if not (directory / FILE).exists():
+        found(directory, settings, villages, port=port, tell=app.note)
+        click.echo(
+            f"The simulated province is in {directory}. Next: 'desalink -C {directory} broker "
+            f"run' and 'desalink -C {directory} ingest', then this command again."
+        )
+        return
+    province, kept = load_simulated(directory)
+    if kept != settings:
+        app.abort(f"{directory} was made with other options; give those in {directory / FILE}.")
+    store = MqttStore(province, pace, settings.begin)
+    store.prepare([village.slot for village in villages if village.devices])
+    lines = run(settings, its_places, store, progress=_progress(app, settings))
+    store.close()
+    truth.write(directory / truth.FILE, settings, lines)
+    click.echo(f"All is published; the truth is in {directory / truth.FILE}.")
+
+
+def _progress(app: Application, settings: Settings) -> Callable[[int, int], None]:
+    """Shows how far it is, every ten seconds."""
+    began = shown = time.monotonic()
+
+    def show(at: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= _SHOW_EVERY_S:
+            shown = now
+            part = 100 * (at - settings.begin) / (settings.end - settings.begin)
+            app.note(f"{part:5.1f} %, {total} messages, {total / (now - began):.0f}/s")
+
+    return show
+
+
+def _compare(directory: Path) -> None:
+    from host_tools.simulate import truth
+    from host_tools.simulate.compare import compare
+    from host_tools.simulate.province import load_simulated
+    from host_tools.simulate.storing import derive_rest
+    from host_tools.store import lock, open_database
+
+    province, _ = load_simulated(directory)
+    with lock(province.database), open_database(province.database) as db:
+        derive_rest(db)
+        click.echo(compare(db, directory / truth.FILE).text())

@@ -1,0 +1,117 @@
+"""A small province of real parts on this machine: the world of the demo, the tests and the lab.
+
+It is founded and its devices are enrolled here, in one place; which processes run around it, and
+what befalls them, is for those who use it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from host_tools.broker.process import BrokerProcess
+from host_tools.keys.ca import Authority
+from host_tools.office.enrol import enrol_here
+from host_tools.office.founding import found_province
+from host_tools.province.registry import Registry, slot_name
+from host_tools.store import StoreMissing, open_database
+
+CODE = "64"
+
+
+class SmallProvince:
+    """Founded in `folder/province`; each device has a folder of its slot's name beside it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        villages: Sequence[str],
+        *,
+        port: int,
+        bind: str = "127.0.0.1",
+        hosts: Sequence[str] = ("localhost",),
+    ) -> None:
+        """
+        Args:
+            villages: their codes.
+            port, bind, hosts: of the broker.
+        """
+        # Needed by nobody else, and for a few seconds: it is never written down.
+        passphrase = secrets.token_urlsafe(24)
+        self.folder = folder
+        self.villages = villages
+        self.province, _ = found_province(
+            folder / "province",
+            CODE,
+            passphrase,
+            hosts=hosts,
+            port=port,
+            bind=bind,
+            only_villages=villages,
+        )
+        province = self.province
+        self._authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
+        self._broker = BrokerProcess(province)
+
+    def device_folder(self, code: str) -> Path:
+        """Where the device of a village has its configuration and state."""
+        return self.folder / slot_name(code, 1)
+
+    def enrol(
+        self, code: str, interpreter: str, settings: Mapping[str, Any]
+    ) -> tuple[str, tuple[str, ...]]:
+        """Make a village's device and enrol it.
+
+        Returns:
+            The village's name, and the command that starts the agent.
+        """
+        with Registry.open(self.province.directory) as registry:
+            village = registry.village(code)
+            assert village is not None
+            done = enrol_here(
+                self.province,
+                registry,
+                village,
+                1,
+                self.device_folder(code),
+                open_authority=lambda: self._authority,
+                by="demo",
+                interpreter=interpreter,
+                settings=settings,
+            )
+        return village.name, done.command
+
+    # ---- processes ---------------------------------------------------------------------------
+
+    @property
+    def broker(self) -> BrokerProcess:
+        """The broker, started or not."""
+        return self._broker
+
+    def start_broker(self, log: Path) -> None:
+        """Start the broker and wait until it listens.
+
+        Raises:
+            BrokerError: it does not.
+        """
+        with log.open("ab") as out:
+            self._broker.start(len(self.villages), stderr=out)
+        self._broker.wait_ready()
+
+    def ingest_command(self) -> list[str]:
+        """`desalink ingest` by this very interpreter, installed as a command or not."""
+        start = "from host_tools.cli import main; main()"
+        return [sys.executable, "-c", start, "-C", str(self.province.directory), "ingest"]
+
+    # ---- what is stored ----------------------------------------------------------------------
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a query of the database; none while there is no database."""
+        try:
+            with open_database(self.province.database, readonly=True) as db:
+                return db.all(sql, values)
+        except StoreMissing:
+            return []

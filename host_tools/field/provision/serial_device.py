@@ -1,0 +1,360 @@
+"""A board on a serial port, as a device to be provisioned.
+
+A file gets a temporary name, is hashed on the device, and is renamed: a pulled cable leaves the
+old file or the new one. A file that is there and right is not sent again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from host_tools.common.i18n import _
+from host_tools.devices.boards import Board
+from host_tools.field.provision.errors import ProvisionError, refuse_swapped, understood
+from host_tools.field.provision.flash import Bootloader, Progress
+from host_tools.field.provision.payload import (
+    CONFIG,
+    FOLDER,
+    IMPORT_SELFTEST,
+    KitFirmware,
+    choose_board,
+    firmware_of,
+    own_files,
+)
+from host_tools.field.provision.repl import Repl
+from host_tools.people.kits.model import Kit, KitSlot
+
+# While it is there, main.py does not start the agent.
+MARK = FOLDER + "/provisioning"
+_TEMPORARY = ".part"
+_CHUNK = 1536  # packed bytes in one script: 2 KB of Base64, for which every heap has room
+_WINDOW_BITS = 10  # what the device needs to unpack: 1 KB
+
+# Names are short because they cross a line of 11 KB/s. Of the device's folder only the top is
+# hashed, without the key: the journal below it is large.
+_TOOLS = """\
+import os,hashlib,binascii,io,deflate
+def h(p):
+ s=hashlib.sha256()
+ b=bytearray(512)
+ m=memoryview(b)
+ with open(p,'rb') as f:
+  while 1:
+   n=f.readinto(b)
+   if not n: break
+   s.update(m[:n])
+ return str(binascii.hexlify(s.digest()),'ascii')
+def l(d,deep):
+ try: e=list(os.ilistdir(d))
+ except OSError: return
+ for x in e:
+  p=(d if d!='/' else '')+'/'+x[0]
+  if x[1]==0x4000:
+   if deep: l(p,1)
+  elif x[0][:10]!='device.key': print(h(p),p)
+def o():
+ global z
+ z=[]
+def w(t): z.append(binascii.a2b_base64(t))
+def c(p,q,d):
+ a=q.split('/')[1:-1]
+ for i in range(len(a)):
+  try: os.mkdir('/'+'/'.join(a[:i+1]))
+  except OSError: pass
+ t=deflate.DeflateIO(io.BytesIO(b''.join(z)),deflate.RAW,10)
+ z.clear()
+ b=bytearray(512)
+ m=memoryview(b)
+ with open(p,'wb') as f:
+  while 1:
+   n=t.readinto(b)
+   if not n: break
+   f.write(m[:n])
+ s=h(p)
+ if s==d: os.rename(p,q)
+ print(s)
+def r(p):
+ try: os.remove(p)
+ except OSError: pass
+"""
+
+
+class DeviceFiles:
+    """The files of a device whose raw REPL is entered."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+        repl.run(_TOOLS)
+
+    def hashes(self) -> dict[str, str]:
+        """Path -> SHA-256 (hex) of the agent's, the boards' and the device's own files, the key
+        and the journal excepted."""
+        said = self._repl.run("l('/',0)\nl('/agent',1)\nl('/boards',1)\nl('/device',0)", 60)
+        with understood(_refused):
+            lines = [line.split(" ", 1) for line in said.splitlines()]
+            return {path: digest for digest, path in lines}
+
+    def put(self, path: str, content: bytes, progress: Callable[[int], None]) -> None:
+        """Write one file whole, or keep the old one.
+
+        Args:
+            progress: gets the number of bytes that arrived since its last call.
+
+        Raises:
+            ProvisionError: the line is gone, or the file arrived damaged.
+        """
+        packer = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS)
+        packed = packer.compress(content) + packer.flush()
+        digest = hashlib.sha256(content).hexdigest()
+        end = f"c({path + _TEMPORARY!r},{path!r},{digest!r})"
+        script = "o()\n"
+        said = ""
+        for at in range(0, len(packed), _CHUNK):
+            script += f"w({base64.b64encode(packed[at : at + _CHUNK]).decode()!r})\n"
+            said = self._repl.run(script if at + _CHUNK < len(packed) else script + end)
+            script = ""
+            progress(min(_CHUNK, len(packed) - at) * len(content) // len(packed))
+        if said.strip() != digest:
+            raise ProvisionError(
+                "cable",
+                _(
+                    "{file} did not arrive on the board as it was sent; use a shorter cable or "
+                    "another port and run the same command."
+                ).format(file=path),
+            )
+
+    def remove(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        self._repl.run(f"r({path!r})")
+
+    def bring(
+        self,
+        wanted: Mapping[str, bytes],
+        owned: tuple[str, ...],
+        have: Mapping[str, str],
+        progress: Callable[[float], None],
+    ) -> int:
+        """Make the device hold exactly these files in the folders that are owned.
+
+        Args:
+            wanted: path on the device -> content.
+            owned: prefixes of paths whose other files are deleted; a stray source would be
+                imported instead of the compiled one.
+            have: as `hashes` returned it.
+            progress: gets the share that is done.
+
+        Returns:
+            How many files were written or deleted.
+        """
+        missing = {
+            path: content
+            for path, content in wanted.items()
+            if have.get(path) != hashlib.sha256(content).hexdigest()
+        }
+        stray = [path for path in have if path.startswith(owned) and path not in wanted]
+        total = sum(map(len, missing.values())) or 1
+        done = 0
+
+        def more(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done / total)
+
+        for path in stray:
+            self.remove(path)
+        for path, content in missing.items():
+            self.put(path, content, more)
+        return len(missing) + len(stray)
+
+
+def _refused(reason: str) -> ProvisionError:
+    return ProvisionError(
+        "device",
+        _("The board's agent refuses: {reason}. Run the same command again.").format(
+            reason=reason.rstrip(".")
+        ),
+    )
+
+
+def _swap_safe(repl: Repl, mac: str) -> None:
+    """Refuse another board before anything is written to it: it may have got the port between
+    bootloader and interpreter. Some interpreters can't say which board they run on."""
+    said = repl.run(
+        "import binascii\ntry:\n import machine\n"
+        " print(str(binascii.hexlify(machine.unique_id(),':'),'ascii'))\n"
+        "except (ImportError,AttributeError): pass"
+    ).strip()
+    if said:
+        refuse_swapped(mac, said)
+
+
+class SerialDevice:
+    """A board on a serial port: flashed by its bootloader, then filled over its REPL.
+
+    opened: closes the REPL at the end.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        loader: Bootloader,
+        opened: ExitStack,
+        mac: str,
+        kit: Kit,
+        slot: KitSlot,
+        board: Board,
+        firmware: KitFirmware,
+    ) -> None:
+        self.board = board
+        self.firmware = firmware
+        self._port = port
+        self._loader = loader
+        self._opened = opened
+        self._mac = mac
+        self._kit = kit
+        self._slot = slot
+        self._have: dict[str, str] = {}
+
+    def flash(self, progress: Progress) -> bool:
+        fresh = self._loader.flash(self.firmware.image, self.board.baud, progress)
+        self._loader.run()
+        return fresh
+
+    def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
+        self._repl = repl = self._opened.enter_context(Repl(self._port))
+        repl.interrupt()
+        repl.soft_reset()
+        _swap_safe(repl, self._mac)
+        # Keeps the agent from being started while the device is being filled.
+        repl.run(
+            f"import os\ntry: os.mkdir({FOLDER!r})\nexcept OSError: pass\n"
+            f"open({MARK!r},'w').close()"
+        )
+        self._files = DeviceFiles(repl)
+        self._have = self._files.hashes()
+        return self._files.bring(files, ("/agent/", "/boards/"), self._have, progress)
+
+    def forget_other(self, slot: str | None) -> bool:
+        """What it measured for another slot was signed for that one."""
+        said = self._repl.run(
+            "import json\n"
+            f"try:\n with open({CONFIG!r}) as f: print(json.load(f)['slot'])\n"
+            "except (OSError,ValueError,KeyError): pass"
+        ).strip()
+        if not said or said == slot:
+            return False
+        # The configuration last: as long as it is there, this is not complete.
+        self._repl.run(
+            "import os\n"
+            "def d(p):\n"
+            " for x in list(os.ilistdir(p)):\n"
+            "  q=p+'/'+x[0]\n"
+            "  if x[1]==0x4000: d(q)\n"
+            f"  elif q not in {(MARK, CONFIG)!r}: os.remove(q)\n"
+            f"d({FOLDER!r})\nos.remove({CONFIG!r})",
+            60,
+        )
+        self._have = self._files.hashes()
+        return True
+
+    def configure(self, progress: Progress) -> int:
+        own = own_files(self._kit, self._slot, self.board, self.firmware)
+        count = self._files.bring(own, (), self._have, progress)
+        # With all the heap, and with what the board's boot.py prepares.
+        self._repl.soft_reset()
+        return count
+
+    def make_key(self) -> bytes:
+        return make_key(self._repl)
+
+    def test_network(self, unix: int) -> tuple[str, str]:
+        return test_network(self._repl, unix)
+
+    def first_report(self) -> tuple[str, bytes]:
+        self._repl.soft_reset()
+        return first_report(self._repl)
+
+    def start(self) -> None:
+        self._repl.run(f"import os\nos.remove({MARK!r})")
+        self._repl.start()
+
+
+class FoundBoard:
+    """A board in its bootloader, before its slot is chosen."""
+
+    def __init__(self, port: str, loader: Bootloader, opened: ExitStack) -> None:
+        self._port = port
+        self._loader = loader
+        self._opened = opened
+        self._chip = loader.identify()
+        self.unique_id = self._chip.mac
+        self.facts = {"chip": self._chip.chip}
+
+    def refuse_stranger(self, folder: Path) -> None:
+        """Its MAC names the folder: there is nothing else to compare."""
+
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> SerialDevice:
+        """Raises ProvisionError, BoardError, FirmwareError: nothing in the kit fits the board."""
+        kind = choose_board(kit, slot, self._chip, board)
+        firmware = firmware_of(kit, kind, work)
+        return SerialDevice(
+            *(self._port, self._loader, self._opened, self.unique_id, kit, slot, kind, firmware)
+        )
+
+
+@contextmanager
+def over_cable(port: str) -> Iterator[FoundBoard]:
+    """The board on a serial port, reset into its bootloader. The port is free afterwards.
+
+    Raises:
+        ProvisionError: the port or the chip can't be used.
+    """
+    with ExitStack() as opened:
+        yield FoundBoard(port, opened.enter_context(Bootloader(port)), opened)
+
+
+def _answer(repl: Repl, load: str, call: str, timeout: float) -> Any:
+    """The result of a function of the device's agent, as JSON.
+
+    The agent ends a mistake with a sentence and SystemExit, which would restart the board.
+
+    Args:
+        load: the script that imports what `call` needs, and no more: the heap is small.
+    """
+    script = f"{load}print('ANSWER',json.dumps({call}))\n".replace("\n", "\n ")
+    said = repl.run(f"import json\ntry:\n {script}\nexcept SystemExit:\n pass", timeout)
+    for line in said.splitlines():
+        if line.startswith("ANSWER "):
+            return json.loads(line[7:])
+    reasons = [line[7:] for line in said.splitlines() if line.startswith("agent: ")]
+    raise _refused(reasons[-1] if reasons else said.strip()[-200:])
+
+
+def make_key(repl: Repl) -> bytes:
+    """See `Device.make_key`."""
+    with understood(_refused):
+        load = "from agent import start\n"
+        return base64.b64decode(_answer(repl, load, f"start.enrol({CONFIG!r})", 120))
+
+
+def test_network(repl: Repl, unix: int) -> tuple[str, str]:
+    """See `Device.test_network`."""
+    with understood(_refused):
+        call = f"selftest.network({CONFIG!r},{unix})"
+        result, detail = _answer(repl, IMPORT_SELFTEST, call, 180)
+        return str(result), str(detail)
+
+
+def first_report(repl: Repl) -> tuple[str, bytes]:
+    """See `Device.first_report`."""
+    with understood(_refused):
+        call = f"selftest.first_report({CONFIG!r})"
+        topic, report = _answer(repl, IMPORT_SELFTEST, call, 180)
+        return str(topic), base64.b64decode(report)

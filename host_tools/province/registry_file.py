@@ -1,0 +1,166 @@
+"""The registry's file: opening it, its format, its transactions.
+
+It is a database of its own (`registry.db`), small and precious, apart from the telemetry: WAL with
+`synchronous=FULL`, because an enrolment that a technician has seen must survive a power cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from host_tools.common.errors import RegistryError
+from host_tools.province.records import FORMAT, MIGRATIONS, SCHEMA, Village
+
+FILE = "registry.db"
+VILLAGE_COLUMNS = "code, name, district, regency, lat, lon, site"
+
+
+class RegistryFile:
+    """The open file. One connection, for one thread at a time; use as a context manager."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._db = connection
+        self._identity = _identity(path)
+
+    @classmethod
+    def create(cls, directory: Path, villages: Iterable[Village]) -> Self:
+        """Make the registry of a new province.
+
+        Raises:
+            RegistryError: there is one already.
+            sqlite3.Error, OSError: it can't be written.
+        """
+        path = directory / FILE
+        if path.exists():
+            raise RegistryError(f"{path} exists already; it was left as it is.")
+        path.touch(mode=0o600)
+        registry = cls(path, cls._connect(path))
+        registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
+        registry._migrate()
+        with registry.transaction():
+            registry._db.executemany(
+                f"INSERT INTO villages ({VILLAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(v.code, v.name, v.district, v.regency, v.lat, v.lon, v.site) for v in villages],
+            )
+        return registry
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the registry of a province.
+
+        Raises:
+            RegistryError: it is missing, not a registry, or made by a newer desalink.
+        """
+        path = directory / FILE
+        if not path.exists():
+            raise RegistryError(
+                f"The registry {path} is missing; put it back from the province's backup."
+            )
+        try:
+            db = cls._connect(path)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                if "locked" in str(error):
+                    refused = RegistryError(
+                        f"The registry {path} is locked by another desalink; wait for it and try "
+                        "again."
+                    )
+                    refused.exit_code = 75  # as StoreBusy: it passes by itself
+                    raise refused from None
+                raise RegistryError(
+                    f"The registry {path} can't be opened ({error}); make room on its disk, and "
+                    "run this as the owner of the province."
+                ) from None
+            raise RegistryError(
+                f"{path} is damaged or not a registry ({error}); put it back from the backup."
+            ) from None
+        if not 1 <= version <= FORMAT:
+            db.close()
+            raise RegistryError(
+                f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
+                "that wrote it, or a newer one."
+            )
+        registry = cls(path, db)
+        registry._migrate()
+        return registry
+
+    def _migrate(self) -> None:
+        """Bring an older format up to this one, all or nothing."""
+        if self._version() == FORMAT:
+            return
+        with self.transaction():
+            # Asked again: another process may have done it in between.
+            for version in range(self._version() + 1, FORMAT + 1):
+                for statement in MIGRATIONS[version]:
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
+        db = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA foreign_keys=ON")
+        return db
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is changed within it, or nothing of it; one inside another is part of that."""
+        if self._db.in_transaction:
+            yield
+            return
+        # IMMEDIATE: between reading and writing nobody else may write.
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def rows(self, sql: str, *values: object) -> list[Any]:
+        return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, *values: object) -> int:
+        """Run one statement that changes something; returns how many rows it touched."""
+        with self.transaction():
+            return self._db.execute(sql, values).rowcount
+
+    def version(self) -> int:
+        """A number that differs from the last one when another process changed the registry.
+
+        Costs microseconds (`PRAGMA data_version`), so that a long-running reader can ask before
+        each batch whether its cache of keys is still good.
+        """
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def replaced(self) -> bool:
+        """Whether the path names another file now than the one that is open here."""
+        return _identity(self._path) != self._identity
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,149 @@
+"""The truth of a simulation: the states of each village, and what of them was told.
+
+The file has JSON lines; docs/simulate.md describes them.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from host_tools.common.errors import ProvinceError
+from host_tools.simulate.reports import Made
+from host_tools.simulate.world import Run, Settings, SimulatedVillage
+
+FILE = "truth.jsonl"
+
+
+class Truth:
+    """What is true of a village; `arrived` notes what the province has received."""
+
+    def __init__(self, village: SimulatedVillage) -> None:
+        self._village = village
+        self._ends = [spell.end for spell in village.spells]
+        self._known: list[int | None] = [None] * len(self._ends)
+        self._told: list[list[int]] = []
+        self._hours: dict[int, list[int]] = {}
+        self._reports = 0
+        # Reports of runs of which none yet has known the time: nobody can say when they were.
+        self._timeless: dict[Run, list[Made]] = {}
+        self._timed: set[Run] = set()
+
+    def arrived(self, made: Made, at: int) -> None:
+        """A report has arrived at a moment, for the first time."""
+        self._reports += 1
+        if made.start is not None and made.run not in self._timed:
+            self._timed.add(made.run)
+            for earlier in self._timeless.pop(made.run, ()):
+                self._tell(earlier, at)
+        if made.run in self._timed:
+            self._tell(made, at)
+        else:
+            self._timeless.setdefault(made.run, []).append(made)
+
+    def _tell(self, made: Made, at: int) -> None:
+        for number in range(
+            bisect_right(self._ends, made.since), bisect_right(self._ends, made.at)
+        ):
+            if self._known[number] is None:
+                self._known[number] = at
+        self._cover(made.begin, made.end)
+        for hour in made.hours:
+            sums = self._hours.setdefault(hour.hour, [0, 0, 0, 0])
+            sums[0] += hour.down
+            sums[1] += hour.up
+            sums[2] = max(sums[2], hour.clients_peak)
+            sums[3] = max(sums[3], hour.clients_day)
+
+    def _cover(self, begin: int, end: int) -> None:
+        told = self._told
+        if begin >= end:
+            return
+        # Live reports go on where the last one ended; a backlog comes newest first.
+        if told and told[-1][1] == begin:
+            told[-1][1] = end
+        elif told and told[-1][0] == end:
+            told[-1][0] = begin
+        else:
+            told.append([begin, end])
+
+    def line(self) -> str:
+        """The village's line of the file."""
+        village = self._village
+        return json.dumps(
+            {
+                "slot": village.slot,
+                "link": village.link,
+                "provider": village.provider,
+                "power": village.power,
+                "special": village.special,
+                "clock_right": village.wrong_clock is None,
+                "reports": self._reports,
+                "spells": [
+                    [*spell, known]
+                    for spell, known in zip(village.spells, self._known, strict=True)
+                ],
+                "told": merged(self._told),
+                "hours": [[hour, *sums] for hour, sums in sorted(self._hours.items())],
+            },
+            separators=(",", ":"),
+        )
+
+
+def merged(spans: list[list[int]]) -> list[list[int]]:
+    """Spans in the order of time, those that touch or overlap joined."""
+    result: list[list[int]] = []
+    for begin, end in sorted(spans):
+        if result and begin <= result[-1][1]:
+            result[-1][1] = max(result[-1][1], end)
+        else:
+            result.append([begin, end])
+    return result
+
+
+@dataclass(frozen=True)
+class VillageTruth:
+    """A line of the file, read back."""
+
+    slot: str
+    link: str
+    provider: str
+    power: str
+    special: str
+    clock_right: bool
+    reports: int
+    spells: list[tuple[int, int, str, int | None]]
+    told: list[tuple[int, int]]
+    hours: list[tuple[int, int, int, int, int]]
+
+
+def write(path: Path, settings: Settings, lines: list[str]) -> None:
+    """Write the file: the settings, then a line for each village."""
+    with path.open("w") as file:
+        file.write(json.dumps({"format": 1, **asdict(settings)}) + "\n")
+        file.writelines(line + "\n" for line in lines)
+
+
+def read(path: Path) -> Iterator[VillageTruth]:
+    """The villages of the file, one after the other.
+
+    Raises:
+        ProvinceError: there is no such file.
+    """
+    try:
+        file = path.open()
+    except FileNotFoundError:
+        raise ProvinceError(
+            f"There is no {path}; only a province that 'desalink simulate' has filled has one."
+        ) from None
+    with file:
+        next(file, None)
+        for line in file:
+            fields: dict[str, Any] = json.loads(line)
+            for name in ("spells", "told", "hours"):
+                fields[name] = [tuple(item) for item in fields[name]]
+            yield VillageTruth(**fields)

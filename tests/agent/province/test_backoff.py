@@ -1,0 +1,121 @@
+"""When to try again: quickly where that is safe, seldom where the broker refuses, never a herd."""
+
+import heapq
+import random
+
+import pytest
+
+from agent.device import interpreter
+from agent.net.errors import CERTIFICATE, NetError
+from agent.province.backoff import Backoff
+from tests import support
+
+RESET = NetError("reset", "session", 104)
+UNREACHABLE = NetError("no answer", "connect", 110)
+REFUSALS = [
+    NetError("not authorised", "mqtt", 5),
+    NetError("the client id", "mqtt", 2),
+    NetError("alert", "tls", -0x7780),
+    NetError("after an alert", "tls", 32),
+    NetError("TLS with broker: SSLV3_ALERT_CERTIFICATE_REVOKED", "tls", 1),
+]
+
+
+def limits(monkeypatch, ends, max_s=300):
+    """The longest wait in seconds after each of `ends` (milliseconds, error)."""
+    monkeypatch.setattr(interpreter, "random_below", lambda limit: limit)
+    backoff = Backoff(max_s * 1000)
+    found = []
+    for lasted_ms, error in ends:
+        backoff.ended(lasted_ms, error)
+        found.append(backoff.wait_ms() // 1000)
+    return found
+
+
+@pytest.mark.parametrize("days", [0.01, 1, 7, 13])
+def test_after_a_connection_of_any_length_the_backoff_begins_anew(monkeypatch, days):
+    """Where ticks wrap in 12.4 days too."""
+    lasted = support.ticks_diff_of_32_bits(int(days * 86400_000) % (1 << 30), 0)
+    ends = [(1, RESET)] * 4 + [(lasted, RESET), (1, RESET)]
+    assert limits(monkeypatch, ends) == [4, 8, 16, 32, 2, 4]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=str)
+def test_a_refused_device_tries_once_an_hour_at_last_and_nothing_hurries_it(monkeypatch, error):
+    assert limits(monkeypatch, [(500, error)] * 14)[-2:] == [3600, 3600]
+    backoff = Backoff(300_000)
+    for _ in range(14):
+        backoff.ended(500, error)
+        assert backoff.hurry(3_000_000, 10_000) == 3_000_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NetError("not now", "mqtt", 3), RESET, UNREACHABLE, OSError(12), MemoryError()],
+    ids=repr,
+)
+def test_a_broker_that_can_not_take_it_now_is_tried_every_few_minutes(monkeypatch, error):
+    assert limits(monkeypatch, [(500, error)] * 14)[-1] == 300
+
+
+def test_a_broker_that_seems_to_be_back_is_tried_once_at_once():
+    backoff = Backoff(300_000)
+    for _ in range(10):
+        backoff.ended(500, UNREACHABLE)
+    assert backoff.hurry(200_000, 10_000) < 10_000
+    backoff.ended(500, RESET)
+    assert backoff.hurry(200_000, 10_000) == 200_000
+
+
+def test_the_end_of_an_interception_is_noticed_soon_for_the_first_minutes_only():
+    backoff = Backoff(300_000)
+    backoff.ended(500, UNREACHABLE)
+    hurried = 0
+    for _ in range(100):
+        backoff.ended(500, NetError("self-signed", "tls", CERTIFICATE))
+        hurried += backoff.hurry(3_000_000, 10_000) < 10_000
+    assert hurried == 30
+
+
+def herd(seed, count=841, rate=20, first_ms=0, back=False):
+    """A herd behind a broker that takes `rate` handshakes a second and owes each an answer in
+    30 s: for each device the second at which it was connected, and how many tries there were."""
+    dice = random.Random(seed)
+    backoffs = [Backoff(300_000) for _ in range(count)]
+    now = interpreter.random_below
+    interpreter.random_below = lambda limit: dice.randrange(max(limit, 1))
+    try:
+        events = []
+        for i, backoff in enumerate(backoffs):
+            wait = backoff.wait_ms()
+            if back:  # the broker was away for long, and every device sees it return at once
+                for _ in range(12):
+                    backoff.ended(500, UNREACHABLE)
+                wait = backoff.hurry(backoff.wait_ms(), 10_000)
+            heapq.heappush(events, (first_ms + wait, i))
+        connected, tries, free_at = {}, 0, 0.0
+        while events:
+            at, i = heapq.heappop(events)
+            tries += 1
+            served = max(free_at, at) + 1000 / rate
+            if (
+                served - at > 30_000
+            ):  # it gave up: the broker has done half of the work for nothing
+                free_at = max(free_at, at) + 500 / rate if free_at - at < 60_000 else free_at
+                backoffs[i].ended(30_000, NetError("no answer in time", "tls", 110))
+                heapq.heappush(events, (at + 30_000 + backoffs[i].wait_ms(), i))
+                continue
+            free_at = served
+            connected[i] = served / 1000
+        return connected, tries
+    finally:
+        interpreter.random_below = now
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["regional power cut", "broker back"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_herd_is_connected_within_ten_minutes(seed, back):
+    connected, tries = herd(seed, back=back)
+    assert len(connected) == 841
+    assert max(connected.values()) < 600
+    assert tries < 4 * 841
