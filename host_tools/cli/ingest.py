@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First make everything derived (samples, outages, states) again from the reports.",
+    help="First verify all reports and derive everything again, also beside a running ingest.",
 )
 @click.option(
     "--accept-clock",
@@ -78,8 +78,8 @@ def command(
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
 
-    if rebuild:
-        _rebuild(app)
+    if rebuild and _rebuild(app):
+        return
     _catch_up(app)
     keys = RegistryKeys(app.province.directory)
     try:
@@ -135,12 +135,13 @@ def _broker(app: Application, text: str | None) -> BrokerAddress:
     return BrokerAddress(host, port, province.service("ingest"))
 
 
-def _rebuild(app: Application) -> None:
+def _rebuild(app: Application) -> bool:
+    """Make everything derived again; returns whether another ingest works on the database."""
     import time
 
     from host_tools.derive import rebuild
     from host_tools.ingest.keys import RegistryKeys
-    from host_tools.store import lock, open_database
+    from host_tools.store import StoreLocked, lock, open_database
 
     shown = [time.monotonic()]
 
@@ -156,3 +157,9 @@ def _rebuild(app: Application) -> None:
         count = rebuild(database, keys.load(), progress)
     keys.close()
     app.note(f"{count} reports derived again.")
+    try:
+        with lock(path):
+            return False
+    except StoreLocked:
+        app.note("The ingest that runs goes on with it.")
+        return True
