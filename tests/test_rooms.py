@@ -10,6 +10,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,16 @@ STILL_REACHED_INTO = {
 NOTHING: set[str] = set()
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def sources(root: Path, *trees: str) -> Iterator[tuple[str, ast.Module]]:
     """Path from the root and syntax of each file."""
     for tree in trees:
         for path in sorted((root / tree).rglob("*.py")):
-            yield path.relative_to(root).as_posix(), ast.parse(path.read_text())
+            yield path.relative_to(root).as_posix(), parsed(path)
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

@@ -102,7 +102,9 @@ def command(
         _fill(app, directory, settings, trusted, broker_port)
 
 
-def _fill(app: Application, directory: Path, settings: SimulationSettings, trusted: bool, port: int) -> None:
+def _fill(
+    app: Application, directory: Path, settings: SimulationSettings, trusted: bool, port: int
+) -> None:
     from host_tools.simulate import truth
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run

@@ -11,7 +11,7 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.province.villages import province_name, villages_of_province
 from host_tools.simulate.signing import MessageSigner
-from host_tools.simulate.world import ChosenVillage, SimulationSettings, SimulatedVillage
+from host_tools.simulate.world import ChosenVillage, SimulatedVillage, SimulationSettings
 
 CODE = "64"
 PASSPHRASE = "simulated and no secret"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agent.wire import ids
 from host_tools.simulate import regimes as r
-from host_tools.simulate.samples import STATE_CODES, TrueHour, Measurement, Meter
+from host_tools.simulate.samples import STATE_CODES, Measurement, Meter, TrueHour
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.world import DEGRADED, ONLINE, UP, Run, SimulatedVillage, Spell
 from host_tools.wire import hash8

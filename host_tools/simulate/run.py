@@ -84,7 +84,10 @@ def _work(
 
 
 def _serve(
-    settings: SimulationSettings, places: Sequence[ChosenVillage], indices: Sequence[int], pipe: Connection
+    settings: SimulationSettings,
+    places: Sequence[ChosenVillage],
+    indices: Sequence[int],
+    pipe: Connection,
 ) -> None:
     truths: dict[int, str] = {}
     batch: list[Arrival] = []

@@ -14,7 +14,7 @@ from typing import Any
 
 from host_tools.common.errors import ProvinceError
 from host_tools.simulate.reports import Made
-from host_tools.simulate.world import Run, SimulationSettings, SimulatedVillage
+from host_tools.simulate.world import Run, SimulatedVillage, SimulationSettings
 
 FILE = "truth.jsonl"
 

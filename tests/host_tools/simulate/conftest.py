@@ -14,7 +14,7 @@ from host_tools.simulate.delivery import Arrival
 from host_tools.simulate.province import places
 from host_tools.simulate.run import run
 from host_tools.simulate.storing import TrustedStore, VerifiedStore
-from host_tools.simulate.world import ChosenVillage, SimulationSettings, SimulatedVillage, World
+from host_tools.simulate.world import ChosenVillage, SimulatedVillage, SimulationSettings, World
 
 BEGIN = 1_767_196_800  # 2026-01-01 00:00 WITA
 

@@ -24,7 +24,7 @@ from host_tools.wire import (
 )
 from host_tools.wire.columns import NAMES
 from host_tools.wire.envelope import split
-from tests.host_tools.simulate.conftest import BEGIN, SimulationSettings, Simulated, simulate
+from tests.host_tools.simulate.conftest import BEGIN, Simulated, SimulationSettings, simulate
 from tests.support import ROOT
 
 CDDL = (ROOT / "docs" / "wire.cddl").read_text()
