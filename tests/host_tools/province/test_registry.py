@@ -27,12 +27,6 @@ def enrol(registry: Registry, slot: str, number: int, *, replace: bool = False, 
     )
 
 
-@pytest.fixture
-def registry(kaltim: Province):
-    with Registry.open(kaltim.directory) as registry:
-        yield registry
-
-
 def test_an_enrolled_device_is_found_by_key_id_slot_and_list(registry: Registry):
     device, outcome = enrol(registry, SLOT, 1)
     assert outcome == "enrolled"
