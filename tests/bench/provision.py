@@ -15,7 +15,7 @@ from pathlib import Path
 
 from host_tools.devices import boards, release
 from host_tools.devices.boards import load_board
-from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
+from tests.boards.images import APP, FLASH_OFFSET, firmware
 from tests.host_tools.field.provision.rig import Hub, hub
 from tests.host_tools.field.provision.tree import board_name
 from tests.host_tools.field.provision.world import World
@@ -76,7 +76,7 @@ def _transfer(folder: Path, world: World, size: int) -> float:
     """Seconds that firmware and files take by themselves."""
     folder.mkdir()
     image = folder / "firmware.bin"
-    image.write_bytes(make_firmware(_CHIP, size))
+    image.write_bytes(firmware(_CHIP, size=size))
     baud = load_board(board_name(_CHIP)).baud[0]
     with hub(folder / "hub") as made:
         _plugged(made, 1)
@@ -92,7 +92,7 @@ def _transfer(folder: Path, world: World, size: int) -> float:
             timeout=600,
         )
         seconds = time.monotonic() - began
-        assert made.boards[0].flash.data[APP_OFFSET] == 0xE9
+        assert made.boards[0].flash.data[APP] == 0xE9
     files = world.kit.releases[board_name(_CHIP)].files
     return seconds + sum(map(len, files.values())) * _BITS_A_BYTE / _REPL_BAUD
 

@@ -22,8 +22,8 @@ from host_tools.broker.process import BrokerProcess
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.office.founding import found_province
+from tests.boards.images import APP, firmware
 from tests.host_tools.field.provision import launch
-from tests.host_tools.field.provision.firmware import APP_OFFSET, make_firmware
 from tests.host_tools.field.provision.rig import FLASH_2MB, Board, Cut, Hub
 from tests.host_tools.field.provision.world import PASSPHRASE, VILLAGES, World
 from tests.system.plant import Part
@@ -144,13 +144,13 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     port = board.plug()
     assert world.provision(port).returncode == 0
     seed = world.check_done(board)
-    newer = make_firmware("esp32", seed=2)
+    newer = firmware(size=120_000, seed=2)
     world.firmware = {"rig-esp32": ("newer.bin", newer)}
     world.kit = world.make_kit()
     done = world.provision(port)
     assert done.returncode == 0, done.stderr
     assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
-    assert bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff") == newer[0xF000:]
+    assert bytes(board.flash.data[APP:]).rstrip(b"\xff") == newer[0xF000:]
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
 
 

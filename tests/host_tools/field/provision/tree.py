@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from host_tools.devices import boards, release
-from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET
+from tests.boards.images import APP, FLASH_OFFSET
 from tests.support import ROOT
 
 VARIABLE = "DESALINK_TEST_BOARDS"
@@ -52,7 +52,7 @@ def make_tree(folder: Path) -> Path:
             'sha256 = ""\n'
             'mpy = "6.3"\n'
             f'arch = "{arch}"\n'
-            f"app_offset = {APP_OFFSET}\n"
+            f"app_offset = {APP}\n"
             "[settings]\n"
             f'name = "{board_name(chip)}"\n'
         )

@@ -27,8 +27,8 @@ from host_tools.people.kits.create import Cargo, create_kit, write_kit
 from host_tools.province.registry import Registry
 from host_tools.wire import hash8
 from tests import support
+from tests.boards.images import APP, FLASH_OFFSET, firmware
 from tests.host_tools.field.provision import launch, tree
-from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
 from tests.host_tools.field.provision.rig import Board
 
 PASSPHRASE = "correct horse battery"
@@ -83,7 +83,7 @@ class World:
         self.place = folder
         boards = [load_board(tree.board_name(chip)) for chip in chips]
         self.firmware = {
-            board.name: (f"{board.name}.bin", make_firmware(board.chip or "", firmware_bytes))
+            board.name: (f"{board.name}.bin", firmware(board.chip or "", size=firmware_bytes))
             for board in boards
         }
         self.releases = [build_release(board) for board in boards]
@@ -211,7 +211,7 @@ class World:
         assert [(r.slot, r.unique_id, r.device) for r in mine] == [(slot, board.mac, kid)]
         record = mine[0]
         assert record.enrolment().public_key == public
-        app = bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff")
+        app = bytes(board.flash.data[APP:]).rstrip(b"\xff")
         assert record.firmware_hash == record.enrolment().firmware
         assert record.firmware_hash == hashlib.sha256(app).digest()
         kit_slot = self.kit.slot(slot)
