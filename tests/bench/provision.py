@@ -13,11 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from host_tools.devices import boards, release
 from host_tools.devices.boards import load_board
 from tests.boards.images import APP, FLASH_OFFSET, firmware
 from tests.host_tools.field.provision.rig import Hub, hub
-from tests.host_tools.field.provision.tree import board_name
+from tests.host_tools.field.provision.tree import board_name, other_tree
 from tests.host_tools.field.provision.world import World
 
 _CHIP = "esp32"
@@ -33,16 +32,12 @@ def measure(quick: bool) -> dict[str, float]:
     `provision_transfer_s`: esptool alone with the same firmware, and the same files' bytes at the
     line's rate; `provision_overhead_share`: the share of one board's time beyond that."""
     size = _QUICK if quick else _FULL
-    before = boards._FOLDER, release._ROOT
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            place = Path(name)
-            world = World(place / "world", [_CHIP], size)
-            transfer = _transfer(place / "bare", world, size)
-            one = _run(place / "one", world, 1)
-            eight = _run(place / "eight", world, _SIDE_BY_SIDE)
-    finally:
-        boards._FOLDER, release._ROOT = before
+    with tempfile.TemporaryDirectory() as name, other_tree():
+        place = Path(name)
+        world = World(place / "world", [_CHIP], size)
+        transfer = _transfer(place / "bare", world, size)
+        one = _run(place / "one", world, 1)
+        eight = _run(place / "eight", world, _SIDE_BY_SIDE)
     return {
         "provision_one_s": one,
         "provision_eight_s": eight,
