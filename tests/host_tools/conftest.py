@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,14 +92,21 @@ def desalink(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return run
 
 
+@contextmanager
+def running_broker(province: Province, log: Path) -> Iterator[BrokerProcess]:
+    """The province's broker, as `desalink broker run` starts it."""
+    process = BrokerProcess(province)
+    with log.open("ab") as err:
+        process.start(841, stderr=err)
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.stop()
+
+
 @pytest.fixture
 def broker(kaltim: Province, tmp_path: Path) -> Iterator[BrokerProcess]:
-    """The province's own broker, as `desalink broker run` starts it."""
-    process = BrokerProcess(kaltim)
-    with (tmp_path / "broker.log").open("wb") as log:
-        process.start(841, stderr=log)
-        try:
-            process.wait_ready()
-            yield process
-        finally:
-            process.stop()
+    """The broker of the copied province."""
+    with running_broker(kaltim, tmp_path / "broker.log") as process:
+        yield process
