@@ -37,7 +37,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with other_tree():
         office = World(folder, [], villages=(SLOT[:10], OTHER[:10]), others=tuple(KINDS))
     write_config(office.province)
-    with running_broker(office.province, folder / "broker.log"):
+    with running_broker(office.province):
         yield office
 
 
