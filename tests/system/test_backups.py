@@ -7,14 +7,13 @@ from pathlib import Path
 
 from host_tools.broker.client import AccessRefused, CheckClient
 from host_tools.broker.revocation import apply_revocations
-from host_tools.keys.ca import Authority
 from host_tools.office.backup import make_backup
 from host_tools.office.restore import restore
 from host_tools.province.registry import Registry
 from host_tools.province.settings import TlsFiles
 from tests.host_tools.office.killed import count_steps, killed_at
 from tests.system.audit import audit
-from tests.system.plant import PASSPHRASE, Agent, Plant
+from tests.system.plant import Agent, Plant
 
 _DEVICES = ("micropython", "cpython")
 _MORE = 4
@@ -23,12 +22,11 @@ _MORE = 4
 def _revoke(plant: Plant, agent: Agent) -> None:
     """As `desalink devices revoke` does it."""
     province = plant.province
-    authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
     with Registry.open(province.directory) as registry:
         (device,) = registry.keys_for_slot(agent.slot)
         registry.revoke(device.kid, by="test")
         registry.revoke_certificates(agent.slot)
-        assert apply_revocations(province, registry, authority)
+        assert apply_revocations(province, registry, plant.authority)
 
 
 def _refused(plant: Plant, agent: Agent) -> bool:
