@@ -443,5 +443,5 @@ class Plant:
         self.stop_broker()
 
     def _derived(self) -> bool:
-        sql = "SELECT (SELECT value FROM meta WHERE key = 'derived_upto'), max(id) FROM reports"
-        return all(upto == newest for upto, newest in self.query(sql))
+        left = self.query("SELECT (SELECT count(*) FROM dirty) + (SELECT count(*) FROM stale)")
+        return left == [(0,)]
