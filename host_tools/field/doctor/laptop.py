@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext, number
 from host_tools.common.times import wita
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _read_only(place: Path) -> bool:
     return sys.platform != "win32" and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
-def check_disk(machine: Machine, kit: Path | None) -> list[Finding]:
+def check_disk(machine: Machine, kit: Path | None) -> list[Diagnosis]:
     """Room, and the right to write, where the kit and the devices' journals lie."""
     place = _kit_directory(kit)
     while not place.exists() and place != place.parent:
@@ -100,7 +100,7 @@ def _not_before(kit: Path | None) -> float:
     return max(known)
 
 
-def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
+def check_clock(machine: Machine, kit: Path | None) -> list[Diagnosis]:
     """Whether the laptop's clock can be right: certificates and enrolments bear its time."""
     command = "sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
     if machine.system != "linux":
@@ -140,7 +140,7 @@ def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
     ]
 
 
-def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Finding]:
+def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Diagnosis]:
     """Whether a kit is here, still valid, closed to others, and opens."""
     from host_tools.people.kits import find_directory
 
@@ -181,7 +181,7 @@ def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> lis
     return findings or [ok("kit", left)]
 
 
-def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> list[Finding]:
+def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> list[Diagnosis]:
     from host_tools.people.kits import find_directory, open_kit
 
     try:
@@ -200,7 +200,7 @@ def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> list[
     return []
 
 
-def check_programs() -> list[Finding]:
+def check_programs() -> list[Diagnosis]:
     """Whether everything is installed that flashing, copying and labels need."""
     versions = {}
     for name in _PROGRAMS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from host_tools.common.i18n import _, ngettext, number
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine, UsbDevice
 
 # What a hub without a supply of its own can pass on, and what an ESP32 draws when its radio sends.
@@ -24,7 +24,7 @@ def _boards(devices: list[UsbDevice]) -> list[UsbDevice]:
     return [device for device in devices if device.serial_driver or device.is_served]
 
 
-def _check_boards(machine: Machine, devices: list[UsbDevice]) -> list[Finding]:
+def _check_boards(machine: Machine, devices: list[UsbDevice]) -> list[Diagnosis]:
     boards = _boards(devices)
     if not boards:
         return [
@@ -85,7 +85,7 @@ def _check_boards(machine: Machine, devices: list[UsbDevice]) -> list[Finding]:
     ]
 
 
-def _check_cables(machine: Machine) -> list[Finding]:
+def _check_cables(machine: Machine) -> list[Diagnosis]:
     log = machine.run(["dmesg"]) or ""
     places = sorted({match[1] for match in _FAILED.finditer(log)})
     if not places:
@@ -104,7 +104,7 @@ def _check_cables(machine: Machine) -> list[Finding]:
     ]
 
 
-def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Finding | None:
+def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Diagnosis | None:
     fed = [board for board in boards if hub.feeds(board)]
     drawn = sum(max(board.milliamperes, _BOARD_MILLIAMPERES) for board in fed)
     if hub.own_supply or drawn <= _HUB_MILLIAMPERES:
@@ -131,7 +131,7 @@ def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Finding | None:
     )
 
 
-def _check_overcurrent(machine: Machine) -> list[Finding]:
+def _check_overcurrent(machine: Machine) -> list[Diagnosis]:
     findings = []
     for interface in machine.names("/sys/bus/usb/devices"):
         for port in machine.names(f"/sys/bus/usb/devices/{interface}"):
@@ -158,7 +158,7 @@ def _check_overcurrent(machine: Machine) -> list[Finding]:
     return findings
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Boards without a port, cables that don't answer, hubs that are too weak."""
     if not machine.path("/sys/bus/usb/devices").is_dir():
         return [

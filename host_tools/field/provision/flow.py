@@ -2,7 +2,7 @@
 
 Each step first checks the device and does only what is missing. So the flow may be interrupted at
 any point, by a pulled cable or a killed laptop, and run again. What differs between a cable and
-SSH is behind `Found` and `Device`.
+SSH is behind `Found` and `TargetDevice`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def step_title(step: str) -> str:
     }[step]
 
 
-class Device(Protocol):
+class TargetDevice(Protocol):
     """A device of a known board and slot. Each call does only what is missing."""
 
     board: Board
@@ -109,7 +109,7 @@ class Found(Protocol):
     def refuse_stranger(self, folder: Path) -> None:
         """Refuse a device that is not the one that `folder` remembers."""
 
-    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> Device:
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> TargetDevice:
         """The same with what it needs for its slot; board: as the technician named it."""
 
 
@@ -354,7 +354,7 @@ class Provisioning:
             )
         return enrolment
 
-    def _network(self, device: Device) -> dict[str, Any]:
+    def _network(self, device: TargetDevice) -> dict[str, Any]:
         kit = self._plan.kit
         result, detail = device.test_network(int(time.time()))
         if result == "ok":
@@ -364,7 +364,7 @@ class Provisioning:
         raise network_error(result, detail, kit.broker_host, kit.broker_port)
 
     def _report(
-        self, device: Device, slot: KitSlot, enrolment: Enrolment, known: bool
+        self, device: TargetDevice, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
         """The device's first report, verified as the ingest will verify it."""
         topic, message = device.first_report()
