@@ -1,12 +1,12 @@
 """Proof of the broker's rules by delivery.
 
 Mosquitto confirms a forbidden publish like any other (PUBACK) and grants a forbidden subscription
-(SUBACK), so neither says anything. What counts is what arrives. "Not delivered" is proved without
+(SUBACK). Both answers prove nothing; only what arrives counts. "Not delivered" is proved without
 waiting: the same connection sends an allowed message after the forbidden one, and the broker keeps
-the order; when the allowed one has arrived and the other has not, it never will.
+the order. When only the allowed message has arrived, the forbidden one never will.
 
-Nothing is published as retained and every session is clean: the check leaves nothing behind. It
-acts under names of its own, so that it takes over no other session.
+The check retains no message and uses clean sessions, so nothing remains of it. It has its own
+names, so it takes over no other session.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Check:
             self._province.broker.local_host,
             self._port,
             self._province.service(name),
-            name=name,  # as a device would, so that a rule about client ids has something to show
+            name=name,  # as a device does, so that the rule about client ids is tried
             timeout=self._timeout,
         )
 
@@ -109,9 +109,9 @@ class Check:
     def _nothing_of(
         self, payload: bytes, receiver: CheckClient, sender: CheckClient, marker: str
     ) -> None:
-        """None of what was published with a payload reaches the receiver; the marker, last, does.
+        """The receiver gets no message with this payload, and gets the marker that is sent last.
 
-        Whoever published has its PUBACKs, so the broker has dealt with it before the marker.
+        The publisher has its PUBACKs, so the broker has handled the payload before the marker.
         """
         last = Delivered(marker, _payload())
         sender.publish(last.topic, last.payload)
@@ -163,7 +163,7 @@ class Check:
             self._nothing_of(payload, ingest, device, self._topic("report"))
 
     def _foreign_subscribe(self) -> None:
-        """A slot that listens to everything receives nothing of others, whoever sends."""
+        """A slot that subscribes to everything receives nothing of other slots."""
         with (
             self._device(0) as other,
             self._device(1) as listener,
@@ -190,8 +190,7 @@ class Check:
             device.subscribe(*own, "desa/1/release/#")
             operator.subscribe("desa/1/+/+/reply")
             self._must_arrive(ingest, device, [self._topic("ack")])
-            # Not `trust`: that would reach every device of the province, which then has to
-            # refuse it.
+            # Not `trust`: every device of the province would receive it and have to refuse it.
             orders = [self._topic("command"), self._topic("certificate"), self._release()]
             self._must_arrive(operator, device, orders)
             self._must_arrive(device, operator, [self._topic("reply")])
@@ -250,7 +249,7 @@ class Check:
             connect().close()
         except AccessRefused:
             return
-        raise RuleBroken(f"{who} was let in")
+        raise RuleBroken(f"{who} could connect")
 
     def _no_certificate(self) -> None:
         host = self._province.broker.local_host
@@ -273,7 +272,7 @@ class Check:
         issued = foreign.issue_client(CHECK_SLOTS[0], PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
             if not is_refused(self._province, identity, self._port, self._timeout):
-                raise RuleBroken("a certificate of another CA was let in")
+                raise RuleBroken("a certificate of another CA could connect")
 
     def _issuer(self) -> str:
         from host_tools.keys.ca import common_name, load_certificate
@@ -295,7 +294,7 @@ class Check:
                     "no broker of this province runs on this machine, so it can't be reloaded"
                 )
             if not reload_until_refused(self._province, identity, self._port):
-                raise RuleBroken("a revoked certificate was let in after the reload")
+                raise RuleBroken("a revoked certificate could connect after the reload")
             # Refused because of the list, and not because the broker is gone.
             self._device().close()
 

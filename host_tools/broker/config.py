@@ -1,4 +1,4 @@
-"""Mosquitto's configuration, generated from the province; every choice says why."""
+"""Mosquitto's configuration, generated from the province; a comment gives each reason."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def configured_port(province: Province) -> int:
 def connection_limit(villages: int) -> int:
     """How many connections the listener takes.
 
-    Each device twice, because a link that broke silently leaves its old connection behind
-    until the keepalive ends it; services on top.
+    Two for each device, because the old connection of a broken link stays open until the
+    keepalive ends it; then those of the services.
     """
     return max(1000, 2 * villages + 200)
 

@@ -1,4 +1,4 @@
-"""The broker's process: found, started in the foreground, made to read its files again."""
+"""The broker's process: find it, start it in the foreground, have it read its files again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from host_tools.province.settings import Province
 
 MINIMUM_VERSION = (2, 0)
 
-# Debian keeps daemons where only root's PATH looks.
+# Debian keeps daemons in folders that only root's PATH names.
 _EXTRA_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _PR_SET_PDEATHSIG = 1
 
@@ -57,7 +57,7 @@ def find_mosquitto() -> str:
 
 
 def check_port_is_free(bind: str, port: int) -> None:
-    """See that the broker will be able to listen.
+    """Check that the broker can listen.
 
     Raises:
         BrokerError: another program listens there, or the address or port may not be used.
@@ -129,7 +129,7 @@ def request_reload(province: Province) -> bool:
 
 
 def raise_open_files_limit(connections: int) -> str | None:
-    """Let the broker open as many files as it may have connections; a warning if it can't."""
+    """Allow the broker one open file a connection; returns a warning where the system refuses."""
     import resource
 
     needed = connections + 100
@@ -140,17 +140,17 @@ def raise_open_files_limit(connections: int) -> str | None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         return (
-            f"The system lets the broker open {allowed} files only, {needed} are needed for all "
+            f"The system allows the broker {allowed} open files; it needs {needed} for all "
             "connections; raise the limit with 'ulimit -Hn' or LimitNOFILE."
         )
     return None
 
 
 def _dies_with_parent() -> Callable[[], None] | None:
-    """What the child does before it becomes Mosquitto: a killed parent leaves none behind."""
+    """The child does this before it becomes Mosquitto: it dies when its parent is killed."""
     if not sys.platform.startswith("linux"):
         return None
-    library = ctypes.CDLL(None)  # loaded here: between fork and exec is no time to load anything
+    library = ctypes.CDLL(None)  # loaded here: nothing may be loaded between fork and exec
     return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
@@ -168,7 +168,7 @@ class BrokerProcess:
         return None if self._child is None else self._child.pid
 
     def check(self) -> str:
-        """See whether it could start now; returns the program.
+        """Check whether it could start now; returns the program.
 
         Raises:
             BrokerError: missing, too old, running already, or the port is taken.
@@ -225,9 +225,9 @@ class BrokerProcess:
         raise BrokerError(f"Mosquitto does not serve port {self.port}; its log says why.")
 
     def set_memory_aside(self) -> tuple[Path, Path] | None:
-        """Take away what Mosquitto has saved, if that may be why it ended at once.
+        """Move away what Mosquitto has saved, if that may be why it ended at once.
 
-        A file that it can't read, as a broken disk leaves it, would keep it from ever starting.
+        It never starts with a saved file that it can't read, for example after a disk error.
 
         Returns:
             The file's path and where it lies now; None: it has saved nothing, or still runs.
@@ -240,7 +240,7 @@ class BrokerProcess:
         return saved, aside
 
     def _answers(self) -> bool:
-        """Whether a TLS handshake gets an answer, of whatever kind.
+        """Whether a TLS handshake gets any answer.
 
         That the port is open is not enough: Mosquitto listens first and sets up its signal
         handlers later, and a SIGTERM or SIGHUP in between would kill it on the spot.
@@ -280,7 +280,7 @@ class BrokerProcess:
                 self._child.wait()
 
     def kill(self) -> None:
-        """End it like a power cut would."""
+        """End it as a power cut does."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()

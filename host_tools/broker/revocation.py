@@ -1,4 +1,4 @@
-"""Making a revocation count: the list, the broker's reload, the session still alive."""
+"""How a revocation takes effect: the list, the broker's reload, the end of a live session."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
     name takes the place of the first, so the CA makes itself one, for moments.
 
     Raises:
-        BrokerError: the broker did not let it in.
+        BrokerError: the broker refused the connection.
     """
     issued = authority.issue_client(slot, PROBE_LIFE)
     with temporary_identity(province.ca_certificate, issued) as identity:

@@ -36,7 +36,7 @@ _ALIASES = {"in": "id", "c": "en", "posix": "en"}
 
 
 class LanguageError(DesalinkError):
-    """A language was asked for that there is no catalogue of."""
+    """There is no catalogue of this language."""
 
 
 _chosen: str | None = None

@@ -95,7 +95,7 @@ class Child:
         return answer
 
     def check(self) -> None:
-        """See that it still runs.
+        """Check that it still runs.
 
         Raises:
             DemoError: it does not; with the last line of its log.
@@ -112,7 +112,7 @@ class Child:
             self._process.send_signal(number)
 
     def kill9(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut does."""
         self.signal(signal.SIGKILL)
         self._process.wait()
 
@@ -135,7 +135,7 @@ class Child:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log that says something, or nothing."""
+    """The last line of a log that is not empty."""
     with contextlib.suppress(OSError):
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         return next((line for line in reversed(lines) if line), "")

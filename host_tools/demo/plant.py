@@ -36,7 +36,7 @@ class Station:
 
 
 class Plant:
-    """Made step by step (`found`, `start`), then disturbed, then ended in order.
+    """Started by `start`, then disturbed, then ended in order.
 
     Attributes:
         stations: the villages, in the order of their codes.
@@ -130,19 +130,19 @@ class Plant:
         self._world.ask(f"{'cut' if cut else 'mend'} {station.slot}")
 
     def kill_agent(self, station: Station) -> None:
-        """End a village's agent as a power cut would."""
+        """End a village's agent as a power cut does."""
         assert station.agent is not None
         station.agent.kill9()
         station.agent = None
 
     def kill_broker(self) -> None:
-        """End the broker as a power cut would."""
+        """End the broker as a power cut does."""
         assert self._broker is not None
         self._broker_down = True
         self._broker.kill()
 
     def check(self) -> None:
-        """See that everything runs that should.
+        """Check that everything runs that should run.
 
         Raises:
             DemoError: a process has ended that nobody had disturbed.
@@ -156,10 +156,10 @@ class Plant:
     # ---- ending --------------------------------------------------------------------------
 
     def end_agents(self, seconds: float) -> None:
-        """Ask all agents to stop as a service manager would, and wait for them together."""
+        """Ask all agents to stop, as a service manager does, and wait for all of them."""
         for station in self.stations:
             if station.agent is not None:
-                # MicroPython has no signal handlers; Ctrl-C is what it understands.
+                # MicroPython has no signal handlers, but Ctrl-C ends it.
                 micropython = station.site.interpreter == "micropython"
                 station.agent.signal(signal.SIGINT if micropython else signal.SIGTERM)
         end = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What a demo has shown: the devices' own count against the province's, fault against outage."""
+"""The result of a demo: the devices' own counts beside the province's, faults beside outages."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def slot_result(station: Station, view: View) -> SlotResult:
 
 
 def _unreported(fault: Fault, result: SlotResult) -> str | None:
-    """Why a fault has not been seen by the province, None if it has."""
+    """Why the province has not seen a fault; None if it has."""
     began, ended = fault.began or 0.0, fault.ended or 0.0
     when = f"{clock_time(began)} to {clock_time(ended)} WITA"
     if fault.kind == faults.CUT:

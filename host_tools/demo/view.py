@@ -32,7 +32,7 @@ class View:
         return db
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         if self._db is not None:
             self._db.close()
             self._db = None

@@ -1,4 +1,4 @@
-"""The connection to the broker: MQTT 3.1.1 by paho, with a session that outlives us.
+"""The connection to the broker: MQTT 3.1.1 by paho, with a session that the broker keeps.
 
 paho confirms nothing by itself: what was received and not confirmed, the broker sends again after
 the next connection. There is no thread. The queue holds one batch: while it is stored, further
@@ -110,7 +110,7 @@ class Receiver:
         """Connect and subscribe.
 
         Raises:
-            BrokerError: it does not answer, does not let us in, or is not who it should be.
+            BrokerError: it does not answer, refuses the ingest, or has a wrong certificate.
         """
         where = f"{self._broker.host}:{self._broker.port}"
         self._connection += 1
@@ -138,7 +138,7 @@ class Receiver:
         if any(code >= 0x80 for code in self._subacks[0]):
             self.close()
             raise BrokerError(
-                f"The broker at {where} does not let us subscribe; check its rules for '"
+                f"The broker at {where} refuses the subscription; check its rules for '"
                 f"{self._broker.client_id}' with 'desalink broker config'."
             )
         self.connected = True
@@ -237,7 +237,7 @@ class Receiver:
     # ---- ending ----------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """End a wait in `read` or `sleep`, from a signal handler or another thread, for good."""
+        """End each wait in `read` or `sleep` from now on; any thread may call it."""
         # Full: it is awake already. Closed: nothing waits.
         with contextlib.suppress(OSError):
             self._wake_writer.send(b".")

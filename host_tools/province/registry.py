@@ -127,7 +127,7 @@ class Registry(PeopleTables):
         return self._devices("1")
 
     def keys_for_slot(self, slot: str) -> list[Device]:
-        """Every key that ever spoke for a slot, the oldest first; revoked ones included."""
+        """Every key that a slot ever had, the oldest first, revoked ones included."""
         return self._devices("slot = ?", slot)
 
     def devices_of_certificate(self, serial: str) -> list[Device]:
@@ -137,7 +137,7 @@ class Registry(PeopleTables):
     def renew_device(
         self, kid: bytes, certificate: str, firmware_hash: bytes | None, firmware: str
     ) -> None:
-        """Note what a device was given when it was provisioned once more."""
+        """Record what a device got when it was provisioned again."""
         self.change(
             "UPDATE devices SET certificate = ?, firmware_hash = ?, firmware = ? WHERE kid = ?",
             *(certificate, firmware_hash, firmware, kid),
@@ -270,7 +270,7 @@ class Registry(PeopleTables):
         content: bytes | None = None,
         renews: str | None = None,
     ) -> None:
-        """Note a certificate before it leaves the CA: what is not noted can't be revoked.
+        """Record a certificate before anybody gets it: without a record it can't be revoked.
 
         Args:
             content: the certificate (DER), for one that may have to be renewed from afar.

@@ -1,7 +1,7 @@
 """The registry's file: opening it, its format, its transactions.
 
-It is a database of its own (`registry.db`), small and precious, apart from the telemetry: WAL with
-`synchronous=FULL`, because an enrolment that a technician has seen must survive a power cut.
+It has its own database (`registry.db`), apart from the telemetry: WAL with `synchronous=FULL`,
+because an enrolment that a technician has seen must survive a power cut.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class RegistryFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is changed within it, or nothing of it; one inside another is part of that."""
+        """Commits all changes made in it, or none; one inside another is part of the outer one."""
         if self._db.in_transaction:
             yield
             return
@@ -154,7 +154,7 @@ class RegistryFile:
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def replaced(self) -> bool:
-        """Whether the path names another file now than the one that is open here."""
+        """Whether the path names another file than the open one."""
         return _identity(self._path) != self._identity
 
 

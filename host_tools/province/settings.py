@@ -19,7 +19,7 @@ FORMAT = 1
 EXCHANGE = ".exchange"
 
 # Certificates for these slots exist only to try the broker's rules (`desalink broker check`). No
-# village has this code: whatever arrives from such a slot is dropped without a trace.
+# village has this code, and the ingest drops whatever comes from such a slot.
 CHECK_VILLAGE = "0000000000"
 # Device-like identities with which `desalink broker check` tries the rules.
 CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
@@ -69,7 +69,7 @@ class TlsFiles:
 
 @dataclass(frozen=True)
 class Province:
-    """An opened province directory; every path in it is spelled here and nowhere else."""
+    """An opened province directory; every path in it is defined here only."""
 
     directory: Path
     code: str

@@ -81,7 +81,7 @@ class Enrolment(NamedTuple):
 
 
 def decode(payload: bytes) -> dict[Any, Any]:
-    """Decode a payload's map; unknown keys stay in it and are for nobody.
+    """Decode a payload's map; unknown keys stay in it and are ignored.
 
     Raises:
         Refused: malformed.

@@ -169,7 +169,7 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,,118", "64.03.11.2001 Bohe Silian: lat and lon must both be given"),
         ("6403112001,1.2.3,118", "64.03.11.2001 Bohe Silian: lat '1.2.3' is not a number"),
         ("6403112001,nan,118", "64.03.11.2001 Bohe Silian: lat 'nan' is not a number"),
-        ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are the"),
+        ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are swapped"),
         ("6403112001,48.1,11.6", "64.03.11.2001 Bohe Silian: lat 48.1, lon 11.6 is not in"),
         ("6403112001,0,0", "64.03.11.2001 Bohe Silian: lat 0, lon 0 is not in Indonesia"),
         ("6403112001,,", "64.03.11.2001 Bohe Silian: the row has neither a position nor a site"),
