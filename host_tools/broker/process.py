@@ -87,8 +87,8 @@ def check_port_is_free(bind: str, port: int) -> None:
 def running_pid(files: BrokerFiles) -> int | None:
     """The process of the province's broker, or None if it does not run on this machine.
 
-    A file from before a crash may name a process that is another program by now, so the process
-    is asked for its command line where the system shows it.
+    A pid file from before a crash may name another program by now, so the command line of the
+    process is compared where the system shows it.
     """
     try:
         pid = int(files.pid.read_text().strip())

@@ -1,4 +1,4 @@
-"""What a device has journaled, read from its files without the agent's code.
+"""What a device has journaled, read from its files while the agent runs or not.
 
 The province is compared with this count. It is taken from the medium, by the format of
 `agent/journal/segment.py` alone, with every CRC checked; nothing is opened for writing.

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 from host_tools.broker.process import find_mosquitto
 from host_tools.common.errors import EnrolmentError
@@ -72,12 +72,7 @@ class Demo:
         self._plant = Plant(self.folder, self.screen.tell)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # A second Ctrl-C must not stop the clean-up, which takes seconds at most.
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from host_tools.broker.config import broker_files
@@ -205,12 +204,7 @@ class Plant:
         self.ingest = Part("ingest", self.small.ingest_command(), self.folder / "ingest.log")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         for part in (*self.agents, self.ingest):
             part.clear_away()
         if self._broker_runs:
