@@ -67,6 +67,16 @@ class TlsFiles:
     key: Path
 
 
+class _Path:
+    """A path inside a province's directory, as an attribute of the province."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, province: Province, owner: type[Province]) -> Path:
+        return province.directory / self._name
+
+
 @dataclass(frozen=True)
 class Province:
     """An opened province directory; every path in it is defined here only."""
@@ -77,54 +87,18 @@ class Province:
     created: datetime
     broker: BrokerSettings
 
-    @property
-    def database(self) -> Path:
-        return self.directory / "province.db"
-
-    @property
-    def registry(self) -> Path:
-        return self.directory / "registry.db"
-
-    @property
-    def root_key(self) -> Path:
-        return self.directory / "keys" / "root.key"
-
-    @property
-    def root_public(self) -> Path:
-        return self.directory / "keys" / "root.pub"
-
-    @property
-    def trust(self) -> Path:
-        return self.directory / "trust.cbor"
-
-    @property
-    def technicians(self) -> Path:
-        """The technicians' role keys, each under the province's passphrase."""
-        return self.directory / "technicians"
-
-    @property
-    def ca_key(self) -> Path:
-        return self.directory / "ca" / "ca.key"
-
-    @property
-    def ca_certificate(self) -> Path:
-        return self.directory / "ca" / "ca.crt"
-
-    @property
-    def crl(self) -> Path:
-        return self.directory / "ca" / "crl.pem"
-
-    @property
-    def broker_directory(self) -> Path:
-        return self.directory / "broker"
-
-    @property
-    def server_certificate(self) -> Path:
-        return self.broker_directory / "server.crt"
-
-    @property
-    def server_key(self) -> Path:
-        return self.broker_directory / "server.key"
+    database = _Path("province.db")
+    registry = _Path("registry.db")
+    root_key = _Path("keys/root.key")
+    root_public = _Path("keys/root.pub")
+    trust = _Path("trust.cbor")
+    technicians = _Path("technicians")  # their role keys, each under the province's passphrase
+    ca_key = _Path("ca/ca.key")
+    ca_certificate = _Path("ca/ca.crt")
+    crl = _Path("ca/crl.pem")
+    broker_directory = _Path("broker")
+    server_certificate = _Path("broker/server.crt")
+    server_key = _Path("broker/server.key")
 
     def service(self, name: str) -> TlsFiles:
         """The client certificate of a service: `ingest`, `operator`, or one of the check's."""

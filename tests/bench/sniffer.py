@@ -49,10 +49,6 @@ class Sniffer:
         self._thread.join()
         self._socket.close()
 
-    def snapshot(self) -> Counter[str]:
-        with self._lock:
-            return Counter(self.bytes)
-
     def wait_for_silence(self, seconds: float) -> None:
         """Return once nothing has come by for so long: delayed acknowledgements have."""
         while True:
