@@ -10,7 +10,7 @@ from pathlib import Path
 
 from host_tools.broker.acl import render_acl
 from host_tools.common.errors import BrokerError
-from host_tools.common.files import make_directory, write_file
+from host_tools.common.files import Inside, make_directory, write_file
 from host_tools.province.settings import Province
 
 # A report at most 8 KiB (docs/wire.md), a release's chunk more; topic and MQTT header on top.
@@ -28,25 +28,11 @@ class BrokerFiles:
 
     directory: Path
 
-    @property
-    def config(self) -> Path:
-        return self.directory / "mosquitto.conf"
-
-    @property
-    def acl(self) -> Path:
-        return self.directory / "acl"
-
-    @property
-    def pid(self) -> Path:
-        return self.directory / "mosquitto.pid"
-
-    @property
-    def data(self) -> Path:
-        return self.directory / "data"
-
-    @property
-    def local(self) -> Path:
-        return self.directory / "local.d"
+    config = Inside("mosquitto.conf")
+    acl = Inside("acl")
+    pid = Inside("mosquitto.pid")
+    data = Inside("data")
+    local = Inside("local.d")
 
 
 def broker_files(province: Province) -> BrokerFiles:

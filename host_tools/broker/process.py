@@ -146,12 +146,19 @@ def raise_open_files_limit(connections: int) -> str | None:
     return None
 
 
-def _dies_with_parent() -> Callable[[], None] | None:
-    """The child does this before it becomes Mosquitto: it dies when its parent is killed."""
+def dies_with_parent(number: int) -> Callable[[], None] | None:
+    """For `preexec_fn` of a child: the kernel sends it a signal when its parent is killed."""
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None)  # loaded here: nothing may be loaded between fork and exec
-    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = os.getpid()
+
+    def ask() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:  # it was killed before
+            os._exit(1)
+
+    return ask
 
 
 class BrokerProcess:
@@ -201,7 +208,7 @@ class BrokerProcess:
             stdout=stderr,
             stderr=stderr,
             env=scrubbed_environment(),
-            preexec_fn=_dies_with_parent(),
+            preexec_fn=dies_with_parent(signal.SIGTERM),
         )
         return warning
 

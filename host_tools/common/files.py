@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
 
 
 def _give_to_owner_of_directory(path: Path) -> None:
@@ -79,3 +80,20 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Like `write_file`; only the owner may read it (mode 0600)."""
     write_file(path, content, 0o600)
+
+
+class Directory(Protocol):
+    """What `Inside` needs."""
+
+    @property
+    def directory(self) -> Path: ...
+
+
+class Inside:
+    """An attribute of an object with a `directory`: a path in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: Directory, _type: type[Directory]) -> Path:
+        return owner.directory / self._name

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from host_tools.broker.process import dies_with_parent
 from host_tools.common.errors import DesalinkError
 from host_tools.common.passphrase import scrubbed_environment
 from host_tools.office.enrol import ROOT
 
-_PR_SET_PDEATHSIG = 1
-
 
 class DemoError(DesalinkError):
     """The demo can't run here, or one of its processes ended on its own."""
-
-
-def _dies_with_parent() -> Callable[[], None]:
-    """For the child, between fork and exec: the kernel ends it when the demo is killed."""
-    library = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def ask() -> None:
-        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # too late to ask: it is dead already
-            os._exit(1)
-
-    return ask
 
 
 class Child:
@@ -66,7 +50,7 @@ class Child:
                 stderr=out,
                 text=talk,
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(),
+                preexec_fn=dies_with_parent(signal.SIGKILL),
             )
 
     @property

@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.files import Inside
 from host_tools.common.tables import TableError, checked, text
 
 FILE = "province.toml"
@@ -67,16 +68,6 @@ class TlsFiles:
     key: Path
 
 
-class _Path:
-    """A path inside a province's directory, as an attribute of the province."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, province: Province, owner: type[Province]) -> Path:
-        return province.directory / self._name
-
-
 @dataclass(frozen=True)
 class Province:
     """An opened province directory; every path in it is defined here only."""
@@ -87,18 +78,18 @@ class Province:
     created: datetime
     broker: BrokerSettings
 
-    database = _Path("province.db")
-    registry = _Path("registry.db")
-    root_key = _Path("keys/root.key")
-    root_public = _Path("keys/root.pub")
-    trust = _Path("trust.cbor")
-    technicians = _Path("technicians")  # their role keys, each under the province's passphrase
-    ca_key = _Path("ca/ca.key")
-    ca_certificate = _Path("ca/ca.crt")
-    crl = _Path("ca/crl.pem")
-    broker_directory = _Path("broker")
-    server_certificate = _Path("broker/server.crt")
-    server_key = _Path("broker/server.key")
+    database = Inside("province.db")
+    registry = Inside("registry.db")
+    root_key = Inside("keys/root.key")
+    root_public = Inside("keys/root.pub")
+    trust = Inside("trust.cbor")
+    technicians = Inside("technicians")  # their role keys, each under the province's passphrase
+    ca_key = Inside("ca/ca.key")
+    ca_certificate = Inside("ca/ca.crt")
+    crl = Inside("ca/crl.pem")
+    broker_directory = Inside("broker")
+    server_certificate = Inside("broker/server.crt")
+    server_key = Inside("broker/server.key")
 
     def service(self, name: str) -> TlsFiles:
         """The client certificate of a service: `ingest`, `operator`, or one of the check's."""

@@ -45,7 +45,6 @@ SETTINGS: Mapping[str, Any] = {
 
 _DEADLINE_S = 60.0
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1
 
 Key = tuple[str, bytes, int]
 """A report's name: slot, stream, seq."""
