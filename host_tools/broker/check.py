@@ -70,8 +70,6 @@ class Check:
         self._timeout = timeout
         self._regencies = list(registry.regencies())
 
-    # ---- connections ---------------------------------------------------------------------
-
     def _connect(
         self, identity: TlsFiles | None, *, name: str = "", ca: Path | None = None
     ) -> CheckClient:
@@ -129,8 +127,6 @@ class Check:
         for topic in topics:
             sender.publish(topic, payload)
         return payload
-
-    # ---- the rules -----------------------------------------------------------------------
 
     def _files_as_generated(self) -> None:
         files = broker_files(self._province)
@@ -261,8 +257,6 @@ class Check:
                 raise RuleBroken("a revoked certificate could connect after the reload")
             # Refused because of the list, and not because the broker is gone.
             self._device().close()
-
-    # ---- all of them ---------------------------------------------------------------------
 
     def run(self) -> Iterator[RuleResult]:
         """Try each rule; yields as it goes.

@@ -55,8 +55,6 @@ class Plant:
     def _log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
 
-    # ---- starting ------------------------------------------------------------------------
-
     def start(self) -> Province:
         """Found the province, enrol four devices, start everything.
 
@@ -122,8 +120,6 @@ class Plant:
         self._broker = self._small.broker
         self._broker_down = False
 
-    # ---- disturbing ----------------------------------------------------------------------
-
     def set_upstream(self, station: Station, *, cut: bool) -> None:
         """Cut a village's upstream, or mend it."""
         assert self._world is not None
@@ -152,8 +148,6 @@ class Plant:
                 child.check()
         if not self._broker_down and running_pid(broker_files(self.province)) is None:
             raise DemoError(f"The broker ended on its own: {last_words(self._log('broker'))}")
-
-    # ---- ending --------------------------------------------------------------------------
 
     def end_agents(self, seconds: float) -> None:
         """Ask all agents to stop, as a service manager does, and wait for all of them."""

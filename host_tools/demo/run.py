@@ -57,8 +57,6 @@ class Demo:
         self.faults = faults.plan(seconds) if with_faults else []
         self.screen = DemoScreen("Desalink: four villages of Maratua", seconds)
 
-    # ---- beginning and end ---------------------------------------------------------------
-
     def __enter__(self) -> Demo:
         self._handlers = {
             number: signal.signal(number, _interrupt)
@@ -106,8 +104,6 @@ class Demo:
                     "again with --keep DIR and read the files in DIR/logs."
                 )
             time.sleep(_TICK_S)
-
-    # ---- watching ------------------------------------------------------------------------
 
     def watch(self, picture: Path | None = None) -> None:
         """Show the villages for the time given, with the planned faults.
@@ -197,8 +193,6 @@ class Demo:
         # In this order: a report that is stored in between must not be counted as not journaled.
         stored = self.view.count_stored(station.slot)
         return max(0, station.count.now() - stored)
-
-    # ---- winding down --------------------------------------------------------------------
 
     def wind_down(self) -> None:
         """Wait until all is stored, stop the agents, and have the ingest finish.

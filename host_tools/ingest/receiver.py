@@ -83,8 +83,6 @@ class Receiver:
             client.tls_set_context(context)
         return client
 
-    # ---- what paho calls -------------------------------------------------------------------
-
     def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         self._connacks.append(str(reason) if reason.is_failure else "")
 
@@ -103,8 +101,6 @@ class Receiver:
             topic = "(not UTF-8)"
         mid = message.mid if message.qos else 0
         self._inbox.append(Message(topic, bytes(message.payload), mid))
-
-    # ---- connecting ------------------------------------------------------------------------
 
     def connect(self) -> None:
         """Connect and subscribe.
@@ -154,8 +150,6 @@ class Receiver:
                 raise InterruptedError("there was no time to wait for it")
             if self._client.socket() is None and not answer:
                 raise ConnectionError("it closed the connection")
-
-    # ---- receiving -------------------------------------------------------------------------
 
     def read(self, limit: int, wait_s: float, linger_s: float) -> tuple[list[Message], bool]:
         """Take messages as they come.
@@ -233,8 +227,6 @@ class Receiver:
         if self._client.socket() is not None:
             self._client.loop_misc()
             self.flush(0.1)
-
-    # ---- ending ----------------------------------------------------------------------------
 
     def wake(self) -> None:
         """End each wait in `read` or `sleep` from now on; any thread may call it."""

@@ -98,8 +98,6 @@ class Ingest:
                         metrics.server_close()
                     self._receiver.release()
 
-    # ---- beginning and end -----------------------------------------------------------------
-
     def _open(self, db: Database) -> None:
         self._db = db
         self._streams = Streams(db)
@@ -190,8 +188,6 @@ class Ingest:
         self._log("connected")
         return True
 
-    # ---- messages --------------------------------------------------------------------------
-
     def _take(self, messages: list[Message]) -> None:
         """Store a batch and confirm it. What can't be stored stays unconfirmed."""
         begin = time.perf_counter()
@@ -259,8 +255,6 @@ class Ingest:
         if acks:
             self.figures.acks += len(acks)
             self._receiver.flush()
-
-    # ---- what else there is to do ----------------------------------------------------------
 
     def _check_others(self) -> None:
         """Notice changed keys, a replaced database, a moved clock, and requests of processes."""

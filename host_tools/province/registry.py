@@ -42,8 +42,6 @@ _CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
 class Registry(PeopleTables):
     """An open registry. One connection, for one thread at a time; use as a context manager."""
 
-    # ---- villages ------------------------------------------------------------------------
-
     def village(self, code: str) -> Village | None:
         """The village of a 10-digit code, or None."""
         row = self._db.execute(
@@ -102,8 +100,6 @@ class Registry(PeopleTables):
                     )
                 count += 1
         return count
-
-    # ---- devices -------------------------------------------------------------------------
 
     def _devices(self, where: str, *values: object) -> list[Device]:
         rows = self._db.execute(
@@ -259,8 +255,6 @@ class Registry(PeopleTables):
         if device is None:
             raise RegistryError(f"There is no device {kid.hex()}; see 'desalink devices list'.")
         return device
-
-    # ---- certificates --------------------------------------------------------------------
 
     def record_certificate(
         self,

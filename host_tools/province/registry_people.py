@@ -13,8 +13,6 @@ _ROLE_KEY = "kid, public_key, role, name, added_at, not_after, revoked_at, revok
 class PeopleTables(RegistryFile):
     """Those tables. Changes that belong together are a `transaction` of the caller's."""
 
-    # ---- role keys and trust documents -------------------------------------------------------
-
     def role_keys(self, role: int | None = None) -> list[RoleKey]:
         """Every key that ever had a role (or any role), the oldest first."""
         found = self.rows(
@@ -50,8 +48,6 @@ class PeopleTables(RegistryFile):
     def add_trust(self, version: int, document: bytes) -> None:
         """Keep a signed trust document."""
         self.change("INSERT INTO trusts VALUES (?, ?)", version, document)
-
-    # ---- kits --------------------------------------------------------------------------------
 
     def kits(self) -> list[KitEntry]:
         """Every kit ever made, the oldest first."""
@@ -142,8 +138,6 @@ class PeopleTables(RegistryFile):
         )
         return {serial for (serial,) in found}
 
-    # ---- enrolment logs ----------------------------------------------------------------------
-
     def enrolment_records(self) -> list[tuple[bytes, str, str | None]]:
         """Each imported record, its technician's name, and why it was refused."""
         return self.rows(
@@ -204,8 +198,6 @@ class PeopleTables(RegistryFile):
             "= ?",
             *(refused, at, log, number),
         )
-
-    # ---- replacements ------------------------------------------------------------------------
 
     def open_orders(self) -> list[ReplacementOrder]:
         """Orders that no enrolment has used yet, for devices that still fill their slots."""

@@ -212,8 +212,6 @@ class Plant:
             for part in (*self.agents, self.ingest):
                 print(f"---- {part.name}\n{part.text[-3000:]}")
 
-    # ---- starting and killing ----------------------------------------------------------------
-
     def start(self) -> None:
         """Start everything."""
         self.start_broker()
@@ -310,8 +308,6 @@ class Plant:
 
         return written
 
-    # ---- watching ----------------------------------------------------------------------------
-
     def look(self) -> None:
         """Take notice of what the journals hold now."""
         for agent in self.agents:
@@ -405,8 +401,6 @@ class Plant:
             lambda: f"stored: {sorted(self.missing() - gone)[:20]}",
             deadline_s,
         )
-
-    # ---- winding down ------------------------------------------------------------------------
 
     def settle(self, gone: Set[Key] = frozenset()) -> None:
         """End the devices in order once all is stored, and wait for their last reports."""

@@ -51,9 +51,6 @@ def identity_for(province: Province, authority: Authority, name: str, place: Pat
     return files
 
 
-# ---- configuration -----------------------------------------------------------------------
-
-
 def test_config_writes_what_the_broker_needs(desalink: Run, kaltim: Province):
     ended = desalink("-C", kaltim.directory, "broker", "config", "--port", "9999")
     assert (ended.code, ended.err) == (0, "")
@@ -137,9 +134,6 @@ def test_the_end_of_a_revocation_list_is_reported_long_before(
     assert upkeep.inspect(kaltim, registry).due == [
         "1 revoked certificates are not in the revocation list yet"
     ]
-
-
-# ---- the process -------------------------------------------------------------------------
 
 
 class Running:
@@ -327,9 +321,6 @@ def test_an_absent_ingest_finds_what_waited_for_it(kaltim: Province, broker: Bro
     broker.wait_ready()
     run_ingest(subscribe=False)
     assert received == list(range(count))
-
-
-# ---- revocation --------------------------------------------------------------------------
 
 
 def enrolled(province: Province, slot: str = SLOT) -> str:

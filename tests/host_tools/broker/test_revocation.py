@@ -257,9 +257,6 @@ def test_devices_replace_gives_leave_and_lets_the_old_one_go_on(
     assert ended.code == 1 and "is revoked already" in ended.err
 
 
-# ---- long before it is too late ----------------------------------------------------------
-
-
 def _crl(province: Province, authority: Authority, patch: pytest.MonkeyPatch, days: int) -> None:
     patch.setattr(ca, "CRL_LIFE", timedelta(days=days))
     write_file(province.crl, authority.crl_pem([]))

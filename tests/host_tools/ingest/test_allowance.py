@@ -121,9 +121,6 @@ def test_a_flood_of_one_device_keeps_nobody_from_being_stored(tmp_path):
                 wait_for(lambda: len(setting.seqs_of(noisy)) == 1500)
 
 
-# ---- the province's clock ----------------------------------------------------------------------
-
-
 def test_a_clock_behind_what_is_stored_dates_nothing(tmp_path):
     device = Device()
     with support.start_mosquitto(tmp_path / "broker", BROKER_LINES) as broker:

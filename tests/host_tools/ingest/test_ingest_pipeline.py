@@ -73,9 +73,6 @@ def bench(tmp_path, device):
     bench.db.close()
 
 
-# ---- storing -----------------------------------------------------------------------------
-
-
 def test_reports_are_stored_byte_for_byte_and_the_same_bytes_again_are_a_duplicate(bench, device):
     first, second = device.reports(2)
     outcome = bench.send(device, first, first, second)
@@ -133,9 +130,6 @@ def test_the_broker_check_leaves_nothing_in_quarantine(bench, regency):
     assert bench.quarantine() == []
 
 
-# ---- the quarantine ----------------------------------------------------------------------
-
-
 def test_a_hostile_device_can_t_fill_the_disk(tmp_path, device):
     bench = Bench(tmp_path / "a.db", device, bounds=Bounds(per_slot=3, kept_per_slot=2))
     assert bench.send(device, *(bytes([i]) for i in range(10))).beyond == 7
@@ -186,9 +180,6 @@ def test_what_is_kept_for_its_content_stays_counted_over_a_retry(bench, device):
     assert bench.pipeline.retry(0).reports == 0
     assert bench.quarantine() == [("malformed", 2, 1)]
     assert Streams(bench.db).find(device.kid, device.stream).ranges.contiguous == 2
-
-
-# ---- acks --------------------------------------------------------------------------------
 
 
 def test_an_ack_comes_after_eight_reports_and_in_time_for_fewer(bench, device):
@@ -249,9 +240,6 @@ def test_ranges_beyond_a_hole_are_told_the_oldest_sixteen(bench, device):
     assert ack[2] == 0 and ack[3] == [[n, n] for n in range(2, 34, 2)]
     bench.send(device, messages[0])
     assert bench.told()[0][2] == 2
-
-
-# ---- crashes and other trouble -----------------------------------------------------------
 
 
 def test_after_a_restart_it_knows_what_is_stored(bench, device):

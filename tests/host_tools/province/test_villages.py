@@ -35,9 +35,6 @@ def villages(founded: Path) -> list[Village]:
         return registry.villages()
 
 
-# ---- the list ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -117,9 +114,6 @@ def test_names_repeat_and_all_of_them_are_offered(villages: list[Village]):
     names = [village.name for village in villages]
     repeated = next(name for name in names if names.count(name) > 1)
     assert len(near_matches(repeated.upper(), villages)) > 1
-
-
-# ---- the import --------------------------------------------------------------------------
 
 
 def table(tmp_path: Path, content: str | bytes) -> Path:
