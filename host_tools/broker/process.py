@@ -26,7 +26,7 @@ from host_tools.province.settings import Province
 MINIMUM_VERSION = (2, 0)
 
 # Debian keeps daemons in folders that only root's PATH names.
-_EXTRA_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+EXTRA_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -36,7 +36,7 @@ def find_mosquitto() -> str:
     Raises:
         BrokerError: it is missing or too old; says how to get one.
     """
-    path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(_EXTRA_PATH)
+    path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(EXTRA_PATH)
     program = shutil.which("mosquitto", path=path)
     if program is None:
         raise BrokerError(

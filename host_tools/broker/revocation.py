@@ -21,7 +21,7 @@ from host_tools.province.settings import CHECK_VILLAGE, Province, TlsFiles
 PROBE_LIFE = timedelta(hours=1)
 PROBE_SLOT = f"{CHECK_VILLAGE}-9"
 
-_RELOAD_TIMEOUT_S = 10.0
+RELOAD_TIMEOUT_S = 10.0
 _REPEAT_S = 1.0
 
 
@@ -63,7 +63,7 @@ def reload_until_refused(province: Province, identity: TlsFiles, port: int) -> b
     asked = begin
     while not is_refused(province, identity, port):
         now = time.monotonic()
-        if now - begin > _RELOAD_TIMEOUT_S:
+        if now - begin > RELOAD_TIMEOUT_S:
             return False
         if now - asked > _REPEAT_S:
             request_reload(province)

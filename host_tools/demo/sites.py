@@ -13,7 +13,6 @@ from host_tools.province.registry import slot_name
 
 # Thirty times as fast as in a real village: nobody should have to wait five minutes for a report.
 CADENCE_S = {"round_s": 1, "sample_s": 2, "report_samples": 5}
-REPORT_S = CADENCE_S["sample_s"] * CADENCE_S["report_samples"]
 
 
 class Ports(TypedDict):

@@ -18,7 +18,7 @@ def _gauge(meaning: str) -> Any:
     return field(default=0, metadata={"kind": "gauge", "meaning": meaning})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Figures:
     """Plain numbers that the loop counts; they cost it nothing."""
 

@@ -251,7 +251,7 @@ def test_a_taken_port_and_a_second_broker_are_told(
 def test_a_missing_or_old_mosquitto_is_told(
     desalink: Run, kaltim: Province, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(process, "_EXTRA_PATH", (str(tmp_path),))
+    monkeypatch.setattr(process, "EXTRA_PATH", (str(tmp_path),))
     monkeypatch.setenv("PATH", str(tmp_path))
     ended = desalink("-C", kaltim.directory, "broker", "run")
     assert ended.code == 1

@@ -170,7 +170,7 @@ def test_a_wrong_configuration_is_found(
     new: Sequence[str],
     rule: str,
 ):
-    monkeypatch.setattr("host_tools.broker.revocation._RELOAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("host_tools.broker.revocation.RELOAD_TIMEOUT_S", 1.0)
     replace_in_config(kaltim, *zip(old, new, strict=True))
     with running_broker(kaltim):
         tried = results(kaltim, authority, timeout=0.5)
