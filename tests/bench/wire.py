@@ -68,8 +68,8 @@ def run(hours: int = 24) -> Counts:
 
 
 @contextlib.contextmanager
-def _way(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
-    """How the device gets to the broker: command prefix, address, counter, listeners."""
+def _path(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
+    """The path from the device to the broker: command prefix, address, counter, listeners."""
     if separate:
         with village() as inside:
             counter = Sniffer("village", PORT)
@@ -123,7 +123,7 @@ class _Day:
 def _measure(hours: int, separate: bool) -> Counts:
     with (
         tempfile.TemporaryDirectory() as name,
-        _way(separate) as (inside, host, counter, listener),
+        _path(separate) as (inside, host, counter, listener),
     ):
         folder = Path(name)
         settings = {

@@ -105,7 +105,7 @@ class Part:
         self.kills += 1
 
     def died(self) -> bool:
-        """Whether it has killed itself, as it was told to."""
+        """Whether it has killed itself, as it was asked to."""
         assert self._child is not None
         code = self._child.ended
         assert code in (None, -signal.SIGKILL), f"{self.name}: {code}: {self.text[-2000:]}"
@@ -359,15 +359,15 @@ class Plant:
         what: Callable[[], object] | str = "",
         deadline_s: float = _DEADLINE_S,
     ) -> None:
-        """Wait until something is so; fails, telling what is not, if that takes too long."""
+        """Wait until something is so; fails and says what is not, if that takes too long."""
         end = time.monotonic() + deadline_s
         while not condition():
             self.look()
             for part in (*self.agents, self.ingest):
                 part.check()
             if time.monotonic() > end:
-                told = what() if callable(what) else what
-                raise TooLate(f"after {deadline_s:.0f} s still not: {told}")
+                missing = what() if callable(what) else what
+                raise TooLate(f"after {deadline_s:.0f} s still not: {missing}")
             time.sleep(_POLL_S)
 
     def wait_for_reports(self, count: int, agents: Sequence[Agent] | None = None) -> None:
@@ -419,7 +419,7 @@ class Plant:
                     agent.start()
 
     def finish(self, gone: Set[Key] = frozenset()) -> None:
-        """Settle, let the ingest derive the rest, and end everything in order.
+        """Settle, wait until the ingest has derived the rest, and end everything in order.
 
         Args:
             gone: what will never be stored.

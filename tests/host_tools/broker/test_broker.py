@@ -229,7 +229,7 @@ def test_a_killed_run_leaves_no_broker_behind(kaltim: Province):
     process.check_port_is_free("127.0.0.1", kaltim.broker.port)
 
 
-def test_a_taken_port_and_a_second_broker_are_told(
+def test_a_taken_port_and_a_second_broker_are_reported(
     desalink: Run, kaltim: Province, broker: BrokerProcess
 ):
     ended = desalink("-C", kaltim.directory, "broker", "run")
@@ -248,7 +248,7 @@ def test_a_taken_port_and_a_second_broker_are_told(
     )
 
 
-def test_a_missing_or_old_mosquitto_is_told(
+def test_a_missing_or_old_mosquitto_is_reported(
     desalink: Run, kaltim: Province, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(process, "EXTRA_PATH", (str(tmp_path),))

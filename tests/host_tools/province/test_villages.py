@@ -172,7 +172,7 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,,,a\x07b", "64.03.11.2001 Bohe Silian: the site name holds characters"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_told_with_line_village_and_reason(
+def test_a_bad_row_is_reported_with_line_village_and_reason(
     tmp_path: Path, villages: list[Village], row: str, problem: str
 ):
     content = f"code,lat,lon,site\n6403112004,2.2,118.5,\n{row}\n6403112002,2.3,118.5,\n"
@@ -210,7 +210,7 @@ def test_what_is_no_table_is_refused(
     assert sentence in str(raised.value)
 
 
-def test_one_bad_line_imports_nothing_unless_told_to_skip_it(
+def test_one_bad_line_imports_nothing_unless_it_may_be_skipped(
     desalink: Run, kaltim: Province, tmp_path: Path
 ):
     path = table(tmp_path, "code,lat,lon\n6403112001,2.2,118.6\n6403112009,2.2,118.6\n")
