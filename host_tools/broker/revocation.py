@@ -9,6 +9,7 @@ from host_tools.broker.client import AccessRefused, CheckClient, temporary_ident
 from host_tools.broker.config import configured_port
 from host_tools.broker.process import request_reload
 from host_tools.broker.revoked import catch_up, number
+from host_tools.broker.services import renew_services
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import write_file
@@ -81,6 +82,7 @@ def apply_revocations(province: Province, registry: Registry, authority: Authori
         BrokerError: it does not refuse; what was revoked can still connect.
         OSError: the list can't be written.
     """
+    renew_services(province, registry, authority)  # while the CA's key is open
     probe = authority.issue_client(PROBE_SLOT, PROBE_LIFE)
     write_crl(province, registry, authority, probe)
     if not request_reload(province):

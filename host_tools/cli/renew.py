@@ -35,9 +35,10 @@ _within_option = click.option(
 @passphrase_option
 @pass_app
 def services(app: Application, days: int | None, passphrase_file: Path | None) -> None:
-    """Renew the certificates of ingest, operator and the check's identities.
+    """Renew the certificates of the province's services.
 
-    What ends within 366 days is renewed, if --within says nothing else.
+    These are ingest, operator and the identities of 'broker check'. What ends within 366 days is
+    renewed, if --within says nothing else.
     """
     from datetime import timedelta
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from host_tools.broker.client import Client, Refused
+from host_tools.broker.client import AccessRefused, CheckClient
 from host_tools.broker.revocation import apply_revocations
 from host_tools.keys.ca import Authority
 from host_tools.office.backup import make_backup
@@ -36,8 +36,8 @@ def _refused(plant: Plant, agent: Agent) -> bool:
     identity = TlsFiles(folder / "ca.pem", folder / "client.pem", folder / "client.key")
     broker = plant.province.broker
     try:
-        Client(broker.local_host, broker.port, identity).close()
-    except Refused:
+        CheckClient(broker.local_host, broker.port, identity).close()
+    except AccessRefused:
         return True
     return False
 

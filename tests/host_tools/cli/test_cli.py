@@ -252,7 +252,7 @@ def test_a_locked_database_has_the_same_exit_code_everywhere(desalink: Run, kalt
     assert ended.code == 75 and "locked" in ended.err
     assert report(sqlite3.OperationalError("database is locked")) == 75
     with lock(kaltim.database):
-        ended = desalink("-C", kaltim.directory, "ingest", "--rebuild")
+        ended = desalink("-C", kaltim.directory, "ingest")
     assert ended.code == 75
 
 

@@ -18,7 +18,7 @@ from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.province.registry import Registry
-from host_tools.store import open_database, queries
+from host_tools.store import lock, open_database, queries
 from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Quarantine
 from host_tools.wire import Key
@@ -365,6 +365,13 @@ def test_everything_derived_can_be_made_again(desalink, province, device, broker
     with open_database(province.database, readonly=True) as db:
         assert [i.state for i in queries.intervals(db, device.slot)] == ["up"]
         assert [u.measured_s for u in queries.usage(db)] == [900]
+
+
+def test_everything_derived_can_be_made_again_beside_a_running_ingest(desalink, province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    with lock(province.database):
+        ended = desalink("-C", province.directory, "ingest", "--rebuild")
+    assert ended.code == 0 and "goes on with it" in ended.err
 
 
 def test_an_ingest_without_its_certificate_says_so(desalink, province):

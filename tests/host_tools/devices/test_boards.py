@@ -153,7 +153,7 @@ def test_the_check_tells_all_that_is_wrong_and_ends_with_an_error(
     desalink: Run, board, monkeypatch: pytest.MonkeyPatch
 ):
     path = board(("budgets", "budget"))
-    monkeypatch.setattr(boards, "_FOLDER", path.parent.parent)
+    monkeypatch.setattr(boards, "FOLDER", path.parent.parent)
     ended = desalink("boards", "check")
     assert ended.code == 1
     assert "budget: no such key" in ended.err

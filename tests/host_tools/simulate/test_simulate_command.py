@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 
 from host_tools.broker.process import BrokerProcess
-from host_tools.ingest import Broker, Ingest, Options
+from host_tools.ingest import BrokerAddress, Ingest, Options
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry
 from host_tools.province.settings import load
@@ -58,7 +58,7 @@ def test_a_simulated_province_reports_over_mqtt(desalink, tmp_path):
         broker.start(4, stderr=log)
         try:
             broker.wait_ready()
-            address = Broker("localhost", province.broker.port, province.service("ingest"))
+            address = BrokerAddress("localhost", province.broker.port, province.service("ingest"))
             keys = RegistryKeys(directory)
             ingest = Running(
                 Ingest(province.database, keys, address, Options(), lambda *_, **__: None)

@@ -14,77 +14,31 @@ from pathlib import Path
 import pytest
 
 from host_tools.broker.config import write_config
-from host_tools.broker.process import BrokerProcess
-from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.field.provision import linux
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
 from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
-from host_tools.keys.ca import Authority
-from host_tools.office.founding import found_province
-from host_tools.people.kits.create import Cargo
-from host_tools.people.kits.model import Kit
-from host_tools.province.registry import Registry
-from host_tools.province.settings import Province, load
-from tests import support
+from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
-from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
+from tests.host_tools.field.provision.tree import other_tree
+from tests.host_tools.field.provision.world import World
+from tests.host_tools.kits import KIT_PASSPHRASE
 
-PASSPHRASE = "correct horse battery"
 SLOT, OTHER = "6403112001-1", "6403112002-1"
-SETTINGS = {
-    "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 1},
-    "clock": {"source": "system"},
-    "link": {"gateway": "off", "dns": "off", "targets": ["127.0.0.1"], "timeout_ms": 900},
-    "usage": {"unique": {"most": 64}},
-}
-
-
-@dataclass
-class Office:
-    """A province with its broker, and a kit of two slots."""
-
-    province: Province
-    kit: Kit
-    kit_file: Path
+KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A province with its broker, and a kit of two slots."""
     folder = tmp_path_factory.mktemp("ssh")
-    directory = folder / "province"
-    found_province(
-        directory,
-        "64",
-        PASSPHRASE,
-        bind="127.0.0.1",
-        port=support.free_port(),
-        only_villages=(SLOT[:10], OTHER[:10]),
-    )
-    province = load(directory)
-    write_config(province)
-    authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-    releases = [build_release(load_board(name)) for name in ("raspberry-pi", "openwrt")]
-    with Registry.open(province.directory) as registry:
-        kit, root = make_kit(
-            province,
-            registry,
-            authority,
-            slots=(SLOT, OTHER),
-            cargo=Cargo(SETTINGS, releases=releases),
-        )
-    file = sealed(kit, root, folder / "kit.desakit")
-    broker = BrokerProcess(province)
-    with (folder / "broker.log").open("wb") as log:
-        broker.start(841, stderr=log)
-        try:
-            broker.wait_ready()
-            yield Office(province, kit, file)
-        finally:
-            broker.stop()
+    with other_tree():
+        office = World(folder, [], villages=(SLOT[:10], OTHER[:10]), others=tuple(KINDS))
+    write_config(office.province)
+    with running_broker(office.province):
+        yield office
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +51,7 @@ def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
 class Laptop:
     """A technician's laptop, and what was said on it."""
 
-    office: Office
+    office: World
     work: Path
     told: list[str] = field(default_factory=list)
     steps: list[tuple[str, str]] = field(default_factory=list)
@@ -130,7 +84,7 @@ class Laptop:
 
 
 @pytest.fixture
-def laptop(office: Office, tmp_path: Path) -> Laptop:
+def laptop(office: World, tmp_path: Path) -> Laptop:
     return Laptop(office, tmp_path / "laptop")
 
 
@@ -138,9 +92,6 @@ def laptop(office: Office, tmp_path: Path) -> Laptop:
 def device(tmp_path: Path) -> Iterator[Device]:
     with Device(tmp_path / "device") as device:
         yield device
-
-
-KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
 
 
 # --- the whole way
@@ -175,7 +126,7 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
 
 
 def test_the_command_over_ssh(
-    office: Office,
+    office: World,
     device: Device,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -231,7 +182,7 @@ def test_what_others_on_the_device_may_not_read(laptop: Laptop, device: Device) 
     assert (device.root / "opt/desalink/agent/supervise.py").stat().st_mode & 0o777 == 0o644
     config = json.loads((device.root / "etc/desalink/config.json").read_text())
     assert config["port"] == "boards.raspberry_pi.board"
-    assert config["usage"]["unique"] == {"most": 64}
+    assert config["cadence"]["round_s"] == 1
 
 
 def test_a_device_of_another_village_begins_anew(laptop: Laptop, device: Device) -> None:

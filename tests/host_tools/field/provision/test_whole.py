@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,14 @@ import serial
 from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools.broker.config import write_config
-from host_tools.broker.process import BrokerProcess
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.office.founding import found_province
+from tests.boards.images import APP, firmware
+from tests.host_tools.conftest import PASSPHRASE, running_broker
 from tests.host_tools.field.provision import launch
-from tests.host_tools.field.provision.firmware import APP_OFFSET, make_firmware
 from tests.host_tools.field.provision.rig import FLASH_2MB, Board, Cut, Hub
-from tests.host_tools.field.provision.world import PASSPHRASE, VILLAGES, World
+from tests.host_tools.field.provision.world import VILLAGES, World
 from tests.system.plant import Part
 
 
@@ -52,25 +53,18 @@ def _stored(world: World, slot: str) -> list[tuple[bytes, int]]:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Callable[[World], None]]:
     """Starts a province's broker and its ingest."""
-    started: list[BrokerProcess] = []
-    parts: list[Part] = []
+    with ExitStack() as started:
 
-    def start(world: World) -> None:
-        write_config(world.province)
-        started.append(BrokerProcess(world.province))
-        with (tmp_path / "broker.log").open("ab") as log:
-            started[0].start(len(VILLAGES), stderr=log)
-        started[0].wait_ready()
-        run = "from host_tools.cli import main; main()"
-        command = [sys.executable, "-c", run, "-C", str(world.province.directory), "ingest"]
-        parts.append(Part("ingest", command, tmp_path / "ingest.log"))
-        parts[0].start()
+        def start(world: World) -> None:
+            write_config(world.province)
+            started.enter_context(running_broker(world.province))
+            run = "from host_tools.cli import main; main()"
+            command = [sys.executable, "-c", run, "-C", str(world.province.directory), "ingest"]
+            part = Part("ingest", command, tmp_path / "ingest.log")
+            started.callback(part.clear_away)
+            part.start()
 
-    yield start
-    for part in parts:
-        part.clear_away()
-    for process in started:
-        process.kill()
+        yield start
 
 
 def test_bare_board_becomes_a_device_whose_reports_are_stored(
@@ -144,13 +138,13 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     port = board.plug()
     assert world.provision(port).returncode == 0
     seed = world.check_done(board)
-    newer = make_firmware("esp32", seed=2)
+    newer = firmware(size=120_000, seed=2)
     world.firmware = {"rig-esp32": ("newer.bin", newer)}
     world.kit = world.make_kit()
     done = world.provision(port)
     assert done.returncode == 0, done.stderr
     assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
-    assert bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff") == newer[0xF000:]
+    assert bytes(board.flash.data[APP:]).rstrip(b"\xff") == newer[0xF000:]
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
 
 
@@ -407,16 +401,9 @@ def test_strange_broker_and_revoked_kit(
         bind="127.0.0.1",
         only_villages=VILLAGES[:1],
     )
-    process = BrokerProcess(stranger)
-    with (tmp_path / "stranger.log").open("ab") as log:
-        process.start(1, stderr=log)
-    try:
-        process.wait_ready()
+    with running_broker(stranger):
         for offline in (False, True):
             _refused(world.provision(port, offline=offline), "is not the province's broker")
-    finally:
-        process.kill()
-
     done = world.desalink(
         *("-C", world.province.directory, "kit", "revoke", world.kit.id.hex()),
         DESALINK_PASSPHRASE=PASSPHRASE,
