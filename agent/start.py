@@ -140,6 +140,7 @@ def _build(path):
     )
     session = Session(base, clock, client, settings["broker.backoff_max_s"])
     cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    cadence[2] = settings["cadence.quiet_samples"] or cadence[2]  # the most that a report takes
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
     fields[11] = cadence
     fields[12] = digest
