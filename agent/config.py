@@ -124,10 +124,7 @@ def _read(config, raw, folder):
             config["cadence.sample_s"],
         )
     if 0 < config["cadence.quiet_samples"] < config["cadence.report_samples"]:
-        return "cadence.quiet_samples: expected 0 or at least cadence.report_samples (%d), got %d" % (
-            config["cadence.report_samples"],
-            config["cadence.quiet_samples"],
-        )
+        return "cadence.quiet_samples: expected 0 or at least cadence.report_samples"
     if config["journal.capacity"] < 3 * config["journal.segment"]:
         return "journal.capacity: expected room for three segments of %d bytes, got %d" % (
             config["journal.segment"],

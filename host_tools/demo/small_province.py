@@ -53,7 +53,7 @@ class SmallProvince:
             only_villages=villages,
         )
         province = self.province
-        self._authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
+        self.authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
         self._broker = BrokerProcess(province)
 
     def device_folder(self, code: str) -> Path:
@@ -77,7 +77,7 @@ class SmallProvince:
                 village,
                 1,
                 self.device_folder(code),
-                open_authority=lambda: self._authority,
+                open_authority=lambda: self.authority,
                 by="demo",
                 interpreter=interpreter,
                 settings=settings,

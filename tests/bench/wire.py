@@ -60,8 +60,9 @@ def run(hours: int = 24, samples: int = 5) -> Counts:
         a sample.
     """
     prefix = enter()
+    arguments = [str(hours), "yes" if prefix else "no", str(samples)]
     result = subprocess.run(
-        [*prefix, sys.executable, "-m", __name__, str(hours), "yes" if prefix else "no", str(samples)],
+        [*prefix, sys.executable, "-m", __name__, *arguments],
         cwd=support.ROOT,
         stdout=subprocess.PIPE,
         text=True,

@@ -195,6 +195,7 @@ class Plant:
         self.folder.mkdir(exist_ok=True)
         self._small = SmallProvince(self.folder, codes, port=free_port())
         self.province = self._small.province
+        self.authority = self._small.authority
         self.agents: list[Agent] = []
         for code, interpreter in zip(codes, self.devices, strict=True):
             _, command = self._small.enrol(code, interpreter, {**SETTINGS, **self.settings})
