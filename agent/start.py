@@ -97,12 +97,16 @@ def _build(path):
     from agent.province.delivery import Delivery
     from agent.province.session import Session
     from agent.province.birth import Birth
+    from agent.province.certificate import Certificate
 
     signer = _signer(settings["state_dir"])
     try:
         journal = _journal(settings)
+        used = heap.seldom("agent.province.renewal").present(
+            settings["broker.cert"], settings["state_dir"]
+        )
         context = heap.seldom("agent.net.tls").tls_context(
-            settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
+            settings["broker.ca"], used[0], settings["broker.key"]
         )
         with open(path, "rb") as f:
             digest = hashlib.sha256(f.read()).digest()[:8]
@@ -140,11 +144,13 @@ def _build(path):
     )
     session = Session(base, clock, client, settings["broker.backoff_max_s"])
     cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    cadence[2] = settings["cadence.quiet_samples"] or cadence[2]  # the most that a report takes
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
     fields[11] = cadence
     fields[12] = digest
-    birth = Birth(session, journal, clock, signer, fields)
     delivery = Delivery(session, journal, clock, reporter)
+    certificate = Certificate(session, delivery, clock, settings, used, fields)
+    birth = Birth(session, journal, clock, signer, fields)
     link.broker.delivery = session
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
     books = None
@@ -162,8 +168,8 @@ def _build(path):
     _report_start(board, clock, journal, reporter)
     clock.on_set = agent.clock_set
     heap.built(
-        agent, clock, journal, link, reporter, sampler, session, birth, delivery, client, signer,
-        link.broker, link.outages, link.quality, link.names, link.upstream,
+        agent, clock, journal, link, reporter, sampler, session, birth, certificate, delivery,
+        client, signer, link.broker, link.outages, link.quality, link.names, link.upstream,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent
