@@ -24,7 +24,7 @@ from typing import Any
 from host_tools.common.errors import DesalinkError
 
 _ROOT = Path(__file__).resolve().parents[2]
-IDS = "agent/wire/ids.py"
+IDS = ("agent/wire/ids.py", "agent/wire/ids_seldom.py")
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*")
 
 
@@ -55,7 +55,7 @@ def source_code(path: str, micropython: bool = False) -> bytes:
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
     edits = _imports(tree, dropped, lines)
-    numbers = constants(_ROOT / IDS)
+    numbers = constants(_ROOT / IDS[0]) | constants(_ROOT / IDS[1])
     short = short_names(path) if micropython else {}
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
@@ -71,7 +71,7 @@ def source_code(path: str, micropython: bool = False) -> bytes:
             if attribute[:1] != ["."]:
                 raise DeviceCodeError(f"{path}: ids may only stand in ids.NAME; correct it.")
             if attribute[1] not in numbers:
-                raise DeviceCodeError(f"{path}: {IDS} has no {attribute[1]}; correct the name.")
+                raise DeviceCodeError(f"{path}: {IDS[0]} has no {attribute[1]}; correct the name.")
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
         elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
             instead = "True"

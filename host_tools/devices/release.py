@@ -25,7 +25,7 @@ from host_tools.devices.device_code import IDS, constants, source_code
 _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-_CPYTHON_ONLY = frozenset(["agent/device/cpython.py"])
+_CPYTHON_ONLY = frozenset(["agent/device/cpython.py", "boards/_linux/cpython.py"])
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
@@ -94,7 +94,7 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     """Paths of the Python files of a release, from the repository's root: the agent without its
     sources, the board's own files, and what these import."""
     optional = _optional(board)
-    unwanted = {IDS}
+    unwanted = set(IDS)
     if configs is not None:
         unwanted |= {_file(module) for module in _unwanted(board, optional, configs)}
     if board.interpreter == "micropython":
@@ -165,7 +165,7 @@ def _imported(path: str, unwanted: Collection[str]) -> set[str]:
     tree = ast.parse((_ROOT / path).read_bytes())
     found = {file for node in tree.body for file in _imports(node)}
     found |= {file for node in ast.walk(tree) for file in _imports(node)} - set(unwanted)
-    return found - {IDS}
+    return found.difference(IDS)
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
