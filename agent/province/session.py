@@ -2,6 +2,8 @@
 
 The session knows none of the roles that use it. Each role adds its handlers and its work:
 
+    begin    functions, called before each attempt to connect
+    end      functions of the error with which an attempt or its connection ended
     topics   topic -> handler(payload, retain): subscribed to on every connection
     greet    coroutine functions, awaited one after the other when a connection begins
     work     coroutine functions that run while a connection lasts
@@ -37,6 +39,8 @@ class Session:
         self._tasks = []  # of this connection
         self._error = None  # of one of them
         self.topics = {}
+        self.begin = []
+        self.end = []
         self.greet = []
         self.work = []
         self.connected = False
@@ -64,6 +68,8 @@ class Session:
                 error = e
             self._note(error)
             lasted_ms = interpreter.ticks_diff(interpreter.ticks_ms(), began)
+            for end in self.end:
+                end(error)
             self._backoff.ended(lasted_ms, error)
             await self._wait()
 
@@ -92,6 +98,8 @@ class Session:
     async def _connection(self):
         client = self.client
         self._error = None
+        for begin in self.begin:
+            begin()
         try:
             await client.connect()
             self.number += 1

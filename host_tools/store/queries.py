@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
+from host_tools.wire import parse_birth
 from host_tools.wire.columns import SCALES
+from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
 
 _DAY_S = 86400
@@ -429,6 +431,21 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
+    return found
+
+
+def certificates(db: Database) -> dict[str, str]:
+    """By slot, the serial of the TLS certificate that its newest birth names, if it names one."""
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM slots JOIN births ON births.id = (SELECT newest.id FROM births "
+        "AS newest JOIN streams ON streams.id = newest.stream_id WHERE streams.slot_id = slots.id "
+        "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
+        (),
+    ):
+        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        if serial is not None:
+            found[slot] = serial
     return found
 
 
