@@ -47,7 +47,7 @@ STILL_UPWARD = {
     "agent/wire/sha512.py -> agent.device",
 }
 # One meaning, on the two sides of the wire: the device's own, and what the province knows of it.
-ONE_MEANING = {"Birth", "Board", "KeyFileError", "Stream"}
+ONE_MEANING = {"Birth", "Board", "Certificate", "KeyFileError", "Session", "Stream"}
 STILL_TWICE = {"Client", "Portal", "Router"}
 STILL_REACHED_INTO = {"agent/net/connection.py", "host_tools/field/provision/chip.py"}
 NOTHING: set[str] = set()

@@ -135,7 +135,7 @@ def told(findings: list[Diagnosis], level: str) -> list[str]:
     return [finding.text for finding in findings if finding.level == level]
 
 
-def _expect(findings: list[Finding], level: str, *texts: str) -> None:
+def _expect(findings: list[Diagnosis], level: str, *texts: str) -> None:
     """One finding, whose text and advice hold the texts."""
     found = only(findings)
     assert found.level == level
