@@ -161,7 +161,7 @@ class WriteBatch:
         content = item.content
         if isinstance(content, Birth):
             if reason is Reason.REPLAY:
-                # Its device may have lost the end of its journal, and needs to know what is stored.
+                # Its device may have lost the end of its journal: it must know what is stored.
                 self._acks.answer_older(stream, content.boot, content.conn)
             else:
                 self._acks.answer(stream, content.boot, content.conn)
