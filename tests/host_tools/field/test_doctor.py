@@ -125,9 +125,10 @@ def _english():
     set_language(None)
 
 
-def only(findings: list[Finding]) -> Finding:
-    assert len(findings) == 1, findings
-    return findings[0]
+def only(findings: Finding | list[Finding]) -> Finding:
+    found = [findings] if isinstance(findings, Finding) else findings
+    assert len(found) == 1, found
+    return found[0]
 
 
 def told(findings: list[Finding], level: str) -> list[str]:
@@ -135,7 +136,7 @@ def told(findings: list[Finding], level: str) -> list[str]:
     return [finding.text for finding in findings if finding.level == level]
 
 
-def _expect(findings: list[Finding], level: str, *texts: str) -> None:
+def _expect(findings: Finding | list[Finding], level: str, *texts: str) -> None:
     """One finding, whose text and advice hold the texts."""
     found = only(findings)
     assert found.level == level
