@@ -267,10 +267,16 @@ def _entry_json(entry: KitEntry, now: float) -> dict[str, Any]:
     help="Only the certificates that no device was given; for a trip that is over.",
 )
 @click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@click.option("--yes", is_flag=True, help="Do not ask, where other kits have the same key.")
 @passphrase_option
 @pass_app
 def revoke(
-    app: Application, kit: str, unused_only: bool, by: str | None, passphrase_file: Path | None
+    app: Application,
+    kit: str,
+    unused_only: bool,
+    by: str | None,
+    yes: bool,
+    passphrase_file: Path | None,
 ) -> None:
     """Revoke everything in a kit: it was lost, or its trip is over.
 
@@ -290,6 +296,19 @@ def revoke(
     province = app.province
     with Registry.open(province.directory) as registry:
         entry = _find_entry(registry, kit)
+        others = [
+            other.id.hex()
+            for other in registry.kits()
+            if other.technician == entry.technician
+            and other.id != entry.id
+            and other.state(time.time()) not in ("revoked", "expired")
+        ]
+        if others and not unused_only and not yes:
+            app.note(
+                f"The key of {entry.name} is in {', '.join(others)} as well: no kit of that key "
+                f"can enrol any longer. To keep them, revoke with --unused-only."
+            )
+            click.confirm(f"Revoke the kit and the key of {entry.name}?", abort=True, err=True)
         # Before anything is changed: without the keys only half of it could be done.
         secret = passphrase.existing(passphrase_file)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
@@ -302,12 +321,6 @@ def revoke(
             open_authority=lambda: authority,
             by=by or getpass.getuser(),
         )
-        others = [
-            other.id.hex()
-            for other in registry.kits()
-            if other.technician == entry.technician
-            and other.state(time.time()) not in ("revoked", "expired")
-        ]
     name = entry.id.hex()
     if unused_only:
         click.echo(f"Of kit {name}, {counted(done.certificates, 'unused certificate')} revoked.")
@@ -323,8 +336,8 @@ def revoke(
         )
     if others and not unused_only:
         app.note(
-            f"The same key is in {', '.join(others)}, which can enrol no longer either; give "
-            f"{entry.name} a new key ('desalink technicians add') and a new kit."
+            f"{', '.join(others)} can enrol no longer either; give {entry.name} a new key "
+            "('desalink technicians add') and a new kit."
         )
     for warning in done.warnings:
         app.note(warning)

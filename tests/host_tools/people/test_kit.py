@@ -394,6 +394,27 @@ def test_a_full_disk_leaves_no_kit_on_record_as_valid(
     assert sorted(entry["state"] for entry in listed) == ["revoked", "valid"]
 
 
+def test_revoking_asks_where_other_kits_have_the_same_key(
+    kaltim: Province, tmp_path: Path, desalink: Run, monkeypatch: pytest.MonkeyPatch
+):
+    assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
+    create = ("-C", kaltim.directory, "kit", "create", "--technician", "Ani", "--villages", SLOT)
+    for name in ("lost", "other"):
+        assert desalink(*create, "-o", tmp_path / name).code == 0
+    revoke = ("-C", kaltim.directory, "kit", "revoke", tmp_path / "lost")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    refused = desalink(*revoke)
+    assert refused.code == 130 and "as well" in refused.err
+
+    def states() -> list[str]:
+        listed = desalink("-C", kaltim.directory, "kit", "list", "--json").out
+        return [entry["state"] for entry in json.loads(listed)]
+
+    assert set(states()) == {"valid"}
+    assert desalink(*revoke, "--yes").code == 0
+    assert "valid" not in states()
+
+
 def test_verify_tells_what_is_wrong(packed, tmp_path: Path, desalink: Run):
     kit, root = packed
     slots = dict(kit.slots)
