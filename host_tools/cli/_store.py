@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from host_tools.common.i18n import _
+
 if TYPE_CHECKING:
     from host_tools.cli import Application
     from host_tools.province.registry import Registry
@@ -18,6 +20,11 @@ village_option = click.option(
 )
 since_option = click.option(
     "--since", metavar="TIME", help="Since then: 24h, 7d, 2026-11-24 or '2026-11-24 15:00' (WITA)."
+)
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="At most so many, the newest: 1000 in a table, all of them as JSON.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -31,6 +38,20 @@ _WORDS = {
     "power": "no power",
     "agent": "agent off",
 }
+
+
+_SHOWN = 1000
+
+
+def shown(limit: int | None, as_json: bool) -> int | None:
+    """How many rows to ask for; None: all."""
+    return limit if limit is not None or as_json else _SHOWN
+
+
+def cut_note(app: Application, rows: int, limit: int | None) -> None:
+    """Note that there may be more than what is shown."""
+    if rows == limit:
+        app.note(_("Only the newest {rows} are shown; see more with --limit.").format(rows=rows))
 
 
 @contextmanager

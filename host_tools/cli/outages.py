@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, since_option, village_option
+from host_tools.cli._store import (
+    cut_note,
+    json_option,
+    limit_option,
+    shown,
+    since_option,
+    village_option,
+)
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Outage
@@ -17,9 +24,12 @@ if TYPE_CHECKING:
 @click.command()
 @village_option
 @since_option
+@limit_option
 @json_option
 @pass_app
-def command(app: Application, village: str | None, since: str | None, as_json: bool) -> None:
+def command(
+    app: Application, village: str | None, since: str | None, limit: int | None, as_json: bool
+) -> None:
     """List outages with their cause, beginning and end.
 
     An outage is what a device has told of its link. Where its end was never told, because the
@@ -38,7 +48,10 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
     with reading(app) as (registry, database):
         code = village_code(registry, village)
         now = time.time()
-        found = outages(database, village=code, since=start, now=now) if database else []
+        most = shown(limit, as_json)
+        found: list[Outage] = []
+        if database:
+            found = outages(database, village=code, since=start, now=now, limit=most)
         named = names(registry)
         note = None
         if not found:
@@ -85,6 +98,7 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
         right=("duration", "flaps"),
         whole=("slot",),
     )
+    cut_note(app, len(found), most)
 
 
 def _end(outage: Outage) -> str:

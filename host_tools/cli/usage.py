@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, since_option, village_option
+from host_tools.cli._store import (
+    cut_note,
+    json_option,
+    limit_option,
+    shown,
+    since_option,
+    village_option,
+)
+
+if TYPE_CHECKING:
+    from host_tools.store.queries import Usage
 
 
 @click.command()
@@ -14,10 +26,16 @@ from host_tools.cli._store import json_option, since_option, village_option
 @click.option(
     "--by", type=click.Choice(["day", "hour"]), default="day", show_default=True, help="Sum up by."
 )
+@limit_option
 @json_option
 @pass_app
 def command(
-    app: Application, village: str | None, since: str | None, by: str, as_json: bool
+    app: Application,
+    village: str | None,
+    since: str | None,
+    by: str,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """Show what went through the hotspots, by the day or by the hour.
 
@@ -33,11 +51,14 @@ def command(
     start = parse_since(since)
     with reading(app) as (registry, database):
         code = village_code(registry, village)
-        found = usage(database, by=by, village=code, since=start) if database else []
+        most = shown(limit, as_json)
+        found: list[Usage] = []
+        if database:
+            found = usage(database, by=by, village=code, since=start, limit=most)
         named = names(registry)
         note = None if found else nothing_yet(registry, code)
         narrowed = not found and (code or start)
-        if narrowed and database is not None and usage(database, village=code):
+        if narrowed and database is not None and usage(database, village=code, limit=1):
             note = "Nothing was measured there in that time."
     if as_json:
         print_json(
@@ -78,3 +99,4 @@ def command(
         right=("down", "up", "peak clients", "clients a day", "measured"),
         whole=("slot",),
     )
+    cut_note(app, len(found), most)

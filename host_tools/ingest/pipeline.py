@@ -73,7 +73,7 @@ class Pipeline:
         for stream in (self._streams.find(*key) for key in untold):
             if stream is not None:
                 self._acks.at_once(stream)
-        self._quarantine.load()
+        self._quarantine.forget()
         # A commit whose failure was reported may have happened all the same.
         self._newest = newest_report(self._db)
 
@@ -165,7 +165,7 @@ class Pipeline:
 
     def reload_quarantine(self) -> None:
         """Read how full the quarantine is: another process may have emptied it."""
-        self._quarantine.load()
+        self._quarantine.renew()
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids of messages that wait for an enrolment."""
