@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from host_tools.common.i18n import _
+
 if TYPE_CHECKING:
     from host_tools.cli import Application
     from host_tools.province.registry import Registry
@@ -42,6 +44,20 @@ _WORDS = {
     "revoked": "revoked",
     "empty": "no device",
 }
+
+
+_SHOWN = 1000
+
+
+def shown(limit: int | None, as_json: bool) -> int | None:
+    """How many rows to ask for; None: all."""
+    return limit if limit is not None or as_json else _SHOWN
+
+
+def cut_note(app: Application, rows: int, limit: int | None) -> None:
+    """Note that there may be more than what is shown."""
+    if rows == limit:
+        app.note(_("Only the newest {rows} are shown; see more with --limit.").format(rows=rows))
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def list_(
     from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
     from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
-    from host_tools.store.queries import findings, overflow, slots
+    from host_tools.store.queries import count_findings, findings, overflow, slots
 
     if reason is not None and reason not in ADVICE:
         app.abort(f"There is no reason '{reason}'; choose one of {', '.join(sorted(ADVICE))}.")
@@ -125,9 +125,15 @@ def list_(
         messages, total = Quarantine(database).newest(
             limit, village=code, reason=reason, dismissed=everything
         )
+        kinds = [reason] if reason else ()
         found = findings(
-            database, kinds=[reason] if reason else (), village=code, resolved=everything
+            database,
+            kinds=kinds,
+            village=code,
+            resolved=everything,
+            limit=None if as_json else limit,
         )
+        total += count_findings(database, kinds=kinds, village=code, resolved=everything)
         beyond = overflow(database)
         seen = bool(slots(database))
     if as_json:
@@ -156,7 +162,7 @@ def list_(
             _extent(f),
             _advice(f.kind),
         )
-        for f in found[:limit]
+        for f in found
     ]
     if rows:
         print_table(
@@ -169,7 +175,7 @@ def list_(
     else:
         with reading(app) as (registry, _):
             app.note(nothing_yet(registry))
-    hidden = total - len(messages) + max(0, len(found) - limit)
+    hidden = total - len(messages) - len(found)
     if hidden:
         app.note(f"{hidden} more; see them with --limit or --reason.")
     for slot, why, count in beyond:

@@ -23,6 +23,7 @@ from host_tools.store.quarantine import Quarantine
 _END = 1_795_536_000  # midnight of WITA
 _HOUR_S, _DAY_S = 3600, 86400
 _BOOT_DAYS = 30
+_SHOWN = 1000  # rows that `outages` and `usage` show without --limit
 _CAUSES = (2, 5, 5, 5, 6, 9)
 
 
@@ -90,6 +91,29 @@ def fill(db: Database, villages: Sequence[str], days: int, seed: int = 1, end: i
             )
 
 
+def fill_quarantine(db: Database, villages: int, messages: int = 100) -> None:
+    """Write what was refused: of each village so many messages, a third of them dismissed."""
+    with db.transaction(durable=False):
+        db.execute(
+            "INSERT INTO quarantine_notes (id, noted_at, action, who, why) "
+            "VALUES (1, ?, 'dismiss', 'bench', 'seen')",
+            (_END,),
+        )
+        db.executemany(
+            "INSERT INTO quarantine (digest, topic, payload, reason, detail, slot, received_at, "
+            "last_at, note_id) VALUES (?, 't', ?, ?, 'd', ?, ?, ?, ?)",
+            [
+                (
+                    *((number * villages + slot_id).to_bytes(16, "big"), bytes(330)),
+                    *(("unknown_key", "conflict")[number % 2], f"6403{slot_id:06}-1"),
+                    *(_END, _END, None if number % 3 else 1),
+                )
+                for number in range(messages)
+                for slot_id in range(1, villages + 1)
+            ],
+        )
+
+
 def _ms(act: Callable[[], Any]) -> float:
     """The middle of five times, in milliseconds of processor time. The first, with a cold cache,
     does not count."""
@@ -109,19 +133,28 @@ def run(villages: int = 841, days: int = 365) -> dict[str, Any]:
         path = Path(folder) / "province.db"
         with open_database(path, create=True) as db:
             fill(db, [f"6403{n:06}" for n in range(1, villages + 1)], days)
+            fill_quarantine(db, villages)
         with open_database(path, readonly=True) as db:
             village = "6403000001"
+            quarantine = Quarantine(db)
             return {
                 "status_841_ms": _ms(lambda: queries.status(db, now)),
                 "outages_841_ms": _ms(lambda: queries.outages(db, since=since, now=now)),
+                "outages_newest_841_ms": _ms(lambda: queries.outages(db, now=now, limit=_SHOWN)),
                 "usage_841_ms": _ms(lambda: queries.usage(db, since=since)),
+                "usage_newest_841_ms": _ms(lambda: queries.usage(db, limit=_SHOWN)),
+                "usage_newest_hours_841_ms": _ms(
+                    lambda: queries.usage(db, by="hour", limit=_SHOWN)
+                ),
                 "usage_day_by_hour_841_ms": _ms(
                     lambda: queries.usage(db, by="hour", since=_END - _DAY_S)
                 ),
                 "usage_village_year_ms": _ms(lambda: queries.usage(db, village=village)),
                 "outages_village_year_ms": _ms(lambda: queries.outages(db, village=village)),
-                "findings_841_ms": _ms(lambda: queries.findings(db)),
-                "quarantine_841_ms": _ms(lambda: Quarantine(db).newest(100)),
+                "findings_841_ms": _ms(lambda: queries.findings(db, limit=100)),
+                "quarantine_841_ms": _ms(lambda: quarantine.newest(100)),
+                "quarantine_village_ms": _ms(lambda: quarantine.newest(100, village=village)),
+                "quarantine_reason_ms": _ms(lambda: quarantine.newest(100, reason="conflict")),
                 "derived_bytes_841": db.value("PRAGMA page_count") * db.value("PRAGMA page_size"),
                 "outages_shown": len(queries.outages(db, since=since, now=now)),
                 "usage_shown": len(queries.usage(db, since=since)),
