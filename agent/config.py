@@ -11,7 +11,7 @@ REQUIRED = "-"
 
 # A text, read line by line: as tuples the table would be the largest thing in the heap.
 _TABLE = """\
-slot slot - 12 13
+slot slot - 12 14
 port str "board" 1 80
 board object null 0 0
 state_dir path - 1 200

@@ -35,7 +35,12 @@ class Delivered:
 
 
 class CheckClient:
-    """A connection with one identity; close it, or use it as a context manager."""
+    """A connection with one identity; close it, or use it as a context manager.
+
+    Attributes:
+        timeout: seconds to wait for each answer.
+        messages: all that was delivered.
+    """
 
     def __init__(
         self,
@@ -53,12 +58,11 @@ class CheckClient:
             identity: certificate and key to show, and the CA to trust.
             ca: without an identity, the CA to trust; without either, plain text is spoken.
             name: client id to ask for; the broker replaces it by the certificate's name.
-            timeout: seconds to wait for each answer.
 
         Raises:
             AccessRefused: by TLS, by MQTT, or by silence.
         """
-        self._timeout = timeout
+        self.timeout = timeout
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._confirmed: queue.Queue[int] = queue.Queue()
@@ -114,11 +118,11 @@ class CheckClient:
 
     def _await(self, mid: int | None, what: str) -> None:
         try:
-            while self._confirmed.get(timeout=self._timeout) != mid:
+            while self._confirmed.get(timeout=self.timeout) != mid:
                 pass
         except queue.Empty:
             raise BrokerError(
-                f"The broker did not confirm {what} within {self._timeout:.0f} s."
+                f"The broker did not confirm {what} within {self.timeout:.0f} s."
             ) from None
 
     def subscribe(self, *topics: str) -> None:
@@ -137,7 +141,7 @@ class CheckClient:
         """What is delivered before a certain message, and whether that one comes in time."""
         before: list[Delivered] = []
         try:
-            while (message := self.messages.get(timeout=self._timeout)) != last:
+            while (message := self.messages.get(timeout=self.timeout)) != last:
                 before.append(message)
         except queue.Empty:
             return before, False

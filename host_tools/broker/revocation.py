@@ -106,5 +106,13 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
         BrokerError: the broker did not let it in.
     """
     issued = authority.issue_client(slot, PROBE_LIFE)
+    host, port = province.broker.local_host, configured_port(province)
     with temporary_identity(province.ca_certificate, issued) as identity:
-        CheckClient(province.broker.local_host, configured_port(province), identity).close()
+        try:
+            CheckClient(host, port, identity).close()
+        except AccessRefused as error:
+            raise BrokerError(
+                f"The live connection of {slot} was not cut: the broker at {host}:{port} does "
+                f"not answer ({error}). Start it again with 'desalink broker run', then run "
+                "this command again."
+            ) from None

@@ -20,7 +20,7 @@ from host_tools.common.tables import TableError, checked, choice, text, whole
 
 FILE = "board.toml"
 FAMILY = "family.toml"
-_FOLDER = Path(__file__).resolve().parents[2] / "boards"
+FOLDER = Path(__file__).resolve().parents[2] / "boards"
 
 _FLASH = 0x4000000  # 64 MiB, more than any of these chips can address
 
@@ -125,7 +125,7 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
             raise BoardError(f"{path}: {name}: only a board with a chip has it; remove it.")
     if sorted(table.get("baud", []), reverse=True) != table.get("baud", []):
         raise BoardError(f"{path}: baud: expected the fastest rate first, got {table['baud']!r}.")
-    root = _FOLDER.parent
+    root = FOLDER.parent
     for file in table.get("files", []):
         if not (root / file).is_file():
             raise BoardError(f"{path}: files: there is no {file}; correct or remove it.")
@@ -157,7 +157,7 @@ def read_board(path: Path) -> Board:
     table = _read(path)
     family = table.get("family")
     if isinstance(family, str) and re.fullmatch(r"_[a-z]\w*", family):
-        for key, value in _read(_FOLDER / family / FAMILY).items():
+        for key, value in _read(FOLDER / family / FAMILY).items():
             own = table.setdefault(key, value)
             if isinstance(value, dict) and isinstance(own, dict):
                 table[key] = {**value, **own}
@@ -175,7 +175,7 @@ def board_names() -> list[str]:
 
 
 def _paths() -> dict[str, Path]:
-    return {_name(path): path for path in _FOLDER.glob(f"*/{FILE}")}
+    return {_name(path): path for path in FOLDER.glob(f"*/{FILE}")}
 
 
 def load_board(name: str) -> Board:

@@ -39,6 +39,10 @@ class Limits:
     hold_acks_s: float = 3600
 
 
+_ENDLESS = Rate(2**62, 0)
+NO_LIMITS = Limits(_ENDLESS, _ENDLESS, _ENDLESS, streams_per_key=2**62, hold_acks_s=0)
+
+
 class Buckets:
     """One token bucket for each key of a kind."""
 

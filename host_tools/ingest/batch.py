@@ -54,8 +54,8 @@ class WriteBatch:
         quarantine: Quarantine,
         acks: Acks,
         now: float,
-        beginnings: Buckets | None = None,
-        streams_per_key: int = 0,
+        beginnings: Buckets,
+        streams_per_key: int,
     ) -> None:
         self._db = db
         self._streams = streams
@@ -87,10 +87,8 @@ class WriteBatch:
 
     def may_begin(self, kid: bytes) -> bool:
         """See Known."""
-        return self._beginnings is None or (
-            self._streams.count(kid) < self._streams_per_key
-            and self._beginnings.level(kid, self._now) >= 1
-        )
+        few = self._streams.count(kid) < self._streams_per_key
+        return few and self._beginnings.level(kid, self._now) >= 1
 
     # ---- taking ------------------------------------------------------------------------------
 
@@ -199,13 +197,14 @@ class WriteBatch:
         found = self._streams.find(item.kid, name)
         if found is not None:
             return found
-        if self._beginnings is not None:
-            self._beginnings.take(item.kid, self._now)
+        self._beginnings.take(item.kid, self._now)
         return self._streams.add(item.kid, item.slot, name, item.received_at)
 
     @staticmethod
     def _refusal(item: Verified, stream: Stream, decision: Decision) -> Refusal:
-        of_report = not isinstance(item.content, Birth)
+        content = item.content
+        # A birth has no place in its stream.
+        place = (None, None) if isinstance(content, Birth) else (stream.id, content.seq)
         return Refusal(
             item.topic,
             item.message,
@@ -214,6 +213,5 @@ class WriteBatch:
             item.slot,
             item.kid,
             item.received_at,
-            stream.id if of_report else None,
-            item.content.seq if not isinstance(item.content, Birth) else None,
+            *place,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
-from host_tools.ingest.allowance import Buckets, Limits
+from host_tools.ingest.allowance import NO_LIMITS, Buckets, Limits
 from host_tools.ingest.batch import Tally, WriteBatch
 from host_tools.ingest.verdict import Filed, Verified
 from host_tools.province.settings import CHECK_VILLAGE
@@ -52,7 +53,7 @@ class Pipeline:
         acks: Acks,
         keys: dict[bytes, Key],
         bounds: Bounds | None = None,
-        limits: Limits | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._db = db
         self._streams = streams
@@ -60,11 +61,9 @@ class Pipeline:
         self._quarantine = Quarantine(db, bounds)
         self._newest = newest_report(db)
         self._limits = limits
-        self._sent: dict[str, Buckets] = {}  # by kind of message
-        self._beginnings: Buckets | None = None
-        if limits is not None:
-            self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
-            self._beginnings = Buckets(limits.streams)
+        # By kind of message.
+        self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
+        self._beginnings = Buckets(limits.streams)
         self.verifier = Verifier(keys)
 
     def reload(self) -> None:
@@ -84,17 +83,13 @@ class Pipeline:
         No signature is verified for this: the broker has checked who publishes under a slot.
         """
         held: Counter[str] = Counter()
-        if self._limits is None:
-            return messages, held
         admitted = []
         for message in messages:
-            try:
+            slot, kind = "", "report"
+            with contextlib.suppress(Refused):
                 topic = self.verifier.topic(message.topic)
-            except Refused:
-                slot, buckets = "", self._sent["report"]
-            else:
-                slot = topic.slot
-                buckets = self._sent.get(topic.kind, self._sent["report"])
+                slot, kind = topic.slot, topic.kind
+            buckets = self._sent.get(kind, self._sent["report"])
             if buckets.take(slot, now):
                 admitted.append(message)
             else:
@@ -103,9 +98,8 @@ class Pipeline:
         return admitted, held
 
     def _hold_acks(self, slots: Iterable[str], now: float) -> None:
-        if self._limits is not None:
-            for slot in slots:
-                self._acks.hold(slot, now + self._limits.hold_acks_s)
+        for slot in slots:
+            self._acks.hold(slot, now + self._limits.hold_acks_s)
 
     def process(self, messages: Iterable[Message], received_at: int, now: float) -> Tally:
         """Store a batch; on return it is on the disk, and the acks that it calls for are due.
@@ -135,7 +129,7 @@ class Pipeline:
         return batch.tally
 
     def _batch(self, now: float) -> WriteBatch:
-        most = self._limits.streams_per_key if self._limits is not None else 0
+        most = self._limits.streams_per_key
         return WriteBatch(
             self._db, self._streams, self._quarantine, self._acks, now, self._beginnings, most
         )

@@ -21,6 +21,7 @@ from host_tools.ingest.log import Log, Seldom, make_log
 from host_tools.ingest.metrics import Figures, serve
 from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline
+from host_tools.ingest.presence import Presence
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
@@ -64,6 +65,7 @@ class Ingest:
         self._stopping = False
         self._seldom = Seldom()
         self._receiver = Receiver(broker, self._options.filters)
+        self._presence = Presence()
         self.figures = Figures()
 
     def stop(self) -> None:
@@ -196,7 +198,7 @@ class Ingest:
         """Store a batch and confirm it. What can't be stored stays unconfirmed."""
         begin = time.perf_counter()
         received_at = self._arrival.now()
-        admitted, held = self._pipeline.admit(messages, time.monotonic())
+        admitted, held = self._pipeline.admit(self._presence.take(messages), time.monotonic())
 
         def store() -> Tally:
             return self._pipeline.process(admitted, received_at, time.monotonic())
@@ -279,6 +281,7 @@ class Ingest:
         if now - self._checked_at < _IDLE_S:
             return
         self._checked_at = now
+        self._note_presence()
         moved = self._arrival.step()
         if moved is not None:
             self._log("clock_stepped", level="warning", by_s=moved)
@@ -290,6 +293,12 @@ class Ingest:
             if request > self._retry_request:
                 self._retry_request = request
                 self._retry(None)
+
+    def _note_presence(self) -> None:
+        # A hint may wait for as long as the database is busy.
+        with contextlib.suppress(StoreBusy, StoreFull):
+            at, now = int(self._clock()), time.monotonic()
+            self._presence.save(self._db, at, now, connected=self._receiver.connected)
 
     def _take_keys(self, keys: dict[bytes, Key]) -> None:
         old = self._pipeline.verifier.keys

@@ -10,6 +10,7 @@ from host_tools.simulate import regimes as r
 from host_tools.simulate.reports import Made, ReportMaker
 from host_tools.simulate.truth import Truth
 from host_tools.simulate.world import ONLINE, SimulatedVillage
+from host_tools.wire import topic_name
 
 _BAD_FLASH = 40  # reports that a bad medium loses, twice
 
@@ -29,6 +30,10 @@ class Arrival(NamedTuple):
     message: bytes
     good: bool
     filed: tuple[bytes, int, int, int, int | None] | None
+
+    @property
+    def topic(self) -> str:
+        return topic_name(self.slot, "report" if self.filed else "birth")
 
 
 class _Queue:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agent.wire import ids
 from host_tools.simulate import regimes as r
-from host_tools.simulate.samples import STATE_CODES, Hour, Measurement, Meter
+from host_tools.simulate.samples import STATE_CODES, Measurement, Meter, TrueHour
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.world import DEGRADED, ONLINE, UP, Run, SimulatedVillage, Spell
 from host_tools.wire import hash8
@@ -63,7 +63,7 @@ class Made:
     end: int = 0
     since: int = 0
     message: bytes = b""
-    hours: Sequence[Hour] = ()
+    hours: Sequence[TrueHour] = ()
     copy: bytes = b""
 
 
@@ -161,7 +161,7 @@ class ReportMaker:
 
     def columns(
         self, first: int, step: int, samples: Sequence[Measurement]
-    ) -> tuple[dict[int, Any], list[Hour]]:
+    ) -> tuple[dict[int, Any], list[TrueHour]]:
         """Columns of a report's samples, and their usage by hour."""
         if not samples:
             return {}, []

@@ -33,7 +33,7 @@ class Measurement(NamedTuple):
     different: int = 0
 
 
-class Hour(NamedTuple):
+class TrueHour(NamedTuple):
     """What a report tells of the hour in which some of its samples begin."""
 
     hour: int
@@ -100,7 +100,7 @@ class Meter:
 
     def columns(
         self, first: int, step: int, samples: Sequence[Measurement]
-    ) -> tuple[dict[int, Any], list[Hour]]:
+    ) -> tuple[dict[int, Any], list[TrueHour]]:
         """Samples of a report as columns in the order of their metrics, and the usage by hour."""
         states, numbers, downs, ups, clients, different = zip(*samples, strict=True)
         metrics: dict[int, Any] = {ids.STATE: column([STATE_CODES[state] for state in states])}
@@ -123,7 +123,7 @@ class Meter:
             j = i + 1 + (hour + r.HOUR - 1 - first - i * step) // step  # those that begin in it
             if any(reached[i:j]):
                 hours.append(
-                    Hour(
+                    TrueHour(
                         hour,
                         sum(downs[i:j]),
                         sum(ups[i:j]),

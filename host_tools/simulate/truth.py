@@ -14,7 +14,7 @@ from typing import Any
 
 from host_tools.common.errors import ProvinceError
 from host_tools.simulate.reports import Made
-from host_tools.simulate.world import Run, Settings, SimulatedVillage
+from host_tools.simulate.world import Run, SimulatedVillage, SimulationSettings
 
 FILE = "truth.jsonl"
 
@@ -121,7 +121,7 @@ class VillageTruth:
     hours: list[tuple[int, int, int, int, int]]
 
 
-def write(path: Path, settings: Settings, lines: list[str]) -> None:
+def write(path: Path, settings: SimulationSettings, lines: list[str]) -> None:
     """Write the file: the settings, then a line for each village."""
     with path.open("w") as file:
         file.write(json.dumps({"format": 1, **asdict(settings)}) + "\n")

@@ -26,7 +26,7 @@ _LADDER = ("interface", "gateway", "provider", "dns", "portal", "tls", "broker",
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What a simulation is made from; kept in the province as simulation.json."""
 
     villages: int
@@ -48,7 +48,7 @@ class Settings:
         (directory / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
-    def load(cls, directory: Path) -> Settings:
+    def load(cls, directory: Path) -> SimulationSettings:
         """Raises ProvinceError: it is no simulated province."""
         try:
             return cls(**json.loads((directory / FILE).read_text()))
@@ -111,7 +111,7 @@ class SimulatedVillage:
     provider: str
     power: str
     special: str
-    settings: Settings
+    settings: SimulationSettings
     spells: Sequence[Spell] = ()
     runs: Sequence[Run] = ()
     devices: Sequence[SimulatedDevice] = ()
@@ -142,7 +142,7 @@ def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str
 class World:
     """All villages of a simulation, and the faults that they share."""
 
-    def __init__(self, settings: Settings, places: Sequence[ChosenVillage]) -> None:
+    def __init__(self, settings: SimulationSettings, places: Sequence[ChosenVillage]) -> None:
         self.settings = settings
         self.places = places
         rng = random.Random(f"{settings.seed}/world")

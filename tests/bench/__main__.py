@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import support
-from tests.bench import agent_ram, heap, ingest, provision, queries, rounds, signing, wire
+from tests.bench import agent_ram, heap, ingest, provision, queries, rounds, signing, stick, wire
 
 OUTPUT = support.ROOT / "build" / "bench.json"
 
@@ -240,6 +240,19 @@ def _provision(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _stick(quick: bool) -> tuple[Figures, list[Row]]:
+    found = stick.measure(quick)
+    for_whom = "Linux, one Python" if quick else "Windows and Linux, three Pythons"
+    return found, [
+        (
+            f"stick for {for_whom}",
+            _bytes(found["stick_bytes"]),
+            f"from the first start to ready: {found['stick_ready_s']:.1f} s;"
+            f" every later start: {found['stick_start_s']:.1f} s",
+        )
+    ]
+
+
 PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "size": _size,
     "heap": _heap,
@@ -248,6 +261,7 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "ingest": _ingest,
     "queries": _queries,
     "provision": _provision,
+    "stick": _stick,
 }
 
 

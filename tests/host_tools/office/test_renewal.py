@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from pycddl import Schema
 
-from host_tools.broker.client import Client
+from host_tools.broker.client import CheckClient
 from host_tools.broker.process import BrokerProcess
 from host_tools.keys import ca
 from host_tools.keys.ca import Authority
@@ -77,9 +77,9 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
         "1 renewed certificate published.\n"
     )
     topic = f"desa/1/6403/{SLOT}/certificate"
-    with Client("127.0.0.1", kaltim.broker.port, other) as stranger:
+    with CheckClient("127.0.0.1", kaltim.broker.port, other) as stranger:
         stranger.subscribe(topic)
-        with Client("127.0.0.1", kaltim.broker.port, files) as device:
+        with CheckClient("127.0.0.1", kaltim.broker.port, files) as device:
             device.subscribe(topic)
             message = device.messages.get(timeout=10)
         assert stranger.messages.empty()
@@ -93,7 +93,7 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
     assert new.not_valid_after_utc > old.not_valid_after_utc + timedelta(days=1000)
     # It opens the broker with the key that the device has.
     files.certificate.write_text(ssl.DER_cert_to_PEM_cert(payload[1]))
-    Client("127.0.0.1", kaltim.broker.port, files).close()
+    CheckClient("127.0.0.1", kaltim.broker.port, files).close()
     # It is revoked with the slot; and once renewed it is not renewed again.
     ended = desalink("-C", kaltim.directory, "renew", "devices")
     assert "0 certificates renewed, 1 renewed before" in ended.out
@@ -162,4 +162,4 @@ def test_services_are_renewed_with_the_key_that_they_have(
     ended = desalink("-C", kaltim.directory, "renew", "services")
     assert (ended.code, ended.out) == (0, "No service's certificate ends within 366 days.\n")
     request.getfixturevalue("broker")
-    Client("127.0.0.1", kaltim.broker.port, files).close()
+    CheckClient("127.0.0.1", kaltim.broker.port, files).close()

@@ -28,10 +28,9 @@ from esp32_mock_bootloader import server
 from esptool.bin_image import LoadFirmwareImage
 
 from tests import support
+from tests.boards.images import APP
 from tests.host_tools.field.provision.bootloader import FLASH_2MB, FLASH_4MB, Flash, here
 from tests.host_tools.field.provision.line import Cut, Line, Unplugged
-
-APP_OFFSET = 0x10000
 
 # The first bytes of what esptool sends to find out whether a bootloader listens.
 _SYNC = b"\x07\x07\x12\x20" + b"\x55" * 16
@@ -187,7 +186,7 @@ class Board(threading.Thread):
 
     def has_firmware(self) -> bool:
         """Whether the flash holds a whole application image."""
-        image = bytes(self.flash.data[APP_OFFSET:])
+        image = bytes(self.flash.data[APP:])
         if image[0] != 0xE9:
             return False
         file = io.BytesIO(image)

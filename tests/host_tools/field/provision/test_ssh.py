@@ -14,77 +14,31 @@ from pathlib import Path
 import pytest
 
 from host_tools.broker.config import write_config
-from host_tools.broker.process import BrokerProcess
-from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.field.provision import linux
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
 from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
-from host_tools.keys.ca import Authority
-from host_tools.office.founding import found_province
-from host_tools.people.kits.create import Cargo
-from host_tools.people.kits.model import Kit
-from host_tools.province.registry import Registry
-from host_tools.province.settings import Province, load
-from tests import support
+from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
-from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
+from tests.host_tools.field.provision.tree import other_tree
+from tests.host_tools.field.provision.world import World
+from tests.host_tools.kits import KIT_PASSPHRASE
 
-PASSPHRASE = "correct horse battery"
 SLOT, OTHER = "6403112001-1", "6403112002-1"
-SETTINGS = {
-    "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 1},
-    "clock": {"source": "system"},
-    "link": {"gateway": "off", "dns": "off", "targets": ["127.0.0.1"], "timeout_ms": 900},
-    "usage": {"unique": {"most": 64}},
-}
-
-
-@dataclass
-class Office:
-    """A province with its broker, and a kit of two slots."""
-
-    province: Province
-    kit: Kit
-    kit_file: Path
+KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A province with its broker, and a kit of two slots."""
     folder = tmp_path_factory.mktemp("ssh")
-    directory = folder / "province"
-    found_province(
-        directory,
-        "64",
-        PASSPHRASE,
-        bind="127.0.0.1",
-        port=support.free_port(),
-        only_villages=(SLOT[:10], OTHER[:10]),
-    )
-    province = load(directory)
-    write_config(province)
-    authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-    releases = [build_release(load_board(name)) for name in ("raspberry-pi", "openwrt")]
-    with Registry.open(province.directory) as registry:
-        kit, root = make_kit(
-            province,
-            registry,
-            authority,
-            slots=(SLOT, OTHER),
-            cargo=Cargo(SETTINGS, releases=releases),
-        )
-    file = sealed(kit, root, folder / "kit.desakit")
-    broker = BrokerProcess(province)
-    with (folder / "broker.log").open("wb") as log:
-        broker.start(841, stderr=log)
-        try:
-            broker.wait_ready()
-            yield Office(province, kit, file)
-        finally:
-            broker.stop()
+    with other_tree():
+        office = World(folder, [], villages=(SLOT[:10], OTHER[:10]), others=tuple(KINDS))
+    write_config(office.province)
+    with running_broker(office.province):
+        yield office
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +51,7 @@ def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
 class Laptop:
     """A technician's laptop, and what was said on it."""
 
-    office: Office
+    office: World
     work: Path
     told: list[str] = field(default_factory=list)
     steps: list[tuple[str, str]] = field(default_factory=list)
@@ -130,7 +84,7 @@ class Laptop:
 
 
 @pytest.fixture
-def laptop(office: Office, tmp_path: Path) -> Laptop:
+def laptop(office: World, tmp_path: Path) -> Laptop:
     return Laptop(office, tmp_path / "laptop")
 
 
@@ -138,9 +92,6 @@ def laptop(office: Office, tmp_path: Path) -> Laptop:
 def device(tmp_path: Path) -> Iterator[Device]:
     with Device(tmp_path / "device") as device:
         yield device
-
-
-KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
 
 
 # --- the whole way
@@ -175,7 +126,7 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
 
 
 def test_the_command_over_ssh(
-    office: Office,
+    office: World,
     device: Device,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -231,7 +182,7 @@ def test_what_others_on_the_device_may_not_read(laptop: Laptop, device: Device) 
     assert (device.root / "opt/desalink/agent/supervise.py").stat().st_mode & 0o777 == 0o644
     config = json.loads((device.root / "etc/desalink/config.json").read_text())
     assert config["port"] == "boards.raspberry_pi.board"
-    assert config["usage"]["unique"] == {"most": 64}
+    assert config["cadence"]["round_s"] == 1
 
 
 def test_a_device_of_another_village_begins_anew(laptop: Laptop, device: Device) -> None:
@@ -308,18 +259,16 @@ def test_a_cut_before_any_step_costs_nothing(where: str, laptop: Laptop, device:
 
 def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device: Device) -> None:
     # The device's tar takes a part of the third transfer, then the session's process is killed.
-    tar = device.bin / "tar"
-    tar.write_text(
-        "#!/bin/sh\n"
+    device.program(
+        "tar",
         f"echo x >> '{device.folder}/tars'\n"
         f"[ $(wc -l < '{device.folder}/tars') -eq 3 ] || exec /bin/tar \"$@\"\n"
         "head -c 20000 > /dev/null\n"
         "p=$PPID\n"
         "until grep -q sshd /proc/$p/comm; do p=$(sed -n 's/^PPid:\t//p' /proc/$p/status); done\n"
         "kill -9 $p\n"
-        "exit 1\n"
+        "exit 1",
     )
-    tar.chmod(0o755)
     with pytest.raises(ProvisionError) as lost:
         laptop.provision(device)
     assert lost.value.kind == "cable", lost.value
@@ -356,27 +305,23 @@ def test_a_stray_or_damaged_file_of_the_agent_is_put_right(laptop: Laptop, devic
         assert linux_device.install(files, shares.append) == 0
 
 
-def test_what_arrives_damaged_takes_no_name(laptop: Laptop, device: Device) -> None:
+@pytest.mark.parametrize(
+    ("tar", "sentence"),
+    [
+        ('/bin/tar "$@" && echo >> "$4/0"', r"supervise\.py arrived damaged"),
+        ("echo 'tar: No space left on device' >&2; exit 1", "No space left on device"),
+    ],
+    ids=["damaged", "no room"],
+)
+def test_what_does_not_arrive_takes_no_name(
+    laptop: Laptop, device: Device, tar: str, sentence: str
+) -> None:
     files = laptop.office.kit.releases["raspberry-pi"].files
     with opened(laptop, device) as linux_device:
         linux_device.install(files, lambda share: None)
         whole = device.files()
-        (device.bin / "tar").write_text('#!/bin/sh\n/bin/tar "$@" && echo >> "$4/0"\n')
-        (device.bin / "tar").chmod(0o755)
-        with pytest.raises(ProvisionError, match=r"supervise\.py arrived damaged"):
-            linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
-        assert device.files() == whole
-
-
-def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device) -> None:
-    files = laptop.office.kit.releases["raspberry-pi"].files
-    with opened(laptop, device) as linux_device:
-        linux_device.install(files, lambda share: None)
-        whole = device.files()
-        tar = device.bin / "tar"
-        tar.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2\nexit 1\n")
-        tar.chmod(0o755)
-        with pytest.raises(ProvisionError, match="No space left on device") as refused:
+        device.program("tar", tar)
+        with pytest.raises(ProvisionError, match=sentence) as refused:
             linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
         assert refused.value.kind == "device"
         assert device.files() == whole
@@ -385,52 +330,46 @@ def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device)
 # --- what can be wrong
 
 
-def test_where_nobody_answers(laptop: Laptop, device: Device) -> None:
-    device.stop()
-    with pytest.raises(ProvisionError, match="can't be reached") as refused:
-        laptop.provision(device)
-    assert refused.value.kind == "unreachable"
-    assert not laptop.work.exists() or not list(laptop.work.rglob("*"))
+def _unnamed(device: Device) -> None:
+    device.board = None
 
 
-def test_a_device_that_lets_nobody_in_says_how_to_get_in(laptop: Laptop, device: Device) -> None:
-    (device.folder / "authorized").write_text("")
-    with pytest.raises(ProvisionError, match=f"ssh-copy-id -p {device.port} ") as refused:
+@pytest.mark.parametrize(
+    ("spoil", "kind", "sentence"),
+    [
+        (lambda device: device.stop(), "unreachable", "can't be reached"),
+        (
+            lambda device: (device.folder / "authorized").write_text(""),
+            "access",
+            "ssh-copy-id -p {port} ",
+        ),
+        (lambda device: device.program("python3", "exit 1"), "device", "install python3"),
+        (_unnamed, "board", "--board raspberry-pi"),
+    ],
+    ids=["nobody answers", "nobody is let in", "no python", "no known kind"],
+)
+def test_a_device_that_can_not_be_used_is_named_with_the_remedy(
+    laptop: Laptop, device: Device, spoil: Callable[[Device], object], kind: str, sentence: str
+) -> None:
+    spoil(device)
+    with pytest.raises(ProvisionError, match=sentence.format(port=device.port)) as refused:
         laptop.provision(device)
-    assert refused.value.kind == "access"
+    assert refused.value.kind == kind
+    assert not laptop.log.records()
 
 
 def test_a_user_who_is_not_root_works_through_sudo(laptop: Laptop, device: Device) -> None:
-    def program(name: str, text: str) -> None:
-        (device.bin / name).write_text(text)
-        (device.bin / name).chmod(0o755)
-
-    program("id", "#!/bin/sh\necho 1000\n")
+    device.program("id", "echo 1000")
     used = device.folder / "sudo"
-    program("sudo", f'#!/bin/sh\necho "$1 $2" >> \'{used}\'\nshift\nexec "$@"\n')
+    device.program("sudo", f'echo "$1 $2" >> \'{used}\'\nshift\nexec "$@"')
     files = laptop.office.kit.releases["raspberry-pi"].files
     with opened(laptop, device) as linux_device:
         linux_device.install(files, lambda share: None)
     assert set(used.read_text().splitlines()) == {"-n sh"}
-    program("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    device.program("sudo", "echo 'sudo: a password is required' >&2\nexit 1")
     with pytest.raises(ProvisionError, match="sudoers") as refused, opened(laptop, device):
         pass
     assert refused.value.kind == "access"
-
-
-def test_a_device_without_python_says_what_to_install(laptop: Laptop, device: Device) -> None:
-    (device.bin / "python3").unlink()
-    (device.bin / "python3").write_text("#!/bin/sh\nexit 1\n")
-    (device.bin / "python3").chmod(0o755)
-    with pytest.raises(ProvisionError, match="install python3"):
-        laptop.provision(device)
-
-
-def test_a_device_that_is_no_known_kind_has_to_be_named(laptop: Laptop, device: Device) -> None:
-    device.board = None
-    with pytest.raises(ProvisionError, match="--board raspberry-pi") as refused:
-        laptop.provision(device)
-    assert refused.value.kind == "board"
 
 
 @pytest.mark.parametrize("id", ["../../home", "/etc", "..", "a/b", "\x1b[2J", "a" * 65])
