@@ -107,6 +107,7 @@ def _build(path):
     certificate = Certificate(session, delivery, clock, settings, used, fields)
     birth = Birth(session, journal, clock, signer, fields)
     link.broker.delivery = session
+    session.memory_short = getattr(board, "memory_short", None)
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
     books = None
     sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
