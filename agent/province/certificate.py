@@ -16,7 +16,7 @@ _DAY_S = const(86400)
 _LOOK_MS = const(2000)
 
 
-class Certificate:
+class Trial:
     """Writes into `birth` (its fields) the serial number of the certificate that is shown."""
 
     def __init__(self, session, delivery, clock, settings, used, birth):

@@ -30,8 +30,8 @@ class Session:
     the province's broker, None while nothing is known; `attempts` to connect that have ended;
     `stage` that the last failed one reached; `beat`: seconds since start when it last showed that
     it is not stuck. To be set: `hold`: nothing may be sent; `hurry_ms`: the broker seems to be
-    there (again): an attempt in so many milliseconds is welcome (0: not); `memory_short`: a function
-    that says whether there is too little memory for TLS, or None."""
+    there (again): an attempt in so many milliseconds is welcome (0: not);
+    `memory_short`: None, or a function that says whether there is too little memory for TLS."""
 
     def __init__(self, base, clock, client, backoff_max_s):
         self.base = base
