@@ -109,7 +109,7 @@ def list_(
     Messages have numbers; findings, in what is stored, have F and a number.
     """
     from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import names, nothing_yet, reading, village_code
+    from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
     from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import findings, overflow, slots
@@ -118,7 +118,7 @@ def list_(
         app.abort(f"There is no reason '{reason}'; choose one of {', '.join(sorted(ADVICE))}.")
     with reading(app) as (registry, database):
         code = village_code(registry, village)
-        named = names(registry)
+        named, shown = names(registry), labels(registry)
         if database is None:
             app.note(nothing_yet(registry))
             return
@@ -139,7 +139,7 @@ def list_(
         (
             str(m.id),
             m.reason,
-            named.get(m.slot[:10], "") or m.slot,
+            shown.get(m.slot[:10], "") or m.slot,
             m.kid.hex() if m.kid else "",
             wita(m.received_at),
             f"{m.times}x" + (f", report {m.seq}" if m.seq else ""),
@@ -150,7 +150,7 @@ def list_(
         (
             f"F{f.id}",
             f.kind + (" (resolved)" if f.resolved_at else ""),
-            named.get(f.village, "") or f.slot,
+            shown.get(f.village, "") or f.slot,
             f.kid.hex(),
             wita(f.found_at),
             _extent(f),

@@ -90,8 +90,6 @@ class SmallProvince:
             )
         return village.name, done.command
 
-    # ---- processes ---------------------------------------------------------------------------
-
     def start_broker(self, log: Path) -> None:
         """Start the broker and wait until it listens.
 
@@ -106,8 +104,6 @@ class SmallProvince:
         """`desalink ingest` by this very interpreter, installed as a command or not."""
         start = "from host_tools.cli import main; main()"
         return [sys.executable, "-c", start, "-C", str(self.province.directory), "ingest"]
-
-    # ---- what is stored ----------------------------------------------------------------------
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query of the database; none while there is no database."""

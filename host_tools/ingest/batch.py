@@ -43,6 +43,8 @@ class Tally:
 class WriteBatch:
     """Takes messages one after the other within a transaction of the caller's; `write` ends it.
 
+    `stream`, `report`, `birth` and `may_begin` are what `verdict.Known` asks for.
+
     What it changes of `streams`, `acks` and `quarantine` in memory is only true once the
     transaction is committed: after one that failed they must be loaded anew.
     """
@@ -68,29 +70,21 @@ class WriteBatch:
         self._duplicates: Counter[int] = Counter()
         self.tally = Tally()
 
-    # ---- what is known (verdict.Known) -------------------------------------------------------
-
     def stream(self, kid: bytes, stream: bytes) -> Stream | None:
-        """See Known."""
         return self._streams.find(kid, stream)
 
     def report(self, stream: Stream, seq: int) -> bytes | None:
-        """See Known."""
         new = self._new.get((stream.id, seq))
         if new is not None:
             return new.message
         return report_message(self._db, stream.id, seq) or self._quarantine.kept(stream.id, seq)
 
     def birth(self, stream: Stream, boot: int, conn: int) -> bytes | None:
-        """See Known."""
         return birth_message(self._db, stream.id, boot, conn)
 
     def may_begin(self, kid: bytes) -> bool:
-        """See Known."""
         few = self._streams.count(kid) < self._streams_per_key
         return few and self._beginnings.level(kid, self._now) >= 1
-
-    # ---- taking ------------------------------------------------------------------------------
 
     def take(self, item: Verified) -> None:
         """Decide on a message, and do what the verdict says."""
@@ -139,8 +133,6 @@ class WriteBatch:
         if self._duplicates:
             count_duplicates(self._db, self._duplicates)
         self.tally.reports = len(self._new)
-
-    # ---- what each verdict means -------------------------------------------------------------
 
     def _accept(self, item: Verified, stream: Stream, verdict: Verdict) -> None:
         content = item.content

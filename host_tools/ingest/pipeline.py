@@ -67,7 +67,7 @@ class Pipeline:
         self.verifier = Verifier(keys)
 
     def reload(self) -> None:
-        """Take everything that is remembered of the database from it again, after a failure."""
+        """Read everything that is kept in memory from the database again, after a failure."""
         untold = self._acks.forget()
         self._streams.load()
         for stream in (self._streams.find(*key) for key in untold):
@@ -180,7 +180,7 @@ class Pipeline:
             )
 
     def _verified(self, name: str, message: bytes, at: int) -> Verified | Refusal | None:
-        """A message that its device has signed, or why it is refused; None: of no interest."""
+        """A message that its device has signed, or its refusal; None: a message of the check."""
         slot, kid = "", None
         try:
             if _CHECK_SLOTS in name:

@@ -100,8 +100,6 @@ class Ingest:
                         metrics.server_close()
                     self._receiver.release()
 
-    # ---- beginning and end -----------------------------------------------------------------
-
     def _open(self, db: Database) -> None:
         self._db = db
         self._streams = Streams(db)
@@ -133,7 +131,7 @@ class Ingest:
         self._acks.everything()
         self._publish()
         self._receiver.close()
-        # Only spares the next start some reading.
+        # This only saves the next start some reading.
         with contextlib.suppress(StoreBusy, StoreFull):
             self._save_ranges()
         self._log("stopped", reports=self.figures.reports, duplicates=self.figures.duplicates)
@@ -157,7 +155,7 @@ class Ingest:
                 return
 
     def _idle_for_s(self) -> float:
-        """How long nothing may come yet before the end."""
+        """Seconds without a message after which the ingest ends."""
         if self._options.until_idle_s is None:
             return math.inf
         return self._heard_at + self._options.until_idle_s - time.monotonic()
@@ -192,8 +190,6 @@ class Ingest:
         self._log("connected")
         return True
 
-    # ---- messages --------------------------------------------------------------------------
-
     def _take(self, messages: list[Message]) -> None:
         """Store a batch and confirm it. What can't be stored stays unconfirmed."""
         begin = time.perf_counter()
@@ -226,10 +222,10 @@ class Ingest:
                 self._log("refused", level="warning", reason=reason, slot=slot, messages=count)
 
     def _write(self, what: str, action: Callable[[], T]) -> T:
-        """Do something to the database, again and again while it can't be written.
+        """Write to the database; retry while it can't be written.
 
         Raises:
-            StoreBusy, StoreFull: for too long, or we are to stop.
+            StoreBusy, StoreFull: for too long, or the ingest must stop.
         """
         failed_at: float | None = None
         for attempt in itertools.count():
@@ -261,8 +257,6 @@ class Ingest:
         if acks:
             self.figures.acks += len(acks)
             self._receiver.flush()
-
-    # ---- what else there is to do ----------------------------------------------------------
 
     def _check_others(self) -> None:
         """Notice changed keys, a replaced database, a moved clock, and requests of processes."""
@@ -316,7 +310,7 @@ class Ingest:
         self._log("quarantine_retried", reports=outcome.reports, births=outcome.births)
 
     def _derive(self, *, busy: bool) -> None:
-        """Derive some more, if it is its turn."""
+        """Derive some more, if it is time."""
         begin = time.monotonic()
         if not self._underived or begin < self._derive_after:
             return
@@ -338,7 +332,7 @@ class Ingest:
         figures.derive_pending = pending
 
     def _save_sometimes(self) -> None:
-        """Keep what a restart has to read again short."""
+        """Save the ranges now and then, so that a restart has little to read again."""
         new = self.figures.reports - self._saved_reports
         now = time.monotonic()
         if new >= _SAVE_RANGES_REPORTS or (new and now - self._saved_at >= _SAVE_RANGES_S):

@@ -1,4 +1,4 @@
-"""The one verdict on each verified message, by what is known of its stream; writes nothing."""
+"""One verdict on each verified message, from what is known of its stream. Writes nothing."""
 
 from __future__ import annotations
 

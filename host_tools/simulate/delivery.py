@@ -37,7 +37,7 @@ class Arrival(NamedTuple):
 
 
 class _Queue:
-    """Messages under way, by the moment of their arrival."""
+    """Messages that were sent, in the order of their arrival."""
 
     def __init__(self, village: SimulatedVillage) -> None:
         self._village = village

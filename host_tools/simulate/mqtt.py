@@ -19,7 +19,7 @@ from host_tools.simulate.delivery import Arrival
 from host_tools.simulate.province import PASSPHRASE
 
 _CERTIFICATES = "simulated-certificates"
-_LAST_S = 60  # for what is still under way at the end
+_LAST_S = 60  # for messages that are not confirmed at the end
 
 
 class MqttStore:
@@ -86,7 +86,7 @@ class MqttStore:
         return client
 
     def close(self) -> None:
-        """Wait for what is under way, and end every connection.
+        """Wait until the broker has confirmed everything, and end each connection.
 
         Raises:
             BrokerError: the broker has not confirmed all of it.

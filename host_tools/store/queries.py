@@ -257,11 +257,13 @@ def outages(
     village: str | None = None,
     slot: str | None = None,
     since: float | None = None,
+    until: float | None = None,
     now: float | None = None,
 ) -> list[Outage]:
     """Outages that lasted into the time since, in the order of their beginning.
 
     Args:
+        until: only those that began before.
         now: tells which slots are silent; without it none is.
     """
     named = _slots_of(db, village, slot)
@@ -285,6 +287,8 @@ def outages(
         silent = {its.slot for its in status(db, now, village) if not its.fresh}
     found = []
     for slot_id, cause, begin, end, flaps, cut, evidence, stream_id, boot in rows:
+        if until is not None and begin >= until:
+            continue
         its_slot, its_village = named[slot_id]
         known = None
         if end is None and its_slot in silent:

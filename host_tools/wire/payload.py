@@ -83,7 +83,7 @@ class Enrolment(NamedTuple):
 
 
 def decode(payload: bytes) -> dict[Any, Any]:
-    """Decode a payload's map; unknown keys stay in it and are for nobody.
+    """Decode a payload's map; unknown keys stay in it and are ignored.
 
     Raises:
         Refused: malformed.
@@ -249,21 +249,8 @@ def parse_birth(payload: bytes) -> Birth:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the birth is missing or not valid")
-    return Birth(
-        table[1],
-        table[2],
-        table[3],
-        table[4],
-        table[5],
-        table[6],
-        table[7],
-        table[8],
-        table[9],
-        table[10],
-        (cadence[0], cadence[1], cadence[2]),
-        table.get(12),
-        table[13].hex().lstrip("0") if 13 in table else None,
-    )
+    serial = table[13].hex().lstrip("0") if 13 in table else None
+    return Birth._make([*(table[key] for key in range(1, 11)), tuple(cadence), get(12), serial])
 
 
 def parse_enrolment(payload: bytes) -> Enrolment:
@@ -286,7 +273,7 @@ def parse_enrolment(payload: bytes) -> Enrolment:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment is missing or not valid")
-    return Enrolment(table[1], table[2], table[3], table[4], table[5], table[6], get(7))
+    return Enrolment._make([*(table[key] for key in range(1, 7)), get(7)])
 
 
 def encode_ack(

@@ -54,9 +54,6 @@ def make_messages(reports: int, villages: int) -> tuple[list[Device], Published]
     return devices, messages
 
 
-# ---- what bounds it ----------------------------------------------------------------------
-
-
 def ed25519_verify_per_s(devices: list[Device], messages: Published, count: int = 3000) -> float:
     """Verifications per second by `cryptography`, of the signed bytes and nothing else."""
     keys = {d.topic("report"): Ed25519PublicKey.from_public_bytes(d.public_key) for d in devices}
@@ -132,9 +129,6 @@ def bare_subscriber_per_s(port: int, tls: TlsFiles, count: int) -> float:
     while client.want_write():
         client.loop_write()
     return rate
-
-
-# ---- the ingest --------------------------------------------------------------------------
 
 
 class _Timed(Ingest):

@@ -13,7 +13,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,11 @@ _BOOT_DAYS = 30
 _CAUSES = (2, 5, 5, 5, 6, 9)
 
 
-def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
+def fill(db: Database, villages: Sequence[str], days: int, seed: int = 1, end: int = _END) -> None:
     """Write a province's derived rows: an outage every second day, every hour."""
     rng = random.Random(seed)
-    begin = _END - days * _DAY_S
-    for slot_id in range(1, villages + 1):
-        village = f"6403{slot_id:06}"
+    begin = end - days * _DAY_S
+    for slot_id, village in enumerate(villages, 1):
         with db.transaction(durable=False):
             db.execute("INSERT INTO slots VALUES (?, ?, ?)", (slot_id, f"{village}-1", village))
             db.execute(
@@ -52,7 +51,7 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
                     at = t + length
             lasting = slot_id % 40 == 0
             if not lasting:
-                intervals.append((at, _END - 300, "up"))
+                intervals.append((at, end - 300, "up"))
             db.executemany(
                 "INSERT INTO intervals VALUES (?, ?, ?, ?)", [(slot_id, *i) for i in intervals]
             )
@@ -71,7 +70,7 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
             )
             hours = [
                 (slot_id, t, 3600, rng.randrange(10**8), rng.randrange(10**7), 9, 20)
-                for t in range(begin, _END, _HOUR_S)
+                for t in range(begin, end, _HOUR_S)
             ]
             db.executemany("INSERT INTO usage_hours VALUES (?, ?, ?, ?, ?, ?, ?)", hours)
             db.execute(
@@ -82,7 +81,7 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
             )
             db.execute(
                 "INSERT INTO latest VALUES (?, ?, ?, ?, 60, 84, 0, 4, 12, 86400)",
-                (slot_id, slot_id, _END - 100, _END - 300),
+                (slot_id, slot_id, end - 100, end - 300),
             )
             db.executemany(
                 "INSERT INTO findings (kind, slot_id, stream_id, first_seq, last_seq, missing, "
@@ -109,7 +108,7 @@ def run(villages: int = 841, days: int = 365) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="desalink-bench-") as folder:
         path = Path(folder) / "province.db"
         with open_database(path, create=True) as db:
-            fill(db, villages, days)
+            fill(db, [f"6403{n:06}" for n in range(1, villages + 1)], days)
         with open_database(path, readonly=True) as db:
             village = "6403000001"
             return {

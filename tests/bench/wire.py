@@ -72,8 +72,8 @@ def run(hours: int = 24, samples: int = 5) -> Counts:
 
 
 @contextlib.contextmanager
-def _way(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
-    """How the device gets to the broker: command prefix, address, counter, listeners."""
+def _path(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
+    """The path from the device to the broker: command prefix, address, counter, listeners."""
     if separate:
         with village() as inside:
             counter = Sniffer("village", PORT)
@@ -127,7 +127,7 @@ class _Day:
 def _measure(hours: int, separate: bool, samples: int) -> Counts:
     with (
         tempfile.TemporaryDirectory() as name,
-        _way(separate) as (inside, host, counter, listener),
+        _path(separate) as (inside, host, counter, listener),
     ):
         folder = Path(name)
         settings = {

@@ -191,7 +191,7 @@ def client(port: int, name: str = "") -> Iterator[mqtt.Client]:
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = 20) -> None:
-    """Wait until a condition holds; what it is about tells no one when it changes."""
+    """Poll until a condition holds."""
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it never came"

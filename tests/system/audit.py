@@ -33,7 +33,7 @@ class Evidence:
     """What a province was found to hold.
 
     streams: of each (slot, stream) the payloads by seq. holes: what is missing between 1 and the
-    last seq; declared: what `dropped` events tell of.
+    last seq; declared: what `dropped` events name.
     """
 
     streams: dict[tuple[str, bytes], dict[int, dict[int, Any]]] = field(
@@ -169,7 +169,7 @@ def _open(message: bytes, topic: str, keys: dict[bytes, bytes]) -> dict[int, Any
 
 
 def measured(message: bytes) -> bytes:
-    """What a report tells, wherever it stands: without stream, seq and prev. b"" for others."""
+    """What a report has measured, without stream, seq and prev. b"" for others."""
     report = cbor2.loads(cbor2.loads(message).value[2])
     if not isinstance(report[8], dict):
         return b""

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from host_tools.broker.config import broker_files
@@ -46,7 +45,6 @@ SETTINGS: Mapping[str, Any] = {
 
 _DEADLINE_S = 60.0
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1
 
 Key = tuple[str, bytes, int]
 """A report's name: slot, stream, seq."""
@@ -107,7 +105,7 @@ class Part:
         self.kills += 1
 
     def died(self) -> bool:
-        """Whether it has killed itself, as it was told to."""
+        """Whether it has killed itself, as it was asked to."""
         assert self._child is not None
         code = self._child.ended
         assert code in (None, -signal.SIGKILL), f"{self.name}: {code}: {self.text[-2000:]}"
@@ -205,12 +203,7 @@ class Plant:
         self.ingest = Part("ingest", self.small.ingest_command(), self.folder / "ingest.log")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         for part in (*self.agents, self.ingest):
             part.clear_away()
         if self._broker_runs:
@@ -218,8 +211,6 @@ class Plant:
         if error is not None:
             for part in (*self.agents, self.ingest):
                 print(f"---- {part.name}\n{part.text[-3000:]}")
-
-    # ---- starting and killing ----------------------------------------------------------------
 
     def start(self) -> None:
         """Start everything."""
@@ -317,8 +308,6 @@ class Plant:
 
         return written
 
-    # ---- watching ----------------------------------------------------------------------------
-
     def look(self) -> None:
         """Take notice of what the journals hold now."""
         for agent in self.agents:
@@ -370,15 +359,15 @@ class Plant:
         what: Callable[[], object] | str = "",
         deadline_s: float = _DEADLINE_S,
     ) -> None:
-        """Wait until something is so; fails, telling what is not, if that takes too long."""
+        """Wait until something is so; fails and says what is not, if that takes too long."""
         end = time.monotonic() + deadline_s
         while not condition():
             self.look()
             for part in (*self.agents, self.ingest):
                 part.check()
             if time.monotonic() > end:
-                told = what() if callable(what) else what
-                raise TooLate(f"after {deadline_s:.0f} s still not: {told}")
+                missing = what() if callable(what) else what
+                raise TooLate(f"after {deadline_s:.0f} s still not: {missing}")
             time.sleep(_POLL_S)
 
     def wait_for_reports(self, count: int, agents: Sequence[Agent] | None = None) -> None:
@@ -413,8 +402,6 @@ class Plant:
             deadline_s,
         )
 
-    # ---- winding down ------------------------------------------------------------------------
-
     def settle(self, gone: Set[Key] = frozenset()) -> None:
         """End the devices in order once all is stored, and wait for their last reports."""
         running = [agent for agent in self.agents if agent.running]
@@ -432,7 +419,7 @@ class Plant:
                     agent.start()
 
     def finish(self, gone: Set[Key] = frozenset()) -> None:
-        """Settle, let the ingest derive the rest, and end everything in order.
+        """Settle, wait until the ingest has derived the rest, and end everything in order.
 
         Args:
             gone: what will never be stored.

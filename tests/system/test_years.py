@@ -80,7 +80,7 @@ class Walk:
             check=False,
         )
 
-    def with_broker(self, look: Callable[[], None]) -> None:
+    def with_broker(self, action: Callable[[], None]) -> None:
         """Do something while the broker of this day runs."""
         done = self.run("broker", "config")
         assert done.returncode == 0, done.stderr
@@ -89,17 +89,17 @@ class Walk:
         with log.open("ab") as file:
             broker = subprocess.Popen(self._faked(find_mosquitto(), "-c", config), stderr=file)
         try:
-            look()
+            action()
         except BaseException:
             print(log.read_text())
             raise
         finally:
-            # Of the broker itself: faketime is its parent, and would leave it behind.
+            # Of the broker itself: faketime is its parent, and would not end it.
             os.kill(int((self.province.broker_directory / "mosquitto.pid").read_text()), SIGTERM)
             broker.wait(20)
 
     def connects(self, who: str = "device") -> subprocess.CompletedProcess[str]:
-        """Whether the device or a service is let in on this day."""
+        """Whether the device or a service can connect on this day."""
         files: tuple[Path, ...] = (
             self._device / "ca.pem",
             self._device / "client.pem",
@@ -153,7 +153,7 @@ def test_a_province_lives_until_its_authority_ends(tmp_path: Path):
     assert walk.run("renew", "services").returncode == 0
     assert _ends(ingest) > 9 * YEAR
 
-    # Year 5.5: beyond the first certificates, everybody is still let in.
+    # Year 5.5: beyond the first certificates, everybody still connects.
     walk.days = 5.5 * YEAR
 
     def everybody() -> None:
@@ -176,7 +176,7 @@ def test_a_province_lives_until_its_authority_ends(tmp_path: Path):
     done = walk.run("crl", "check", "--days", "365")
     assert done.returncode == 1 and "The CA's certificate" in done.stdout
 
-    # Year 10.1: the end of the CA is an alarm, and nobody is let in.
+    # Year 10.1: the end of the CA is an alarm, and nobody can connect.
     walk.days = 10.1 * YEAR
     done = walk.run("crl", "check")
     assert done.returncode == 1 and "has ended" in done.stderr

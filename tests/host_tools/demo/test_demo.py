@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: real broker, ingest and agents, ended in every way there is."""
+"""The demo as a newcomer runs it: real broker, ingest and agents, with each possible end."""
 
 import asyncio
 import json
@@ -174,7 +174,7 @@ def test_too_short_a_demo_and_a_directory_in_use_are_refused(desalink, tmp_path)
 
 
 @pytest.mark.parametrize("minutes", [1, 3, 60, 1440])
-def test_all_faults_happen_one_after_the_other_and_leave_time_to_recover(minutes):
+def test_all_faults_happen_one_after_the_other_with_time_to_recover(minutes):
     seconds = 60 * minutes
     plan = faults.plan(seconds)
     assert [fault.kind for fault in plan] == [faults.CUT, faults.AGENT_KILL, faults.BROKER_KILL]
@@ -186,7 +186,7 @@ def test_all_faults_happen_one_after_the_other_and_leave_time_to_recover(minutes
     assert ends <= seconds - 20
 
 
-def test_a_cut_line_is_silent_and_what_was_under_way_arrives_when_it_is_back():
+def test_a_cut_line_is_silent_and_its_packets_arrive_when_it_is_back():
     async def story() -> None:
         async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while data := await reader.read(100):

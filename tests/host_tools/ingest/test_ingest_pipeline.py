@@ -24,7 +24,7 @@ def delivered(device: Device, messages: Iterable[bytes], kind: str) -> list[Mess
 
 
 class Bench:
-    """A pipeline on a real database, with what it would tell devices."""
+    """A pipeline on a real database, with the acks that it would publish."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Bench:
     def send(self, device: Device, *messages: bytes, kind: str = "report", now: float = 0):
         return self.pipeline.process(delivered(device, messages, kind), NOW, now)
 
-    def told(self, now: float = 0) -> list[dict]:
+    def acks_due(self, now: float = 0) -> list[dict]:
         return [cbor2.loads(payload) for _, payload in self.acks.take(now, lambda: NOW)]
 
     def quarantine(self) -> list[tuple]:
@@ -71,9 +71,6 @@ def bench(tmp_path, device):
     bench = Bench(tmp_path / "province.db", device)
     yield bench
     bench.db.close()
-
-
-# ---- storing -----------------------------------------------------------------------------
 
 
 def test_reports_are_stored_byte_for_byte_and_the_same_bytes_again_are_a_duplicate(bench, device):
@@ -101,7 +98,7 @@ def test_a_well_signed_report_with_bad_content_is_kept_and_counts_as_stored(benc
     good, bad, after = device.report(), device.report(step=0), device.report()
     bench.send(device, good, bad, after)
     assert bench.stored() == [1, 3] and bench.quarantine() == [("malformed", 2, 1)]
-    assert bench.told()[0][2] == 3
+    assert bench.acks_due()[0][2] == 3
     assert bench.send(device, bad).duplicates == 1
     restarted = Streams(bench.db)
     assert restarted.find(device.kid, device.stream).ranges.contiguous == 3
@@ -123,7 +120,7 @@ def test_what_is_not_signed_for_the_ingest_is_kept_and_never_counts_as_stored(be
         ("unknown_key", 1),
         ("wrong_topic", 1),
     ]
-    assert bench.stored() == [] and bench.told() == []
+    assert bench.stored() == [] and bench.acks_due() == []
 
 
 @pytest.mark.parametrize("regency", ["0000", "6403"])
@@ -131,9 +128,6 @@ def test_the_broker_check_leaves_nothing_in_quarantine(bench, regency):
     message = Message(f"desa/1/{regency}/0000000000-1/report", b"check")
     assert bench.pipeline.process([message], NOW, 0).ignored == 1
     assert bench.quarantine() == []
-
-
-# ---- the quarantine ----------------------------------------------------------------------
 
 
 def test_a_hostile_device_can_t_fill_the_disk(tmp_path, device):
@@ -145,8 +139,12 @@ def test_a_hostile_device_can_t_fill_the_disk(tmp_path, device):
     assert len(bench.quarantine()) == 5
     overflow = bench.db.all("SELECT reason, count FROM quarantine_overflow")
     assert overflow == [("malformed", 10)]
-    # What there was no room for was not stored, and is not told to be.
-    assert bench.told()[0][2] == 2 == Streams(bench.db).find(device.kid, device.stream).ranges.last
+    # What there was no room for was not stored, and no ack says that it was.
+    assert (
+        bench.acks_due()[0][2]
+        == 2
+        == Streams(bench.db).find(device.kid, device.stream).ranges.last
+    )
     bench.db.close()
     # The bound on bytes holds for all together.
     bench = Bench(tmp_path / "b.db", device, bounds=Bounds(total_bytes=1000))
@@ -165,12 +163,12 @@ def test_what_waits_for_an_enrolment_is_stored_after_it(bench, device):
     outcome = bench.pipeline.retry(0, frozenset([late.kid]))
     assert (outcome.reports, outcome.births) == (3, 1)
     assert bench.quarantine() == [("malformed", None, 1)]
-    assert bench.told()[0] == {1: late.stream, 2: 3, 4: NOW, 5: [1, 1]}
+    assert bench.acks_due()[0] == {1: late.stream, 2: 3, 4: NOW, 5: [1, 1]}
     assert bench.send(late, *messages).duplicates == 3
     assert Streams(bench.db).find(late.kid, late.stream).ranges.contiguous == 3
 
 
-def test_a_retry_tells_the_new_reason(bench, device):
+def test_a_retry_keeps_the_new_reason(bench, device):
     late = Device(seed=2)
     bench.send(late, late.report())
     bench.pipeline.verifier.keys = keys(late, active=False)
@@ -188,47 +186,44 @@ def test_what_is_kept_for_its_content_stays_counted_over_a_retry(bench, device):
     assert Streams(bench.db).find(device.kid, device.stream).ranges.contiguous == 2
 
 
-# ---- acks --------------------------------------------------------------------------------
-
-
 def test_an_ack_comes_after_eight_reports_and_in_time_for_fewer(bench, device):
     bench.send(device, *device.reports(7))
-    assert bench.told() == []
+    assert bench.acks_due() == []
     bench.send(device, device.report())
-    assert bench.told() == [{1: device.stream, 2: 8, 4: NOW}]
+    assert bench.acks_due() == [{1: device.stream, 2: 8, 4: NOW}]
     bench.send(device, device.report(), now=100)
     bench.send(device, device.report(), now=1000)
-    assert bench.told(1899) == []
-    assert bench.told(1901) == [{1: device.stream, 2: 10, 4: NOW}]
+    assert bench.acks_due(1899) == []
+    assert bench.acks_due(1901) == [{1: device.stream, 2: 10, 4: NOW}]
 
 
 def test_a_birth_is_answered_at_once_also_when_the_broker_repeats_it(bench, device):
     birth = device.birth()
     for _ in range(2):
         bench.send(device, birth, kind="birth")
-        assert bench.told() == [{1: device.stream, 2: 0, 4: NOW, 5: [1, 1]}]
+        assert bench.acks_due() == [{1: device.stream, 2: 0, 4: NOW, 5: [1, 1]}]
     assert bench.db.value("SELECT count(*) FROM births") == 1
 
 
 def test_an_older_birth_is_a_replay_and_hides_no_answer(bench, device):
     old, new = device.birth(), device.birth()
     bench.send(device, new, old, kind="birth")
-    assert bench.told()[0][5] == [1, 2] and bench.quarantine() == [("replay", None, 1)]
+    assert bench.acks_due()[0][5] == [1, 2] and bench.quarantine() == [("replay", None, 1)]
     # Its device may have had its flash restored, and waits for what the province has of it.
     device.conn = 0
     bench.send(device, device.birth(next=77), kind="birth")
-    assert bench.told() == [{1: device.stream, 2: 0, 4: NOW, 5: [1, 1]}]
+    assert bench.acks_due() == [{1: device.stream, 2: 0, 4: NOW, 5: [1, 1]}]
 
 
 def test_an_older_birth_that_is_known_is_passed_over(bench, device):
     """A broker that was killed delivers what it had retained when it last wrote that down."""
     old, new = device.birth(), device.birth()
     bench.send(device, old, new, kind="birth")
-    bench.told()
+    bench.acks_due()
     outcome = bench.send(device, old, kind="birth")
     assert (outcome.ignored, outcome.births) == (1, 0)
-    assert bench.quarantine() == [] and bench.told() == []
-    # It is no way to have the newest forgotten.
+    assert bench.quarantine() == [] and bench.acks_due() == []
+    # The newest stays the newest.
     device.conn = 0
     bench.send(device, device.birth(next=77), kind="birth")
     assert bench.quarantine() == [("replay", None, 1)]
@@ -236,22 +231,19 @@ def test_an_older_birth_that_is_known_is_passed_over(bench, device):
 
 
 @pytest.mark.parametrize("order", [[0, 2], [2], [1, 0, 2], [0, 0]])
-def test_holes_disorder_and_duplicates_are_told_at_once_and_once(bench, device, order):
+def test_holes_disorder_and_duplicates_are_acknowledged_at_once_and_once(bench, device, order):
     messages = device.reports(3)
     bench.send(device, *(messages[number] for number in order))
-    assert len(bench.told()) == 1
+    assert len(bench.acks_due()) == 1
 
 
-def test_ranges_beyond_a_hole_are_told_the_oldest_sixteen(bench, device):
+def test_an_ack_holds_the_oldest_sixteen_ranges_beyond_a_hole(bench, device):
     messages = device.reports(60)
     bench.send(device, *reversed(messages[1::2]))
-    ack = bench.told()[0]
+    ack = bench.acks_due()[0]
     assert ack[2] == 0 and ack[3] == [[n, n] for n in range(2, 34, 2)]
     bench.send(device, messages[0])
-    assert bench.told()[0][2] == 2
-
-
-# ---- crashes and other trouble -----------------------------------------------------------
+    assert bench.acks_due()[0][2] == 2
 
 
 def test_after_a_restart_it_knows_what_is_stored(bench, device):
@@ -276,10 +268,10 @@ def test_a_batch_that_fails_leaves_nothing_behind_and_can_be_stored_later(bench,
             bench.send(device, *messages)
     bench.pipeline.reload()
     # The ack that was due before the failure is due after it.
-    assert bench.stored() == [1] and bench.told()[0][2] == 1
+    assert bench.stored() == [1] and bench.acks_due()[0][2] == 1
     bench.send(device, *messages)
     assert bench.stored() == list(range(1, 10))
-    assert bench.told()[-1][2] == 9
+    assert bench.acks_due()[-1][2] == 9
 
 
 def test_a_full_disk_takes_nothing_in_part(bench, device):
@@ -312,7 +304,7 @@ def test_a_database_from_a_backup_makes_acks_lower(tmp_path, device):
     bench.db.close()
     bench = Bench(tmp_path / "backup.db", device)
     bench.send(device, device.birth(), kind="birth")
-    assert bench.told()[0][2] == 3
+    assert bench.acks_due()[0][2] == 3
     bench.send(device, *messages[3:])
     assert bench.stored() == [1, 2, 3, 4, 5, 6]
     bench.db.close()

@@ -59,7 +59,7 @@ def test_a_report_is_read():
     assert (report.clock_age, report.clock_source) == (120, 3)
 
 
-def test_unknown_keys_metrics_and_events_are_let_through():
+def test_unknown_keys_metrics_and_events_are_accepted():
     table = a_report(_77={"a": [1.5]}, _8={1: [1], 900: [7, -1]}, _9=[[0, 99, {5: [1, None]}]])
     table["text"] = None
     report = parse_report(encoded(table))
@@ -114,7 +114,7 @@ def test_unknown_keys_metrics_and_events_are_let_through():
     ],
     ids=str,
 )
-def test_a_well_signed_report_with_a_bad_field_still_tells_its_number(changes):
+def test_a_well_signed_report_with_a_bad_field_still_has_its_number(changes):
     error = refused(a_report(**changes))
     assert (error.stream, error.seq) == (Device().stream, 1)
 
@@ -324,7 +324,7 @@ def test_an_enrolment_is_read():
     schema("enrolment").validate_cbor(encoded(table))
     assert parse_enrolment(encoded(table)).slot == "6403112001-1"
     refused(table | {2: bytes(31)}, parse_enrolment)
-    # The firmware's hash came later: older agents leave it out, some devices can't tell.
+    # The firmware's hash came later: older agents leave it out, some devices don't know it.
     assert parse_enrolment(encoded(table)).firmware is None
     for firmware in (None, bytes(32)):
         schema("enrolment").validate_cbor(encoded(table | {7: firmware}))
