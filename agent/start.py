@@ -60,7 +60,7 @@ def _build(path):
     from agent.province.delivery import Delivery
     from agent.province.session import Session
     from agent.province.birth import Birth
-    from agent.province.certificate import Certificate
+    from agent.province.certificate import Trial
 
     signer = prepare.signer_of(settings["state_dir"])
     journal, context, digest, used = prepare.opened(path, settings, board)
@@ -104,9 +104,10 @@ def _build(path):
     fields[11] = cadence
     fields[12] = digest
     delivery = Delivery(session, journal, clock, reporter)
-    certificate = Certificate(session, delivery, clock, settings, used, fields)
+    certificate = Trial(session, delivery, clock, settings, used, fields)
     birth = Birth(session, journal, clock, signer, fields)
     link.broker.delivery = session
+    session.memory_short = getattr(board, "memory_short", None)
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
     books = None
     sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
@@ -121,8 +122,9 @@ def _build(path):
     reporter.event(ids.BOOTED, 0, detail)
     clock.on_set = agent.clock_set
     heap.built(
-        board, agent, clock, journal, link, reporter, sampler, session, birth, certificate, delivery,
-        client, signer, link.broker, link.outages, link.quality, link.names, link.upstream,
+        board, agent, clock, journal, link, reporter, sampler, session, birth, certificate,
+        delivery, client, signer, link.broker, link.outages, link.quality, link.names,
+        link.upstream,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent

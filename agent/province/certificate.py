@@ -4,7 +4,6 @@ docs/wire.md, "The certificate". What reads and writes certificates is in renewa
 """
 
 import binascii
-import gc
 import os
 
 from agent.device import heap, interpreter
@@ -17,7 +16,7 @@ _DAY_S = const(86400)
 _LOOK_MS = const(2000)
 
 
-class Certificate:
+class Trial:
     """Writes into `birth` (its fields) the serial number of the certificate that is shown."""
 
     def __init__(self, session, delivery, clock, settings, used, birth):
@@ -76,7 +75,6 @@ class Certificate:
         self._shown = None
         client = self._session.client
         client.tls = None  # on an ESP32 there is no memory for two
-        gc.collect()
         renewal = heap.seldom("agent.province.renewal")
         path = self._folder + renewal.NEW if wanted else self._path
         try:

@@ -82,6 +82,7 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List the devices that fill a slot."""
     from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._store import labels
     from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
@@ -90,7 +91,7 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
         if as_json:
             print_json([_as_json(device, registry) for device in devices])
             return
-        names = {village.code: village.name for village in registry.villages()}
+        names = labels(registry)
     if not devices:
         app.note("No device is enrolled; enrol one with 'desalink enrol'.")
         return

@@ -11,12 +11,13 @@ needs no `_()`: host_tools/cli looks it up. `.venv/bin/python .ci/messages.py` r
 catalogue.
 
 The language is --lang's, else that of DESALINK_LANG, LANGUAGE, LC_ALL, LC_MESSAGES or LANG, else
-English. Nothing is loaded before the first text is asked for.
+that of Windows, else English. Nothing is loaded before the first text is asked for.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,17 @@ def _from_environment() -> str:
             continue
         # LANGUAGE is a list; a locale that is set and not known ends the search, as in gettext.
         return next((name for part in value.split(":") if (name := _known(part))), "en")
+    return _of_windows()
+
+
+def _of_windows() -> str:
+    """The language of the user's Windows, where no variable says it."""
+    if sys.platform == "win32":
+        import ctypes
+        from locale import windows_locale
+
+        code = ctypes.windll.kernel32.GetUserDefaultUILanguage()
+        return _known(windows_locale.get(code, "")) or "en"
     return "en"
 
 

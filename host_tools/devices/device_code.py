@@ -232,7 +232,9 @@ def _keywords() -> set[str]:
 def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
     """Place of each name of a parameter -> a short one; for those that are never given by name."""
     found: dict[tuple[int, int], str] = {}
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     for function in functions:
         inside = list(ast.walk(function))
         used = {name for node in inside for name in _names(node)} | set(dir(builtins))

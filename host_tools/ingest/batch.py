@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import Buckets
-from host_tools.ingest.verdict import Decision, Filed, Verdict, Verified, decide
+from host_tools.ingest.verdict import Decision, Verdict, Verified, decide
 from host_tools.store import Database
 from host_tools.store.evidence import (
     StoredReport,
@@ -20,7 +20,7 @@ from host_tools.store.evidence import (
     report_message,
 )
 from host_tools.store.quarantine import Quarantine, Quarantined, Refusal
-from host_tools.wire import Birth, Reason, hash8
+from host_tools.wire import Birth, Reason, Report, hash8
 
 
 @dataclass(slots=True)
@@ -47,6 +47,9 @@ class WriteBatch:
 
     Its changes of `streams`, `acks` and `quarantine` in memory are valid only after the commit.
     After a transaction that failed they must be loaded again.
+
+    Attributes:
+        reports: by stream id and seq, the new rows, each with what the report says.
     """
 
     def __init__(
@@ -66,17 +69,17 @@ class WriteBatch:
         self._now = now
         self._beginnings = beginnings
         self._streams_per_key = streams_per_key
-        self._new: dict[tuple[int, int], StoredReport] = {}
         self._duplicates: Counter[int] = Counter()
+        self.reports: dict[tuple[int, int], tuple[StoredReport, Report]] = {}
         self.tally = Tally()
 
     def stream(self, kid: bytes, stream: bytes) -> Stream | None:
         return self._streams.find(kid, stream)
 
     def report(self, stream: Stream, seq: int) -> bytes | None:
-        new = self._new.get((stream.id, seq))
+        new = self.reports.get((stream.id, seq))
         if new is not None:
-            return new.message
+            return new[0].message
         return report_message(self._db, stream.id, seq) or self._quarantine.kept(stream.id, seq)
 
     def birth(self, stream: Stream, boot: int, conn: int) -> bytes | None:
@@ -112,7 +115,7 @@ class WriteBatch:
         """Take a message out of the quarantine, or keep it there under its present reason."""
         if kept.stream_id is not None:
             # It counts as stored already, because the quarantine keeps it.
-            if isinstance(item.content, Filed):
+            if isinstance(item.content, Report):
                 self._file(self._stream(item), item, item.content)
                 self._quarantine.release(kept)
             return
@@ -129,10 +132,10 @@ class WriteBatch:
 
     def write(self) -> None:
         """Write the reports that were taken."""
-        insert_reports(self._db, self._new.values())
+        insert_reports(self._db, (row for row, _ in self.reports.values()))
         if self._duplicates:
             count_duplicates(self._db, self._duplicates)
-        self.tally.reports = len(self._new)
+        self.tally.reports = len(self.reports)
 
     def _accept(self, item: Verified, stream: Stream, verdict: Verdict) -> None:
         content = item.content
@@ -149,7 +152,7 @@ class WriteBatch:
             self._duplicates[stream.id] += 1
             self.tally.duplicates += 1
             self._acks.at_once(stream)
-        elif isinstance(content, Filed):
+        elif isinstance(content, Report):
             in_order = content.seq == stream.ranges.last + 1
             self._file(stream, item, content)
             if in_order:
@@ -172,12 +175,18 @@ class WriteBatch:
             self._mark(stream, content.seq)
             self._acks.at_once(stream)
 
-    def _file(self, stream: Stream, item: Verified, report: Filed) -> None:
-        _, seq, boot, up, start = report
-        self._new[stream.id, seq] = StoredReport(
-            stream.id, seq, boot, up, start, item.received_at, item.message
+    def _file(self, stream: Stream, item: Verified, report: Report) -> None:
+        row = StoredReport(
+            stream.id,
+            report.seq,
+            report.boot,
+            report.up,
+            report.start,
+            item.received_at,
+            item.message,
         )
-        self._mark(stream, seq)
+        self.reports[row.stream_id, row.seq] = row, report
+        self._mark(stream, row.seq)
 
     @staticmethod
     def _mark(stream: Stream, seq: int) -> None:

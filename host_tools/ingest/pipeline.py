@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import NO_LIMITS, Buckets, Limits
 from host_tools.ingest.batch import Tally, WriteBatch
-from host_tools.ingest.verdict import Filed, Verified
+from host_tools.ingest.verdict import Verified
 from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
-from host_tools.store.evidence import Streams, newest_report
+from host_tools.store.evidence import StoredReport, Streams, newest_report
 from host_tools.store.quarantine import Bounds, Quarantine, Refusal
 from host_tools.wire import (
     Birth,
     Key,
     Reason,
     Refused,
+    Report,
     Verifier,
     parse_birth,
     parse_report,
@@ -39,8 +40,14 @@ class Message(NamedTuple):
     mid: int = 0
 
 
+Stored = Callable[[StoredReport, Report], None]
+
+
 class Pipeline:
     """Stores batches, for the only process that writes to the database.
+
+    Args:
+        stored: called with each report that a batch has stored, once it is on the disk.
 
     Attributes:
         verifier: its keys may be exchanged at any time between batches.
@@ -54,6 +61,7 @@ class Pipeline:
         keys: dict[bytes, Key],
         bounds: Bounds | None = None,
         limits: Limits = NO_LIMITS,
+        stored: Stored | None = None,
     ) -> None:
         self._db = db
         self._streams = streams
@@ -61,6 +69,7 @@ class Pipeline:
         self._quarantine = Quarantine(db, bounds)
         self._newest = newest_report(db)
         self._limits = limits
+        self._stored = stored
         # By kind of message.
         self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
         self._beginnings = Buckets(limits.streams)
@@ -73,7 +82,7 @@ class Pipeline:
         for stream in (self._streams.find(*key) for key in untold):
             if stream is not None:
                 self._acks.at_once(stream)
-        self._quarantine.load()
+        self._quarantine.forget()
         # A commit whose failure was reported may have happened all the same.
         self._newest = newest_report(self._db)
 
@@ -125,6 +134,9 @@ class Pipeline:
                     batch.tally.ignored += 1
             batch.write()
         self._newest += batch.tally.reports
+        if self._stored is not None:
+            for row, report in batch.reports.values():
+                self._stored(row, report)
         self._hold_acks(batch.tally.held, now)
         return batch.tally
 
@@ -165,7 +177,7 @@ class Pipeline:
 
     def reload_quarantine(self) -> None:
         """Read how full the quarantine is: another process may have emptied it."""
-        self._quarantine.load()
+        self._quarantine.renew()
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids of messages that wait for an enrolment."""
@@ -189,10 +201,7 @@ class Pipeline:
             slot = topic.slot
             _, kid, payload = self.verifier.verify(topic, message)
             if topic.kind == "report":
-                report = parse_report(payload)
-                content: Filed | Birth | Refused = Filed(
-                    report.stream, report.seq, report.boot, report.up, report.start
-                )
+                content: Report | Birth | Refused = parse_report(payload)
             elif topic.kind == "birth":
                 content = parse_birth(payload)
             else:

@@ -110,10 +110,11 @@ class Ingest:
         self._keys_version = self._source.version()
         keys = self._source.load()
         options = self._options
-        self._pipeline = Pipeline(
-            db, self._streams, self._acks, keys, options.bounds, options.limits
-        )
         self._deriver = Deriver(db, self._streams)
+        self._pipeline = Pipeline(
+            *(db, self._streams, self._acks, keys, options.bounds, options.limits),
+            self._deriver.take,
+        )
         self._db_version = db.version()
         self._retry_request = get_meta(db, REQUEST)
         now = time.monotonic()

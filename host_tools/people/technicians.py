@@ -46,11 +46,6 @@ def technicians(registry: Registry) -> list[RoleKey]:
     return registry.role_keys(TECHNICIAN)
 
 
-def by_kid(registry: Registry, kid: bytes) -> RoleKey | None:
-    """The technician of a role key, or None."""
-    return next((t for t in technicians(registry) if t.kid == kid), None)
-
-
 def find(registry: Registry, name: str, now: float | None = None) -> RoleKey:
     """The technician of a name, with the newest key that is valid.
 
@@ -234,11 +229,10 @@ def add(
     make_directory(province.technicians)
     write_private(key_path(province, kid), encrypted_pem(key, passphrase))
     with registry.transaction():
-        registry.add_role_key(RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400))
+        added = RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400)
+        registry.add_role_key(added)
         make_trust(province, registry, root, at)
     publish_trust(province, registry)
-    added = by_kid(registry, kid)
-    assert added is not None
     return added
 
 

@@ -68,7 +68,8 @@ def _likeness(code: str, wanted: str) -> tuple[int, int]:
 
 
 def near_matches(text: str, villages: Iterable[Village], most: int = 4) -> list[Village]:
-    """The villages whose code or name is most like a text, the likeliest first."""
+    """The villages whose code or name is most like a text, the likeliest first. All that have the
+    name are listed."""
     villages = list(villages)
     wanted = text.strip().casefold()
     digits = wanted.replace(".", "").replace("-", "")
@@ -79,7 +80,7 @@ def near_matches(text: str, villages: Iterable[Village], most: int = 4) -> list[
         return [village for village in ranked[:most] if _likeness(village.code, digits)[0] >= 8]
     exact = [village for village in villages if village.name.casefold() == wanted]
     if exact:
-        return exact[:most]
+        return exact
     names = {village.name.casefold() for village in villages}
     # People type a part of a long name more often than they mistype it.
     close = sorted(name for name in names if len(wanted) > 2 and wanted in name)
@@ -99,6 +100,10 @@ def find_village(registry: Registry, text: str) -> Village:
     if village is not None:
         return village
     near = near_matches(text, registry.villages())
+    if len(near) > 1 and all(v.name.casefold() == text.strip().casefold() for v in near):
+        raise VillageError(
+            f"Several villages are called {near[0].name}: {_listed(near)}; give the code of one."
+        )
     what = f"This province has no village '{text.strip()}'"
     if plain_code(text) is None:
         what = f"'{text.strip()}' is not a village code of 10 digits"

@@ -351,4 +351,12 @@ CREATE TABLE sessions (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES, _SESSIONS)
+# Lists and counts of the quarantine come from an index: its rows hold the messages.
+_QUARANTINE_INDEX = """
+DROP INDEX quarantine_kinds;
+DROP INDEX quarantine_noted;
+CREATE INDEX quarantine_listed ON quarantine (slot, reason, note_id);
+CREATE INDEX quarantine_noted ON quarantine (note_id, reason)
+"""
+
+MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES, _SESSIONS, _QUARANTINE_INDEX)

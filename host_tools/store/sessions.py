@@ -15,7 +15,7 @@ _INGEST, _BROKER = "ingest_alive", "broker_alive"
 
 
 @dataclass(frozen=True)
-class Session:
+class SlotSession:
     """Whether a slot's device has a session at the broker, and since when (Unix time)."""
 
     online: bool
@@ -43,10 +43,10 @@ def save_sessions(db: Database, states: Mapping[str, bool], at: int) -> None:
     )
 
 
-def sessions(db: Database) -> dict[str, Session]:
+def sessions(db: Database) -> dict[str, SlotSession]:
     """The last that is known, by slot."""
     rows = db.all("SELECT slot, online, since FROM sessions")
-    return {slot: Session(bool(online), since) for slot, online, since in rows}
+    return {slot: SlotSession(bool(online), since) for slot, online, since in rows}
 
 
 def save_alive(db: Database, at: int, *, connected: bool) -> None:

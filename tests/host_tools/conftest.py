@@ -87,6 +87,7 @@ def desalink(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
     monkeypatch.delenv("DESALINK_DIR", raising=False)
     monkeypatch.delenv("DESALINK_DEBUG", raising=False)
+    monkeypatch.setenv("LANGUAGE", "")  # desalink sets it for click
 
     def run(*arguments: object) -> Ended:
         capsys.readouterr()

@@ -29,8 +29,8 @@ def examine(
     modules = of_linux if machine.system == "linux" else (other_systems,)
     return [
         *(finding for module in modules for finding in module.check(machine)),
-        *laptop.check_disk(machine, kit),
-        *laptop.check_clock(machine, kit),
+        laptop.check_disk(machine, kit),
+        laptop.check_clock(machine, kit),
         *laptop.check_kit(machine, kit, passphrase),
-        *laptop.check_programs(),
+        laptop.check_programs(),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from host_tools.common.i18n import _
 from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
@@ -75,24 +76,20 @@ def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, s
     )
 
 
-def _check_holders(machine: Machine) -> list[Diagnosis]:
+def _check_holders(machine: Machine) -> Iterator[Diagnosis]:
     ports = set(machine.serial_ports())
-    findings = []
     for pid, name in machine.processes():
         for handle in machine.names(f"/proc/{pid}/fd"):
             target = machine.target(f"/proc/{pid}/fd/{handle}")
             if target in ports and pid != os.getpid():
                 ports.discard(target)
-                findings.append(
-                    problem(
-                        "in-use",
-                        _("{name} (process {pid}) has {port} open.").format(
-                            name=name, pid=pid, port=target
-                        ),
-                        _("Close {name}, or: kill {pid}").format(name=name, pid=pid),
-                    )
+                yield problem(
+                    "in-use",
+                    _("{name} (process {pid}) has {port} open.").format(
+                        name=name, pid=pid, port=target
+                    ),
+                    _("Close {name}, or: kill {pid}").format(name=name, pid=pid),
                 )
-    return findings
 
 
 def check(machine: Machine) -> list[Diagnosis]:

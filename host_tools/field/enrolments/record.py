@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cbor2
@@ -68,37 +68,14 @@ class Record:
         return verify_proof(self.proof, self.slot)
 
 
-def sign_record(
-    key: Ed25519PrivateKey,
-    *,
-    log: bytes,
-    prev: bytes,
-    number: int,
-    time: int,
-    slot: str,
-    proof: bytes,
-    unique_id: str | None,
-    board: str,
-    firmware_hash: bytes | None,
-    certificate_serial: str,
-    replaces: bytes | None,
-    kit: bytes,
-) -> bytes:
-    """The signed bytes of a record."""
-    table = {
-        1: prev,
-        2: number,
-        3: time,
-        4: slot,
-        5: proof,
-        6: unique_id,
-        7: board,
-        8: firmware_hash,
-        9: certificate_serial,
-        10: replaces,
-        11: kit,
-        12: log,
-    }
+# In the order of their numbers in the signed table, from 1.
+_FIELDS = [field.name for field in fields(Record)][2:]
+
+
+def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
+    """The signed bytes of a record; `values` are those of `Record` from `prev` to `log`."""
+    table = {number: values.pop(name) for number, name in enumerate(_FIELDS, 1)}
+    assert not values, "a record has no such fields"
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
 

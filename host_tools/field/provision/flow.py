@@ -20,6 +20,7 @@ from host_tools.devices.proof import verify_proof
 from host_tools.field.enrolments import EnrolmentLog, Record
 from host_tools.field.labels import Label, write_label
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped
+from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
 from host_tools.field.provision.payload import KitFirmware, agent_files
@@ -40,9 +41,6 @@ STEPS = (
     "label",
     "start",
 )
-
-Progress = Callable[[float], None]
-"""Gets the share of the running step that is done, 0 to 1."""
 
 
 def step_title(step: str) -> str:
@@ -126,16 +124,6 @@ class Watcher(Protocol):
         """Which device this is, and for which slot."""
 
 
-class Silent:
-    """A watcher that shows nothing."""
-
-    def step(self, name: str, state: str) -> None: ...
-
-    def progress(self, share: float) -> None: ...
-
-    def known(self, unique_id: str, slot: KitSlot) -> None: ...
-
-
 @dataclass(frozen=True)
 class Plan:
     """What holds for every device of one run.
@@ -184,12 +172,12 @@ class Provisioning:
         where: str,
         connect: Callable[[], AbstractContextManager[Found]],
         choose: Callable[[str], str],
-        watcher: Watcher | None = None,
+        watcher: Watcher,
     ) -> None:
         self._plan = plan
         self._connect = connect
         self._choose = choose
-        self._watch = watcher or Silent()
+        self._watch = watcher
         self._journal: DeviceJournal | None = None
         self.result = DeviceResult(where)
 

@@ -65,7 +65,7 @@ class Device:
             "state_dir": str(self.folder),
         }
         used = renewal.present(str(self.folder / "client.pem"), str(self.folder))
-        role.Certificate(self.session, self.delivery, clock, settings, used, self.birth)
+        role.Trial(self.session, self.delivery, clock, settings, used, self.birth)
 
     def renewed(self, days: int = 1000, **change: Any) -> x509.Certificate:
         return self.authority.renew_client(self.old, timedelta(days=days), **change)

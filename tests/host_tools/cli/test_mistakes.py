@@ -204,7 +204,9 @@ def test_a_clock_that_is_years_behind_signs_nothing(
     monkeypatch.setattr(time, "time", lambda: past)
     ended = desalink("-C", kaltim.directory, "technicians", "add", "Ani")
     assert ended.code == 1
-    assert re.search(r"The clock of this machine shows 20\d\d-\d\d-\d\d, .*set the clock", ended.err)
+    assert re.search(
+        r"The clock of this machine shows 20\d\d-\d\d-\d\d, .*set the clock", ended.err
+    )
     with Registry.open(kaltim.directory) as registry:
         assert technicians.technicians(registry) == []
     assert kaltim.trust.read_bytes() == before

@@ -125,9 +125,10 @@ def _english():
     set_language(None)
 
 
-def only(findings: list[Diagnosis]) -> Diagnosis:
-    assert len(findings) == 1, findings
-    return findings[0]
+def only(findings: Diagnosis | list[Diagnosis]) -> Diagnosis:
+    found = [findings] if isinstance(findings, Diagnosis) else findings
+    assert len(found) == 1, found
+    return found[0]
 
 
 def told(findings: list[Diagnosis], level: str) -> list[str]:
@@ -135,7 +136,7 @@ def told(findings: list[Diagnosis], level: str) -> list[str]:
     return [finding.text for finding in findings if finding.level == level]
 
 
-def _expect(findings: list[Diagnosis], level: str, *texts: str) -> None:
+def _expect(findings: Diagnosis | list[Diagnosis], level: str, *texts: str) -> None:
     """One finding, whose text and advice hold the texts."""
     found = only(findings)
     assert found.level == level

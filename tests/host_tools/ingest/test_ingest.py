@@ -5,6 +5,7 @@ import os
 import queue
 import shutil
 import sqlite3
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -13,7 +14,8 @@ import pytest
 
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry, Village
-from host_tools.store import StoreBusy, StoreLocked, StoreReplaced
+from host_tools.store import StoreBusy, StoreLocked, StoreReplaced, open_database
+from host_tools.store.sessions import liveness, sessions
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.factory import Device
@@ -182,3 +184,22 @@ def test_a_registry_that_is_replaced_is_read_anew(kaltim, tmp_path):
     assert keys.version() >> 32 == (before >> 32) + 1
     assert keys.load() == {device.kid: Key(device.public_key, device.slot, True)}
     keys.close()
+
+
+def test_the_broker_s_word_of_sessions_is_kept_as_a_hint(setting, device):
+    stranger = Device(slot="6403112002-1", seed=9)
+
+    def known() -> dict:
+        with open_database(setting.database, readonly=True) as db:
+            return {slot: session.online for slot, session in sessions(db).items()}
+
+    with setting.running():
+        setting.publish(device, b"online", kind="state")
+        setting.publish(stranger, b"online", b"offline", b"\xff" * 9000, kind="state")
+        wait_for(lambda: known() == {device.slot: True, stranger.slot: False})
+        setting.publish(device, b"offline", kind="state")
+        wait_for(lambda: known() == {device.slot: False, stranger.slot: False})
+        with open_database(setting.database, readonly=True) as db:
+            assert time.time() - liveness(db).broker < 60
+    assert setting.all("SELECT * FROM quarantine") == []
+    assert setting.all("SELECT * FROM slots") == []

@@ -338,7 +338,8 @@ def test_verify_calls_a_revoked_kit_revoked_where_its_province_is_at_hand(
 def test_verify_tells_what_is_wrong(packed, tmp_path: Path, desalink: Run):
     kit, root = packed
     slots = dict(kit.slots)
-    slots[SLOT] = replace(slots[SLOT], key_pem=slots[SECOND].key_pem)
+    wrong = replace(slots[SLOT].certificates[0], key_pem=slots[SECOND].key_pem)
+    slots[SLOT] = slots[SLOT].with_certificate(wrong)
     stranger = Ed25519PrivateKey.generate()
     bad = replace(kit, slots=slots, technician_key=stranger)
     ended = desalink("kit", "verify", sealed(bad, root, tmp_path / "bad"))

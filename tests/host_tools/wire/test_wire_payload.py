@@ -311,6 +311,12 @@ def test_a_birth_is_read_and_each_field_is_checked():
     for key in table:
         refused({k: v for k, v in table.items() if k != key}, parse_birth)
         refused(table | {key: -1}, parse_birth)
+    # Older agents don't name their certificate.
+    assert birth.certificate is None
+    schema("birth").validate_cbor(encoded(table | {13: b"\x01\xfa"}))
+    assert parse_birth(encoded(table | {13: b"\x01\xfa"})).certificate == "1fa"
+    for serial in (b"", bytes(21), 5, "1fa", None):
+        refused(table | {13: serial}, parse_birth)
 
 
 def test_an_enrolment_is_read():
