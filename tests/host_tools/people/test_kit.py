@@ -318,7 +318,7 @@ def test_from_the_province_to_the_laptop(desalink: Run, kaltim: Province, tmp_pa
     assert list(shown["agents"]) == ["raspberry-pi"]
     assert "PRIVATE" not in desalink("kit", "show").out
     ended = desalink("kit", "verify")
-    assert ended.code == 0 and "WRONG" not in ended.out and "\tLOOK\tlocalhost:" in ended.out
+    assert ended.code == 0 and "WRONG" not in ended.out and "\tCHECK\tlocalhost:" in ended.out
     ended = desalink("-C", kaltim.directory, "kit", "verify", trip)
     assert ended.code == 0 and "signed by this province's root key" in ended.out
     listed = desalink("-C", kaltim.directory, "kit", "list").out.splitlines()[1].split("\t")
@@ -389,7 +389,7 @@ def test_a_kit_does_not_outlive_its_technician_s_key(kaltim: Province, authority
 def test_a_broker_that_no_village_can_reach_is_told(packed, host: str, told: bool):
     findings = check_kit(replace(packed[0], broker_host=host))
     (found,) = [finding for finding in findings if host in finding.detail]
-    assert (found.held, found.look) == (True, told)
+    assert (found.held, found.doubtful) == (True, told)
 
 
 def test_the_list_tells_a_kit_whose_technician_may_not_enrol(
