@@ -64,7 +64,7 @@ def test_a_hash_from_elsewhere_decides_and_another_file_of_the_name_is_refused(c
     assert cache.path(board).exists()
     other = published(tmp_path, board, firmware(size=8004))
     for sha256 in (None, hashlib.sha256(other.read_bytes()).hexdigest()):
-        with pytest.raises(FirmwareError, match="not the file that it should be"):
+        with pytest.raises(FirmwareError, match="not the expected file"):
             cache.add(other, pin=True, sha256=sha256)
 
 
@@ -107,7 +107,7 @@ def test_a_newer_version_replaces_the_boards_own_in_this_province(cache, tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("ESP32_GENERIC-20240602-v1.23.0.bin", "older"), ("latest.bin", "does not tell")],
+    [("ESP32_GENERIC-20240602-v1.23.0.bin", "older"), ("latest.bin", "no version of")],
 )
 def test_a_version_that_the_agent_can_not_run_on_is_refused(cache, tmp_path, name, expected):
     file = tmp_path / name

@@ -230,7 +230,11 @@ def test_boards_with_ports_are_well(pc: Laptop):
             "problem",
             ["USB Serial at USB 1-2 has no driver", "modprobe cp210x"],
         ),
-        (lambda pc: pc.board("1-2", driver="usbfs"), "problem", ["held by a program (usbfs)"]),
+        (
+            lambda pc: pc.board("1-2", driver="usbfs"),
+            "problem",
+            ["program (usbfs) uses USB"],
+        ),
     ],
     ids=["no board", "no driver", "taken from its driver"],
 )

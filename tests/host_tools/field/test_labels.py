@@ -83,7 +83,7 @@ def test_something_else_is_said_to_be_no_label(text: str):
     [("6403112001", KID), ("6403112001-0", KID), (SLOT, KID[:-1]), (SLOT, "x" * 16)],
 )
 def test_there_is_no_label_without_slot_and_key(slot: str, kid: str):
-    with pytest.raises(LabelError, match="There can be no label"):
+    with pytest.raises(LabelError, match="No label is possible"):
         label(slot, kid)
 
 

@@ -22,7 +22,7 @@ CUTS: dict[str, Callable[[Board], Cut]] = {
     "connecting": lambda board: Cut("boot", 10),
     "loading the stub": lambda board: Cut("boot", 3_000),
     "flashing": lambda board: Cut("boot", 50_000),
-    "the end of flashing": lambda board: Cut("boot", 92_000),
+    "the end of flashing": lambda board: Cut("boot", 88_000),
     "starting": lambda board: Cut("app", 1),
     "the first file": lambda board: Cut("app", 4_000),
     "a file": lambda board: Cut("app", 40_000),

@@ -108,7 +108,7 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
         (record,) = laptop.log.records()
         assert (record.slot, record.device.hex(), record.board) == (SLOT, outcome.kid, kind)
         assert laptop.told == [
-            f"First meeting with {device.target}: its host key is "
+            f"First connection to {device.target}: its host key is "
             f"{fingerprint((device.folder / 'host.pub').read_text())}."
         ]
         device.wait_for_reports()
@@ -151,7 +151,7 @@ def test_the_command_over_ssh(
     monkeypatch.setattr(linux, "over_ssh", here)
     code, out, err = run("--ssh", device.target)
     assert code == 0, err
-    assert "First meeting" in err and ".svg" in out
+    assert "First connection" in err and ".svg" in out
     (record,) = EnrolmentLog(KitDirectory(tmp_path / "kit").enrolments).records()
     assert record.slot == SLOT
     code, out, err = run("--ssh", "root@nowhere@else")
@@ -381,7 +381,7 @@ def test_a_device_can_not_choose_a_folder_on_the_laptop(id: str) -> None:
         def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
             return f"system=openwrt\nid={id}\n".encode()
 
-    with pytest.raises(ProvisionError, match="serial number .* is none"):
+    with pytest.raises(ProvisionError, match="serial number .* is not valid"):
         identify(Lying())
 
 
