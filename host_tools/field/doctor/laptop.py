@@ -15,6 +15,7 @@ from host_tools.common.i18n import _, ngettext, number
 from host_tools.common.times import wita
 from host_tools.field.doctor.finding import Finding, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
+from host_tools.people.kits.opened import FILE, find_directory, open_kit, read_kit_header
 
 if TYPE_CHECKING:
     from host_tools.people.kits.seal import Header
@@ -34,8 +35,6 @@ _PROGRAMS = ("esptool", "mpremote", "cryptography", "segno", "pillow", "fpdf2")
 
 
 def _kit_directory(kit: Path | None) -> Path:
-    from host_tools.people.kits import find_directory
-
     found = find_directory(kit)
     return found.parent if found.is_file() else found
 
@@ -46,9 +45,6 @@ def _header(kit: Path | None) -> Header:
     Raises:
         KitError, OSError: there is no kit, or it can't be read.
     """
-    from host_tools.people.kits import find_directory
-    from host_tools.people.kits.opened import FILE, read_kit_header
-
     path = find_directory(kit)
     return read_kit_header(path if path.is_file() else path / FILE)
 
@@ -131,8 +127,6 @@ def check_clock(machine: Machine, kit: Path | None) -> Finding:
 
 def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Finding]:
     """Whether a kit is here, is valid, opens, and is closed to other users."""
-    from host_tools.people.kits import find_directory
-
     fix = _("Get a kit from the province and open it: desalink kit open FILE")
     directory = _kit_directory(kit)
     try:
@@ -166,8 +160,6 @@ def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> lis
 
 
 def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> Iterator[Finding]:
-    from host_tools.people.kits import find_directory, open_kit
-
     try:
         open_kit(find_directory(kit), passphrase, now=machine.now)
     except (DesalinkError, OSError) as error:
