@@ -60,7 +60,6 @@ STILL_REACHED_INTO = {
     "agent/sources/turns.py",
     "agent/start.py",
     "agent/wire/ed25519_verify.py",
-    "host_tools/field/provision/chip.py",
 }
 STILL_SQL = {
     f"host_tools/derive/{name}.py"

@@ -233,7 +233,10 @@ def test_a_wrong_passphrase_enrols_nothing_and_the_right_one_goes_on(
     monkeypatch.setenv("DESALINK_PASSPHRASE", "not the passphrase")
     ended = enrolling()
     assert ended.code == 1
-    assert ended.err == f"desalink: That is not the passphrase of {kaltim.ca_key}; try again.\n"
+    assert ended.err == (
+        f"desalink: That is not the passphrase of {kaltim.ca_key}, or the file is damaged; try "
+        "again, or put the file back from the province's backup.\n"
+    )
     assert devices(kaltim) == []
     key = (device / "state" / "device.key").read_bytes()
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
@@ -384,7 +387,7 @@ def test_the_agent_is_asked_with_enrol_and_does_not_see_the_passphrase(
         ("print('hello world')", "The agent did not answer with a proof"),
         ("pass", "The agent did not answer with a proof (it wrote b'')"),
         ("print('A' * 100000)", "The agent did not answer with a proof"),
-        ("print('AAAA')", "is none"),
+        ("print('AAAA')", "is not valid"),
         ("import sys; sys.exit('agent: config: slot: no')", "The agent reports: config: slot: no"),
         ("raise SystemExit(3)", "The agent reports: it ended with code 3"),
         ("import os; os.kill(os.getpid(), 9)", "The agent reports: it ended with code -9"),

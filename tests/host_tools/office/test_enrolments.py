@@ -153,7 +153,7 @@ def test_a_replacement_on_the_laptop_gets_a_certificate_of_its_own(
     other = FieldDevice(OTHER_MAC)
     filled = log.filled_by(kit, SLOT)
     assert filled == device.kid
-    with pytest.raises(EnrolmentError, match="was given to device"):
+    with pytest.raises(EnrolmentError, match="has certificate .* already"):
         other.enrol(log, kit, SLOT, filled)
     serial = log.slot_for(kit, SLOT, other.mac).serial
     record = log.append(
@@ -650,7 +650,7 @@ def test_the_province_s_order_goes_along_in_the_kit(
     old, _ = registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
     kit, root = make_kit(kaltim, registry, authority)
     other = FieldDevice(OTHER_MAC)
-    with pytest.raises(EnrolmentError, match="say so with --replace"):
+    with pytest.raises(EnrolmentError, match="add --replace"):
         other.enrol(log, kit, SLOT)
     make_order(registry, root, old, by="x", now=time.time())
     kit, _ = make_kit(kaltim, registry, authority)
@@ -695,7 +695,7 @@ def test_a_certificate_of_another_device_is_refused(
     raws = chain(kit, FieldDevice(OTHER_MAC), replaces=device.kid)
     (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
     assert result.outcome == "refused"
-    assert f"was given to device {device.kid.hex()}" in result.reason
+    assert f"has certificate .* already {device.kid.hex()}" in result.reason
 
 
 # ---- hostile files -----------------------------------------------------------------------
