@@ -189,7 +189,7 @@ def test_every_data_file_of_a_package_is_installed_with_it():
         if path.parts[0] not in ("agent", "boards", "host_tools"):
             continue
         package = path.parent
-        while not (ROOT / package / "__init__.py").exists():
+        while not any((ROOT / package).glob("*.py")):
             package = package.parent
         if path.suffix == ".py" and package == path.parent:
             continue
@@ -266,7 +266,8 @@ def _imported_distributions(*folders: str) -> set[str]:
 
 def test_host_tools_import_what_pyproject_declares_and_all_of_it():
     declared = {_distribution(line) for line in _requirements()[""]}
-    assert _imported_distributions("host_tools") == declared
+    # `cryptography` imports bcrypt itself, for private keys under a passphrase.
+    assert _imported_distributions("host_tools") | {"bcrypt"} == declared
 
 
 def test_the_tests_import_what_pyproject_declares():

@@ -175,7 +175,12 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.office.cutting import cut_off
-    from host_tools.office.importing import MAX_FILE, import_records, read_export
+    from host_tools.office.importing import (
+        MAX_FILE,
+        import_records,
+        needs_authority,
+        read_export,
+    )
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -188,10 +193,15 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
     with Registry.open(province.directory) as registry:
+        # Before anything is changed: without the passphrase only half of it could be done.
+        needed = needs_authority(province, registry, records, file)
+        authority = open_authority() if needed else None
         results = import_records(registry, records, file)
         _report(app, results)
         replaced = [r.record.slot for r in results if r.outcome == "replaced"]
-        for warning in cut_off(province, registry, open_authority, replaced):
+        for warning in cut_off(
+            province, registry, lambda: authority or open_authority(), replaced
+        ):
             app.note(warning)
     refused = sum(result.outcome == "refused" for result in results)
     if refused:

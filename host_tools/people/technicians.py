@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, write_file, write_private
+from host_tools.common.times import day
 from host_tools.keys.private_keys import encrypted_pem
 from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
@@ -109,9 +110,11 @@ def make_trust(
     For callers that change keys, within their transaction; then call `publish_trust`.
 
     Raises:
+        TechnicianError: the clock is behind the signed document.
         TrustError: too many keys.
     """
     at = int(time.time() if now is None else now)
+    _check_clock(province, registry, at)
     valid = [key for key in registry.role_keys() if key.valid(at)]
     valid.sort(key=lambda key: (key.role, key.name, key.not_after, key.kid))
     keys = [TrustedKey(k.kid, k.public_key, k.role, k.name, k.not_after) for k in valid]
@@ -120,6 +123,19 @@ def make_trust(
     document = sign_trust(root, version, at, at + TRUST_LIFE_S, keys)
     registry.add_trust(version, document)
     return document
+
+
+def _check_clock(province: Province, registry: Registry, at: int) -> None:
+    """Refuse a clock that is far behind: its document would be expired already."""
+    known = province.created.timestamp()
+    newest = newest_trust(province, registry)
+    if newest is not None:
+        known = max(known, newest[0].issued)
+    if at < known - 86400:
+        raise TechnicianError(
+            f"The clock of this machine shows {day(at)}, and this province signed a document on "
+            f"{day(known)}; set the clock (for example by NTP) and try again."
+        )
 
 
 def publish_trust(province: Province, registry: Registry) -> None:

@@ -26,7 +26,7 @@ _LADDER = ("interface", "gateway", "provider", "dns", "portal", "tls", "broker",
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What a simulation is made from; kept in the province as simulation.json."""
 
     villages: int
@@ -48,7 +48,7 @@ class Settings:
         (directory / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
-    def load(cls, directory: Path) -> Settings:
+    def load(cls, directory: Path) -> SimulationSettings:
         """Raises ProvinceError: it is no simulated province."""
         try:
             return cls(**json.loads((directory / FILE).read_text()))
@@ -111,7 +111,7 @@ class SimulatedVillage:
     provider: str
     power: str
     special: str
-    settings: Settings
+    settings: SimulationSettings
     spells: Sequence[Spell] = ()
     runs: Sequence[Run] = ()
     devices: Sequence[SimulatedDevice] = ()
@@ -142,7 +142,7 @@ def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str
 class World:
     """All villages of a simulation, and the faults that they share."""
 
-    def __init__(self, settings: Settings, places: Sequence[ChosenVillage]) -> None:
+    def __init__(self, settings: SimulationSettings, places: Sequence[ChosenVillage]) -> None:
         self.settings = settings
         self.places = places
         rng = random.Random(f"{settings.seed}/world")
@@ -308,7 +308,7 @@ def _painted(begin: int, end: int, faults: Iterable[Spell], offs: Iterable[Spell
         if at > before:
             state = names[next(number for number, count in enumerate(active) if count)]
             last = spells[-1].state if spells else ""
-            # What is too short to be seen belongs to what was before.
+            # A spell that is too short to be seen belongs to the one before it.
             if spells and (last == state or at - before < r.SHORTEST_S):
                 spells[-1] = spells[-1]._replace(end=at)
             # A device can only say why it started last: two off times in a row are one.

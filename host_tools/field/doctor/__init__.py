@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from host_tools.field.doctor.finding import Finding, Level
+from host_tools.field.doctor.finding import Diagnosis, Level
 from host_tools.field.doctor.machine import Machine
 
-__all__ = ["Finding", "Level", "Machine", "examine"]
+__all__ = ["Diagnosis", "Level", "Machine", "examine"]
 
 
 def examine(
     machine: Machine, kit: Path | None = None, passphrase: str | None = None
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """All findings on a laptop, the most likely cause of trouble first.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.finding import Finding, ok, problem
+from host_tools.field.doctor.finding import Diagnosis, ok, problem
 from host_tools.field.doctor.machine import Machine
 
 _CHECK = "permissions"
@@ -56,7 +56,7 @@ def _may_open(machine: Machine, path: Path, status: os.stat_result) -> bool:
     return status.st_mode & wanted == wanted
 
 
-def _join(machine: Machine, group: _Group, text: str) -> Finding:
+def _join(machine: Machine, group: _Group, text: str) -> Diagnosis:
     if machine.user in group.members:
         return problem(
             _CHECK,
@@ -74,12 +74,12 @@ def _join(machine: Machine, group: _Group, text: str) -> Finding:
     )
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Whether the ports that there are, or will be, can be opened."""
     return [_permission(machine)]
 
 
-def _permission(machine: Machine) -> Finding:
+def _permission(machine: Machine) -> Diagnosis:
     if machine.uid == 0:
         return ok(_CHECK, _("The superuser may open every serial port."))
     groups = _groups(machine)

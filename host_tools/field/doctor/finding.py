@@ -9,7 +9,7 @@ Level = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """A sentence on one check, and the remedy.
 
     `check` is a stable name for programs; a `problem` stops the work, a `warning` may. Both have a
@@ -22,16 +22,16 @@ class Finding:
     fix: str | None = None
 
 
-def ok(check: str, text: str) -> Finding:
+def ok(check: str, text: str) -> Diagnosis:
     """The check found no problem."""
-    return Finding(check, "ok", text)
+    return Diagnosis(check, "ok", text)
 
 
-def warning(check: str, text: str, fix: str) -> Finding:
+def warning(check: str, text: str, fix: str) -> Diagnosis:
     """A possible problem."""
-    return Finding(check, "warning", text, fix)
+    return Diagnosis(check, "warning", text, fix)
 
 
-def problem(check: str, text: str, fix: str) -> Finding:
+def problem(check: str, text: str, fix: str) -> Diagnosis:
     """No device can be set up before this is corrected."""
-    return Finding(check, "problem", text, fix)
+    return Diagnosis(check, "problem", text, fix)

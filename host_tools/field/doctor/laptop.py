@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext, number
 from host_tools.common.times import wita
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 from host_tools.people.kits.opened import FILE, find_directory, open_kit, read_kit_header
 
@@ -53,7 +53,7 @@ def _read_only(place: Path) -> bool:
     return sys.platform != "win32" and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
-def check_disk(machine: Machine, kit: Path | None) -> Finding:
+def check_disk(machine: Machine, kit: Path | None) -> Diagnosis:
     """Free space and write permission where the kit and the devices' journals are."""
     place = _kit_directory(kit)
     while not place.exists() and place != place.parent:
@@ -93,7 +93,7 @@ def _not_before(kit: Path | None) -> float:
     return max(known)
 
 
-def check_clock(machine: Machine, kit: Path | None) -> Finding:
+def check_clock(machine: Machine, kit: Path | None) -> Diagnosis:
     """Whether the laptop's clock can be right. Certificates and enrolments depend on it."""
     command = "sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
     if machine.system != "linux":
@@ -125,7 +125,7 @@ def check_clock(machine: Machine, kit: Path | None) -> Finding:
     )
 
 
-def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Finding]:
+def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Diagnosis]:
     """Whether a kit is here, is valid, opens, and is closed to other users."""
     fix = _("Get a kit from the province and open it: desalink kit open FILE")
     directory = _kit_directory(kit)
@@ -159,7 +159,7 @@ def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> lis
     return findings or [ok("kit", left)]
 
 
-def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> Iterator[Finding]:
+def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> Iterator[Diagnosis]:
     try:
         open_kit(find_directory(kit), passphrase, now=machine.now)
     except (DesalinkError, OSError) as error:
@@ -171,7 +171,7 @@ def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> Itera
         return
 
 
-def check_programs() -> Finding:
+def check_programs() -> Diagnosis:
     """Whether everything is installed that flashing, copying and labels need."""
     versions = {}
     for name in _PROGRAMS:

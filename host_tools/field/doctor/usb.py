@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from host_tools.common.i18n import _, ngettext, number
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine, UsbDevice
 
 # What a hub without its own supply can deliver, and what an ESP32 draws when its radio sends.
@@ -21,7 +21,7 @@ _FAILED = re.compile(
 )
 
 
-def _check_boards(machine: Machine, boards: list[UsbDevice]) -> Iterator[Finding]:
+def _check_boards(machine: Machine, boards: list[UsbDevice]) -> Iterator[Diagnosis]:
     if not boards:
         yield warning(
             "boards",
@@ -66,7 +66,7 @@ def _check_boards(machine: Machine, boards: list[UsbDevice]) -> Iterator[Finding
         yield ok("boards", text.format(count=number(len(boards)), ports=ports))
 
 
-def _check_cables(machine: Machine) -> Iterator[Finding]:
+def _check_cables(machine: Machine) -> Iterator[Diagnosis]:
     log = machine.run(["dmesg"]) or ""
     places = sorted({match[1] for match in _FAILED.finditer(log)})
     if not places:
@@ -83,7 +83,7 @@ def _check_cables(machine: Machine) -> Iterator[Finding]:
     )
 
 
-def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Finding | None:
+def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Diagnosis | None:
     fed = [board for board in boards if hub.feeds(board)]
     drawn = sum(max(board.milliamperes, _BOARD_MILLIAMPERES) for board in fed)
     if hub.own_supply or drawn <= _HUB_MILLIAMPERES:
@@ -110,7 +110,7 @@ def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Finding | None:
     )
 
 
-def _check_overcurrent(machine: Machine) -> Iterator[Finding]:
+def _check_overcurrent(machine: Machine) -> Iterator[Diagnosis]:
     for interface in machine.names("/sys/bus/usb/devices"):
         for port in machine.names(f"/sys/bus/usb/devices/{interface}"):
             if "-port" not in port:
@@ -133,7 +133,7 @@ def _check_overcurrent(machine: Machine) -> Iterator[Finding]:
             )
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Boards without a port, bad cables, hubs with too little power."""
     if not machine.path("/sys/bus/usb/devices").is_dir():
         return [

@@ -157,7 +157,7 @@ def error_class(error: Exception) -> str:
 def result_text(result: DeviceResult, error: Exception | None) -> str:
     """The result for a board, in one line."""
     if error is not None:
-        return f"{error_class(error)}: {error}"
+        return str(error)
     return _("{village} ({slot}) is ready: key {kid}, label {check}").format(
         village=result.village, slot=result.slot, kid=result.kid, check=result.check
     )

@@ -22,19 +22,23 @@ def slot_in_kit(kit: Kit, code: str, number: int = 1) -> str:
     Raises:
         ProvisionError: it is not in the kit, or several villages have the name.
     """
-    named = sorted(
-        s.slot for s in kit.slots.values() if s.village.name.casefold() == code.strip().casefold()
-    )
-    villages = {slot[:10] for slot in named}
-    if len(villages) > 1:
+    wanted = code.strip().casefold()
+    named = {
+        slot.slot[:10]: f"{slot.slot[:10]} ({slot.village.district}, {slot.village.regency})"
+        for _name, slot in sorted(kit.slots.items())
+        if slot.village.name.casefold() == wanted
+    }
+    if len(named) > 1:
         raise ProvisionError(
             "no_village",
-            _("Several villages of the kit are called {name}: {slots}. Give the code.").format(
-                name=code.strip(), slots=", ".join(named)
+            _("Several villages of the kit are called {name}: {villages}. Give the code.").format(
+                name=code.strip(), villages="; ".join(named.values())
             ),
         )
-    village, dash, own = (named[0][:10] if named else code.strip()).partition("-")
-    slot = slot_name(village.replace(".", ""), int(own) if dash and own.isdigit() else number)
+    village, dash, own = next(iter(named), code.strip()).partition("-")
+    slot = slot_name(village.replace(".", ""), number)
+    if dash:
+        slot = f"{village.replace('.', '')}-{own}"  # a village's name may hold a dash, too
     if slot not in kit.slots:
         raise ProvisionError(
             "no_village",

@@ -1,7 +1,7 @@
 """One device from bare to labelled, step by step.
 
 Each step first checks the device and does only what is missing. So the flow can be interrupted at
-any point, by a pulled cable or a power cut, and run again. `Found` and `Device` have one
+any point, by a pulled cable or a power cut, and run again. `Found` and `TargetDevice` have one
 implementation for a cable and one for SSH.
 """
 
@@ -60,7 +60,7 @@ def step_title(step: str) -> str:
     }[step]
 
 
-class Device(Protocol):
+class TargetDevice(Protocol):
     """A device with its board and slot. Each call does only what is missing."""
 
     board: Board
@@ -107,7 +107,7 @@ class Found(Protocol):
     def refuse_stranger(self, folder: Path) -> None:
         """Refuse a device that differs from the one recorded in `folder`."""
 
-    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> Device:
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> TargetDevice:
         """The device for a slot; board: the name that the technician gave, if any."""
 
 
@@ -342,7 +342,7 @@ class Provisioning:
             )
         return enrolment
 
-    def _network(self, device: Device) -> dict[str, Any]:
+    def _network(self, device: TargetDevice) -> dict[str, Any]:
         kit = self._plan.kit
         result, detail = device.test_network(int(time.time()))
         if result == "ok":
@@ -352,7 +352,7 @@ class Provisioning:
         raise network_error(result, detail, kit.broker_host, kit.broker_port)
 
     def _report(
-        self, device: Device, slot: KitSlot, enrolment: Enrolment, known: bool
+        self, device: TargetDevice, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
         """The device's first report, verified as the ingest verifies it."""
         topic, message = device.first_report()

@@ -1,6 +1,6 @@
 """A Linux device over the system's OpenSSH client: one connection, commands and files over it.
 
-ssh asks no questions (BatchMode). `Connection.host_key` is the key that the device showed;
+ssh asks no questions (BatchMode). `SshConnection.host_key` is the key that the device showed;
 `check_host_key` compares it with the key in the device's folder on the laptop. Commands are
 scripts for `sh`. Files are sent under a temporary name and renamed once their hash is right.
 """
@@ -107,7 +107,7 @@ class Ended(NamedTuple):
     err: str
 
 
-class Connection:
+class SshConnection:
     """An open connection; a context manager. Ends with the process that opened it.
 
     host_key: what the device showed, as "ssh-ed25519 AAAA...".
@@ -154,7 +154,7 @@ class Connection:
             self.close()
             raise
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> SshConnection:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -380,7 +380,7 @@ def _shown(known: Path) -> str:
     raise ProvisionError("device", _("ssh did not record the device's host key; update OpenSSH."))
 
 
-def check_host_key(folder: Path, connection: Connection, say: Callable[[str], None]) -> None:
+def check_host_key(folder: Path, connection: SshConnection, say: Callable[[str], None]) -> None:
     """Record a device's host key at the first connection; refuse another one later.
 
     Args:

@@ -54,8 +54,8 @@ def chosen_slots(registry: Registry, codes: Iterable[str], regency: str | None) 
     slots = []
     for code in codes:
         village, dash, number = code.strip().partition("-")
-        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 99):
-            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2.")
+        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 999):
+            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2 (1 to 999).")
         slots.append(slot_name(find_village(registry, village).code, int(number or 1)))
     if regency is not None:
         code = find_regency(registry, regency)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from host_tools.common.i18n import set_language
-from host_tools.field.doctor import Finding, Machine, access, drivers, grabbers, laptop, usb
+from host_tools.field.doctor import Diagnosis, Machine, access, drivers, grabbers, laptop, usb
 from host_tools.keys.ca import Authority
 from host_tools.people.kits import KitDirectory
 from host_tools.people.kits.seal import new_header
@@ -125,18 +125,18 @@ def _english():
     set_language(None)
 
 
-def only(findings: Finding | list[Finding]) -> Finding:
-    found = [findings] if isinstance(findings, Finding) else findings
+def only(findings: Diagnosis | list[Diagnosis]) -> Diagnosis:
+    found = [findings] if isinstance(findings, Diagnosis) else findings
     assert len(found) == 1, found
     return found[0]
 
 
-def told(findings: list[Finding], level: str) -> list[str]:
+def told(findings: list[Diagnosis], level: str) -> list[str]:
     assert all((finding.fix is None) == (finding.level == "ok") for finding in findings)
     return [finding.text for finding in findings if finding.level == level]
 
 
-def _expect(findings: Finding | list[Finding], level: str, *texts: str) -> None:
+def _expect(findings: Diagnosis | list[Diagnosis], level: str, *texts: str) -> None:
     """One finding, whose text and advice hold the texts."""
     found = only(findings)
     assert found.level == level
@@ -320,7 +320,7 @@ ENV{PRODUCT}=="1a86/7523/*", ENV{BRLTTY_BRAILLE_DRIVER}="bm", GOTO="brltty_usb_r
 """
 
 
-def _grabber(findings: list[Finding], check: str) -> Finding:
+def _grabber(findings: list[Diagnosis], check: str) -> Diagnosis:
     return only([finding for finding in findings if finding.check == check])
 
 

@@ -19,7 +19,7 @@ from host_tools.field.provision import linux
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
-from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
+from host_tools.field.provision.ssh import HOST_KEY_FILE, SshConnection, Target, fingerprint
 from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
 from tests.host_tools.field.provision.tree import other_tree
@@ -37,7 +37,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with other_tree():
         office = World(folder, [], villages=(SLOT[:10], OTHER[:10]), others=tuple(KINDS))
     write_config(office.province)
-    with running_broker(office.province, folder / "broker.log"):
+    with running_broker(office.province):
         yield office
 
 
@@ -279,7 +279,7 @@ def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device:
 @contextmanager
 def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
     """The device on a connection, without the rest of the way."""
-    with Connection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.options) as connection:
         identity = identify(connection, str(device.root))
         board = board_of(identity, device.board)
         kit = laptop.office.kit
@@ -370,7 +370,7 @@ def test_a_user_who_is_not_root_works_through_sudo(laptop: Laptop, device: Devic
 
 @pytest.mark.parametrize("id", ["../../home", "/etc", "..", "a/b", "\x1b[2J", "a" * 65])
 def test_a_device_can_not_choose_a_folder_on_the_laptop(id: str) -> None:
-    class Lying(Connection):
+    class Lying(SshConnection):
         def __init__(self) -> None:
             self.target = Target("pi")
 
@@ -403,11 +403,11 @@ def test_what_is_no_address_never_reaches_ssh(text: str) -> None:
 def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ProvisionError, match="install the OpenSSH client"):
-        Connection(Target.parse("root@192.168.1.1"))
+        SshConnection(Target.parse("root@192.168.1.1"))
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
     from boards.raspberry_pi.board import Board
 
-    with Connection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.options) as connection:
         assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()

@@ -57,7 +57,7 @@ def broker(tmp_path: Path) -> Iterator[Callable[[World], None]]:
 
         def start(world: World) -> None:
             write_config(world.province)
-            started.enter_context(running_broker(world.province, tmp_path / "broker.log"))
+            started.enter_context(running_broker(world.province))
             run = "from host_tools.cli import main; main()"
             command = [sys.executable, "-c", run, "-C", str(world.province.directory), "ingest"]
             part = Part("ingest", command, tmp_path / "ingest.log")
@@ -396,7 +396,7 @@ def test_strange_broker_and_revoked_kit(
         bind="127.0.0.1",
         only_villages=VILLAGES[:1],
     )
-    with running_broker(stranger, tmp_path / "stranger.log"):
+    with running_broker(stranger):
         for offline in (False, True):
             _refused(world.provision(port, offline=offline), "is not the province's broker")
     done = world.desalink(
