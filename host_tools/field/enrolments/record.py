@@ -68,14 +68,13 @@ class Record:
         return verify_proof(self.proof, self.slot)
 
 
-# In the order of their numbers in the signed table, from 1.
-_FIELDS = [field.name for field in fields(Record)][2:]
+# Name -> number in the signed table.
+_NUMBERS = {field.name: number for number, field in enumerate(fields(Record)[2:], 1)}
 
 
 def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
-    """The signed bytes of a record; `values` are those of `Record` from `prev` to `log`."""
-    table = {number: values.pop(name) for number, name in enumerate(_FIELDS, 1)}
-    assert not values, "a record has no such fields"
+    """The signed bytes of a record; `values` are the fields of `Record` from `prev` to `log`."""
+    table = {_NUMBERS[name]: value for name, value in values.items()}
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
 
