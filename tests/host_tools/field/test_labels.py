@@ -65,7 +65,7 @@ def test_a_wrong_character_is_noticed_wherever_it_is():
                     parse_qr(wrong)
 
 
-def test_checks_use_only_what_can_be_told_apart():
+def test_checks_use_only_distinct_characters():
     checks = [check_of(f"6403112001-{n}", KID) for n in range(1, 400)]
     assert set("".join(checks)) == set(ALPHABET)
     assert not set(ALPHABET) & set("01IO5SZLBNUAE")
