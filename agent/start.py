@@ -118,8 +118,8 @@ def _build(path):
     reporter.event(ids.BOOTED, 0, detail)
     clock.on_set = agent.clock_set
     heap.built(
-        board, agent, clock, journal, link, reporter, sampler, session, birth, delivery, client, signer,
-        link.broker, link.outages, link.quality, link.names, link.upstream,
+        board, agent, clock, journal, link, reporter, sampler, session, birth, delivery, client,
+        signer, link.broker, link.outages, link.quality, link.names, link.upstream,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent

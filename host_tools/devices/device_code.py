@@ -34,7 +34,8 @@ from typing import Any
 
 from host_tools.common.errors import DesalinkError
 
-_ROOT = Path(__file__).resolve().parents[2]
+_HERE = Path(__file__).resolve()
+ROOT = _HERE.parents[2]
 IDS = ("agent/wire/ids.py", "agent/wire/ids_seldom.py")
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*")
 
@@ -61,12 +62,12 @@ def source_code(path: str, micropython: bool = False) -> bytes:
     Raises:
         DeviceCodeError: a number that there is not, or another use of `ids`.
     """
-    code = (_ROOT / path).read_text()
+    code = (ROOT / path).read_text()
     tree = ast.parse(code)
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
     edits = _imports(tree, dropped, lines)
-    numbers = constants(_ROOT / IDS[0]) | constants(_ROOT / IDS[1])
+    numbers = constants(ROOT / IDS[0]) | constants(ROOT / IDS[1])
     short = short_names(path) if micropython else {}
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
@@ -141,6 +142,10 @@ _FOREIGN = (
     asyncio.Event, asyncio.Lock, asyncio.StreamWriter, asyncio.Task, select.poll, socket.socket,
     ssl.SSLContext, ssl.SSLSocket,
 )  # fmt: skip
+# What the simulation (tests/sim) reads of an agent that it runs as released.
+_SIMULATED = frozenset(
+    "bytes_in bytes_out bytes_written in_flight open_journal query reach ticks_us writes".split()
+)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -149,15 +154,20 @@ def short_names(path: str) -> dict[str, str]:
     return tables().get(path, {})
 
 
-@cache
 def tables() -> dict[str, dict[str, str]]:
+    """Of each file, its names that become short."""
+    return _tables(ROOT)
+
+
+@cache
+def _tables(root: Path) -> dict[str, dict[str, str]]:
     """Two names get the same short one where no file, nor another that shares its classes, has
     both: so that a device has few. Private ones begin with a line, others end with one."""
     trees = {
-        path.relative_to(_ROOT).as_posix(): ast.parse(path.read_bytes())
+        path.relative_to(root).as_posix(): ast.parse(path.read_bytes())
         for room in ("agent", "boards")
-        for path in sorted((_ROOT / room).rglob("*.py"))
-        if path.relative_to(_ROOT).as_posix() not in IDS
+        for path in sorted((root / room).rglob("*.py"))
+        if path.relative_to(root).as_posix() not in IDS
     }
     kept = _kept_everywhere(trees)
     groups = _groups(trees)
@@ -190,12 +200,11 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
         kept |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         if path.startswith("boards/"):
             kept |= {name for name in _names(tree) if name[0] != "_"}
-    # What provisioning runs on a device calls the agent; the simulation is not released.
-    provision = _ROOT / "host_tools" / "field" / "provision"
-    calls = [provision / "payload.py", provision / "serial_device.py"]
-    for path in [*calls, *(_ROOT / "tests" / "sim").glob("*.py")]:
-        kept |= set(_WORD.findall(path.read_text()))
-    return kept | {"MICROPYTHON"}
+    # What provisioning runs on a device calls the agent.
+    provision = _HERE.parents[1] / "field" / "provision"
+    for name in ("payload.py", "serial_device.py"):
+        kept |= set(_WORD.findall((provision / name).read_text()))
+    return kept | _SIMULATED | {"MICROPYTHON"}
 
 
 def _kept(tree: ast.AST) -> Iterator[str]:
@@ -258,11 +267,11 @@ def _groups(trees: dict[str, ast.Module]) -> list[set[str]]:
 
 
 @cache
-def _keywords() -> set[str]:
+def _keywords(root: Path) -> set[str]:
     """Names of arguments that are given by name anywhere, or may be."""
     found = {"self", "cls", "settings", "timeout_ms"}
-    for room in ("agent", "boards", "tests/sim"):
-        for path in sorted((_ROOT / room).rglob("*.py")):
+    for room in ("agent", "boards"):
+        for path in sorted((root / room).rglob("*.py")):
             tree = ast.parse(path.read_bytes())
             found |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg}
     return found
@@ -289,7 +298,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
         free = (name for name in _letters() if name not in used and not keyword.iskeyword(name))
         for arg in [*function.args.posonlyargs, *function.args.args]:
             name = arg.arg
-            if len(name) < 2 or name in inner or name in _keywords() or name[0] == "_":
+            if len(name) < 2 or name in inner or name in _keywords(ROOT) or name[0] == "_":
                 continue
             short = next(free)
             found |= {

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from host_tools.devices import boards, release
+from host_tools.devices import boards, device_code
 from host_tools.devices.boards import load_board
 from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
 from tests.host_tools.field.provision.rig import Hub, hub
@@ -33,7 +33,7 @@ def measure(quick: bool) -> dict[str, float]:
     `provision_transfer_s`: esptool alone with the same firmware, and the same files' bytes at the
     line's rate; `provision_overhead_share`: the share of one board's time beyond that."""
     size = _QUICK if quick else _FULL
-    before = boards._FOLDER, release._ROOT
+    before = boards._FOLDER, device_code.ROOT
     try:
         with tempfile.TemporaryDirectory() as name:
             place = Path(name)
@@ -42,7 +42,7 @@ def measure(quick: bool) -> dict[str, float]:
             one = _run(place / "one", world, 1)
             eight = _run(place / "eight", world, _SIDE_BY_SIDE)
     finally:
-        boards._FOLDER, release._ROOT = before
+        boards._FOLDER, device_code.ROOT = before
     return {
         "provision_one_s": one,
         "provision_eight_s": eight,

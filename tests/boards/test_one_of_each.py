@@ -11,8 +11,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools import wire
-from host_tools.devices import boards
-from host_tools.devices import release as release_module
+from host_tools.devices import boards, device_code
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import build_release
 from host_tools.wire.columns import Column
@@ -70,7 +69,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     monkeypatch.setattr(boards, "_FOLDER", folder / "boards")
-    monkeypatch.setattr(release_module, "_ROOT", folder)
+    monkeypatch.setattr(device_code, "ROOT", folder)
     return folder
 
 

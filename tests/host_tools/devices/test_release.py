@@ -106,7 +106,7 @@ def test_the_cpython_release_is_the_sources_with_numbers_for_their_names():
 def test_a_name_of_the_wire_becomes_its_number(code, expected, monkeypatch, tmp_path):
     (tmp_path / "agent").symlink_to(ROOT / "agent")
     (tmp_path / "some.py").write_text(code)
-    monkeypatch.setattr(device_code, "_ROOT", tmp_path)
+    monkeypatch.setattr(device_code, "ROOT", tmp_path)
     if expected[-1] == "\n":
         assert source_code("some.py").decode() == expected
     else:
