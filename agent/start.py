@@ -59,7 +59,7 @@ def _build(path):
     from agent.net.mqtt import Client
     from agent.province.delivery import Delivery
     from agent.province.session import Session
-    from agent.province.birth import Birth
+    from agent.province.birth import BirthMessage
 
     signer = prepare.signer_of(settings["state_dir"])
     journal, context, digest = prepare.opened(path, settings, board)
@@ -101,7 +101,7 @@ def _build(path):
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
     fields[11] = cadence
     fields[12] = digest
-    birth = Birth(session, journal, clock, signer, fields)
+    birth = BirthMessage(session, journal, clock, signer, fields)
     delivery = Delivery(session, journal, clock, reporter)
     link.broker.delivery = session
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
