@@ -89,8 +89,9 @@ class Device(Protocol):
     def test_network(self, unix: int) -> tuple[str, str]:
         """What agent/province/selftest.py says of the network. unix: the laptop's clock."""
 
-    def first_report(self) -> tuple[str, bytes]:
-        """Topic and bytes of the first report, which is made unless there is one."""
+    def first_report(self, unix: int) -> tuple[str, bytes]:
+        """Topic and bytes of the first report, which is made unless there is one. unix: the
+        laptop's clock."""
 
     def start(self) -> None:
         """Start the agent, now and after each power-on."""
@@ -367,7 +368,7 @@ class Provisioning:
         self, device: Device, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
         """The device's first report, verified as the ingest will verify it."""
-        topic, message = device.first_report()
+        topic, message = device.first_report(int(time.time()))
         kid = hash8(enrolment.public_key)
         verifier = Verifier({kid: Key(enrolment.public_key, slot.slot, True)})
         try:
@@ -384,7 +385,7 @@ class Provisioning:
                     "and if that does not help, take another board."
                 ).format(kid=kid.hex(), reason=error),
             ) from None
-        return {"stream": report.stream.hex(), "seq": report.seq}
+        return {"stream": report.stream.hex(), "seq": report.seq, "start": report.start}
 
 
 def last_enrolled(plan: Plan, mac: str) -> tuple[str | None, bytes | None]:

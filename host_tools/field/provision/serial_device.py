@@ -26,6 +26,7 @@ from host_tools.field.provision.payload import (
     KitFirmware,
     choose_board,
     firmware_of,
+    import_with_time,
     own_files,
 )
 from host_tools.field.provision.repl import Repl
@@ -277,9 +278,9 @@ class SerialDevice:
     def test_network(self, unix: int) -> tuple[str, str]:
         return test_network(self._repl, unix)
 
-    def first_report(self) -> tuple[str, bytes]:
+    def first_report(self, unix: int) -> tuple[str, bytes]:
         self._repl.soft_reset()
-        return first_report(self._repl)
+        return first_report(self._repl, unix)
 
     def start(self) -> None:
         self._repl.run(f"import os\nos.remove({MARK!r})")
@@ -352,9 +353,9 @@ def test_network(repl: Repl, unix: int) -> tuple[str, str]:
         return str(result), str(detail)
 
 
-def first_report(repl: Repl) -> tuple[str, bytes]:
+def first_report(repl: Repl, unix: int) -> tuple[str, bytes]:
     """See `Device.first_report`."""
     with understood(_refused):
         call = f"selftest.first_report({CONFIG!r})"
-        topic, report = _answer(repl, IMPORT_SELFTEST, call, 180)
+        topic, report = _answer(repl, import_with_time(unix), call, 180)
         return str(topic), base64.b64decode(report)
