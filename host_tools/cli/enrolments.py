@@ -58,7 +58,10 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
         app.note(_("There are no enrolments yet."))
         return
     print_table(
-        (_("log"), _("number"), _("time"), _("slot"), _("device"), _("technician"), _("state")),
+        (
+            *(_("log"), _("number"), _("time"), _("slot"), _("device"), _("technician")),
+            *(_("state"), _("differs from the kit")),
+        ),
         [
             (
                 str(row["log"]),
@@ -68,6 +71,7 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
                 str(row["device"]),
                 str(row["technician"]),
                 str(row["refused"] or row["state"]),
+                "; ".join(f"{key} = {value}" for key, value in row["corrections"].items()),
             )
             for row in rows
         ],
@@ -124,6 +128,7 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
         "certificate": record.certificate_serial,
         "replaces": record.replaces.hex() if record.replaces else None,
         "kit": record.kit.hex(),
+        "corrections": record.corrections,
         "technician": technician,
         "state": state,
         "refused": refused,
@@ -219,6 +224,9 @@ def _tell(app: Application, results: list[Imported]) -> None:
             )
         elif result.outcome == "refused":
             app.note(f"Refused: record {record.number}, {record.slot}: {result.reason}.")
+        if record.corrections and result.outcome not in ("refused", "known"):
+            keys = ", ".join(record.corrections)
+            click.echo(f"Settings of {record.slot} differ from the kit: {keys}.")
     click.echo(
         f"{counted(counts['enrolled'] + counts['replaced'], 'device')} enrolled, "
         f"{counts['replaced']} of them in the place of another; "

@@ -19,6 +19,7 @@ from host_tools.devices.boards import Board
 from host_tools.devices.proof import verify_proof
 from host_tools.field.enrolments import EnrolmentLog, Record
 from host_tools.field.labels import Label, write_label
+from host_tools.field.provision.corrections import corrected, for_the_record
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
@@ -70,6 +71,10 @@ class Device(Protocol):
     @property
     def firmware(self) -> KitFirmware | None:
         """None: the device has its own system."""
+
+    def enter(self) -> None:
+        """Reach a device whose firmware and agent stay as they are, instead of `flash` and
+        `install`."""
 
     def flash(self, progress: Progress) -> bool:
         """Write the firmware; False if it was there."""
@@ -143,7 +148,8 @@ class Plan:
 
     work: the laptop's directory for devices; board: name of the board, None: found out; offline:
     the network test may fail because the device's network is not here; replace: the devices
-    replace those that fill the slots.
+    replace those that fill the slots; corrections: settings instead of the kit's, by key path;
+    settings_only: the device is installed, and keeps its firmware and agent.
     """
 
     kit: Kit
@@ -152,6 +158,8 @@ class Plan:
     board: str | None = None
     offline: bool = False
     replace: bool = False
+    corrections: Mapping[str, Any] = field(default_factory=dict)
+    settings_only: bool = False
 
 
 @dataclass
@@ -251,17 +259,15 @@ class Provisioning:
         with self._step("identify") as entry:
             found.refuse_stranger(journal.directory)
             slot, used_up = self._slot_for(mac)
+            slot = corrected(slot, plan.corrections)
             device = found.as_device(kit, slot, plan.board, plan.work)
             result.board = board = device.board.name
             entry.update(port=result.port, slot=slot.slot, board=board, **found.facts)
         firmware = device.firmware
-        if firmware is not None:
-            with self._step("flash") as entry:
-                fresh = device.flash(self._watch.progress)
-                entry.update(state="done" if fresh else "already", firmware=firmware.name)
-        with self._step("install") as entry:
-            count = device.install(agent_files(kit, device.board), self._watch.progress)
-            entry.update(state="done" if count else "already", files=count)
+        if plan.settings_only:
+            device.enter()
+        else:
+            self._install(device)
         with self._step("configure") as entry:
             if device.forget_other(None if used_up else slot.slot):
                 entry.update(forgot=True)
@@ -284,7 +290,8 @@ class Provisioning:
             replaces = filled if plan.replace and filled != kid else None
             digest = firmware.app_sha256 if firmware else None
             record = plan.log.append(
-                kit, slot.slot, proof, mac, board, digest, slot.serial, replaces
+                *(kit, slot.slot, proof, mac, board, digest, slot.serial, replaces),
+                corrections=for_the_record(plan.corrections),
             )
             entry.update(state="already" if same else "done", record=record.number)
         with self._step("label") as entry:
@@ -302,6 +309,16 @@ class Provisioning:
             entry.update(file=result.label.name, check=label.check)
         with self._step("start"):
             device.start()
+
+    def _install(self, device: Device) -> None:
+        firmware = device.firmware
+        if firmware is not None:
+            with self._step("flash") as entry:
+                fresh = device.flash(self._watch.progress)
+                entry.update(state="done" if fresh else "already", firmware=firmware.name)
+        with self._step("install") as entry:
+            count = device.install(agent_files(self._plan.kit, device.board), self._watch.progress)
+            entry.update(state="done" if count else "already", files=count)
 
     def _slot_for(self, mac: str) -> tuple[KitSlot, bool]:
         """The chosen slot, if the device may fill it; and whether its key was given up: a device

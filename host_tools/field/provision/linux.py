@@ -194,6 +194,9 @@ class LinuxDevice:
             usage.setdefault("leases", "/tmp/dhcp.leases")
         return dict(result)
 
+    def enter(self) -> None:
+        """Nothing: it is reached already."""
+
     def flash(self, progress: Progress) -> bool:
         """Nothing: the device has its own system."""
         return False

@@ -228,7 +228,24 @@ class SerialDevice:
         self._loader.run()
         return fresh
 
+    def enter(self) -> None:
+        self._loader.run()
+        self._speak()
+        if not any(path.startswith("/agent/") for path in self._have):
+            raise ProvisionError(
+                "device",
+                _(
+                    "The board {mac} is not installed yet; run the same command without "
+                    "--settings-only."
+                ).format(mac=self._mac),
+            )
+
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
+        self._speak()
+        return self._files.bring(files, ("/agent/", "/boards/"), self._have, progress)
+
+    def _speak(self) -> None:
+        """Enter the REPL, and see what the device holds."""
         self._repl = repl = self._opened.enter_context(Repl(self._port))
         repl.interrupt()
         repl.soft_reset()
@@ -240,7 +257,6 @@ class SerialDevice:
         )
         self._files = DeviceFiles(repl)
         self._have = self._files.hashes()
-        return self._files.bring(files, ("/agent/", "/boards/"), self._have, progress)
 
     def forget_other(self, slot: str | None) -> bool:
         """What it measured for another slot was signed for that one."""
