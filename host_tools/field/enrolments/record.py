@@ -134,8 +134,8 @@ def parse_record(raw: bytes) -> Record:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment record is missing or not valid")
-    fields = (table[key] for key in range(1, 13))
-    return Record(raw, technician, *fields, corrections=get(13, {}))
+    fields = [*(table[key] for key in range(1, 13)), get(13, {})]
+    return Record(raw, technician, *fields)
 
 
 def check_signer(record: Record, public_key: bytes) -> None:
