@@ -39,7 +39,7 @@ def _agent():
     if len(arguments) == 2 and arguments[0] == "--enrol":
         return print(start.enrol(arguments[1]))
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        start.fail("usage: -m agent CONFIG, or -m agent --enrol CONFIG")
+        sys.exit("usage: -m agent CONFIG, or -m agent --enrol CONFIG")
     agent = start.build(arguments[0])
     heap.unload("agent.start")
     return agent

@@ -1,34 +1,19 @@
 """From a configuration to an agent that can run, to the proof that enrols a device, or to what
-provisioning tries.
-
-What is needed once and at start only is here, in `config`, `key`, `tls` and `recovery`: modules
-that are unloaded, one after the other, before the agent runs.
+provisioning tries. What comes first, and is unloaded before the rest is made, is in `prepare`.
 """
 
-import binascii
-import hashlib
-import struct
-import sys
-
-from agent import RELEASED, VERSION
+from agent import VERSION
 from agent.device import heap
 from agent.wire import ids
 
 
-def fail(sentence):
-    print("agent: %s" % sentence, file=sys.stderr)
-    sys.exit(2)
+def _prepare():
+    return heap.seldom("agent.prepare")
 
 
 def enrol(path):
     """Make the device's key if there is none; its proof of possession, in base64."""
-    from agent.device import key
-
-    settings, board = load(path)
-    try:
-        return heap.seldom("agent.device.enrolment").enrol(settings, board)
-    except (OSError, key.KeyFileError) as e:
-        fail(e)
+    return _prepare().enrol(path)
 
 
 def network(path, unix=0):
@@ -37,7 +22,7 @@ def network(path, unix=0):
 
     from agent.province import selftest
 
-    settings, board = load(path)
+    settings, board = _prepare().load(path)
     return asyncio.run(selftest.network(settings, board, unix))
 
 
@@ -50,32 +35,10 @@ def first_report(path):
     import asyncio
 
     from agent.province import selftest
-    from agent.wire import ids
 
     a = build(path)
-    if laptop_time:
-        # Without it a report that was made offline would have no place in time for ever.
-        a.clock.set(laptop_time, ids.CLOCK_LAPTOP, False)
-    report = selftest.first_report(a.journal, a.link, a.sampler, a.reporter, a.clock)
+    report = selftest.first_report(a.journal, a.link, a.sampler, a.reporter, a.clock, laptop_time)
     return asyncio.run(report)
-
-
-def load(path):
-    """The settings and the board."""
-    from agent import config
-
-    try:
-        settings = config.load(path)
-    except config.ConfigError as e:
-        fail(e)
-    heap.unload("agent.config")
-    name = settings["port"]
-    try:
-        return settings, _module(name).Board(settings["state_dir"], settings["board"])
-    except ImportError as e:
-        fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
-    except ValueError as e:
-        fail("%s: board: %s" % (path, e))
 
 
 def build(path):
@@ -83,19 +46,15 @@ def build(path):
     try:
         return _build(path)
     except ImportError as e:
-        fail(
-            "%s: this device's agent lacks a part (%s): use a kit whose settings have it"
-            % (path, e)
-        )
+        text = "this device's agent lacks a part (%s): use a kit whose settings have it" % e
+    except ValueError as e:
+        text = e
+    _prepare().fail("%s: %s" % (path, text))
 
 
 def _build(path):
-    settings, board = load(path)
-    if board.lock() is False:
-        fail(
-            "%s: another agent uses it: stop that one, or give each slot a state_dir of its own"
-            % settings["state_dir"]
-        )
+    prepare = _prepare()
+    settings, board = prepare.load(path)
     turns = None
     if settings["usage"]:
         turns = take_turns(settings["usage"])
@@ -105,21 +64,17 @@ def _build(path):
     from agent.province.delivery import Delivery
     from agent.province.session import Session
     from agent.province.birth import Birth
+    from agent.province.certificate import Trial
 
-    signer = _signer(settings["state_dir"])
-    try:
-        journal = _journal(settings)
-        context = heap.seldom("agent.net.tls").tls_context(
-            settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
-        )
-        with open(path, "rb") as f:
-            digest = hashlib.sha256(f.read()).digest()[:8]
-    except OSError as e:
-        fail(e)
+    signer = prepare.signer_of(settings["state_dir"])
+    journal, context, digest, used = prepare.opened(path, settings, board)
+    from agent.supervise import ALIVE, Supervisor
+
+    detail, floor = prepare.booted(board, journal, ALIVE)
+    del prepare
     counted = settings["budget.month_mb"] is not None or settings["throughput.url"]
     if counted:
         from agent.measure import budget
-    from agent.supervise import Supervisor
     from agent.measure.report import Reporter
     from agent.measure.sampler import Sampler
     from agent.link.ladder import Link
@@ -148,72 +103,35 @@ def _build(path):
     )
     session = Session(base, clock, client, settings["broker.backoff_max_s"])
     cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    cadence[2] = settings["cadence.quiet_samples"] or cadence[2]  # the most that a report takes
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
     fields[11] = cadence
     fields[12] = digest
-    birth = Birth(session, journal, clock, signer, fields)
     delivery = Delivery(session, journal, clock, reporter)
+    certificate = Trial(session, delivery, clock, settings, used, fields)
+    birth = Birth(session, journal, clock, signer, fields)
     link.broker.delivery = session
+    session.memory_short = getattr(board, "memory_short", None)
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
     books = None
-    try:
-        sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
-        if counted:
-            books = budget.make(settings, clock, link, reporter, sampler, session, client)
-    except ValueError as e:
-        fail("%s: %s" % (path, e))
+    sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
+    if counted:
+        books = budget.make(settings, clock, link, reporter, sampler, session, client)
     agent = Supervisor(
         board, clock, journal, books or link, reporter, sampler, session, delivery, settings
     )
     if books:
         agent.more = (books.run,)
-    _report_start(board, clock, journal, reporter)
+    clock.raise_floor(floor)
+    reporter.event(ids.BOOTED, 0, detail)
     clock.on_set = agent.clock_set
     heap.built(
-        agent, clock, journal, link, reporter, sampler, session, birth, delivery, client, signer,
-        link.broker, link.outages, link.quality, link.names, link.upstream,
+        board, agent, clock, journal, link, reporter, sampler, session, birth, certificate,
+        delivery, client, signer, link.broker, link.outages, link.quality, link.names,
+        link.upstream,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent
-
-
-def _journal(settings):
-    from agent.journal.journal import Journal
-
-    journal = Journal(
-        settings["state_dir"] + "/journal",
-        settings["journal.capacity"],
-        settings["journal.segment"],
-    )
-    journal.open()
-    heap.unload("agent.journal.recovery")
-    heap.unload("agent.journal.new_stream")
-    return journal
-
-
-def _module(name):
-    """The board's module. Older configurations say "boards.a.port" for "boards.a.board", or for
-    "boards._a.board" where boards share it."""
-    if name[-5:] == ".port":
-        name = name[:-4] + "board"
-        try:
-            return __import__(name, None, None, ("Board",))
-        except ImportError:
-            name = name.replace(".", "._", 1)
-    return __import__(name, None, None, ("Board",))
-
-
-def _signer(folder):
-    from agent.device import key
-
-    try:
-        signer = key.load(folder)
-    except key.KeyFileError as e:
-        fail(e)
-    if signer is None:
-        fail("%s: no device key yet: enrol this device first (--enrol)" % folder)
-    heap.unload("agent.device.key")
-    return signer
 
 
 def take_turns(modules):
@@ -243,27 +161,3 @@ def _sources(settings, board, clock, sampler, turns, busy):
     for module in modules:
         module.KEYS = module.make = None  # not needed again
     return sources
-
-
-def _report_start(board, clock, journal, reporter):
-    """The first event: why this start, and when the run before was last alive."""
-    from agent.supervise import ALIVE
-
-    detail = {1: board.reset_cause(), 4: journal.clean}
-    floor = RELEASED
-    saved = board.alive_load()
-    size = len(saved) - 4 if saved else 0
-    # Before 0.2 a record had no floor of its own.
-    if size in (struct.calcsize(ALIVE), struct.calcsize(ALIVE) - 4):
-        if struct.pack(">I", binascii.crc32(saved[:size])) == saved[size:]:
-            stream, boot, up, unix = struct.unpack(ALIVE[:-1], saved[:16])
-            detail[2] = [boot, up]
-            if stream != journal.stream and not journal.newest:
-                journal.before = stream  # nothing of it is left here
-            if unix:
-                detail[3] = unix
-            floor = max(floor, struct.unpack(">I", saved[size - 4 : size])[0])
-    clock.raise_floor(floor)
-    if hasattr(board, "storage_lost") and board.storage_lost():
-        detail[5] = True
-    reporter.event(ids.BOOTED, 0, detail)

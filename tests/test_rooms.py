@@ -37,7 +37,6 @@ _SQL = re.compile(
 # What is not right yet. A line goes when its place is put right: one too many fails as well.
 STILL_UPWARD = {
     "agent/device/enrolment.py -> agent.top",
-    "agent/device/sntp.py -> agent.net",
     "agent/measure/budget.py -> agent.link",
     "agent/wire/cbor.py -> agent.device",
     "agent/wire/cbor_general.py -> agent.device",
@@ -48,21 +47,9 @@ STILL_UPWARD = {
     "agent/wire/sha512.py -> agent.device",
 }
 # One meaning, on the two sides of the wire: the device's own, and what the province knows of it.
-ONE_MEANING = {"Birth", "Board", "KeyFileError", "Stream"}
+ONE_MEANING = {"Birth", "Board", "Certificate", "KeyFileError", "Session", "Stream"}
 STILL_TWICE = {"Client", "Portal", "Router"}
-STILL_REACHED_INTO = {
-    "agent/journal/journal.py",
-    "agent/journal/new_stream.py",
-    "agent/journal/recovery.py",
-    "agent/journal/reissue.py",
-    "agent/net/connection.py",
-    "agent/province/last_report.py",
-    "agent/selftest.py",
-    "agent/sources/turns.py",
-    "agent/start.py",
-    "agent/wire/ed25519_verify.py",
-    "host_tools/field/provision/chip.py",
-}
+STILL_REACHED_INTO = {"agent/net/connection.py", "host_tools/field/provision/chip.py"}
 NOTHING: set[str] = set()
 
 

@@ -89,18 +89,11 @@ class Board(board.Board):
     def clock_synchronised(self):
         if exists("/run/systemd/timesync"):
             return exists("/run/systemd/timesync/synchronized")
-        try:
-            import ctypes
+        if interpreter.MICROPYTHON:
+            return None  # it can't ask the kernel
+        from boards._linux import cpython
 
-            timex = ctypes.create_string_buffer(512)  # modes = 0: only ask
-            state = ctypes.CDLL(None).adjtimex(timex)
-        except (ImportError, OSError, AttributeError, MemoryError):
-            return (
-                None  # MicroPython can't ask the kernel, nor can who may not make code (systemd)
-            )
-        if state < 0:
-            return None  # a sandbox may forbid to ask
-        return state != 5  # TIME_ERROR: nobody disciplines it
+        return cpython.clock_synchronised()
 
     def temperature(self):
         value = read("/sys/class/thermal/thermal_zone0/temp")
@@ -110,14 +103,11 @@ class Board(board.Board):
             return None
 
     def write_secret(self, path, data):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as f:
-            f.write(data)
+        from boards._linux import cpython
+
+        cpython.write_secret(path, data)
 
     def on_terminate(self, callback):
-        import asyncio
-        import signal
+        from boards._linux import cpython
 
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, callback)
-        loop.add_signal_handler(signal.SIGINT, callback)
+        cpython.on_terminate(callback)

@@ -14,7 +14,6 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
 
 from host_tools.common.errors import BrokerError, reason
 from host_tools.common.files import write_private
@@ -73,8 +72,7 @@ class CheckClient:
         self._paho.on_connect = self._on_connect
         self._paho.on_disconnect = self._on_disconnect
         self._paho.on_message = self._on_message
-        self._paho.on_subscribe = self._on_subscribe
-        self._paho.on_publish = self._on_publish
+        self._paho.on_subscribe = self._paho.on_publish = self._on_confirmed
         try:
             trusted = identity.ca if identity is not None else ca
             if trusted is not None:
@@ -91,29 +89,20 @@ class CheckClient:
             self._paho.loop_stop()
             raise AccessRefused(self._refusal or "no answer to CONNECT")
 
-    def _on_connect(
-        self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
-    ) -> None:
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
         if reason.is_failure:
             self._refusal = f"CONNACK: {reason}"
         self._connected.set()
 
-    def _on_disconnect(
-        self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
-    ) -> None:
+    def _on_disconnect(self, *_: Any) -> None:
         if not self._connected.is_set():
             self._refusal = "the connection was closed"
         self._connected.set()
 
-    def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         self.messages.put(Delivered(message.topic, bytes(message.payload)))
 
-    def _on_subscribe(
-        self, client: Any, data: Any, mid: int, reasons: Any, properties: Any
-    ) -> None:
-        self._confirmed.put(mid)
-
-    def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+    def _on_confirmed(self, _client: Any, _data: Any, mid: int, *_: Any) -> None:
         self._confirmed.put(mid)
 
     def _await(self, mid: int | None, what: str) -> None:

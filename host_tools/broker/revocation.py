@@ -1,4 +1,4 @@
-"""Making a revocation count: the list, the broker's reload, the session still alive."""
+"""How a revocation takes effect: the list, the broker's reload, the end of a live session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from host_tools.province.settings import CHECK_VILLAGE, Province, TlsFiles
 PROBE_LIFE = timedelta(hours=1)
 PROBE_SLOT = f"{CHECK_VILLAGE}-9"
 
-_RELOAD_TIMEOUT_S = 10.0
+RELOAD_TIMEOUT_S = 10.0
 _REPEAT_S = 1.0
 
 
@@ -63,7 +63,7 @@ def reload_until_refused(province: Province, identity: TlsFiles, port: int) -> b
     asked = begin
     while not is_refused(province, identity, port):
         now = time.monotonic()
-        if now - begin > _RELOAD_TIMEOUT_S:
+        if now - begin > RELOAD_TIMEOUT_S:
             return False
         if now - asked > _REPEAT_S:
             request_reload(province)
@@ -103,8 +103,16 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
     name takes the place of the first, so the CA makes itself one, for moments.
 
     Raises:
-        BrokerError: the broker did not let it in.
+        BrokerError: the broker refused the connection.
     """
     issued = authority.issue_client(slot, PROBE_LIFE)
+    host, port = province.broker.local_host, configured_port(province)
     with temporary_identity(province.ca_certificate, issued) as identity:
-        CheckClient(province.broker.local_host, configured_port(province), identity).close()
+        try:
+            CheckClient(host, port, identity).close()
+        except AccessRefused as error:
+            raise BrokerError(
+                f"The live connection of {slot} was not cut: the broker at {host}:{port} does "
+                f"not answer ({error}). Start it again with 'desalink broker run', then run "
+                "this command again."
+            ) from None

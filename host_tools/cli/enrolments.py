@@ -58,10 +58,7 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
         app.note(_("There are no enrolments yet."))
         return
     print_table(
-        (
-            *(_("log"), _("number"), _("time"), _("slot"), _("device"), _("technician")),
-            *(_("state"), _("differs from the kit")),
-        ),
+        (_("log"), _("number"), _("time"), _("slot"), _("device"), _("technician"), _("state")),
         [
             (
                 str(row["log"]),
@@ -70,13 +67,21 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
                 str(row["slot"]),
                 str(row["device"]),
                 str(row["technician"]),
-                str(row["refused"] or row["state"]),
-                "; ".join(f"{key} = {value}" for key, value in row["corrections"].items()),
+                _state_of(row),
             )
             for row in rows
         ],
         right=(_("number"),),
         whole=(_("slot"), _("device")),
+    )
+
+
+def _state_of(row: dict[str, Any]) -> str:
+    state = str(row["refused"] or row["state"])
+    if not row["corrections"]:
+        return state
+    return _("{state}; differs from the kit: {settings}").format(
+        state=state, settings=", ".join(f"{k} = {v}" for k, v in row["corrections"].items())
     )
 
 
@@ -128,7 +133,7 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
         "certificate": record.certificate_serial,
         "replaces": record.replaces.hex() if record.replaces else None,
         "kit": record.kit.hex(),
-        "corrections": record.corrections,
+        "corrections": record.corrections or {},
         "technician": technician,
         "state": state,
         "refused": refused,
@@ -181,7 +186,12 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.office.cutting import cut_off
-    from host_tools.office.importing import MAX_FILE, import_records, read_export
+    from host_tools.office.importing import (
+        MAX_FILE,
+        import_records,
+        needs_authority,
+        read_export,
+    )
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -194,10 +204,15 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
     with Registry.open(province.directory) as registry:
+        # Before anything is changed: without the passphrase only half of it could be done.
+        needed = needs_authority(province, registry, records, file)
+        authority = open_authority() if needed else None
         results = import_records(registry, records, file)
         _tell(app, results)
         replaced = [r.record.slot for r in results if r.outcome == "replaced"]
-        for warning in cut_off(province, registry, open_authority, replaced):
+        for warning in cut_off(
+            province, registry, lambda: authority or open_authority(), replaced
+        ):
             app.note(warning)
     refused = sum(result.outcome == "refused" for result in results)
     if refused:

@@ -75,6 +75,7 @@ def command(
     """
     import signal
 
+    from host_tools.common.errors import BrokerError
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
 
@@ -99,6 +100,10 @@ def command(
         before = [signal.signal(number, lambda *_: ingest.stop()) for number in signals]
         try:
             ingest.run()
+        except BrokerError as error:
+            if not rebuild:
+                raise
+            app.note(str(error))  # what was asked for first is done
         finally:
             for number, handler in zip(signals, before, strict=True):
                 signal.signal(number, handler)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._asking import confirm, yes_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ def command() -> None:
     help="Settings of devices, TOML or JSON: Wi-Fi networks, sources ... (docs/provisioning.md).",
 )
 @click.option(
-    "--firmware",
     "--board",
     "boards",
     multiple=True,
     metavar="BOARD",
     help="Pack a board's firmware and agent; may be repeated.",
 )
+@click.option("--firmware", "old_boards", multiple=True, hidden=True)
 @_kit_passphrase_option
 @passphrase_option
 @pass_app
@@ -98,6 +99,7 @@ def create(
     days: int,
     settings_file: Path | None,
     boards: tuple[str, ...],
+    old_boards: tuple[str, ...],
     kit_passphrase_file: Path | None,
     passphrase_file: Path | None,
 ) -> None:
@@ -119,6 +121,9 @@ def create(
     from host_tools.province.registry import Registry
 
     province = app.province
+    if old_boards:
+        boards += old_boards
+        app.note("--firmware takes the name of a board, not a file; it is now called --board.")
     codes = [code for text in villages for code in text.split(",") if code.strip()]
     if output.exists():
         app.abort(f"{output} exists already; choose another name, or remove it first.")
@@ -173,7 +178,7 @@ def create(
             "province.toml, run 'desalink broker config', and make a new kit."
         )
     if not boards:
-        app.note("It holds no firmware and no agent; pack them with --firmware BOARD.")
+        app.note("It holds no firmware and no agent; pack them with --board BOARD.")
 
 
 def _cargo(
@@ -267,7 +272,7 @@ def _entry_json(entry: KitEntry, now: float) -> dict[str, Any]:
     help="Only the certificates that no device was given; for a trip that is over.",
 )
 @click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
-@click.option("--yes", is_flag=True, help="Do not ask, where other kits have the same key.")
+@yes_option
 @passphrase_option
 @pass_app
 def revoke(
@@ -296,19 +301,8 @@ def revoke(
     province = app.province
     with Registry.open(province.directory) as registry:
         entry = _find_entry(registry, kit)
-        others = [
-            other.id.hex()
-            for other in registry.kits()
-            if other.technician == entry.technician
-            and other.id != entry.id
-            and other.state(time.time()) not in ("revoked", "expired")
-        ]
-        if others and not unused_only and not yes:
-            app.note(
-                f"The key of {entry.name} is in {', '.join(others)} as well: no kit of that key "
-                f"can enrol any longer. To keep them, revoke with --unused-only."
-            )
-            click.confirm(f"Revoke the kit and the key of {entry.name}?", abort=True, err=True)
+        if not unused_only:
+            confirm(app, _goes_along(registry, entry), yes)
         # Before anything is changed: without the keys only half of it could be done.
         secret = passphrase.existing(passphrase_file)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
@@ -334,13 +328,25 @@ def revoke(
             f"{counted(len(done.used), 'device')} with a certificate from it can't connect until "
             f"provisioned again: {', '.join(done.used)}."
         )
-    if others and not unused_only:
-        app.note(
-            f"{', '.join(others)} can enrol no longer either; give {entry.name} a new key "
-            "('desalink technicians add') and a new kit."
-        )
     for warning in done.warnings:
         app.note(warning)
+
+
+def _goes_along(registry: Registry, entry: KitEntry) -> str | None:
+    """What else becomes useless with a kit: other kits with the same technician's key."""
+    from host_tools.people.kits.book import usable
+
+    others = [
+        kit.id.hex()
+        for kit in usable(registry)
+        if kit.technician == entry.technician and kit.id != entry.id
+    ]
+    if not others:
+        return None
+    return (
+        f"The same key is in kit {', '.join(others)}: nothing more can be enrolled with it. Give "
+        f"{entry.name} a new key ('desalink technicians add') and a new kit."
+    )
 
 
 def _find_entry(registry: Registry, text: str) -> KitEntry:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--slot-number",
     "number",
-    type=click.IntRange(1, 99),
+    type=click.IntRange(1, 999),
     default=1,
     show_default=True,
     help="Which access point of the village.",

@@ -37,7 +37,7 @@ _ALIASES = {"in": "id", "c": "en", "posix": "en"}
 
 
 class LanguageError(DesalinkError):
-    """A language was asked for that there is no catalogue of."""
+    """There is no catalogue of this language."""
 
 
 _chosen: str | None = None
@@ -76,13 +76,16 @@ def set_language(name: str | None) -> None:
     """Choose the language of every text from now on; None: what the environment says.
 
     Raises:
-        LanguageError: there is no catalogue of it.
+        LanguageError: there is no catalogue of it, or of that in DESALINK_LANG.
     """
     global _chosen
-    language = None if name is None else _known(name)
-    if name is not None and language is None:
-        raise LanguageError(f"There is no language '{name}'; give one of {', '.join(LANGUAGES)}.")
-    _chosen = language
+    wanted = os.environ.get(VARIABLE) if name is None else name
+    if wanted and _known(wanted) is None or name == "":
+        where = "" if name is not None else f" of {VARIABLE}"
+        raise LanguageError(
+            f"There is no language '{wanted}'{where}; give one of {', '.join(LANGUAGES)}."
+        )
+    _chosen = None if name is None else _known(name)
 
 
 def language() -> str:

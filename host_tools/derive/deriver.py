@@ -34,6 +34,7 @@ from host_tools.store.derived import (
     Work,
 )
 from host_tools.store.evidence import (
+    StoredReport,
     Stream,
     Streams,
     corrupt,
@@ -42,7 +43,7 @@ from host_tools.store.evidence import (
     stored_chunk,
 )
 from host_tools.store.schema import CHUNK
-from host_tools.wire import hash8
+from host_tools.wire import Report, hash8
 
 _STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
 _CHUNKS = 64  # of a slot at once
@@ -89,6 +90,10 @@ class Deriver:
         self._found = self._derived.with_findings(Kind)
         self._seen: set[int] = set()
         self._corrupt = {row[0] for row in corrupt(self._db)}
+
+    def take(self, row: StoredReport, report: Report) -> None:
+        """Keep a report that was just stored, so that it is not decoded a second time."""
+        self._readings.take(row, report)
 
     def pending(self) -> int:
         """How many reports are stored and not derived yet; 0: everything is derived."""

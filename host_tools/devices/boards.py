@@ -35,7 +35,7 @@ class BoardFirmware:
 
     version: such as "1.26.1"; file: its name, as published at url; sha256: hex, "" if nobody has
     pinned it yet; mpy: version of its .mpy files; arch: their native architecture; app_offset:
-    address in flash of the application; app_bytes: its size, None while the file is not at hand.
+    address in flash of the application.
     """
 
     version: Annotated[str, text(r"\d+\.\d+\.\d+", 'a version such as "1.26.1"')]
@@ -46,7 +46,6 @@ class BoardFirmware:
     # Native architectures of .mpy files that mpy-cross knows and these chips have.
     arch: Annotated[str, choice("xtensawin", "rv32imc")]
     app_offset: Annotated[int, whole(0, 0x100000)]
-    app_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +196,3 @@ def load_board(name: str) -> Board:
 def all_boards() -> list[Board]:
     """Every board, by name. Raises BoardError if any is wrong."""
     return [load_board(name) for name in board_names()]
-
-
-def boards_for_chip(chip: str) -> list[Board]:
-    """The boards with that chip ("esp32", "esp32s3", "esp32c3"), by name."""
-    return [board for board in all_boards() if board.chip == chip]

@@ -11,18 +11,26 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.files import make_directory, write_file
+from host_tools.common.tables import TableError, checked, text
 from host_tools.devices import partitions
 from host_tools.devices.boards import Board, BoardFirmware, all_boards
 
 PINS = "firmware.toml"
 _OLDEST = (1, 24, 0)
 _HEADER = 0x18  # of an image, its extension included; the chip's number lies inside
+
+
+@dataclass(frozen=True)
+class _Pin:
+    sha256: Annotated[str, text(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+    version: Annotated[str, text(r"\d+\.\d+\.\d+", "a version such as 1.26.1")]
+    boards: list[str]
 
 
 class FirmwareError(DesalinkError):
@@ -131,17 +139,13 @@ class FirmwareCache:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FirmwareError(f"{path} can't be understood: {error}; correct it.") from None
         for name, pin in table.items():
-            if not isinstance(pin, dict) or set(pin) != {"sha256", "version", "boards"}:
+            try:
+                checked(pin, _Pin)
+            except TableError as error:
                 raise FirmwareError(
-                    f"{path}: {name}: expected sha256, version and boards; correct it, or remove "
-                    "the table and add the file again."
-                )
-            if not re.fullmatch(r"[0-9a-f]{64}", str(pin["sha256"])):
-                raise FirmwareError(f"{path}: {name}: sha256: expected 64 hexadecimal digits.")
-            if not re.fullmatch(r"\d+\.\d+\.\d+", str(pin["version"])):
-                raise FirmwareError(f"{path}: {name}: version: expected one such as 1.26.1.")
-            if not isinstance(pin["boards"], list):
-                raise FirmwareError(f"{path}: {name}: boards: expected a list of boards.")
+                    f"{path}: {name}: {error} Correct it, or remove the table and add the file "
+                    "again."
+                ) from None
         return table
 
     def firmware(self, board: Board) -> BoardFirmware | None:
@@ -215,9 +219,8 @@ class FirmwareCache:
                 f"{expected if expected != digest else known}; fetch it again and compare."
             )
         version = self._version(file.name, boards[0])
-        size = 0
         for b in boards:
-            size = inspect(file.name, data, b)
+            inspect(file.name, data, b)
             with_partitions(data, b)
         make_directory(self.directory, 0o755)
         write_file(self.directory / file.name, data)
@@ -227,7 +230,7 @@ class FirmwareCache:
         write_file(self.directory / PINS, _render(pins).encode())
         found = self.firmware(boards[0])
         assert found is not None
-        return replace(found, app_bytes=size)
+        return found
 
     def _version(self, name: str, board: Board) -> str:
         assert board.firmware is not None
@@ -271,14 +274,6 @@ class FirmwareCache:
                 f"'desalink firmware add {firmware.file}'."
             )
         return path
-
-    def app_digest(self, board: Board) -> tuple[bytes, int]:
-        """SHA-256 over the application as it lies in flash, and how many bytes that are: what the
-        device says of itself at enrolment. Raises FirmwareError as `path` does."""
-        data = self.path(board).read_bytes()
-        assert board.firmware is not None
-        app = data[board.firmware.app_offset - board.flash_offset :]
-        return hashlib.sha256(app).digest(), len(app)
 
 
 def _render(pins: dict[str, dict[str, Any]]) -> str:

@@ -20,12 +20,12 @@ from typing import Any
 import agent
 from host_tools.common.errors import DesalinkError
 from host_tools.devices.boards import Board
+from host_tools.devices.device_code import IDS, constants, source_code
 
 _ROOT = Path(__file__).resolve().parents[2]
-_IDS = "agent/wire/ids.py"
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-_CPYTHON_ONLY = frozenset(["agent/device/cpython.py"])
+_CPYTHON_ONLY = frozenset(["agent/device/cpython.py", "boards/_linux/cpython.py"])
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
@@ -94,7 +94,7 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     """Paths of the Python files of a release, from the repository's root: the agent without its
     sources, the board's own files, and what these import."""
     optional = _optional(board)
-    unwanted = {_IDS}
+    unwanted = set(IDS)
     if configs is not None:
         unwanted |= {_file(module) for module in _unwanted(board, optional, configs)}
     if board.interpreter == "micropython":
@@ -121,11 +121,11 @@ def _file(module: str) -> str:
 def _optional(board: Board) -> dict[str, list[str]]:
     """Module -> keys of the configuration, one of which a device that needs it has."""
     optional = {**_OPTIONAL, **board.optional}
-    lines = [_constants(_ROOT / "agent" / "config.py")["NEARBY"]]
+    lines = [constants(_ROOT / "agent" / "config.py")["NEARBY"]]
     for path in sorted((_ROOT / "agent" / "sources").glob("*.py")):
-        constants = _constants(path)
-        if "KEYS" in constants:
-            lines += [f"usage.{path.stem} {path.stem}", constants.get("NEEDS", "")]
+        known = constants(path)
+        if "KEYS" in known:
+            lines += [f"usage.{path.stem} {path.stem}", known.get("NEEDS", "")]
     for line in "\n".join(lines).splitlines():
         key, _, name = line.partition(" ")
         if name:
@@ -160,24 +160,12 @@ def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{name}.")
 
 
-def _constants(path: Path) -> dict[str, Any]:
-    """Names and values of the constants at a file's top level."""
-    found = {}
-    for node in ast.parse(path.read_bytes()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                pass  # computed
-    return found
-
-
 def _imported(path: str, unwanted: Collection[str]) -> set[str]:
     """Files of agent/ and boards/ that a file imports: at its top all, elsewhere those wanted."""
     tree = ast.parse((_ROOT / path).read_bytes())
     found = {file for node in tree.body for file in _imports(node)}
     found |= {file for node in ast.walk(tree) for file in _imports(node)} - set(unwanted)
-    return found - {_IDS}
+    return found.difference(IDS)
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -190,46 +178,6 @@ def _imports(node: ast.AST) -> Iterator[str]:
     for name in names:
         if name.partition(".")[0] in ("agent", "boards") and (_ROOT / _file(name)).is_file():
             yield _file(name)
-
-
-def source_code(path: str) -> bytes:
-    """A file (its path from the root) as devices get it: `ids.NAME` is the number, and `ids` is
-    not imported. Lines keep their numbers.
-
-    Raises:
-        ReleaseError: a number that there is not, or another use of `ids`.
-    """
-    code = (_ROOT / path).read_bytes()
-    if b"ids" not in code:
-        return code
-    numbers = _constants(_ROOT / _IDS)
-    lines = code.split(b"\n")
-    uses = 0
-    nodes = [n for n in ast.walk(ast.parse(code)) if hasattr(n, "col_offset")]
-    # From the end, so that what stands before keeps its place.
-    for node in sorted(nodes, key=lambda n: (n.lineno, n.col_offset), reverse=True):  # type: ignore[attr-defined]
-        if isinstance(node, ast.Name) and node.id == "ids":
-            uses += 1
-        elif isinstance(node, ast.Attribute):
-            if not isinstance(node.value, ast.Name) or node.value.id != "ids":
-                continue
-            if node.attr not in numbers:
-                raise ReleaseError(f"{path}: {_IDS} has no {node.attr}; correct the name.")
-            uses -= 1
-            line = lines[node.lineno - 1]
-            number = str(numbers[node.attr]).encode()
-            lines[node.lineno - 1] = line[: node.col_offset] + number + line[node.end_col_offset :]
-        elif isinstance(node, ast.ImportFrom) and node.module == "agent.wire":
-            names = [a.name for a in node.names if a.name != "ids"]
-            instead = f"from agent.wire import {', '.join(names)}" if names else ""
-            for at in range(node.lineno, node.end_lineno or 0):
-                lines[at] = b""
-            if node.col_offset and not names:
-                instead = "pass"
-            lines[node.lineno - 1] = b" " * node.col_offset + instead.encode()
-    if uses:
-        raise ReleaseError(f"{path}: ids may only stand in ids.NAME; correct it.")
-    return b"\n".join(lines)
 
 
 def _compiler(board: Board) -> list[str]:
@@ -273,7 +221,7 @@ def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="desalink-") as folder:
         source, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
         for path in paths:
-            source.write_bytes(source_code(path))
+            source.write_bytes(source_code(path, micropython=True))
             result = subprocess.run(
                 [*command, "-s", module_name(path), "-o", str(target), str(source)],
                 capture_output=True,

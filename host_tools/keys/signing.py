@@ -38,15 +38,6 @@ def sign1(key: Ed25519PrivateKey, payload: bytes, aad: bytes) -> bytes:
     return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]), canonical=True)
 
 
-def signer_of(message: bytes) -> bytes:
-    """The kid that a message names; nothing is verified yet.
-
-    Raises:
-        Refused: too_large or malformed.
-    """
-    return split(message)[0]
-
-
 def verify1(message: bytes, public_key: bytes, aad: bytes) -> bytes:
     """The payload of a message that this key signed.
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, write_file, write_private
+from host_tools.common.times import day
 from host_tools.keys.private_keys import encrypted_pem
 from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
@@ -43,11 +44,6 @@ class TechnicianError(DesalinkError):
 def technicians(registry: Registry) -> list[RoleKey]:
     """Every technician's key there ever was, the oldest first."""
     return registry.role_keys(TECHNICIAN)
-
-
-def by_kid(registry: Registry, kid: bytes) -> RoleKey | None:
-    """The technician of a role key, or None."""
-    return next((t for t in technicians(registry) if t.kid == kid), None)
 
 
 def find(registry: Registry, name: str, now: float | None = None) -> RoleKey:
@@ -114,9 +110,11 @@ def make_trust(
     For a caller that changes keys: within its transaction. `publish_trust` comes after.
 
     Raises:
+        TechnicianError: the clock is behind the document that is signed already.
         TrustError: more keys than it can hold.
     """
     at = int(time.time() if now is None else now)
+    _check_clock(province, registry, at)
     valid = [key for key in registry.role_keys() if key.valid(at)]
     valid.sort(key=lambda key: (key.role, key.name, key.not_after, key.kid))
     keys = [TrustedKey(k.kid, k.public_key, k.role, k.name, k.not_after) for k in valid]
@@ -125,6 +123,19 @@ def make_trust(
     document = sign_trust(root, version, at, at + TRUST_LIFE_S, keys)
     registry.add_trust(version, document)
     return document
+
+
+def _check_clock(province: Province, registry: Registry, at: int) -> None:
+    """What a clock that is far behind signs has expired already for those who know the time."""
+    known = province.created.timestamp()
+    newest = newest_trust(province, registry)
+    if newest is not None:
+        known = max(known, newest[0].issued)
+    if at < known - 86400:
+        raise TechnicianError(
+            f"The clock of this machine shows {day(at)}, and this province signed a document on "
+            f"{day(known)}; set the clock (for example by NTP) and try again."
+        )
 
 
 def publish_trust(province: Province, registry: Registry) -> None:
@@ -218,11 +229,10 @@ def add(
     make_directory(province.technicians)
     write_private(key_path(province, kid), encrypted_pem(key, passphrase))
     with registry.transaction():
-        registry.add_role_key(RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400))
+        added = RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400)
+        registry.add_role_key(added)
         make_trust(province, registry, root, at)
     publish_trust(province, registry)
-    added = by_kid(registry, kid)
-    assert added is not None
     return added
 
 

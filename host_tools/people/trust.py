@@ -23,7 +23,6 @@ from host_tools.wire.reasons import Refused, malformed
 AAD = b"desa/1/trust"
 
 TECHNICIAN, OPERATOR, RELEASE = 1, 2, 3
-ROLES = {TECHNICIAN: "technician", OPERATOR: "operator", RELEASE: "release"}
 
 MAX_NAME = 60
 _MAX_TIME = 2**53 - 1

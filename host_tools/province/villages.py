@@ -62,7 +62,7 @@ def _listed(villages: Sequence[Village]) -> str:
 
 
 def _likeness(code: str, wanted: str) -> tuple[int, int]:
-    """How many digits agree, then how many from the left: a slip is likeliest in the last ones."""
+    """How many digits agree, then how many from the left: most slips are in the last digits."""
     agree = [a == b for a, b in zip(code, wanted, strict=False)]
     return sum(agree), (agree + [False]).index(False)
 
@@ -82,7 +82,7 @@ def near_matches(text: str, villages: Iterable[Village], most: int = 4) -> list[
     if exact:
         return exact
     names = {village.name.casefold() for village in villages}
-    # Part of a name is what people type of a long one; only then a slip in it.
+    # People type a part of a long name more often than they mistype it.
     close = sorted(name for name in names if len(wanted) > 2 and wanted in name)
     close += [n for n in difflib.get_close_matches(wanted, sorted(names), most) if n not in close]
     found = [village for name in close for village in villages if village.name.casefold() == name]

@@ -44,7 +44,7 @@ class Happening(NamedTuple):
 
 @dataclass(slots=True)
 class Made:
-    """What a device has made at a moment: a report, or only the chance to connect.
+    """What a device has made at a moment: a report, or nothing but a connection.
 
     begin, end: the time of its samples, an off time before them included. since: it holds the
     events from then on. copy: another report under the same number, by a device with a copied
@@ -197,9 +197,11 @@ class _RunMaker:
         self._run = run
         self._clock_at = clock_at
         self._booted_at = run.begin - r.UP_S
-        self._clock_told: tuple[int, int] | None = None  # the clock's source, and when it was told
+        self._clock_told: tuple[int, int] | None = (
+            None  # the clock's source, and when it was reported
+        )
         self._copied = self._village.special == "copied" and self._journal.boot % 2 == 1
-        # Without the time of the last sign of life nobody can say since when nothing ran.
+        # Without the time of the last sign of life, the beginning of the off time is unknown.
         known = self._journal.alive is not None and self._journal.alive[2] is not None
         self._off = run.off if known and run.off is not None else run.begin
         self._events: list[Happening] = []

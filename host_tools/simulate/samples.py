@@ -34,7 +34,7 @@ class Measurement(NamedTuple):
 
 
 class TrueHour(NamedTuple):
-    """What a report tells of the hour in which some of its samples begin."""
+    """The true usage in an hour, of those samples of a report that begin in it."""
 
     hour: int
     down: int
@@ -110,7 +110,7 @@ class Meter:
         else:
             pairs = enumerate(zip(qualities, numbers, strict=True))
             metrics |= _columns([self._pools[name][number][0][i] for i, (name, number) in pairs])
-        # A router that is not reached tells nothing of its usage.
+        # Without its router a device measures no usage.
         reached = [state not in _NO_ROUTER for state in states]
         if any(reached):
             metrics[ids.BYTES_DOWN] = column(self._kib(0, downs, reached), count=True)

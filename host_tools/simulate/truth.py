@@ -1,4 +1,4 @@
-"""The truth of a simulation: the states of each village, and what of them was told.
+"""The truth of a simulation: the states of each village, and which times were reported.
 
 The file has JSON lines; docs/simulate.md describes them.
 """
@@ -29,7 +29,7 @@ class Truth:
         self._told: list[list[int]] = []
         self._hours: dict[int, list[int]] = {}
         self._reports = 0
-        # Reports of runs of which none yet has known the time: nobody can say when they were.
+        # Reports of runs without any report that knows the time: their time is unknown.
         self._timeless: dict[Run, list[Made]] = {}
         self._timed: set[Run] = set()
 

@@ -308,7 +308,7 @@ def _painted(begin: int, end: int, faults: Iterable[Spell], offs: Iterable[Spell
         if at > before:
             state = names[next(number for number, count in enumerate(active) if count)]
             last = spells[-1].state if spells else ""
-            # What is too short to be seen belongs to what was before.
+            # A spell that is too short to be seen belongs to the one before it.
             if spells and (last == state or at - before < r.SHORTEST_S):
                 spells[-1] = spells[-1]._replace(end=at)
             # A device can only say why it started last: two off times in a row are one.

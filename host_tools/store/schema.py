@@ -342,4 +342,21 @@ ALTER TABLE quarantine ADD COLUMN note_id INTEGER REFERENCES quarantine_notes(id
 CREATE INDEX quarantine_noted ON quarantine (note_id) WHERE note_id IS NOT NULL
 """
 
-MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES)
+# What the broker's will says of devices: a hint for people, never evidence.
+_SESSIONS = """
+CREATE TABLE sessions (
+    slot          TEXT PRIMARY KEY,
+    online        INTEGER NOT NULL,
+    since         INTEGER NOT NULL           -- when it became known
+) WITHOUT ROWID
+"""
+
+# Lists and counts of the quarantine come from an index: its rows hold the messages.
+_QUARANTINE_INDEX = """
+DROP INDEX quarantine_kinds;
+DROP INDEX quarantine_noted;
+CREATE INDEX quarantine_listed ON quarantine (slot, reason, note_id);
+CREATE INDEX quarantine_noted ON quarantine (note_id, reason)
+"""
+
+MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES, _SESSIONS, _QUARANTINE_INDEX)

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from host_tools.devices.boards import load_board
-from host_tools.devices.release import module_name, release_paths, source_code
+from host_tools.devices.device_code import source_code
+from host_tools.devices.release import module_name, release_paths
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
@@ -31,10 +32,11 @@ OPTIONS = {
     "ntp": ("net.sntp",),
     # when its key is made, and in the tests of its provisioning
     "provisioning": ("province.selftest", "device.enrolment"),
-    # a signature to verify, a value that reports don't have, a journal lost
+    # a signature to verify, a value that reports don't have, a journal lost, a new certificate
     "rare": (
         "journal.reissue",
         "province.last_report",
+        "province.renewal",
         "wire.cbor_general",
         "wire.cose_verify",
         "wire.ed25519_verify",
@@ -63,7 +65,7 @@ def modules() -> list[str]:
     found = [
         ".".join(path.relative_to(support.ROOT).with_suffix("").parts)
         for path in sorted((support.ROOT / "agent").rglob("*.py"))
-        if path.name not in ("__init__.py", "cpython.py", "ids.py")
+        if path.name not in ("__init__.py", "cpython.py", "ids.py", "ids_seldom.py")
     ]
     begin = [
         name for name in ("agent.__main__", "agent.start", "agent.supervise") if name in found
@@ -90,7 +92,7 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
         target = (folder / path).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
         source = target.with_suffix(".source")
-        source.write_bytes(source_code(path))
+        source.write_bytes(source_code(path, micropython=True))
         command = [support.mpy_cross(), *options, "-s", name, "-o", target, source]
         subprocess.run(command, check=True)
         source.unlink()

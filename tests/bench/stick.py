@@ -21,7 +21,7 @@ _OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 def measure(quick: bool) -> dict[str, float]:
     """`stick_bytes`: for Windows and Linux with every Python, `quick` for Linux and one Python;
-    `stick_ready_s`: from the first start until `desalink` answers; `stick_start_s`: the next."""
+    `stick_ready_s`: from the first start to the answer of `desalink`; `stick_start_s`: then."""
     platforms = ("linux-x64",) if quick else ("windows-x64", "linux-x64")
     with tempfile.TemporaryDirectory() as name:
         stick, home = Path(name, "stick"), Path(name, "home")

@@ -8,7 +8,7 @@ from tests.system.audit import audit
 from tests.system.plant import Plant
 
 _DEVICES = ("micropython", "cpython")
-# What it takes until a device has been told that its reports are stored, and may forget them.
+# So many reports are acknowledged; a device may drop them after that.
 _ACKNOWLEDGED = 9
 
 

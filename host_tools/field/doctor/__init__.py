@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from host_tools.field.doctor.finding import Finding, Level
+from host_tools.field.doctor.finding import Diagnosis, Level
 from host_tools.field.doctor.machine import Machine
 
-__all__ = ["Finding", "Level", "Machine", "examine"]
+__all__ = ["Diagnosis", "Level", "Machine", "examine"]
 
 
 def examine(
     machine: Machine, kit: Path | None = None, passphrase: str | None = None
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """Everything that can be found out about a laptop, the most likely cause first.
 
     Args:
@@ -29,8 +29,8 @@ def examine(
     modules = of_linux if machine.system == "linux" else (other_systems,)
     return [
         *(finding for module in modules for finding in module.check(machine)),
-        *laptop.check_disk(machine, kit),
-        *laptop.check_clock(machine, kit),
+        laptop.check_disk(machine, kit),
+        laptop.check_clock(machine, kit),
         *laptop.check_kit(machine, kit, passphrase),
-        *laptop.check_programs(),
+        laptop.check_programs(),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 
 _CHECK = "drivers"
@@ -56,7 +56,7 @@ def _blocked(machine: Machine) -> dict[str, str]:
     return found
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Whether each driver is there, and why not."""
     in_use = _in_use(machine)
     needed = {device.serial_driver for device in machine.usb_devices() if not device.is_served}

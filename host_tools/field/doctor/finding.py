@@ -9,7 +9,7 @@ Level = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """A sentence on one check, and what to do about it.
 
     `check` is a stable name for programs; a `problem` stops the work, a `warning` may. Both have a
@@ -22,16 +22,16 @@ class Finding:
     fix: str | None = None
 
 
-def ok(check: str, text: str) -> Finding:
+def ok(check: str, text: str) -> Diagnosis:
     """All is as it should be."""
-    return Finding(check, "ok", text)
+    return Diagnosis(check, "ok", text)
 
 
-def warning(check: str, text: str, fix: str) -> Finding:
+def warning(check: str, text: str, fix: str) -> Diagnosis:
     """Something that may go wrong, or that can't be told for sure."""
-    return Finding(check, "warning", text, fix)
+    return Diagnosis(check, "warning", text, fix)
 
 
-def problem(check: str, text: str, fix: str) -> Finding:
+def problem(check: str, text: str, fix: str) -> Diagnosis:
     """Something with which no device can be set up."""
-    return Finding(check, "problem", text, fix)
+    return Diagnosis(check, "problem", text, fix)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 from host_tools.field.usb_chips import SERIAL_VENDORS
 
@@ -34,7 +35,7 @@ def _rules(machine: Machine) -> dict[str, str]:
     return found
 
 
-def _check_brltty(machine: Machine, running: set[str], rules: dict[str, str]) -> Finding:
+def _check_brltty(machine: Machine, running: set[str], rules: dict[str, str]) -> Diagnosis:
     fix = _(
         "If nobody here reads braille: sudo apt remove brltty; else: sudo systemctl mask --now "
         "brltty.service brltty-udev.service. Then plug the board in again."
@@ -59,7 +60,7 @@ def _check_brltty(machine: Machine, running: set[str], rules: dict[str, str]) ->
     return ok("brltty", _("brltty takes no adapters."))
 
 
-def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, str]) -> Finding:
+def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, str]) -> Diagnosis:
     if "ModemManager" not in running:
         return ok("modemmanager", _("ModemManager is not running."))
     ignored = {vendor for text in rules.values() for vendor in _IGNORED.findall(text)}
@@ -75,27 +76,23 @@ def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, s
     )
 
 
-def _check_holders(machine: Machine) -> list[Finding]:
+def _check_holders(machine: Machine) -> Iterator[Diagnosis]:
     ports = set(machine.serial_ports())
-    findings = []
     for pid, name in machine.processes():
         for handle in machine.names(f"/proc/{pid}/fd"):
             target = machine.target(f"/proc/{pid}/fd/{handle}")
             if target in ports and pid != os.getpid():
                 ports.discard(target)
-                findings.append(
-                    problem(
-                        "in-use",
-                        _("{name} (process {pid}) has {port} open.").format(
-                            name=name, pid=pid, port=target
-                        ),
-                        _("Close {name}, or: kill {pid}").format(name=name, pid=pid),
-                    )
+                yield problem(
+                    "in-use",
+                    _("{name} (process {pid}) has {port} open.").format(
+                        name=name, pid=pid, port=target
+                    ),
+                    _("Close {name}, or: kill {pid}").format(name=name, pid=pid),
                 )
-    return findings
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Who takes, or may take, the boards away."""
     running = {name for _pid, name in machine.processes()}
     rules = _rules(machine)

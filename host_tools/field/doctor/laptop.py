@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext, number
 from host_tools.common.times import wita
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 
 if TYPE_CHECKING:
@@ -56,35 +57,31 @@ def _read_only(place: Path) -> bool:
     return sys.platform != "win32" and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
-def check_disk(machine: Machine, kit: Path | None) -> list[Finding]:
+def check_disk(machine: Machine, kit: Path | None) -> Diagnosis:
     """Room, and the right to write, where the kit and the devices' journals lie."""
     place = _kit_directory(kit)
     while not place.exists() and place != place.parent:
         place = place.parent
     if not os.access(place, os.W_OK):
         if _read_only(place):
-            return [
-                problem(
-                    "disk",
-                    _("The file system of {place} is read-only.").format(place=place),
-                    _("Mount it for writing, or open the kit elsewhere: --to DIR."),
-                )
-            ]
-        return [
-            problem(
+            return problem(
                 "disk",
-                _("{user} may not write to {place}.").format(user=machine.user, place=place),
-                _(
-                    "Give {user} the right to write there, or open the kit elsewhere: --to DIR."
-                ).format(user=machine.user),
+                _("The file system of {place} is read-only.").format(place=place),
+                _("Mount it for writing, or open the kit elsewhere: --to DIR."),
             )
-        ]
+        return problem(
+            "disk",
+            _("{user} may not write to {place}.").format(user=machine.user, place=place),
+            _("Give {user} the right to write there, or open the kit elsewhere: --to DIR.").format(
+                user=machine.user
+            ),
+        )
     free = machine.free(place)
     text = _("{size} MB are free at {place}.").format(size=number(free // _MB), place=place)
     if free >= _LITTLE:
-        return [ok("disk", text)]
+        return ok("disk", text)
     make = problem if free < _TOO_LITTLE else warning
-    return [make("disk", text, _("Make room: empty the trash, move films and photographs."))]
+    return make("disk", text, _("Make room: empty the trash, move films and photographs."))
 
 
 def _not_before(kit: Path | None) -> float:
@@ -100,7 +97,7 @@ def _not_before(kit: Path | None) -> float:
     return max(known)
 
 
-def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
+def check_clock(machine: Machine, kit: Path | None) -> Diagnosis:
     """Whether the laptop's clock can be right: certificates and enrolments bear its time."""
     command = "sudo timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
     if machine.system != "linux":
@@ -110,37 +107,31 @@ def check_clock(machine: Machine, kit: Path | None) -> list[Finding]:
     earliest = _not_before(kit)
     # A kit's maker and the laptop may differ by some minutes and both be right.
     if not earliest - 900 <= machine.now < _LATEST:
-        return [
-            problem(
-                "clock",
-                _("The clock is wrong: it says {now}, and it is later than {earliest}.").format(
-                    now=now, earliest=wita(earliest)
-                ),
-                fix,
-            )
-        ]
+        return problem(
+            "clock",
+            _("The clock is wrong: it says {now}, and it is later than {earliest}.").format(
+                now=now, earliest=wita(earliest)
+            ),
+            fix,
+        )
     said = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     if said is not None and said.strip() == "yes":
-        return [
-            ok(
-                "clock",
-                _("The clock says {now} and is kept right by the network.").format(now=now),
-            )
-        ]
-    return [
-        warning(
+        return ok(
             "clock",
-            _("The clock says {now}; nothing has set it by the network since the start.").format(
-                now=now
-            ),
-            _("Compare it with a telephone; if it is wrong, set it: {command}").format(
-                command=command
-            ),
+            _("The clock says {now} and is kept right by the network.").format(now=now),
         )
-    ]
+    return warning(
+        "clock",
+        _("The clock says {now}; nothing has set it by the network since the start.").format(
+            now=now
+        ),
+        _("Compare it with a telephone; if it is wrong, set it: {command}").format(
+            command=command
+        ),
+    )
 
 
-def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Finding]:
+def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> list[Diagnosis]:
     """Whether a kit is here, still valid, closed to others, and opens."""
     from host_tools.people.kits import find_directory
 
@@ -159,13 +150,8 @@ def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> lis
     # Windows' modes say nothing: there a user's profile folder is closed to others.
     visible = machine.system != "win32" and directory.stat().st_mode & 0o077
     if visible and not find_directory(kit).is_file():
-        findings.append(
-            warning(
-                "kit",
-                _("Other users of this laptop can look into {place}.").format(place=directory),
-                f"chmod 700 {directory}",
-            )
-        )
+        text = _("Other users of this laptop can read {place}.").format(place=directory)
+        findings.append(warning("kit", text, f"chmod 700 {directory}"))
     if passphrase is not None:
         findings += _check_opening(machine, kit, passphrase)
     days = int((header.expires - machine.now) // _DAY)
@@ -181,26 +167,21 @@ def check_kit(machine: Machine, kit: Path | None, passphrase: str | None) -> lis
     return findings or [ok("kit", left)]
 
 
-def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> list[Finding]:
+def _check_opening(machine: Machine, kit: Path | None, passphrase: str) -> Iterator[Diagnosis]:
     from host_tools.people.kits import find_directory, open_kit
 
     try:
         open_kit(find_directory(kit), passphrase, now=machine.now)
     except (DesalinkError, OSError) as error:
-        return [
-            problem(
-                "kit",
-                str(error),
-                _(
-                    "Check the passphrase; if it is right, ask the province for the kit's file "
-                    "again."
-                ),
-            )
-        ]
-    return []
+        yield problem(
+            "kit",
+            str(error),
+            _("Check the passphrase; if it is right, ask the province for the kit's file again."),
+        )
+        return
 
 
-def check_programs() -> list[Finding]:
+def check_programs() -> Diagnosis:
     """Whether everything is installed that flashing, copying and labels need."""
     versions = {}
     for name in _PROGRAMS:
@@ -210,16 +191,12 @@ def check_programs() -> list[Finding]:
             continue
     missing = [name for name in _PROGRAMS if name not in versions]
     if missing:
-        return [
-            problem(
-                "programs",
-                _("Desalink is not whole: {names} are missing.").format(names=", ".join(missing)),
-                _("Get desalink's folder again from the office and install it anew."),
-            )
-        ]
-    return [
-        ok(
+        return problem(
             "programs",
-            _("esptool {esptool} and mpremote {mpremote} are installed.").format(**versions),
+            _("Desalink is not whole: {names} are missing.").format(names=", ".join(missing)),
+            _("Get desalink's folder again from the office and install it anew."),
         )
-    ]
+    return ok(
+        "programs",
+        _("esptool {esptool} and mpremote {mpremote} are installed.").format(**versions),
+    )

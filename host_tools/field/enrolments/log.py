@@ -65,19 +65,8 @@ class EnrolmentLog:
 
     def find(self, unique_id: str) -> Record | None:
         """The newest record of a device by its unique id (MAC, serial number), or None."""
-        wanted = same_id(unique_id)
-        return next(
-            (
-                record
-                for record in reversed(self.records())
-                if record.unique_id and same_id(record.unique_id) == wanted
-            ),
-            None,
-        )
-
-    def of_slot(self, slot: str) -> Record | None:
-        """The newest record of a slot, or None."""
-        return next((r for r in reversed(self.records()) if r.slot == slot), None)
+        records = reversed(self.records())
+        return next((r for r in records if _same(r.unique_id, unique_id)), None)
 
     def filled_by(self, kit: Kit, slot: str) -> bytes | None:
         """The kid of the device that fills a slot, as far as this laptop knows, or None."""
@@ -93,15 +82,13 @@ class EnrolmentLog:
             LogError: the log is damaged, or an old copy of itself.
         """
         found = kit.slot(slot)
-        wanted = same_id(unique_id) if unique_id else None
         taken = set()
         records = self.records()
         self._refuse_shortened(records, kit)
         for record in reversed(records):
-            own = wanted is not None and same_id(record.unique_id or "") == wanted
             for certificate in found.certificates:
                 if record.certificate_serial == certificate.serial:
-                    if own:
+                    if _same(record.unique_id, unique_id):
                         return found.with_certificate(certificate)
                     taken.add(certificate.serial)
         for certificate in found.certificates:
@@ -170,7 +157,7 @@ class EnrolmentLog:
             wanted = (slot, device, certificate_serial)
             for record in reversed(records):
                 if (record.slot, record.device, record.certificate_serial) == wanted:
-                    if record.corrections == (corrections or {}):
+                    if record.corrections == corrections:
                         return record
                     break  # its settings have changed since
             if unique_id is not None:
@@ -357,11 +344,10 @@ def _refuse_certificate(
 
 
 def _refuse_elsewhere(records: list[Record], kit: Kit, slot: str, unique_id: str) -> None:
-    wanted = same_id(unique_id)
     known = kit.device_of_unique_id(unique_id)
     elsewhere = known.slot if known else None
     for record in _since(records, kit):
-        if record.unique_id and same_id(record.unique_id) == wanted:
+        if _same(record.unique_id, unique_id):
             elsewhere = record.slot
             break
     if elsewhere is not None and elsewhere != slot:

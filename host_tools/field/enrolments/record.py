@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cbor2
@@ -50,8 +50,9 @@ class Record:
     kit: bytes
     log: bytes
     """8 random bytes: one technician on one laptop."""
-    corrections: dict[str, str]
-    """Settings that the technician gave instead of the kit's: key path -> JSON, no secrets."""
+    corrections: dict[str, str] | None
+    """Settings that the technician gave instead of the kit's: key path -> JSON, no secrets. None
+    without any."""
 
     @property
     def hash(self) -> bytes:
@@ -71,39 +72,17 @@ class Record:
         return verify_proof(self.proof, self.slot)
 
 
-def sign_record(
-    key: Ed25519PrivateKey,
-    *,
-    log: bytes,
-    prev: bytes,
-    number: int,
-    time: int,
-    slot: str,
-    proof: bytes,
-    unique_id: str | None,
-    board: str,
-    firmware_hash: bytes | None,
-    certificate_serial: str,
-    replaces: bytes | None,
-    kit: bytes,
-    corrections: dict[str, str] | None = None,
-) -> bytes:
-    """The signed bytes of a record."""
-    table = {
-        1: prev,
-        2: number,
-        3: time,
-        4: slot,
-        5: proof,
-        6: unique_id,
-        7: board,
-        8: firmware_hash,
-        9: certificate_serial,
-        10: replaces,
-        11: kit,
-        12: log,
-        **({13: corrections} if corrections else {}),
-    }
+# In the order of their numbers in the signed table, from 1.
+_FIELDS = [field.name for field in fields(Record)][2:]
+
+
+def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
+    """The signed bytes of a record; `values` are those of `Record` from `prev` on."""
+    values.setdefault("corrections", None)
+    table = {number: values.pop(name) for number, name in enumerate(_FIELDS, 1)}
+    assert not values, "a record has no such fields"
+    if table[13] is None:
+        del table[13]  # earlier versions have no such key
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
 
@@ -134,8 +113,7 @@ def parse_record(raw: bytes) -> Record:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment record is missing or not valid")
-    fields = [*(table[key] for key in range(1, 13)), get(13, {})]
-    return Record(raw, technician, *fields)
+    return Record(raw, technician, *map(get, range(1, len(_FIELDS) + 1)))
 
 
 def check_signer(record: Record, public_key: bytes) -> None:

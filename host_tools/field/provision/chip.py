@@ -49,28 +49,13 @@ def _say(**message: Any) -> None:
 
 
 class _Quiet(TemplateLogger):
-    """Turns esptool's progress into messages, and its talk into nothing."""
+    """Makes messages of esptool's progress; all other output of esptool is dropped."""
 
-    def print(self, *args: Any, **kwargs: Any) -> None: ...
+    def _drop(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def note(self, message: str) -> None: ...
+    print = note = warning = error = stage = set_verbosity = _drop
 
-    def warning(self, message: str) -> None: ...
-
-    def error(self, message: str) -> None: ...
-
-    def stage(self, finish: bool = False) -> None: ...
-
-    def set_verbosity(self, verbosity: str) -> None: ...
-
-    def progress_bar(
-        self,
-        cur_iter: int,
-        total_iters: int,
-        prefix: str = "",
-        suffix: str = "",
-        bar_length: int = 30,
-    ) -> None:
+    def progress_bar(self, cur_iter: int, total_iters: int, *args: Any, **kwargs: Any) -> None:
         _say(progress=[cur_iter, total_iters])
 
 
@@ -144,25 +129,27 @@ def _orders() -> Iterator[dict[str, Any]]:
         yield json.loads(lines.get())
 
 
-def main() -> None:
-    port = sys.argv[1]
-    log.set_logger(_Quiet())
+def _serve(port: str, opened: contextlib.ExitStack) -> None:
+    """Follow orders until the chip was started; `opened` closes the port."""
     esp: Any = None
+    for order in _orders():
+        if order["do"] == "identify":
+            esp = opened.enter_context(_identify(port))
+        elif order["do"] == "flash":
+            _flash(esp, order)
+        else:
+            esp.hard_reset()
+            return
+
+
+def main() -> None:
+    log.set_logger(_Quiet())
     try:
-        for order in _orders():
-            if order["do"] == "identify":
-                esp = _identify(port)
-            elif order["do"] == "flash":
-                _flash(esp, order)
-            else:
-                esp.hard_reset()
-                esp._port.close()
-                _say(running=True)
-                return
+        with contextlib.ExitStack() as opened:
+            _serve(sys.argv[1], opened)
+        _say(running=True)
     except (FatalError, serial.SerialException, OSError, KeyError, ValueError) as error:
         # pyserial names errors of opening by their text only; esptool passes some on as its own.
-        with contextlib.suppress(Exception):
-            esp._port.close()
         _say(**{"error": " ".join(str(error).split())[:300], "class": _class_of(error)})
 
 

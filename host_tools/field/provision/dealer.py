@@ -36,7 +36,9 @@ def slot_in_kit(kit: Kit, code: str, number: int = 1) -> str:
             ),
         )
     village, dash, own = next(iter(named), code.strip()).partition("-")
-    slot = slot_name(village.replace(".", ""), int(own) if dash and own.isdigit() else number)
+    slot = slot_name(village.replace(".", ""), number)
+    if dash:
+        slot = f"{village.replace('.', '')}-{own}"  # a village's name may hold a dash, too
     if slot not in kit.slots:
         raise ProvisionError(
             "no_village",

@@ -21,6 +21,17 @@ class ProvisionError(DesalinkError):
         self.kind = kind
 
 
+def lost(port: str) -> ProvisionError:
+    """The board on a port is gone."""
+    return ProvisionError(
+        "cable",
+        _(
+            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
+            "a weak hub) and run the same command: it continues where it stopped."
+        ).format(port=port),
+    )
+
+
 def refuse_swapped(first: str, now: str) -> None:
     """Refuse a device that got the port or address of another one.
 

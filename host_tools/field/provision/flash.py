@@ -13,15 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from host_tools.common import passphrase
 from host_tools.common.i18n import _
-from host_tools.common.passphrase import KIT_VARIABLE
+from host_tools.common.passphrase import scrubbed_environment
 from host_tools.devices.partitions import OFFSET as TABLE_OFFSET
 from host_tools.devices.proof import ROOT
-from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.errors import ProvisionError, lost
 
 _TABLE_BYTES = 0xC00
 # A child of a provisioning that was killed holds its port for a moment more.
@@ -30,6 +28,7 @@ _BUSY_S = 5.0
 _OF_THE_LINE = ("silent", "esptool")
 
 Progress = Callable[[float], None]
+"""Gets the share of the running step that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,16 @@ class Image:
     offset: int
     app_offset: int
 
-    def _regions(self) -> tuple[list[int], list[int]]:
-        size = self.path.stat().st_size
-        end = self.offset + size
-        # Not in between: there the firmware keeps its own settings once it has run.
-        table = [TABLE_OFFSET, _TABLE_BYTES]
-        return table, [self.app_offset, end - self.app_offset]
-
     def order(self, baud: int) -> dict[str, Any]:
-        """What `chip.py` is told."""
-        table, app = self._regions()
+        """The order for `chip.py`."""
+        end = self.offset + self.path.stat().st_size
+        # Not in between: the firmware keeps its own settings there once it has run.
+        table = [TABLE_OFFSET, _TABLE_BYTES]
         return {
             "do": "flash",
             "image": str(self.path),
             "offset": self.offset,
-            "compare": [table, app],
+            "compare": [table, [self.app_offset, end - self.app_offset]],
             "keep": table,
             "baud": baud,
         }
@@ -80,10 +74,6 @@ def _sentence(kind: str, port: str, said: str) -> str:
         "busy": _(
             "{port} is in use by another program; close serial monitors and other 'desalink "
             "provision', then start again."
-        ),
-        "cable": _(
-            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
-            "a weak hub) and run the same command: it goes on where it stopped."
         ),
         "silent": _(
             "No chip answers on {port}; hold the board's BOOT button while you plug it in, use a "
@@ -117,12 +107,7 @@ class Bootloader:
     def __enter__(self) -> Bootloader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end()
 
     def identify(self) -> Chip:
@@ -176,12 +161,11 @@ class Bootloader:
 
     def _identify(self) -> Chip:
         self._end()
-        hidden = (passphrase.VARIABLE, KIT_VARIABLE)
         self._process = subprocess.Popen(
             # The real path: esptool asks pyserial about it, which knows no links.
             [sys.executable, "-m", "host_tools.field.provision.chip", os.path.realpath(self.port)],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if name not in hidden},
+            env=scrubbed_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -207,8 +191,9 @@ class Bootloader:
         raise _Failed("esptool", "esptool ended without an answer")
 
     def _error(self, failed: _Failed) -> ProvisionError:
-        kind = "cable" if failed.kind == "lost" else failed.kind
-        return ProvisionError(kind, _sentence(kind, self.port, str(failed)))
+        if failed.kind == "lost":
+            return lost(self.port)
+        return ProvisionError(failed.kind, _sentence(failed.kind, self.port, str(failed)))
 
     def _end(self) -> None:
         process, self._process = self._process, None

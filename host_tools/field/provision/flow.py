@@ -2,7 +2,7 @@
 
 Each step first checks the device and does only what is missing. So the flow may be interrupted at
 any point, by a pulled cable or a killed laptop, and run again. What differs between a cable and
-SSH is behind `Found` and `Device`.
+SSH is behind `Found` and `TargetDevice`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from host_tools.field.enrolments import EnrolmentLog, Record
 from host_tools.field.labels import Label, write_label
 from host_tools.field.provision.corrections import corrected, for_the_record
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped
+from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
 from host_tools.field.provision.payload import KitFirmware, agent_files
@@ -42,9 +43,6 @@ STEPS = (
     "start",
 )
 
-Progress = Callable[[float], None]
-"""Gets the share of the running step that is done, 0 to 1."""
-
 
 def step_title(step: str) -> str:
     """A step in the technician's language."""
@@ -63,7 +61,7 @@ def step_title(step: str) -> str:
     }[step]
 
 
-class Device(Protocol):
+class TargetDevice(Protocol):
     """A device of a known board and slot. Each call does only what is missing."""
 
     board: Board
@@ -115,7 +113,7 @@ class Found(Protocol):
     def refuse_stranger(self, folder: Path) -> None:
         """Refuse a device that is not the one that `folder` remembers."""
 
-    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> Device:
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> TargetDevice:
         """The same with what it needs for its slot; board: as the technician named it."""
 
 
@@ -130,16 +128,6 @@ class Watcher(Protocol):
 
     def known(self, unique_id: str, slot: KitSlot) -> None:
         """Which device this is, and for which slot."""
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def step(self, name: str, state: str) -> None: ...
-
-    def progress(self, share: float) -> None: ...
-
-    def known(self, unique_id: str, slot: KitSlot) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -193,12 +181,12 @@ class Provisioning:
         where: str,
         connect: Callable[[], AbstractContextManager[Found]],
         choose: Callable[[str], str],
-        watcher: Watcher | None = None,
+        watcher: Watcher,
     ) -> None:
         self._plan = plan
         self._connect = connect
         self._choose = choose
-        self._watch = watcher or Silent()
+        self._watch = watcher
         self._journal: DeviceJournal | None = None
         self.result = DeviceResult(where)
 
@@ -291,7 +279,7 @@ class Provisioning:
             digest = firmware.app_sha256 if firmware else None
             record = plan.log.append(
                 *(kit, slot.slot, proof, mac, board, digest, slot.serial, replaces),
-                corrections=for_the_record(plan.corrections),
+                corrections=for_the_record(plan.corrections) or None,
             )
             entry.update(state="already" if same else "done", record=record.number)
         with self._step("label") as entry:
@@ -372,7 +360,7 @@ class Provisioning:
             )
         return enrolment
 
-    def _network(self, device: Device) -> dict[str, Any]:
+    def _network(self, device: TargetDevice) -> dict[str, Any]:
         kit = self._plan.kit
         result, detail = device.test_network(int(time.time()))
         if result == "ok":
@@ -382,7 +370,7 @@ class Provisioning:
         raise network_error(result, detail, kit.broker_host, kit.broker_port)
 
     def _report(
-        self, device: Device, slot: KitSlot, enrolment: Enrolment, known: bool
+        self, device: TargetDevice, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
         """The device's first report, verified as the ingest will verify it."""
         topic, message = device.first_report(int(time.time()))

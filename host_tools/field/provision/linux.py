@@ -27,7 +27,7 @@ from host_tools.devices.packages.uci import to_uci
 from host_tools.field.provision.errors import ProvisionError, understood
 from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.payload import IMPORT_SELFTEST, import_with_time
-from host_tools.field.provision.ssh import Connection, Target, check_host_key
+from host_tools.field.provision.ssh import SshConnection, Target, check_host_key
 from host_tools.people.kits.model import Kit, KitSlot
 
 _PI_SYSTEM = {
@@ -96,7 +96,7 @@ echo "uplink=$(awk '$2 == "00000000" && $8 == "00000000" {{ print $7, $1 }}' /pr
 """
 
 
-def identify(connection: Connection, prefix: str = "") -> Identity:
+def identify(connection: SshConnection, prefix: str = "") -> Identity:
     """Ask a device what it is. Writes nothing.
 
     Raises:
@@ -133,7 +133,7 @@ class LinuxDevice:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: SshConnection,
         identity: Identity,
         board: Board,
         kit: Kit,
@@ -445,7 +445,7 @@ def board_of(identity: Identity, name: str | None) -> Board:
 class FoundHost:
     """A device on an open connection, before its slot is chosen."""
 
-    def __init__(self, connection: Connection, prefix: str, say: Callable[[str], None]) -> None:
+    def __init__(self, connection: SshConnection, prefix: str, say: Callable[[str], None]) -> None:
         self._connection = connection
         self._prefix = prefix
         self._say = say
@@ -480,5 +480,5 @@ def over_ssh(
     Raises:
         ProvisionError: it can't be reached, or has no identity.
     """
-    with Connection(target, options) as connection:
+    with SshConnection(target, options) as connection:
         yield FoundHost(connection, prefix, say)

@@ -12,13 +12,12 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from types import TracebackType
 
 from mpremote.transport import TransportError  # type: ignore[import-untyped]
 from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
 
 from host_tools.common.i18n import _
-from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.errors import ProvisionError, lost
 from host_tools.field.provision.ports import is_present
 
 _BAUD = 115200
@@ -35,24 +34,6 @@ if sys.platform != "win32":
         import termios
 
         _LINE_ERRORS = (OSError, termios.error)  # both come from a port that is gone
-
-
-class DeviceError(ProvisionError):
-    """A script on the device raised an exception; `trace` is what it printed."""
-
-    def __init__(self, sentence: str, trace: str) -> None:
-        super().__init__("device", sentence)
-        self.trace = trace
-
-
-def _lost(port: str) -> ProvisionError:
-    return ProvisionError(
-        "cable",
-        _(
-            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
-            "a weak hub) and run the same command: it goes on where it stopped."
-        ).format(port=port),
-    )
 
 
 class _Transport(SerialTransport):
@@ -91,12 +72,7 @@ class Repl:
     def __enter__(self) -> Repl:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(*_LINE_ERRORS):
             self._transport.close()
 
@@ -144,19 +120,18 @@ class Repl:
         """Run a script; returns what it printed.
 
         Raises:
-            DeviceError: it raised an exception.
-            ProvisionError: the line is gone, or there was no end of it in time.
+            ProvisionError: it raised an exception, did not end in time, or the line is gone.
         """
         with self._bounded():
             out, error = self._transport.exec_raw(script, timeout)
         if error:
             trace = error.decode(errors="replace").strip()
-            raise DeviceError(
+            raise ProvisionError(
+                "device",
                 _(
                     "The board on {port} can't do its part ({error}); run the same command again, "
                     "and if it stays, take another board."
                 ).format(port=self.port, error=trace.splitlines()[-1][:120]),
-                trace,
             )
         text: str = out.decode(errors="replace")
         return text.replace("\r\n", "\n")
@@ -195,7 +170,7 @@ class Repl:
             except (TransportError, *_LINE_ERRORS):
                 # A board with USB of its own leaves and comes back when it starts.
                 if time.monotonic() > end:
-                    raise _lost(self.port) from None
+                    raise lost(self.port) from None
                 time.sleep(0.1)
 
     @contextlib.contextmanager
@@ -203,10 +178,10 @@ class Repl:
         try:
             yield
         except _LINE_ERRORS:
-            raise _lost(self.port) from None
+            raise lost(self.port) from None
         except (TransportError, struct.error) as error:
             if not is_present(self.port):
-                raise _lost(self.port) from None
+                raise lost(self.port) from None
             raise ProvisionError(
                 "device",
                 _(

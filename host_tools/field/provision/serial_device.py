@@ -355,14 +355,14 @@ def _answer(repl: Repl, load: str, call: str, timeout: float) -> Any:
 
 
 def make_key(repl: Repl) -> bytes:
-    """See `Device.make_key`."""
+    """See `TargetDevice.make_key`."""
     with understood(_refused):
         load = "from agent import start\n"
         return base64.b64decode(_answer(repl, load, f"start.enrol({CONFIG!r})", 120))
 
 
 def test_network(repl: Repl, unix: int) -> tuple[str, str]:
-    """See `Device.test_network`."""
+    """See `TargetDevice.test_network`."""
     with understood(_refused):
         call = f"selftest.network({CONFIG!r},{unix})"
         result, detail = _answer(repl, IMPORT_SELFTEST, call, 180)
@@ -370,7 +370,7 @@ def test_network(repl: Repl, unix: int) -> tuple[str, str]:
 
 
 def first_report(repl: Repl, unix: int) -> tuple[str, bytes]:
-    """See `Device.first_report`."""
+    """See `TargetDevice.first_report`."""
     with understood(_refused):
         call = f"selftest.first_report({CONFIG!r})"
         topic, report = _answer(repl, import_with_time(unix), call, 180)

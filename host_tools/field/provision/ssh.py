@@ -1,8 +1,8 @@
 """A Linux device over the system's OpenSSH client: one connection, commands and files over it.
 
-Nothing is asked on the way (BatchMode) and no setting of the device is trusted before its host key
-was compared: `Connection.host_key` is what the device showed, `check_host_key` what the device's
-folder on the laptop remembers of it. Commands are scripts for `sh`; files go in as bytes, under
+OpenSSH asks nothing (BatchMode). No setting of the device is trusted before its host key was
+compared: `SshConnection.host_key` is what the device showed; `check_host_key` compares it with the
+device's folder on the laptop. Commands are scripts for `sh`; files go in as bytes, under
 another name first, and take their own once their hash is right.
 """
 
@@ -24,7 +24,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from host_tools.common.files import write_private
@@ -109,7 +108,7 @@ class Ended(NamedTuple):
     err: str
 
 
-class Connection:
+class SshConnection:
     """An open connection; a context manager. Ends with the process that opened it.
 
     host_key: what the device showed, as "ssh-ed25519 AAAA...".
@@ -156,15 +155,10 @@ class Connection:
             self.close()
             raise
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> SshConnection:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -389,7 +383,7 @@ def _shown(known: Path) -> str:
     raise ProvisionError("device", _("ssh did not note the device's host key; update OpenSSH."))
 
 
-def check_host_key(folder: Path, connection: Connection, tell: Callable[[str], None]) -> None:
+def check_host_key(folder: Path, connection: SshConnection, tell: Callable[[str], None]) -> None:
     """Remember a device's host key at the first meeting; refuse another one later.
 
     Args:

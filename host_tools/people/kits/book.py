@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 from host_tools.people.kits.model import KitError
 from host_tools.province.records import KitEntry
 from host_tools.province.registry import Registry
+
+
+def usable(registry: Registry) -> list[KitEntry]:
+    """The kits from which devices can be enrolled now."""
+    now = time.time()
+    return [kit for kit in registry.kits() if kit.state(now) == "valid"]
 
 
 def find(registry: Registry, text: str) -> KitEntry:

@@ -17,21 +17,20 @@ from host_tools.common.passphrase import check_passphrase
 from host_tools.common.times import day
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import Release
-from host_tools.keys.ca import Authority, Issued
+from host_tools.keys.ca import Authority
 from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
 from host_tools.people.kits.seal import COST, new_header, seal
 from host_tools.people.kits.settings import check_boards, scopes, slot_config
 from host_tools.people.technicians import current_trust, root_public
 from host_tools.province.records import RoleKey
-from host_tools.province.registry import Registry, Village, slot_name
+from host_tools.province.registry import Registry, slot_name
 from host_tools.province.settings import Province
 from host_tools.province.villages import find_regency, find_village
 
 DAYS = 30
 # For a slot: one, and one for the device that replaces what was given the first on the same trip.
 CERTIFICATES = 2
-MAX_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ def chosen_slots(registry: Registry, codes: Iterable[str], regency: str | None) 
     slots = []
     for code in codes:
         village, dash, number = code.strip().partition("-")
-        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 99):
-            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2.")
+        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 999):
+            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2 (1 to 999).")
         slots.append(slot_name(find_village(registry, village).code, int(number or 1)))
     if regency is not None:
         code = find_regency(registry, regency)
@@ -118,19 +117,23 @@ def create_kit(
     issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
     id = os.urandom(8)
     with registry.transaction():
-        certificates = [(slot, i) for slot in slots for i in issued[slot]]
-        for slot, certificate in certificates:
+        fresh = [(slot, i) for slot in slots for i in issued[slot]]
+        for slot, certificate in fresh:
             registry.record_certificate(
                 certificate.serial, slot, certificate.not_after, certificate.der
             )
         registry.record_kit(
-            *(id, technician.kid, at, expires), [(i.serial, slot) for slot, i in certificates]
+            *(id, technician.kid, at, expires), [(i.serial, slot) for slot, i in fresh]
         )
         enrolled = tuple(
             KitDevice(d.slot, d.kid, d.unique_id, d.board) for d in registry.active_devices()
         )
         imported = registry.imported_records()
         replacements = {order.slot: order.kid for order in registry.open_orders()}
+    certificates = {
+        slot: tuple(KitCertificate(i.certificate_pem, i.key_pem, i.serial) for i in own)
+        for slot, own in issued.items()
+    }
     return Kit(
         id=id,
         province_code=province.code,
@@ -143,7 +146,8 @@ def create_kit(
         ca_pem=province.ca_certificate.read_bytes(),
         root_public=root_public(province),
         slots={
-            slot: _slot(slot, villages[slot[:10]], configs[slot], issued[slot]) for slot in slots
+            slot: KitSlot(slot, villages[slot[:10]], configs[slot], certificates[slot])
+            for slot in slots
         },
         trust=trust,
         technician_key=technician_key,
@@ -154,19 +158,6 @@ def create_kit(
         enrolled=enrolled,
         replacements={slot: kid for slot, kid in replacements.items() if slot in slots},
         imported=imported,
-    )
-
-
-def _slot(name: str, village: Village, config: dict[str, Any], issued: list[Issued]) -> KitSlot:
-    first, *spares = (KitCertificate(i.certificate_pem, i.key_pem, i.serial) for i in issued)
-    return KitSlot(
-        slot=name,
-        village=village,
-        certificate_pem=first.certificate_pem,
-        key_pem=first.key_pem,
-        config=config,
-        serial=first.serial,
-        spares=tuple(spares),
     )
 
 

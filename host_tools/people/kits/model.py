@@ -34,33 +34,32 @@ class KitCertificate:
 
 @dataclass(frozen=True)
 class KitSlot:
-    """What a device of one slot is given; `config` is its configuration, without the board's."""
+    """What a device of one slot gets; `config` is its configuration, without the board's."""
 
     slot: str
     village: Village
-    certificate_pem: bytes
-    key_pem: bytes = field(repr=False)
     config: dict[str, Any] = field(repr=False)
-    """Keys as in docs/agent.md, nested; `port` and the paths are the provisioner's."""
-    serial: str
-    """The certificate's, as the registry knows it."""
-    spares: tuple[KitCertificate, ...] = ()
-    """For the device that replaces one which was given the first: they must never share one."""
-
-    def with_certificate(self, certificate: KitCertificate) -> KitSlot:
-        """The same slot with another of its certificates."""
-        return replace(
-            self,
-            certificate_pem=certificate.certificate_pem,
-            key_pem=certificate.key_pem,
-            serial=certificate.serial,
-            spares=(),
-        )
+    """Keys as in docs/agent.md, nested; provisioning adds `port` and the paths."""
+    certificates: tuple[KitCertificate, ...] = field(repr=False)
+    """The first is for the first device, the others for devices that replace it: two devices
+    never share one."""
 
     @property
-    def certificates(self) -> tuple[KitCertificate, ...]:
-        """All of them, the first one first."""
-        return (KitCertificate(self.certificate_pem, self.key_pem, self.serial), *self.spares)
+    def certificate_pem(self) -> bytes:
+        return self.certificates[0].certificate_pem
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.certificates[0].key_pem
+
+    @property
+    def serial(self) -> str:
+        """The certificate's, as the registry knows it."""
+        return self.certificates[0].serial
+
+    def with_certificate(self, certificate: KitCertificate) -> KitSlot:
+        """The same slot with one of its certificates."""
+        return replace(self, certificates=(certificate,))
 
 
 @dataclass(frozen=True)

@@ -218,21 +218,15 @@ def _file(stream: _Stream, kind: str, name: str, path: str, size: int, digest: s
 
 
 def _kit(table: _Manifest, files: list[Any]) -> Kit:
-    slots = {}
-    for packed in table.slots:
-        first, *spares = (
-            KitCertificate(certificate.encode(), key.encode(), serial)
-            for certificate, key, serial in packed.certificates
+    slots = {
+        packed.slot: KitSlot(
+            packed.slot,
+            packed.village,
+            packed.config,
+            tuple(KitCertificate(c.encode(), k.encode(), s) for c, k, s in packed.certificates),
         )
-        slots[packed.slot] = KitSlot(
-            slot=packed.slot,
-            village=packed.village,
-            certificate_pem=first.certificate_pem,
-            key_pem=first.key_pem,
-            config=packed.config,
-            serial=first.serial,
-            spares=tuple(spares),
-        )
+        for packed in table.slots
+    }
     releases = {
         board: Release(
             release.version,

@@ -51,9 +51,6 @@ def identity_for(province: Province, authority: Authority, name: str, place: Pat
     return files
 
 
-# ---- configuration -----------------------------------------------------------------------
-
-
 def test_config_writes_what_the_broker_needs(desalink: Run, kaltim: Province):
     ended = desalink("-C", kaltim.directory, "broker", "config", "--port", "9999")
     assert (ended.code, ended.err) == (0, "")
@@ -137,9 +134,6 @@ def test_the_end_of_a_revocation_list_is_reported_long_before(
     assert upkeep.inspect(kaltim, registry).due == [
         "1 revoked certificates are not in the revocation list yet"
     ]
-
-
-# ---- the process -------------------------------------------------------------------------
 
 
 class Running:
@@ -235,7 +229,7 @@ def test_a_killed_run_leaves_no_broker_behind(kaltim: Province):
     process.check_port_is_free("127.0.0.1", kaltim.broker.port)
 
 
-def test_a_taken_port_and_a_second_broker_are_told(
+def test_a_taken_port_and_a_second_broker_are_reported(
     desalink: Run, kaltim: Province, broker: BrokerProcess
 ):
     ended = desalink("-C", kaltim.directory, "broker", "run")
@@ -254,10 +248,10 @@ def test_a_taken_port_and_a_second_broker_are_told(
     )
 
 
-def test_a_missing_or_old_mosquitto_is_told(
+def test_a_missing_or_old_mosquitto_is_reported(
     desalink: Run, kaltim: Province, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(process, "_EXTRA_PATH", (str(tmp_path),))
+    monkeypatch.setattr(process, "EXTRA_PATH", (str(tmp_path),))
     monkeypatch.setenv("PATH", str(tmp_path))
     ended = desalink("-C", kaltim.directory, "broker", "run")
     assert ended.code == 1
@@ -327,9 +321,6 @@ def test_an_absent_ingest_finds_what_waited_for_it(kaltim: Province, broker: Bro
     broker.wait_ready()
     run_ingest(subscribe=False)
     assert received == list(range(count))
-
-
-# ---- revocation --------------------------------------------------------------------------
 
 
 def enrolled(province: Province, slot: str = SLOT) -> str:

@@ -170,7 +170,7 @@ def test_a_wrong_configuration_is_found(
     new: Sequence[str],
     rule: str,
 ):
-    monkeypatch.setattr("host_tools.broker.revocation._RELOAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("host_tools.broker.revocation.RELOAD_TIMEOUT_S", 1.0)
     replace_in_config(kaltim, *zip(old, new, strict=True))
     with running_broker(kaltim):
         tried = results(kaltim, authority, timeout=0.5)
@@ -178,7 +178,7 @@ def test_a_wrong_configuration_is_found(
 
 
 def test_a_foreign_ca_that_the_broker_trusts_is_found(kaltim: Province, tmp_path_factory):
-    # Same name as the province's own: only the signature could tell its certificates apart.
+    # Same name as the province's own: only the signatures differ.
     foreign = Authority.generate("Desalink Kalimantan Timur 2000")
     trusted = tmp_path_factory.mktemp("ca") / "both.pem"
     trusted.write_bytes(kaltim.ca_certificate.read_bytes() + foreign.certificate_pem)
@@ -211,7 +211,7 @@ def test_a_broken_rule_ends_the_command_with_code_1(desalink: Run, kaltim: Provi
     )
 
 
-def test_a_broker_that_trusts_another_ca_only_lets_nobody_in(kaltim: Province):
+def test_a_broker_that_trusts_another_ca_only_refuses_everybody(kaltim: Province):
     foreign = Authority.generate("Another CA")
     other = kaltim.broker_directory / "other.pem"
     other.write_bytes(foreign.certificate_pem)

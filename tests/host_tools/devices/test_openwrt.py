@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -28,14 +29,26 @@ from tests.system.journals import Accepted
 SLOT = "6403112001-1"
 
 
-@pytest.fixture(params=["micropython", "python3"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+# Each shell with one interpreter, and each interpreter with one shell.
+PAIRS = list(zip(SHELLS, ("micropython", "python3"), strict=False))
+if len(SHELLS) == 1:
+    PAIRS.append((SHELLS[0], "python3"))
 
 
-@pytest.fixture(params=SHELLS, ids=shell_name)
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    return list(request.param)
+@pytest.fixture(params=PAIRS, ids=lambda pair: f"{shell_name(pair[0])} {pair[1]}")
+def pair(request: pytest.FixtureRequest) -> tuple[list[str], str]:
+    shell, interpreter = request.param
+    return list(shell), str(interpreter)
+
+
+@pytest.fixture
+def shell(pair: tuple[list[str], str]) -> list[str]:
+    return pair[0]
+
+
+@pytest.fixture
+def interpreter(pair: tuple[list[str], str]) -> str:
+    return pair[1]
 
 
 @pytest.fixture
@@ -220,8 +233,6 @@ def test_the_packaged_agent_reports_and_ends_in_order(
         timeout=60,
     )
     assert asked.returncode == 0, asked.stderr
-    import base64
-
     enrolment = verify_proof(base64.b64decode(asked.stdout), SLOT)
     assert enrolment.board == "openwrt"
     assert (own / "state/device.key").stat().st_mode & 0o077 == 0

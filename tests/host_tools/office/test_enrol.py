@@ -233,7 +233,7 @@ def test_a_wrong_passphrase_enrols_nothing_and_the_right_one_goes_on(
     monkeypatch.setenv("DESALINK_PASSPHRASE", "not the passphrase")
     ended = enrolling()
     assert ended.code == 1
-    assert ended.err == f"desalink: That is not the passphrase of {kaltim.ca_key}; try again.\n"
+    assert ended.err.startswith(f"desalink: That is not the passphrase of {kaltim.ca_key}, or ")
     assert devices(kaltim) == []
     key = (device / "state" / "device.key").read_bytes()
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)

@@ -494,7 +494,7 @@ def test_a_record_that_was_refused_enrols_nobody_once_its_technician_is_revoked(
 ):
     one, two = EnrolmentLog(tmp_path / "one"), EnrolmentLog(tmp_path / "two")
     device.enrol(one, kit, SLOT)
-    serial = kit.slots[SLOT].spares[0].serial
+    serial = kit.slots[SLOT].certificates[1].serial
     two.append(kit, SLOT, FieldDevice(OTHER_MAC).proof(SLOT), OTHER_MAC, "b", None, serial)
     assert outcomes([*imported(registry, one), *imported(registry, two)]) == [
         "enrolled",
@@ -552,7 +552,7 @@ def test_another_key_for_a_filled_slot_waits_for_leave_from_the_province(
     imported(registry, one)
     # Another laptop does not know of it.
     other = FieldDevice(OTHER_MAC)
-    serial = kit.slots[SLOT].spares[0].serial
+    serial = kit.slots[SLOT].certificates[1].serial
     two.append(kit, SLOT, other.proof(SLOT), OTHER_MAC, "b", None, serial)
     (result,) = imported(registry, two)
     assert result.outcome == "refused"

@@ -100,6 +100,9 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
     assert desalink("-C", kaltim.directory, "renew", "devices", "--publish-only").code == 0
     with Registry.open(kaltim.directory) as registry:
         assert "waits at the broker" in _sentence(kaltim, registry)[1]
+        # The device says that it uses it: the other one's certificate now is the first to end.
+        shown = {SLOT: format(new.serial_number, "x")}
+        assert not [e for e in expiry.ends(kaltim, registry, shown=shown) if SLOT in e.what]
         registry.revoke(kid_of(bytes(32)), by="x")
         assert len(registry.revoke_certificates(SLOT)) == 2
 

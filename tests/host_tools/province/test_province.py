@@ -47,7 +47,7 @@ def test_init_makes_a_province_with_all_of_its_villages(desalink: Run, tmp_path:
         )  # fmt: skip
 
 
-def test_nobody_else_can_look_into_a_province(founded: Path):
+def test_nobody_else_can_read_a_province(founded: Path):
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [founded, *founded.rglob("*")]}
     assert all(mode == 0o700 for path, mode in modes.items() if path.is_dir())
     secret = {path for path in modes if path.name in SECRET or path.suffix == ".key"}
@@ -165,9 +165,9 @@ def test_the_remains_of_a_killed_init_are_cleared_by_the_next(tmp_path: Path):
     assert done.returncode == -signal.SIGKILL
     (remains,) = tmp_path.iterdir()
     assert not (remains / "province.toml").exists()
-    told: list[str] = []
-    found_province(place, "64", PASSPHRASE, only_villages=["6403112001"], tell=told.append)
-    assert told == [
+    sentences: list[str] = []
+    found_province(place, "64", PASSPHRASE, only_villages=["6403112001"], tell=sentences.append)
+    assert sentences == [
         f"Removing {remains}, the remains of an init that was interrupted (never in use)."
     ]
     assert list(tmp_path.iterdir()) == [place]

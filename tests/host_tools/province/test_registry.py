@@ -141,7 +141,7 @@ def test_a_new_province_has_its_services_on_record_and_commits_for_good(registry
     }  # fmt: skip
 
 
-def test_a_missing_damaged_or_newer_registry_is_told(tmp_path: Path):
+def test_a_missing_damaged_or_newer_registry_is_reported(tmp_path: Path):
     with pytest.raises(RegistryError, match="registry.db is missing"):
         Registry.open(tmp_path)
     (tmp_path / "registry.db").write_bytes(b"this is not a database, but long enough for one" * 9)

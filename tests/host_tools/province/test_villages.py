@@ -35,9 +35,6 @@ def villages(founded: Path) -> list[Village]:
         return registry.villages()
 
 
-# ---- the list ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -119,9 +116,6 @@ def test_names_repeat_and_all_of_them_are_offered(villages: list[Village]):
     assert len(near_matches(repeated.upper(), villages)) > 1
 
 
-# ---- the import --------------------------------------------------------------------------
-
-
 def table(tmp_path: Path, content: str | bytes) -> Path:
     path = tmp_path / "positions.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -169,7 +163,7 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,,118", "64.03.11.2001 Bohe Silian: lat and lon must both be given"),
         ("6403112001,1.2.3,118", "64.03.11.2001 Bohe Silian: lat '1.2.3' is not a number"),
         ("6403112001,nan,118", "64.03.11.2001 Bohe Silian: lat 'nan' is not a number"),
-        ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are the"),
+        ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are swapped"),
         ("6403112001,48.1,11.6", "64.03.11.2001 Bohe Silian: lat 48.1, lon 11.6 is not in"),
         ("6403112001,0,0", "64.03.11.2001 Bohe Silian: lat 0, lon 0 is not in Indonesia"),
         ("6403112001,,", "64.03.11.2001 Bohe Silian: the row has neither a position nor a site"),
@@ -178,7 +172,7 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,,,a\x07b", "64.03.11.2001 Bohe Silian: the site name holds characters"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_told_with_line_village_and_reason(
+def test_a_bad_row_is_reported_with_line_village_and_reason(
     tmp_path: Path, villages: list[Village], row: str, problem: str
 ):
     content = f"code,lat,lon,site\n6403112004,2.2,118.5,\n{row}\n6403112002,2.3,118.5,\n"
@@ -216,7 +210,7 @@ def test_what_is_no_table_is_refused(
     assert sentence in str(raised.value)
 
 
-def test_one_bad_line_imports_nothing_unless_told_to_skip_it(
+def test_one_bad_line_imports_nothing_unless_it_may_be_skipped(
     desalink: Run, kaltim: Province, tmp_path: Path
 ):
     path = table(tmp_path, "code,lat,lon\n6403112001,2.2,118.6\n6403112009,2.2,118.6\n")

@@ -93,7 +93,7 @@ def test_each_stream_is_a_chain_without_undeclared_holes(small, reports):
                 first, last = event.detail[2]
                 dropped[slot, report.stream].update(range(first, last + 1))
     assert any(dropped.values())
-    # What is still on its way at the end may be missing, newest first.
+    # What was sent and has not arrived at the end may be missing, newest first.
     ended = {village.slot for village in small.villages if village.special == "isolated"}
     for key, found in streams.items():
         for seq, (_, report) in found.items():

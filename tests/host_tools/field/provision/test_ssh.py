@@ -19,7 +19,7 @@ from host_tools.field.provision import linux
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
-from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
+from host_tools.field.provision.ssh import HOST_KEY_FILE, SshConnection, Target, fingerprint
 from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
 from tests.host_tools.field.provision.tree import other_tree
@@ -259,18 +259,16 @@ def test_a_cut_before_any_step_costs_nothing(where: str, laptop: Laptop, device:
 
 def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device: Device) -> None:
     # The device's tar takes a part of the third transfer, then the session's process is killed.
-    tar = device.bin / "tar"
-    tar.write_text(
-        "#!/bin/sh\n"
+    device.program(
+        "tar",
         f"echo x >> '{device.folder}/tars'\n"
         f"[ $(wc -l < '{device.folder}/tars') -eq 3 ] || exec /bin/tar \"$@\"\n"
         "head -c 20000 > /dev/null\n"
         "p=$PPID\n"
         "until grep -q sshd /proc/$p/comm; do p=$(sed -n 's/^PPid:\t//p' /proc/$p/status); done\n"
         "kill -9 $p\n"
-        "exit 1\n"
+        "exit 1",
     )
-    tar.chmod(0o755)
     with pytest.raises(ProvisionError) as lost:
         laptop.provision(device)
     assert lost.value.kind == "cable", lost.value
@@ -285,7 +283,7 @@ def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device:
 @contextmanager
 def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
     """The device on a connection, without the rest of the way."""
-    with Connection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.options) as connection:
         identity = identify(connection, str(device.root))
         board = board_of(identity, device.board)
         kit = laptop.office.kit
@@ -307,27 +305,23 @@ def test_a_stray_or_damaged_file_of_the_agent_is_put_right(laptop: Laptop, devic
         assert linux_device.install(files, shares.append) == 0
 
 
-def test_what_arrives_damaged_takes_no_name(laptop: Laptop, device: Device) -> None:
+@pytest.mark.parametrize(
+    ("tar", "sentence"),
+    [
+        ('/bin/tar "$@" && echo >> "$4/0"', r"supervise\.py arrived damaged"),
+        ("echo 'tar: No space left on device' >&2; exit 1", "No space left on device"),
+    ],
+    ids=["damaged", "no room"],
+)
+def test_what_does_not_arrive_takes_no_name(
+    laptop: Laptop, device: Device, tar: str, sentence: str
+) -> None:
     files = laptop.office.kit.releases["raspberry-pi"].files
     with opened(laptop, device) as linux_device:
         linux_device.install(files, lambda share: None)
         whole = device.files()
-        (device.bin / "tar").write_text('#!/bin/sh\n/bin/tar "$@" && echo >> "$4/0"\n')
-        (device.bin / "tar").chmod(0o755)
-        with pytest.raises(ProvisionError, match=r"supervise\.py arrived damaged"):
-            linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
-        assert device.files() == whole
-
-
-def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device) -> None:
-    files = laptop.office.kit.releases["raspberry-pi"].files
-    with opened(laptop, device) as linux_device:
-        linux_device.install(files, lambda share: None)
-        whole = device.files()
-        tar = device.bin / "tar"
-        tar.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2\nexit 1\n")
-        tar.chmod(0o755)
-        with pytest.raises(ProvisionError, match="No space left on device") as refused:
+        device.program("tar", tar)
+        with pytest.raises(ProvisionError, match=sentence) as refused:
             linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
         assert refused.value.kind == "device"
         assert device.files() == whole
@@ -336,57 +330,51 @@ def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device)
 # --- what can be wrong
 
 
-def test_where_nobody_answers(laptop: Laptop, device: Device) -> None:
-    device.stop()
-    with pytest.raises(ProvisionError, match="can't be reached") as refused:
-        laptop.provision(device)
-    assert refused.value.kind == "unreachable"
-    assert not laptop.work.exists() or not list(laptop.work.rglob("*"))
+def _unnamed(device: Device) -> None:
+    device.board = None
 
 
-def test_a_device_that_lets_nobody_in_says_how_to_get_in(laptop: Laptop, device: Device) -> None:
-    (device.folder / "authorized").write_text("")
-    with pytest.raises(ProvisionError, match=f"ssh-copy-id -p {device.port} ") as refused:
+@pytest.mark.parametrize(
+    ("spoil", "kind", "sentence"),
+    [
+        (lambda device: device.stop(), "unreachable", "can't be reached"),
+        (
+            lambda device: (device.folder / "authorized").write_text(""),
+            "access",
+            "ssh-copy-id -p {port} ",
+        ),
+        (lambda device: device.program("python3", "exit 1"), "device", "install python3"),
+        (_unnamed, "board", "--board raspberry-pi"),
+    ],
+    ids=["nobody answers", "nobody is let in", "no python", "no known kind"],
+)
+def test_a_device_that_can_not_be_used_is_named_with_the_remedy(
+    laptop: Laptop, device: Device, spoil: Callable[[Device], object], kind: str, sentence: str
+) -> None:
+    spoil(device)
+    with pytest.raises(ProvisionError, match=sentence.format(port=device.port)) as refused:
         laptop.provision(device)
-    assert refused.value.kind == "access"
+    assert refused.value.kind == kind
+    assert not laptop.log.records()
 
 
 def test_a_user_who_is_not_root_works_through_sudo(laptop: Laptop, device: Device) -> None:
-    def program(name: str, text: str) -> None:
-        (device.bin / name).write_text(text)
-        (device.bin / name).chmod(0o755)
-
-    program("id", "#!/bin/sh\necho 1000\n")
+    device.program("id", "echo 1000")
     used = device.folder / "sudo"
-    program("sudo", f'#!/bin/sh\necho "$1 $2" >> \'{used}\'\nshift\nexec "$@"\n')
+    device.program("sudo", f'echo "$1 $2" >> \'{used}\'\nshift\nexec "$@"')
     files = laptop.office.kit.releases["raspberry-pi"].files
     with opened(laptop, device) as linux_device:
         linux_device.install(files, lambda share: None)
     assert set(used.read_text().splitlines()) == {"-n sh"}
-    program("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    device.program("sudo", "echo 'sudo: a password is required' >&2\nexit 1")
     with pytest.raises(ProvisionError, match="sudoers") as refused, opened(laptop, device):
         pass
     assert refused.value.kind == "access"
 
 
-def test_a_device_without_python_says_what_to_install(laptop: Laptop, device: Device) -> None:
-    (device.bin / "python3").unlink()
-    (device.bin / "python3").write_text("#!/bin/sh\nexit 1\n")
-    (device.bin / "python3").chmod(0o755)
-    with pytest.raises(ProvisionError, match="install python3"):
-        laptop.provision(device)
-
-
-def test_a_device_that_is_no_known_kind_has_to_be_named(laptop: Laptop, device: Device) -> None:
-    device.board = None
-    with pytest.raises(ProvisionError, match="--board raspberry-pi") as refused:
-        laptop.provision(device)
-    assert refused.value.kind == "board"
-
-
 @pytest.mark.parametrize("id", ["../../home", "/etc", "..", "a/b", "\x1b[2J", "a" * 65])
 def test_a_device_can_not_choose_a_folder_on_the_laptop(id: str) -> None:
-    class Lying(Connection):
+    class Lying(SshConnection):
         def __init__(self) -> None:
             self.target = Target("pi")
 
@@ -419,11 +407,11 @@ def test_what_is_no_address_never_reaches_ssh(text: str) -> None:
 def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ProvisionError, match="install the OpenSSH client"):
-        Connection(Target.parse("root@192.168.1.1"))
+        SshConnection(Target.parse("root@192.168.1.1"))
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
     from boards.raspberry_pi.board import Board
 
-    with Connection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.options) as connection:
         assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()

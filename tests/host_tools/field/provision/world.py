@@ -14,12 +14,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from host_tools.demo.small_province import SmallProvince
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.field.labels import check_of
 from host_tools.keys.ca import Authority
-from host_tools.office.founding import found_province
 from host_tools.people.kits import Kit, KitDirectory
 from host_tools.people.kits.create import Cargo
 from host_tools.province.registry import Registry
@@ -65,14 +65,9 @@ class World:
         self.folder = folder
         self.tree = tree.make_tree(folder / "tree")
         tree.use_tree(self.tree)
-        self.province, _ = found_province(
-            folder / "province",
-            "64",
-            PASSPHRASE,
-            port=support.free_port(),
-            bind="127.0.0.1",
-            only_villages=villages,
-        )
+        self.province = SmallProvince(
+            folder, villages, port=support.free_port(), passphrase=PASSPHRASE
+        ).province
         self.laptop = folder / "laptop"
         self.place = folder
         boards = [load_board(tree.board_name(chip)) for chip in chips]
