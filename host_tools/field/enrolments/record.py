@@ -113,7 +113,7 @@ def parse_record(raw: bytes) -> Record:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment record is missing or not valid")
-    return Record(raw, technician, *map(get, range(1, len(_FIELDS) + 1)))
+    return Record(raw, technician, *[get(number) for number in range(1, len(_FIELDS) + 1)])
 
 
 def check_signer(record: Record, public_key: bytes) -> None:

@@ -298,7 +298,7 @@ class Provisioning:
         with self._step("start"):
             device.start()
 
-    def _install(self, device: Device) -> None:
+    def _install(self, device: TargetDevice) -> None:
         firmware = device.firmware
         if firmware is not None:
             with self._step("flash") as entry:
