@@ -9,7 +9,7 @@ import hashlib
 import struct
 import sys
 
-from agent import RELEASED
+from agent import RELEASED, VERSION
 from agent.device import heap
 
 
@@ -54,8 +54,8 @@ def enrol(path):
 
     settings, board = load(path)
     try:
-        return heap.seldom("agent.device.enrolment").enrol(settings, board)
-    except (OSError, key.KeyFileError) as e:
+        return heap.seldom("agent.device.enrolment").enrol(settings, board, VERSION)
+    except (OSError, key.DeviceKeyError) as e:
         fail(e)
 
 
@@ -64,7 +64,7 @@ def signer_of(folder):
 
     try:
         signer = key.load(folder)
-    except key.KeyFileError as e:
+    except key.DeviceKeyError as e:
         fail(e)
     if signer is None:
         fail("%s: no device key yet: enrol this device first (--enrol)" % folder)

@@ -63,7 +63,7 @@ def _build(path):
     from agent.net.mqtt import Client
     from agent.province.delivery import Delivery
     from agent.province.session import Session
-    from agent.province.birth import Birth
+    from agent.province.birth import BirthMessage
     from agent.province.certificate import Trial
 
     signer = prepare.signer_of(settings["state_dir"])
@@ -109,7 +109,7 @@ def _build(path):
     fields[12] = digest
     delivery = Delivery(session, journal, clock, reporter)
     certificate = Trial(session, delivery, clock, settings, used, fields)
-    birth = Birth(session, journal, clock, signer, fields)
+    birth = BirthMessage(session, journal, clock, signer, fields)
     link.broker.delivery = session
     session.memory_short = getattr(board, "memory_short", None)
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)

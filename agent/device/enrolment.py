@@ -5,17 +5,16 @@ import binascii
 import os
 import struct
 
-from agent import VERSION
 from agent.device import interpreter
-from agent.device.key import _name, load
+from agent.device.key import load, name_of
 from agent.wire import cbor, cose
 from agent.wire.ed25519 import Signer
 
 
-def enrol(settings, board):
+def enrol(settings, board, version):
     """The proof of possession, in base64, of the device's key, which is made if there is none.
 
-    Raises OSError and KeyFileError."""
+    Raises OSError and DeviceKeyError."""
     folder = settings["state_dir"]
     signer = load(folder) or make(board, folder)
     message = proof(
@@ -23,7 +22,7 @@ def enrol(settings, board):
         settings["slot"],
         board.unique_id(),
         board.board,
-        VERSION,
+        version,
         board.unix_time(),
         board.firmware_hash(),
     )
@@ -33,7 +32,7 @@ def enrol(settings, board):
 def make(board, state_dir):
     """Make a key, durably, and return its Signer. If interrupted: either none or this one."""
     seed = os.urandom(32)
-    path = _name(state_dir)
+    path = name_of(state_dir)
     board.write_secret(path + ".new", seed + struct.pack(">I", binascii.crc32(seed)))
     with open(path + ".new", "r+b") as f:
         interpreter.sync(f)

@@ -9,24 +9,24 @@ import struct
 from agent.wire.ed25519 import Signer
 
 
-class KeyFileError(Exception):
+class DeviceKeyError(Exception):
     """The key file can't be used; says what to do."""
 
 
-def _name(state_dir):
+def name_of(state_dir):
     return state_dir + "/device.key"
 
 
 def load(state_dir):
-    """The Signer of the key in `state_dir`, None if none was made yet. Raises KeyFileError."""
-    path = _name(state_dir)
+    """The Signer of the key in `state_dir`, None if none was made yet. Raises DeviceKeyError."""
+    path = name_of(state_dir)
     try:
         with open(path, "rb") as f:
             data = f.read(64)
     except OSError as e:
         if e.errno == 2:
             return None
-        raise KeyFileError("%s: can't be read (%s): check its owner and mode" % (path, e))
+        raise DeviceKeyError("%s: can't be read (%s): check its owner and mode" % (path, e))
     if len(data) != 36 or struct.pack(">I", binascii.crc32(data[:32])) != data[32:]:
-        raise KeyFileError("%s: is damaged: enrol the device anew" % path)
+        raise DeviceKeyError("%s: is damaged: enrol the device anew" % path)
     return Signer(data[:32])

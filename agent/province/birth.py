@@ -3,7 +3,7 @@
 from agent.wire import cbor, cose
 
 
-class Birth:
+class BirthMessage:
     """fields: those that stay the same while the agent runs (docs/wire.md); the rest is added."""
 
     def __init__(self, session, journal, clock, signer, fields):

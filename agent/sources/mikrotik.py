@@ -70,7 +70,7 @@ def leading(text):
     return number
 
 
-class Router(source.Source):
+class Mikrotik(source.Source):
     """Source of what RouterOS tells; `on_reset(metric)` is told of counters begun anew."""
 
     def __init__(self, http, user, password, interface, on_reset, unique):
@@ -255,4 +255,4 @@ def make(config, clock, on_reset):
             raise ValueError("usage.mikrotik.ca: %s" % error) from None
         context = ca
     http = Http(host, port, context, server_name)
-    return Router(http, user, password, interface, on_reset, source.day_of(config, clock))
+    return Mikrotik(http, user, password, interface, on_reset, source.day_of(config, clock))

@@ -44,7 +44,7 @@ async def ask_socket(path, sink):
         sock.close()
 
 
-class Portal(source.Source):
+class Opennds(source.Source):
     """Source of clients: those in the state Authenticated."""
 
     def __init__(self, ask, unique):
@@ -78,7 +78,7 @@ def make(config, clock, on_reset):
     if path:
         if _AF_UNIX is None:
             raise ValueError("usage.opennds.socket: this board has no such sockets")
-        return Portal(lambda sink: ask_socket(path, sink), source.day_of(config, clock))
+        return Opennds(lambda sink: ask_socket(path, sink), source.day_of(config, clock))
     if not program:
         raise ValueError("usage.opennds.command is missing: expected it or usage.opennds.socket")
     from agent.sources import command
@@ -86,4 +86,4 @@ def make(config, clock, on_reset):
     if not command.possible():
         raise ValueError("usage.opennds.command: this board runs no programs")
     words = (program, "json")
-    return Portal(lambda sink: command.run(words, sink), source.day_of(config, clock))
+    return Opennds(lambda sink: command.run(words, sink), source.day_of(config, clock))

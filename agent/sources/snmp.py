@@ -74,7 +74,7 @@ class Community:
         self._community = community.encode()
 
     async def ready(self, ask):
-        """Whatever must be known before a request can be wrapped; `ask` is Client._ask."""
+        """Whatever must be known before a request can be wrapped; `ask` is SnmpClient._ask."""
 
     def doubt(self):
         """Nothing that came was an answer."""
@@ -94,7 +94,7 @@ class Community:
         return data, at, end
 
 
-class Client:
+class SnmpClient:
     """GET, GETNEXT and GETBULK on one router; objects are contents of encoded OIDs (ber.oid)."""
 
     def __init__(self, host, port, security):
@@ -213,7 +213,7 @@ class Client:
         return error, binds
 
 
-class Router(source.Source):
+class SnmpRouter(source.Source):
     """Source of what a router tells by SNMP; `on_reset(metric)` is told of counters begun anew."""
 
     def __init__(self, client, interface, rows, addresses, on_reset, unique):
@@ -347,8 +347,8 @@ def make(config, clock, on_reset):
         config["usage.snmp.priv_password"] = security.priv_key
     else:
         security = Community(community)
-    client = Client(host, port, security)
+    client = SnmpClient(host, port, security)
     rows = profiles.PROFILES[profile]
     addresses = profiles.ADDRESSES.get(profile)
     heap.unload("agent.sources.profiles")
-    return Router(client, interface, rows, addresses, on_reset, source.day_of(config, clock))
+    return SnmpRouter(client, interface, rows, addresses, on_reset, source.day_of(config, clock))

@@ -114,7 +114,7 @@ class Remote:
         self._http.close()
 
 
-class Router(source.Source):
+class UbusRouter(source.Source):
     """Source of what an OpenWrt router tells; `on_reset(metric)` is told of counters begun
     anew."""
 
@@ -220,4 +220,4 @@ def make(config, clock, on_reset):
         ubus = Local(program, command.run)
     else:
         raise ValueError("usage.ubus.url is missing: expected it or usage.ubus.command")
-    return Router(ubus, interface, wifi, on_reset, source.day_of(config, clock))
+    return UbusRouter(ubus, interface, wifi, on_reset, source.day_of(config, clock))

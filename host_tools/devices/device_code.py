@@ -1,29 +1,41 @@
 """The agent's files as devices get them.
 
 Every device gets the wire's numbers in place of their names. MicroPython keeps every name that it
-meets for ever, so its files get short private names, too: `_a`, `_b`, ... in each file anew. A
-traceback on a device shows these; `short_names` gives the table to read it by. Lines keep their
-numbers.
+meets for ever, so its files get short names, too. A traceback on such a device shows these, with
+its files and classes as they are; `short_names` has the table. Lines keep their numbers.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import binascii
 import builtins
+import errno
+import hashlib
 import io
 import itertools
+import json
 import keyword
+import os
 import re
+import select
+import socket
+import ssl
+import struct
+import sys
+import time
 import tokenize
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
 
-_ROOT = Path(__file__).resolve().parents[2]
+_HERE = Path(__file__).resolve()
+ROOT = _HERE.parents[2]
 IDS = ("agent/wire/ids.py", "agent/wire/ids_seldom.py")
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*")
 
@@ -50,12 +62,12 @@ def source_code(path: str, micropython: bool = False) -> bytes:
     Raises:
         DeviceCodeError: a number that there is not, or another use of `ids`.
     """
-    code = (_ROOT / path).read_text()
+    code = (ROOT / path).read_text()
     tree = ast.parse(code)
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
     edits = _imports(tree, dropped, lines)
-    numbers = constants(_ROOT / IDS[0]) | constants(_ROOT / IDS[1])
+    numbers = constants(ROOT / IDS[0]) | constants(ROOT / IDS[1])
     short = short_names(path) if micropython else {}
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
@@ -121,50 +133,87 @@ def _letters() -> Iterator[str]:
             yield "".join(letters)
 
 
-# ---- private names -----------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------
 
+# What objects of the interpreters have: the same name in a file may mean theirs.
+_FOREIGN = (
+    asyncio, binascii, builtins, errno, hashlib, io, json, os, select, socket, ssl, struct, sys,
+    time, bytes, dict, int, list, memoryview, set, str, BaseException, io.BytesIO, os.stat_result,
+    asyncio.Event, asyncio.Lock, asyncio.StreamWriter, asyncio.Task, select.poll, socket.socket,
+    ssl.SSLContext, ssl.SSLSocket,
+)  # fmt: skip
+# What the simulation (tests/sim) reads of an agent that it runs as released.
+_SIMULATED = frozenset(
+    "bytes_in bytes_out bytes_written in_flight open_journal query reach ticks_us writes".split()
+)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def short_names(path: str) -> dict[str, str]:
-    """Of each private name in a file of the agent or a board, the one that devices see."""
-    return _tables().get(path, {})
+    """Of each name in a file of the agent or a board that can be changed, the one on devices."""
+    return tables().get(path, {})
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Of each file, its names that become short."""
+    return _tables(ROOT)
 
 
 @cache
-def _tables() -> dict[str, dict[str, str]]:
+def _tables(root: Path) -> dict[str, dict[str, str]]:
+    """Two names get the same short one where no file, nor another that shares its classes, has
+    both: so that a device has few. Private ones begin with a line, others end with one."""
     trees = {
-        path.relative_to(_ROOT).as_posix(): ast.parse(path.read_bytes())
+        path.relative_to(root).as_posix(): ast.parse(path.read_bytes())
         for room in ("agent", "boards")
-        for path in sorted((_ROOT / room).rglob("*.py"))
+        for path in sorted((root / room).rglob("*.py"))
+        if path.relative_to(root).as_posix() not in IDS
     }
-    kept = set().union(*map(_kept, trees.values()))
-    table = {}
-    for group in _groups(trees):
-        uses = Counter(itertools.chain(*(_names(trees[path]) for path in group)))
-        bound = set().union(*(_bound(trees[path]) for path in group))
-        ours = sorted(
-            (name for name in bound - kept if _PRIVATE.fullmatch(name)),
-            key=lambda name: (-uses[name], name),
-        )
-        free = (f"_{letters}" for letters in _letters())
-        short = dict(zip(ours, (name for name in free if name not in uses), strict=False))
-        table.update(dict.fromkeys(group, short))
-    return table
+    kept = _kept_everywhere(trees)
+    groups = _groups(trees)
+    names = [Counter(itertools.chain(*(_names(trees[p]) for p in group))) for group in groups]
+    uses = sum(names, Counter())
+    tables: list[dict[str, str]] = [{} for _ in groups]
+    bound = [set().union(*(_bound(trees[path]) for path in group)) - kept for group in groups]
+    for name, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
+        private = name[0] == "_"
+        inside = [i for i, known in enumerate(names) if name in known]
+        if private:
+            places = [[i] for i in inside if name in bound[i]]
+        else:
+            places = [inside] if any(name in bound[i] for i in inside) else []
+        for place in places:
+            taken = set().union(*(tables[i].values() for i in place))
+            free = (f"_{x}" if private else f"{x}_" for x in _letters())
+            short = next(x for x in free if x not in taken and x not in uses)
+            if len(short) < len(name):
+                for i in place:
+                    tables[i][name] = short
+    return {path: tables[i] for i, group in enumerate(groups) for path in group}
 
 
-def _kept(tree: ast.AST) -> set[str]:
-    """Names that stand in texts or are keywords of calls: they stay as they are."""
-    found = set()
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    docs = [n.body[0] for n in ast.walk(tree) if isinstance(n, documented) and n.body]
-    texts = {id(doc.value) for doc in docs if isinstance(doc, ast.Expr)}
+def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
+    kept = set().union(*map(_kept, trees.values()), *map(dir, _FOREIGN))
+    for path, tree in trees.items():
+        kept |= set(path.removesuffix(".py").split("/"))
+        # A log names classes; of an ESP32's own modules nothing is known here.
+        kept |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        if path.startswith("boards/"):
+            kept |= {name for name in _names(tree) if name[0] != "_"}
+    # What provisioning runs on a device calls the agent.
+    provision = _HERE.parents[1] / "field" / "provision"
+    for name in ("payload.py", "serial_device.py"):
+        kept |= set(_WORD.findall((provision / name).read_text()))
+    return kept | _SIMULATED | {"MICROPYTHON"}
+
+
+def _kept(tree: ast.AST) -> Iterator[str]:
+    """Names that are given as texts (getattr), or are keywords of calls."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= set() if id(node) in texts else set(_WORD.findall(node.value))
+            yield node.value
         elif isinstance(node, ast.keyword) and node.arg:
-            found.add(node.arg)
-    return found
+            yield node.arg
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
@@ -190,40 +239,39 @@ def _bound(tree: ast.AST) -> set[str]:
     return found
 
 
-def _groups(trees: dict[str, ast.Module]) -> Iterable[set[str]]:
-    """Files that share private names: one imports them, or derives a class, from another."""
+def _groups(trees: dict[str, ast.Module]) -> list[set[str]]:
+    """Files that share private names: one imports them, or derives a class, from another, or has
+    another answer for it (`__getattr__`)."""
     groups = {path: {path} for path in trees}
     for path, tree in trees.items():
-        bases = {
-            name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ClassDef)
-            for base in node.bases
-            for name in _names(base)
-        }
-        for node in ast.walk(tree):
+        nodes = list(ast.walk(tree))
+        classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+        bases = {name for node in classes for base in node.bases for name in _names(base)}
+        hooks = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+        answering = [node for hook in hooks for node in ast.walk(hook)]
+        for node in nodes:
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
-            for alias in node.names:
-                if not (alias.name in bases or _PRIVATE.fullmatch(alias.name)):
+            for name in [alias.name for alias in node.names]:
+                if not (name in bases or _PRIVATE.fullmatch(name) or node in answering):
                     continue
-                for module in (node.module, f"{node.module}.{alias.name}"):
+                for module in (node.module, f"{node.module}.{name}"):
                     other = module.replace(".", "/") + ".py"
-                    if other in trees and groups[other] is not groups[path]:
+                    if other in trees:
                         joined = groups[path] | groups[other]
                         groups.update(dict.fromkeys(joined, joined))
-    return {id(group): group for group in groups.values()}.values()
+    return [group for path, group in groups.items() if path == min(group)]
 
 
 # ---- parameters ----------------------------------------------------------------------------
 
 
 @cache
-def _keywords() -> set[str]:
+def _keywords(root: Path) -> set[str]:
     """Names of arguments that are given by name anywhere, or may be."""
     found = {"self", "cls", "settings", "timeout_ms"}
-    for room in ("agent", "boards", "tests/sim", "tests/agent"):
-        for path in sorted((_ROOT / room).rglob("*.py")):
+    for room in ("agent", "boards"):
+        for path in sorted((root / room).rglob("*.py")):
             tree = ast.parse(path.read_bytes())
             found |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg}
     return found
@@ -250,7 +298,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
         free = (name for name in _letters() if name not in used and not keyword.iskeyword(name))
         for arg in [*function.args.posonlyargs, *function.args.args]:
             name = arg.arg
-            if len(name) < 2 or name in inner or name in _keywords() or name[0] == "_":
+            if len(name) < 2 or name in inner or name in _keywords(ROOT) or name[0] == "_":
                 continue
             short = next(free)
             found |= {

@@ -1,9 +1,8 @@
-"""The province's firmware: MicroPython images that somebody has vouched for, kept by their hash.
+"""The province's firmware: MicroPython images with known hashes.
 
-Nothing is ever downloaded here, and no file is used whose SHA-256 is not known: from board.toml,
-or from the province's own firmware.toml, which pins what the operator decided to trust. The
-project that publishes these images publishes no hashes, so the first file of a version is pinned
-by whoever fetched it over TLS; from then on every copy must be that file.
+Nothing is downloaded here. A file is used only if its SHA-256 is known, from board.toml or from
+the province's firmware.toml, which pins trusted files. MicroPython publishes no hashes, so the
+operator pins the first file of a version; every later copy must be the same file.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from host_tools.devices.boards import Board, BoardFirmware, all_boards
 
 PINS = "firmware.toml"
 _OLDEST = (1, 24, 0)
-_HEADER = 0x18  # of an image, its extension included; the chip's number lies inside
+_HEADER = 0x18  # of an image with its extension, which has the chip's number
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class _Pin:
 
 
 class FirmwareError(DesalinkError):
-    """Firmware that is missing, not what it should be, or that nobody has vouched for."""
+    """Firmware that is missing, wrong, or not trusted."""
 
 
 def _inspect(what: str, data: bytes, chip: str) -> Any:
-    """esptool's own view of one image, bootloader or application.
+    """One image, bootloader or application, read by esptool.
 
     Raises:
-        FirmwareError: no image, another chip's, or a damaged one.
+        FirmwareError: no image, damaged, or for another chip.
     """
     from esptool.bin_image import LoadFirmwareImage  # type: ignore[import-untyped]
     from esptool.util import FatalError  # type: ignore[import-untyped]
@@ -54,7 +53,7 @@ def _inspect(what: str, data: bytes, chip: str) -> Any:
         raise FirmwareError(
             f"{what} is not an image that an {chip} can start ({error}); fetch the file again."
         ) from None
-    except Exception as error:  # struct.error and what else a cut header makes of it
+    except Exception as error:  # struct.error and others, from a cut header
         raise FirmwareError(f"{what} is cut short ({error}); fetch the file again.") from None
     if image.chip_id != image.ROM_LOADER.IMAGE_CHIP_ID:
         raise FirmwareError(
@@ -69,7 +68,7 @@ def _inspect(what: str, data: bytes, chip: str) -> Any:
 
 
 def inspect(name: str, data: bytes, board: Board) -> int:
-    """Look into an image as it is written to flash: bootloader, partition table, application.
+    """Check an image for the flash: bootloader, partition table, application.
 
     Args:
         name: the file's, for messages.
@@ -106,7 +105,7 @@ def inspect(name: str, data: bytes, board: Board) -> int:
 
 
 def with_partitions(data: bytes, board: Board) -> bytes:
-    """An image with the partition that the board's data gets (docs/boards.md), ready for flash.
+    """An image with a partition for the board's data (docs/boards.md), ready for flash.
 
     Raises:
         FirmwareError: the image has no room for it.
@@ -149,7 +148,7 @@ class FirmwareCache:
         return table
 
     def firmware(self, board: Board) -> BoardFirmware | None:
-        """The firmware that this province gives a board; its sha256 is "" while none is pinned."""
+        """The province's firmware for a board; its sha256 is "" if not pinned."""
         found = board.firmware
         if found is None:
             return None
@@ -187,12 +186,12 @@ class FirmwareCache:
     def add(
         self, file: Path, *, sha256: str | None = None, pin: bool = False, board: str | None = None
     ) -> BoardFirmware:
-        """Take a file into the cache, if its hash is known and it is what its boards can start.
+        """Add a file to the cache, if its hash is known and its boards can start it.
 
         Args:
-            sha256: the hash that the caller knows from elsewhere; pins the file.
-            pin: pin the file as it is: the caller vouches for it.
-            board: the board it is for, if its name alone doesn't tell.
+            sha256: the hash, from another source; pins the file.
+            pin: trust the file as it is.
+            board: its board, if the file's name is of no board.
 
         Raises:
             FirmwareError: unknown or wrong hash, or an image that does not fit.
@@ -211,11 +210,11 @@ class FirmwareCache:
             raise FirmwareError(
                 f"{file}: no hash of this file is known yet; its SHA-256 is {digest}: compare it "
                 "with what a colleague has, then add it with --sha256 HASH, or with --pin to "
-                "vouch for this very file."
+                "trust this file."
             )
         if expected not in (None, digest) or known not in (None, digest):
             raise FirmwareError(
-                f"{file} is not the file that it should be: SHA-256 {digest}, expected "
+                f"{file} is not the expected file: SHA-256 {digest}, expected "
                 f"{expected if expected != digest else known}; fetch it again and compare."
             )
         version = self._version(file.name, boards[0])
@@ -239,7 +238,7 @@ class FirmwareCache:
         match = re.search(r"-v(\d+)\.(\d+)\.(\d+)\.bin$", name)
         if match is None:
             raise FirmwareError(
-                f"{name}: the name does not tell MicroPython's version; call the file as it was "
+                f"{name}: the name has no version of MicroPython; name the file as it was "
                 "published, such as NAME-20250911-v1.26.1.bin."
             )
         if tuple(map(int, match.groups())) < _OLDEST:
@@ -252,18 +251,18 @@ class FirmwareCache:
         """The board's firmware, checked against its hash.
 
         Raises:
-            FirmwareError: it is missing (the sentence tells where to get it) or was changed.
+            FirmwareError: it is missing (the sentence has its source) or was changed.
         """
         firmware = self.firmware(board)
         if firmware is None:
-            raise FirmwareError(f"{board.name} takes no firmware; it runs what is on it.")
+            raise FirmwareError(f"{board.name} takes no firmware; it keeps its own system.")
         path = self.directory / firmware.file
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            where = f"fetch it from {firmware.url}" if firmware.url else "get it where you had it"
+            where = f"fetch it from {firmware.url}" if firmware.url else "get it from its source"
             pin = "" if firmware.sha256 else " --sha256 HASH"
-            vouch = "" if firmware.sha256 else ", or --pin in its place to vouch for the file"
+            vouch = "" if firmware.sha256 else ", or --pin in its place to trust the file"
             raise FirmwareError(
                 f"The firmware of {board.name} is missing ({path}): {where}, then run 'desalink "
                 f"firmware add {firmware.file}{pin}'{vouch}."

@@ -19,10 +19,10 @@ from typing import Any
 
 import agent
 from host_tools.common.errors import DesalinkError
+from host_tools.devices import device_code
 from host_tools.devices.boards import Board
 from host_tools.devices.device_code import IDS, constants, source_code
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
 _CPYTHON_ONLY = frozenset(["agent/device/cpython.py", "boards/_linux/cpython.py"])
@@ -100,10 +100,11 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     if board.interpreter == "micropython":
         unwanted |= _CPYTHON_ONLY
     found: set[str] = set()
+    sources = _file(_SOURCES).removesuffix(".py")
     more = {
         path
-        for file in (_ROOT / "agent").rglob("*.py")
-        if not (path := file.relative_to(_ROOT).as_posix()).startswith(_file(_SOURCES)[:-3])
+        for file in (device_code.ROOT / "agent").rglob("*.py")
+        if not (path := file.relative_to(device_code.ROOT).as_posix()).startswith(sources)
     } - unwanted
     more |= {_file(board.port), *(file for file in board.files if file.endswith(".py"))}
     more |= {_file(module) for module in optional} - unwanted
@@ -111,7 +112,9 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
         found |= more
         more = {p for path in more for p in _imported(path, unwanted)} - found
     packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
-    return sorted(found | {package for package in packages if (_ROOT / package).exists()})
+    return sorted(
+        found | {package for package in packages if (device_code.ROOT / package).exists()}
+    )
 
 
 def _file(module: str) -> str:
@@ -121,8 +124,8 @@ def _file(module: str) -> str:
 def _optional(board: Board) -> dict[str, list[str]]:
     """Module -> keys of the configuration, one of which a device that needs it has."""
     optional = {**_OPTIONAL, **board.optional}
-    lines = [constants(_ROOT / "agent" / "config.py")["NEARBY"]]
-    for path in sorted((_ROOT / "agent" / "sources").glob("*.py")):
+    lines = [constants(device_code.ROOT / "agent" / "config.py")["NEARBY"]]
+    for path in sorted((device_code.ROOT / "agent" / "sources").glob("*.py")):
         known = constants(path)
         if "KEYS" in known:
             lines += [f"usage.{path.stem} {path.stem}", known.get("NEEDS", "")]
@@ -162,7 +165,7 @@ def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _imported(path: str, unwanted: Collection[str]) -> set[str]:
     """Files of agent/ and boards/ that a file imports: at its top all, elsewhere those wanted."""
-    tree = ast.parse((_ROOT / path).read_bytes())
+    tree = ast.parse((device_code.ROOT / path).read_bytes())
     found = {file for node in tree.body for file in _imports(node)}
     found |= {file for node in ast.walk(tree) for file in _imports(node)} - set(unwanted)
     return found.difference(IDS)
@@ -176,7 +179,10 @@ def _imports(node: ast.AST) -> Iterator[str]:
     else:
         return
     for name in names:
-        if name.partition(".")[0] in ("agent", "boards") and (_ROOT / _file(name)).is_file():
+        if (
+            name.partition(".")[0] in ("agent", "boards")
+            and (device_code.ROOT / _file(name)).is_file()
+        ):
             yield _file(name)
 
 
@@ -233,7 +239,7 @@ def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
                 raise ReleaseError(f"{path} can't be compiled for {board.name}: {said}; mend it.")
             name = Path(path).name
             if name in _BY_ITSELF:
-                files[f"/{name}"] = (_ROOT / path).read_bytes()
+                files[f"/{name}"] = (device_code.ROOT / path).read_bytes()
                 continue
             data = target.read_bytes()
             if board.firmware and data[:2] != b"M" + bytes([int(board.firmware.mpy[0])]):

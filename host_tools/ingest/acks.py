@@ -43,7 +43,7 @@ class Acks:
         self._due[stream] = (boot, conn)
 
     def answer_older(self, stream: Stream, boot: int, conn: int) -> None:
-        """The same for one that is out of date, unless a better one waits as well."""
+        """An older birth has arrived: answer it, unless a newer one waits."""
         if self._due.get(stream) is None:
             self._due[stream] = (boot, conn)
 

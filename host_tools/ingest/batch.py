@@ -45,8 +45,8 @@ class WriteBatch:
 
     `stream`, `report`, `birth` and `may_begin` are what `verdict.Known` asks for.
 
-    What it changes of `streams`, `acks` and `quarantine` in memory is only true once the
-    transaction is committed: after one that failed they must be loaded anew.
+    Its changes of `streams`, `acks` and `quarantine` in memory are valid only after the commit.
+    After a transaction that failed they must be loaded again.
 
     Attributes:
         reports: by stream id and seq, the new rows, each with what the report says.
@@ -114,7 +114,7 @@ class WriteBatch:
     def take_back(self, item: Verified, kept: Quarantined) -> None:
         """Take a message out of the quarantine, or keep it there under its present reason."""
         if kept.stream_id is not None:
-            # It counts as stored already, by being there.
+            # It counts as stored already, because the quarantine keeps it.
             if isinstance(item.content, Report):
                 self._file(self._stream(item), item, item.content)
                 self._quarantine.release(kept)
@@ -164,14 +164,14 @@ class WriteBatch:
         content = item.content
         if isinstance(content, Birth):
             if reason is Reason.REPLAY:
-                # Perhaps its device has lost its memory: it must know what there is of its stream.
+                # Its device may have lost the end of its journal: it must know what is stored.
                 self._acks.answer_older(stream, content.boot, content.conn)
             else:
                 self._acks.answer(stream, content.boot, content.conn)
         elif reason is Reason.CONFLICT:
             self._acks.at_once(stream)
         elif kept and content.seq is not None:
-            # Kept for good, and so it counts as stored: the device need not send it for ever.
+            # It is kept for good and so counts as stored: the device need not send it again.
             self._mark(stream, content.seq)
             self._acks.at_once(stream)
 

@@ -147,7 +147,7 @@ class Pipeline:
         )
 
     def retry(self, now: float, kids: frozenset[bytes] | None = None) -> Tally:
-        """Try messages in the quarantine again, each as if it came now but dated as it came.
+        """Try messages in the quarantine again; each keeps its date of arrival.
 
         Args:
             kids: only those refused for an unknown key that is one of these; None: all.

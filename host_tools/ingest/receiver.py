@@ -1,7 +1,7 @@
 """The connection to the broker: MQTT 3.1.1 by paho, with a session that the broker keeps.
 
-paho confirms nothing by itself: what was received and not confirmed, the broker sends again after
-the next connection. There is no thread. The queue holds one batch: while it is stored, further
+paho confirms nothing by itself. After the next connection the broker sends again what was not
+confirmed. There is no thread. The queue holds one batch: while it is stored, further
 messages wait in the socket and in the broker, however many the broker sends without a PUBACK.
 """
 
@@ -184,7 +184,7 @@ class Receiver:
             self.connected = False
             return False
         writers = [connection] if self._client.want_write() else []
-        # TLS decrypts a record at once: the kernel knows nothing of what is left of it.
+        # TLS decrypts whole records: `select` does not see the rest of one.
         wait_s = 0.0 if _decrypted(connection) else timeout_s
         readable, _, _ = select.select([connection, self._wake_reader], writers, [], wait_s)
         if self._wake_reader in readable:

@@ -32,8 +32,8 @@ _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
 _DERIVE_REPORTS = 2000
-# While messages keep coming, the derivation gets one part in so many of the time: enough to get
-# on, too little to be felt.
+# While messages come, derivation gets one part in so many of the time, so that it hardly slows the
+# ingest.
 _DERIVE_SHARE = 20
 _DERIVE_PAUSE_S = 5.0
 T = TypeVar("T")

@@ -1,6 +1,6 @@
-"""COSE_Sign1 made and read on the host, for what people's keys sign (docs/wire.md).
+"""COSE_Sign1 for messages that people's keys sign (docs/wire.md).
 
-The kid is part of what is signed, and it must belong to the key that verifies.
+The signature covers the kid, which must belong to the verifying key.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Difference:
 
     slot: str = ""
     special: str = ""
-    told_s: int = 0
+    reported_s: int = 0
     true_s: Counter[str] = field(default_factory=Counter)
     derived_s: Counter[str] = field(default_factory=Counter)
     wrong_s: int = 0
@@ -47,7 +47,14 @@ class Difference:
 
     def add(self, other: Difference) -> None:
         """Add a village to a sum."""
-        for name in ("told_s", "wrong_s", "hidden_up_s", "outages", "true_bytes", "derived_bytes"):
+        for name in (
+            "reported_s",
+            "wrong_s",
+            "hidden_up_s",
+            "outages",
+            "true_bytes",
+            "derived_bytes",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.true_s += other.true_s
         self.derived_s += other.derived_s
@@ -57,7 +64,7 @@ class Difference:
     @property
     def wrong_percent(self) -> float:
         """Share of the reported time in which the derived state is not the true one."""
-        return 100 * self.wrong_s / self.told_s if self.told_s else 0.0
+        return 100 * self.wrong_s / self.reported_s if self.reported_s else 0.0
 
     @property
     def bytes_percent(self) -> float:
@@ -129,13 +136,13 @@ def _village(db: Database, truth: VillageTruth) -> Difference:
     true = [(begin, end, state) for begin, end, state, _ in truth.spells]
     told = [(begin, end, "told") for begin, end in truth.told]
     for length, states in _together(told, true, derived):
-        is_told, its_true, its_derived = states
-        if is_told is None:
+        is_reported, its_true, its_derived = states
+        if is_reported is None:
             # An outage may be reported though its samples are lost: then a true state is no guess.
             guessed = its_derived == UP or its_derived == DEGRADED != its_true
             result.hidden_up_s += length * guessed
             continue
-        result.told_s += length
+        result.reported_s += length
         result.true_s[its_true or _NOTHING] += length
         result.derived_s[its_derived or _NOTHING] += length
         result.wrong_s += length * (its_true != its_derived)

@@ -72,7 +72,7 @@ class SimulatedJournal:
     """What a device keeps over its runs.
 
     alive: boot, uptime and Unix time of the last sign of life; the time None where it was not
-    known. dropped: seqs from-to that the medium lost; set by who delivers.
+    known. dropped: seqs from-to that the medium lost; set by `delivery`.
     """
 
     signer: MessageSigner
@@ -91,7 +91,7 @@ class ReportMaker:
     """All that the devices of a village make.
 
     Attributes:
-        waiting: how many reports are not sent yet; set by who delivers.
+        waiting: how many reports are not sent yet; set by `delivery`.
         journal: of the device that runs now.
     """
 

@@ -9,9 +9,9 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from host_tools.common.errors import ProvinceError
 from host_tools.common.times import WITA_S
@@ -130,7 +130,7 @@ class SimulatedVillage:
 
 def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str) -> list[str]:
     """A name for each of `count` villages: by their shares, each once at least, then the rest."""
-    names = [name for name in shares]
+    names = list(shares)
     names += [
         name for name, share in shares.items() for _ in range(max(0, round(share * count) - 1))
     ]
@@ -174,7 +174,9 @@ class World:
             index, place.code, link, provider, power, special, settings, rng=rng
         )
         if special == "not_installed" or not settings.days:
-            return _with(village, devices=[] if special == "not_installed" else [_device(rng, 0)])
+            return replace(
+                village, devices=[] if special == "not_installed" else [_device(rng, 0)]
+            )
         span = settings.end - settings.begin
         first = settings.begin + rng.randrange(r.HOUR)
         if special == "late_installed":
@@ -209,7 +211,7 @@ class World:
                 rng.choice(r.WRONG_CLOCKS),
             )
         spells = _painted(first, settings.end, faults, offs)
-        return _with(
+        return replace(
             village,
             spells=spells,
             runs=_runs(spells, rng, len(devices) > 1 and devices[1].enrolled_at, wiped),
@@ -269,10 +271,6 @@ class World:
         for begin in _moments(rng, first, settings.end, restarts * days):
             offs.append(Spell(begin, begin + rng.randint(r.SHORTEST_S, 90), AGENT))
         return offs
-
-
-def _with(village: SimulatedVillage, **changes: Any) -> SimulatedVillage:
-    return SimulatedVillage(**{**vars(village), **changes})
 
 
 def _device(

@@ -277,7 +277,8 @@ class Quarantine:
         """
         where, values = _matching(village, reason)
         if not dismissed:
-            where += " AND note_id IS NULL"
+            # Of a village, its slots are the better index.
+            where += " AND note_id IS NULL" if village is None else " AND coalesce(note_id, 0) = 0"
         # The numbers come from an index: messages that are not shown are not read.
         rows = self._db.all(
             f"SELECT {_COLUMNS} FROM quarantine WHERE id IN "

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -380,7 +380,8 @@ def usage(
         # Of each slot no more is read than is shown.
         newest_first = f"{sql}ORDER BY 2 DESC"
         each = [db.iterate(newest_first, (slot_id, start)) for slot_id in named]
-        rows = list(islice(merge(*each, key=itemgetter(1), reverse=True), limit))
+        newest = chain(*each) if limit is None else merge(*each, key=itemgetter(1), reverse=True)
+        rows = list(islice(newest, limit))
     found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
     return sorted(found, key=attrgetter("begin", "slot"))
 

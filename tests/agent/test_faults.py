@@ -27,7 +27,7 @@ from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.measure.sampler import Sampler
 from agent.net.mqtt import Client
-from agent.province.birth import Birth
+from agent.province.birth import BirthMessage
 from agent.province.delivery import Delivery
 from agent.province.session import Session
 from agent.supervise import Supervisor
@@ -171,7 +171,7 @@ class Agent:
         self.reporter = Reporter(self.journal, clock, Signer(), BASE + "report", link.busy)
         client = Client("127.0.0.1", port, "6403112001-1", keepalive_s=300, ack_timeout_s=60)
         self.session = Session(BASE, clock, client, 2)
-        Birth(self.session, self.journal, clock, Signer(), {})
+        BirthMessage(self.session, self.journal, clock, Signer(), {})
         self.delivery = Delivery(self.session, self.journal, clock, self.reporter)
         sampler = Sampler(1, self.board, clock, self.journal, link, self.reporter)
         settings = {

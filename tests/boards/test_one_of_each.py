@@ -83,8 +83,8 @@ def first_report(site: Site, board: str, folder: Path) -> dict[int, Column]:
         target.write_bytes(data)
     ended = run_micropython(
         "import sys; sys.path[:] = ['', '.frozen']; path = sys.argv[1]\n"
-        "from agent import selftest, start\n"
-        "print(start.enrol(path), *selftest.first_report(path))",
+        "from agent import start\n"
+        "print(start.enrol(path), *start.first_report(path))",
         site.config,
         cwd=folder,
         check=True,

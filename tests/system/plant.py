@@ -238,6 +238,15 @@ class Plant:
         self._broker.stop()
         self._broker_runs = False
 
+    def put_back_database(self, content: bytes | None) -> None:
+        """Replace the database by a copy, or by none; the ingest is stopped."""
+        assert not self.ingest.running
+        database = self.province.database
+        for name in (database.name, database.name + "-wal", database.name + "-shm"):
+            database.with_name(name).unlink(missing_ok=True)
+        if content is not None:
+            database.write_bytes(content)
+
     def save_broker(self) -> None:
         """Have it write down its sessions, as it does every few minutes, and wait for that."""
         path = broker_files(self.province).data / "mosquitto.db"

@@ -1,4 +1,4 @@
-"""May this person open the serial ports?"""
+"""Permission to open the serial ports."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _permission(machine: Machine) -> Diagnosis:
             _CHECK,
             text,
             _(
-                "sudo chgrp {group} {ports} && sudo chmod 660 {ports}; look for the udev rule "
+                "sudo chgrp {group} {ports} && sudo chmod 660 {ports}; find the udev rule "
                 "that gave them other permissions."
             ).format(group=name, ports=" ".join(closed)),
         )

@@ -1,4 +1,4 @@
-"""One thing that the doctor found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A sentence on one check, and what to do about it.
+    """A sentence on one check, and the remedy.
 
     `check` is a stable name for programs; a `problem` stops the work, a `warning` may. Both have a
     `fix`.
@@ -23,15 +23,15 @@ class Diagnosis:
 
 
 def ok(check: str, text: str) -> Diagnosis:
-    """All is as it should be."""
+    """The check found no problem."""
     return Diagnosis(check, "ok", text)
 
 
 def warning(check: str, text: str, fix: str) -> Diagnosis:
-    """Something that may go wrong, or that can't be told for sure."""
+    """A possible problem."""
     return Diagnosis(check, "warning", text, fix)
 
 
 def problem(check: str, text: str, fix: str) -> Diagnosis:
-    """Something with which no device can be set up."""
+    """No device can be set up before this is corrected."""
     return Diagnosis(check, "problem", text, fix)

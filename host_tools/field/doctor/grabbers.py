@@ -1,4 +1,4 @@
-"""Programs that take serial adapters away: brltty, ModemManager, and whoever holds a port now."""
+"""Programs that take serial adapters: brltty, ModemManager, and those with a port open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from host_tools.field.usb_chips import SERIAL_VENDORS
 _RULES = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 _UNITS = "/etc/systemd/system"
 
-# brltty takes these chips for braille displays, which use the same ones.
+# Braille displays use the same chips, so brltty takes boards for displays.
 _BRAILLE = re.compile(r'^[^#\n]*PRODUCT\}=="\*?(?:1a86/7523|10c4/ea60|403/6001)', re.MULTILINE)
 _BRAILLE_ID = re.compile(r'^[^#\n]*idVendor\}=="(?:1a86|10c4|0403)"', re.MULTILINE)
 _IGNORED = re.compile(
@@ -24,7 +24,7 @@ _IGNORED = re.compile(
 
 
 def _rules(machine: Machine) -> dict[str, str]:
-    """Name -> text of each udev rule in force; an earlier directory hides a later one."""
+    """Name -> text of each udev rule in force; an earlier directory overrides a later one."""
     found: dict[str, str] = {}
     for place in _RULES:
         for name in machine.names(place):
@@ -65,7 +65,7 @@ def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, s
         return ok("modemmanager", _("ModemManager is not running."))
     ignored = {vendor for text in rules.values() for vendor in _IGNORED.findall(text)}
     if ignored >= set(SERIAL_VENDORS):
-        return ok("modemmanager", _("ModemManager runs, and leaves boards alone."))
+        return ok("modemmanager", _("ModemManager runs and ignores boards."))
     return warning(
         "modemmanager",
         _(
@@ -93,7 +93,7 @@ def _check_holders(machine: Machine) -> Iterator[Diagnosis]:
 
 
 def check(machine: Machine) -> list[Diagnosis]:
-    """Who takes, or may take, the boards away."""
+    """Programs that take boards, or may take them."""
     running = {name for _pid, name in machine.processes()}
     rules = _rules(machine)
     return [

@@ -1,4 +1,4 @@
-"""Boards and drivers on Windows and macOS, where the system says less than Linux does."""
+"""Boards and drivers on Windows and macOS, where the system reports less than Linux."""
 
 from __future__ import annotations
 

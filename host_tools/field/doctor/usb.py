@@ -1,4 +1,4 @@
-"""Boards, cables and hubs, as far as USB tells of them."""
+"""Boards, cables and hubs on USB."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from host_tools.common.i18n import _, ngettext, number
 from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine, UsbDevice
 
-# What a hub without a supply of its own can pass on, and what an ESP32 draws when its radio sends.
+# What a hub without its own supply can deliver, and what an ESP32 draws when its radio sends.
 _HUB_MILLIAMPERES = 400
 _BOARD_MILLIAMPERES = 300
 
-# What the kernel says of a device that answers wrongly or not at all: a bad cable, plug or hub.
+# Kernel messages on a device that answers wrongly or not at all: a bad cable, plug or hub.
 _FAILED = re.compile(
     r"usb (\d+-[\d.]+|usb\d+-port\d+)\S*: .*(?:device descriptor read/\w+, error"
     r"|device not accepting address|unable to enumerate USB device|Cannot enable\. Maybe"
@@ -25,11 +25,10 @@ def _check_boards(machine: Machine, boards: list[UsbDevice]) -> Iterator[Diagnos
     if not boards:
         yield warning(
             "boards",
-            _("No board is to be seen on USB."),
+            _("No board is visible on USB."),
             _(
-                "If one is plugged in, its cable carries power only: take a cable with which "
-                "files can be copied from a telephone, plug it in firmly, and try another "
-                "port."
+                "If one is plugged in, its cable carries power only: take a cable that can copy "
+                "files from a telephone, plug it in firmly, and try another port."
             ),
         )
         return
@@ -40,8 +39,7 @@ def _check_boards(machine: Machine, boards: list[UsbDevice]) -> Iterator[Diagnos
             yield problem(
                 "boards",
                 _(
-                    "{title} at USB {place} is held by a program ({driver}), so it has no "
-                    "serial port."
+                    "A program ({driver}) uses {title} at USB {place}, so it has no serial port."
                 ).format(**names, driver=", ".join(device.drivers)),
                 _(
                     "End brltty, virtual machines and other programs that use USB, then pull "
@@ -75,9 +73,9 @@ def _check_cables(machine: Machine) -> Iterator[Diagnosis]:
         return
     yield warning(
         "cables",
-        _(
-            "Since the laptop was started, what is plugged in at USB {places} did not answer."
-        ).format(places=", ".join(places)),
+        _("A device at USB {places} did not answer since the laptop was started.").format(
+            places=", ".join(places)
+        ),
         _(
             "The cable or the hub's port is probably bad: try another cable, then another "
             "port, then without the hub."
@@ -129,14 +127,14 @@ def _check_overcurrent(machine: Machine) -> Iterator[Diagnosis]:
                     count,
                 ).format(port=port, count=number(count)),
                 _(
-                    "Look for a short circuit on the board that was there; connect fewer "
+                    "Check the board that was there for a short circuit; connect fewer "
                     "boards, or a hub with a power supply of its own."
                 ),
             )
 
 
 def check(machine: Machine) -> list[Diagnosis]:
-    """Boards without a port, cables that don't answer, hubs that are too weak."""
+    """Boards without a port, bad cables, hubs with too little power."""
     if not machine.path("/sys/bus/usb/devices").is_dir():
         return [
             warning(
@@ -150,5 +148,5 @@ def check(machine: Machine) -> list[Diagnosis]:
     hubs = [found for hub in devices if hub.is_hub and (found := _check_hub(hub, boards))]
     hubs += _check_overcurrent(machine)
     if not hubs and any(device.is_hub for device in devices):
-        hubs = [ok("hubs", _("The hubs have power enough, as far as they tell."))]
+        hubs = [ok("hubs", _("The hubs have enough power, as far as they report."))]
     return [*_check_boards(machine, boards), *_check_cables(machine), *hubs]

@@ -24,7 +24,7 @@ _MAX_VALUE = 1000
 
 
 class LogError(DesalinkError):
-    """A log of enrolments that is damaged, forked, or not signed by who it should be."""
+    """A log of enrolments that is damaged, forked, or signed by another key."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Record:
     firmware_hash: bytes | None
     certificate_serial: str
     replaces: bytes | None
-    """kid of the device whose place it takes."""
+    """kid of the device that it replaces."""
     kit: bytes
     log: bytes
     """8 random bytes: one technician on one laptop."""
@@ -60,11 +60,11 @@ class Record:
 
     @property
     def device(self) -> bytes:
-        """kid of the device that is enrolled, as its proof names it."""
+        """kid of the enrolled device, from its proof."""
         return split(self.proof)[0]
 
     def enrolment(self) -> Enrolment:
-        """The device's own word, verified.
+        """The device's own statement, verified.
 
         Raises:
             EnrolmentError: the proof is not this slot's, or not signed by the key in it.
@@ -72,22 +72,20 @@ class Record:
         return verify_proof(self.proof, self.slot)
 
 
-# In the order of their numbers in the signed table, from 1.
-_FIELDS = [field.name for field in fields(Record)][2:]
+# Name -> number in the signed table.
+_NUMBERS = {field.name: number for number, field in enumerate(fields(Record)[2:], 1)}
 
 
 def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
-    """The signed bytes of a record; `values` are those of `Record` from `prev` on."""
-    values.setdefault("corrections", None)
-    table = {number: values.pop(name) for number, name in enumerate(_FIELDS, 1)}
-    assert not values, "a record has no such fields"
-    if table[13] is None:
-        del table[13]  # earlier versions have no such key
+    """The signed bytes of a record; `values` are the fields of `Record` from `prev` on."""
+    if values.get("corrections") is None:
+        values.pop("corrections", None)  # earlier versions have no such key
+    table = {_NUMBERS[name]: value for name, value in values.items()}
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
 
 def parse_record(raw: bytes) -> Record:
-    """Read a record; whether its signature is good is another question (`check_signer`).
+    """Read a record. `check_signer` verifies its signature.
 
     Raises:
         Refused: malformed or too large.
@@ -113,7 +111,8 @@ def parse_record(raw: bytes) -> Record:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment record is missing or not valid")
-    return Record(raw, technician, *[get(number) for number in range(1, len(_FIELDS) + 1)])
+    values: list[Any] = [get(number) for number in _NUMBERS.values()]
+    return Record(raw, technician, *values)
 
 
 def check_signer(record: Record, public_key: bytes) -> None:
@@ -159,9 +158,9 @@ def verified(proof: bytes, slot: str) -> tuple[Enrolment, bytes]:
     """A device's proof, verified, and its kid.
 
     Raises:
-        EnrolmentError: it is none.
+        EnrolmentError: the proof is not valid.
     """
     if len(proof) > _MAX_PROOF:
-        raise EnrolmentError(f"The device's proof for {slot} has {len(proof)} bytes and is none.")
+        raise EnrolmentError(f"The device's proof for {slot} is too long ({len(proof)} bytes).")
     enrolment = verify_proof(proof, slot)
     return enrolment, hash8(enrolment.public_key)

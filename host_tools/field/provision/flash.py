@@ -1,6 +1,6 @@
 """The laptop's side of a chip's bootloader: identity, firmware, start.
 
-esptool works in a child process (`chip.py`), told and heard over pipes.
+esptool runs in a child process (`chip.py`), connected by pipes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from host_tools.devices.proof import ROOT
 from host_tools.field.provision.errors import ProvisionError, lost
 
 _TABLE_BYTES = 0xC00
-# A child of a provisioning that was killed holds its port for a moment more.
+# The child of a killed provisioning frees its port a moment later.
 _BUSY_S = 5.0
-# What a slower rate may mend.
+# Errors that a slower rate may avoid.
 _OF_THE_LINE = ("silent", "esptool")
 
 Progress = Callable[[float], None]
@@ -33,7 +33,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Chip:
-    """What a chip tells of itself. chip: such as "esp32s3"; mac: `24:0a:c4:00:00:01`; flash_size:
+    """Identity of a chip. chip: such as "esp32s3"; mac: `24:0a:c4:00:00:01`; flash_size:
     bytes, None if it can't be read."""
 
     chip: str
@@ -43,7 +43,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class Image:
-    """Firmware as it goes to flash at `offset`; its application begins at address `app_offset`."""
+    """Firmware for the flash at `offset`; its application begins at address `app_offset`."""
 
     path: Path
     offset: int
@@ -67,25 +67,25 @@ class Image:
 def _sentence(kind: str, port: str, said: str) -> str:
     sentences = {
         "permission": _(
-            "{port} may not be opened by you; run 'desalink doctor', which tells how to get the "
-            "right (on Linux: group dialout)."
+            "You have no permission to open {port}; run 'desalink doctor', which shows how to "
+            "get it (on Linux: group dialout)."
         ),
-        "no_port": _("There is no port {port} any more; plug the board in again and start again."),
+        "no_port": _("The port {port} is gone; plug the board in again and run the same command."),
         "busy": _(
             "{port} is in use by another program; close serial monitors and other 'desalink "
-            "provision', then start again."
+            "provision', then run the same command."
         ),
         "silent": _(
             "No chip answers on {port}; hold the board's BOOT button while you plug it in, use a "
-            "cable that carries data, and start again."
+            "cable that carries data, and run the same command."
         ),
         "secure": _(
-            "The chip on {port} is locked (secure boot or download mode) and can't be used here; "
-            "take another board."
+            "The chip on {port} is locked (secure boot or download mode) and can't be used; take "
+            "another board."
         ),
         "esptool": _(
-            "The board on {port} did not take its firmware ({said}); try another cable or port, "
-            "then start again."
+            "The firmware could not be written to the board on {port} ({said}); try another cable "
+            "or port, then run the same command."
         ),
     }
     return sentences[kind].format(port=port, said=said)
@@ -126,13 +126,13 @@ class Bootloader:
                 time.sleep(0.2)
 
     def flash(self, image: Image, bauds: tuple[int, ...], progress: Progress) -> bool:
-        """Write and verify the firmware, unless it is there; False if it was.
+        """Write and verify the firmware; False if it was there already.
 
         Args:
             bauds: rates to try, the fastest first.
 
         Raises:
-            ProvisionError: it can't be written, at none of the rates.
+            ProvisionError: it can't be written at any of the rates.
         """
         for baud in bauds:
             try:
@@ -151,7 +151,7 @@ class Bootloader:
         """Start what is in the flash.
 
         Raises:
-            ProvisionError: the board went away.
+            ProvisionError: the connection was lost.
         """
         try:
             next(self._ask({"do": "run"}))
@@ -162,20 +162,20 @@ class Bootloader:
     def _identify(self) -> Chip:
         self._end()
         self._process = subprocess.Popen(
-            # The real path: esptool asks pyserial about it, which knows no links.
+            # The real path, because pyserial does not resolve links.
             [sys.executable, "-m", "host_tools.field.provision.chip", os.path.realpath(self.port)],
             cwd=ROOT,
             env=scrubbed_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # A Ctrl-C is for the one who asks; the child ends with the pipe.
+            # Ctrl-C must reach only the parent; the child ends when the pipe closes.
             start_new_session=True,
         )
         return Chip(**next(self._ask({"do": "identify"})))
 
     def _ask(self, order: dict[str, Any]) -> Any:
-        """Answers to one order, until the process has no more to say."""
+        """The answers to one order."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         try:
@@ -200,7 +200,7 @@ class Bootloader:
         if process is None:
             return
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()  # at which it ends, in the middle of an image if need be
+        process.stdin.close()  # the child then ends, even in the middle of an image
         try:
             process.wait(2)
         except subprocess.TimeoutExpired:

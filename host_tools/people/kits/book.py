@@ -1,4 +1,4 @@
-"""Finding a kit on record by what a person types."""
+"""Kits in the registry, by what a person types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def usable(registry: Registry) -> list[KitEntry]:
 
 
 def find(registry: Registry, text: str) -> KitEntry:
-    """The kit of an id; its first digits are enough.
+    """The kit with an id; its first digits are enough.
 
     Raises:
         KitError: none or several.

@@ -1,4 +1,4 @@
-"""Packing a kit on the province's side."""
+"""Packing a kit in the office."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from host_tools.province.settings import Province
 from host_tools.province.villages import find_regency, find_village
 
 DAYS = 30
-# For a slot: one, and one for the device that replaces what was given the first on the same trip.
+# For a slot: one, and one for a device that replaces the first on the same trip.
 CERTIFICATES = 2
 
 
 @dataclass(frozen=True)
 class Cargo:
-    """What a kit carries for devices beside their certificates; all of it may be empty."""
+    """The content of a kit for devices, besides certificates; it may be empty."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     settings_name: str = "The settings"
-    """The file they are from, for messages."""
+    """Their file, for messages."""
     firmware: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     """Board -> file name and content."""
     releases: Sequence[Release] = ()
@@ -49,7 +49,7 @@ def chosen_slots(registry: Registry, codes: Iterable[str], regency: str | None) 
     """The slots of villages: `6403112001` is its slot 1, `6403112001-2` the second.
 
     Raises:
-        VillageError, KitError: a village or regency that this province does not have, or none.
+        VillageError, KitError: no such village or regency, or none is chosen.
     """
     slots = []
     for code in codes:
@@ -78,16 +78,16 @@ def create_kit(
     days: int = DAYS,
     now: float | None = None,
 ) -> Kit:
-    """Make a kit: its certificates are on record when this returns, and nowhere else yet.
+    """Make a kit. Its certificates are in the registry when this returns.
 
     Args:
-        authority, root: opened; neither gets into the kit.
+        authority, root: opened; neither is in the kit.
         slots: of villages of this province.
         days: until it expires.
         now: Unix time, the present if None.
 
     Raises:
-        KitError: settings that devices or boards would refuse or that are for nobody here; the
+        KitError: devices or boards would refuse the settings, or they name an unknown slot; the
             technician's key ends before the kit.
         TrustError: the trust document can't be made.
     """
@@ -164,7 +164,7 @@ def create_kit(
 def write_kit(
     kit: Kit, root: Ed25519PrivateKey, path: Path, passphrase: str, *, cost: int = COST
 ) -> None:
-    """Seal a kit into a file, for its owner's eyes only.
+    """Encrypt a kit into a file that only its owner can read.
 
     Args:
         cost: base-2 logarithm of scrypt's N, 14 to 18.

@@ -20,7 +20,7 @@ from agent.journal import segment
 from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.province import delivery
-from agent.province.birth import Birth
+from agent.province.birth import BirthMessage
 from agent.province.delivery import Delivery
 from agent.province.session import Session
 from agent.wire import ed25519, ids
@@ -162,7 +162,7 @@ class World:
         self.reporter = Reporter(self.journal, clock, Signer(), BASE + "report", lock)
         self.client = Client(self)
         session = Session(BASE, clock, self.client, 2)
-        Birth(session, self.journal, clock, Signer(), {})
+        BirthMessage(session, self.journal, clock, Signer(), {})
         self.delivery = Delivery(session, self.journal, clock, self.reporter)
         self.task = asyncio.create_task(session.run())
 

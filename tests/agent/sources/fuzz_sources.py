@@ -140,10 +140,10 @@ def snmp_source(rng: random.Random) -> object:
         raise OSError(110, "no answer in time")
 
     snmp.exchange = exchange
-    client = snmp.Client("127.0.0.1", 1, snmp.Community("public"))
+    client = snmp.SnmpClient("127.0.0.1", 1, snmp.Community("public"))
     name = "mikrotik-hotspot"
     rows, addresses = profiles.PROFILES[name], profiles.ADDRESSES[name]
-    return snmp.Router(client, "wan", rows, addresses, _ignore, None)
+    return snmp.SnmpRouter(client, "wan", rows, addresses, _ignore, None)
 
 
 def _ignore(metric: int) -> None:
@@ -152,12 +152,12 @@ def _ignore(metric: int) -> None:
 
 def ubus_source(rng: random.Random) -> object:
     http.open_connection = _answering(rng, _UBUS)
-    return ubus.Router(ubus.Remote(http.Http("h", 1), "u", "p"), "wan", ["w"], _ignore, None)
+    return ubus.UbusRouter(ubus.Remote(http.Http("h", 1), "u", "p"), "wan", ["w"], _ignore, None)
 
 
 def mikrotik_source(rng: random.Random) -> object:
     http.open_connection = _answering(rng, rng.choice((_REST, _REST[1:-1])))
-    return mikrotik.Router(http.Http("h", 1), "u", "p", "wan", _ignore, None)
+    return mikrotik.Mikrotik(http.Http("h", 1), "u", "p", "wan", _ignore, None)
 
 
 def starlink_source(rng: random.Random) -> object:
@@ -173,7 +173,7 @@ def opennds_source(rng: random.Random) -> object:
     async def ask(sink: Callable[[bytes], None]) -> None:
         sink(mutated(rng, _NDS))
 
-    return opennds.Portal(ask, None)
+    return opennds.Opennds(ask, None)
 
 
 def wifi_source(rng: random.Random) -> object:

@@ -21,11 +21,8 @@ def test_the_agents_numbers_and_the_vocabulary_are_equal():
         ("PROBE", vocabulary.PROBE_RESULTS),
     ):
         expected |= {f"{prefix}_{t.name.upper()}": t.code for t in terms}
-    written = {
-        k: v
-        for k, v in {**vars(ids), **vars(ids_seldom)}.items()
-        if k.isupper() and isinstance(v, int)
-    }
+    names = {**vars(ids), **vars(ids_seldom)}
+    written = {k: v for k, v in names.items() if k.isupper() and isinstance(v, int)}
     assert written.items() <= expected.items()
     # Nothing that a report of this agent may carry is missing.
     assert {m.name.upper() for m in vocabulary.METRICS} <= written.keys()

@@ -57,7 +57,7 @@ def board(tmp_path: Path):
     return write
 
 
-def test_every_esp32_tells_where_its_firmware_comes_from_and_what_it_loads():
+def test_every_esp32_names_the_source_of_its_firmware():
     for name in ("esp32-generic", "esp32-poe", "esp32-c3", "esp32-s3"):
         board = load_board(name)
         assert board.firmware is not None
@@ -104,7 +104,7 @@ def test_an_unknown_board_is_answered_with_those_there_are():
         (("[settings]", "[settings"), "can't be understood"),
     ],
 )
-def test_a_mistake_is_told_with_file_and_key(board, change, expected):
+def test_a_mistake_is_reported_with_file_and_key(board, change, expected):
     path = board(change)
     with pytest.raises(BoardError) as caught:
         read_board(path)
@@ -130,7 +130,7 @@ def test_the_list_is_a_table_and_json(desalink: Run):
     assert next(b for b in listed if b["name"] == "esp32-poe")["settings"]["ethernet"]["mdc"] == 23
 
 
-def test_the_check_builds_for_each_board_and_says_what_nobody_has_pinned(desalink: Run):
+def test_the_check_builds_for_each_board_and_shows_what_is_not_pinned(desalink: Run):
     ended = desalink("boards", "check", "esp32-c3", "linux")
     assert (ended.code, ended.err) == (0, "")
     assert "esp32-c3: firmware ESP32_GENERIC_C3-" in ended.out
@@ -138,7 +138,7 @@ def test_the_check_builds_for_each_board_and_says_what_nobody_has_pinned(desalin
     assert "linux: " in ended.out
 
 
-def test_the_check_tells_all_that_is_wrong_and_ends_with_an_error(
+def test_the_check_shows_every_mistake_and_ends_with_an_error(
     desalink: Run, board, monkeypatch: pytest.MonkeyPatch
 ):
     path = board(("budgets", "budget"))

@@ -1,4 +1,4 @@
-"""The firmware cache: only files that somebody vouched for and that the board can start."""
+"""The firmware cache: only trusted files that the board can start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def published(folder: Path, board: Board, data: bytes | None = None) -> Path:
 # ---- hashes ------------------------------------------------------------------------------
 
 
-def test_a_file_whose_hash_nobody_knows_is_refused_and_the_hash_is_shown(cache, tmp_path):
+def test_a_file_with_an_unknown_hash_is_refused_and_the_hash_is_shown(cache, tmp_path):
     file = published(tmp_path, load_board("esp32-generic"))
     with pytest.raises(FirmwareError, match="no hash of this file is known") as caught:
         cache.add(file)
@@ -64,7 +64,7 @@ def test_a_hash_from_elsewhere_decides_and_another_file_of_the_name_is_refused(c
     assert cache.path(board).exists()
     other = published(tmp_path, board, firmware(size=8004))
     for sha256 in (None, hashlib.sha256(other.read_bytes()).hexdigest()):
-        with pytest.raises(FirmwareError, match="not the file that it should be"):
+        with pytest.raises(FirmwareError, match="not the expected file"):
             cache.add(other, pin=True, sha256=sha256)
 
 
@@ -100,14 +100,14 @@ def test_a_newer_version_replaces_the_boards_own_in_this_province(cache, tmp_pat
     assert (added.version, cache.path(board).name) == ("1.27.0", newer.name)
     # A board that was not named keeps its own.
     assert cache.path(load_board("esp32-poe")).name != newer.name
-    # Whatever was added last counts: adding the old one again is the way back.
+    # The file that was added last counts, also an older one.
     cache.add(published(tmp_path, board))
     assert cache.path(board).name != newer.name
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("ESP32_GENERIC-20240602-v1.23.0.bin", "older"), ("latest.bin", "does not tell")],
+    [("ESP32_GENERIC-20240602-v1.23.0.bin", "older"), ("latest.bin", "no version of")],
 )
 def test_a_version_that_the_agent_can_not_run_on_is_refused(cache, tmp_path, name, expected):
     file = tmp_path / name
@@ -126,7 +126,7 @@ def test_a_version_that_the_agent_can_not_run_on_is_refused(cache, tmp_path, nam
         f'["a.bin"]\nsha256 = "{"0" * 64}"\nversion = "1.26.1"\nboards = "all"\n',
     ],
 )
-def test_a_damaged_list_of_pins_is_told_with_its_name(cache, pins):
+def test_a_damaged_list_of_pins_is_reported_with_its_name(cache, pins):
     cache.directory.mkdir(parents=True)
     (cache.directory / "firmware.toml").write_text(pins)
     with pytest.raises(FirmwareError, match="firmware.toml"):
@@ -210,7 +210,7 @@ def test_firmware_without_a_file_system_of_its_own_gets_one():
     assert [p.name for p in found[3:]] == [b"vfs", b"data"]
 
 
-def test_no_room_for_data_is_told():
+def test_no_room_for_data_is_refused():
     board = replace(load_board("esp32-generic"), code_bytes=0x200000)
     with pytest.raises(FirmwareError, match="esp32-generic: .*no room for data"):
         with_partitions(firmware(), board)

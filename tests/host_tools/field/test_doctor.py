@@ -131,7 +131,7 @@ def only(findings: Diagnosis | list[Diagnosis]) -> Diagnosis:
     return found[0]
 
 
-def told(findings: list[Diagnosis], level: str) -> list[str]:
+def texts_of(findings: list[Diagnosis], level: str) -> list[str]:
     assert all((finding.fix is None) == (finding.level == "ok") for finding in findings)
     return [finding.text for finding in findings if finding.level == level]
 
@@ -230,7 +230,11 @@ def test_boards_with_ports_are_well(pc: Laptop):
             "problem",
             ["USB Serial at USB 1-2 has no driver", "modprobe cp210x"],
         ),
-        (lambda pc: pc.board("1-2", driver="usbfs"), "problem", ["held by a program (usbfs)"]),
+        (
+            lambda pc: pc.board("1-2", driver="usbfs"),
+            "problem",
+            ["program (usbfs) uses USB"],
+        ),
     ],
     ids=["no board", "no driver", "taken from its driver"],
 )
@@ -253,21 +257,21 @@ def test_a_board_without_a_port(
 def test_a_device_that_does_not_answer_points_to_the_cable(pc: Laptop, line: str):
     quiet = "[ 800.0] usb 1-1: new full-speed USB device number 8 using xhci_hcd\n"
     pc.board("1-1")
-    assert told(usb.check(pc.machine({"dmesg": quiet})), "warning") == []
-    [text] = told(usb.check(pc.machine({"dmesg": quiet + line + "\n"})), "warning")
+    assert texts_of(usb.check(pc.machine({"dmesg": quiet})), "warning") == []
+    [text] = texts_of(usb.check(pc.machine({"dmesg": quiet + line + "\n"})), "warning")
     assert "did not answer" in text
 
 
 def test_many_boards_on_a_hub_without_a_supply(pc: Laptop):
     pc.hub("1-4", own_supply=False)
     pc.board("1-4.1")
-    assert told(usb.check(pc.machine()), "warning") == []
+    assert texts_of(usb.check(pc.machine()), "warning") == []
     pc.board("1-4.2")
     # On another hub behind it, and one elsewhere.
     pc.hub("1-4.4", own_supply=False)
     pc.board("1-4.4.1")
     pc.board("1-40")
-    [text] = told(usb.check(pc.machine()), "warning")
+    [text] = texts_of(usb.check(pc.machine()), "warning")
     assert "1-4 has no power supply of its own and feeds 3 boards" in text
     assert "900 mA of 400 mA" in text
 
@@ -277,7 +281,7 @@ def test_a_port_switched_off_for_too_much_current(pc: Laptop):
     pc.hub("1-4", own_supply=True)
     for port, count in (("1-4-port1", 0), ("1-4-port3", 2)):
         pc.write(f"/sys/bus/usb/devices/1-4:1.0/{port}/over_current_count", f"{count}\n")
-    [text] = told(usb.check(pc.machine()), "warning")
+    [text] = texts_of(usb.check(pc.machine()), "warning")
     assert text == "USB port 1-4-port3 was switched off 2 times for too much current."
 
 
@@ -441,13 +445,13 @@ def test_a_kit_of_the_province_opens_with_its_passphrase(
     KitDirectory(directory).put(file, KIT_PASSPHRASE)
     machine = pc.machine(now=time.time())
     for kit in (file, directory):
-        [text] = told(laptop.check_kit(machine, kit, KIT_PASSPHRASE), "ok")
+        [text] = texts_of(laptop.check_kit(machine, kit, KIT_PASSPHRASE), "ok")
         assert "in 29 days" in text or "in 30 days" in text
-        [text] = told(laptop.check_kit(machine, kit, "not the passphrase"), "problem")
+        [text] = texts_of(laptop.check_kit(machine, kit, "not the passphrase"), "problem")
         assert "That is not the passphrase" in text
     half = directory / "kit.desakit"
     half.write_bytes(half.read_bytes()[:-9])
-    [text] = told(laptop.check_kit(machine, directory, KIT_PASSPHRASE), "problem")
+    [text] = texts_of(laptop.check_kit(machine, directory, KIT_PASSPHRASE), "problem")
     assert "the file is damaged" in text
 
 
@@ -456,12 +460,12 @@ def test_a_kit_of_the_province_opens_with_its_passphrase(
 
 def test_the_command_on_this_machine(desalink: Run, tmp_path: Path):
     ended = desalink("doctor", "--kit", tmp_path / "none", "--json")
-    told = json.loads(ended.out)
-    assert (ended.code, told["ok"]) == (1, False)
-    checks = {finding["check"]: finding for finding in told["findings"]}
+    shown = json.loads(ended.out)
+    assert (ended.code, shown["ok"]) == (1, False)
+    checks = {finding["check"]: finding for finding in shown["findings"]}
     assert {"drivers", "boards", "permissions", "brltty", "disk", "clock", "kit"} <= set(checks)
     assert (checks["kit"]["level"], checks["programs"]["level"]) == ("problem", "ok")
-    for finding in told["findings"]:
+    for finding in shown["findings"]:
         assert finding["text"].endswith(".")
         assert (finding["fix"] is None) == (finding["level"] == "ok")
 
@@ -480,7 +484,7 @@ def test_the_command_speaks_indonesian(desalink: Run, tmp_path: Path):
 def test_a_disk_that_is_only_for_reading(
     pc: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    # As the kernel answers for one: nobody may write, root neither.
+    # The kernel refuses writing, for root too.
     monkeypatch.setattr(laptop.os, "access", lambda path, mode: False)
     flags = SimpleNamespace(f_flag=os.ST_RDONLY)
     monkeypatch.setattr(laptop.os, "statvfs", lambda path: flags)

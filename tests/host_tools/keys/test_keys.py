@@ -240,13 +240,13 @@ def test_a_passphrase_file_without_a_passphrase_is_named(tmp_path: Path, content
         passphrase.given(path)
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o640, True)])
-def test_a_passphrase_file_that_others_can_read_is_told_and_used(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, told: bool
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True)])
+def test_a_passphrase_file_that_others_can_read_gives_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, warned: bool
 ):
     path = tmp_path / "secret"
     path.write_text(PASSPHRASE)
     path.chmod(mode)
     assert passphrase.given(path) == PASSPHRASE
     sentence = f"Others may read the passphrase file {path}; run 'chmod 600 {path}'.\n"
-    assert capsys.readouterr().err == (sentence if told else "")
+    assert capsys.readouterr().err == (sentence if warned else "")

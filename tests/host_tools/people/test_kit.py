@@ -1,4 +1,4 @@
-"""Kits: all that a trip needs, nothing that it must not have, and no way around the passphrase."""
+"""Kits: their content, their encryption and their commands."""
 
 from __future__ import annotations
 
@@ -166,14 +166,14 @@ def test_a_wrong_passphrase_opens_nothing(file: Path):
         open_kit(file, KIT_PASSPHRASE + "x")
 
 
-def test_an_expired_kit_is_refused_before_anybody_is_asked(packed, file: Path):
+def test_an_expired_kit_is_refused_before_the_passphrase(packed, file: Path):
     after = packed[0].expires
-    with pytest.raises(KitError, match="expired on .* ask the province for a new one"):
+    with pytest.raises(KitError, match="expired on .* ask the province for a new kit"):
         open_kit(file, "whatever", now=after)
     assert open_kit(file, KIT_PASSPHRASE, now=after - 1).technician == "Ani"
 
 
-def test_a_kit_made_by_somebody_who_only_knows_the_passphrase_is_not_the_province_s(
+def test_the_passphrase_alone_does_not_make_a_kit_of_the_province(
     packed, kaltim: Province, tmp_path: Path
 ):
     kit = packed[0]
@@ -209,7 +209,7 @@ def test_a_file_that_leads_out_of_its_folder_is_refused(packed, tmp_path: Path):
         (b"DESAKIT1\0\1\xf6", "damaged or incomplete"),
     ],
 )
-def test_what_is_no_kit_is_told(tmp_path: Path, content: bytes, sentence: str):
+def test_another_file_is_refused(tmp_path: Path, content: bytes, sentence: str):
     path = tmp_path / "x"
     path.write_bytes(content)
     with pytest.raises(KitError, match=sentence):
@@ -299,7 +299,7 @@ def test_from_the_province_to_the_laptop(desalink: Run, kaltim: Province, tmp_pa
         *create, "--villages", "64.03.11.2001,6403112002-2", "--board", "raspberry-pi"
     )
     assert ended.code == 0 and "for Ani with 2 slots" in ended.out
-    assert ended.err.startswith("Its devices look for the broker at localhost, which is each ")
+    assert ended.err.startswith("Its devices would connect to localhost, which is the device ")
     assert "exists already" in desalink(*create, "--villages", "6403112001").err
 
     ended = desalink("kit", "show", tmp_path / "trpi.desakit")
@@ -318,7 +318,7 @@ def test_from_the_province_to_the_laptop(desalink: Run, kaltim: Province, tmp_pa
     assert list(shown["agents"]) == ["raspberry-pi"]
     assert "PRIVATE" not in desalink("kit", "show").out
     ended = desalink("kit", "verify")
-    assert ended.code == 0 and "WRONG" not in ended.out and "\tLOOK\tlocalhost:" in ended.out
+    assert ended.code == 0 and "WRONG" not in ended.out and "\tCHECK\tlocalhost:" in ended.out
     ended = desalink("-C", kaltim.directory, "kit", "verify", trip)
     assert ended.code == 0 and "signed by this province's root key" in ended.out
     listed = desalink("-C", kaltim.directory, "kit", "list").out.splitlines()[1].split("\t")
@@ -335,7 +335,7 @@ def test_verify_calls_a_revoked_kit_revoked_where_its_province_is_at_hand(
     assert ended.code == 1 and "\nregistry\tWRONG\trevoked\n" in ended.out
 
 
-def test_verify_tells_what_is_wrong(packed, tmp_path: Path, desalink: Run):
+def test_verify_shows_what_is_wrong(packed, tmp_path: Path, desalink: Run):
     kit, root = packed
     slots = dict(kit.slots)
     wrong = replace(slots[SLOT].certificates[0], key_pem=slots[SECOND].key_pem)
@@ -380,19 +380,19 @@ def test_a_kit_does_not_outlive_its_technician_s_key(kaltim: Province, authority
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "doubtful"),
     [
         *((host, True) for host in ("localhost", "127.0.0.1", "::1", "Broker.LOCALHOST")),
         *((host, False) for host in ("broker.example.go.id", "192.168.8.1", "localhost.go.id")),
     ],
 )
-def test_a_broker_that_no_village_can_reach_is_told(packed, host: str, told: bool):
+def test_a_broker_that_no_village_can_reach_is_doubtful(packed, host: str, doubtful: bool):
     findings = check_kit(replace(packed[0], broker_host=host))
     (found,) = [finding for finding in findings if host in finding.detail]
-    assert (found.held, found.look) == (True, told)
+    assert (found.held, found.doubtful) == (True, doubtful)
 
 
-def test_the_list_tells_a_kit_whose_technician_may_not_enrol(
+def test_the_list_marks_a_kit_whose_technician_may_not_enrol(
     packed, desalink: Run, kaltim: Province
 ):
     def state() -> str:

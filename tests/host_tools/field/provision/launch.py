@@ -1,4 +1,4 @@
-"""`desalink` as a test starts it: with the emulated boards, and dying where it is told.
+"""`desalink` as a test starts it: with the emulated boards, and killed at a given step.
 
 DESALINK_TEST_DIE: `<step>`, `<step>:begun` or `<step>:half`; the process kills itself with -9 as
 soon as the step's entry is in the device's journal, when the step is begun, or in the middle of

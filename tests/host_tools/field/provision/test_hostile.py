@@ -26,7 +26,7 @@ from host_tools.field.provision.screen import ProvisionScreen
 
 @contextmanager
 def _board(behave: Callable[[int, bytes], None]) -> Iterator[Repl]:
-    """A REPL to a board that is told each piece of what the host writes."""
+    """A REPL to a board whose `behave` gets each piece of what the host writes."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     repl = Repl(os.ttyname(slave))
@@ -80,7 +80,7 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
         (lambda repl: serial_device.DeviceFiles(repl).hashes(), "ets"),
     ],
 )
-def test_an_answer_that_is_none_is_the_board_s_fault(ask: Callable[[Any], object], said: str):
+def test_an_answer_in_a_wrong_form_is_the_board_s_error(ask: Callable[[Any], object], said: str):
     repl = Mock()
     repl.run.return_value = said + "\n"
     with pytest.raises(ProvisionError, match="can't be understood. Run the same") as refused:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from host_tools.devices import boards, release
+from host_tools.devices import boards, device_code
 from tests.boards.images import FLASH_OFFSET
 from tests.support import ROOT
 
@@ -55,7 +55,7 @@ def make_tree(folder: Path) -> Path:
 def use_tree(folder: Path) -> None:
     """This process finds its boards and the agent there."""
     boards.FOLDER = folder / "boards"
-    release._ROOT = folder
+    device_code.ROOT = folder
 
 
 @contextmanager
