@@ -71,10 +71,10 @@ def extracted() -> set[str | tuple[str, ...]]:
         str(ROOT / "host_tools"), [("**.py", "python")], keywords=_KEYWORDS
     ):
         found.add(message)
-    for verb in _VERBS:
-        source = ROOT / "host_tools" / "cli" / f"{verb}.py"
-        if source.exists():
-            found.update(text for text in _help_texts(source) if text)
+    for source in (ROOT / "host_tools" / "cli").glob("[!_]*.py"):
+        # The list of verbs shows the first line of each.
+        texts = list(_help_texts(source))
+        found.update(text for text in (texts if source.stem in _VERBS else texts[:1]) if text)
     return found
 
 

@@ -11,7 +11,7 @@ REQUIRED = "-"
 
 # A text, read line by line: as tuples the table would be the largest thing in the heap.
 _TABLE = """\
-slot slot - 12 13
+slot slot - 12 14
 port str "board" 1 80
 board object null 0 0
 state_dir path - 1 200
@@ -27,6 +27,7 @@ broker.backoff_max_s int 300 1 3600
 cadence.round_s int 10 1 60
 cadence.sample_s int 60 1 3600
 cadence.report_samples int 5 1 60
+cadence.quiet_samples int 0 0 60
 clock.source str "auto" 1 10
 clock.ntp list ["id.pool.ntp.org","time.cloudflare.com","time.google.com"] 0 4
 link.interface str null 1 15
@@ -122,6 +123,8 @@ def _read(config, raw, folder):
             config["cadence.round_s"],
             config["cadence.sample_s"],
         )
+    if 0 < config["cadence.quiet_samples"] < config["cadence.report_samples"]:
+        return "cadence.quiet_samples: expected 0 or at least cadence.report_samples"
     if config["journal.capacity"] < 3 * config["journal.segment"]:
         return "journal.capacity: expected room for three segments of %d bytes, got %d" % (
             config["journal.segment"],

@@ -73,7 +73,7 @@ def signer_of(folder):
 
 
 def opened(path, settings, board):
-    """(journal, TLS context, first bytes of the configuration's SHA-256)."""
+    """(journal, TLS context, first bytes of the configuration's SHA-256, certificate in use)."""
     if board.lock() is False:
         fail(
             "%s: another agent uses it: stop that one, or give each slot a state_dir of its own"
@@ -90,11 +90,14 @@ def opened(path, settings, board):
         journal.open()
         heap.unload("agent.journal.recovery")
         heap.unload("agent.journal.new_stream")
+        used = heap.seldom("agent.province.renewal").present(
+            settings["broker.cert"], settings["state_dir"]
+        )
         context = heap.seldom("agent.net.tls").tls_context(
-            settings["broker.ca"], settings["broker.cert"], settings["broker.key"]
+            settings["broker.ca"], used[0], settings["broker.key"]
         )
         with open(path, "rb") as f:
-            return journal, context, hashlib.sha256(f.read()).digest()[:8]
+            return journal, context, hashlib.sha256(f.read()).digest()[:8], used
     except OSError as e:
         fail(e)
 

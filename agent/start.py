@@ -60,9 +60,10 @@ def _build(path):
     from agent.province.delivery import Delivery
     from agent.province.session import Session
     from agent.province.birth import BirthMessage
+    from agent.province.certificate import Trial
 
     signer = prepare.signer_of(settings["state_dir"])
-    journal, context, digest = prepare.opened(path, settings, board)
+    journal, context, digest, used = prepare.opened(path, settings, board)
     from agent.supervise import ALIVE, Supervisor
 
     detail, floor = prepare.booted(board, journal, ALIVE)
@@ -98,12 +99,15 @@ def _build(path):
     )
     session = Session(base, clock, client, settings["broker.backoff_max_s"])
     cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    cadence[2] = settings["cadence.quiet_samples"] or cadence[2]  # the most that a report takes
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
     fields[11] = cadence
     fields[12] = digest
-    birth = BirthMessage(session, journal, clock, signer, fields)
     delivery = Delivery(session, journal, clock, reporter)
+    certificate = Trial(session, delivery, clock, settings, used, fields)
+    birth = BirthMessage(session, journal, clock, signer, fields)
     link.broker.delivery = session
+    session.memory_short = getattr(board, "memory_short", None)
     sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
     books = None
     sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
@@ -118,8 +122,9 @@ def _build(path):
     reporter.event(ids.BOOTED, 0, detail)
     clock.on_set = agent.clock_set
     heap.built(
-        board, agent, clock, journal, link, reporter, sampler, session, birth, delivery, client,
-        signer, link.broker, link.outages, link.quality, link.names, link.upstream,
+        board, agent, clock, journal, link, reporter, sampler, session, birth, certificate,
+        delivery, client, signer, link.broker, link.outages, link.quality, link.names,
+        link.upstream,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent

@@ -40,6 +40,7 @@ class Supervisor:
         self.delivery = delivery
         self._round_ms = settings["cadence.round_s"] * 1000
         self._report_samples = settings["cadence.report_samples"]
+        self._quiet_samples = settings["cadence.quiet_samples"]
         # Of SNTP; None: the platform's clock is to be believed.
         self._servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
         self._resolvers = settings["broker.resolvers"]
@@ -108,7 +109,7 @@ class Supervisor:
             self.sampler.observe()
             for kind, at, detail in events:
                 self.reporter.event(kind, at, detail)
-            if events:
+            if events or self._quiet_samples and self.reporter.has_events:
                 await self._close_report()  # the province shall know at once
             if self.clock.up() - self.session.beat < _STUCK_S:
                 self._board.feed_watchdog()
@@ -122,8 +123,16 @@ class Supervisor:
         while True:
             full = await self.sampler.next()
             self.save_alive()
-            if full or len(self.reporter.rows) >= self._report_samples:
+            if full or len(self.reporter.rows) >= self._samples_a_report():
                 await self._close_report()
+
+    def _samples_a_report(self):
+        """How many samples the next report takes: more while all is well, if so configured."""
+        if not self._quiet_samples:
+            return self._report_samples
+        if self.sampler.changed:
+            return 1
+        return self._quiet_samples if self.sampler.well else self._report_samples
 
     async def _close_report(self):
         try:

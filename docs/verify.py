@@ -23,8 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 PROGRAMME = 1_735_660_800  # 2025-01-01 00:00 WITA
 AHEAD, ROUNDING, SEAM, LAG = 300, 2, 10, 30
-HOUR, DAY, WITA = 3600, 86400, 8 * 3600
-MOST = 2**53 - 1
+HOUR, MOST = 3600, 2**53 - 1
 TIME = 2**33  # no time or duration in an event's detail is greater
 STATES = (
     "unknown up degraded interface gateway provider dns portal tls broker next_hop other_dns clock"
@@ -122,7 +121,7 @@ class Boot:
     """A boot with its placed reports, and what its events say."""
 
     def __init__(self, rank, reports):
-        self.rank, self.reports = rank, reports
+        self.rank = rank
         self.placed = [r for r in reports if r.t is not None]
         self.sampled = [r for r in self.placed if r.n]
         self.last_t = max((r.end for r in self.sampled), default=None)

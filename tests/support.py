@@ -183,7 +183,7 @@ class Broker:
                 return self
             if self._fixed:
                 break
-            # Somebody else took the port between our look and the broker's.
+            # Another program took the port before the broker did.
             self.port = free_port()
             self.config.unlink()
         raise AssertionError(f"Mosquitto did not start:\n{self.config.read_text()}\n{self.log}")

@@ -39,6 +39,7 @@ class Board:
     feed_watchdog = _nothing
     # A board may have storage_lost(): True if this start found the journal's medium unreadable and
     # formatted it. Not a name here, since each costs every device memory.
+    # Nor is memory_short(): True if there is too little memory for TLS outside the heap.
     # on_terminate(callback): have callback() called in the event loop when the platform asks the
     # agent to stop.
     on_terminate = _nothing

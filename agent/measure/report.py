@@ -94,6 +94,11 @@ class Reporter:
             del self._events[_KEPT // 2]
         self._events.append((self._clock.up() if up is None else up, kind, detail or {}))
 
+    @property
+    def has_events(self):
+        """Whether events wait for the next report."""
+        return bool(self._events)
+
     async def close(self):
         """Make one report of what has gathered; returns its seq, None if nothing had.
 

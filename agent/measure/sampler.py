@@ -24,11 +24,16 @@ _SIGNED = const(1 << 12 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29 | 1 << 31)
 # Sampling coarsens as the journal fills with what is not stored: (per mille, seconds x sample_s).
 _COARSER = ((750, 60), (500, 15), (250, 5))
 _HYSTERESIS = const(50)
+# Of these every source gives one in each sample.
+_TOLD = (ids.BYTES_DOWN, ids.CLIENTS, ids.ROUTER_UPTIME, ids.DISH_UPTIME)
 _SLOW_S = const(3600)  # what changes slowly is told so often
 
 
 class Sampler:
-    """`sources` is to be filled by whoever makes one, in the order in which they write."""
+    """`sources` is to be filled by whoever makes one, in the order in which they write.
+
+    changed: since the sample before, a source has failed or answers again. well: the last sample
+    was no longer than it should be, the link up, and the time known."""
 
     def __init__(self, base_s, board, clock, journal, link, reporter):
         self._base_s = base_s
@@ -38,6 +43,8 @@ class Sampler:
         self._link = link
         self._reporter = reporter
         self._factor = 1
+        self._given = None  # which of _TOLD the last sample had
+        self.changed = self.well = False
         self.least = 1  # the factor that the budget demands
         self._began = None
         self._health = {}
@@ -66,6 +73,11 @@ class Sampler:
         if wait_ms > 0:
             await interpreter.sleep_ms(wait_ms)
         row = await self.row()
+        given = [metric in row for metric in _TOLD]
+        self.changed = given != self._given
+        self._given = given
+        up = row[ids.STATE] == ids.UP
+        self.well = up and self._factor == 1 and self._clock.now() is not None
         began = self._began
         self._began = end
         broken = False

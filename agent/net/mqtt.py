@@ -59,6 +59,7 @@ class Client:
     for ever); `handler_errors` and the log tell.
     window: QoS 1 publishes on their way at once. max_packet: bytes; a larger packet from the
     broker ends the connection. ack_timeout_s: how long the broker may owe an answer.
+    `tls` may be replaced between connections.
 
     For the caller to read: connected; reason and error (MqttError) of the last end; in_flight;
     bytes_in and bytes_out of MQTT; pings; unknown_acks."""
@@ -79,7 +80,8 @@ class Client:
         ack_timeout_s=30,
         connect_timeout_s=30,
     ):
-        self._target = host, port, tls, server_hostname, resolvers
+        self._target = host, port, server_hostname, resolvers
+        self.tls = tls
         self._hello = packet.connect(client_id, int(keepalive_s), will)
         self.on_message = on_message
         self._window = window
@@ -142,7 +144,8 @@ class Client:
 
     async def _handshake(self):
         began = interpreter.ticks_ms()
-        host, port, tls, hostname, resolvers = self._target
+        host, port, hostname, resolvers = self._target
+        tls = self.tls
         own.add(_TCP)
         self._reader, self.writer = await connection.open_connection(
             host, port, tls, hostname, resolvers, self._connect_ms, self._hello

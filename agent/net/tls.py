@@ -42,6 +42,11 @@ def _read(what, path, label):
     return blocks
 
 
+def certificate(path):
+    """The first certificate of a PEM or DER file, as DER. Raises as tls_context."""
+    return _read("certificate", path, b"CERTIFICATE")[0]
+
+
 def trusting(ca_path):
     """A client context that trusts only the certificates of a PEM or DER file, and always checks
     the peer's certificate and name. Raises as tls_context."""
@@ -68,7 +73,7 @@ def tls_context(ca_path, cert_path, key_path):
     certificates (for a change of CA). The peer's certificate and name are always checked.
     Raises NetError (stage "tls") that names the file and what is wrong with it."""
     context = trusting(ca_path)
-    cert = _read("certificate", cert_path, b"CERTIFICATE")[0]
+    cert = certificate(cert_path)
     key = _read("key", key_path, b"PRIVATE KEY")[0]
     if not interpreter.MICROPYTHON:  # which takes DER
         cert = cert_path

@@ -21,7 +21,9 @@ _RESEND_MAX_S = const(24 * 3600)
 
 
 class Delivery:
-    """Drains the journal through a session. Set `wake` (an Event) after an append."""
+    """Drains the journal through a session. Set `wake` (an Event) after an append.
+
+    proved: number of the session's last connection over which a report went that was stored."""
 
     def __init__(self, session, journal, clock, reporter):
         """reporter: under its lock reports are issued again in a new stream (reissue.py)."""
@@ -33,6 +35,7 @@ class Delivery:
         self._heard = 0  # up of the last ack
         self._resend_s = _RESEND_S
         self._publishing = 0  # PUBLISH packets that wait for their PUBACK
+        self.proved = 0
         self._answered = False  # by an ack to a birth of this run
         self.wake = asyncio.Event()
         session.topics[session.base + "ack"] = self._on_ack
@@ -159,6 +162,10 @@ class Delivery:
         journal.whole = True
         self._heard = self._clock.up()
         self._resend_s = _RESEND_S
+        if live:
+            for stream, seq, conn in self._sent:
+                if self._is_stored(stream, seq):
+                    self.proved = max(self.proved, conn)
         self._sent = still_under_way(
             self._sent, self._is_stored, self._session.number if answers else 0, live
         )

@@ -2,12 +2,15 @@
 
 The session knows none of the roles that use it. Each role adds its handlers and its work:
 
+    begin    functions, called before each attempt to connect
+    end      functions of the error with which an attempt or its connection ended
     topics   topic -> handler(payload, retain): subscribed to on every connection
     greet    coroutine functions, awaited one after the other when a connection begins
     work     coroutine functions that run while a connection lasts
 """
 
 import asyncio
+import gc
 
 from agent.device import interpreter
 from agent.device.interpreter import const
@@ -27,7 +30,8 @@ class Session:
     the province's broker, None while nothing is known; `attempts` to connect that have ended;
     `stage` that the last failed one reached; `beat`: seconds since start when it last showed that
     it is not stuck. To be set: `hold`: nothing may be sent; `hurry_ms`: the broker seems to be
-    there (again): an attempt in so many milliseconds is welcome (0: not)."""
+    there (again): an attempt in so many milliseconds is welcome (0: not);
+    `memory_short`: None, or a function that says whether there is too little memory for TLS."""
 
     def __init__(self, base, clock, client, backoff_max_s):
         self.base = base
@@ -37,6 +41,8 @@ class Session:
         self._tasks = []  # of this connection
         self._error = None  # of one of them
         self.topics = {}
+        self.begin = []
+        self.end = []
         self.greet = []
         self.work = []
         self.connected = False
@@ -47,6 +53,7 @@ class Session:
         self.beat = 0
         self.hold = False
         self.hurry_ms = 0
+        self.memory_short = None
         client.on_message = self._on_message
 
     async def run(self):
@@ -64,6 +71,8 @@ class Session:
                 error = e
             self._note(error)
             lasted_ms = interpreter.ticks_diff(interpreter.ticks_ms(), began)
+            for end in self.end:
+                end(error)
             self._backoff.ended(lasted_ms, error)
             await self._wait()
 
@@ -79,19 +88,26 @@ class Session:
         """What an attempt's end says of the broker. A lack of memory says nothing."""
         self.stage = getattr(error, "stage", "")
         self.probe = None
-        if isinstance(error, OSError) and not lacks_memory(error):
+        certificate = self.stage == "tls" and error.errno == CERTIFICATE
+        # Where mbedTLS can't allocate while it verifies, it says that the certificate is wrong.
+        short = certificate and self.memory_short and self.memory_short()
+        if isinstance(error, OSError) and not lacks_memory(error) and not short:
             self.attempts += 1
             if self.stage == "name":
                 self.probe = ids.PROBE_NO_NAME
-            elif self.stage == "tls" and error.errno == CERTIFICATE:
+            elif certificate:
                 self.probe = ids.PROBE_CERTIFICATE
             else:
                 self.probe = classify(error.errno)
-        interpreter.log("broker:", error if self.stage else repr(error))
+        text = "too little memory for TLS:" if short else ""
+        interpreter.log("broker:", text, error if self.stage else repr(error))
 
     async def _connection(self):
         client = self.client
         self._error = None
+        gc.collect()  # an ESP32 gives what is free to TLS
+        for begin in self.begin:
+            begin()
         try:
             await client.connect()
             self.number += 1

@@ -44,8 +44,8 @@ def localized(digest, key, engine):
 
 
 class User:
-    """Security of one user: an SnmpClient's `security`. Passwords may be given as the keys that were
-    made of them. Raises ValueError."""
+    """Security of one user: an SnmpClient's `security`. Passwords may be given as the keys that
+    were made of them. Raises ValueError."""
 
     lasts = "_engine", "_boots", "_time", "_at", "_id", "_salt"
 

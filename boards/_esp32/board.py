@@ -28,6 +28,7 @@ _LONGEST_PAUSE_MS = const(120000)
 _RESTART_AFTER = const(5)  # joins that failed
 _HOLD_MS = const(3600000)
 _BLOCK = const(4096)
+_HANDSHAKE = const(32768)  # bytes that mbedTLS and lwIP take together
 
 _watchdog = None
 
@@ -113,6 +114,13 @@ class Board(board.Board):
 
     def sources(self, clock, on_reset):
         return [self.net] if hasattr(self.net, "sample") else []
+
+    def memory_short(self):
+        """Whether what ESP-IDF has left is too little for a handshake of TLS."""
+        free = 0
+        for region in esp32.idf_heap_info(esp32.HEAP_DATA):
+            free += region[1]
+        return free < _HANDSHAKE
 
     # ---- why, and since when
 

@@ -1,4 +1,4 @@
-"""Who may write and read which topic: one table, for Mosquitto and for the check of it."""
+"""Who may write and read which topic: one table for Mosquitto and for its check."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ PROVINCE_TOPICS = ("ack", "command", "certificate")
 # What every device receives.
 COMMON_TOPICS = ("desa/1/trust", "desa/1/release/#")
 
-# Service -> topics it may write, and read. The check has identities of its own with the same
-# rights: it must not take the place of an ingest that is at work.
+# Service -> topics that it may write, and topics that it may read. The check uses its own
+# identities with the same rights, because it must not replace the session of a running ingest.
 SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ingest": (
         ("desa/1/+/+/ack",),

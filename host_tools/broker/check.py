@@ -1,12 +1,12 @@
 """Proof of the broker's rules by delivery.
 
 Mosquitto confirms a forbidden publish like any other (PUBACK) and grants a forbidden subscription
-(SUBACK), so neither says anything. What counts is what arrives. "Not delivered" is proved without
+(SUBACK). Both answers prove nothing; only what arrives counts. "Not delivered" is proved without
 waiting: the same connection sends an allowed message after the forbidden one, and the broker keeps
-the order; when the allowed one has arrived and the other has not, it never will.
+the order. When only the allowed message has arrived, the forbidden one never will.
 
-Nothing is published as retained and every session is clean: the check leaves nothing behind. It
-acts under names of its own, so that it takes over no other session.
+The check retains no message and uses clean sessions, so nothing remains of it. It has its own
+names, so it takes over no other session.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from host_tools.broker.acl import DEVICE_TOPICS, PROVINCE_TOPICS, check_identity, render_acl
 from host_tools.broker.client import AccessRefused, CheckClient, Delivered, temporary_identity
@@ -21,9 +22,9 @@ from host_tools.broker.config import broker_files
 from host_tools.broker.process import request_reload
 from host_tools.broker.revocation import PROBE_LIFE, is_refused, reload_until_refused, write_crl
 from host_tools.common.errors import BrokerError
-from host_tools.keys.ca import Authority
+from host_tools.keys.ca import Authority, common_name, load_certificate
 from host_tools.province.registry import Registry
-from host_tools.province.settings import CHECK_SLOTS, CHECK_VILLAGE, Province
+from host_tools.province.settings import CHECK_SLOTS, CHECK_VILLAGE, Province, TlsFiles
 
 _REVOKED_SLOT = f"{CHECK_VILLAGE}-3"
 
@@ -69,33 +70,28 @@ class Check:
         self._timeout = timeout
         self._regencies = list(registry.regencies())
 
-    # ---- connections ---------------------------------------------------------------------
+    def _connect(
+        self, identity: TlsFiles | None, *, name: str = "", ca: Path | None = None
+    ) -> CheckClient:
+        host = self._province.broker.local_host
+        return CheckClient(host, self._port, identity, ca=ca, name=name, timeout=self._timeout)
 
-    def _connect(self, name: str) -> CheckClient:
-        return CheckClient(
-            self._province.broker.local_host,
-            self._port,
-            self._province.service(name),
-            name=name,  # as a device would, so that a rule about client ids has something to show
-            timeout=self._timeout,
-        )
-
-    def _device(self, index: int = 0) -> CheckClient:
-        return self._connect(CHECK_SLOTS[index])
+    def _device(self, index: int = 0, name: str = "") -> CheckClient:
+        # It asks for its name as a client id, as a device does.
+        slot = CHECK_SLOTS[index]
+        return self._connect(self._province.service(slot), name=name or slot)
 
     def _service(self, name: str) -> CheckClient:
-        return self._connect(check_identity(name))
+        name = check_identity(name)
+        return self._connect(self._province.service(name), name=name)
 
     def _topic(self, leaf: str, index: int = 0, regency: str | None = None) -> str:
         return f"desa/1/{regency or self._regencies[0]}/{CHECK_SLOTS[index]}/{leaf}"
 
     def _device_topics(self, index: int) -> list[str]:
         """All that a slot may write, under each regency: the ACL has a line for each."""
-        return [
-            self._topic(leaf, index, regency)
-            for regency in self._regencies
-            for leaf in DEVICE_TOPICS
-        ]
+        regencies, leaves = self._regencies, DEVICE_TOPICS
+        return [self._topic(leaf, index, regency) for regency in regencies for leaf in leaves]
 
     def _must_arrive(
         self, sender: CheckClient, receiver: CheckClient, topics: Sequence[str]
@@ -109,9 +105,9 @@ class Check:
     def _nothing_of(
         self, payload: bytes, receiver: CheckClient, sender: CheckClient, marker: str
     ) -> None:
-        """None of what was published with a payload reaches the receiver; the marker, last, does.
+        """The receiver gets no message with this payload, and gets the marker that is sent last.
 
-        Whoever published has its PUBACKs, so the broker has dealt with it before the marker.
+        The publisher has its PUBACKs, so the broker has handled the payload before the marker.
         """
         last = Delivered(marker, _payload())
         sender.publish(last.topic, last.payload)
@@ -132,8 +128,6 @@ class Check:
             sender.publish(topic, payload)
         return payload
 
-    # ---- the rules -----------------------------------------------------------------------
-
     def _files_as_generated(self) -> None:
         files = broker_files(self._province)
         try:
@@ -148,22 +142,14 @@ class Check:
             ingest.subscribe(*(f"desa/1/+/+/{leaf}" for leaf in DEVICE_TOPICS))
             self._must_arrive(device, ingest, self._device_topics(0))
 
-    def _foreign_publish(self) -> None:
+    def _forbidden_publish(self, topics: Iterable[str]) -> None:
         with self._service("ingest") as ingest, self._device() as device:
             ingest.subscribe("desa/1/#")
-            payload = self._publish(device, self._device_topics(1))
-            self._nothing_of(payload, ingest, device, self._topic("report"))
-
-    def _unknown_regency(self) -> None:
-        with self._service("ingest") as ingest, self._device() as device:
-            ingest.subscribe("desa/1/#")
-            payload = self._publish(
-                device, (self._topic(leaf, 0, "0000") for leaf in DEVICE_TOPICS)
-            )
+            payload = self._publish(device, topics)
             self._nothing_of(payload, ingest, device, self._topic("report"))
 
     def _foreign_subscribe(self) -> None:
-        """A slot that listens to everything receives nothing of others, whoever sends."""
+        """A slot that subscribes to everything receives nothing of other slots."""
         with (
             self._device(0) as other,
             self._device(1) as listener,
@@ -190,8 +176,7 @@ class Check:
             device.subscribe(*own, "desa/1/release/#")
             operator.subscribe("desa/1/+/+/reply")
             self._must_arrive(ingest, device, [self._topic("ack")])
-            # Not `trust`: that would reach every device of the province, which then has to
-            # refuse it.
+            # Not `trust`: every device of the province would receive it and have to refuse it.
             orders = [self._topic("command"), self._topic("certificate"), self._release()]
             self._must_arrive(operator, device, orders)
             self._must_arrive(device, operator, [self._topic("reply")])
@@ -236,50 +221,24 @@ class Check:
         """A client that asks for another's client id does not take its session."""
         with self._device(0) as victim, self._service("ingest") as ingest:
             victim.subscribe(self._topic("ack"))
-            with CheckClient(
-                self._province.broker.local_host,
-                self._port,
-                self._province.service(CHECK_SLOTS[1]),
-                name=CHECK_SLOTS[0],
-                timeout=self._timeout,
-            ):
+            with self._device(1, name=CHECK_SLOTS[0]):
                 self._must_arrive(ingest, victim, [self._topic("ack")])
 
-    def _refused(self, connect: Callable[[], CheckClient], who: str) -> None:
+    def _no_certificate(self, ca: Path | None, who: str) -> None:
         try:
-            connect().close()
+            self._connect(None, ca=ca).close()
         except AccessRefused:
             return
-        raise RuleBroken(f"{who} was let in")
-
-    def _no_certificate(self) -> None:
-        host = self._province.broker.local_host
-        self._refused(
-            lambda: CheckClient(
-                host, self._port, None, ca=self._province.ca_certificate, timeout=self._timeout
-            ),
-            "a client without a certificate",
-        )
-
-    def _plain_text(self) -> None:
-        host = self._province.broker.local_host
-        self._refused(
-            lambda: CheckClient(host, self._port, None, timeout=self._timeout),
-            "a client without TLS",
-        )
+        raise RuleBroken(f"{who} could connect")
 
     def _foreign_authority(self) -> None:
-        foreign = Authority.generate(self._issuer())
+        # The same name as the real CA: only the signature differs.
+        name = common_name(load_certificate(self._province.ca_certificate))
+        foreign = Authority.generate(name)
         issued = foreign.issue_client(CHECK_SLOTS[0], PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
             if not is_refused(self._province, identity, self._port, self._timeout):
-                raise RuleBroken("a certificate of another CA was let in")
-
-    def _issuer(self) -> str:
-        from host_tools.keys.ca import common_name, load_certificate
-
-        # The same name as the real CA: only the signature differs.
-        return common_name(load_certificate(self._province.ca_certificate))
+                raise RuleBroken("a certificate of another CA could connect")
 
     def _revoked(self) -> None:
         assert self._authority is not None
@@ -295,11 +254,9 @@ class Check:
                     "no broker of this province runs on this machine, so it can't be reloaded"
                 )
             if not reload_until_refused(self._province, identity, self._port):
-                raise RuleBroken("a revoked certificate was let in after the reload")
+                raise RuleBroken("a revoked certificate could connect after the reload")
             # Refused because of the list, and not because the broker is gone.
             self._device().close()
-
-    # ---- all of them ---------------------------------------------------------------------
 
     def run(self) -> Iterator[RuleResult]:
         """Try each rule; yields as it goes.
@@ -317,8 +274,16 @@ class Check:
         rules: list[tuple[str, Callable[[], None]]] = [
             ("the ACL is the generated one", self._files_as_generated),
             ("a slot's own messages reach the ingest", self._own_publish),
-            ("a slot can't publish as another slot", self._foreign_publish),
-            ("a slot can't publish under a made-up regency", self._unknown_regency),
+            (
+                "a slot can't publish as another slot",
+                lambda: self._forbidden_publish(self._device_topics(1)),
+            ),
+            (
+                "a slot can't publish under a made-up regency",
+                lambda: self._forbidden_publish(
+                    self._topic(leaf, regency="0000") for leaf in DEVICE_TOPICS
+                ),
+            ),
             ("a slot receives nothing of other slots", self._foreign_subscribe),
             (
                 "ack, command and release reach their slot, replies the operator",
@@ -334,9 +299,14 @@ class Check:
             ),
             ("ingest and operator can't do each other's work", self._services_apart),
             ("nobody takes another's session by its client id", self._client_id_is_name),
-            ("a client without a certificate is refused", self._no_certificate),
+            (
+                "a client without a certificate is refused",
+                lambda: self._no_certificate(
+                    self._province.ca_certificate, "a client without a certificate"
+                ),
+            ),
             ("a certificate of another CA is refused", self._foreign_authority),
-            ("plain text is refused", self._plain_text),
+            ("plain text is refused", lambda: self._no_certificate(None, "a client without TLS")),
         ]
         for rule, prove in rules:
             yield self._tried(rule, prove)

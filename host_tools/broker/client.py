@@ -14,7 +14,6 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
 
 from host_tools.common.errors import BrokerError, reason
 from host_tools.common.files import write_private
@@ -35,7 +34,12 @@ class Delivered:
 
 
 class CheckClient:
-    """A connection with one identity; close it, or use it as a context manager."""
+    """A connection with one identity; close it, or use it as a context manager.
+
+    Attributes:
+        timeout: seconds to wait for each answer.
+        messages: all that was delivered.
+    """
 
     def __init__(
         self,
@@ -53,12 +57,11 @@ class CheckClient:
             identity: certificate and key to show, and the CA to trust.
             ca: without an identity, the CA to trust; without either, plain text is spoken.
             name: client id to ask for; the broker replaces it by the certificate's name.
-            timeout: seconds to wait for each answer.
 
         Raises:
             AccessRefused: by TLS, by MQTT, or by silence.
         """
-        self._timeout = timeout
+        self.timeout = timeout
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._confirmed: queue.Queue[int] = queue.Queue()
@@ -69,8 +72,7 @@ class CheckClient:
         self._paho.on_connect = self._on_connect
         self._paho.on_disconnect = self._on_disconnect
         self._paho.on_message = self._on_message
-        self._paho.on_subscribe = self._on_subscribe
-        self._paho.on_publish = self._on_publish
+        self._paho.on_subscribe = self._paho.on_publish = self._on_confirmed
         try:
             trusted = identity.ca if identity is not None else ca
             if trusted is not None:
@@ -87,38 +89,29 @@ class CheckClient:
             self._paho.loop_stop()
             raise AccessRefused(self._refusal or "no answer to CONNECT")
 
-    def _on_connect(
-        self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
-    ) -> None:
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
         if reason.is_failure:
             self._refusal = f"CONNACK: {reason}"
         self._connected.set()
 
-    def _on_disconnect(
-        self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
-    ) -> None:
+    def _on_disconnect(self, *_: Any) -> None:
         if not self._connected.is_set():
             self._refusal = "the connection was closed"
         self._connected.set()
 
-    def _on_message(self, client: Any, data: Any, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         self.messages.put(Delivered(message.topic, bytes(message.payload)))
 
-    def _on_subscribe(
-        self, client: Any, data: Any, mid: int, reasons: Any, properties: Any
-    ) -> None:
-        self._confirmed.put(mid)
-
-    def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+    def _on_confirmed(self, _client: Any, _data: Any, mid: int, *_: Any) -> None:
         self._confirmed.put(mid)
 
     def _await(self, mid: int | None, what: str) -> None:
         try:
-            while self._confirmed.get(timeout=self._timeout) != mid:
+            while self._confirmed.get(timeout=self.timeout) != mid:
                 pass
         except queue.Empty:
             raise BrokerError(
-                f"The broker did not confirm {what} within {self._timeout:.0f} s."
+                f"The broker did not confirm {what} within {self.timeout:.0f} s."
             ) from None
 
     def subscribe(self, *topics: str) -> None:
@@ -137,7 +130,7 @@ class CheckClient:
         """What is delivered before a certain message, and whether that one comes in time."""
         before: list[Delivered] = []
         try:
-            while (message := self.messages.get(timeout=self._timeout)) != last:
+            while (message := self.messages.get(timeout=self.timeout)) != last:
                 before.append(message)
         except queue.Empty:
             return before, False

@@ -1,4 +1,4 @@
-"""Mosquitto's configuration, generated from the province; every choice says why."""
+"""Mosquitto's configuration, generated from the province; a comment gives each reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from host_tools.broker.acl import render_acl
 from host_tools.common.errors import BrokerError
-from host_tools.common.files import make_directory, write_file
+from host_tools.common.files import Inside, make_directory, write_file
 from host_tools.province.settings import Province
 
 # A report at most 8 KiB (docs/wire.md), a release's chunk more; topic and MQTT header on top.
@@ -28,25 +28,11 @@ class BrokerFiles:
 
     directory: Path
 
-    @property
-    def config(self) -> Path:
-        return self.directory / "mosquitto.conf"
-
-    @property
-    def acl(self) -> Path:
-        return self.directory / "acl"
-
-    @property
-    def pid(self) -> Path:
-        return self.directory / "mosquitto.pid"
-
-    @property
-    def data(self) -> Path:
-        return self.directory / "data"
-
-    @property
-    def local(self) -> Path:
-        return self.directory / "local.d"
+    config = Inside("mosquitto.conf")
+    acl = Inside("acl")
+    pid = Inside("mosquitto.pid")
+    data = Inside("data")
+    local = Inside("local.d")
 
 
 def broker_files(province: Province) -> BrokerFiles:
@@ -66,8 +52,8 @@ def configured_port(province: Province) -> int:
 def connection_limit(villages: int) -> int:
     """How many connections the listener takes.
 
-    Each device twice, because a link that broke silently leaves its old connection behind
-    until the keepalive ends it; services on top.
+    Two for each device, because the old connection of a broken link stays open until the
+    keepalive ends it; then those of the services.
     """
     return max(1000, 2 * villages + 200)
 

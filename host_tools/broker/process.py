@@ -1,4 +1,4 @@
-"""The broker's process: found, started in the foreground, made to read its files again."""
+"""The broker's process: find it, start it in the foreground, have it read its files again."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from host_tools.province.settings import Province
 
 MINIMUM_VERSION = (2, 0)
 
-# Debian keeps daemons where only root's PATH looks.
-_EXTRA_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+# Debian keeps daemons in folders that only root's PATH names.
+EXTRA_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -36,7 +36,7 @@ def find_mosquitto() -> str:
     Raises:
         BrokerError: it is missing or too old; says how to get one.
     """
-    path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(_EXTRA_PATH)
+    path = os.environ.get("PATH", os.defpath) + os.pathsep + os.pathsep.join(EXTRA_PATH)
     program = shutil.which("mosquitto", path=path)
     if program is None:
         raise BrokerError(
@@ -57,7 +57,7 @@ def find_mosquitto() -> str:
 
 
 def check_port_is_free(bind: str, port: int) -> None:
-    """See that the broker will be able to listen.
+    """Check that the broker can listen.
 
     Raises:
         BrokerError: another program listens there, or the address or port may not be used.
@@ -87,8 +87,8 @@ def check_port_is_free(bind: str, port: int) -> None:
 def running_pid(files: BrokerFiles) -> int | None:
     """The process of the province's broker, or None if it does not run on this machine.
 
-    A file from before a crash may name a process that is another program by now, so the process
-    is asked for its command line where the system shows it.
+    A pid file from before a crash may name another program by now, so the command line of the
+    process is compared where the system shows it.
     """
     try:
         pid = int(files.pid.read_text().strip())
@@ -129,7 +129,7 @@ def request_reload(province: Province) -> bool:
 
 
 def raise_open_files_limit(connections: int) -> str | None:
-    """Let the broker open as many files as it may have connections; a warning if it can't."""
+    """Allow the broker one open file a connection; returns a warning where the system refuses."""
     import resource
 
     needed = connections + 100
@@ -140,18 +140,25 @@ def raise_open_files_limit(connections: int) -> str | None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         return (
-            f"The system lets the broker open {allowed} files only, {needed} are needed for all "
+            f"The system allows the broker {allowed} open files; it needs {needed} for all "
             "connections; raise the limit with 'ulimit -Hn' or LimitNOFILE."
         )
     return None
 
 
-def _dies_with_parent() -> Callable[[], None] | None:
-    """What the child does before it becomes Mosquitto: a killed parent leaves none behind."""
+def dies_with_parent(number: int) -> Callable[[], None] | None:
+    """For `preexec_fn` of a child: the kernel sends it a signal when its parent is killed."""
     if not sys.platform.startswith("linux"):
         return None
-    library = ctypes.CDLL(None)  # loaded here: between fork and exec is no time to load anything
-    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    library = ctypes.CDLL(None)  # loaded here: nothing may be loaded between fork and exec
+    parent = os.getpid()
+
+    def ask() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:  # it was killed before
+            os._exit(1)
+
+    return ask
 
 
 class BrokerProcess:
@@ -168,7 +175,7 @@ class BrokerProcess:
         return None if self._child is None else self._child.pid
 
     def check(self) -> str:
-        """See whether it could start now; returns the program.
+        """Check whether it could start now; returns the program.
 
         Raises:
             BrokerError: missing, too old, running already, or the port is taken.
@@ -201,7 +208,7 @@ class BrokerProcess:
             stdout=stderr,
             stderr=stderr,
             env=scrubbed_environment(),
-            preexec_fn=_dies_with_parent(),
+            preexec_fn=dies_with_parent(signal.SIGTERM),
         )
         return warning
 
@@ -225,9 +232,9 @@ class BrokerProcess:
         raise BrokerError(f"Mosquitto does not serve port {self.port}; its log says why.")
 
     def set_memory_aside(self) -> tuple[Path, Path] | None:
-        """Take away what Mosquitto has saved, if that may be why it ended at once.
+        """Move away what Mosquitto has saved, if that may be why it ended at once.
 
-        A file that it can't read, as a broken disk leaves it, would keep it from ever starting.
+        It never starts with a saved file that it can't read, for example after a disk error.
 
         Returns:
             The file's path and where it lies now; None: it has saved nothing, or still runs.
@@ -240,7 +247,7 @@ class BrokerProcess:
         return saved, aside
 
     def _answers(self) -> bool:
-        """Whether a TLS handshake gets an answer, of whatever kind.
+        """Whether a TLS handshake gets any answer.
 
         That the port is open is not enough: Mosquitto listens first and sets up its signal
         handlers later, and a SIGTERM or SIGHUP in between would kill it on the spot.
@@ -280,7 +287,7 @@ class BrokerProcess:
                 self._child.wait()
 
     def kill(self) -> None:
-        """End it like a power cut would."""
+        """End it as a power cut does."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()

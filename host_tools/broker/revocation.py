@@ -1,4 +1,4 @@
-"""Making a revocation count: the list, the broker's reload, the session still alive."""
+"""How a revocation takes effect: the list, the broker's reload, the end of a live session."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from host_tools.broker.client import AccessRefused, CheckClient, temporary_ident
 from host_tools.broker.config import configured_port
 from host_tools.broker.process import request_reload
 from host_tools.broker.revoked import catch_up, number
+from host_tools.broker.services import renew_services
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import write_file
@@ -20,7 +21,7 @@ from host_tools.province.settings import CHECK_VILLAGE, Province, TlsFiles
 PROBE_LIFE = timedelta(hours=1)
 PROBE_SLOT = f"{CHECK_VILLAGE}-9"
 
-_RELOAD_TIMEOUT_S = 10.0
+RELOAD_TIMEOUT_S = 10.0
 _REPEAT_S = 1.0
 
 
@@ -62,7 +63,7 @@ def reload_until_refused(province: Province, identity: TlsFiles, port: int) -> b
     asked = begin
     while not is_refused(province, identity, port):
         now = time.monotonic()
-        if now - begin > _RELOAD_TIMEOUT_S:
+        if now - begin > RELOAD_TIMEOUT_S:
             return False
         if now - asked > _REPEAT_S:
             request_reload(province)
@@ -81,6 +82,7 @@ def apply_revocations(province: Province, registry: Registry, authority: Authori
         BrokerError: it does not refuse; what was revoked can still connect.
         OSError: the list can't be written.
     """
+    renew_services(province, registry, authority)  # while the CA's key is open
     probe = authority.issue_client(PROBE_SLOT, PROBE_LIFE)
     write_crl(province, registry, authority, probe)
     if not request_reload(province):
@@ -101,8 +103,16 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
     name takes the place of the first, so the CA makes itself one, for moments.
 
     Raises:
-        BrokerError: the broker did not let it in.
+        BrokerError: the broker refused the connection.
     """
     issued = authority.issue_client(slot, PROBE_LIFE)
+    host, port = province.broker.local_host, configured_port(province)
     with temporary_identity(province.ca_certificate, issued) as identity:
-        CheckClient(province.broker.local_host, configured_port(province), identity).close()
+        try:
+            CheckClient(host, port, identity).close()
+        except AccessRefused as error:
+            raise BrokerError(
+                f"The live connection of {slot} was not cut: the broker at {host}:{port} does "
+                f"not answer ({error}). Start it again with 'desalink broker run', then run "
+                "this command again."
+            ) from None

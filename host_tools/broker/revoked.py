@@ -1,7 +1,7 @@
-"""A registry older than the revocation list or the trust document, and how it catches up.
+"""How a registry that is older than the revocation list or the trust document catches up.
 
-That happens when an older registry.db is put back. What it does not know to be revoked would be
-valid again with the next list that is made from it.
+An older registry.db has been put back. What it does not know as revoked would be valid again in
+the next list that is made from it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def renew_services(
 ) -> list[str]:
     """Renew the certificates that end within a time; returns the names of their services.
 
-    Each keeps its key: only one file changes, so a crash never leaves a certificate without the
+    Each keeps its key: only one file changes, so after a crash each certificate still has the
     key that belongs to it. A service uses the new one from its next start on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is wrong, or soon will be, with the broker's certificate and revocation list; its repair.
+"""What is or will soon be wrong with the broker's certificates and revocation list.
 
 An expired revocation list makes Mosquitto refuse everybody, an expired or misnamed server
 certificate makes every device refuse the broker: both are reported long before.
@@ -23,7 +23,7 @@ ALARM = timedelta(days=180)
 
 @dataclass
 class Upkeep:
-    """What has to be renewed: `broken` keeps devices out now, `due` will some day."""
+    """What must be renewed. `broken`: it refuses devices now; `due`: it will some day."""
 
     broken: list[str] = field(default_factory=list)
     due: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ def unlisted(province: Province, registry: Registry) -> int:
 
 
 def inspect(province: Province, registry: Registry) -> Upkeep:
-    """Look at certificate and list.
+    """Check the certificates and the list.
 
     Raises:
         KeyFileError: one of them can't be read.

@@ -13,6 +13,7 @@ import sys
 try:
     import os
     from collections.abc import Sequence
+    from copy import deepcopy
     from pathlib import Path
     from typing import TYPE_CHECKING, NoReturn
 
@@ -109,9 +110,17 @@ def _in_language(command: click.Command) -> click.Command:
         return command
     if command.help:
         command.help = _(cleandoc(command.help))
+    if command.epilog:
+        command.epilog = _(command.epilog)
+    if command.options_metavar:
+        command.options_metavar = _(command.options_metavar)
+    if isinstance(command, click.Group):
+        command.subcommand_metavar = _(command.subcommand_metavar)
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.help:
             parameter.help = _(parameter.help)
+        if parameter.metavar:
+            parameter.metavar = _(parameter.metavar)
     if isinstance(command, click.Group):
         for one in command.commands.values():
             _in_language(one)
@@ -122,6 +131,12 @@ class _Verbs(click.Group):
     """Verbs found by their file names; listing them imports none."""
 
     _directory = Path(__file__).parent
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # A --help may come before the default of --lang.
+        if not any(argument.startswith("--lang") for argument in args):
+            _speak(ctx)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(
@@ -145,9 +160,14 @@ class _Verbs(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             from difflib import get_close_matches
 
+            from host_tools.common.i18n import _
+
             near = get_close_matches(args[0], self.list_commands(ctx), 1)
-            hint = f"; did you mean '{near[0]}'?" if near else "; 'desalink --help' lists them."
-            ctx.fail(f"There is no command '{args[0]}'{hint}")
+            if near:
+                sentence = _("There is no command '{name}'; did you mean '{near}'?")
+            else:
+                sentence = _("There is no command '{name}'; 'desalink --help' lists them.")
+            ctx.fail(sentence.format(name=args[0], near=near[0] if near else ""))
         return super().resolve_command(ctx, args)
 
     def _help_line(self, verb: str) -> str:
@@ -165,17 +185,31 @@ class _Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from host_tools.common.i18n import _
 
-        with formatter.section("Commands"):
+        with formatter.section(_("Commands")):
             formatter.write_dl(
                 [(verb, _(self._help_line(verb) or verb)) for verb in self.list_commands(ctx)]
             )
 
 
 def _choose_language(ctx: click.Context, parameter: click.Parameter, name: str | None) -> None:
-    # Before a verb is imported: its help is looked up then.
     from host_tools.common.i18n import set_language
 
     set_language(name)
+    _speak(ctx)
+
+
+def _speak(ctx: click.Context) -> None:
+    """Put click and the command itself into the language in force. Verbs follow when they are
+    imported."""
+    from host_tools.cli._click import use_language
+    from host_tools.common.i18n import _
+
+    use_language()
+    _in_language(ctx.command)
+    # click makes this option before the language is known.
+    shown = ctx.command.get_help_option(ctx)
+    if shown is not None and shown.help:
+        shown.help = _(shown.help)
 
 
 @click.group(
@@ -198,7 +232,12 @@ def _choose_language(ctx: click.Context, parameter: click.Parameter, name: str |
     callback=_choose_language,
     help="English or Bahasa Indonesia (else DESALINK_LANG, else the system's language).",
 )
-@click.version_option(__version__, prog_name="desalink", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__,
+    prog_name="desalink",
+    message="%(prog)s %(version)s",
+    help="Show the version and exit.",
+)
 @click.pass_context
 def desalink(ctx: click.Context, province_dir: Path | None) -> None:
     """Measure the internet hotspots of villages, and keep the figures as evidence."""
@@ -234,9 +273,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         if _COMPLETION_VARIABLE in os.environ:
             desalink.main(list(arguments), "desalink")
-        # Not `desalink.main`: that ends some errors itself, in each version otherwise.
-        with desalink.make_context("desalink", _common_first(arguments)) as context:
-            desalink.invoke(context)
+        # Not `desalink.main`: that ends some errors itself, in each version otherwise. A copy:
+        # its texts take the language of this call.
+        command = deepcopy(desalink)
+        with command.make_context("desalink", _common_first(arguments)) as context:
+            command.invoke(context)
         # Where nobody reads any more, this is where it shows; later it would be a traceback.
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - whatever it is becomes a sentence

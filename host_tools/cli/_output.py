@@ -22,6 +22,27 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table for a spreadsheet; what is not known is empty."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def print_pages(text: str) -> None:
+    """Print a text; on a terminal, one that is longer than the screen goes through a pager."""
+    import os
+    import shutil
+
+    if not sys.stdout.isatty() or text.count("\n") < shutil.get_terminal_size().lines:
+        click.echo(text, nl=False)
+        return
+    os.environ.setdefault("LESS", "-R")  # colours
+    click.echo_via_pager(text)
+
+
 def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -56,4 +77,7 @@ def print_table(
     for row in rows:
         # Text, not markup: a village's or device's name may hold square brackets.
         table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    with console.capture() as shown:
+        console.print(table)
+    print_pages(shown.get())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from host_tools.common.i18n import _
+
 if TYPE_CHECKING:
     from host_tools.cli import Application
     from host_tools.province.registry import Registry
@@ -19,6 +21,15 @@ village_option = click.option(
 since_option = click.option(
     "--since", metavar="TIME", help="Since then: 24h, 7d, 2026-11-24 or '2026-11-24 15:00' (WITA)."
 )
+until_option = click.option("--until", metavar="TIME", help="Until then; as --since.")
+regency_option = click.option(
+    "--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau."
+)
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, without a limit.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many."
+)
+DAY = "24h"
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 # What a state is called on the screen; causes of being down are shown by their name.
@@ -30,7 +41,23 @@ _WORDS = {
     "unknown": "not known yet",
     "power": "no power",
     "agent": "agent off",
+    "revoked": "revoked",
+    "empty": "no device",
 }
+
+
+_SHOWN = 1000
+
+
+def shown(limit: int | None, as_json: bool) -> int | None:
+    """How many rows to ask for; None: all."""
+    return limit if limit is not None or as_json else _SHOWN
+
+
+def cut_note(app: Application, rows: int, limit: int | None) -> None:
+    """Note that there may be more than what is shown."""
+    if rows == limit:
+        app.note(_("Only the newest {rows} are shown; see more with --limit.").format(rows=rows))
 
 
 @contextmanager
@@ -65,9 +92,28 @@ def village_code(registry: Registry, text: str | None) -> str | None:
     return named[0].code if len(named) == 1 else find_village(registry, text).code
 
 
+def place(registry: Registry, village: str | None, regency: str | None) -> str | None:
+    """The first digits of the slots that a person means, None if they mean all."""
+    from host_tools.common.errors import DesalinkError
+    from host_tools.province.villages import find_regency
+
+    if village and regency:
+        raise DesalinkError("Give --village or --regency, not both.")
+    return find_regency(registry, regency) if regency else village_code(registry, village)
+
+
 def names(registry: Registry) -> dict[str, str]:
     """Village code to name."""
     return {village.code: village.name for village in registry.villages()}
+
+
+def labels(registry: Registry) -> dict[str, str]:
+    """Village code to its name for eyes; with the district where several have the name."""
+    from collections import Counter
+
+    villages = registry.villages()
+    count = Counter(village.name for village in villages)
+    return {v.code: v.name if count[v.name] == 1 else f"{v.name} ({v.district})" for v in villages}
 
 
 def nothing_yet(registry: Registry, code: str | None = None) -> str:
@@ -102,3 +148,8 @@ def size(number: int | None) -> str:
 def state_word(state: str) -> str:
     """A state for eyes."""
     return _WORDS.get(state) or f"down: {state}"
+
+
+def is_down(state: str) -> bool:
+    """Whether a state is a cause of being down that is known."""
+    return state not in ("up", "degraded", "no_data", "unknown", "revoked", "empty")

@@ -1,4 +1,4 @@
-"""List the boards that an agent runs on, or check what is said of them."""
+"""List the boards of the agent, or check their files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from host_tools.cli import Application, pass_app
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List the boards that an agent runs on, or check what is said of them."""
+    """List the boards of the agent, or check their files."""
     if ctx.invoked_subcommand is not None:
         return
     from host_tools.cli._output import print_json, print_table
@@ -24,7 +24,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         print_json([_as_json(board) for board in boards])
         return
     print_table(
-        ("board", "what", "chip", "flash", "way", "firmware", "such as"),
+        ("board", "what", "chip", "flash", "transport", "firmware", "such as"),
         [
             (
                 board.name,
@@ -54,8 +54,7 @@ def _as_json(board: Any) -> dict[str, Any]:
 def check(app: Application, names: tuple[str, ...]) -> None:
     """Check each board's board.toml and release.
 
-    All boards, or those named. Every board is compiled for, so that what is said here holds in
-    the field.
+    All boards, or the named ones. The check compiles the agent for each board.
     """
     from host_tools.devices.boards import BoardError, board_names, load_board
     from host_tools.devices.release import ReleaseError, build_release

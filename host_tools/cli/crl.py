@@ -32,14 +32,15 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     """
     from host_tools.broker.revoked import catch_up
     from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._store import reading
     from host_tools.common.times import wita
     from host_tools.office.expiry import ends
-    from host_tools.province.registry import Registry
+    from host_tools.store.queries import certificates
 
     province = app.province
-    with Registry.open(province.directory) as registry:
+    with reading(app) as (registry, database):
         older = catch_up(province, registry)
-        found = ends(province, registry)
+        found = ends(province, registry, shown=certificates(database) if database else {})
     soon = [end for end in found if end.days < days]
     if as_json:
         print_json([{"what": e.what, "ends": e.at, "days": e.days} for e in found])

@@ -82,6 +82,7 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List the devices that fill a slot."""
     from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._store import labels
     from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
@@ -90,7 +91,7 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
         if as_json:
             print_json([_as_json(device, registry) for device in devices])
             return
-        names = {village.code: village.name for village in registry.villages()}
+        names = labels(registry)
     if not devices:
         app.note("No device is enrolled; enrol one with 'desalink enrol'.")
         return
@@ -151,9 +152,9 @@ def show(app: Application, device: str, as_json: bool) -> None:
 def revoke(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
     """Revoke a device: its key and its certificate.
 
-    The key speaks no longer and the broker refuses the certificate. What it signed before stays
-    valid. A live connection is cut. Running it again for a device that is revoked already repeats
-    whatever did not get through.
+    Its reports are refused from now on, and the broker refuses its certificate. What it signed
+    before stays valid. Its live connection is cut. If a step fails, run the command again: it
+    repeats every step.
     """
     import getpass
 
@@ -165,6 +166,9 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
     province = app.province
     with Registry.open(province.directory) as registry:
         found = _find(app, registry, device)
+        along = _goes_along(registry, found)
+        if along:
+            app.note(along)
         # Before anything is changed: without the CA's key only half of it could be done.
         authority = Authority.load(
             province.ca_key, province.ca_certificate, passphrase.existing(passphrase_file)
@@ -172,10 +176,10 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
         registry.revoke(found.kid, by=by or getpass.getuser())
         if not any(other.active for other in registry.keys_for_slot(found.slot)):
             registry.revoke_certificates(found.slot)
+        click.echo(f"Device {found.kid.hex()} of slot {found.slot} is revoked.")
         in_force = apply_revocations(province, registry, authority)
         if in_force:
             drop_session(province, authority, found.slot)
-    click.echo(f"Device {found.kid.hex()} of slot {found.slot} is revoked.")
     if in_force:
         click.echo("The broker refuses its certificate; any live connection was cut.")
     else:
@@ -183,6 +187,26 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
             "No broker of this province runs on this machine; it takes effect when one starts "
             f"with {province.crl}."
         )
+
+
+def _goes_along(registry: Registry, device: Device) -> str | None:
+    """What else becomes useless with a device: certificates for its slot in kits."""
+    from host_tools.people.kits.book import usable
+
+    others = [other for other in registry.keys_for_slot(device.slot) if other.kid != device.kid]
+    if any(other.active for other in others):
+        return None
+    kits = [
+        f"{kit.id.hex()} of {kit.name}"
+        for kit in usable(registry)
+        if any(certificate.slot == device.slot for certificate in kit.unused)
+    ]
+    if not kits:
+        return None
+    return (
+        f"Kit {', '.join(kits)} has certificates for {device.slot}, which are revoked, too: it "
+        "can't fill this slot any more."
+    )
 
 
 @command.command()
@@ -211,7 +235,7 @@ def replace(app: Application, device: str, by: str | None, passphrase_file: Path
         if not found.active:
             app.abort(
                 f"Device {found.kid.hex()} of slot {found.slot} is revoked already; the next "
-                "device for the slot needs no leave."
+                "device for the slot needs no permission."
             )
         root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
         make_order(registry, root, found, by=by or getpass.getuser(), now=time.time())

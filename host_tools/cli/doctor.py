@@ -1,4 +1,4 @@
-"""Look for what keeps this laptop from setting up devices, and say how to mend it."""
+"""Check whether this laptop can set up devices, and show how to correct problems."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
     "passphrase_file",
     type=PATH,
     metavar="FILE",
-    help="Open the kit as well, with the passphrase in the first line of FILE.",
+    help="Open the kit too, with the passphrase in the first line of FILE.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def command(
     ctx: click.Context, kit: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> None:
-    """Look for what keeps this laptop from setting up devices, and say how to mend it.
+    """Check whether this laptop can set up devices, and show how to correct problems.
 
-    Changes nothing and touches no device. Ends with 0 if there is no problem.
+    Changes nothing and touches no device. Exit code 0 if there is no problem.
     """
     from host_tools.field.doctor import Machine, examine
     from host_tools.people.kits import passphrase
@@ -57,8 +57,8 @@ def command(
         assert app is not None
         app.abort(
             ngettext(
-                "There is {count} problem; mend it, then run 'desalink doctor' again.",
-                "There are {count} problems; mend them, then run 'desalink doctor' again.",
+                "There is {count} problem; correct it, then run 'desalink doctor' again.",
+                "There are {count} problems; correct them, then run 'desalink doctor' again.",
                 problems,
             ).format(count=number(problems))
         )

@@ -16,7 +16,7 @@ from host_tools.cli import PATH, Application, pass_app, passphrase_option
 @click.option(
     "--slot-number",
     "number",
-    type=click.IntRange(1, 99),
+    type=click.IntRange(1, 999),
     default=1,
     show_default=True,
     help="Which access point of the village.",

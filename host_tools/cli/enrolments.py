@@ -77,18 +77,18 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
 
 
 def _on_laptop(app: Application) -> Path | None:
-    """Where the opened kit is, on a machine on which nobody named a province."""
+    """The opened kit, if no province was given."""
     from host_tools.common.errors import ProvinceError
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits.model import KitError
 
     try:
-        app.directory  # noqa: B018 - asked only whether there is one
+        app.directory  # noqa: B018 - raises if there is none
     except ProvinceError:
         try:
             return KitDirectory(find_directory()).file.parent
         except KitError:
-            pass  # neither is here; that there is no province is told
+            pass  # no kit either; the missing province is reported
     return None
 
 
@@ -137,14 +137,13 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
     required=True,
     type=PATH,
     metavar="FILE",
-    help=_("Where to write the log."),
+    help=_("File for the log."),
 )
 @_kit_option
 def export(output: Path, kit: Path | None) -> None:
     """Write the log of an opened kit to a file for the province.
 
-    It is always the whole log; the province takes what it does not have yet. Nothing in it is
-    secret. Export as often as you like.
+    It is always the whole log; the province imports the new records. Nothing in it is secret.
     """
     from host_tools.common.files import write_file
     from host_tools.field.enrolments import EnrolmentLog
@@ -168,15 +167,20 @@ def export(output: Path, kit: Path | None) -> None:
 def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     """Enrol the devices of a technician's log.
 
-    A log that is forked, altered or not signed by a technician of this province is refused whole.
-    A record that clashes with the registry is refused alone, with the reason, and tried again
-    when the file is imported again. Where a device is replaced, the old one is revoked with its
-    certificate, which needs the passphrase. Importing a file twice changes nothing.
+    A log that is forked, changed or not signed by a technician of this province is refused. A
+    record that conflicts with the registry is refused alone, with the reason, and retried when the
+    file is imported again. A replaced device is revoked with its certificate, which needs the
+    passphrase. Importing a file twice changes nothing.
     """
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.office.cutting import cut_off
-    from host_tools.office.importing import MAX_FILE, import_records, read_export
+    from host_tools.office.importing import (
+        MAX_FILE,
+        import_records,
+        needs_authority,
+        read_export,
+    )
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -189,20 +193,25 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
     with Registry.open(province.directory) as registry:
+        # Before anything is changed: without the passphrase only half of it could be done.
+        needed = needs_authority(province, registry, records, file)
+        authority = open_authority() if needed else None
         results = import_records(registry, records, file)
-        _tell(app, results)
+        _report(app, results)
         replaced = [r.record.slot for r in results if r.outcome == "replaced"]
-        for warning in cut_off(province, registry, open_authority, replaced):
+        for warning in cut_off(
+            province, registry, lambda: authority or open_authority(), replaced
+        ):
             app.note(warning)
     refused = sum(result.outcome == "refused" for result in results)
     if refused:
         app.abort(
-            f"{refused} of {len(results)} enrolments were refused; settle what was said and "
+            f"{refused} of {len(results)} enrolments were refused; correct the causes above and "
             f"import {file} again."
         )
 
 
-def _tell(app: Application, results: list[Imported]) -> None:
+def _report(app: Application, results: list[Imported]) -> None:
     from host_tools.cli._output import counted
 
     counts = {

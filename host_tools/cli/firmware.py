@@ -1,4 +1,4 @@
-"""Take MicroPython firmware into the province's cache, or list what is there."""
+"""Add MicroPython firmware to the province's cache, or list it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from host_tools.cli import PATH, Application, pass_app
 
 @click.group()
 def command() -> None:
-    """Take MicroPython firmware into the province's cache, or list what is there.
+    """Add MicroPython firmware to the province's cache, or list it.
 
-    desalink never downloads firmware: fetch the file that 'firmware list' names, then add it.
+    desalink never downloads firmware: fetch the file shown by 'firmware list', then add it.
     """
 
 
@@ -23,12 +23,12 @@ def _directory(app: Application) -> Path:
 
 @command.command()
 @click.argument("file", type=PATH, metavar="FILE.bin")
-@click.option("--sha256", metavar="HASH", help="The file's hash, as you know it from elsewhere.")
-@click.option("--pin", is_flag=True, help="Trust this very file: its hash counts from now on.")
-@click.option("--board", metavar="BOARD", help="The board it is for, if its name doesn't say so.")
+@click.option("--sha256", metavar="HASH", help="The file's hash, from another source.")
+@click.option("--pin", is_flag=True, help="Trust this file: record its hash.")
+@click.option("--board", metavar="BOARD", help="Its board, if the file's name is of no board.")
 @pass_app
 def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str | None) -> None:
-    """Check a firmware's hash and image, and keep it in the province.
+    """Check a firmware's hash and image, and store it in the province.
 
     The hash must be known: from board.toml, from an earlier add, from --sha256, or --pin.
     """
@@ -42,7 +42,7 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
-    """List each board's firmware: what it is, and whether it is here."""
+    """List each board's firmware and its state."""
     from host_tools.cli._output import print_json, print_table
     from host_tools.devices.boards import all_boards
     from host_tools.devices.firmware import FirmwareCache, FirmwareError

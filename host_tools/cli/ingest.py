@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First make everything derived (samples, outages, states) again from the reports.",
+    help="First verify all reports and derive everything again, also beside a running ingest.",
 )
 @click.option(
     "--accept-clock",
@@ -75,11 +75,12 @@ def command(
     """
     import signal
 
+    from host_tools.common.errors import BrokerError
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
 
-    if rebuild:
-        _rebuild(app)
+    if rebuild and _rebuild(app):
+        return
     _catch_up(app)
     keys = RegistryKeys(app.province.directory)
     try:
@@ -99,6 +100,10 @@ def command(
         before = [signal.signal(number, lambda *_: ingest.stop()) for number in signals]
         try:
             ingest.run()
+        except BrokerError as error:
+            if not rebuild:
+                raise
+            app.note(str(error))  # what was asked for first is done
         finally:
             for number, handler in zip(signals, before, strict=True):
                 signal.signal(number, handler)
@@ -109,11 +114,15 @@ def command(
 def _catch_up(app: Application) -> None:
     """An older registry that was put back by hand must not let a revoked device report again."""
     from host_tools.broker.revoked import catch_up
+    from host_tools.common.errors import KeyFileError
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
-        for sentence in catch_up(app.province, registry):
-            app.note(sentence)
+        try:
+            for sentence in catch_up(app.province, registry):
+                app.note(sentence)
+        except KeyFileError as error:
+            app.note(str(error))  # no reason to leave reports waiting
 
 
 def _broker(app: Application, text: str | None) -> BrokerAddress:
@@ -131,12 +140,13 @@ def _broker(app: Application, text: str | None) -> BrokerAddress:
     return BrokerAddress(host, port, province.service("ingest"))
 
 
-def _rebuild(app: Application) -> None:
+def _rebuild(app: Application) -> bool:
+    """Make everything derived again; returns whether another ingest works on the database."""
     import time
 
     from host_tools.derive import rebuild
     from host_tools.ingest.keys import RegistryKeys
-    from host_tools.store import lock, open_database
+    from host_tools.store import StoreLocked, lock, open_database
 
     shown = [time.monotonic()]
 
@@ -152,3 +162,9 @@ def _rebuild(app: Application) -> None:
         count = rebuild(database, keys.load(), progress)
     keys.close()
     app.note(f"{count} reports derived again.")
+    try:
+        with lock(path):
+            return False
+    except StoreLocked:
+        app.note("The ingest that runs goes on with it.")
+        return True

@@ -55,11 +55,13 @@ def command(
 
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
-    from host_tools.office.founding import found_province, refuse_existing
+    from host_tools.office.founding import check_name, found_province, refuse_existing
     from host_tools.province.villages import province_name
 
     # Before anybody thinks up a passphrase.
     province_name(code)
+    if name is not None:
+        check_name(name)
     refuse_existing(directory)
     province, villages = found_province(
         directory,

@@ -1,4 +1,4 @@
-"""Pack, open, look at and revoke technicians' kits."""
+"""Pack, open, show, verify and revoke technicians' kits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._asking import confirm, yes_option
 from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ _json_option = click.option("--json", "as_json", is_flag=True, help=_("As JSON."
 
 @click.group()
 def command() -> None:
-    """Pack, open, look at and revoke technicians' kits.
+    """Pack, open, show, verify and revoke technicians' kits.
 
     A kit is one encrypted file with all that a technician needs on a trip: certificates and
     settings of the villages' devices, firmware, the agent, and the key that countersigns
-    enrolments. Its passphrase is its own; tell it by another way than the kit goes.
+    enrolments. It has its own passphrase; send it separately from the kit.
     """
 
 
@@ -55,7 +56,7 @@ def command() -> None:
     help="Codes of villages or slots, with commas between; may be repeated.",
 )
 @click.option("--regency", metavar="CODE|NAME", help="Every village of a regency.")
-@click.option("--technician", "name", required=True, metavar="NAME", help="Who takes it along.")
+@click.option("--technician", "name", required=True, metavar="NAME", help="Who gets it.")
 @click.option(
     "-o",
     "--output",
@@ -79,13 +80,13 @@ def command() -> None:
     help="Settings of devices, TOML or JSON: Wi-Fi networks, sources ... (docs/provisioning.md).",
 )
 @click.option(
-    "--firmware",
     "--board",
     "boards",
     multiple=True,
     metavar="BOARD",
     help="Pack a board's firmware and agent; may be repeated.",
 )
+@click.option("--firmware", "old_boards", multiple=True, hidden=True)
 @_kit_passphrase_option
 @passphrase_option
 @pass_app
@@ -98,13 +99,14 @@ def create(
     days: int,
     settings_file: Path | None,
     boards: tuple[str, ...],
+    old_boards: tuple[str, ...],
     kit_passphrase_file: Path | None,
     passphrase_file: Path | None,
 ) -> None:
     """Pack a kit for a technician's trip.
 
-    The certificates in it are on record before they exist anywhere, so that a lost kit can be
-    revoked whole ('desalink kit revoke'). The root's and the CA's private keys are not in it.
+    Its certificates are in the registry first, so that a lost kit can be revoked
+    completely ('desalink kit revoke'). The private keys of root and CA are not in it.
     """
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
@@ -119,14 +121,17 @@ def create(
     from host_tools.province.registry import Registry
 
     province = app.province
+    if old_boards:
+        boards += old_boards
+        app.note("--firmware takes the name of a board, not a file; it is now called --board.")
     codes = [code for text in villages for code in text.split(",") if code.strip()]
     if output.exists():
         app.abort(f"{output} exists already; choose another name, or remove it first.")
-    # Before certificates are issued and recorded for a kit that could then not be written.
+    # Before certificates are issued for a kit that can't be written.
     if not output.parent.is_dir():
-        app.abort(f"There is no directory {output.parent}; make it, or write the kit elsewhere.")
+        app.abort(f"There is no directory {output.parent}; make it, or choose another folder.")
     if not os.access(output.parent, os.W_OK):
-        app.abort(f"You may not write into {output.parent}; write the kit elsewhere.")
+        app.abort(f"You have no permission to write into {output.parent}; choose another folder.")
     with Registry.open(province.directory) as registry:
         slots = chosen_slots(registry, codes, regency)
         technician = technicians.find(registry, name)
@@ -153,7 +158,7 @@ def create(
     try:
         write_kit(kit, root, output, own_secret)
     except OSError:
-        # On record, but in no file: nobody may take it for a kit that is about.
+        # The kit has no file, so it must not be listed as valid.
         with Registry.open(province.directory) as registry:
             entry = book.find(registry, kit.id.hex())
             registry.revoke_kit(entry, by="desalink", at=int(time.time()), unused_only=False)
@@ -165,15 +170,15 @@ def create(
     )
     if filled:
         more = f" and {len(filled) - 1} more" if len(filled) > 1 else ""
-        app.note(f"Filled already: {filled[0]}{more}; a device there will have to be replaced.")
+        app.note(f"Filled already: {filled[0]}{more}; a new device must replace the one there.")
     if is_loopback(kit.broker_host):
         app.note(
-            f"Its devices look for the broker at {kit.broker_host}, which is each device itself: "
-            "good for trials only; for villages, put the broker's name first in broker.hosts of "
+            f"Its devices would connect to {kit.broker_host}, which is the device itself: for "
+            "trials only. For villages, put the broker's name first in broker.hosts of "
             "province.toml, run 'desalink broker config', and make a new kit."
         )
     if not boards:
-        app.note("It holds no firmware and no agent; pack them with --firmware BOARD.")
+        app.note("It has no firmware and no agent; pack them with --board BOARD.")
 
 
 def _cargo(
@@ -267,16 +272,22 @@ def _entry_json(entry: KitEntry, now: float) -> dict[str, Any]:
     help="Only the certificates that no device was given; for a trip that is over.",
 )
 @click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@yes_option
 @passphrase_option
 @pass_app
 def revoke(
-    app: Application, kit: str, unused_only: bool, by: str | None, passphrase_file: Path | None
+    app: Application,
+    kit: str,
+    unused_only: bool,
+    by: str | None,
+    yes: bool,
+    passphrase_file: Path | None,
 ) -> None:
-    """Revoke everything in a kit: it was lost, or its trip is over.
+    """Revoke everything in a kit that was lost, or whose trip is over.
 
-    Certificates, used or not, are refused by the broker and live connections cut; the technician's
-    key leaves the trust document. Devices keep their own keys and reports, and need a new
-    certificate: provision them again. Running it again repeats whatever did not get through.
+    The broker refuses its certificates, used or not, and drops live connections; the technician's
+    key is removed from the trust document. Devices keep their keys and reports but need a new
+    certificate: provision them again. Run it again to repeat what failed.
     """
     import getpass
 
@@ -290,7 +301,9 @@ def revoke(
     province = app.province
     with Registry.open(province.directory) as registry:
         entry = _find_entry(registry, kit)
-        # Before anything is changed: without the keys only half of it could be done.
+        if not unused_only:
+            confirm(app, _goes_along(registry, entry), yes)
+        # Before any change, because a part of it needs the keys.
         secret = passphrase.existing(passphrase_file)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
         root = None if unused_only else load_root_key(province.root_key, secret)
@@ -302,12 +315,6 @@ def revoke(
             open_authority=lambda: authority,
             by=by or getpass.getuser(),
         )
-        others = [
-            other.id.hex()
-            for other in registry.kits()
-            if other.technician == entry.technician
-            and other.state(time.time()) not in ("revoked", "expired")
-        ]
     name = entry.id.hex()
     if unused_only:
         click.echo(f"Of kit {name}, {counted(done.certificates, 'unused certificate')} revoked.")
@@ -321,13 +328,25 @@ def revoke(
             f"{counted(len(done.used), 'device')} with a certificate from it can't connect until "
             f"provisioned again: {', '.join(done.used)}."
         )
-    if others and not unused_only:
-        app.note(
-            f"The same key is in {', '.join(others)}, which can enrol no longer either; give "
-            f"{entry.name} a new key ('desalink technicians add') and a new kit."
-        )
     for warning in done.warnings:
         app.note(warning)
+
+
+def _goes_along(registry: Registry, entry: KitEntry) -> str | None:
+    """What else becomes useless with a kit: other kits with the same technician's key."""
+    from host_tools.people.kits.book import usable
+
+    others = [
+        kit.id.hex()
+        for kit in usable(registry)
+        if kit.technician == entry.technician and kit.id != entry.id
+    ]
+    if not others:
+        return None
+    return (
+        f"The same key is in kit {', '.join(others)}: nothing more can be enrolled with it. Give "
+        f"{entry.name} a new key ('desalink technicians add') and a new kit."
+    )
 
 
 def _find_entry(registry: Registry, text: str) -> KitEntry:
@@ -335,7 +354,7 @@ def _find_entry(registry: Registry, text: str) -> KitEntry:
     from host_tools.people.kits.opened import read_kit_header
 
     path = Path(text)
-    # The header is readable without the kit's passphrase; only its id is made use of.
+    # The header is readable without the kit's passphrase.
     return book.find(registry, read_kit_header(path).id.hex() if path.is_file() else text)
 
 
@@ -348,23 +367,22 @@ def _find_entry(registry: Registry, text: str) -> KitEntry:
     "--to",
     type=PATH,
     metavar="DIR",
-    help=_("Where to. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
+    help=_("Folder for it. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
 )
 @_kit_passphrase_option
 @pass_app
 def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Path | None) -> None:
     """Put a kit on this laptop, for 'desalink provision'.
 
-    It stays encrypted on the disk; commands that need it ask for its passphrase and keep what is
-    in it in memory only. The next kit of the same technician takes the place of this one; the log
-    of enrolments stays.
+    It stays encrypted on the disk. Commands ask for its passphrase and decrypt it in memory only.
+    The next kit of the same technician replaces it; the log of enrolments stays.
     """
     from host_tools.common.times import wita
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import read_kit_header, refuse_expired
 
-    # What can be told without a passphrase is told before one is asked for.
+    # Do not ask for the passphrase of an expired kit.
     refuse_expired(read_kit_header(file).expires, file)
     directory = KitDirectory(find_directory(to))
     kit = directory.put(file, kit_passphrase.existing(kit_passphrase_file))
@@ -457,10 +475,9 @@ def show(
 @_kit_passphrase_option
 @pass_app
 def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None) -> None:
-    """Look a kit through before a trip: the opened one, or a file.
+    """Verify a kit before a trip: the opened one, or a file.
 
-    Where the province is at hand (-C), the kit is compared with it as well. Exit code 1 if
-    anything is not as it should be.
+    With a province (-C) it is compared with the province too. Exit code 1 if anything is wrong.
     """
     from host_tools.cli._output import print_table
     from host_tools.people.kits import find_directory
@@ -488,11 +505,11 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
 def _result(finding: KitCheck) -> str:
     if not finding.held:
         return _("WRONG")
-    return _("LOOK") if finding.look else _("good")
+    return _("CHECK") if finding.doubtful else _("good")
 
 
 def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
-    """What became of the kit in the province that made it, if that is at hand."""
+    """The state of the kit in its province, if there is one here."""
 
     from host_tools.common.errors import ProvinceError
     from host_tools.people.kits.check import KitCheck
@@ -509,7 +526,7 @@ def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
 
 
 def _of_province(app: Application) -> dict[str, Any]:
-    """What the province knows of its kits' content, if one was named or is here."""
+    """What the province knows of its kits' content, if there is one here."""
     from host_tools.common.errors import ProvinceError
 
     try:

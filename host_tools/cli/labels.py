@@ -60,9 +60,9 @@ def command(
     app = ctx.find_object(Application)
     assert app is not None
     if (bool(villages) + bool(regency) + everything) != 1:
-        app.abort(_("Say whose labels: --village CODE, --regency CODE or --all, one of them."), 2)
+        app.abort(_("Choose the labels: --village CODE, --regency CODE or --all."), 2)
     if output is None and svg_dir is None:
-        app.abort(_("Say where the labels go: -o SHEET.pdf, --svg-dir DIRECTORY or both."), 2)
+        app.abort(_("Choose the output: -o SHEET.pdf, --svg-dir DIRECTORY or both."), 2)
     with Registry.open(app.province.directory) as registry:
         labels, title = _chosen(registry, villages, regency)
         title = title or app.province.name
@@ -78,7 +78,7 @@ def command(
 def _chosen(
     registry: Registry, villages: tuple[str, ...], regency: str | None
 ) -> tuple[list[Label], str]:
-    """The labels of what was asked for, in the order of slots, and what it is called."""
+    """The chosen labels in the order of slots, and their title."""
     from host_tools.province.registry import village_of
     from host_tools.province.villages import find_regency, find_village
 
@@ -102,7 +102,7 @@ def _label(registry: Registry, device: Device) -> Label:
     from host_tools.province.registry import village_of
 
     village = registry.village(village_of(device.slot))
-    assert village is not None, "the registry lets no slot in without its village"
+    assert village is not None, "every slot of the registry has its village"
     return Label(
         slot=device.slot,
         village_name=village.name,
@@ -147,7 +147,7 @@ def _write(
 def check(app: Application, text: str) -> None:
     """Check the text of a scanned sticker against the registry.
 
-    TEXT is what the QR code holds. Ends with 0 if this is the device that fills the slot.
+    TEXT is the content of the QR code. Exit code 0 if this is the device in the slot.
     """
     from host_tools.field.labels import parse_qr
     from host_tools.province.registry import Registry
@@ -177,8 +177,8 @@ def check(app: Application, text: str) -> None:
         if not device.active:
             app.abort(
                 _(
-                    "Device {kid} of slot {slot} was revoked; take the sticker off and do not use "
-                    "the device before it is enrolled anew."
+                    "Device {kid} of slot {slot} was revoked; remove the sticker and do not use "
+                    "the device before it is enrolled again."
                 ).format(kid=scanned.kid, slot=device.slot)
             )
         label = _label(registry, device)

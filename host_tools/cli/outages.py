@@ -3,76 +3,134 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, since_option, village_option
+from host_tools.cli._store import (
+    DAY,
+    csv_option,
+    json_option,
+    limit_option,
+    regency_option,
+    since_option,
+    until_option,
+    village_option,
+)
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Outage
 
+_BY = ("cause", "village", "regency", "day")
+
 
 @click.command()
 @village_option
+@regency_option
+@click.option("--cause", metavar="CAUSE", help="Only this cause, e.g. provider or gateway.")
 @since_option
+@until_option
+@click.option("--by", type=click.Choice(_BY), help="Sum up by this instead of listing.")
+@limit_option
+@csv_option
 @json_option
 @pass_app
-def command(app: Application, village: str | None, since: str | None, as_json: bool) -> None:
-    """List outages with their cause, beginning and end.
+def command(
+    app: Application,
+    village: str | None,
+    regency: str | None,
+    cause: str | None,
+    since: str | None,
+    until: str | None,
+    by: str | None,
+    limit: int,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """List outages with their cause, beginning and end; without --since, of the last 24 hours.
 
-    An outage is what a device has told of its link. Where its end was never told, because the
-    power went or the device was stopped, it ends with the last sample, and the end is marked "~".
-    Where the village has been silent since, nobody knows whether it lasts: it is shown as far as
-    it is known, and the end is marked "?".
-    Times in which nothing was measured are not outages: 'desalink status' and reports show them
-    as "no data" or "no power".
+    An outage is what a device has reported of its link. "~" after the end: the device did not
+    report the end, because the power went or the device was stopped; the outage ends with the last
+    sample. "?" after the end: the village is silent since, and nobody knows whether the outage
+    lasts. Times in which nothing was measured are not outages: 'desalink status' shows them as
+    "no data" or "no power". Sums count only the time from --since to --until.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import names, nothing_yet, reading, state_word, village_code
-    from host_tools.common.times import iso, parse_since, span, wita
+    from host_tools.cli._output import print_csv, print_json
+    from host_tools.cli._store import labels, names, nothing_yet, place, reading
+    from host_tools.common.times import parse_since
     from host_tools.store.queries import outages, slots
 
-    start = parse_since(since)
+    now = time.time()
+    start, end = parse_since(since or DAY), parse_since(until)
+    assert start is not None
     with reading(app) as (registry, database):
-        code = village_code(registry, village)
-        now = time.time()
-        found = outages(database, village=code, since=start, now=now) if database else []
-        named = names(registry)
+        code = place(registry, village, regency) or ""
+        one = code if len(code) == 10 else None
+        found = outages(database, village=one, since=start, until=end, now=now) if database else []
+        found = [o for o in found if o.slot.startswith(code) and cause in (None, o.cause)]
+        named, shown = names(registry), labels(registry)
+        regencies = registry.regencies()
         note = None
         if not found:
             seen = slots(database) if database else []
-            reported = any(slot.startswith(code or "") for slot in seen)
-            note = "No outage was reported." if reported else nothing_yet(registry, code)
-    if as_json:
-        print_json(
-            [
-                {
-                    "slot": o.slot,
-                    "village": o.village,
-                    "name": named.get(o.village),
-                    "cause": o.cause,
-                    "begin": iso(o.begin),
-                    "end": iso(o.end),
-                    "known_until": iso(o.known_until),
-                    "duration_s": o.duration(now),
-                    "flaps": o.flaps,
-                    "interrupted": o.interrupted,
-                    "evidence": [{"rung": rung, "result": result} for rung, result in o.evidence],
-                }
-                for o in found
-            ]
-        )
-        return
+            reported = any(slot.startswith(code) for slot in seen)
+            note = (
+                "No outage was reported in that time." if reported else nothing_yet(registry, one)
+            )
+    until_s = min(now, end or now)
+    if by:
+        _sums(app, found, _group(by, shown, regencies), by, start, until_s, as_csv, as_json)
+    elif as_json:
+        print_json([_as_json(o, named, now) for o in found])
+    elif as_csv:
+        rows = [_as_json(o, named, now) for o in found]
+        keys = [key for key in _CSV]
+        print_csv(keys, [[row[key] for key in keys] for row in rows])
+    elif found:
+        _list(app, found, shown, now, limit)
+        click.echo(_total(found, start, until_s))
     if note:
         app.note(note)
-        return
+
+
+_CSV = (
+    *("slot", "village", "name", "cause", "begin", "end", "known_until", "duration_s", "flaps"),
+    "interrupted",
+)
+
+
+def _as_json(o: Outage, named: dict[str, str], now: float) -> dict[str, Any]:
+    from host_tools.common.times import iso
+
+    return {
+        "slot": o.slot,
+        "village": o.village,
+        "name": named.get(o.village),
+        "cause": o.cause,
+        "begin": iso(o.begin),
+        "end": iso(o.end),
+        "known_until": iso(o.known_until),
+        "duration_s": o.duration(now),
+        "flaps": o.flaps,
+        "interrupted": o.interrupted,
+        "evidence": [{"rung": rung, "result": result} for rung, result in o.evidence],
+    }
+
+
+def _list(
+    app: Application, found: list[Outage], shown: dict[str, str], now: float, limit: int
+) -> None:
+    from host_tools.cli._output import print_table
+    from host_tools.cli._store import state_word
+    from host_tools.common.times import span, wita
+
     print_table(
         ("village", "slot", "cause", "begin", "end", "duration", "flaps"),
         [
             (
-                named.get(o.village, ""),
+                shown.get(o.village, ""),
                 o.slot,
                 state_word(o.cause),
                 wita(o.begin),
@@ -80,11 +138,16 @@ def command(app: Application, village: str | None, since: str | None, as_json: b
                 span(o.duration(now)),
                 str(o.flaps),
             )
-            for o in found
+            for o in found[-limit:]
         ],
         right=("duration", "flaps"),
         whole=("slot",),
     )
+    if len(found) > limit:
+        app.note(
+            f"{len(found) - limit} older ones are left out; see them with --limit, --csv, or sum "
+            "up with --by."
+        )
 
 
 def _end(outage: Outage) -> str:
@@ -95,3 +158,83 @@ def _end(outage: Outage) -> str:
     if outage.end is None:
         return "lasts"
     return wita(outage.end) + (" ~" if outage.interrupted else "")
+
+
+# ---- sums --------------------------------------------------------------------------------
+
+
+def _within(outage: Outage, start: float, end: float) -> int:
+    """Seconds of an outage between two times."""
+    last = outage.begin + outage.duration(end)
+    return max(0, int(min(last, end) - max(outage.begin, start)))
+
+
+def _total(found: Sequence[Outage], start: float, end: float) -> str:
+    from host_tools.cli._output import counted
+    from host_tools.common.times import span, wita
+
+    whole = sum(_within(o, start, end) for o in found)
+    return (
+        f"{counted(len(found), 'outage')} of {counted(len({o.slot for o in found}), 'slot')}, "
+        f"together {span(whole)} from {wita(start)} to {wita(end)}."
+    )
+
+
+def _group(
+    by: str, shown: dict[str, str], regencies: dict[str, str]
+) -> Callable[[Outage], tuple[str, str]]:
+    """What an outage is summed under: a key, and its name for eyes."""
+    from host_tools.cli._store import state_word
+    from host_tools.common.times import day
+
+    return {
+        "cause": lambda o: (o.cause, state_word(o.cause)),
+        "village": lambda o: (o.village, shown.get(o.village, o.village)),
+        "regency": lambda o: (o.slot[:4], regencies.get(o.slot[:4], o.slot[:4])),
+        "day": lambda o: (day(o.begin), day(o.begin)),
+    }[by]
+
+
+def _sums(
+    app: Application,
+    found: list[Outage],
+    group: Callable[[Outage], tuple[str, str]],
+    by: str,
+    start: float,
+    end: float,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    from host_tools.cli._output import print_csv, print_json, print_table
+    from host_tools.common.times import span
+
+    groups: dict[tuple[str, str], list[Outage]] = {}
+    for outage in found:
+        groups.setdefault(group(outage), []).append(outage)
+    rows = [
+        (
+            *key,
+            len(outages),
+            len({o.slot for o in outages}),
+            sum(_within(o, start, end) for o in outages),
+            max(o.duration(end) for o in outages),
+        )
+        for key, outages in groups.items()
+    ]
+    # Days stand in their order, the rest by what was lost.
+    rows.sort(key=lambda row: (row[0],) if by == "day" else (-row[4], row[0]))
+    columns = (by, "name", "outages", "slots", "total_s", "longest_s")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif as_csv:
+        print_csv(columns, rows)
+    elif rows:
+        print_table(
+            (by, "outages", "slots", "together", "longest"),
+            [
+                (name, str(count), str(slots), span(total), span(longest))
+                for _, name, count, slots, total, longest in rows
+            ],
+            right=("outages", "slots", "together", "longest"),
+        )
+        click.echo(_total(found, start, end))

@@ -22,20 +22,19 @@ def command() -> None:
     type=PATH,
     default=Path("."),
     metavar="DIR",
-    help="Where to put it. [default: here]",
+    help="Folder for it. [default: here]",
 )
 @click.option(
     "--interpreter",
     type=click.Choice(["micropython", "python3"]),
     default="micropython",
     show_default=True,
-    help="What the package has the router install to run the agent.",
+    help="The interpreter that runs the agent; a dependency of the package.",
 )
 def openwrt(directory: Path, interpreter: str) -> None:
     """Build the .ipk of the agent for OpenWrt.
 
-    One package serves routers of every architecture. Built again from the same source it has the
-    same bytes.
+    One package is for routers of every architecture. The same source gives the same bytes.
     """
     import hashlib
 

@@ -25,11 +25,11 @@ def command() -> None:
 )
 @pass_app
 def change(app: Application, passphrase_file: Path | None, new_file: Path | None) -> None:
-    """Change the passphrase of the root key, the CA's key and the technicians' keys.
+    """Change the passphrase of all the province's keys.
 
-    All of them or none, also if it is interrupted. Kits keep their own passphrases. Backups from
-    before still open with the old passphrase: make a new backup, and delete old ones if the old
-    passphrase is known to others.
+    These are the root key, the CA's key and the technicians' keys. All of them change or none,
+    also if it is interrupted. Kits keep their own passphrases. Backups from before still open with
+    the old passphrase: make a new backup, and delete old ones if others know the old passphrase.
     """
     from host_tools.cli._output import counted
     from host_tools.common import passphrase

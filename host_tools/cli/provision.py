@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--slot-number",
     "number",
-    type=click.IntRange(1, 99),
+    type=click.IntRange(1, 999),
     default=1,
     show_default=True,
     help="Which access point of the village.",
@@ -54,11 +54,9 @@ if TYPE_CHECKING:
 @click.option(
     "--offline",
     is_flag=True,
-    help="The device's network is not here; go on if it can't be reached.",
+    help="The device's network is elsewhere; continue if it can't be reached.",
 )
-@click.option(
-    "--replace", is_flag=True, help="The board takes the place of the device that fills the slot."
-)
+@click.option("--replace", is_flag=True, help="The board replaces the device in the slot.")
 @click.option("--batch", is_flag=True, help="Several boards side by side, as they are plugged in.")
 @click.option(
     "--villages",
@@ -71,7 +69,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ask", is_flag=True, help="With --batch: ask for the village of each board instead."
 )
-@click.option("--ssh", "target", metavar="USER@HOST", help="A Linux device over SSH instead.")
+@click.option("--ssh", "target", metavar="USER@HOST", help="A Linux device over SSH.")
 @click.option(
     "--kit-passphrase-file",
     type=PATH,
@@ -98,7 +96,7 @@ def command(
 ) -> None:
     """Make a board the device of a village, from an opened kit; no network is needed.
 
-    May be interrupted at any moment and run again: what is done already is kept.
+    It can be interrupted at any moment and run again: finished steps are kept.
     """
     from host_tools.common.i18n import _
 
@@ -115,7 +113,7 @@ def command(
 
         if load_board(board).transport == "ssh":
             raise click.UsageError(
-                _("{board} is set up over SSH: say where it is with --ssh USER@HOST.").format(
+                _("{board} is set up over SSH: give its address with --ssh USER@HOST.").format(
                     board=board
                 )
             )
@@ -141,7 +139,7 @@ def _plan(
     offline: bool,
     replace: bool,
 ) -> Plan:
-    """The opened kit, and where what is done with it is kept."""
+    """The opened kit, with the folders of journals and enrolments."""
     from host_tools.common.i18n import _
     from host_tools.field.enrolments import EnrolmentLog
     from host_tools.field.provision.flow import Plan
@@ -153,12 +151,12 @@ def _plan(
     if path.is_file():
         raise KitError(
             _(
-                "{path} is a kit that is not opened yet; open it with 'desalink kit open {path}', "
+                "{path} is a kit that is not open yet; open it with 'desalink kit open {path}', "
                 "then run the same command without --kit."
             ).format(path=path)
         )
     directory = KitDirectory(path)
-    # Nobody should type a passphrase for a kit that is no use.
+    # Do not ask for the passphrase of an expired kit.
     refuse_expired(directory.header().expires, path)
     kit: Kit = directory.open(passphrase.existing(passphrase_file))
     return Plan(
@@ -197,7 +195,7 @@ def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
 
 
 def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
-    """Show the work, and where the label is."""
+    """Show the work, and the path of the label."""
     from host_tools.common.i18n import _
     from host_tools.field.provision.batch import result_text
 
@@ -208,7 +206,7 @@ def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Pro
             app.note(_("Interrupted. Run the same command again: it continues where it stopped."))
             raise
         row.end(result_text(result, None), failed=False)
-    click.echo(_("Print its label and stick it on: {path}").format(path=result.label))
+    click.echo(_("Print its label and put it on the device: {path}").format(path=result.label))
 
 
 def _several(
@@ -236,16 +234,16 @@ def _several(
             work.run()
         except KeyboardInterrupt:
             work.stop()
-            app.note(_("No more boards are taken; Ctrl-C again stops those at work, too."))
+            app.note(_("No more boards are taken; Ctrl-C again stops the running ones too."))
             work.wait()
     if not work.results:
         return
-    click.echo(_("What was done with each board: {path}").format(path=work.summary))
+    click.echo(_("The result for each board: {path}").format(path=work.summary))
     if work.failed:
         raise DesalinkError(
             ngettext(
-                "{count} board is not done; the table tells what to do with it.",
-                "{count} boards are not done; the table tells what to do with each.",
+                "{count} board is not done; the table says what to do with it.",
+                "{count} boards are not done; the table says what to do with each.",
                 work.failed,
             ).format(count=work.failed)
         )

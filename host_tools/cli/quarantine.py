@@ -109,25 +109,31 @@ def list_(
     Messages have numbers; findings, in what is stored, have F and a number.
     """
     from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import names, nothing_yet, reading, village_code
+    from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
     from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
-    from host_tools.store.queries import findings, overflow, slots
+    from host_tools.store.queries import count_findings, findings, overflow, slots
 
     if reason is not None and reason not in ADVICE:
         app.abort(f"There is no reason '{reason}'; choose one of {', '.join(sorted(ADVICE))}.")
     with reading(app) as (registry, database):
         code = village_code(registry, village)
-        named = names(registry)
+        named, shown = names(registry), labels(registry)
         if database is None:
             app.note(nothing_yet(registry))
             return
         messages, total = Quarantine(database).newest(
             limit, village=code, reason=reason, dismissed=everything
         )
+        kinds = [reason] if reason else ()
         found = findings(
-            database, kinds=[reason] if reason else (), village=code, resolved=everything
+            database,
+            kinds=kinds,
+            village=code,
+            resolved=everything,
+            limit=None if as_json else limit,
         )
+        total += count_findings(database, kinds=kinds, village=code, resolved=everything)
         beyond = overflow(database)
         seen = bool(slots(database))
     if as_json:
@@ -139,7 +145,7 @@ def list_(
         (
             str(m.id),
             m.reason,
-            named.get(m.slot[:10], "") or m.slot,
+            shown.get(m.slot[:10], "") or m.slot,
             m.kid.hex() if m.kid else "",
             wita(m.received_at),
             f"{m.times}x" + (f", report {m.seq}" if m.seq else ""),
@@ -150,13 +156,13 @@ def list_(
         (
             f"F{f.id}",
             f.kind + (" (resolved)" if f.resolved_at else ""),
-            named.get(f.village, "") or f.slot,
+            shown.get(f.village, "") or f.slot,
             f.kid.hex(),
             wita(f.found_at),
             _extent(f),
             _advice(f.kind),
         )
-        for f in found[:limit]
+        for f in found
     ]
     if rows:
         print_table(
@@ -169,7 +175,7 @@ def list_(
     else:
         with reading(app) as (registry, _):
             app.note(nothing_yet(registry))
-    hidden = total - len(messages) + max(0, len(found) - limit)
+    hidden = total - len(messages) - len(found)
     if hidden:
         app.note(f"{hidden} more; see them with --limit or --reason.")
     for slot, why, count in beyond:

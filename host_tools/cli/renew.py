@@ -35,9 +35,10 @@ _within_option = click.option(
 @passphrase_option
 @pass_app
 def services(app: Application, days: int | None, passphrase_file: Path | None) -> None:
-    """Renew the certificates of ingest, operator and the check's identities.
+    """Renew the certificates of the province's services.
 
-    What ends within 366 days is renewed, if --within says nothing else.
+    These are ingest, operator and the identities of 'broker check'. What ends within 366 days is
+    renewed, if --within says nothing else.
     """
     from datetime import timedelta
 
@@ -92,6 +93,8 @@ def devices(
     from datetime import timedelta
 
     from host_tools.cli._output import counted
+    from host_tools.cli._store import reading
+    from host_tools.office.expiry import in_use
     from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.office.renewal import (
         WITHIN,
@@ -100,6 +103,7 @@ def devices(
         renew_devices,
     )
     from host_tools.province.registry import Registry
+    from host_tools.store import queries
 
     province = app.province
     left: tuple[tuple[str, str], ...] = ()
@@ -121,6 +125,10 @@ def devices(
                 app.note(f"{slot}: {reason}.")
         published = publish_certificates(province, registry)
     click.echo(f"{counted(published, 'renewed certificate')} published.")
+    with reading(app) as (registry, database):
+        if database:
+            used = len(in_use(registry, queries.certificates(database)))
+            click.echo(f"{used} of them in use by the device, as far as is known.")
     if left:
         app.abort(f"{counted(len(left), 'certificate')} not renewed; see above.")
 

@@ -14,7 +14,7 @@ from host_tools.cli import PATH, Application, pass_app
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from host_tools.simulate.world import Settings
+    from host_tools.simulate.world import SimulationSettings
 
 _SHOW_EVERY_S = 10
 
@@ -87,7 +87,7 @@ def command(
     start its broker and give the same command again.
     """
     from host_tools.common.times import WITA
-    from host_tools.simulate.world import Settings
+    from host_tools.simulate.world import SimulationSettings
 
     if only_compare:
         _compare(directory)
@@ -95,14 +95,16 @@ def command(
     if report_every % 5:
         app.abort(f"--report-every {report_every} is not a multiple of 5; give one that is.", 2)
     first = int(begin.replace(tzinfo=WITA).timestamp())
-    settings = Settings(villages, days, seed, first, report_every)
+    settings = SimulationSettings(villages, days, seed, first, report_every)
     if over_mqtt:
         _publish(app, directory, settings, pace, broker_port)
     else:
         _fill(app, directory, settings, trusted, broker_port)
 
 
-def _fill(app: Application, directory: Path, settings: Settings, trusted: bool, port: int) -> None:
+def _fill(
+    app: Application, directory: Path, settings: SimulationSettings, trusted: bool, port: int
+) -> None:
     from host_tools.simulate import truth
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run
@@ -128,7 +130,7 @@ def _fill(app: Application, directory: Path, settings: Settings, trusted: bool, 
 
 
 def _publish(
-    app: Application, directory: Path, settings: Settings, pace: float, port: int
+    app: Application, directory: Path, settings: SimulationSettings, pace: float, port: int
 ) -> None:
     from host_tools.simulate import truth
     from host_tools.simulate.mqtt import MqttStore
@@ -157,7 +159,7 @@ def _publish(
     click.echo(f"All is published; the truth is in {directory / truth.FILE}.")
 
 
-def _progress(app: Application, settings: Settings) -> Callable[[int, int], None]:
+def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, int], None]:
     """Shows how far it is, every ten seconds."""
     began = shown = time.monotonic()
 

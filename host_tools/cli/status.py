@@ -2,197 +2,177 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, village_option
+from host_tools.cli._store import json_option, regency_option, village_option
 
 if TYPE_CHECKING:
+    from host_tools.cli._overview import Overview
     from host_tools.store.queries import SlotStatus
 
-_COLUMNS = (
-    "village",
-    "slot",
-    "state",
-    "since",
-    "RTT",
-    "loss",
-    "today",
-    "clients",
-    "last report",
-    "journal",
-    "backlog",
-    "gaps",
-)
-_RIGHT = ("RTT", "loss", "today", "clients", "journal", "backlog", "gaps")
-_LEAVE_OUT = ("journal", "slot", "clients", "gaps", "since", "loss")
-_COLOURS = {"up": "green", "no_data": "yellow", "unknown": "yellow", "degraded": "yellow"}
+# The exit codes of --check, as monitoring systems expect them.
+WARNING, CRITICAL, UNKNOWN = 1, 2, 3
 
 
 @click.command()
 @village_option
-@click.option("--watch", is_flag=True, help="Show it again every few seconds, until Ctrl-C.")
+@regency_option
+@click.option(
+    "--state",
+    metavar="STATE",
+    help="Only slots of this state: up, degraded, no_data, power, provider ..., down (any cause "
+    "of being down), revoked, or empty (villages without a device).",
+)
+@click.option("--since", metavar="TIME", help="Only what changed since then: 2h, 7d, 2026-11-24.")
+@click.option("--all", "everything", is_flag=True, help="Every slot, not only the problems.")
+@click.option("--watch", is_flag=True, help="Show it again every few seconds, until q or Ctrl-C.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages), 2 "
+    "(ingest or broker is not at work) or 3 (not known).",
+)
+@click.option(
+    "--tolerate",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="With --check: N slots may have a problem.",
+)
 @json_option
 @pass_app
-def command(app: Application, village: str | None, watch: bool, as_json: bool) -> None:
-    """Show how every village is now.
+def command(
+    app: Application,
+    village: str | None,
+    regency: str | None,
+    state: str | None,
+    since: str | None,
+    everything: bool,
+    watch: bool,
+    check: bool,
+    tolerate: int,
+    as_json: bool,
+) -> None:
+    """Show how every village is now: counts, then the problems, the longest first.
 
     A village that has sent nothing for three report intervals shows "no data", whatever it was
-    before. "today" is what went down and up since midnight WITA; "journal" how full the device's
-    is with what is not stored yet; "backlog" how many reports it still has to send; "gaps" how
-    many of them are missing in between.
+    before. "session lost" is a hint of the broker: the device is not connected at the moment. In
+    the table "today" is what went down and up since midnight WITA, "journal" how full the device's
+    journal is, "backlog" how many reports the device still has to send, and "gaps" how many of
+    them are missing in between.
     """
-    if watch and as_json:
-        app.abort("--watch shows a table; ask for --json again and again instead.", 2)
-    if watch:
-        _watch(app, village)
+    if watch and (as_json or check):
+        app.abort("--watch shows a table; run the command again and again instead.", 2)
+    if check:
+        _check(app, village, regency, tolerate, as_json)
         return
-    slots, names, note = _load(app, village)
+    from host_tools.cli import _status_table
+    from host_tools.cli._overview import overview
+    from host_tools.common.times import parse_since
+
+    start = parse_since(since)
+    whole = everything or village is not None
+
+    def load() -> tuple[Overview, list[SlotStatus]]:
+        found = overview(app, village, regency)
+        return found, _chosen(found, state, start, whole or as_json)
+
+    if watch:
+        from host_tools.cli._watch import watch as show_again
+
+        show_again(load)
+        return
+    found, chosen = load()
     if as_json:
         from host_tools.cli._output import print_json
 
-        print_json([_as_json(slot, names) for slot in slots])
+        print_json([_as_json(found, slot) for slot in chosen])
     else:
-        _print(slots, names)
-    if note:
-        app.note(note)
+        _status_table.show(found, chosen)
+    for sentence in (*found.ours(), *filter(None, [found.note])):
+        app.note(sentence)
 
 
-_WATCH_S = 2.0
+def _chosen(
+    found: Overview, state: str | None, since: float | None, whole: bool
+) -> list[SlotStatus]:
+    from host_tools.cli._overview import EMPTY
+    from host_tools.cli._store import is_down
+    from host_tools.store.queries import SlotStatus
 
-
-def _load(
-    app: Application, village: str | None
-) -> tuple[list[SlotStatus], dict[str, str], str | None]:
-    """Slots that have reported or have a device, names of villages, and what to do if none has."""
-    from host_tools.cli._store import names, nothing_yet, reading, village_code
-    from host_tools.store.queries import SlotStatus, status
-
-    with reading(app) as (registry, database):
-        code = village_code(registry, village)
-        found = status(database, time.time(), code) if database else []
-        known = {slot.slot for slot in found}
-        found += [
-            SlotStatus(device.slot, device.slot[:10], "no_data", None, False)
-            for device in registry.active_devices()
-            if device.slot not in known and (code is None or device.slot.startswith(code))
+    slots = found.slots if whole or state else found.problems()
+    if state == EMPTY:
+        slots = [SlotStatus(v.code, v.code, EMPTY, None, False) for v in found.empty]
+    elif state:
+        wanted = state.replace("-", "_").replace(" ", "_").casefold()
+        slots = [
+            slot
+            for slot in slots
+            if slot.state == wanted or (wanted == "down" and is_down(slot.state))
         ]
-        note = None
-        if not any(slot.last_report for slot in found):
-            note = nothing_yet(registry, code)
-        return sorted(found, key=lambda slot: slot.slot), names(registry), note
+    if since is not None:
+        slots = [slot for slot in slots if slot.since is not None and slot.since >= since]
+    return slots
 
 
-def _cells(slot: SlotStatus, names: dict[str, str]) -> tuple[str, ...]:
-    from host_tools.cli._store import size, state_word
-    from host_tools.common.times import wita
+def _check(
+    app: Application, village: str | None, regency: str | None, tolerate: int, as_json: bool
+) -> None:
+    from host_tools.cli._output import print_json
+    from host_tools.cli._overview import overview
+    from host_tools.cli._status_table import counts_line
+    from host_tools.common.errors import DesalinkError
+    from host_tools.common.times import iso
 
-    return (
-        names.get(slot.village, ""),
-        slot.slot,
-        state_word(slot.state),
-        wita(slot.since) or "never",
-        "-" if slot.rtt_ms is None else f"{slot.rtt_ms:.1f} ms",
-        "-" if slot.loss_percent is None else f"{slot.loss_percent:.1f} %",
-        size(slot.bytes_today),
-        "-" if slot.clients is None else str(slot.clients),
-        wita(slot.last_report) or "never",
-        "-" if slot.journal_fill is None else f"{slot.journal_fill:.1f} %",
-        str(slot.backlog),
-        str(slot.gaps),
-    )
-
-
-def _print(slots: list[SlotStatus], names: dict[str, str]) -> None:
-    import sys
-
-    from host_tools.cli._output import print_table
-
-    if sys.stdout.isatty() and slots:
-        from rich.console import Console
-
-        console = Console()
-        console.print(_table(slots, names, console.width))
-    elif slots:
-        print_table(_COLUMNS, [_cells(slot, names) for slot in slots], right=_RIGHT)
-
-
-def _table(slots: list[SlotStatus], names: dict[str, str], width: int) -> Any:
-    """The table for a screen: what does not fit is left out, the least needed first."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = [dict(zip(_COLUMNS, _cells(slot, names), strict=True)) for slot in slots]
-    for row, slot in zip(rows, slots, strict=True):
-        # The heading says the zone for all.
-        row["since"] = row["since"].removesuffix(" WITA")
-        if slot.last_report is not None:
-            row["last report"] = _ago(time.time() - slot.last_report)
-        if not slot.slot.endswith("-1"):
-            row["village"] += f" ({slot.slot[11:]})"
-    headings = {column: column for column in _COLUMNS} | {"since": "since (WITA)"}
-    shown = list(_COLUMNS)
-    widths = {
-        column: max(len(headings[column]), *(len(row[column]) for row in rows)) + 2
-        for column in _COLUMNS
-    }
-    for column in _LEAVE_OUT:
-        if sum(widths[c] for c in shown) > width:
-            shown.remove(column)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in shown:
-        table.add_column(
-            headings[column], justify="right" if column in _RIGHT else "left", overflow="fold"
+    try:
+        found = overview(app, village, regency)
+    except DesalinkError as error:
+        app.abort(str(error), UNKNOWN)
+    problems, ours = found.problems(), found.ours()
+    never = found.liveness is None or not found.liveness.ingest
+    code = 0
+    if ours or never:
+        code = CRITICAL
+    elif len(problems) > tolerate:
+        code = WARNING
+    word = ("OK", "WARNING", "CRITICAL")[code]
+    said = ours or (["The ingest has never been at work here; start it."] if never else [])
+    if as_json:
+        print_json(
+            {
+                "result": word,
+                "villages": found.villages,
+                "installed": found.installed,
+                "states": dict(found.counts()),
+                "session_lost": len(found.lost),
+                "problems": [slot.slot for slot in problems],
+                "ingest_alive": iso(found.liveness.ingest if found.liveness else None),
+                "broker_alive": iso(found.liveness.broker if found.liveness else None),
+                "last_message": iso(found.liveness.message if found.liveness else None),
+                "said": said,
+            }
         )
-    for row, slot in zip(rows, slots, strict=True):
-        cells = [Text(row[column]) for column in shown]
-        cells[shown.index("state")].stylize(_COLOURS.get(slot.state, "bold red"))
-        table.add_row(*cells)
-    return table
+    else:
+        click.echo(" ".join([f"{word}: {len(problems)} problems.", counts_line(found), *said]))
+    if code:
+        raise SystemExit(code)
 
 
-def _ago(seconds: float) -> str:
-    from host_tools.common.times import span
-
-    return f"{span(max(0.0, seconds))} ago"
-
-
-def _watch(app: Application, village: str | None) -> None:
-    import sys
-
-    with contextlib.suppress(KeyboardInterrupt):
-        if not sys.stdout.isatty():
-            while True:
-                slots, names, note = _load(app, village)
-                _print(slots, names)
-                if note:
-                    app.note(note)
-                click.echo()
-                time.sleep(_WATCH_S)
-        from rich.live import Live
-
-        with Live(refresh_per_second=4) as live:
-            while True:
-                slots, names, note = _load(app, village)
-                live.update(_table(slots, names, live.console.width) if slots else note or "")
-                time.sleep(_WATCH_S)
-
-
-def _as_json(slot: SlotStatus, names: dict[str, str]) -> dict[str, Any]:
+def _as_json(found: Overview, slot: SlotStatus) -> dict[str, Any]:
     from host_tools.common.times import iso
 
     return {
         "slot": slot.slot,
         "village": slot.village,
-        "name": names.get(slot.village),
+        "name": found.names.get(slot.village),
         "state": slot.state,
         "since": iso(slot.since),
         "fresh": slot.fresh,
+        "session_lost_since": iso(found.lost.get(slot.slot)),
         "rtt_ms": slot.rtt_ms,
         "loss_percent": slot.loss_percent,
         "bytes_today": slot.bytes_today,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._asking import confirm, yes_option
 
 if TYPE_CHECKING:
     from host_tools.province.records import RoleKey
+    from host_tools.province.registry import Registry
 
 
 @click.group()
@@ -66,14 +68,15 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List technicians and their keys."""
     import time
 
-    from host_tools.cli._output import print_json, print_table
+    from host_tools.cli._output import counted, print_json, print_table
     from host_tools.common.times import wita
     from host_tools.people import technicians
     from host_tools.province.registry import Registry
 
     now = time.time()
     with Registry.open(app.province.directory) as registry:
-        found = [t for t in technicians.technicians(registry) if everything or t.valid(now)]
+        known = technicians.technicians(registry)
+    found = [t for t in known if everything or t.valid(now)]
     if as_json:
         print_json(
             [
@@ -87,6 +90,13 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
                 }
                 for t in found
             ]
+        )
+        return
+    if known and not found:
+        app.note(
+            f"No technician has a valid key: {counted(len(known), 'key')} expired or revoked. "
+            "'desalink technicians list --all' shows them; 'desalink technicians add NAME' makes "
+            "a new one."
         )
         return
     if not found:
@@ -108,9 +118,12 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
 @command.command()
 @click.argument("name", metavar="NAME|KEY")
 @click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@yes_option
 @passphrase_option
 @pass_app
-def revoke(app: Application, name: str, by: str | None, passphrase_file: Path | None) -> None:
+def revoke(
+    app: Application, name: str, by: str | None, yes: bool, passphrase_file: Path | None
+) -> None:
     """Take a technician's keys, or one key, out of the trust document.
 
     Enrolments that they signed and that are not imported yet will be refused. Certificates in the
@@ -136,8 +149,9 @@ def revoke(app: Application, name: str, by: str | None, passphrase_file: Path | 
                 f"There is no technician or key '{name}'; 'desalink technicians list --all' shows "
                 "them."
             )
-        root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
         kids = [t.kid for t in found]
+        confirm(app, _goes_along(registry, kids), yes)
+        root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
         technicians.revoke(province, registry, root, kids, by=by or getpass.getuser())
         newest = technicians.newest_trust(province, registry)
     assert newest is not None
@@ -146,3 +160,13 @@ def revoke(app: Application, name: str, by: str | None, passphrase_file: Path | 
         f"Technician {found[-1].name} may enrol no longer: {keys} revoked (trust document "
         f"{newest[0].version})."
     )
+
+
+def _goes_along(registry: Registry, kids: list[bytes]) -> str | None:
+    """What else the revocation of keys makes useless."""
+    from host_tools.people.kits.book import usable
+
+    kits = [kit.id.hex() for kit in usable(registry) if kit.technician in kids]
+    if not kits:
+        return None
+    return f"The key is in kit {', '.join(kits)}: nothing more can be enrolled with it."

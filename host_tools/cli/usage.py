@@ -2,70 +2,151 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, since_option, village_option
+from host_tools.cli._store import (
+    DAY,
+    csv_option,
+    json_option,
+    limit_option,
+    regency_option,
+    since_option,
+    until_option,
+    village_option,
+)
+
+if TYPE_CHECKING:
+    from host_tools.store.queries import Usage
+
+_BY = ("day", "hour", "village", "regency")
 
 
 @click.command()
 @village_option
+@regency_option
 @since_option
+@until_option
 @click.option(
-    "--by", type=click.Choice(["day", "hour"]), default="day", show_default=True, help="Sum up by."
+    "--by", type=click.Choice(_BY), default="day", show_default=True, help="Sum up by this."
 )
+@limit_option
+@csv_option
 @json_option
 @pass_app
 def command(
-    app: Application, village: str | None, since: str | None, by: str, as_json: bool
+    app: Application,
+    village: str | None,
+    regency: str | None,
+    since: str | None,
+    until: str | None,
+    by: str,
+    limit: int,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
-    """Show what went through the hotspots, by the day or by the hour.
+    """Show what went through the hotspots; without --since, since 24 hours ago.
 
     Days are those of WITA. "measured" is how much of the time samples cover: what went through in
-    the rest is not known, and not counted as nothing. The day or hour in which --since lies is
-    shown whole.
+    the rest is not known, and not counted as nothing. The day (with --by hour the hour) in which
+    --since lies is shown whole.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import names, nothing_yet, reading, size, village_code
-    from host_tools.common.times import iso, parse_since, span, wita
-    from host_tools.store.queries import usage
+    from host_tools.cli._output import print_csv, print_json
+    from host_tools.cli._store import labels, names, nothing_yet, place, reading
+    from host_tools.common.times import parse_since
+    from host_tools.store.queries import slots, usage
 
-    start = parse_since(since)
+    start, end = parse_since(since or DAY), parse_since(until)
     with reading(app) as (registry, database):
-        code = village_code(registry, village)
-        found = usage(database, by=by, village=code, since=start) if database else []
-        named = names(registry)
-        note = None if found else nothing_yet(registry, code)
-        narrowed = not found and (code or start)
-        if narrowed and database is not None and usage(database, village=code):
-            note = "Nothing was measured there in that time."
+        code = place(registry, village, regency) or ""
+        one = code if len(code) == 10 else None
+        step = "hour" if by == "hour" else "day"
+        found = usage(database, by=step, village=one, since=start) if database else []
+        found = [u for u in found if u.slot.startswith(code) and (end is None or u.begin < end)]
+        shown = labels(registry)
+        shown |= registry.regencies()
+        named = names(registry) | registry.regencies()
+        note = None
+        if not found:
+            seen = slots(database) if database else []
+            note = nothing_yet(registry, one)
+            if any(slot.startswith(code) for slot in seen):
+                note = "Nothing was measured there in that time."
+    rows = found
+    if by in ("village", "regency"):
+        rows = _summed(found, 4 if by == "regency" else None)
     if as_json:
-        print_json(
-            [
-                {
-                    "slot": u.slot,
-                    "village": u.village,
-                    "name": named.get(u.village),
-                    "begin": iso(u.begin),
-                    "measured_s": u.measured_s,
-                    "bytes_down": u.bytes_down,
-                    "bytes_up": u.bytes_up,
-                    "clients_peak": u.clients_peak,
-                    "clients_day": u.clients_day,
-                }
-                for u in found
-            ]
-        )
-        return
+        print_json([_as_json(u, named) for u in rows])
+    elif as_csv:
+        values = [_as_json(u, named) for u in rows]
+        if values:
+            print_csv(tuple(values[0]), [tuple(value.values()) for value in values])
+    elif rows:
+        _list(app, rows, shown, by, limit)
+        click.echo(_total(found))
     if note:
         app.note(note)
-        return
+
+
+def _summed(found: Iterable[Usage], digits: int | None) -> list[Usage]:
+    """The sum of each slot, or of each regency; the most used first."""
+    sums: dict[str, Usage] = {}
+    for u in found:
+        key = u.slot if digits is None else u.slot[:digits]
+        before = sums.get(key)
+        if before is None:
+            sums[key] = u._replace(slot=key, village=u.village if digits is None else key)
+            continue
+        sums[key] = before._replace(
+            begin=min(before.begin, u.begin),
+            measured_s=before.measured_s + u.measured_s,
+            bytes_down=_plus(before.bytes_down, u.bytes_down),
+            bytes_up=_plus(before.bytes_up, u.bytes_up),
+            clients_peak=_most(before.clients_peak, u.clients_peak),
+            clients_day=_most(before.clients_day, u.clients_day),
+        )
+    return sorted(sums.values(), key=lambda u: (-(u.bytes_down or 0) - (u.bytes_up or 0), u.slot))
+
+
+def _plus(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
+def _most(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else max(a, b)
+
+
+def _as_json(u: Usage, named: dict[str, str]) -> dict[str, Any]:
+    from host_tools.common.times import iso
+
+    return {
+        "slot": u.slot,
+        "village": u.village,
+        "name": named.get(u.village),
+        "begin": iso(u.begin),
+        "measured_s": u.measured_s,
+        "bytes_down": u.bytes_down,
+        "bytes_up": u.bytes_up,
+        "clients_peak": u.clients_peak,
+        "clients_day": u.clients_day,
+    }
+
+
+def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, limit: int) -> None:
+    from host_tools.cli._output import print_table
+    from host_tools.cli._store import size
+    from host_tools.common.times import span, wita
+
     print_table(
-        (by, "village", "slot", "down", "up", "peak clients", "clients a day", "measured"),
+        ("since" if by in ("village", "regency") else by, "village", "slot")
+        + ("down", "up", "peak clients", "clients a day", "measured"),
         [
             (
                 wita(u.begin) if by == "hour" else wita(u.begin)[:10] + " WITA",
-                named.get(u.village, ""),
+                shown.get(u.village, ""),
                 u.slot,
                 size(u.bytes_down),
                 size(u.bytes_up),
@@ -73,8 +154,24 @@ def command(
                 "-" if u.clients_day is None else str(u.clients_day),
                 span(u.measured_s),
             )
-            for u in found
+            for u in rows[:limit]
         ],
         right=("down", "up", "peak clients", "clients a day", "measured"),
         whole=("slot",),
+    )
+    if len(rows) > limit:
+        app.note(f"{len(rows) - limit} more are left out; see them with --limit or --csv.")
+
+
+def _total(found: list[Usage]) -> str:
+    from host_tools.cli._output import counted
+    from host_tools.cli._store import size
+    from host_tools.common.times import span
+
+    down = sum(u.bytes_down or 0 for u in found)
+    up = sum(u.bytes_up or 0 for u in found)
+    return (
+        f"Together {size(down)} down and {size(up)} up at "
+        f"{counted(len({u.slot for u in found}), 'slot')}, measured for "
+        f"{span(sum(u.measured_s for u in found))}."
     )

@@ -17,7 +17,7 @@ class DesalinkError(Exception):
 
 
 def reason(error: Exception) -> str:
-    """What the system says of a connection, without its numbers and the lines of its source."""
+    """The system's reason for a connection's failure, without error numbers and source lines."""
     strerror = getattr(error, "strerror", None)
     text = strerror if isinstance(strerror, str) and strerror else str(error)
     text = re.sub(r"\s*\(_ssl\.c:\d+\)|\[[A-Z0-9_: ]+\]\s*", "", text).strip()
@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 def printable(text: str) -> str:
-    """A text that came from elsewhere, without what a terminal would obey instead of show."""
+    """A text from elsewhere, without characters that a terminal would obey instead of show."""
     return _CONTROL.sub("?", text)
 
 

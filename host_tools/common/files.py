@@ -10,10 +10,11 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
 
 
 def _give_to_owner_of_directory(path: Path) -> None:
-    """Root at work in another user's province must not leave files that user can't read."""
+    """Give root's new files in another user's province to that user, who must read them."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     owner = path.parent.stat()
@@ -41,12 +42,12 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
 
 
 def _named(error: OSError, path: Path) -> OSError:
-    """The same error with the name that people know instead of the temporary one."""
+    """The same error with the file's own name instead of the temporary one."""
     return OSError(error.errno, error.strerror, str(path))
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Put a whole file in place: new name, fsync, rename; a crash leaves the old file or the new.
+    """Write a whole file: new name, fsync, rename. After a crash it is the old or the new one.
 
     Raises:
         OSError: with the file's name.
@@ -77,5 +78,22 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Like `write_file`, for the owner's eyes only (mode 0600)."""
+    """Like `write_file`; only the owner may read it (mode 0600)."""
     write_file(path, content, 0o600)
+
+
+class Directory(Protocol):
+    """What `Inside` needs."""
+
+    @property
+    def directory(self) -> Path: ...
+
+
+class Inside:
+    """An attribute of an object with a `directory`: a path in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: Directory, _type: type[Directory]) -> Path:
+        return owner.directory / self._name

@@ -11,12 +11,13 @@ needs no `_()`: host_tools/cli looks it up. `.venv/bin/python .ci/messages.py` r
 catalogue.
 
 The language is --lang's, else that of DESALINK_LANG, LANGUAGE, LC_ALL, LC_MESSAGES or LANG, else
-English. Nothing is loaded before the first text is asked for.
+that of Windows, else English. Nothing is loaded before the first text is asked for.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ _ALIASES = {"in": "id", "c": "en", "posix": "en"}
 
 
 class LanguageError(DesalinkError):
-    """A language was asked for that there is no catalogue of."""
+    """There is no catalogue of this language."""
 
 
 _chosen: str | None = None
@@ -57,6 +58,17 @@ def _from_environment() -> str:
             continue
         # LANGUAGE is a list; a locale that is set and not known ends the search, as in gettext.
         return next((name for part in value.split(":") if (name := _known(part))), "en")
+    return _of_windows()
+
+
+def _of_windows() -> str:
+    """The language of the user's Windows, where no variable says it."""
+    if sys.platform == "win32":
+        import ctypes
+        from locale import windows_locale
+
+        code = ctypes.windll.kernel32.GetUserDefaultUILanguage()
+        return _known(windows_locale.get(code, "")) or "en"
     return "en"
 
 
@@ -64,13 +76,16 @@ def set_language(name: str | None) -> None:
     """Choose the language of every text from now on; None: what the environment says.
 
     Raises:
-        LanguageError: there is no catalogue of it.
+        LanguageError: there is no catalogue of it, or of that in DESALINK_LANG.
     """
     global _chosen
-    language = None if name is None else _known(name)
-    if name is not None and language is None:
-        raise LanguageError(f"There is no language '{name}'; give one of {', '.join(LANGUAGES)}.")
-    _chosen = language
+    wanted = os.environ.get(VARIABLE) if name is None else name
+    if wanted and _known(wanted) is None or name == "":
+        where = "" if name is not None else f" of {VARIABLE}"
+        raise LanguageError(
+            f"There is no language '{wanted}'{where}; give one of {', '.join(LANGUAGES)}."
+        )
+    _chosen = None if name is None else _known(name)
 
 
 def language() -> str:

@@ -132,7 +132,7 @@ given, existing, new = PROVINCE.given, PROVINCE.existing, PROVINCE.new
 
 
 def successor(file: Path | None = None) -> str:
-    """The passphrase that takes the place of the present one, which the environment holds.
+    """The passphrase that replaces the present one, which the environment holds.
 
     Raises:
         PassphraseError: too short, not the same twice, or no terminal to ask on.

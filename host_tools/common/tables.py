@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class TableError(ValueError):
-    """A value that does not fit; the text begins with the key."""
+    """A value that is not valid; the text begins with its key."""
 
 
 def text(pattern: str, expected: str) -> Meta:

@@ -36,7 +36,7 @@ def _written(unix: float | None, form: str) -> str:
 
 
 def wita(unix: float | None) -> str:
-    """A Unix time for eyes, with its zone; empty if there is none, "?" if no calendar has it."""
+    """A Unix time for people, with its zone; empty if there is none, "?" if no calendar has it."""
     return _written(unix, "%Y-%m-%d %H:%M WITA")
 
 
@@ -59,7 +59,7 @@ def iso(unix: float | None) -> str | None:
 
 
 def span(seconds: float) -> str:
-    """A length of time for eyes: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
+    """A length of time for people: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
     s = int(seconds)
     if s < 60:
         return f"{s} s"

@@ -1,1 +1,1 @@
-"""A province to watch: four villages, a broker, an ingest, their mishaps, all on this machine."""
+"""A province to watch on this machine: four villages, a broker, an ingest, and their faults."""

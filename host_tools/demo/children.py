@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from host_tools.broker.process import dies_with_parent
 from host_tools.common.errors import DesalinkError
 from host_tools.common.passphrase import scrubbed_environment
 from host_tools.office.enrol import ROOT
 
-_PR_SET_PDEATHSIG = 1
-
 
 class DemoError(DesalinkError):
     """The demo can't run here, or one of its processes ended on its own."""
-
-
-def _dies_with_parent() -> Callable[[], None]:
-    """For the child, between fork and exec: the kernel ends it when the demo is killed."""
-    library = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def ask() -> None:
-        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # too late to ask: it is dead already
-            os._exit(1)
-
-    return ask
 
 
 class Child:
@@ -66,7 +50,7 @@ class Child:
                 stderr=out,
                 text=talk,
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(),
+                preexec_fn=dies_with_parent(signal.SIGKILL),
             )
 
     @property
@@ -95,7 +79,7 @@ class Child:
         return answer
 
     def check(self) -> None:
-        """See that it still runs.
+        """Check that it still runs.
 
         Raises:
             DemoError: it does not; with the last line of its log.
@@ -112,7 +96,7 @@ class Child:
             self._process.send_signal(number)
 
     def kill9(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut does."""
         self.signal(signal.SIGKILL)
         self._process.wait()
 
@@ -135,7 +119,7 @@ class Child:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log that says something, or nothing."""
+    """The last line of a log that is not empty."""
     with contextlib.suppress(OSError):
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         return next((line for line in reversed(lines) if line), "")

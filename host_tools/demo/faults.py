@@ -1,4 +1,4 @@
-"""What goes wrong in a demo, and when: for any length, all of it happens and heals in time."""
+"""The faults of a demo and their times: in a demo of any length all happen and end in time."""
 
 from __future__ import annotations
 

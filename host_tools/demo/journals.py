@@ -1,6 +1,6 @@
-"""What a device itself has written down: read from its journal's files, without the agent's help.
+"""What a device has journaled, read from its files while the agent runs or not.
 
-The count that the province is held to. It is taken from the medium, by the format of
+The province is compared with this count. It is taken from the medium, by the format of
 `agent/journal/segment.py` alone, with every CRC checked; nothing is opened for writing.
 """
 

@@ -36,7 +36,7 @@ class Station:
 
 
 class Plant:
-    """Made step by step (`found`, `start`), then disturbed, then ended in order.
+    """Started by `start`, then disturbed, then ended in order.
 
     Attributes:
         stations: the villages, in the order of their codes.
@@ -54,8 +54,6 @@ class Plant:
 
     def _log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
-
-    # ---- starting ------------------------------------------------------------------------
 
     def start(self) -> Province:
         """Found the province, enrol four devices, start everything.
@@ -122,27 +120,25 @@ class Plant:
         self._broker = self._small.broker
         self._broker_down = False
 
-    # ---- disturbing ----------------------------------------------------------------------
-
     def set_upstream(self, station: Station, *, cut: bool) -> None:
         """Cut a village's upstream, or mend it."""
         assert self._world is not None
         self._world.ask(f"{'cut' if cut else 'mend'} {station.slot}")
 
     def kill_agent(self, station: Station) -> None:
-        """End a village's agent as a power cut would."""
+        """End a village's agent as a power cut does."""
         assert station.agent is not None
         station.agent.kill9()
         station.agent = None
 
     def kill_broker(self) -> None:
-        """End the broker as a power cut would."""
+        """End the broker as a power cut does."""
         assert self._broker is not None
         self._broker_down = True
         self._broker.kill()
 
     def check(self) -> None:
-        """See that everything runs that should.
+        """Check that everything runs that should run.
 
         Raises:
             DemoError: a process has ended that nobody had disturbed.
@@ -153,13 +149,11 @@ class Plant:
         if not self._broker_down and running_pid(broker_files(self.province)) is None:
             raise DemoError(f"The broker ended on its own: {last_words(self._log('broker'))}")
 
-    # ---- ending --------------------------------------------------------------------------
-
     def end_agents(self, seconds: float) -> None:
-        """Ask all agents to stop as a service manager would, and wait for them together."""
+        """Ask all agents to stop, as a service manager does, and wait for all of them."""
         for station in self.stations:
             if station.agent is not None:
-                # MicroPython has no signal handlers; Ctrl-C is what it understands.
+                # MicroPython has no signal handlers, but Ctrl-C ends it.
                 micropython = station.site.interpreter == "micropython"
                 station.agent.signal(signal.SIGINT if micropython else signal.SIGTERM)
         end = time.monotonic() + seconds

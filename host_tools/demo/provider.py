@@ -1,8 +1,8 @@
-"""A village's provider: the only way from the agent to the province, and it can fail.
+"""A village's provider: it alone connects the agent with the province, and it can fail.
 
 Behind an uplink lie two name servers of the internet, the provider's own (UDP) and the province's
 broker (through a relay). Cutting the uplink makes everything vanish in both directions, as a storm
-does with a dish: nothing is refused, no connection is closed, and what was under way arrives when
+does with a dish: nothing is refused, no connection is closed, and packets on the line arrive when
 the link is back. All of it without privileges, as the demo is for everybody.
 """
 
@@ -40,7 +40,7 @@ class _Door:
         self.port = int(self._listener.getsockname()[1])
 
     def shut(self) -> None:
-        """Answer nobody any more."""
+        """Stop answering."""
         self._loop.remove_reader(self._listener)
         for _ in range(_BACKLOG + 1):  # listen(2): so many fit before it is full
             filler = socket.socket()
@@ -53,7 +53,7 @@ class _Door:
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # gone again before we looked
+        with contextlib.suppress(OSError):  # closed before it was accepted
             connection, address = self._listener.accept()
             filler = self._queued.pop(address, None)
             if filler is None:
@@ -66,7 +66,7 @@ class _Door:
 class Uplink:
     """One village's line to the world, on free ports of 127.0.0.1.
 
-    delay, jitter: seconds, one way; jitter is the standard deviation. broker: its address.
+    delay, jitter: seconds in one direction; jitter is the standard deviation. broker: its address.
     """
 
     def __init__(self, delay: float, jitter: float, broker: tuple[str, int]) -> None:
@@ -94,7 +94,7 @@ class Uplink:
     def _relay(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         task = loop.create_task(loop.connect_accepted_socket(lambda: _Agent(self), connection))
-        self._relaying.add(task)  # the loop itself keeps no hold of a task
+        self._relaying.add(task)  # the loop itself keeps no reference to a task
         task.add_done_callback(self._relaying.discard)
 
     def set_cut(self, cut: bool) -> None:
@@ -114,7 +114,7 @@ class Uplink:
                 pipe.end()
 
     def latency(self) -> float:
-        """Seconds that the next packet takes, one way."""
+        """Seconds that the next packet takes in one direction."""
         return max(0.2 * self._delay, random.gauss(self._delay, self._jitter))
 
 
@@ -191,7 +191,7 @@ class _Pipe(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.other is not None:
-            # What is under way arrives first; then the other side learns that it is over.
+            # Bytes on the line arrive first; then the other side learns that this is the end.
             loop = asyncio.get_running_loop()
             loop.call_at(max(self._due, loop.time()) + 0.001, self.other.end)
 

@@ -1,4 +1,4 @@
-"""What a demo has shown: the devices' own count against the province's, fault against outage."""
+"""The result of a demo: the devices' own counts beside the province's, faults beside outages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from host_tools.demo.faults import Fault
 from host_tools.demo.plant import Station
 from host_tools.demo.run import Demo
 from host_tools.demo.view import View
+from host_tools.store import queries
 from host_tools.store.queries import Interval, Outage
-from host_tools.wire.vocabulary import state_name
+from host_tools.wire.vocabulary import OFF_AGENT, OFF_POWER, state_name
 
 # Rounds of reachability are a second apart and two in a row count; the rest is a slow machine's.
 _TOLERANCE_S = 5.0
@@ -52,9 +53,10 @@ def slot_result(station: Station, view: View) -> SlotResult:
         OSError: the journal can't be read.
     """
     journal = journals.reports(station.journal)
-    evidence = view.stored(station.slot)
+    db, slot = view.database(), station.slot
+    evidence = queries.stored(db, slot)
     result = SlotResult(
-        station.slot,
+        slot,
         station.name,
         sum(map(len, journal.values())),
         sum(
@@ -62,10 +64,10 @@ def slot_result(station: Station, view: View) -> SlotResult:
             for stream, held in journal.items()
             for seq, report in held.items()
         ),
-        view.count_duplicates(station.slot),
-        view.count_missing(station.slot),
-        view.outages(station.slot),
-        view.stops(station.slot),
+        queries.count_duplicates(db, slot),
+        queries.count_missing(db, slot),
+        queries.outages(db, slot=slot),
+        [i for i in queries.intervals(db, slot) if i.state in (OFF_AGENT, OFF_POWER)],
     )
     if not result.journaled:
         result.problems.append(f"{station.name}: the device has no journal.")
@@ -80,7 +82,7 @@ def slot_result(station: Station, view: View) -> SlotResult:
 
 
 def _unreported(fault: Fault, result: SlotResult) -> str | None:
-    """Why a fault has not been seen by the province, None if it has."""
+    """Why the province has not seen a fault; None if it has."""
     began, ended = fault.began or 0.0, fault.ended or 0.0
     when = f"{clock_time(began)} to {clock_time(ended)} WITA"
     if fault.kind == faults.CUT:

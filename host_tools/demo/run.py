@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 from host_tools.broker.process import find_mosquitto
 from host_tools.common.errors import EnrolmentError
@@ -57,8 +57,6 @@ class Demo:
         self.faults = faults.plan(seconds) if with_faults else []
         self.screen = DemoScreen("Desalink: four villages of Maratua", seconds)
 
-    # ---- beginning and end ---------------------------------------------------------------
-
     def __enter__(self) -> Demo:
         self._handlers = {
             number: signal.signal(number, _interrupt)
@@ -72,13 +70,8 @@ class Demo:
         self._plant = Plant(self.folder, self.screen.tell)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # Whoever is impatient now must not leave anything behind; it takes seconds at most.
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # A second Ctrl-C must not stop the clean-up, which takes seconds at most.
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)
         if kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit):
@@ -108,11 +101,9 @@ class Demo:
             if time.monotonic() > end:
                 raise DemoError(
                     f"After {_START_S:.0f} s no report has come from {', '.join(silent)}; run it "
-                    "again with --keep DIR and look into DIR/logs."
+                    "again with --keep DIR and read the files in DIR/logs."
                 )
             time.sleep(_TICK_S)
-
-    # ---- watching ------------------------------------------------------------------------
 
     def watch(self, picture: Path | None = None) -> None:
         """Show the villages for the time given, with the planned faults.
@@ -199,16 +190,14 @@ class Demo:
 
     def _backlog(self, station: Station) -> int:
         """Reports that the device has journaled and the province has not stored."""
-        # In this order: what is stored in between must not look as if it had not been journaled.
+        # In this order: a report that is stored in between must not be counted as not journaled.
         stored = self.view.count_stored(station.slot)
         return max(0, station.count.now() - stored)
 
-    # ---- winding down --------------------------------------------------------------------
-
     def wind_down(self) -> None:
-        """Let everything be delivered, stop the agents, have the ingest drain.
+        """Wait until all is stored, stop the agents, and have the ingest finish.
 
-        What is not stored by then stays not stored: the result says so."""
+        The result names what is not stored by then."""
         self.screen.tell("the time is up: waiting until everything is stored")
         self._wait_for_backlog(_DRAIN_S)
         self.screen.tell("stopping the agents; each sends a last report")

@@ -63,7 +63,7 @@ def clock(seconds: float) -> str:
 
 
 def size(number: int | None) -> str:
-    """Bytes for eyes: `12.3 MB`."""
+    """Bytes for people: `12.3 MB`."""
     if number is None:
         return "-"
     value = float(number)
@@ -116,7 +116,7 @@ def table(rows: Sequence[VillageRow], columns: int = WIDTH) -> Table:
 
 
 class DemoScreen:
-    """Shows rows and happenings until `close`."""
+    """Shows rows and events until `close`."""
 
     def __init__(self, title: str, seconds: float) -> None:
         """seconds: how long the demo runs after `begin`."""
@@ -137,15 +137,15 @@ class DemoScreen:
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     def begin(self) -> None:
-        """The villages are there: the clock starts, and on a terminal the live table."""
+        """Start the clock and, on a terminal, the live table."""
         self._began = self._shown = time.monotonic()
-        self._lines.clear()  # what led here stands above
+        self._lines.clear()  # the lines before it stay above
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
 
     def tell(self, sentence: str, style: str = "") -> None:
-        """Something happens now."""
+        """Show an event that happens now."""
         line = Text.assemble((f"{clock(self.elapsed)} ", "dim"), (sentence, style))
         self._lines.append(line)
         if self._live is None:
@@ -164,7 +164,7 @@ class DemoScreen:
             self._console.print()
 
     def print(self, *things: object) -> None:
-        """Below everything else, to stay."""
+        """Print something that stays below everything else."""
         self._console.print(*things, sep="\n", highlight=False)
 
     def close(self) -> None:

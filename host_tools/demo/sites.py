@@ -13,11 +13,10 @@ from host_tools.province.registry import slot_name
 
 # Thirty times as fast as in a real village: nobody should have to wait five minutes for a report.
 CADENCE_S = {"round_s": 1, "sample_s": 2, "report_samples": 5}
-REPORT_S = CADENCE_S["sample_s"] * CADENCE_S["report_samples"]
 
 
 class Ports(TypedDict):
-    """Where a village's provider listens on 127.0.0.1: from `Uplink.open`, by way of JSON."""
+    """Where a village's provider listens on 127.0.0.1: from `Uplink.open`, through JSON."""
 
     targets: list[int]
     broker: int
@@ -26,7 +25,7 @@ class Ports(TypedDict):
 
 @dataclass(frozen=True)
 class Site:
-    """A village and its line. delay, jitter: seconds, one way; mbps: of the line."""
+    """A village and its line. delay, jitter: seconds in one direction; mbps: of the line."""
 
     code: str
     interpreter: str
@@ -45,7 +44,7 @@ class Site:
         return {"micropython": "MicroPython", "cpython": "CPython"}[self.interpreter]
 
     def surroundings(self, folder: Path, broker: tuple[str, int]) -> dict[str, Any]:
-        """What `world.py` has to know."""
+        """The slot as `world.py` needs it."""
         return {
             "folder": str(folder),
             "busy": self.busy,
@@ -56,7 +55,7 @@ class Site:
         }
 
     def settings(self, folder: Path, ports: Ports) -> dict[str, Any]:
-        """Keys of the agent's configuration: where its router's files are, and who answers."""
+        """Keys of the agent's configuration: its router's files, and the addresses that answer."""
         village = DemoVillage(folder, self.busy, 0)
         return {
             "broker.port": ports["broker"],
@@ -88,7 +87,7 @@ _PORTS = range(20000, 32000)
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that stays ours while the broker is down.
+    """A TCP port of 127.0.0.1 that no other program takes while the broker is down.
 
     Below 32768, where Linux takes the near ends of outgoing connections from."""
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):

@@ -1,7 +1,7 @@
-"""A small province of real parts on this machine: the world of the demo, the tests and the lab.
+"""A small province of real parts on this machine, for the demo, the tests and the lab.
 
-It is founded and its devices are enrolled here, in one place; which processes run around it, and
-what befalls them, is for those who use it.
+It is founded here, and its devices are enrolled here. Those who use it decide which processes run,
+and what happens to them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ CODE = "64"
 
 
 class SmallProvince:
-    """Founded in `folder/province`; each device has a folder of its slot's name beside it."""
+    """Founded in `folder/province`; each device has a folder of its slot's name beside it.
+
+    Attributes:
+        province, authority: what was founded, and its opened CA.
+        broker: its broker, started or not.
+    """
 
     def __init__(
         self,
@@ -33,14 +38,15 @@ class SmallProvince:
         port: int,
         bind: str = "127.0.0.1",
         hosts: Sequence[str] = ("localhost",),
+        passphrase: str | None = None,
     ) -> None:
         """
         Args:
             villages: their codes.
             port, bind, hosts: of the broker.
+            passphrase: of the keys; None: a random one that nobody needs to know.
         """
-        # Needed by nobody else, and for a few seconds: it is never written down.
-        passphrase = secrets.token_urlsafe(24)
+        passphrase = passphrase or secrets.token_urlsafe(24)
         self.folder = folder
         self.villages = villages
         self.province, _ = found_province(
@@ -53,8 +59,8 @@ class SmallProvince:
             only_villages=villages,
         )
         province = self.province
-        self._authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
-        self._broker = BrokerProcess(province)
+        self.authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
+        self.broker = BrokerProcess(province)
 
     def device_folder(self, code: str) -> Path:
         """Where the device of a village has its configuration and state."""
@@ -77,19 +83,12 @@ class SmallProvince:
                 village,
                 1,
                 self.device_folder(code),
-                open_authority=lambda: self._authority,
+                open_authority=lambda: self.authority,
                 by="demo",
                 interpreter=interpreter,
                 settings=settings,
             )
         return village.name, done.command
-
-    # ---- processes ---------------------------------------------------------------------------
-
-    @property
-    def broker(self) -> BrokerProcess:
-        """The broker, started or not."""
-        return self._broker
 
     def start_broker(self, log: Path) -> None:
         """Start the broker and wait until it listens.
@@ -98,15 +97,13 @@ class SmallProvince:
             BrokerError: it does not.
         """
         with log.open("ab") as out:
-            self._broker.start(len(self.villages), stderr=out)
-        self._broker.wait_ready()
+            self.broker.start(len(self.villages), stderr=out)
+        self.broker.wait_ready()
 
     def ingest_command(self) -> list[str]:
         """`desalink ingest` by this very interpreter, installed as a command or not."""
         start = "from host_tools.cli import main; main()"
         return [sys.executable, "-c", start, "-C", str(self.province.directory), "ingest"]
-
-    # ---- what is stored ----------------------------------------------------------------------
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query of the database; none while there is no database."""

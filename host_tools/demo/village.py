@@ -1,4 +1,4 @@
-"""What an agent finds in a village, as the files in which Linux and dnsmasq would show it.
+"""A village's router as an agent reads it: the files of Linux and dnsmasq.
 
 Nothing here talks to the agent: it reads these files like those of a real router, on paths that
 its configuration names. What lies behind the uplink is in `provider.py`.
@@ -15,7 +15,7 @@ from pathlib import Path
 UPLINK = "wan0"
 _IFINDEX = {"lo": 1, UPLINK: 2}
 
-# Everybody leaves within a minute or so, and somebody comes: a day's coming and going in minutes.
+# Each person stays about a minute, so that a day's changes happen within minutes.
 _LEASE_S = (15.0, 75.0)
 # What one person at a hotspot loads, on average and in bytes a second; videos come in bursts.
 _RATE_DOWN = 95_000
@@ -87,12 +87,12 @@ class DemoVillage:
     def live(self, now: float, seconds: float, online: bool) -> None:
         """Let `seconds` pass until Unix time `now`; offline nobody loads anything."""
         self._leases = [lease for lease in self._leases if lease.expiry > now]
-        # As many come as go on average; a full place draws fewer.
+        # On average as many people come as go; fewer come to a full place.
         crowd = 2 - len(self._leases) / self.busy
         if random.random() < crowd * self.busy * seconds / (sum(_LEASE_S) / 2):
             self._leases.append(self._arrival(now))
         if online:
-            # Skewed as usage is: mostly little, now and then much.
+            # As real usage: mostly little, sometimes much.
             wanted = sum(random.expovariate(1 / _RATE_DOWN) for _ in self._leases)
             down = int(min(wanted, self.capacity * random.uniform(0.9, 1)) * seconds)
             self._down += down

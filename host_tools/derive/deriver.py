@@ -21,6 +21,7 @@ from host_tools.derive.placing import place
 from host_tools.derive.reading import DAY_S, Reading
 from host_tools.derive.readings import Readings
 from host_tools.derive.slot import Slot, hours_of
+from host_tools.derive.ups import Ups
 from host_tools.store.database import Database
 from host_tools.store.derived import (
     BootRow,
@@ -34,6 +35,7 @@ from host_tools.store.derived import (
     Work,
 )
 from host_tools.store.evidence import (
+    StoredReport,
     Stream,
     Streams,
     corrupt,
@@ -42,11 +44,14 @@ from host_tools.store.evidence import (
     stored_chunk,
 )
 from host_tools.store.schema import CHUNK
-from host_tools.wire import hash8
+from host_tools.wire import Report, hash8
 
 _STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
 _CHUNKS = 64  # of a slot at once
 _SLICE_S = DAY_S  # of a slot's time at once
+# Of a slot at once, about in reports: nothing that a device reports makes a step long.
+_MOST_COST = 2000
+_BOOT_COST, _EVENTS_PER_COST = 10, 8
 
 BootKey = tuple[int, int]  # stream id, boot
 
@@ -56,7 +61,6 @@ class _Changes:
     """What chunks have changed of a slot."""
 
     boots: dict[BootKey, list[Piece]] = field(default_factory=dict)
-    ends: dict[BootKey, int | None] = field(default_factory=dict)  # of samples, until now
     outages: set[BootKey] = field(default_factory=set)  # boots with other events of outages
     booted: set[BootKey] = field(default_factory=set)  # boots with other events of their start
     streams: set[int] = field(default_factory=set)
@@ -65,6 +69,12 @@ class _Changes:
     spans: list[Span] = field(default_factory=list)
     moved: bool = False
     now: int = 0
+    cost: int = 0  # of what was done, about in reports
+
+    @property
+    def enough(self) -> bool:
+        """Whether the rest has to wait for another turn."""
+        return self.cost >= _MOST_COST
 
     def span(self, begin: int | None, end: int | None) -> None:
         if begin is not None and end is not None and end >= begin:
@@ -90,6 +100,10 @@ class Deriver:
         self._seen: set[int] = set()
         self._corrupt = {row[0] for row in corrupt(self._db)}
 
+    def take(self, row: StoredReport, report: Report) -> None:
+        """Keep a report that was just stored, so that it is not decoded a second time."""
+        self._readings.take(row, report)
+
     def pending(self) -> int:
         """How many reports are stored and not derived yet; 0: everything is derived."""
         return self._derived.pending()
@@ -114,15 +128,19 @@ class Deriver:
     def _slot(self, slot_id: int, end: float) -> int:
         """Derive some of a slot."""
         derived = self._derived
-        work = derived.work(slot_id, _CHUNKS)
         slot = Slot(derived, self._readings, self._streams, slot_id)
-        if work:
-            latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
-            changes = _Changes()
-            for chunk in work:
-                self._readings.renew(*chunk[:4])
-            for chunk in work:
-                self._chunk(slot_id, chunk, changes, latest)
+        changes = _Changes()
+        latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
+        redone = self._redo(slot_id, derived.redo(slot_id, _MOST_COST), changes, latest)
+        done = 0
+        for work in [] if changes.enough else derived.work(slot_id, _CHUNKS):
+            self._readings.renew(*work[:4])
+            self._chunk(slot_id, work, changes, latest)
+            derived.work_done(slot_id, work)
+            done += work.reports
+            if changes.enough:
+                break
+        if changes.streams or redone:
             self._boots(slot_id, changes, latest)
             self._streams_of(changes)
             derived.put_latest(slot.latest(latest))
@@ -137,11 +155,22 @@ class Deriver:
             if rest[1] > rest[0] + _SLICE_S:
                 derived.put_stale(slot_id, [(rest[0] + _SLICE_S, rest[1])])
             if time.monotonic() > end:
-                return sum(chunk.reports for chunk in work)
+                return done
         now = derived.now(slot_id)
         if now is not None:
             derived.note_change(slot_id, *now)
-        return sum(chunk.reports for chunk in work)
+        return done
+
+    def _redo(
+        self, slot_id: int, boots: list[BootKey], changes: _Changes, latest: LatestRow
+    ) -> int:
+        """Find the outages of boots again; returns of how many. The others wait."""
+        for number, key in enumerate(boots):
+            if changes.enough:
+                self._derived.put_redo(slot_id, boots[number:])
+                return number
+            self._outages(slot_id, key, changes, latest)
+        return len(boots)
 
     # ---- chunks ----------------------------------------------------------------------------
 
@@ -154,6 +183,7 @@ class Deriver:
         for reading in readings:
             boots.setdefault(reading.boot, []).append(reading)
         old_pieces = derived.pieces(stream_id, chunk, boots)
+        changes.cost += len(readings) + _BOOT_COST * len(boots)
         for boot, its in boots.items():
             old = old_pieces.get(boot)
             clockless = [reading for reading in its if reading.offset is None]
@@ -216,6 +246,7 @@ class Deriver:
         ]
         if told:
             self._derived.put_events(*key, told)
+            changes.cost += len(told) // _EVENTS_PER_COST
             if any(event.kind != ids.BOOTED for event in told):
                 changes.outages.add(key)
             if any(event.kind == ids.BOOTED for event in told):
@@ -289,19 +320,28 @@ class Deriver:
             derived.put_boot(boot)
             if old is None or boot.untold:
                 outages.add(key)
-            changes.ends[key] = old.last_t if old is not None else None
+            if old is not None and old.lasting:
+                # One that lasts reaches as far as the samples of its boot.
+                since = derived.lasting_since(*key)
+                ends = [max(since or 0, t or 0) for t in (old.last_t, boot.last_t)]
+                changes.span(min(ends), max(ends))
             self._offs(boot, changes, latest)
             before = derived.boot_before(*key)
             if before is not None and before.untold:
                 outages.add((before.stream_id, before.boot))
-        outages.update(derived.open_boots(slot_id, lasting=not changes.moved))
-        for key in sorted(outages):
-            self._outages(slot_id, key, changes, latest)
+        if changes.moved:
+            derived.redo_untold(slot_id)
+            outages.update(derived.redo(slot_id, _MOST_COST))
+        else:
+            outages.update(derived.lasting_boots(slot_id))
+        self._redo(slot_id, sorted(outages), changes, latest)
         for stream_id, number in changes.clocks:
-            pieces = derived.clock_trouble(stream_id, number)
+            unplaced, ahead = (
+                derived.clock_trouble(stream_id, number, kind) for kind in ("unplaced", "future")
+            )
             for kind, rows in (
-                (Kind.UNPLACED, findings.unplaced(number, pieces)),
-                (Kind.FUTURE_CLOCK, findings.future_clock(number, pieces)),
+                (Kind.UNPLACED, findings.unplaced(number, unplaced)),
+                (Kind.FUTURE_CLOCK, findings.future_clock(number, ahead)),
             ):
                 self._settle(kind, slot_id, stream_id, (0, 2**32), rows, changes.now, number)
 
@@ -332,21 +372,22 @@ class Deriver:
             return
         told = derived.events(*key, (ids.OUTAGE_BEGAN, ids.OUTAGE_ENDED), MOST_EVENTS)
         old = derived.outages_of_boot(*key)
+        changes.cost += _BOOT_COST + (len(told) + len(old)) // _EVENTS_PER_COST
         if not told and not old:
             return
+        ups: list[Ups] = []
         after = derived.boot_after(*key)
         new = outages_of(
             told,
             Surroundings(
-                lambda seq, up: self._up_again(key, seq, up),
+                lambda seq, up: self._up_again(key, seq, up, ups),
                 boot.last_t,
                 after is not None,
                 after.alive_t if after is not None else None,
                 derived.last_of_others(slot_id, *key),
             ),
         )
-        gone = [outage for outage in old if outage not in new]
-        come = [outage for outage in new if outage not in old]
+        gone, come = _without(old, new), _without(new, old)
         derived.change_outages(slot_id, *key, gone, come)
         for outage in (*gone, *come):
             begin, end = outage.t_begin, outage.t_end
@@ -354,23 +395,22 @@ class Deriver:
                 end = max(begin, boot.last_t or begin) if end is None else end
                 changes.span(begin, end)
                 latest.longest_s = max(latest.longest_s, end - begin)
-        if key in changes.ends:
-            # One that lasts reaches as far as the samples of its boot.
-            ends = [changes.ends[key], boot.last_t]
-            for outage in new:
-                if _lasts(outage) and outage.t_begin is not None:
-                    begin, end = sorted(max(outage.t_begin, end or 0) for end in ends)
-                    changes.span(begin, end)
         untold = sum(outage.duration is None for outage in new)
         lasting = sum(_lasts(outage) for outage in new)
         if (untold, lasting) != (boot.untold, boot.lasting):
             boot.untold, boot.lasting = untold, lasting
             derived.put_boot(boot)
 
-    def _up_again(self, key: BootKey, seq: int, up: int) -> int | None:
-        """When the first sample of a boot says up, from a seq on and from `up` on."""
+    def _up_again(self, key: BootKey, seq: int, up: int, ups: list[Ups]) -> int | None:
+        """When the first sample of a boot says up, from a seq on and from `up` on.
+
+        Args:
+            ups: of the boot; empty until it is needed.
+        """
         stream_id, boot = key
-        for chunk in self._derived.chunks_up(stream_id, boot, seq, up):
+        if not ups:
+            ups.append(Ups(self._derived.last_ups(stream_id, boot)))
+        for chunk in ups[0].chunks(seq // CHUNK, up):
             for reading in self._readings.chunk(stream_id, chunk):
                 if reading.boot != boot or reading.seq < seq or reading.t is None:
                     continue
@@ -447,6 +487,12 @@ class Deriver:
         elif key not in self._found:
             return
         self._derived.settle(kind, slot_id, stream_id, seqs, rows, now, boot)
+
+
+def _without(outages: list[OutageRow], others: list[OutageRow]) -> list[OutageRow]:
+    """The outages that are not, just so, among others of the boot."""
+    known = {(other.begin_up, other.cause): other for other in others}
+    return [o for o in outages if known.get((o.begin_up, o.cause)) != o]
 
 
 def _lasts(outage: OutageRow) -> bool:

@@ -106,6 +106,11 @@ def read(stream_id: int, received_at: int, message: bytes) -> Reading | None:
         report = parse_report(message[begin:-66])
     except Refused:
         return None
+    return reading_of(stream_id, received_at, report, hash8(message))
+
+
+def reading_of(stream_id: int, received_at: int, report: Report, digest: bytes) -> Reading:
+    """What the figures need of a report; digest: `prev` of the next one."""
     extent = report.n * report.step
     events, claims = [], []
     for number, event in enumerate(report.events):
@@ -130,7 +135,7 @@ def read(stream_id: int, received_at: int, message: bytes) -> Reading | None:
         report.step,
         report.n,
         report.prev,
-        hash8(message),
+        digest,
         received_at,
         offset,
         None if offset is None else start,

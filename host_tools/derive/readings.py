@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from host_tools.derive.reading import Reading, read
+from host_tools.derive.reading import Reading, read, reading_of
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
-from host_tools.store.evidence import stored_chunk
+from host_tools.store.evidence import Evidence, StoredReport, stored_chunk
 from host_tools.store.schema import CHUNK
+from host_tools.wire import Report, hash8
 
 _KEPT_CHUNKS = 3000  # some 50 MB; two of each of 841 slots are in use all the time
+_MOST_FRESH = 20_000  # some 20 MB
 
 Chunk = list[Reading]  # ascending by seq
 
@@ -23,10 +25,19 @@ class Readings:
         self._db = db
         self._derived = derived
         self._kept: OrderedDict[tuple[int, int], Chunk] = OrderedDict()
+        self._fresh: dict[tuple[int, int], Reading] = {}
 
     def forget(self) -> None:
         """Read everything again, after a transaction that failed."""
         self._kept.clear()
+        self._fresh.clear()
+
+    def take(self, row: StoredReport, report: Report) -> None:
+        """Keep a report that was just stored, so that it is not decoded a second time."""
+        if len(self._fresh) < _MOST_FRESH:
+            self._fresh[row.stream_id, row.seq] = reading_of(
+                row.stream_id, row.received_at, report, hash8(row.message)
+            )
 
     def chunk(self, stream_id: int, chunk: int) -> Chunk:
         """The readings of a chunk."""
@@ -57,10 +68,20 @@ class Readings:
 
     def _read(self, stream_id: int, first: int, last: int) -> Chunk:
         readings = (
-            read(stream_id, row.received_at, row.message)
+            self._read_one(stream_id, row)
             for row in stored_chunk(self._db, stream_id, first, last)
         )
         return [reading for reading in readings if reading is not None]
+
+    def _read_one(self, stream_id: int, row: Evidence) -> Reading | None:
+        fresh = self._fresh.pop((stream_id, row.seq), None)
+        if (
+            fresh is not None
+            and fresh.received_at == row.received_at
+            and fresh.digest == hash8(row.message)
+        ):
+            return fresh
+        return read(stream_id, row.received_at, row.message)
 
     def _keep(self, key: tuple[int, int], chunk: Chunk) -> None:
         self._kept[key] = chunk

@@ -1,7 +1,7 @@
-"""What each board is: boards/<name>/board.toml over its family's family.toml, read strictly.
+"""The boards: boards/<name>/board.toml, over its family's family.toml.
 
-A key that is unknown, missing or wrong is an error that names file and key. Otherwise a mistake
-would show on a boat, at the first device.
+An unknown, missing or wrong key is an error that names file and key, so that no mistake is found
+only in a village.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from host_tools.common.tables import TableError, checked, choice, text, whole
 
 FILE = "board.toml"
 FAMILY = "family.toml"
-_FOLDER = Path(__file__).resolve().parents[2] / "boards"
+FOLDER = Path(__file__).resolve().parents[2] / "boards"
 
 _FLASH = 0x4000000  # 64 MiB, more than any of these chips can address
 
@@ -33,9 +33,9 @@ class BoardError(DesalinkError):
 class BoardFirmware:
     """The MicroPython that a board runs.
 
-    version: such as "1.26.1"; file: its name, as published at url; sha256: hex, "" if nobody has
-    pinned it yet; mpy: version of its .mpy files; arch: their native architecture; app_offset:
-    address in flash of the application; app_bytes: its size, None while the file is not at hand.
+    version: such as "1.26.1"; file: its name at url; sha256: hex, "" if not pinned yet; mpy:
+    version of its .mpy files; arch: their native architecture; app_offset: address in flash of
+    the application.
     """
 
     version: Annotated[str, text(r"\d+\.\d+\.\d+", 'a version such as "1.26.1"')]
@@ -43,10 +43,9 @@ class BoardFirmware:
     sha256: Annotated[str, text(r"([0-9a-f]{64})?", '64 hexadecimal digits, or "" if not pinned')]
     url: Annotated[str, text(r"https://\S+", 'an address that begins with "https://"')]
     mpy: Annotated[str, text(r"\d+\.\d+", 'a version of .mpy files such as "6.3"')]
-    # Native architectures of .mpy files that mpy-cross knows and these chips have.
+    # Native architectures of .mpy files for these chips.
     arch: Annotated[str, choice("xtensawin", "rv32imc")]
     app_offset: Annotated[int, whole(0, 0x100000)]
-    app_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +53,11 @@ class Board:
     """One kind of device, as its board.toml says; sizes and offsets in bytes.
 
     port: the module of its class Board; baud: rates for flashing, the fastest first; files: paths
-    from the repository's root that the device gets beside the agent, `port` and what they import;
-    optional: module -> keys of the configuration, one of which a device that gets it has;
-    settings: the section `board` of its configuration; budgets: names and bytes; also_for: what
-    else it serves, for people; code_bytes: how much of the firmware's file system is left for
-    code (None: all); romfs: its firmware has a ROMFS.
+    from the repository's root for the device, besides the agent, `port` and their imports;
+    optional: module -> keys of the configuration; a device with one of them gets the module;
+    settings: the section `board` of its configuration; budgets: names and bytes; also_for:
+    products, for people; code_bytes: the part of the file system for code (None: all);
+    romfs: its firmware has a ROMFS.
     """
 
     name: Annotated[str, text(r"[a-z][a-z0-9-]{1,31}", "lower-case letters, digits and dashes")]
@@ -107,7 +106,7 @@ _SERIAL_CHIP = ("flash_size", "flash_offset", "baud", "firmware")
 
 
 def _check_together(path: Path, table: dict[str, Any]) -> None:
-    """What holds between keys, and between them and the folder."""
+    """Checks between keys, and between keys and folder."""
     if table["name"] != _name(path):
         raise BoardError(
             f"{path}: name: expected {_name(path)!r}, as its folder is called, got "
@@ -125,7 +124,7 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
             raise BoardError(f"{path}: {name}: only a board with a chip has it; remove it.")
     if sorted(table.get("baud", []), reverse=True) != table.get("baud", []):
         raise BoardError(f"{path}: baud: expected the fastest rate first, got {table['baud']!r}.")
-    root = _FOLDER.parent
+    root = FOLDER.parent
     for file in table.get("files", []):
         if not (root / file).is_file():
             raise BoardError(f"{path}: files: there is no {file}; correct or remove it.")
@@ -135,7 +134,7 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
 
 
 def _name(path: Path) -> str:
-    """The board's name, from the path of its board.toml: a folder with Python has no dashes."""
+    """The board's name, from its folder; a folder with Python code has no dashes."""
     return path.parent.name.replace("_", "-")
 
 
@@ -157,7 +156,7 @@ def read_board(path: Path) -> Board:
     table = _read(path)
     family = table.get("family")
     if isinstance(family, str) and re.fullmatch(r"_[a-z]\w*", family):
-        for key, value in _read(_FOLDER / family / FAMILY).items():
+        for key, value in _read(FOLDER / family / FAMILY).items():
             own = table.setdefault(key, value)
             if isinstance(value, dict) and isinstance(own, dict):
                 table[key] = {**value, **own}
@@ -175,14 +174,14 @@ def board_names() -> list[str]:
 
 
 def _paths() -> dict[str, Path]:
-    return {_name(path): path for path in _FOLDER.glob(f"*/{FILE}")}
+    return {_name(path): path for path in FOLDER.glob(f"*/{FILE}")}
 
 
 def load_board(name: str) -> Board:
     """The board of that name.
 
     Raises:
-        BoardError: there is none, or its board.toml is wrong.
+        BoardError: no such board, or its board.toml is wrong.
     """
     paths = _paths()
     if name not in paths:
@@ -197,8 +196,3 @@ def load_board(name: str) -> Board:
 def all_boards() -> list[Board]:
     """Every board, by name. Raises BoardError if any is wrong."""
     return [load_board(name) for name in board_names()]
-
-
-def boards_for_chip(chip: str) -> list[Board]:
-    """The boards with that chip ("esp32", "esp32s3", "esp32c3"), by name."""
-    return [board for board in all_boards() if board.chip == chip]

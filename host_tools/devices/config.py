@@ -1,4 +1,4 @@
-"""A device's config.json as enrolment writes it (docs/agent.md has every key)."""
+"""A device's config.json (docs/agent.md has every key)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def uplink() -> str | None:
 
 
 def default_config(province: Province, slot: str, port: str) -> dict[str, Any]:
-    """What the agent of a slot is told if nobody says otherwise."""
+    """The default configuration of a slot's agent."""
     interface = uplink()
     watched = {"interface": interface} if interface else {}
     return {
@@ -80,7 +80,7 @@ def set_value(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any] | None:
-    """A device's configuration as it is, or None if there is none.
+    """A device's present configuration, or None.
 
     Raises:
         EnrolmentError: it is not a JSON object.

@@ -1,9 +1,8 @@
-"""The province's firmware: MicroPython images that somebody has vouched for, kept by their hash.
+"""The province's firmware: MicroPython images with known hashes.
 
-Nothing is ever downloaded here, and no file is used whose SHA-256 is not known: from board.toml,
-or from the province's own firmware.toml, which pins what the operator decided to trust. The
-project that publishes these images publishes no hashes, so the first file of a version is pinned
-by whoever fetched it over TLS; from then on every copy must be that file.
+Nothing is downloaded here. A file is used only if its SHA-256 is known, from board.toml or from
+the province's firmware.toml, which pins trusted files. MicroPython publishes no hashes, so the
+operator pins the first file of a version; every later copy must be the same file.
 """
 
 from __future__ import annotations
@@ -11,29 +10,37 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.files import make_directory, write_file
+from host_tools.common.tables import TableError, checked, text
 from host_tools.devices import partitions
 from host_tools.devices.boards import Board, BoardFirmware, all_boards
 
 PINS = "firmware.toml"
 _OLDEST = (1, 24, 0)
-_HEADER = 0x18  # of an image, its extension included; the chip's number lies inside
+_HEADER = 0x18  # of an image with its extension, which has the chip's number
+
+
+@dataclass(frozen=True)
+class _Pin:
+    sha256: Annotated[str, text(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+    version: Annotated[str, text(r"\d+\.\d+\.\d+", "a version such as 1.26.1")]
+    boards: list[str]
 
 
 class FirmwareError(DesalinkError):
-    """Firmware that is missing, not what it should be, or that nobody has vouched for."""
+    """Firmware that is missing, wrong, or not trusted."""
 
 
 def _inspect(what: str, data: bytes, chip: str) -> Any:
-    """esptool's own view of one image, bootloader or application.
+    """One image, bootloader or application, read by esptool.
 
     Raises:
-        FirmwareError: no image, another chip's, or a damaged one.
+        FirmwareError: no image, damaged, or for another chip.
     """
     from esptool.bin_image import LoadFirmwareImage  # type: ignore[import-untyped]
     from esptool.util import FatalError  # type: ignore[import-untyped]
@@ -46,7 +53,7 @@ def _inspect(what: str, data: bytes, chip: str) -> Any:
         raise FirmwareError(
             f"{what} is not an image that an {chip} can start ({error}); fetch the file again."
         ) from None
-    except Exception as error:  # struct.error and what else a cut header makes of it
+    except Exception as error:  # struct.error and others, from a cut header
         raise FirmwareError(f"{what} is cut short ({error}); fetch the file again.") from None
     if image.chip_id != image.ROM_LOADER.IMAGE_CHIP_ID:
         raise FirmwareError(
@@ -61,7 +68,7 @@ def _inspect(what: str, data: bytes, chip: str) -> Any:
 
 
 def inspect(name: str, data: bytes, board: Board) -> int:
-    """Look into an image as it is written to flash: bootloader, partition table, application.
+    """Check an image for the flash: bootloader, partition table, application.
 
     Args:
         name: the file's, for messages.
@@ -98,7 +105,7 @@ def inspect(name: str, data: bytes, board: Board) -> int:
 
 
 def with_partitions(data: bytes, board: Board) -> bytes:
-    """An image with the partition that the board's data gets (docs/boards.md), ready for flash.
+    """An image with a partition for the board's data (docs/boards.md), ready for flash.
 
     Raises:
         FirmwareError: the image has no room for it.
@@ -131,21 +138,17 @@ class FirmwareCache:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FirmwareError(f"{path} can't be understood: {error}; correct it.") from None
         for name, pin in table.items():
-            if not isinstance(pin, dict) or set(pin) != {"sha256", "version", "boards"}:
+            try:
+                checked(pin, _Pin)
+            except TableError as error:
                 raise FirmwareError(
-                    f"{path}: {name}: expected sha256, version and boards; correct it, or remove "
-                    "the table and add the file again."
-                )
-            if not re.fullmatch(r"[0-9a-f]{64}", str(pin["sha256"])):
-                raise FirmwareError(f"{path}: {name}: sha256: expected 64 hexadecimal digits.")
-            if not re.fullmatch(r"\d+\.\d+\.\d+", str(pin["version"])):
-                raise FirmwareError(f"{path}: {name}: version: expected one such as 1.26.1.")
-            if not isinstance(pin["boards"], list):
-                raise FirmwareError(f"{path}: {name}: boards: expected a list of boards.")
+                    f"{path}: {name}: {error} Correct it, or remove the table and add the file "
+                    "again."
+                ) from None
         return table
 
     def firmware(self, board: Board) -> BoardFirmware | None:
-        """The firmware that this province gives a board; its sha256 is "" while none is pinned."""
+        """The province's firmware for a board; its sha256 is "" if not pinned."""
         found = board.firmware
         if found is None:
             return None
@@ -183,12 +186,12 @@ class FirmwareCache:
     def add(
         self, file: Path, *, sha256: str | None = None, pin: bool = False, board: str | None = None
     ) -> BoardFirmware:
-        """Take a file into the cache, if its hash is known and it is what its boards can start.
+        """Add a file to the cache, if its hash is known and its boards can start it.
 
         Args:
-            sha256: the hash that the caller knows from elsewhere; pins the file.
-            pin: pin the file as it is: the caller vouches for it.
-            board: the board it is for, if its name alone doesn't tell.
+            sha256: the hash, from another source; pins the file.
+            pin: trust the file as it is.
+            board: its board, if the file's name is of no board.
 
         Raises:
             FirmwareError: unknown or wrong hash, or an image that does not fit.
@@ -207,17 +210,16 @@ class FirmwareCache:
             raise FirmwareError(
                 f"{file}: no hash of this file is known yet; its SHA-256 is {digest}: compare it "
                 "with what a colleague has, then add it with --sha256 HASH, or with --pin to "
-                "vouch for this very file."
+                "trust this file."
             )
         if expected not in (None, digest) or known not in (None, digest):
             raise FirmwareError(
-                f"{file} is not the file that it should be: SHA-256 {digest}, expected "
+                f"{file} is not the expected file: SHA-256 {digest}, expected "
                 f"{expected if expected != digest else known}; fetch it again and compare."
             )
         version = self._version(file.name, boards[0])
-        size = 0
         for b in boards:
-            size = inspect(file.name, data, b)
+            inspect(file.name, data, b)
             with_partitions(data, b)
         make_directory(self.directory, 0o755)
         write_file(self.directory / file.name, data)
@@ -227,7 +229,7 @@ class FirmwareCache:
         write_file(self.directory / PINS, _render(pins).encode())
         found = self.firmware(boards[0])
         assert found is not None
-        return replace(found, app_bytes=size)
+        return found
 
     def _version(self, name: str, board: Board) -> str:
         assert board.firmware is not None
@@ -236,7 +238,7 @@ class FirmwareCache:
         match = re.search(r"-v(\d+)\.(\d+)\.(\d+)\.bin$", name)
         if match is None:
             raise FirmwareError(
-                f"{name}: the name does not tell MicroPython's version; call the file as it was "
+                f"{name}: the name has no version of MicroPython; name the file as it was "
                 "published, such as NAME-20250911-v1.26.1.bin."
             )
         if tuple(map(int, match.groups())) < _OLDEST:
@@ -249,18 +251,18 @@ class FirmwareCache:
         """The board's firmware, checked against its hash.
 
         Raises:
-            FirmwareError: it is missing (the sentence tells where to get it) or was changed.
+            FirmwareError: it is missing (the sentence has its source) or was changed.
         """
         firmware = self.firmware(board)
         if firmware is None:
-            raise FirmwareError(f"{board.name} takes no firmware; it runs what is on it.")
+            raise FirmwareError(f"{board.name} takes no firmware; it keeps its own system.")
         path = self.directory / firmware.file
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            where = f"fetch it from {firmware.url}" if firmware.url else "get it where you had it"
+            where = f"fetch it from {firmware.url}" if firmware.url else "get it from its source"
             pin = "" if firmware.sha256 else " --sha256 HASH"
-            vouch = "" if firmware.sha256 else ", or --pin in its place to vouch for the file"
+            vouch = "" if firmware.sha256 else ", or --pin in its place to trust the file"
             raise FirmwareError(
                 f"The firmware of {board.name} is missing ({path}): {where}, then run 'desalink "
                 f"firmware add {firmware.file}{pin}'{vouch}."
@@ -271,14 +273,6 @@ class FirmwareCache:
                 f"'desalink firmware add {firmware.file}'."
             )
         return path
-
-    def app_digest(self, board: Board) -> tuple[bytes, int]:
-        """SHA-256 over the application as it lies in flash, and how many bytes that are: what the
-        device says of itself at enrolment. Raises FirmwareError as `path` does."""
-        data = self.path(board).read_bytes()
-        assert board.firmware is not None
-        app = data[board.firmware.app_offset - board.flash_offset :]
-        return hashlib.sha256(app).digest(), len(app)
 
 
 def _render(pins: dict[str, dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""A device's proof that it holds its key (docs/wire.md, "Enrolment"): asked for, and verified."""
+"""A device's proof of possession of its key (docs/wire.md, "Enrolment")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from host_tools.wire.payload import Enrolment, parse_enrolment
 from host_tools.wire.reasons import Refused
 from host_tools.wire.topics import enrol_topic
 
-# Where `-m agent` finds the agent: beside this package.
+# The folder of the packages agent and host_tools.
 ROOT = Path(__file__).resolve().parents[2]
 
 _AGENT_TIMEOUT_S = 120
@@ -23,7 +23,7 @@ _MAX_PROOF = 4096
 
 
 def verify_proof(proof: bytes, slot: str) -> Enrolment:
-    """Check a device's proof that it holds the key that it presents for a slot.
+    """Verify a device's proof of possession for a slot.
 
     Raises:
         EnrolmentError: it is not an enrolment, is for another slot, or the key did not sign it.
@@ -34,7 +34,7 @@ def verify_proof(proof: bytes, slot: str) -> Enrolment:
         enrolment = parse_enrolment(proof[begin:-66])
     except Refused as refused:
         raise EnrolmentError(
-            f"What the device sent as its proof for {slot} is none: {refused}; update its agent."
+            f"The device's proof for {slot} is not valid: {refused}; update its agent."
         ) from None
     if enrolment.slot != slot:
         raise EnrolmentError(
@@ -54,13 +54,13 @@ def verify_proof(proof: bytes, slot: str) -> Enrolment:
 
 
 def ask_agent(command: Sequence[str], config: Path) -> bytes:
-    """Have the agent make its key, if it has none, and return its proof of possession.
+    """The agent's proof of possession; the agent makes its key if it has none.
 
     Args:
         command: the agent without its arguments, such as `python -m agent`.
 
     Raises:
-        EnrolmentError: it did not start, or complained; carries what it said.
+        EnrolmentError: it did not start, or reported an error.
     """
     try:
         done = subprocess.run(
@@ -87,7 +87,7 @@ def ask_agent(command: Sequence[str], config: Path) -> bytes:
             if said
             else f"it ended with code {done.returncode}"
         )
-        raise EnrolmentError(f"The agent refuses: {reason}")
+        raise EnrolmentError(f"The agent reports: {reason}")
     lines = done.stdout.split()
     try:
         if len(lines) != 1 or len(lines[0]) > _MAX_PROOF:

@@ -13,7 +13,7 @@ Published = tuple[str, bytes]  # topic, payload
 
 
 class Acks:
-    """Streams for which an ack is due, now or later; at most one for each."""
+    """Streams for which an ack is due now or later; at most one ack a stream."""
 
     def __init__(self, every_reports: int, every_seconds: float) -> None:
         self._every_reports = every_reports
@@ -43,17 +43,17 @@ class Acks:
         self._due[stream] = (boot, conn)
 
     def answer_older(self, stream: Stream, boot: int, conn: int) -> None:
-        """The same for one that is out of date, unless a better one waits as well."""
+        """An older birth has arrived: answer it, unless a newer one waits."""
         if self._due.get(stream) is None:
             self._due[stream] = (boot, conn)
 
     def everything(self) -> None:
-        """Make all due that waits."""
+        """Make every waiting ack due."""
         for stream in self._waiting:
             self.at_once(stream)
 
     def forget(self) -> set[tuple[bytes, bytes]]:
-        """Drop everything: the streams are about to be read from the database anew.
+        """Drop everything, because the streams are read from the database again.
 
         Returns:
             The (kid, stream) of those for which an ack was due.
@@ -68,7 +68,7 @@ class Acks:
 
         Args:
             now: monotonic seconds.
-            clock: the province's Unix time, which devices without another set theirs by.
+            clock: the province's Unix time; a device without a clock takes it from the ack.
         """
         for stream, (_, since) in self._waiting.items():
             if now - since < self._every_seconds:

@@ -1,8 +1,8 @@
 """How much one device may send, so that none takes the disk or the time of the others.
 
-What is beyond is not stored, and no ack covers it: the device keeps it and sends it again. The
-broker's copy is confirmed all the same, since an unconfirmed one would fill the window that all
-devices share.
+What is beyond its limits is not stored and not acknowledged, so the device keeps it and sends it
+again. The broker gets its PUBACK for it, because all devices share one window of unconfirmed
+messages.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Limits:
     reports: the burst is 35 days of a device that was offline, more than a journal holds. After
         that a device may send sixty times what an ordinary one does.
     streams: a stream begins with an empty journal, a few times in a device's life.
-    hold_acks_s: after a slot has sent too much, it hears for so long nothing of what is missing,
-        so that it does not send it again at once.
+    hold_acks_s: a slot that has sent too much gets no ack for so long, because it would send what
+        is missing again at once.
     """
 
     reports: Rate = Rate(10_000, 0.2)
@@ -37,6 +37,10 @@ class Limits:
     streams: Rate = Rate(8, 1 / 86_400)
     streams_per_key: int = 64
     hold_acks_s: float = 3600
+
+
+_ENDLESS = Rate(2**62, 0)
+NO_LIMITS = Limits(_ENDLESS, _ENDLESS, _ENDLESS, streams_per_key=2**62, hold_acks_s=0)
 
 
 class Buckets:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import Buckets
-from host_tools.ingest.verdict import Decision, Filed, Verdict, Verified, decide
+from host_tools.ingest.verdict import Decision, Verdict, Verified, decide
 from host_tools.store import Database
 from host_tools.store.evidence import (
     StoredReport,
@@ -20,7 +20,7 @@ from host_tools.store.evidence import (
     report_message,
 )
 from host_tools.store.quarantine import Quarantine, Quarantined, Refusal
-from host_tools.wire import Birth, Reason, hash8
+from host_tools.wire import Birth, Reason, Report, hash8
 
 
 @dataclass(slots=True)
@@ -43,8 +43,13 @@ class Tally:
 class WriteBatch:
     """Takes messages one after the other within a transaction of the caller's; `write` ends it.
 
-    What it changes of `streams`, `acks` and `quarantine` in memory is only true once the
-    transaction is committed: after one that failed they must be loaded anew.
+    `stream`, `report`, `birth` and `may_begin` are what `verdict.Known` asks for.
+
+    Its changes of `streams`, `acks` and `quarantine` in memory are valid only after the commit.
+    After a transaction that failed they must be loaded again.
+
+    Attributes:
+        reports: by stream id and seq, the new rows, each with what the report says.
     """
 
     def __init__(
@@ -54,8 +59,8 @@ class WriteBatch:
         quarantine: Quarantine,
         acks: Acks,
         now: float,
-        beginnings: Buckets | None = None,
-        streams_per_key: int = 0,
+        beginnings: Buckets,
+        streams_per_key: int,
     ) -> None:
         self._db = db
         self._streams = streams
@@ -64,35 +69,25 @@ class WriteBatch:
         self._now = now
         self._beginnings = beginnings
         self._streams_per_key = streams_per_key
-        self._new: dict[tuple[int, int], StoredReport] = {}
         self._duplicates: Counter[int] = Counter()
+        self.reports: dict[tuple[int, int], tuple[StoredReport, Report]] = {}
         self.tally = Tally()
 
-    # ---- what is known (verdict.Known) -------------------------------------------------------
-
     def stream(self, kid: bytes, stream: bytes) -> Stream | None:
-        """See Known."""
         return self._streams.find(kid, stream)
 
     def report(self, stream: Stream, seq: int) -> bytes | None:
-        """See Known."""
-        new = self._new.get((stream.id, seq))
+        new = self.reports.get((stream.id, seq))
         if new is not None:
-            return new.message
+            return new[0].message
         return report_message(self._db, stream.id, seq) or self._quarantine.kept(stream.id, seq)
 
     def birth(self, stream: Stream, boot: int, conn: int) -> bytes | None:
-        """See Known."""
         return birth_message(self._db, stream.id, boot, conn)
 
     def may_begin(self, kid: bytes) -> bool:
-        """See Known."""
-        return self._beginnings is None or (
-            self._streams.count(kid) < self._streams_per_key
-            and self._beginnings.level(kid, self._now) >= 1
-        )
-
-    # ---- taking ------------------------------------------------------------------------------
+        few = self._streams.count(kid) < self._streams_per_key
+        return few and self._beginnings.level(kid, self._now) >= 1
 
     def take(self, item: Verified) -> None:
         """Decide on a message, and do what the verdict says."""
@@ -119,8 +114,8 @@ class WriteBatch:
     def take_back(self, item: Verified, kept: Quarantined) -> None:
         """Take a message out of the quarantine, or keep it there under its present reason."""
         if kept.stream_id is not None:
-            # It counts as stored already, by being there.
-            if isinstance(item.content, Filed):
+            # It counts as stored already, because the quarantine keeps it.
+            if isinstance(item.content, Report):
                 self._file(self._stream(item), item, item.content)
                 self._quarantine.release(kept)
             return
@@ -137,12 +132,10 @@ class WriteBatch:
 
     def write(self) -> None:
         """Write the reports that were taken."""
-        insert_reports(self._db, self._new.values())
+        insert_reports(self._db, (row for row, _ in self.reports.values()))
         if self._duplicates:
             count_duplicates(self._db, self._duplicates)
-        self.tally.reports = len(self._new)
-
-    # ---- what each verdict means -------------------------------------------------------------
+        self.tally.reports = len(self.reports)
 
     def _accept(self, item: Verified, stream: Stream, verdict: Verdict) -> None:
         content = item.content
@@ -159,7 +152,7 @@ class WriteBatch:
             self._duplicates[stream.id] += 1
             self.tally.duplicates += 1
             self._acks.at_once(stream)
-        elif isinstance(content, Filed):
+        elif isinstance(content, Report):
             in_order = content.seq == stream.ranges.last + 1
             self._file(stream, item, content)
             if in_order:
@@ -171,23 +164,29 @@ class WriteBatch:
         content = item.content
         if isinstance(content, Birth):
             if reason is Reason.REPLAY:
-                # Perhaps its device has lost its memory: it must know what there is of its stream.
+                # Its device may have lost the end of its journal: it must know what is stored.
                 self._acks.answer_older(stream, content.boot, content.conn)
             else:
                 self._acks.answer(stream, content.boot, content.conn)
         elif reason is Reason.CONFLICT:
             self._acks.at_once(stream)
         elif kept and content.seq is not None:
-            # Kept for good, and so it counts as stored: the device need not send it for ever.
+            # It is kept for good and so counts as stored: the device need not send it again.
             self._mark(stream, content.seq)
             self._acks.at_once(stream)
 
-    def _file(self, stream: Stream, item: Verified, report: Filed) -> None:
-        _, seq, boot, up, start = report
-        self._new[stream.id, seq] = StoredReport(
-            stream.id, seq, boot, up, start, item.received_at, item.message
+    def _file(self, stream: Stream, item: Verified, report: Report) -> None:
+        row = StoredReport(
+            stream.id,
+            report.seq,
+            report.boot,
+            report.up,
+            report.start,
+            item.received_at,
+            item.message,
         )
-        self._mark(stream, seq)
+        self.reports[row.stream_id, row.seq] = row, report
+        self._mark(stream, row.seq)
 
     @staticmethod
     def _mark(stream: Stream, seq: int) -> None:
@@ -199,13 +198,14 @@ class WriteBatch:
         found = self._streams.find(item.kid, name)
         if found is not None:
             return found
-        if self._beginnings is not None:
-            self._beginnings.take(item.kid, self._now)
+        self._beginnings.take(item.kid, self._now)
         return self._streams.add(item.kid, item.slot, name, item.received_at)
 
     @staticmethod
     def _refusal(item: Verified, stream: Stream, decision: Decision) -> Refusal:
-        of_report = not isinstance(item.content, Birth)
+        content = item.content
+        # A birth has no place in its stream.
+        place = (None, None) if isinstance(content, Birth) else (stream.id, content.seq)
         return Refusal(
             item.topic,
             item.message,
@@ -214,6 +214,5 @@ class WriteBatch:
             item.slot,
             item.kid,
             item.received_at,
-            stream.id if of_report else None,
-            item.content.seq if not isinstance(item.content, Birth) else None,
+            *place,
         )

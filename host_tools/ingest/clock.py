@@ -1,4 +1,4 @@
-"""The province's clock: it dates what arrives, and devices without a clock set theirs by it."""
+"""The province's clock: it dates what arrives, and sets devices that have no other clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEP_S = 5
 
 
 class ClockBehind(DesalinkError):
-    """The clock is behind what is stored: a date that it gave would be false."""
+    """The clock is behind what is stored, so its dates would be false."""
 
     exit_code = 75  # EX_TEMPFAIL
 

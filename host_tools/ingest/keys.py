@@ -31,7 +31,6 @@ class RegistryKeys:
         self._replaced = 0
 
     def version(self) -> int:
-        """See KeySource."""
         if self._registry.replaced():
             renewed = Registry.open(self._directory)
             self._registry.close()
@@ -41,12 +40,10 @@ class RegistryKeys:
         return self._replaced << 32 | self._registry.version()
 
     def load(self) -> dict[bytes, Key]:
-        """See KeySource."""
         return {
             device.kid: Key(device.public_key, device.slot, device.active)
             for device in self._registry.devices()
         }
 
     def close(self) -> None:
-        """See KeySource."""
         self._registry.close()

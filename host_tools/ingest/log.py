@@ -20,7 +20,7 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)
-    # What a stranger sent must not begin a line of its own, or read like another field.
+    # A stranger's text must not begin a new line or be read as another field.
     if text and text.isprintable() and not any(c in ' "=\\' for c in text):
         return text
     escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
@@ -40,7 +40,7 @@ def make_log(stream: TextIO | None = None) -> Log:
 
 
 class Seldom:
-    """Lets one of many alike pass in a while, and counts the others."""
+    """Logs one of many equal events in a while, and counts the others."""
 
     def __init__(self, seconds: float = 60) -> None:
         self._seconds = seconds

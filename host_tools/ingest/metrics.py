@@ -4,74 +4,55 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
 
 
-@dataclass(slots=True)
+def _counter(meaning: str) -> Any:
+    return field(default=0, metadata={"kind": "counter", "meaning": meaning})
+
+
+def _gauge(meaning: str) -> Any:
+    return field(default=0, metadata={"kind": "gauge", "meaning": meaning})
+
+
+@dataclass(slots=True, eq=False)
 class Figures:
     """Plain numbers that the loop counts; they cost it nothing."""
 
-    reports: int = 0
-    duplicates: int = 0
-    births: int = 0
-    acks: int = 0
-    batches: int = 0
-    store_seconds: float = 0.0
-    store_failures: int = 0
-    connections: int = 0
-    connected: int = 0
-    last_message: float = 0.0
-    derived: int = 0
-    derive_seconds: float = 0.0
-    derive_pending: int = 0
-    beyond: int = 0
-    held: int = 0
+    reports: int = _counter("Reports stored")
+    duplicates: int = _counter("Reports that arrived again, byte for byte, and were dropped")
+    births: int = _counter("Births stored")
+    acks: int = _counter("Acknowledgements published to devices")
+    batches: int = _counter("Transactions committed")
+    store_seconds: float = _counter("Time spent verifying and storing")
+    store_failures: int = _counter("Transactions that failed and were tried again")
+    connections: int = _counter("Connections made to the broker")
+    derived: int = _counter("Reports whose samples, outages and states were derived")
+    derive_seconds: float = _counter("Time spent deriving")
+    beyond: int = _counter("Refused messages that the quarantine had no room for")
+    held: int = _counter("Messages beyond a device's allowance, neither stored nor acknowledged")
+    connected: int = _gauge("1 while subscribed at the broker")
+    last_message: float = _gauge("Unix time of the last message")
+    derive_pending: int = _gauge("Reports stored and not derived yet")
     refused: Counter[str] = field(default_factory=Counter)
 
-
-_COUNTERS = (
-    ("reports", "Reports stored"),
-    ("duplicates", "Reports that arrived again, byte for byte, and were dropped"),
-    ("births", "Births stored"),
-    ("acks", "Acknowledgements published to devices"),
-    ("batches", "Transactions committed"),
-    ("store_seconds", "Time spent verifying and storing"),
-    ("store_failures", "Transactions that failed and were tried again"),
-    ("connections", "Connections made to the broker"),
-    ("derived", "Reports whose samples, outages and states were derived"),
-    ("derive_seconds", "Time spent deriving"),
-    ("beyond", "Refused messages that the quarantine had no room for"),
-    ("held", "Messages beyond a device's allowance, neither stored nor acknowledged"),
-)
-_GAUGES = (
-    ("connected", "1 while subscribed at the broker"),
-    ("last_message", "Unix time of the last message"),
-    ("derive_pending", "Reports stored and not derived yet"),
-)
-
-
-class _Collector:
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
-
     def collect(self) -> Iterator[Any]:
+        """The figures as prometheus_client's metrics."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        for name, text in _COUNTERS:
-            yield CounterMetricFamily(
-                f"desalink_ingest_{name}", text, value=getattr(self._figures, name)
-            )
-        for name, text in _GAUGES:
-            yield GaugeMetricFamily(
-                f"desalink_ingest_{name}", text, value=getattr(self._figures, name)
-            )
+        families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+        for each in fields(self):
+            if each.metadata:
+                family = families[each.metadata["kind"]]
+                name, meaning = f"desalink_ingest_{each.name}", each.metadata["meaning"]
+                yield family(name, meaning, value=getattr(self, each.name))
         refused = CounterMetricFamily(
             "desalink_ingest_refused", "Messages put into quarantine", labels=["reason"]
         )
-        for reason, count in list(self._figures.refused.items()):
+        for reason, count in list(self.refused.items()):
             refused.add_metric([reason], count)
         yield refused
 
@@ -85,7 +66,7 @@ def serve(figures: Figures, port: int) -> Any:
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(_Collector(figures))
+    registry.register(figures)
     try:
         server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:

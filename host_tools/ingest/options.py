@@ -41,7 +41,11 @@ class Options:
     give_up_s: float = 120
     until_idle_s: float | None = None
     metrics_port: int | None = None
-    filters: tuple[str, ...] = ("desa/1/+/+/birth", "desa/1/+/+/report")
+    filters: tuple[str, ...] = (
+        "desa/1/+/+/birth",
+        "desa/1/+/+/report",
+        "desa/1/+/+/state",
+    )
     bounds: Bounds = field(default_factory=Bounds)
     limits: Limits = field(default_factory=Limits)
     accept_clock: bool = False

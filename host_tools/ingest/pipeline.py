@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from host_tools.ingest.acks import Acks
-from host_tools.ingest.allowance import Buckets, Limits
+from host_tools.ingest.allowance import NO_LIMITS, Buckets, Limits
 from host_tools.ingest.batch import Tally, WriteBatch
-from host_tools.ingest.verdict import Filed, Verified
+from host_tools.ingest.verdict import Verified
 from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
-from host_tools.store.evidence import Streams, newest_report
+from host_tools.store.evidence import StoredReport, Streams, newest_report
 from host_tools.store.quarantine import Bounds, Quarantine, Refusal
 from host_tools.wire import (
     Birth,
     Key,
     Reason,
     Refused,
+    Report,
     Verifier,
     parse_birth,
     parse_report,
@@ -38,8 +40,14 @@ class Message(NamedTuple):
     mid: int = 0
 
 
+Stored = Callable[[StoredReport, Report], None]
+
+
 class Pipeline:
     """Stores batches, for the only process that writes to the database.
+
+    Args:
+        stored: called with each report that a batch has stored, once it is on the disk.
 
     Attributes:
         verifier: its keys may be exchanged at any time between batches.
@@ -52,7 +60,8 @@ class Pipeline:
         acks: Acks,
         keys: dict[bytes, Key],
         bounds: Bounds | None = None,
-        limits: Limits | None = None,
+        limits: Limits = NO_LIMITS,
+        stored: Stored | None = None,
     ) -> None:
         self._db = db
         self._streams = streams
@@ -60,21 +69,20 @@ class Pipeline:
         self._quarantine = Quarantine(db, bounds)
         self._newest = newest_report(db)
         self._limits = limits
-        self._sent: dict[str, Buckets] = {}  # by kind of message
-        self._beginnings: Buckets | None = None
-        if limits is not None:
-            self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
-            self._beginnings = Buckets(limits.streams)
+        self._stored = stored
+        # By kind of message.
+        self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
+        self._beginnings = Buckets(limits.streams)
         self.verifier = Verifier(keys)
 
     def reload(self) -> None:
-        """Take everything that is remembered of the database from it again, after a failure."""
+        """Read everything that is kept in memory from the database again, after a failure."""
         untold = self._acks.forget()
         self._streams.load()
         for stream in (self._streams.find(*key) for key in untold):
             if stream is not None:
                 self._acks.at_once(stream)
-        self._quarantine.load()
+        self._quarantine.forget()
         # A commit whose failure was reported may have happened all the same.
         self._newest = newest_report(self._db)
 
@@ -84,17 +92,13 @@ class Pipeline:
         No signature is verified for this: the broker has checked who publishes under a slot.
         """
         held: Counter[str] = Counter()
-        if self._limits is None:
-            return messages, held
         admitted = []
         for message in messages:
-            try:
+            slot, kind = "", "report"
+            with contextlib.suppress(Refused):
                 topic = self.verifier.topic(message.topic)
-            except Refused:
-                slot, buckets = "", self._sent["report"]
-            else:
-                slot = topic.slot
-                buckets = self._sent.get(topic.kind, self._sent["report"])
+                slot, kind = topic.slot, topic.kind
+            buckets = self._sent.get(kind, self._sent["report"])
             if buckets.take(slot, now):
                 admitted.append(message)
             else:
@@ -103,9 +107,8 @@ class Pipeline:
         return admitted, held
 
     def _hold_acks(self, slots: Iterable[str], now: float) -> None:
-        if self._limits is not None:
-            for slot in slots:
-                self._acks.hold(slot, now + self._limits.hold_acks_s)
+        for slot in slots:
+            self._acks.hold(slot, now + self._limits.hold_acks_s)
 
     def process(self, messages: Iterable[Message], received_at: int, now: float) -> Tally:
         """Store a batch; on return it is on the disk, and the acks that it calls for are due.
@@ -131,17 +134,20 @@ class Pipeline:
                     batch.tally.ignored += 1
             batch.write()
         self._newest += batch.tally.reports
+        if self._stored is not None:
+            for row, report in batch.reports.values():
+                self._stored(row, report)
         self._hold_acks(batch.tally.held, now)
         return batch.tally
 
     def _batch(self, now: float) -> WriteBatch:
-        most = self._limits.streams_per_key if self._limits is not None else 0
+        most = self._limits.streams_per_key
         return WriteBatch(
             self._db, self._streams, self._quarantine, self._acks, now, self._beginnings, most
         )
 
     def retry(self, now: float, kids: frozenset[bytes] | None = None) -> Tally:
-        """Try messages in the quarantine again, each as if it came now but dated as it came.
+        """Try messages in the quarantine again; each keeps its date of arrival.
 
         Args:
             kids: only those refused for an unknown key that is one of these; None: all.
@@ -171,7 +177,7 @@ class Pipeline:
 
     def reload_quarantine(self) -> None:
         """Read how full the quarantine is: another process may have emptied it."""
-        self._quarantine.load()
+        self._quarantine.renew()
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids of messages that wait for an enrolment."""
@@ -186,7 +192,7 @@ class Pipeline:
             )
 
     def _verified(self, name: str, message: bytes, at: int) -> Verified | Refusal | None:
-        """A message that its device has signed, or why it is refused; None: of no interest."""
+        """A message that its device has signed, or its refusal; None: a message of the check."""
         slot, kid = "", None
         try:
             if _CHECK_SLOTS in name:
@@ -195,10 +201,7 @@ class Pipeline:
             slot = topic.slot
             _, kid, payload = self.verifier.verify(topic, message)
             if topic.kind == "report":
-                report = parse_report(payload)
-                content: Filed | Birth | Refused = Filed(
-                    report.stream, report.seq, report.boot, report.up, report.start
-                )
+                content: Report | Birth | Refused = parse_report(payload)
             elif topic.kind == "birth":
                 content = parse_birth(payload)
             else:

@@ -1,7 +1,7 @@
-"""The connection to the broker: MQTT 3.1.1 by paho, with a session that outlives us.
+"""The connection to the broker: MQTT 3.1.1 by paho, with a session that the broker keeps.
 
-paho confirms nothing by itself: what was received and not confirmed, the broker sends again after
-the next connection. There is no thread. The queue holds one batch: while it is stored, further
+paho confirms nothing by itself. After the next connection the broker sends again what was not
+confirmed. There is no thread. The queue holds one batch: while it is stored, further
 messages wait in the socket and in the broker, however many the broker sends without a PUBACK.
 """
 
@@ -83,8 +83,6 @@ class Receiver:
             client.tls_set_context(context)
         return client
 
-    # ---- what paho calls -------------------------------------------------------------------
-
     def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         self._connacks.append(str(reason) if reason.is_failure else "")
 
@@ -104,13 +102,11 @@ class Receiver:
         mid = message.mid if message.qos else 0
         self._inbox.append(Message(topic, bytes(message.payload), mid))
 
-    # ---- connecting ------------------------------------------------------------------------
-
     def connect(self) -> None:
         """Connect and subscribe.
 
         Raises:
-            BrokerError: it does not answer, does not let us in, or is not who it should be.
+            BrokerError: it does not answer, refuses the ingest, or has a wrong certificate.
         """
         where = f"{self._broker.host}:{self._broker.port}"
         self._connection += 1
@@ -138,7 +134,7 @@ class Receiver:
         if any(code >= 0x80 for code in self._subacks[0]):
             self.close()
             raise BrokerError(
-                f"The broker at {where} does not let us subscribe; check its rules for '"
+                f"The broker at {where} refuses the subscription; check its rules for '"
                 f"{self._broker.client_id}' with 'desalink broker config'."
             )
         self.connected = True
@@ -154,8 +150,6 @@ class Receiver:
                 raise InterruptedError("there was no time to wait for it")
             if self._client.socket() is None and not answer:
                 raise ConnectionError("it closed the connection")
-
-    # ---- receiving -------------------------------------------------------------------------
 
     def read(self, limit: int, wait_s: float, linger_s: float) -> tuple[list[Message], bool]:
         """Take messages as they come.
@@ -190,7 +184,7 @@ class Receiver:
             self.connected = False
             return False
         writers = [connection] if self._client.want_write() else []
-        # TLS decrypts a record at once: the kernel knows nothing of what is left of it.
+        # TLS decrypts whole records: `select` does not see the rest of one.
         wait_s = 0.0 if _decrypted(connection) else timeout_s
         readable, _, _ = select.select([connection, self._wake_reader], writers, [], wait_s)
         if self._wake_reader in readable:
@@ -234,10 +228,8 @@ class Receiver:
             self._client.loop_misc()
             self.flush(0.1)
 
-    # ---- ending ----------------------------------------------------------------------------
-
     def wake(self) -> None:
-        """End a wait in `read` or `sleep`, from a signal handler or another thread, for good."""
+        """End each wait in `read` or `sleep` from now on; any thread may call it."""
         # Full: it is awake already. Closed: nothing waits.
         with contextlib.suppress(OSError):
             self._wake_writer.send(b".")

@@ -21,6 +21,7 @@ from host_tools.ingest.log import Log, Seldom, make_log
 from host_tools.ingest.metrics import Figures, serve
 from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline
+from host_tools.ingest.presence import Presence
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
@@ -31,8 +32,8 @@ _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
 _DERIVE_REPORTS = 2000
-# While messages keep coming, the derivation gets one part in so many of the time: enough to get
-# on, too little to be felt.
+# While messages come, derivation gets one part in so many of the time, so that it hardly slows the
+# ingest.
 _DERIVE_SHARE = 20
 _DERIVE_PAUSE_S = 5.0
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Ingest:
         self._stopping = False
         self._seldom = Seldom()
         self._receiver = Receiver(broker, self._options.filters)
+        self._presence = Presence()
         self.figures = Figures()
 
     def stop(self) -> None:
@@ -98,8 +100,6 @@ class Ingest:
                         metrics.server_close()
                     self._receiver.release()
 
-    # ---- beginning and end -----------------------------------------------------------------
-
     def _open(self, db: Database) -> None:
         self._db = db
         self._streams = Streams(db)
@@ -110,10 +110,11 @@ class Ingest:
         self._keys_version = self._source.version()
         keys = self._source.load()
         options = self._options
-        self._pipeline = Pipeline(
-            db, self._streams, self._acks, keys, options.bounds, options.limits
-        )
         self._deriver = Deriver(db, self._streams)
+        self._pipeline = Pipeline(
+            *(db, self._streams, self._acks, keys, options.bounds, options.limits),
+            self._deriver.take,
+        )
         self._db_version = db.version()
         self._retry_request = get_meta(db, REQUEST)
         now = time.monotonic()
@@ -131,7 +132,7 @@ class Ingest:
         self._acks.everything()
         self._publish()
         self._receiver.close()
-        # Only spares the next start some reading.
+        # This only saves the next start some reading.
         with contextlib.suppress(StoreBusy, StoreFull):
             self._save_ranges()
         self._log("stopped", reports=self.figures.reports, duplicates=self.figures.duplicates)
@@ -155,7 +156,7 @@ class Ingest:
                 return
 
     def _idle_for_s(self) -> float:
-        """How long nothing may come yet before the end."""
+        """Seconds without a message after which the ingest ends."""
         if self._options.until_idle_s is None:
             return math.inf
         return self._heard_at + self._options.until_idle_s - time.monotonic()
@@ -190,13 +191,11 @@ class Ingest:
         self._log("connected")
         return True
 
-    # ---- messages --------------------------------------------------------------------------
-
     def _take(self, messages: list[Message]) -> None:
         """Store a batch and confirm it. What can't be stored stays unconfirmed."""
         begin = time.perf_counter()
         received_at = self._arrival.now()
-        admitted, held = self._pipeline.admit(messages, time.monotonic())
+        admitted, held = self._pipeline.admit(self._presence.take(messages), time.monotonic())
 
         def store() -> Tally:
             return self._pipeline.process(admitted, received_at, time.monotonic())
@@ -224,10 +223,10 @@ class Ingest:
                 self._log("refused", level="warning", reason=reason, slot=slot, messages=count)
 
     def _write(self, what: str, action: Callable[[], T]) -> T:
-        """Do something to the database, again and again while it can't be written.
+        """Write to the database; retry while it can't be written.
 
         Raises:
-            StoreBusy, StoreFull: for too long, or we are to stop.
+            StoreBusy, StoreFull: for too long, or the ingest must stop.
         """
         failed_at: float | None = None
         for attempt in itertools.count():
@@ -260,8 +259,6 @@ class Ingest:
             self.figures.acks += len(acks)
             self._receiver.flush()
 
-    # ---- what else there is to do ----------------------------------------------------------
-
     def _check_others(self) -> None:
         """Notice changed keys, a replaced database, a moved clock, and requests of processes."""
         self._db.check_identity()
@@ -279,6 +276,7 @@ class Ingest:
         if now - self._checked_at < _IDLE_S:
             return
         self._checked_at = now
+        self._note_presence()
         moved = self._arrival.step()
         if moved is not None:
             self._log("clock_stepped", level="warning", by_s=moved)
@@ -290,6 +288,12 @@ class Ingest:
             if request > self._retry_request:
                 self._retry_request = request
                 self._retry(None)
+
+    def _note_presence(self) -> None:
+        # A hint may wait for as long as the database is busy.
+        with contextlib.suppress(StoreBusy, StoreFull):
+            at, now = int(self._clock()), time.monotonic()
+            self._presence.save(self._db, at, now, connected=self._receiver.connected)
 
     def _take_keys(self, keys: dict[bytes, Key]) -> None:
         old = self._pipeline.verifier.keys
@@ -307,7 +311,7 @@ class Ingest:
         self._log("quarantine_retried", reports=outcome.reports, births=outcome.births)
 
     def _derive(self, *, busy: bool) -> None:
-        """Derive some more, if it is its turn."""
+        """Derive some more, if it is time."""
         begin = time.monotonic()
         if not self._underived or begin < self._derive_after:
             return
@@ -329,7 +333,7 @@ class Ingest:
         figures.derive_pending = pending
 
     def _save_sometimes(self) -> None:
-        """Keep what a restart has to read again short."""
+        """Save the ranges now and then, so that a restart has little to read again."""
         new = self.figures.reports - self._saved_reports
         now = time.monotonic()
         if new >= _SAVE_RANGES_REPORTS or (new and now - self._saved_at >= _SAVE_RANGES_S):

@@ -1,4 +1,4 @@
-"""The one verdict on each verified message, by what is known of its stream; writes nothing."""
+"""One verdict on each verified message, from what is known of its stream. Writes nothing."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from host_tools.store.evidence import Stream
-from host_tools.wire import Birth, Reason, Refused, hash8
-
-
-class Filed(NamedTuple):
-    """The columns of a report's row. The rest of it, once checked, stays in the signed bytes."""
-
-    stream: bytes
-    seq: int
-    boot: int
-    up: int
-    start: int | None
+from host_tools.wire import Birth, Reason, Refused, Report, hash8
 
 
 class Verified(NamedTuple):
@@ -30,7 +20,7 @@ class Verified(NamedTuple):
     kid: bytes
     message: bytes
     received_at: int
-    content: Filed | Birth | Refused
+    content: Report | Birth | Refused
 
 
 class Verdict(Enum):
@@ -85,7 +75,7 @@ def decide(item: Verified, known: Known) -> Decision:
             return _DUPLICATE
         detail = f"report {seq} of stream {stream.stream.hex()} is stored with other bytes"
         return Decision(Verdict.REFUSED, Reason.CONFLICT, detail)
-    if isinstance(content, Filed):
+    if isinstance(content, Report):
         return _STORED
     return Decision(Verdict.REFUSED, content.reason, str(content))
 

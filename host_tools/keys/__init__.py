@@ -1,1 +1,1 @@
-"""Keys and certificates of a province: the root, the CA, what the CA issues and revokes."""
+"""Keys and certificates of a province: root, CA, issuing and revoking."""

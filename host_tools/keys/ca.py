@@ -1,4 +1,4 @@
-"""The province's certificate authority: P-256, for mbedTLS knows no Ed25519 (RFC 5280)."""
+"""The province's certificate authority: P-256, because mbedTLS has no Ed25519 (RFC 5280)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from host_tools.keys.private_keys import encrypted_pem, load_encrypted, plain_pe
 AUTHORITY_LIFE = timedelta(days=3653)
 SERVER_LIFE = AUTHORITY_LIFE
 CLIENT_LIFE = timedelta(days=1826)
-# An expired revocation list makes the broker refuse everybody, so it lives as long as the CA.
+# With an expired revocation list the broker refuses every client.
 CRL_LIFE = AUTHORITY_LIFE
 
-# A device whose clock is a little behind must not find its own province's certificates "not yet
-# valid".
+# A device with a slow clock must accept new certificates.
 _BACKDATED = timedelta(days=1)
 
-# Marks the certificates in a list that only show whether the broker has read it.
+# Marks entries that only show whether the broker has read the list.
 PROBE_REASON = x509.ReasonFlags.cessation_of_operation
 
 
 @dataclass(frozen=True)
 class Issued:
-    """A fresh certificate with its key; the caller writes both where they belong."""
+    """A new certificate with its key."""
 
     certificate_pem: bytes
     key_pem: bytes
@@ -78,7 +77,7 @@ def common_name(certificate: x509.Certificate) -> str:
 
 
 def server_names(certificate: x509.Certificate) -> set[str]:
-    """The host names and addresses that a server certificate is good for."""
+    """The host names and addresses of a server certificate."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -101,7 +100,7 @@ def _name(common: str) -> x509.Name:
 
 
 class Authority:
-    """An opened CA: it issues and revokes. Close to the key, so keep it only as long as needed."""
+    """An opened CA, which issues and revokes. It holds the private key: don't keep it."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key = key
@@ -109,7 +108,7 @@ class Authority:
 
     @classmethod
     def generate(cls, name: str, life: timedelta = AUTHORITY_LIFE) -> Authority:
-        """Make a new CA in memory, self-signed, that may issue end entities only."""
+        """Make a new self-signed CA, which may issue end entities only."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC).replace(microsecond=0)
         certificate = (
@@ -183,7 +182,7 @@ class Authority:
         hosts: Sequence[str] = (),
     ) -> x509.Certificate:
         now = datetime.now(UTC).replace(microsecond=0)
-        # A certificate that outlives its CA would fail on a day when nobody expects it.
+        # No certificate is valid longer than its CA.
         end = min(now + life, self.certificate.not_valid_after_utc)
         authority = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         builder = (
@@ -240,8 +239,8 @@ class Authority:
 
         Args:
             revoked: serial (hexadecimal) and Unix time of the revocation, of every certificate.
-            probes: serials that are in this list only, to see whether the broker has read it.
-            above: the number of the last list; a clock that was set back must not repeat it.
+            probes: serials in this list only; they show whether the broker has read it.
+            above: the number of the last list; a slow clock must not repeat it.
         """
         now = datetime.now(UTC)
         number = max(int(now.timestamp() * 1_000_000), above + 1)
@@ -250,7 +249,7 @@ class Authority:
             .issuer_name(self.certificate.subject)
             .last_update(now.replace(microsecond=0) - _BACKDATED)
             .next_update(min(now + CRL_LIFE, self.certificate.not_valid_after_utc))
-            # Microseconds only ever grow: two lists within one second still have their order.
+            # Microseconds, so that two lists within a second have an order.
             .add_extension(x509.CRLNumber(number), critical=False)
         )
         for serial, when in revoked:

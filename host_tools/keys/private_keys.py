@@ -1,7 +1,7 @@
-"""Private keys in files, under a passphrase or plain.
+"""Private keys in files, encrypted or plain.
 
-Under a passphrase a key is an OpenSSH private key file: bcrypt slows down guessing, and a wrong
-passphrase is known for certain. `ssh-keygen -p` reads the same files.
+With a passphrase a key is an OpenSSH private key file: bcrypt slows down guessing, and a checksum
+finds every wrong passphrase. `ssh-keygen -p` reads the same files.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from host_tools.common.passphrase import check_passphrase
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
-# Of bcrypt. One try costs 0.4 s of a laptop's core, as much as one of a kit's passphrase.
+# Of bcrypt. One guess costs 0.4 s of a laptop's core, as for a kit's passphrase.
 ROUNDS = 48
 
-# What desalink wrote before. It has no checksum: one wrong passphrase in 250 looks like damage.
+# The older format. It has no checksum: one wrong passphrase in 250 looks like damage.
 _OLD = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 _NEW = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
@@ -42,7 +42,7 @@ def _sealed(key: PrivateKey, passphrase: str) -> bytes:
 
 
 def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
-    """Open a private key file of the province. A file of the old format gets the present one.
+    """Open a private key file of the province; convert it if it has the old format.
 
     Raises:
         PassphraseError: it is not this key's passphrase.
@@ -72,11 +72,11 @@ def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
         raise KeyFileError(
             f"{path} is not a private key; put it back from the province's backup."
         ) from None
-    # A link may lead to a medium that the key must not leave.
+    # A link may point to another medium; the key must stay there.
     if old and not path.is_symlink():
-        with contextlib.suppress(OSError):  # on a medium that can only be read
+        with contextlib.suppress(OSError):  # a read-only medium
             write_private(path, _sealed(key, passphrase))  # type: ignore[arg-type]
-    return key  # type: ignore[return-value]  # which kind it is, the caller checks
+    return key  # type: ignore[return-value]  # the caller checks the kind
 
 
 def plain_pem(key: PrivateKey) -> bytes:

@@ -1,4 +1,4 @@
-"""The province's root key (Ed25519, RFC 8032): it signs who may do what, and is used offline."""
+"""The province's root key (Ed25519, RFC 8032): it signs permissions, and is used offline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from host_tools.keys.private_keys import encrypted_pem, load_encrypted
 
 
 def create_root_key(private: Path, public: Path, passphrase: str) -> Ed25519PublicKey:
-    """Make the root key and write it under the passphrase, and its public half..
+    """Make the root key; write it encrypted, and its public half.
 
     Raises:
         PassphraseError: the passphrase is too short.

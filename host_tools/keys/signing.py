@@ -1,6 +1,6 @@
-"""COSE_Sign1 made and read on the host, for what people's keys sign (docs/wire.md).
+"""COSE_Sign1 for messages that people's keys sign (docs/wire.md).
 
-The kid is part of what is signed, and it must belong to the key that verifies.
+The signature covers the kid, which must belong to the verifying key.
 """
 
 from __future__ import annotations
@@ -36,15 +36,6 @@ def sign1(key: Ed25519PrivateKey, payload: bytes, aad: bytes) -> bytes:
     protected = cbor2.dumps({1: -19, 4: hash8(public_bytes(key))}, canonical=True)
     signature = key.sign(sign1_structure(protected, aad, payload))
     return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]), canonical=True)
-
-
-def signer_of(message: bytes) -> bytes:
-    """The kid that a message names; nothing is verified yet.
-
-    Raises:
-        Refused: too_large or malformed.
-    """
-    return split(message)[0]
 
 
 def verify1(message: bytes, public_key: bytes, aad: bytes) -> bytes:

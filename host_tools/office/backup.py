@@ -25,8 +25,8 @@ from host_tools.common.files import sync_directory
 from host_tools.keys.ca import load_certificate
 from host_tools.office.archive import BackupError, Manifest, Writer, read_files, read_manifest
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import FILE, Province
-from host_tools.province.snapshots import copy_database, count_rows
 
 SUFFIX = ".tar"
 _PART = ".part"

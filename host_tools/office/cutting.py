@@ -29,12 +29,14 @@ def cut_off(
     registry: Registry,
     open_authority: Callable[[], Authority],
     slots: Iterable[str] = (),
+    spared: Iterable[str] = (),
 ) -> list[str]:
     """Write the revocation list, have the broker heed it, and drop live sessions.
 
     Args:
         open_authority: called only if there is something to do.
         slots: whose sessions are dropped beside those of certificates not yet in the list.
+        spared: whose sessions are kept: their devices use other certificates.
 
     Returns:
         Sentences about what did not get through.
@@ -53,9 +55,9 @@ def cut_off(
             f"one starts with {province.crl}."
         ]
     warnings = []
-    for slot in affected:
+    for slot in sorted(set(affected) - set(spared)):
         try:
             drop_session(province, authority, slot)
         except BrokerError as error:
-            warnings.append(f"The live connection of {slot} was not cut: {error}")
+            warnings.append(str(error))
     return warnings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from host_tools.broker.acl import SERVICES
 from host_tools.broker.upkeep import load_crl
@@ -27,10 +28,16 @@ class End:
     remedy: str
 
 
-def ends(province: Province, registry: Registry, now: float | None = None) -> list[End]:
+def ends(
+    province: Province,
+    registry: Registry,
+    now: float | None = None,
+    shown: Mapping[str, str] = MappingProxyType({}),
+) -> list[End]:
     """Everything that ends, the soonest first.
 
     Args:
+        shown: by slot, the serial of the certificate that its device has last shown.
         now: Unix time, the present if None.
 
     Raises:
@@ -40,12 +47,28 @@ def ends(province: Province, registry: Registry, now: float | None = None) -> li
     moment = time.time() if now is None else now
     found = [
         End(what, at, int((at - moment) // _DAY_S), remedy)
-        for what, at, remedy in _all(province, registry)
+        for what, at, remedy in _all(province, registry, shown)
     ]
     return sorted(found, key=lambda end: end.at)
 
 
-def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str]]:
+def in_use(registry: Registry, shown: Mapping[str, str]) -> list[str]:
+    """The slots whose devices show their newest renewed certificate.
+
+    Args:
+        shown: as for `ends`.
+    """
+    renewals = registry.renewals()
+    return [
+        slot
+        for slot, used in registry.certificates_in_use().items()
+        if used.serial in renewals and renewals[used.serial].serial == shown.get(slot)
+    ]
+
+
+def _all(
+    province: Province, registry: Registry, shown: Mapping[str, str]
+) -> Iterator[tuple[str, int, str]]:
     renew = (
         "renew it with 'desalink broker config' (its passphrase is needed) and restart the broker"
     )
@@ -67,7 +90,7 @@ def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str
             int(certificate.not_valid_after_utc.timestamp()),
             "renew it with 'desalink renew services' and restart the service",
         )
-    yield from _devices(registry)
+    yield from _devices(registry, shown)
     trust = newest_trust(province, registry)
     if trust is not None:
         yield (
@@ -77,10 +100,12 @@ def _all(province: Province, registry: Registry) -> Iterator[tuple[str, int, str
         )
 
 
-def _devices(registry: Registry) -> Iterator[tuple[str, int, str]]:
+def _devices(registry: Registry, shown: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
     """The first of the devices' certificates in use to end; a kit's spare does not count."""
     renewals = registry.renewals()
     used = registry.certificates_in_use()
+    for slot in in_use(registry, shown):
+        used[slot] = renewals[used[slot].serial]
     for slot, certificate in sorted(used.items(), key=lambda item: item[1].not_after)[:1]:
         remedy = "renew it with 'desalink renew devices', or provision it again with a new kit"
         renewal = renewals.get(certificate.serial)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from host_tools.province.registry import Village
 
 
+# "Desalink NAME 2026" must fit into the 64 characters of a certificate's common name.
+MAX_NAME = 50
+
+
 def refuse_existing(directory: Path) -> None:
     """Refuse a directory that already holds something.
 
@@ -37,6 +42,31 @@ def refuse_existing(directory: Path) -> None:
         raise ProvinceError(f"{directory} is a province already; it was left as it is.")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ProvinceError(f"{directory} exists and is not empty; choose a new directory.")
+
+
+def check_name(name: str) -> None:
+    """Check a name for a province; it becomes part of the CA's name.
+
+    Raises:
+        ProvinceError: too long, or not one line of printable characters.
+    """
+    if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
+        raise ProvinceError(
+            f"{name!r} can't be the name of a province; give one line of 1 to {MAX_NAME} "
+            "characters with --name."
+        )
+
+
+def _check_bind(bind: str) -> str:
+    if bind in ("", "localhost"):
+        return bind
+    try:
+        return str(ip_address(bind))
+    except ValueError:
+        raise ProvinceError(
+            f"'{bind}' is not an address of this machine; give --bind an IP address such as "
+            "192.168.1.5, or leave it out to listen on all."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -103,10 +133,10 @@ def found_province(
     directory = directory.resolve()
     check_passphrase(passphrase)
     settings = BrokerSettings(
-        tuple(check_host(host) for host in hosts),
-        check_port(port),
-        check_host(bind) if bind else "",
+        tuple(check_host(host) for host in hosts), check_port(port), _check_bind(bind)
     )
+    if name is not None:
+        check_name(name)
     official = province_name(code)
     villages = villages_of_province(code)
     if only_villages is not None:

@@ -9,6 +9,7 @@ up the rest of a trip. A record that was refused is tried again whenever its fil
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from host_tools.field.enrolments.record import (
     check_signer,
     parse_record,
 )
+from host_tools.office.cutting import pending_slots
 from host_tools.people.kits.model import same_id
 from host_tools.people.replacements import order_for
 from host_tools.people.technicians import technicians
 from host_tools.province.records import RoleKey, kid_of
 from host_tools.province.registry import Device, Registry
+from host_tools.province.settings import Province
 from host_tools.wire.envelope import strict_decode
 from host_tools.wire.reasons import Refused
 
@@ -79,6 +82,27 @@ def read_export(data: bytes, name: object) -> list[Record]:
             )
         prev = record.hash
     return records
+
+
+class _Tried(Exception):
+    """Takes back an import that was only tried."""
+
+
+def needs_authority(
+    province: Province, registry: Registry, records: Sequence[Record], name: object
+) -> bool:
+    """Whether an import would revoke certificates, which needs the CA's key; changes nothing.
+
+    Raises:
+        LogError: as `import_records`.
+    """
+    needed = False
+    with contextlib.suppress(_Tried), registry.transaction():
+        results = import_records(registry, records, name)
+        replaced = any(result.outcome == "replaced" for result in results)
+        needed = replaced or bool(pending_slots(province, registry))
+        raise _Tried
+    return needed
 
 
 def import_records(

@@ -54,7 +54,9 @@ def revoke_kit(
     registry.revoke_kit(entry, by=by, at=int(time.time()), unused_only=unused_only)
     if root is not None:
         technicians.revoke(province, registry, root, [entry.technician], by=by)
-    warnings = cut_off(province, registry, open_authority, [c.slot for c in chosen])
+    # A device in use has another certificate than an unused one of its slot.
+    spared = {device.slot for device in registry.active_devices()} if unused_only else ()
+    warnings = cut_off(province, registry, open_authority, [c.slot for c in chosen], spared)
     newest = technicians.newest_trust(province, registry)
     return Revoked(
         entry,

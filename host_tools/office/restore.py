@@ -30,9 +30,9 @@ from host_tools.keys.ca import load_certificate
 from host_tools.office.archive import BackupError, Manifest, read_files, read_manifest
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
 from host_tools.province.registry import Registry
+from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.registry_merging import merge_registry
 from host_tools.province.settings import FILE, Province, load
-from host_tools.province.snapshots import copy_database, count_rows
 
 # In the directory that is being built; who finds it unlocked may delete the directory.
 _MARK = ".restoring"

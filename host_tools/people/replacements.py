@@ -1,8 +1,7 @@
-"""Replacement orders: the province's permission to put another device into a filled slot.
+"""Replacement orders: the province's permission to fill a filled slot with another device.
 
-The order is signed by the root key and kept; the device goes on until its successor is enrolled.
-A technician's own replacement (`provision --replace`) needs no order: it is in the record that he
-countersigns.
+The root key signs an order. The old device works until the new one is enrolled. A technician's own
+replacement (`provision --replace`) needs no order: it is in the countersigned record.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ AAD = b"desa/1/replacements"
 def make_order(
     registry: Registry, root: Ed25519PrivateKey, device: Device, *, by: str, now: float
 ) -> bytes:
-    """Sign an order and keep it; one that is open already is returned as it is.
+    """Sign an order and store it, or return the open order for the device.
 
     Args:
-        device: one that fills its slot.
+        device: the one in the slot.
     """
     with registry.transaction():
         known = order_for(registry, device.slot, device.kid)

@@ -1,7 +1,7 @@
 """Technicians: their role keys, and the trust document that names them.
 
-A role key is made by the province and kept under its passphrase, so that kits can carry it. The
-registry remembers every key and every version of the document; `trust.cbor` is the newest.
+The province makes role keys and stores them under its passphrase; kits carry them. The registry
+has every key and every version of the document; `trust.cbor` is the newest version.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, write_file, write_private
+from host_tools.common.times import day
 from host_tools.keys.private_keys import encrypted_pem
 from host_tools.keys.root import load_root_key
 from host_tools.keys.signing import public_bytes
@@ -32,29 +33,24 @@ from host_tools.province.settings import Province
 from host_tools.wire.envelope import hash8
 
 DAYS = 365
-# Devices and kits must not outlive it; every change and every kit makes a fresh one if need be.
+# The document must outlive kits; every change, and a kit if needed, makes a new one.
 TRUST_LIFE_S = 2 * 365 * 86400
 
 
 class TechnicianError(DesalinkError):
-    """A technician who does not exist, exists already, or may no longer enrol."""
+    """A technician who is unknown, exists already, or has no valid key."""
 
 
 def technicians(registry: Registry) -> list[RoleKey]:
-    """Every technician's key there ever was, the oldest first."""
+    """The keys of all technicians, past ones too, the oldest first."""
     return registry.role_keys(TECHNICIAN)
-
-
-def by_kid(registry: Registry, kid: bytes) -> RoleKey | None:
-    """The technician of a role key, or None."""
-    return next((t for t in technicians(registry) if t.kid == kid), None)
 
 
 def find(registry: Registry, name: str, now: float | None = None) -> RoleKey:
     """The technician of a name, with the newest key that is valid.
 
     Raises:
-        TechnicianError: there is none.
+        TechnicianError: no such technician, or no valid key.
     """
     now = time.time() if now is None else now
     wanted = name.strip().casefold()
@@ -109,14 +105,16 @@ def newest_trust(province: Province, registry: Registry) -> tuple[Trust, bytes] 
 def make_trust(
     province: Province, registry: Registry, root: Ed25519PrivateKey, now: float | None = None
 ) -> bytes:
-    """Sign the next version of the document from the registry's keys, and keep it there.
+    """Sign the next version of the document and store it in the registry.
 
-    For a caller that changes keys: within its transaction. `publish_trust` comes after.
+    For callers that change keys, within their transaction; then call `publish_trust`.
 
     Raises:
-        TrustError: more keys than it can hold.
+        TechnicianError: the clock is behind the signed document.
+        TrustError: too many keys.
     """
     at = int(time.time() if now is None else now)
+    _check_clock(province, registry, at)
     valid = [key for key in registry.role_keys() if key.valid(at)]
     valid.sort(key=lambda key: (key.role, key.name, key.not_after, key.kid))
     keys = [TrustedKey(k.kid, k.public_key, k.role, k.name, k.not_after) for k in valid]
@@ -127,8 +125,21 @@ def make_trust(
     return document
 
 
+def _check_clock(province: Province, registry: Registry, at: int) -> None:
+    """Refuse a clock that is far behind: its document would be expired already."""
+    known = province.created.timestamp()
+    newest = newest_trust(province, registry)
+    if newest is not None:
+        known = max(known, newest[0].issued)
+    if at < known - 86400:
+        raise TechnicianError(
+            f"The clock of this machine shows {day(at)}, and this province signed a document on "
+            f"{day(known)}; set the clock (for example by NTP) and try again."
+        )
+
+
 def publish_trust(province: Province, registry: Registry) -> None:
-    """Make `trust.cbor` the newest document of the registry, if it is not."""
+    """Write the newest document to `trust.cbor`."""
     newest = newest_trust(province, registry)
     if newest is None:
         return
@@ -143,7 +154,7 @@ def publish_trust(province: Province, registry: Registry) -> None:
 def current_trust(
     province: Province, registry: Registry, root: Ed25519PrivateKey, until: float
 ) -> bytes:
-    """A trust document that is valid until a Unix time; made anew if the newest is not."""
+    """A trust document that is valid until a Unix time; a new one if needed."""
     newest = newest_trust(province, registry)
     if newest is None or newest[0].expires <= until:
         make_trust(province, registry, root)
@@ -157,7 +168,7 @@ def current_trust(
 
 
 def key_path(province: Province, kid: bytes) -> Path:
-    """Where a technician's role key is kept."""
+    """The file of a technician's role key."""
     return province.technicians / f"{kid.hex()}.key"
 
 
@@ -193,12 +204,12 @@ def add(
     """Make a technician's role key and a trust document that names it.
 
     Args:
-        passphrase: of the province; the role key is kept under it.
-        days: how long the key may enrol.
-        renew: the technician has a valid key, and gets another beside it.
+        passphrase: of the province; it encrypts the role key.
+        days: of the key's validity.
+        renew: add a second key for a technician with a valid one.
 
     Raises:
-        TechnicianError: no name, or somebody of that name has a valid key.
+        TechnicianError: no valid name, or the technician has a valid key.
         TrustError: the document would become too large.
         OSError: a file can't be written.
     """
@@ -214,15 +225,14 @@ def add(
     key = Ed25519PrivateKey.generate()
     public = public_bytes(key)
     kid = hash8(public)
-    # The key first: what the trust document names must exist.
+    # The key file first: the trust document must not name a missing key.
     make_directory(province.technicians)
     write_private(key_path(province, kid), encrypted_pem(key, passphrase))
     with registry.transaction():
-        registry.add_role_key(RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400))
+        added = RoleKey(kid, public, TECHNICIAN, name, at, at + days * 86400)
+        registry.add_role_key(added)
         make_trust(province, registry, root, at)
     publish_trust(province, registry)
-    added = by_kid(registry, kid)
-    assert added is not None
     return added
 
 
@@ -235,9 +245,9 @@ def revoke(
     by: str,
     now: float | None = None,
 ) -> None:
-    """Take role keys out of the trust document; what they signed can't be imported any more.
+    """Remove role keys from the trust document; their records can't be imported any more.
 
-    Revoking twice keeps the first time, and makes no new document.
+    Revoking again changes nothing.
     """
     at = int(time.time() if now is None else now)
     with registry.transaction():

@@ -1,7 +1,7 @@
-"""The trust document: who may do what, signed by the province's root key (docs/wire.md).
+"""The trust document: the keys and their roles, signed by the root key (docs/wire.md).
 
-A version only grows: whoever has seen a newer document refuses an older one, so that a revoked key
-can't be brought back by replaying it.
+Versions only grow. A verifier refuses a document older than the newest it has seen, so that a
+replay can't restore a revoked key.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from host_tools.wire.reasons import Refused, malformed
 AAD = b"desa/1/trust"
 
 TECHNICIAN, OPERATOR, RELEASE = 1, 2, 3
-ROLES = {TECHNICIAN: "technician", OPERATOR: "operator", RELEASE: "release"}
 
 MAX_NAME = 60
 _MAX_TIME = 2**53 - 1
 
 
 class TrustError(DesalinkError):
-    """A trust document that is none, is too old, has expired, or would become too large."""
+    """A trust document that is not valid, is too old, has expired, or would become too large."""
 
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key, what it may do, whose it is, and until when (Unix seconds)."""
+    """A key with role, name and end of validity (Unix seconds)."""
 
     kid: bytes
     public_key: bytes
@@ -64,7 +63,7 @@ def sign_trust(
     """The signed document.
 
     Raises:
-        TrustError: more keys than a message of the wire can hold.
+        TrustError: too many keys for one message.
     """
     rows = [[key.kid, key.public_key, key.role, key.name, key.not_after] for key in keys]
     payload = cbor2.dumps({1: version, 2: issued, 3: expires, 4: rows}, canonical=True)
@@ -83,7 +82,7 @@ def verify_trust(
 
     Args:
         root_public: the root's public key, 32 bytes.
-        newest: the greatest version that was ever seen; an older one is refused.
+        newest: the newest version seen so far; an older one is refused.
         now: Unix time at which it must be valid; the present if None.
 
     Raises:
@@ -98,7 +97,7 @@ def verify_trust(
         ) from None
     if trust.version < newest:
         raise TrustError(
-            f"The trust document has version {trust.version} and version {newest} is known "
+            f"The trust document has version {trust.version}, but version {newest} is known "
             "already; get the newest from the province."
         )
     if trust.expires <= (time.time() if now is None else now):

@@ -82,7 +82,7 @@ def _delimiter(heading: str) -> str:
 
 
 def _number(text: str, delimiter: str) -> float | None:
-    """A decimal number with point or comma; None if it is none."""
+    """A decimal number with point or comma; None for another text."""
     text = text.strip().replace("\u2212", "-")
     if "," in text and "." not in text:
         text = text.replace(",", ".")
@@ -151,7 +151,7 @@ def _position(lat_text: str, lon_text: str, delimiter: str) -> tuple[float, floa
     if _LAT_RANGE[0] <= lat <= _LAT_RANGE[1] and _LON_RANGE[0] <= lon <= _LON_RANGE[1]:
         return lat, lon
     if _LAT_RANGE[0] <= lon <= _LAT_RANGE[1] and _LON_RANGE[0] <= lat <= _LON_RANGE[1]:
-        return f"lat {lat_text} and lon {lon_text} are the wrong way round"
+        return f"lat {lat_text} and lon {lon_text} are swapped"
     return f"lat {lat_text}, lon {lon_text} is not in Indonesia"
 
 

@@ -50,8 +50,8 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_of_slot ON certificates(slot);
 """
 
-# What brings a registry of one format to the next; the key is the format that results. A new
-# registry goes the same way, so that old and new ones can't differ.
+# Statements that bring a registry from one format to the next; the key is the resulting format. A
+# new registry is made by the same statements, so that old and new ones can't differ.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
         # Of the certificate that the device was given, where that is known.
@@ -59,7 +59,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE INDEX devices_of_certificate ON devices(certificate)",
         # SHA-256 of the firmware that ran when it was enrolled.
         "ALTER TABLE devices ADD COLUMN firmware_hash BLOB",
-        # The keys of the trust document, also those that are in it no longer.
+        # The keys of the trust document, with those that were removed from it.
         """CREATE TABLE role_keys (
     kid           BLOB PRIMARY KEY,          -- first 8 bytes of SHA-256(public_key)
     public_key    BLOB NOT NULL,             -- Ed25519, 32 bytes

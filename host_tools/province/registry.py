@@ -42,8 +42,6 @@ _CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
 class Registry(PeopleTables):
     """An open registry. One connection, for one thread at a time; use as a context manager."""
 
-    # ---- villages ------------------------------------------------------------------------
-
     def village(self, code: str) -> Village | None:
         """The village of a 10-digit code, or None."""
         row = self._db.execute(
@@ -103,8 +101,6 @@ class Registry(PeopleTables):
                 count += 1
         return count
 
-    # ---- devices -------------------------------------------------------------------------
-
     def _devices(self, where: str, *values: object) -> list[Device]:
         rows = self._db.execute(
             f"SELECT {_DEVICE} FROM devices WHERE {where} ORDER BY slot, enrolled_at, "
@@ -127,7 +123,7 @@ class Registry(PeopleTables):
         return self._devices("1")
 
     def keys_for_slot(self, slot: str) -> list[Device]:
-        """Every key that ever spoke for a slot, the oldest first; revoked ones included."""
+        """Every key that a slot ever had, the oldest first, revoked ones included."""
         return self._devices("slot = ?", slot)
 
     def devices_of_certificate(self, serial: str) -> list[Device]:
@@ -137,7 +133,7 @@ class Registry(PeopleTables):
     def renew_device(
         self, kid: bytes, certificate: str, firmware_hash: bytes | None, firmware: str
     ) -> None:
-        """Note what a device was given when it was provisioned once more."""
+        """Record what a device got when it was provisioned again."""
         self.change(
             "UPDATE devices SET certificate = ?, firmware_hash = ?, firmware = ? WHERE kid = ?",
             *(certificate, firmware_hash, firmware, kid),
@@ -260,8 +256,6 @@ class Registry(PeopleTables):
             raise RegistryError(f"There is no device {kid.hex()}; see 'desalink devices list'.")
         return device
 
-    # ---- certificates --------------------------------------------------------------------
-
     def record_certificate(
         self,
         serial: str,
@@ -270,7 +264,7 @@ class Registry(PeopleTables):
         content: bytes | None = None,
         renews: str | None = None,
     ) -> None:
-        """Note a certificate before it leaves the CA: what is not noted can't be revoked.
+        """Record a certificate before anybody gets it: without a record it can't be revoked.
 
         Args:
             content: the certificate (DER), for one that may have to be renewed from afar.

@@ -1,7 +1,7 @@
 """The registry's file: opening it, its format, its transactions.
 
-It is a database of its own (`registry.db`), small and precious, apart from the telemetry: WAL with
-`synchronous=FULL`, because an enrolment that a technician has seen must survive a power cut.
+It has its own database (`registry.db`), apart from the telemetry: WAL with `synchronous=FULL`,
+because an enrolment that a technician has seen must survive a power cut.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from host_tools.common.errors import RegistryError
+from host_tools.common.readonly import may_write, readonly_uri
 from host_tools.province.records import FORMAT, MIGRATIONS, SCHEMA, Village
 
 FILE = "registry.db"
@@ -51,7 +52,7 @@ class RegistryFile:
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Open the registry of a province.
+        """Open the registry of a province; whoever may not write to it can read it.
 
         Raises:
             RegistryError: it is missing, not a registry, or made by a newer desalink.
@@ -86,6 +87,12 @@ class RegistryFile:
                 f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
                 "that wrote it, or a newer one."
             )
+        if version < FORMAT and not may_write(path):
+            db.close()
+            raise RegistryError(
+                f"The registry {path} is from an older version; any command of its owner, such "
+                "as 'desalink villages', renews it."
+            )
         registry = cls(path, db)
         registry._migrate()
         return registry
@@ -107,7 +114,13 @@ class RegistryFile:
     @staticmethod
     def _connect(path: Path) -> sqlite3.Connection:
         # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
-        db = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+        writable = may_write(path)
+        where = str(path) if writable else readonly_uri(path)
+        db = sqlite3.connect(
+            where, uri=not writable, isolation_level=None, timeout=10, check_same_thread=False
+        )
+        if not writable:
+            return db
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA foreign_keys=ON")
@@ -124,7 +137,7 @@ class RegistryFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is changed within it, or nothing of it; one inside another is part of that."""
+        """Commits all changes made in it, or none; one inside another is part of the outer one."""
         if self._db.in_transaction:
             yield
             return
@@ -154,7 +167,7 @@ class RegistryFile:
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def replaced(self) -> bool:
-        """Whether the path names another file now than the one that is open here."""
+        """Whether the path names another file than the open one."""
         return _identity(self._path) != self._identity
 
 

@@ -1,4 +1,4 @@
-"""What a registry from a backup takes over, so that no revocation is ever undone by it."""
+"""What a registry from a backup takes over, so that it undoes no revocation."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def merge_trust(
 
 
 def without_certificate(registry: Registry) -> list[str]:
-    """Slots whose device counts as valid although each certificate it may have is revoked."""
+    """Slots whose device is valid although each of its certificates is revoked."""
     return [
         slot
         for (slot,) in registry.rows(

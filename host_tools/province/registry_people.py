@@ -13,10 +13,8 @@ _ROLE_KEY = "kid, public_key, role, name, added_at, not_after, revoked_at, revok
 class PeopleTables(RegistryFile):
     """Those tables. Changes that belong together are a `transaction` of the caller's."""
 
-    # ---- role keys and trust documents -------------------------------------------------------
-
     def role_keys(self, role: int | None = None) -> list[RoleKey]:
-        """Every key of a role (or of any) there ever was, the oldest first."""
+        """Every key that ever had a role (or any role), the oldest first."""
         found = self.rows(
             f"SELECT {_ROLE_KEY} FROM role_keys WHERE ? IS NULL OR role = ? "
             "ORDER BY added_at, not_after, kid",
@@ -51,10 +49,8 @@ class PeopleTables(RegistryFile):
         """Keep a signed trust document."""
         self.change("INSERT INTO trusts VALUES (?, ?)", version, document)
 
-    # ---- kits --------------------------------------------------------------------------------
-
     def kits(self) -> list[KitEntry]:
-        """Every kit there ever was, the oldest first."""
+        """Every kit ever made, the oldest first."""
         serials: dict[bytes, list[KitSerial]] = {}
         for kit, *row in self.rows(
             "SELECT k.kit, k.serial, k.slot, c.revoked_at, (SELECT kid FROM devices d WHERE "
@@ -79,7 +75,7 @@ class PeopleTables(RegistryFile):
         expires: int,
         certificates: Iterable[tuple[str, str]],
     ) -> None:
-        """Note a kit before it exists anywhere.
+        """Record a kit before its file exists.
 
         Args:
             technician: kid of the role key in it.
@@ -142,8 +138,6 @@ class PeopleTables(RegistryFile):
         )
         return {serial for (serial,) in found}
 
-    # ---- enrolment logs ----------------------------------------------------------------------
-
     def enrolment_records(self) -> list[tuple[bytes, str, str | None]]:
         """Each imported record, its technician's name, and why it was refused."""
         return self.rows(
@@ -198,14 +192,12 @@ class PeopleTables(RegistryFile):
         )
 
     def change_record(self, log: bytes, number: int, *, at: int, refused: str | None) -> None:
-        """Note what became of a record that was refused before."""
+        """Record the new result for a record that was refused before."""
         self.change(
             "UPDATE enrolment_records SET refused = ?, imported_at = ? WHERE log = ? AND number "
             "= ?",
             *(refused, at, log, number),
         )
-
-    # ---- replacements ------------------------------------------------------------------------
 
     def open_orders(self) -> list[ReplacementOrder]:
         """Orders that no enrolment has used yet, for devices that still fill their slots."""
@@ -223,5 +215,5 @@ class PeopleTables(RegistryFile):
         )
 
     def use_order(self, order: ReplacementOrder, by: bytes) -> None:
-        """Note which device an order was used for."""
+        """Record which device an order was used for."""
         self.change("UPDATE replacements SET used_by = ? WHERE id = ?", by, order.id)

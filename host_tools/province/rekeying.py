@@ -1,7 +1,7 @@
 """Exchanging several files of a province at once: all of them, or none.
 
-The new files are written beside first, then a list of them is put in place by one rename. From
-that moment on the exchange counts: whoever opens the province next finishes it.
+The new files are first written beside the old ones. Then one rename puts a list of them in place.
+From that moment on the exchange is decided: the next program that opens the province finishes it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def exchange_files(directory: Path, files: Mapping[str, bytes]) -> None:
         files: path inside the province, and the new content.
 
     Raises:
-        OSError: something can't be written; then nothing is changed, or all will be by `finish`.
+        OSError: something can't be written. Nothing is changed, or `finish` will change all.
     """
     finish(directory)
     place = directory / EXCHANGE
-    shutil.rmtree(place, ignore_errors=True)  # of an exchange that never counted
+    shutil.rmtree(place, ignore_errors=True)  # of an exchange that was not decided
     make_directory(place)
     for number, content in enumerate(files.values()):
         write_private(place / str(number), content)
@@ -39,7 +39,7 @@ def exchange_files(directory: Path, files: Mapping[str, bytes]) -> None:
 
 
 def finish(directory: Path) -> None:
-    """Finish an exchange that was interrupted, if there is one that counts.
+    """Finish an exchange that was decided and interrupted.
 
     Raises:
         OSError: a file can't be put in place.

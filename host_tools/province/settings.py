@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.files import Inside
 from host_tools.common.tables import TableError, checked, text
 
 FILE = "province.toml"
@@ -19,7 +20,7 @@ FORMAT = 1
 EXCHANGE = ".exchange"
 
 # Certificates for these slots exist only to try the broker's rules (`desalink broker check`). No
-# village has this code: whatever arrives from such a slot is dropped without a trace.
+# village has this code, and the ingest drops whatever comes from such a slot.
 CHECK_VILLAGE = "0000000000"
 # Device-like identities with which `desalink broker check` tries the rules.
 CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
@@ -69,7 +70,7 @@ class TlsFiles:
 
 @dataclass(frozen=True)
 class Province:
-    """An opened province directory; every path in it is spelled here and nowhere else."""
+    """An opened province directory; every path in it is defined here only."""
 
     directory: Path
     code: str
@@ -77,54 +78,18 @@ class Province:
     created: datetime
     broker: BrokerSettings
 
-    @property
-    def database(self) -> Path:
-        return self.directory / "province.db"
-
-    @property
-    def registry(self) -> Path:
-        return self.directory / "registry.db"
-
-    @property
-    def root_key(self) -> Path:
-        return self.directory / "keys" / "root.key"
-
-    @property
-    def root_public(self) -> Path:
-        return self.directory / "keys" / "root.pub"
-
-    @property
-    def trust(self) -> Path:
-        return self.directory / "trust.cbor"
-
-    @property
-    def technicians(self) -> Path:
-        """The technicians' role keys, each under the province's passphrase."""
-        return self.directory / "technicians"
-
-    @property
-    def ca_key(self) -> Path:
-        return self.directory / "ca" / "ca.key"
-
-    @property
-    def ca_certificate(self) -> Path:
-        return self.directory / "ca" / "ca.crt"
-
-    @property
-    def crl(self) -> Path:
-        return self.directory / "ca" / "crl.pem"
-
-    @property
-    def broker_directory(self) -> Path:
-        return self.directory / "broker"
-
-    @property
-    def server_certificate(self) -> Path:
-        return self.broker_directory / "server.crt"
-
-    @property
-    def server_key(self) -> Path:
-        return self.broker_directory / "server.key"
+    database = Inside("province.db")
+    registry = Inside("registry.db")
+    root_key = Inside("keys/root.key")
+    root_public = Inside("keys/root.pub")
+    trust = Inside("trust.cbor")
+    technicians = Inside("technicians")  # their role keys, each under the province's passphrase
+    ca_key = Inside("ca/ca.key")
+    ca_certificate = Inside("ca/ca.crt")
+    crl = Inside("ca/crl.pem")
+    broker_directory = Inside("broker")
+    server_certificate = Inside("broker/server.crt")
+    server_key = Inside("broker/server.key")
 
     def service(self, name: str) -> TlsFiles:
         """The client certificate of a service: `ingest`, `operator`, or one of the check's."""

@@ -62,13 +62,14 @@ def _listed(villages: Sequence[Village]) -> str:
 
 
 def _likeness(code: str, wanted: str) -> tuple[int, int]:
-    """How many digits agree, then how many from the left: a slip is likeliest in the last ones."""
+    """How many digits agree, then how many from the left: most slips are in the last digits."""
     agree = [a == b for a, b in zip(code, wanted, strict=False)]
     return sum(agree), (agree + [False]).index(False)
 
 
 def near_matches(text: str, villages: Iterable[Village], most: int = 4) -> list[Village]:
-    """The villages whose code or name is most like a text, the likeliest first."""
+    """The villages whose code or name is most like a text, the likeliest first. All that have the
+    name are listed."""
     villages = list(villages)
     wanted = text.strip().casefold()
     digits = wanted.replace(".", "").replace("-", "")
@@ -79,9 +80,9 @@ def near_matches(text: str, villages: Iterable[Village], most: int = 4) -> list[
         return [village for village in ranked[:most] if _likeness(village.code, digits)[0] >= 8]
     exact = [village for village in villages if village.name.casefold() == wanted]
     if exact:
-        return exact[:most]
+        return exact
     names = {village.name.casefold() for village in villages}
-    # Part of a name is what people type of a long one; only then a slip in it.
+    # People type a part of a long name more often than they mistype it.
     close = sorted(name for name in names if len(wanted) > 2 and wanted in name)
     close += [n for n in difflib.get_close_matches(wanted, sorted(names), most) if n not in close]
     found = [village for name in close for village in villages if village.name.casefold() == name]
@@ -99,6 +100,10 @@ def find_village(registry: Registry, text: str) -> Village:
     if village is not None:
         return village
     near = near_matches(text, registry.villages())
+    if len(near) > 1 and all(v.name.casefold() == text.strip().casefold() for v in near):
+        raise VillageError(
+            f"Several villages are called {near[0].name}: {_listed(near)}; give the code of one."
+        )
     what = f"This province has no village '{text.strip()}'"
     if plain_code(text) is None:
         what = f"'{text.strip()}' is not a village code of 10 digits"

@@ -1,4 +1,4 @@
-"""A whole province that never was, signed like a real one, and the truth about it.
+"""A simulated province, signed like a real one, and the truth about it.
 
 In the order of the data's path: `regimes` (the tables), `world` (what happens in each village),
 `samples`, `signing` and `reports` (what its devices make of it), `delivery` (when the province

@@ -1,7 +1,7 @@
-"""Holds what the province derived against the truth of a simulation.
+"""Compares what the province derived with the truth of a simulation.
 
-Two kinds of time are told apart. Where a device has told (`told` in the truth), the derived states
-must be the true ones. Where it has not, the province can't know, and must not say that it was up.
+Where the province has a device's report (`told` in the truth), the derived states must be the true
+ones. Where it has none it can't know the state, and must not say that the slot was up.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Span = tuple[int, int, str]
 class Difference:
     """What is derived of a village, or of several, beside what was true.
 
-    true_s, derived_s: seconds by state, in the time that was told. wrong_s: those of them in
+    true_s, derived_s: seconds by state, in the time that was reported. wrong_s: those of them in
     which the states differ. hidden_up_s: seconds shown as up or wrongly as degraded, of which
-    nothing was told. missed, invented: outages over five minutes. bytes: down and up together.
+    nothing was reported. missed, invented: outages over five minutes. bytes: down and up together.
     """
 
     slot: str = ""
     special: str = ""
-    told_s: int = 0
+    reported_s: int = 0
     true_s: Counter[str] = field(default_factory=Counter)
     derived_s: Counter[str] = field(default_factory=Counter)
     wrong_s: int = 0
@@ -47,7 +47,14 @@ class Difference:
 
     def add(self, other: Difference) -> None:
         """Add a village to a sum."""
-        for name in ("told_s", "wrong_s", "hidden_up_s", "outages", "true_bytes", "derived_bytes"):
+        for name in (
+            "reported_s",
+            "wrong_s",
+            "hidden_up_s",
+            "outages",
+            "true_bytes",
+            "derived_bytes",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.true_s += other.true_s
         self.derived_s += other.derived_s
@@ -56,12 +63,12 @@ class Difference:
 
     @property
     def wrong_percent(self) -> float:
-        """Part of the told time in which the derived state is not the true one."""
-        return 100 * self.wrong_s / self.told_s if self.told_s else 0.0
+        """Share of the reported time in which the derived state is not the true one."""
+        return 100 * self.wrong_s / self.reported_s if self.reported_s else 0.0
 
     @property
     def bytes_percent(self) -> float:
-        """By how much the bytes differ."""
+        """By how many per cent the bytes differ."""
         off = abs(self.derived_bytes - self.true_bytes)
         return 100 * off / self.true_bytes if self.true_bytes else 0.0 if not off else 100.0
 
@@ -83,8 +90,8 @@ class Comparison:
             percent = f"{100 * (derived - true) / true:+.2f} %" if true else "-"
             lines.append(f"{state:<12}{true:>14.0f}{derived:>14.0f}{percent:>12}")
         lines += [
-            f"Wrong state in {total.wrong_percent:.3f} % of the time that was told.",
-            f"Shown as up though nothing was told: {total.hidden_up_s / 60:.0f} min.",
+            f"Wrong state in {total.wrong_percent:.3f} % of the time that was reported.",
+            f"Shown as up without a report: {total.hidden_up_s / 60:.0f} min.",
             f"Outages over 5 min: {total.outages}, missed {len(total.missed)}, invented "
             f"{len(total.invented)}.",
             f"Bytes: {total.true_bytes} true, {total.derived_bytes} derived, "
@@ -129,13 +136,13 @@ def _village(db: Database, truth: VillageTruth) -> Difference:
     true = [(begin, end, state) for begin, end, state, _ in truth.spells]
     told = [(begin, end, "told") for begin, end in truth.told]
     for length, states in _together(told, true, derived):
-        is_told, its_true, its_derived = states
-        if is_told is None:
-            # An outage may be told though its samples are lost: what is true is no guess.
+        is_reported, its_true, its_derived = states
+        if is_reported is None:
+            # An outage may be reported though its samples are lost: then a true state is no guess.
             guessed = its_derived == UP or its_derived == DEGRADED != its_true
             result.hidden_up_s += length * guessed
             continue
-        result.told_s += length
+        result.reported_s += length
         result.true_s[its_true or _NOTHING] += length
         result.derived_s[its_derived or _NOTHING] += length
         result.wrong_s += length * (its_true != its_derived)

@@ -10,6 +10,7 @@ from host_tools.simulate import regimes as r
 from host_tools.simulate.reports import Made, ReportMaker
 from host_tools.simulate.truth import Truth
 from host_tools.simulate.world import ONLINE, SimulatedVillage
+from host_tools.wire import topic_name
 
 _BAD_FLASH = 40  # reports that a bad medium loses, twice
 
@@ -30,9 +31,13 @@ class Arrival(NamedTuple):
     good: bool
     filed: tuple[bytes, int, int, int, int | None] | None
 
+    @property
+    def topic(self) -> str:
+        return topic_name(self.slot, "report" if self.filed else "birth")
+
 
 class _Queue:
-    """Messages under way, by the moment of their arrival."""
+    """Messages that were sent, in the order of their arrival."""
 
     def __init__(self, village: SimulatedVillage) -> None:
         self._village = village

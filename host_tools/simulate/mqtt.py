@@ -17,10 +17,9 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.simulate.delivery import Arrival
 from host_tools.simulate.province import PASSPHRASE
-from host_tools.wire import topic_name
 
 _CERTIFICATES = "simulated-certificates"
-_LAST_S = 60  # for what is still under way at the end
+_LAST_S = 60  # for messages that are not confirmed at the end
 
 
 class MqttStore:
@@ -61,10 +60,9 @@ class MqttStore:
             time.sleep(wait)
         self._sent = [info for info in self._sent if not info.is_published()]
         for arrival in arrivals:
-            birth = arrival.filed is None
-            topic = topic_name(arrival.slot, "birth" if birth else "report")
             client = self._clients.get(arrival.slot) or self._connect(arrival.slot)
-            self._sent.append(client.publish(topic, arrival.message, 1, retain=birth))
+            retain = arrival.filed is None
+            self._sent.append(client.publish(arrival.topic, arrival.message, 1, retain))
 
     def _certificate(self, slot: str) -> Path:
         return self._folder / f"{slot}.pem"
@@ -88,7 +86,7 @@ class MqttStore:
         return client
 
     def close(self) -> None:
-        """Wait for what is under way, and end every connection.
+        """Wait until the broker has confirmed everything, and end each connection.
 
         Raises:
             BrokerError: the broker has not confirmed all of it.

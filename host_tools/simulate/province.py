@@ -11,7 +11,7 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.province.villages import province_name, villages_of_province
 from host_tools.simulate.signing import MessageSigner
-from host_tools.simulate.world import ChosenVillage, Settings, SimulatedVillage
+from host_tools.simulate.world import ChosenVillage, SimulatedVillage, SimulationSettings
 
 CODE = "64"
 PASSPHRASE = "simulated and no secret"
@@ -37,7 +37,7 @@ def places(count: int) -> list[ChosenVillage]:
 
 def found(
     directory: Path,
-    settings: Settings,
+    settings: SimulationSettings,
     villages: Iterable[SimulatedVillage],
     *,
     port: int = 8883,
@@ -83,10 +83,10 @@ def _enrol(registry: Registry, village: SimulatedVillage) -> None:
             registry.revoke(signer.kid, by=_BY, at=device.revoked_at)
 
 
-def load_simulated(directory: Path) -> tuple[Province, Settings]:
+def load_simulated(directory: Path) -> tuple[Province, SimulationSettings]:
     """Open a simulated province.
 
     Raises:
         ProvinceError: it is none.
     """
-    return load(directory), Settings.load(directory)
+    return load(directory), SimulationSettings.load(directory)

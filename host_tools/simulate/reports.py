@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agent.wire import ids
 from host_tools.simulate import regimes as r
-from host_tools.simulate.samples import STATE_CODES, Hour, Measurement, Meter
+from host_tools.simulate.samples import STATE_CODES, Measurement, Meter, TrueHour
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.world import DEGRADED, ONLINE, UP, Run, SimulatedVillage, Spell
 from host_tools.wire import hash8
@@ -44,7 +44,7 @@ class Happening(NamedTuple):
 
 @dataclass(slots=True)
 class Made:
-    """What a device has made at a moment: a report, or only the chance to connect.
+    """What a device has made at a moment: a report, or nothing but a connection.
 
     begin, end: the time of its samples, an off time before them included. since: it holds the
     events from then on. copy: another report under the same number, by a device with a copied
@@ -63,7 +63,7 @@ class Made:
     end: int = 0
     since: int = 0
     message: bytes = b""
-    hours: Sequence[Hour] = ()
+    hours: Sequence[TrueHour] = ()
     copy: bytes = b""
 
 
@@ -72,7 +72,7 @@ class SimulatedJournal:
     """What a device keeps over its runs.
 
     alive: boot, uptime and Unix time of the last sign of life; the time None where it was not
-    known. dropped: seqs from-to that the medium lost; set by who delivers.
+    known. dropped: seqs from-to that the medium lost; set by `delivery`.
     """
 
     signer: MessageSigner
@@ -91,7 +91,7 @@ class ReportMaker:
     """All that the devices of a village make.
 
     Attributes:
-        waiting: how many reports are not sent yet; set by who delivers.
+        waiting: how many reports are not sent yet; set by `delivery`.
         journal: of the device that runs now.
     """
 
@@ -161,7 +161,7 @@ class ReportMaker:
 
     def columns(
         self, first: int, step: int, samples: Sequence[Measurement]
-    ) -> tuple[dict[int, Any], list[Hour]]:
+    ) -> tuple[dict[int, Any], list[TrueHour]]:
         """Columns of a report's samples, and their usage by hour."""
         if not samples:
             return {}, []
@@ -197,9 +197,11 @@ class _RunMaker:
         self._run = run
         self._clock_at = clock_at
         self._booted_at = run.begin - r.UP_S
-        self._clock_told: tuple[int, int] | None = None  # the clock's source, and when it was told
+        self._clock_told: tuple[int, int] | None = (
+            None  # the clock's source, and when it was reported
+        )
         self._copied = self._village.special == "copied" and self._journal.boot % 2 == 1
-        # Without the time of the last sign of life nobody can say since when nothing ran.
+        # Without the time of the last sign of life, the beginning of the off time is unknown.
         known = self._journal.alive is not None and self._journal.alive[2] is not None
         self._off = run.off if known and run.off is not None else run.begin
         self._events: list[Happening] = []

@@ -13,7 +13,7 @@ from typing import Protocol
 from host_tools.common.errors import DesalinkError
 from host_tools.simulate.delivery import Arrival, arrivals
 from host_tools.simulate.truth import Truth
-from host_tools.simulate.world import ChosenVillage, Settings, World
+from host_tools.simulate.world import ChosenVillage, SimulationSettings, World
 
 _BATCH = 500  # messages between processes
 _MOST = 5000  # messages in one transaction
@@ -29,7 +29,7 @@ class Store(Protocol):
 
 
 def run(
-    settings: Settings,
+    settings: SimulationSettings,
     places: Sequence[ChosenVillage],
     store: Store,
     *,
@@ -70,7 +70,7 @@ def _drain(streams: Sequence[Iterator[Arrival]], store: Store, progress: Progres
 
 
 def _work(
-    settings: Settings,
+    settings: SimulationSettings,
     places: Sequence[ChosenVillage],
     indices: Sequence[int],
     truths: dict[int, str],
@@ -84,7 +84,10 @@ def _work(
 
 
 def _serve(
-    settings: Settings, places: Sequence[ChosenVillage], indices: Sequence[int], pipe: Connection
+    settings: SimulationSettings,
+    places: Sequence[ChosenVillage],
+    indices: Sequence[int],
+    pipe: Connection,
 ) -> None:
     truths: dict[int, str] = {}
     batch: list[Arrival] = []
@@ -105,7 +108,7 @@ class _Workers:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: SimulationSettings,
         places: Sequence[ChosenVillage],
         count: int,
         truths: dict[int, str],

@@ -33,8 +33,8 @@ class Measurement(NamedTuple):
     different: int = 0
 
 
-class Hour(NamedTuple):
-    """What a report tells of the hour in which some of its samples begin."""
+class TrueHour(NamedTuple):
+    """The true usage in an hour, of those samples of a report that begin in it."""
 
     hour: int
     down: int
@@ -100,7 +100,7 @@ class Meter:
 
     def columns(
         self, first: int, step: int, samples: Sequence[Measurement]
-    ) -> tuple[dict[int, Any], list[Hour]]:
+    ) -> tuple[dict[int, Any], list[TrueHour]]:
         """Samples of a report as columns in the order of their metrics, and the usage by hour."""
         states, numbers, downs, ups, clients, different = zip(*samples, strict=True)
         metrics: dict[int, Any] = {ids.STATE: column([STATE_CODES[state] for state in states])}
@@ -110,7 +110,7 @@ class Meter:
         else:
             pairs = enumerate(zip(qualities, numbers, strict=True))
             metrics |= _columns([self._pools[name][number][0][i] for i, (name, number) in pairs])
-        # A router that is not reached tells nothing of its usage.
+        # Without its router a device measures no usage.
         reached = [state not in _NO_ROUTER for state in states]
         if any(reached):
             metrics[ids.BYTES_DOWN] = column(self._kib(0, downs, reached), count=True)
@@ -123,7 +123,7 @@ class Meter:
             j = i + 1 + (hour + r.HOUR - 1 - first - i * step) // step  # those that begin in it
             if any(reached[i:j]):
                 hours.append(
-                    Hour(
+                    TrueHour(
                         hour,
                         sum(downs[i:j]),
                         sum(ups[i:j]),

@@ -18,21 +18,33 @@ from host_tools.simulate.world import SimulatedVillage
 from host_tools.store import Database, open_database
 from host_tools.store.evidence import (
     StoredReport,
+    Stream,
     Streams,
     count_duplicates,
     insert_birth,
     insert_reports,
 )
-from host_tools.wire import Key, parse_birth, topic_name
+from host_tools.wire import Key, parse_birth
 from host_tools.wire.envelope import split
 
 
-class VerifiedStore:
+class _DatabaseStore:
+    def __init__(self, path: Path) -> None:
+        self.db = open_database(path, create=True)
+        self.streams = Streams(self.db)
+
+    def close(self) -> None:
+        """End: what is stored is on the disk."""
+        with self.db.transaction():
+            self.streams.save_ranges()
+        self.db.close()
+
+
+class VerifiedStore(_DatabaseStore):
     """Stores what arrives as the ingest does: verified, the bad ones in quarantine."""
 
     def __init__(self, path: Path, villages: Sequence[SimulatedVillage]) -> None:
-        self.db = open_database(path, create=True)
-        self.streams = Streams(self.db)
+        super().__init__(path)
         keys: dict[bytes, Key] = {}
         self._revoked: list[tuple[int, bytes]] = []
         for village in villages:
@@ -53,23 +65,12 @@ class VerifiedStore:
             kid = self._revoked.pop()[1]
             keys = {**keys, kid: keys[kid]._replace(active=False)}
         self._pipeline.verifier.keys = keys
-        messages = [Message(topic_name(a.slot, _kind(a)), a.message) for a in arrivals]
-        self._pipeline.process(messages, at, at)
+        self._pipeline.process([Message(a.topic, a.message) for a in arrivals], at, at)
         self._acks.forget()
 
-    def close(self) -> None:
-        """End: what is stored is on the disk."""
-        with self.db.transaction():
-            self.streams.save_ranges()
-        self.db.close()
 
-
-class TrustedStore:
-    """Stores what arrives without a look at it; what the ingest would refuse is left out."""
-
-    def __init__(self, path: Path) -> None:
-        self.db = open_database(path, create=True)
-        self.streams = Streams(self.db)
+class TrustedStore(_DatabaseStore):
+    """Stores what arrives unverified; it leaves out what the ingest would refuse."""
 
     def store(self, at: int, arrivals: Sequence[Arrival]) -> None:
         """Store what has arrived at one moment."""
@@ -82,10 +83,8 @@ class TrustedStore:
                 if arrival.filed is None:
                     self._birth(at, arrival)
                     continue
-                stream, seq, boot, up, start = arrival.filed
-                its = self.streams.find(arrival.kid, stream) or self.streams.add(
-                    arrival.kid, arrival.slot, stream, at
-                )
+                name, seq, boot, up, start = arrival.filed
+                its = self._stream(at, arrival, name)
                 if its.ranges.add(seq):
                     its.dirty = True
                     rows.append(StoredReport(its.id, seq, boot, up, start, at, arrival.message))
@@ -97,20 +96,12 @@ class TrustedStore:
 
     def _birth(self, at: int, arrival: Arrival) -> None:
         birth = parse_birth(arrival.message[split(arrival.message)[1] : -66])
-        stream = self.streams.find(arrival.kid, birth.stream) or self.streams.add(
-            arrival.kid, arrival.slot, birth.stream, at
-        )
+        stream = self._stream(at, arrival, birth.stream)
         insert_birth(self.db, stream, birth, at, arrival.message)
 
-    def close(self) -> None:
-        """End: what is stored is on the disk."""
-        with self.db.transaction():
-            self.streams.save_ranges()
-        self.db.close()
-
-
-def _kind(arrival: Arrival) -> str:
-    return "birth" if arrival.filed is None else "report"
+    def _stream(self, at: int, arrival: Arrival, name: bytes) -> Stream:
+        found = self.streams.find(arrival.kid, name)
+        return found or self.streams.add(arrival.kid, arrival.slot, name, at)
 
 
 def derive_rest(db: Database) -> int:

@@ -1,4 +1,4 @@
-"""The truth of a simulation: the states of each village, and what of them was told.
+"""The truth of a simulation: the states of each village, and which times were reported.
 
 The file has JSON lines; docs/simulate.md describes them.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from host_tools.common.errors import ProvinceError
 from host_tools.simulate.reports import Made
-from host_tools.simulate.world import Run, Settings, SimulatedVillage
+from host_tools.simulate.world import Run, SimulatedVillage, SimulationSettings
 
 FILE = "truth.jsonl"
 
@@ -29,7 +29,7 @@ class Truth:
         self._told: list[list[int]] = []
         self._hours: dict[int, list[int]] = {}
         self._reports = 0
-        # Reports of runs of which none yet has known the time: nobody can say when they were.
+        # Reports of runs without any report that knows the time: their time is unknown.
         self._timeless: dict[Run, list[Made]] = {}
         self._timed: set[Run] = set()
 
@@ -121,7 +121,7 @@ class VillageTruth:
     hours: list[tuple[int, int, int, int, int]]
 
 
-def write(path: Path, settings: Settings, lines: list[str]) -> None:
+def write(path: Path, settings: SimulationSettings, lines: list[str]) -> None:
     """Write the file: the settings, then a line for each village."""
     with path.open("w") as file:
         file.write(json.dumps({"format": 1, **asdict(settings)}) + "\n")

@@ -9,9 +9,9 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from host_tools.common.errors import ProvinceError
 from host_tools.common.times import WITA_S
@@ -26,7 +26,7 @@ _LADDER = ("interface", "gateway", "provider", "dns", "portal", "tls", "broker",
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What a simulation is made from; kept in the province as simulation.json."""
 
     villages: int
@@ -48,7 +48,7 @@ class Settings:
         (directory / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
-    def load(cls, directory: Path) -> Settings:
+    def load(cls, directory: Path) -> SimulationSettings:
         """Raises ProvinceError: it is no simulated province."""
         try:
             return cls(**json.loads((directory / FILE).read_text()))
@@ -111,7 +111,7 @@ class SimulatedVillage:
     provider: str
     power: str
     special: str
-    settings: Settings
+    settings: SimulationSettings
     spells: Sequence[Spell] = ()
     runs: Sequence[Run] = ()
     devices: Sequence[SimulatedDevice] = ()
@@ -130,7 +130,7 @@ class SimulatedVillage:
 
 def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str) -> list[str]:
     """A name for each of `count` villages: by their shares, each once at least, then the rest."""
-    names = [name for name in shares]
+    names = list(shares)
     names += [
         name for name, share in shares.items() for _ in range(max(0, round(share * count) - 1))
     ]
@@ -142,7 +142,7 @@ def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str
 class World:
     """All villages of a simulation, and the faults that they share."""
 
-    def __init__(self, settings: Settings, places: Sequence[ChosenVillage]) -> None:
+    def __init__(self, settings: SimulationSettings, places: Sequence[ChosenVillage]) -> None:
         self.settings = settings
         self.places = places
         rng = random.Random(f"{settings.seed}/world")
@@ -174,7 +174,9 @@ class World:
             index, place.code, link, provider, power, special, settings, rng=rng
         )
         if special == "not_installed" or not settings.days:
-            return _with(village, devices=[] if special == "not_installed" else [_device(rng, 0)])
+            return replace(
+                village, devices=[] if special == "not_installed" else [_device(rng, 0)]
+            )
         span = settings.end - settings.begin
         first = settings.begin + rng.randrange(r.HOUR)
         if special == "late_installed":
@@ -209,7 +211,7 @@ class World:
                 rng.choice(r.WRONG_CLOCKS),
             )
         spells = _painted(first, settings.end, faults, offs)
-        return _with(
+        return replace(
             village,
             spells=spells,
             runs=_runs(spells, rng, len(devices) > 1 and devices[1].enrolled_at, wiped),
@@ -271,10 +273,6 @@ class World:
         return offs
 
 
-def _with(village: SimulatedVillage, **changes: Any) -> SimulatedVillage:
-    return SimulatedVillage(**{**vars(village), **changes})
-
-
 def _device(
     rng: random.Random, enrolled_at: int, revoked_at: int | None = None
 ) -> SimulatedDevice:
@@ -308,7 +306,7 @@ def _painted(begin: int, end: int, faults: Iterable[Spell], offs: Iterable[Spell
         if at > before:
             state = names[next(number for number, count in enumerate(active) if count)]
             last = spells[-1].state if spells else ""
-            # What is too short to be seen belongs to what was before.
+            # A spell that is too short to be seen belongs to the one before it.
             if spells and (last == state or at - before < r.SHORTEST_S):
                 spells[-1] = spells[-1]._replace(end=at)
             # A device can only say why it started last: two off times in a row are one.

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from host_tools.common.readonly import may_write, readonly_uri
 from host_tools.store.errors import (
     StoreDamaged,
     StoreLocked,
@@ -154,7 +155,7 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
 
     Args:
         create: make it if it is not there.
-        readonly: only ever read; may run beside an ingest.
+        readonly: only ever read; may run beside an ingest, and needs no right to write.
 
     Raises:
         StoreMissing: it is not there.
@@ -170,7 +171,11 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
         # Its own mode, before SQLite makes it with everybody's: counts of users are in there.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
-        db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
+        if readonly and not may_write(path):
+            where, uri = readonly_uri(path), True
+        else:
+            where, uri = str(path), False
+        db = sqlite3.connect(where, uri=uri, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
         db.execute("PRAGMA foreign_keys=ON")
         db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         if readonly:

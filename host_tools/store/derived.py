@@ -190,7 +190,7 @@ class Derived:
         return int(
             self._db.value(
                 f"SELECT (SELECT coalesce(sum(max(reports, 1)), 0) FROM dirty{s}) + "
-                f"(SELECT count(*) FROM stale{s})"
+                f"(SELECT count(*) FROM stale{s}) + (SELECT count(*) FROM redo{s})"
             )
         )
 
@@ -201,26 +201,60 @@ class Derived:
             found: int | None = self._db.value(
                 f"SELECT min(slot_id) FROM (SELECT min(slot_id) AS slot_id FROM dirty{s} "
                 f"WHERE slot_id > ? UNION ALL "
-                f"SELECT min(slot_id) FROM stale{s} WHERE slot_id > ?)",
-                (low, low),
+                f"SELECT min(slot_id) FROM stale{s} WHERE slot_id > ? UNION ALL "
+                f"SELECT min(slot_id) FROM redo{s} WHERE slot_id > ?)",
+                (low, low, low),
             )
             if found is not None:
                 return found
         return None
 
     def work(self, slot_id: int, limit: int) -> list[Work]:
-        """Chunks of a slot to be derived; they count as done."""
+        """Chunks of a slot to be derived."""
         s = self._s
         found = self._db.all(
             "SELECT stream_id, chunk, first_seq, last_seq, reports, moved "
             f"FROM dirty{s} WHERE slot_id = ? ORDER BY stream_id, chunk LIMIT ?",
             (slot_id, limit),
         )
-        self._db.executemany(
-            f"DELETE FROM dirty{s} WHERE slot_id = ? AND stream_id = ? AND chunk = ?",
-            [(slot_id, *row[:2]) for row in found],
-        )
         return [Work(*row) for row in found]
+
+    def work_done(self, slot_id: int, work: Work) -> None:
+        """Count a chunk as derived."""
+        self._db.execute(
+            f"DELETE FROM dirty{self._s} WHERE slot_id = ? AND stream_id = ? AND chunk = ?",
+            (slot_id, work.stream_id, work.chunk),
+        )
+
+    def redo(self, slot_id: int, limit: int) -> list[tuple[int, int]]:
+        """Boots of a slot whose outages are to be found again; they count as done."""
+        s = self._s
+        rows = self._db.all(
+            f"SELECT stream_id, boot FROM redo{s} WHERE slot_id = ? "
+            "ORDER BY stream_id, boot LIMIT ?",
+            (slot_id, limit),
+        )
+        self._db.executemany(
+            f"DELETE FROM redo{s} WHERE slot_id = ? AND stream_id = ? AND boot = ?",
+            [(slot_id, *row) for row in rows],
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def put_redo(self, slot_id: int, boots: Iterable[tuple[int, int]]) -> None:
+        """Have outages of boots found again."""
+        self._db.executemany(
+            f"INSERT INTO redo{self._s} VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            [(slot_id, *boot) for boot in boots],
+        )
+
+    def redo_untold(self, slot_id: int) -> None:
+        """Have the outages of all boots found again that have one whose end was not reported."""
+        s = self._s
+        self._db.execute(
+            f"INSERT INTO redo{s} SELECT slot_id, stream_id, boot FROM boots{s} "
+            "WHERE slot_id = ? AND untold > 0 ON CONFLICT DO NOTHING",
+            (slot_id,),
+        )
 
     def mark_moved(self, slot_id: int, stream_id: int, boot: int, chunk: int) -> None:
         """Have reports without a clock around a chunk placed again: another one in it has, or has
@@ -351,14 +385,14 @@ class Derived:
             (slot_id,),
         )
 
-    def chunks_up(self, stream_id: int, boot: int, seq: int, up: int) -> Iterable[int]:
-        """The chunks from a seq on with samples of a boot that say up from `up` on."""
-        for (chunk,) in self._db.iterate(
-            f"SELECT chunk FROM pieces{self._s} WHERE stream_id = ? AND boot = ? AND chunk >= ? "
-            "AND last_up >= ? ORDER BY chunk",
-            (stream_id, boot, seq // CHUNK, up),
-        ):
-            yield chunk
+    def last_ups(self, stream_id: int, boot: int) -> list[tuple[int, int]]:
+        """Each chunk of a boot with samples that say up, and the greatest `up` of those."""
+        rows = self._db.all(
+            f"SELECT chunk, last_up FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
+            "AND last_up IS NOT NULL ORDER BY chunk",
+            (stream_id, boot),
+        )
+        return [(row[0], row[1]) for row in rows]
 
     def boot_extent(self, stream_id: int, boot: int) -> tuple[int | None, int | None]:
         """Where the samples of a boot begin and end."""
@@ -378,14 +412,19 @@ class Derived:
         )
         return offset
 
-    def clock_trouble(self, stream_id: int, boot: int) -> list[Piece]:
-        """The pieces of a boot with reports that have no place, or a clock from the future."""
-        rows = self._db.all(
-            f"SELECT {_PIECE} FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
-            "AND (unplaced_first IS NOT NULL OR future_first IS NOT NULL) ORDER BY chunk",
-            (stream_id, boot),
-        )
-        return [Piece(*row) for row in rows]
+    def clock_trouble(self, stream_id: int, boot: int, kind: str) -> list[Piece]:
+        """The first and the last piece of a boot with reports that are "unplaced", or have a clock
+        from the "future"."""
+        found = []
+        for order in ("ASC", "DESC"):
+            row = self._db.one(
+                f"SELECT {_PIECE} FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
+                f"AND {kind}_first IS NOT NULL ORDER BY chunk {order} LIMIT 1",
+                (stream_id, boot),
+            )
+            if row is not None:
+                found.append(Piece(*row))
+        return found
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -464,14 +503,22 @@ class Derived:
             f"INSERT OR REPLACE INTO boots{self._s} VALUES ({_marks(len(values))})", values
         )
 
-    def open_boots(self, slot_id: int, *, lasting: bool) -> list[tuple[int, int]]:
-        """The boots of a slot with outages that last, or whose end was not reported."""
+    def lasting_boots(self, slot_id: int) -> list[tuple[int, int]]:
+        """The boots of a slot with outages that last."""
         rows = self._db.all(
-            f"SELECT stream_id, boot FROM boots{self._s} WHERE slot_id = ? "
-            f"AND {'lasting' if lasting else 'untold'} > 0",
+            f"SELECT stream_id, boot FROM boots{self._s} WHERE slot_id = ? AND lasting > 0",
             (slot_id,),
         )
         return [(row[0], row[1]) for row in rows]
+
+    def lasting_since(self, stream_id: int, boot: int) -> int | None:
+        """When the first outage of a boot that lasts began."""
+        begin: int | None = self._db.value(
+            f"SELECT min(t_begin) FROM outages{self._s} WHERE stream_id = ? AND boot = ? "
+            "AND t_end IS NULL",
+            (stream_id, boot),
+        )
+        return begin
 
     def last_of_others(self, slot_id: int, stream_id: int, boot: int) -> int | None:
         """The latest end of a sample of the slot's other boots."""

@@ -92,18 +92,30 @@ class Quarantine:
     def __init__(self, db: Database, bounds: Bounds | None = None) -> None:
         self._db = db
         self._bounds = bounds or Bounds()
+        self._measured_at: int | None = None  # the newest note then; None: not measured
         # By slot, reason, and whether it counts as stored.
         self._counts: Counter[tuple[str, str, bool]] = Counter()
         self._slot_bytes: Counter[str] = Counter()  # of what does not count as stored
         self._bytes = 0
-        self.load()
 
-    def load(self) -> None:
-        """Read how full it is: at start, and after a transaction that failed."""
+    def forget(self) -> None:
+        """Measure again how full it is, after a transaction that failed."""
+        self._measured_at = None
+
+    def renew(self) -> None:
+        """Measure again how full it is, if another process has deleted from it."""
+        if self._measured_at != self._newest_note():
+            self.forget()
+
+    def _newest_note(self) -> int:
+        return int(self._db.value("SELECT max(id) FROM quarantine_notes") or 0)
+
+    def _measure(self) -> None:
         rows = self._db.all(
             "SELECT slot, reason, stream_id IS NOT NULL, count(*), sum(length(payload)) "
             "FROM quarantine GROUP BY 1, 2, 3"
         )
+        self._measured_at = self._newest_note()
         self._counts.clear()
         self._slot_bytes.clear()
         self._bytes = 0
@@ -111,12 +123,16 @@ class Quarantine:
             self._note(slot, reason, bool(kept), count, size)
 
     def _note(self, slot: str, reason: str, kept: bool, count: int, size: int) -> None:
+        if self._measured_at is None:
+            return
         self._counts[slot, reason, kept] += count
         self._bytes += size
         if not kept:
             self._slot_bytes[slot] += size
 
     def _has_room(self, slot: str, reason: str, kept: bool, size: int) -> bool:
+        if self._measured_at is None:
+            self._measure()
         bounds = self._bounds
         most = bounds.per_slot
         if kept:
@@ -261,13 +277,16 @@ class Quarantine:
         """
         where, values = _matching(village, reason)
         if not dismissed:
-            where += " AND note_id IS NULL"
+            # Of a village, its slots are the better index.
+            where += " AND note_id IS NULL" if village is None else " AND coalesce(note_id, 0) = 0"
+        # The numbers come from an index: messages that are not shown are not read.
         rows = self._db.all(
-            f"SELECT {_COLUMNS} FROM quarantine WHERE {where} ORDER BY id DESC LIMIT ?",
+            f"SELECT {_COLUMNS} FROM quarantine WHERE id IN "
+            f"(SELECT id FROM quarantine WHERE {where} ORDER BY id DESC LIMIT ?) ORDER BY id",
             (*values, limit),
         )
         total = self._db.value(f"SELECT count(*) FROM quarantine WHERE {where}", values)
-        return [Quarantined(*row) for row in reversed(rows)], int(total)
+        return [Quarantined(*row) for row in rows], int(total)
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids for whose messages an enrolment would help."""
@@ -318,7 +337,7 @@ class Quarantine:
             )
             self._count_note(number, count)
             stay = int(self._db.value("SELECT count(*) FROM quarantine WHERE note_id IS NOT NULL"))
-        self.load()
+        self.forget()
         return count, stay
 
     def notes(self) -> list[tuple[int, str, str, str, int]]:
@@ -342,6 +361,12 @@ class Quarantine:
             self._db.execute("DELETE FROM quarantine_notes WHERE id = ?", (number,))
 
 
-def _matching(village: str | None, reason: str | None) -> tuple[str, tuple[str | None, ...]]:
-    where = "(? IS NULL OR substr(slot, 1, 10) = ?) AND (? IS NULL OR reason = ?)"
-    return where, (village, village, reason, reason)
+def _matching(village: str | None, reason: str | None) -> tuple[str, list[str]]:
+    where, values = "TRUE", []
+    if village is not None:
+        # As a range, for the index: "." follows "-" in ASCII.
+        where, values = "slot BETWEEN ? AND ?", [f"{village}-", f"{village}."]
+    if reason is not None:
+        where += " AND reason = ?"
+        values.append(reason)
+    return where, values

@@ -10,12 +10,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
+from heapq import merge
+from itertools import chain, islice
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
+from host_tools.wire import parse_birth
 from host_tools.wire.columns import SCALES
+from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
 
 _DAY_S = 86400
@@ -26,6 +30,7 @@ _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
 _EVER = -(2**62)
+_ALL = -1  # as a LIMIT
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -255,12 +260,16 @@ def outages(
     village: str | None = None,
     slot: str | None = None,
     since: float | None = None,
+    until: float | None = None,
     now: float | None = None,
+    limit: int | None = None,
 ) -> list[Outage]:
     """Outages that lasted into the time since, in the order of their beginning.
 
     Args:
+        until: only those that began before.
         now: tells which slots are silent; without it none is.
+        limit: at most so many, those that ended last and those that last.
     """
     named = _slots_of(db, village, slot)
     columns = (
@@ -268,21 +277,27 @@ def outages(
         "FROM outages WHERE"
     )
     start = _EVER if since is None else since
+    most = _ALL if limit is None else limit
+    ended = "t_end >= ? ORDER BY t_end DESC LIMIT ?"
+    lasting = "t_end IS NULL AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT ?"
     if village is None and slot is None:
-        rows = db.all(f"{columns} t_end >= ?", (start,))
-        rows += db.all(f"{columns} t_end IS NULL AND t_begin IS NOT NULL")
+        rows = db.all(f"{columns} {lasting}", (most,))
+        rows += db.all(f"{columns} {ended}", (start, most))
     else:
         rows = []
         for slot_id in named:
-            rows += db.all(f"{columns} slot_id = ? AND t_end >= ?", (slot_id, start))
-            rows += db.all(
-                f"{columns} slot_id = ? AND t_end IS NULL AND t_begin IS NOT NULL", (slot_id,)
-            )
+            rows += db.all(f"{columns} slot_id = ? AND {lasting}", (slot_id, most))
+            rows += db.all(f"{columns} slot_id = ? AND {ended}", (slot_id, start, most))
+    if limit is not None and len(rows) > limit:
+        rows.sort(key=lambda row: (row[3] is None, row[3]), reverse=True)
+        rows = rows[:limit]
     silent: set[str] = set()
     if now is not None and any(row[3] is None for row in rows):
         silent = {its.slot for its in status(db, now, village) if not its.fresh}
     found = []
     for slot_id, cause, begin, end, flaps, cut, evidence, stream_id, boot in rows:
+        if until is not None and begin >= until:
+            continue
         its_slot, its_village = named[slot_id]
         known = None
         if end is None and its_slot in silent:
@@ -328,12 +343,18 @@ def intervals(
 
 
 def usage(
-    db: Database, *, by: str = "day", village: str | None = None, since: float | None = None
+    db: Database,
+    *,
+    by: str = "day",
+    village: str | None = None,
+    since: float | None = None,
+    limit: int | None = None,
 ) -> list[Usage]:
     """Usage by the `hour` or by the `day` (of WITA), in the order of time.
 
     Args:
         since: the hour or day in which it lies is summed whole: a part would look like the whole.
+        limit: at most so many, the newest.
     """
     length = {"hour": 3600, "day": _DAY_S}[by]
     start: float = _EVER
@@ -341,28 +362,26 @@ def usage(
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
     named = _slots_of(db, village, None)
+    most = _ALL if limit is None else limit
     if by == "day" and village is None:
-        rows = db.all(f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ?", (start,))
-    elif by == "day":
-        rows = [
-            row
-            for slot_id in named
-            for row in db.all(
-                "SELECT slot_id, (hour + ?) / ? * ? - ? AS day, sum(measured_s), "
-                "sum(bytes_down), sum(bytes_up), max(clients_peak), max(clients_day) "
-                "FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day",
-                (_WITA_S, _DAY_S, _DAY_S, _WITA_S, slot_id, start),
-            )
-        ]
+        rows = db.all(
+            f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ? "
+            "ORDER BY day DESC LIMIT ?",
+            (start, most),
+        )
     else:
-        rows = [
-            row
-            for slot_id in named
-            for row in db.all(
-                f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ?",
-                (slot_id, start),
+        sql = f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
+        if by == "day":
+            sql = (
+                f"SELECT slot_id, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
+                "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
+                "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
             )
-        ]
+        # Of each slot no more is read than is shown.
+        newest_first = f"{sql}ORDER BY 2 DESC"
+        each = [db.iterate(newest_first, (slot_id, start)) for slot_id in named]
+        newest = chain(*each) if limit is None else merge(*each, key=itemgetter(1), reverse=True)
+        rows = list(islice(newest, limit))
     found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
     return sorted(found, key=attrgetter("begin", "slot"))
 
@@ -380,20 +399,42 @@ def findings(
     kinds: Iterable[str] = (),
     village: str | None = None,
     resolved: bool = False,
+    limit: int | None = None,
 ) -> list[Finding]:
     """Findings in the order of the reports that show them.
 
     Args:
         kinds: only these; all if empty.
         resolved: also those that are resolved.
+        limit: at most so many, the newest.
     """
-    wanted = set(kinds)
-    where = "" if resolved else "WHERE resolved_at IS NULL "
-    return [
-        _finding(row)
-        for row in db.all(f"{_FINDINGS}{where}ORDER BY found_at, findings.id")
-        if (not wanted or row[1] in wanted) and village in (None, row[3])
-    ]
+    where, values = _matching(db, kinds, village, resolved)
+    rows = db.all(
+        f"{_FINDINGS}WHERE {where} ORDER BY found_at DESC, findings.id DESC LIMIT ?",
+        (*values, _ALL if limit is None else limit),
+    )
+    return [_finding(row) for row in reversed(rows)]
+
+
+def count_findings(
+    db: Database, *, kinds: Iterable[str] = (), village: str | None = None, resolved: bool = False
+) -> int:
+    """How many findings there are; see `findings`."""
+    where, values = _matching(db, kinds, village, resolved)
+    return int(db.value(f"SELECT count(*) FROM findings WHERE {where}", values))
+
+
+def _matching(
+    db: Database, kinds: Iterable[str], village: str | None, resolved: bool
+) -> tuple[str, list[Any]]:
+    parts = ["TRUE" if resolved else "resolved_at IS NULL"]
+    values: list[Any] = []
+    its = None if village is None else list(_slots_of(db, village, None))
+    for column, wanted in (("kind", list(kinds) or None), ("findings.slot_id", its)):
+        if wanted is not None:
+            parts.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+            values += wanted
+    return " AND ".join(parts), values
 
 
 def finding(db: Database, number: int) -> Finding | None:
@@ -429,6 +470,21 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
+    return found
+
+
+def certificates(db: Database) -> dict[str, str]:
+    """By slot, the serial of the TLS certificate that its newest birth names, if it names one."""
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM slots JOIN births ON births.id = (SELECT newest.id FROM births "
+        "AS newest JOIN streams ON streams.id = newest.stream_id WHERE streams.slot_id = slots.id "
+        "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
+        (),
+    ):
+        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        if serial is not None:
+            found[slot] = serial
     return found
 
 

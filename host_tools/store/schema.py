@@ -114,6 +114,12 @@ CREATE TABLE stale{s} (                      -- times of a slot that are to be p
     t_end         INTEGER NOT NULL,
     PRIMARY KEY (slot_id, t_begin)
 ) WITHOUT ROWID;
+CREATE TABLE redo{s} (                       -- boots whose outages are to be found again
+    slot_id       INTEGER NOT NULL,
+    stream_id     INTEGER NOT NULL,
+    boot          INTEGER NOT NULL,
+    PRIMARY KEY (slot_id, stream_id, boot)
+) WITHOUT ROWID;
 CREATE TABLE pieces{s} (                     -- what the reports of a boot in a chunk say together
     stream_id     INTEGER NOT NULL,
     boot          INTEGER NOT NULL,
@@ -139,6 +145,10 @@ CREATE TABLE pieces{s} (                     -- what the reports of a boot in a 
 CREATE INDEX pieces_of_slot{g} ON pieces{s} (slot_id, t_end) WHERE t_end IS NOT NULL;
 CREATE INDEX pieces_anchors{g} ON pieces{s} (stream_id, boot, chunk)
     WHERE first_anchor IS NOT NULL;
+CREATE INDEX pieces_unplaced{g} ON pieces{s} (stream_id, boot, chunk)
+    WHERE unplaced_first IS NOT NULL;
+CREATE INDEX pieces_future{g} ON pieces{s} (stream_id, boot, chunk)
+    WHERE future_first IS NOT NULL;
 CREATE TABLE placements{s} (                 -- of reports whose own clock is not believed
     stream_id     INTEGER NOT NULL,
     seq           INTEGER NOT NULL,
@@ -275,6 +285,7 @@ CREATE TABLE latest{s} (                     -- the newest that is known of a sl
 DERIVED_TABLES = (
     "dirty",
     "stale",
+    "redo",
     "pieces",
     "placements",
     "events",
@@ -342,4 +353,44 @@ ALTER TABLE quarantine ADD COLUMN note_id INTEGER REFERENCES quarantine_notes(id
 CREATE INDEX quarantine_noted ON quarantine (note_id) WHERE note_id IS NOT NULL
 """
 
-MIGRATIONS = (_EVIDENCE, "SELECT 1", _DERIVE_ANEW, _QUARANTINE_NOTES)
+# What the broker's will says of devices: a hint for people, never evidence.
+_SESSIONS = """
+CREATE TABLE sessions (
+    slot          TEXT PRIMARY KEY,
+    online        INTEGER NOT NULL,
+    since         INTEGER NOT NULL           -- when it became known
+) WITHOUT ROWID
+"""
+
+# Lists and counts of the quarantine come from an index: its rows hold the messages.
+_QUARANTINE_INDEX = """
+DROP INDEX quarantine_kinds;
+DROP INDEX quarantine_noted;
+CREATE INDEX quarantine_listed ON quarantine (slot, reason, note_id);
+CREATE INDEX quarantine_noted ON quarantine (note_id, reason)
+"""
+
+# A step of the derivation is bounded whatever a device reports: the rest waits in a table.
+# A rebuild that was interrupted begins again.
+_BOUNDED = ";\n".join(
+    (
+        *(f"DROP TABLE IF EXISTS {table}_new" for table in DERIVED_TABLES),
+        "CREATE TABLE IF NOT EXISTS redo (slot_id INTEGER NOT NULL, stream_id INTEGER NOT NULL, "
+        "boot INTEGER NOT NULL, PRIMARY KEY (slot_id, stream_id, boot)) WITHOUT ROWID",
+        *(
+            f"CREATE INDEX IF NOT EXISTS pieces_{kind} ON pieces (stream_id, boot, chunk) "
+            f"WHERE {kind}_first IS NOT NULL"
+            for kind in ("unplaced", "future")
+        ),
+    )
+)
+
+MIGRATIONS = (
+    _EVIDENCE,
+    "SELECT 1",
+    _DERIVE_ANEW,
+    _QUARANTINE_NOTES,
+    _SESSIONS,
+    _QUARANTINE_INDEX,
+    _BOUNDED,
+)

@@ -1,7 +1,7 @@
 """The wire as the province reads it: strict, and independent of the agent's own code.
 
-`docs/wire.md` is the contract. The way of a message: its topic says whose it claims to be, the
-envelope whether that device signed it, the payload what it says, the columns what was measured.
+`docs/wire.md` is the contract. `topics` finds the slot that a message claims, `verifier` and
+`envelope` check that its device signed it, `payload` parses it, and `columns` decodes the samples.
 """
 
 from host_tools.wire.columns import decode_columns

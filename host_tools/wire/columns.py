@@ -10,7 +10,7 @@ from host_tools.wire.vocabulary import METRICS
 if TYPE_CHECKING:
     from host_tools.wire.payload import Report
 
-# A value beyond this can't be exact in JSON, and no measurement on this earth needs it.
+# JSON can't hold a value beyond this exactly, and no measurement needs one.
 MAX_VALUE = 2**53 - 1
 
 NAMES: dict[int, str] = {number: name for number, name, *_ in METRICS}
@@ -20,8 +20,8 @@ _COUNTS = frozenset(number for number, _, _, _, kind, _ in METRICS if kind == "c
 _ELEMENTS = frozenset((int, type(None)))
 # The wire's unit of a count, bytes.
 _COUNT_UNIT = 1024
-# Neither 60 differences of this size nor one count can leave the range, so that only larger ones
-# are worked out to see.
+# 60 differences of this size, or one count, stay in the range: only larger ones are decoded to be
+# checked.
 _SAFE = MAX_VALUE // _COUNT_UNIT
 # The heads of CBOR's longest integers: without these bytes none is beyond 32 bits.
 _LONG, _LONG_NEGATIVE = 0x1B, 0x3B
@@ -38,7 +38,7 @@ def check_columns(metrics: dict[int, Any], n: int, payload: bytes) -> None:
     A column that is an integer, which stands for an array of this one element, becomes that.
 
     Raises:
-        Refused: malformed: a column is empty, longer than n, not of integers and nulls, or leaves
+        Refused: malformed: a column is empty, longer than n, not of integers and nulls, or beyond
             the range of +-(2^53 - 1); a count is negative.
     """
     elements: list[Any] = []

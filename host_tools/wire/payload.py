@@ -65,6 +65,8 @@ class Birth(NamedTuple):
     next: int
     cadence: tuple[int, int, int]
     config: bytes | None
+    certificate: str | None
+    """Serial number of the TLS certificate in use, in hexadecimal as in the registry."""
 
 
 class Enrolment(NamedTuple):
@@ -81,7 +83,7 @@ class Enrolment(NamedTuple):
 
 
 def decode(payload: bytes) -> dict[Any, Any]:
-    """Decode a payload's map; unknown keys stay in it and are for nobody.
+    """Decode a payload's map; unknown keys stay in it and are ignored.
 
     Raises:
         Refused: malformed.
@@ -216,6 +218,10 @@ def _detail_value(value: Any) -> bool:
     )
 
 
+def _serial(value: Any) -> bool:
+    return type(value) is bytes and 0 < len(value) <= 20
+
+
 def parse_birth(payload: bytes) -> Birth:
     """Parse a birth.
 
@@ -238,24 +244,13 @@ def parse_birth(payload: bytes) -> Birth:
         ("next seq (10)", _uint(get(10), _MAX_SEQ + 1)),
         ("cadence (11)", type(cadence) is list and len(cadence) == 3 and all(map(_uint, cadence))),
         ("configuration's hash (12)", 12 not in table or _bytes(get(12), 8)),
+        ("certificate's number (13)", 13 not in table or _serial(get(13))),
     )
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the birth is missing or not valid")
-    return Birth(
-        table[1],
-        table[2],
-        table[3],
-        table[4],
-        table[5],
-        table[6],
-        table[7],
-        table[8],
-        table[9],
-        table[10],
-        (cadence[0], cadence[1], cadence[2]),
-        table.get(12),
-    )
+    serial = table[13].hex().lstrip("0") if 13 in table else None
+    return Birth._make([*(table[key] for key in range(1, 11)), tuple(cadence), get(12), serial])
 
 
 def parse_enrolment(payload: bytes) -> Enrolment:
@@ -278,7 +273,7 @@ def parse_enrolment(payload: bytes) -> Enrolment:
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment is missing or not valid")
-    return Enrolment(table[1], table[2], table[3], table[4], table[5], table[6], get(7))
+    return Enrolment._make([*(table[key] for key in range(1, 7)), get(7)])
 
 
 def encode_ack(

@@ -45,5 +45,5 @@ class Refused(Exception):
 
 
 def malformed(detail: str) -> Refused:
-    """The commonest refusal, to be raised by the caller."""
+    """The most common refusal; the caller raises it."""
     return Refused(Reason.MALFORMED, detail)

@@ -43,7 +43,7 @@ def topic_name(slot: str, kind: str) -> str:
 
 
 def ack_topic(slot: str) -> str:
-    """Where a slot's device hears what is stored."""
+    """The topic of acks to a slot's device."""
     return topic_name(slot, "ack")
 
 

@@ -13,7 +13,7 @@ _CACHED_TOPICS = 200_000
 
 
 class Key(NamedTuple):
-    """A device's public key (Ed25519, 32 bytes), the slot it speaks for, whether it still may."""
+    """A device's public key (Ed25519, 32 bytes), its slot, and whether it is not revoked."""
 
     public_key: bytes
     slot: str

@@ -54,6 +54,7 @@ def test_defaults_and_paths_beside_the_file(tmp_path):
         ({"link.targets": "1.1.1.1"}, ["link.targets", "list"]),
         ({"link.targets": [1]}, ["link.targets", "list"]),
         ({"cadence.sample_s": 5}, ["cadence.sample_s", "at least"]),
+        ({"cadence.quiet_samples": 3}, ["cadence.quiet_samples", "0 or at least"]),
         ({"budget.month_mb": -1}, ["budget.month_mb", "integer from 0"]),
         ({"throughput.kb": 10}, ["throughput.kb", "integer from 32"]),
         ({"journal.capacity": 40000, "journal.segment": 16384}, ["journal.capacity", "three"]),

@@ -177,6 +177,7 @@ class Agent:
         settings = {
             "cadence.round_s": 1,
             "cadence.report_samples": 2,
+            "cadence.quiet_samples": 0,
             "clock.source": "system",
             "broker.resolvers": [],
         }

@@ -52,6 +52,7 @@ def _supervisor(parts: Parts) -> Supervisor:
     settings = {
         "cadence.round_s": 10,
         "cadence.report_samples": 5,
+        "cadence.quiet_samples": 0,
         "clock.source": "auto",
         "clock.ntp": [],
         "broker.resolvers": [],

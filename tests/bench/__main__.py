@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import support
-from tests.bench import agent_ram, heap, ingest, provision, queries, rounds, signing, wire
+from tests.bench import agent_ram, heap, ingest, provision, queries, rounds, signing, stick, wire
+from tests.sim.herd import herd
 
 OUTPUT = support.ROOT / "build" / "bench.json"
 
@@ -113,6 +114,7 @@ def _signing(quick: bool) -> tuple[Figures, list[Row]]:
 def _wire(quick: bool) -> tuple[Figures, list[Row]]:
     found = wire.run(3 if quick else 24)
     total = sum(found["wire"].values())
+    quiet = sum(wire.run(3 if quick else 6, samples=15)["wire"].values())
     own = rounds.run()
     counted, gateway = own.pop("counted"), own.pop("gateway")
     own["reports"] = total
@@ -123,6 +125,7 @@ def _wire(quick: bool) -> tuple[Figures, list[Row]]:
     seen = "at the IP level" if found["namespaces"] else "ESTIMATED at a relay: no namespaces here"
     figures = {
         "wire_bytes_per_day": total,
+        "wire_bytes_per_day_quiet": quiet,
         "wire_packets_per_day": packets,
         "wire_reports_per_day": found["reports"],
         "wire_split": found["wire"],
@@ -148,6 +151,11 @@ def _wire(quick: bool) -> tuple[Figures, list[Row]]:
         ),
         ("  of it", "", split),
         (
+            "  in quiet mode, reports of 15 minutes",
+            _bytes(quiet),
+            "target: 77 kB; keepalive 1,000 s",
+        ),
+        (
             "village and day, with all rounds of the ladder and every rung on",
             _bytes(sum(own.values())),
             f"target: 1.3 MB; {_split(own)}; the agent counts {_bytes(counted)} for the rounds;"
@@ -167,6 +175,34 @@ def _wire(quick: bool) -> tuple[Figures, list[Row]]:
             f" {flash['alive_erases']}",
         ),
     ]
+
+
+def _herd(quick: bool) -> tuple[Figures, list[Row]]:
+    figures: Figures = {}
+    rows = []
+    for key, back, what in (
+        ("herd", False, "power is back"),
+        ("herd_broker", True, "the broker is back"),
+    ):
+        # The worst of ten.
+        connected, attempts = max((herd(seed, back=back) for seed in range(10)), key=_last)
+        minutes = [sum(at <= 60 * m for at in connected) for m in range(1, 11)]
+        figures[f"{key}_connected_s"] = round(connected[-1])
+        figures[f"{key}_attempts"] = attempts
+        figures[f"{key}_by_minute"] = minutes
+        rows.append(
+            (
+                f"841 devices, {what}: all connected (model)",
+                f"{connected[-1]:.0f} s",
+                f"target: 600 s at 20 handshakes a second; {attempts:,} attempts; connected after"
+                f" each minute: {', '.join(map(str, minutes[: round(connected[-1] / 60) + 1]))}",
+            )
+        )
+    return figures, rows
+
+
+def _last(outcome: tuple[list[float], int]) -> float:
+    return outcome[0][-1]
 
 
 def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
@@ -240,14 +276,29 @@ def _provision(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _stick(quick: bool) -> tuple[Figures, list[Row]]:
+    found = stick.measure(quick)
+    for_whom = "Linux, one Python" if quick else "Windows and Linux, three Pythons"
+    return found, [
+        (
+            f"stick for {for_whom}",
+            _bytes(found["stick_bytes"]),
+            f"from the first start to ready: {found['stick_ready_s']:.1f} s;"
+            f" every later start: {found['stick_start_s']:.1f} s",
+        )
+    ]
+
+
 PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "size": _size,
     "heap": _heap,
     "signing": _signing,
     "wire": _wire,
+    "herd": _herd,
     "ingest": _ingest,
     "queries": _queries,
     "provision": _provision,
+    "stick": _stick,
 }
 
 

@@ -32,10 +32,11 @@ OPTIONS = {
     "ntp": ("net.sntp",),
     # when its key is made, and in the tests of its provisioning
     "provisioning": ("province.selftest", "device.enrolment"),
-    # a signature to verify, a value that reports don't have, a journal lost
+    # a signature to verify, a value that reports don't have, a journal lost, a new certificate
     "rare": (
         "journal.reissue",
         "province.last_report",
+        "province.renewal",
         "wire.cbor_general",
         "wire.cose_verify",
         "wire.ed25519_verify",

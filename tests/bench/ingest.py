@@ -23,14 +23,13 @@ import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from host_tools.ingest import BrokerAddress, Ingest, Options
-from host_tools.keys.ca import Authority
 from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
-from host_tools.wire import Key
 from host_tools.wire.envelope import byte_string_head, signed_bytes
 from tests import support
 from tests.host_tools.factory import Device, ordinary
 from tests.host_tools.filled import Filled
+from tests.host_tools.ingesting import Keys, client, tls_broker
 
 _FILTERS = ("desa/1/+/+/birth", "desa/1/+/+/report")
 _BATCH = 500
@@ -53,25 +52,6 @@ def make_messages(reports: int, villages: int) -> tuple[list[Device], Published]
         for device in devices
     ]
     return devices, messages
-
-
-class Keys:
-    """The devices' keys, for the ingest."""
-
-    def __init__(self, devices: list[Device]) -> None:
-        self._keys = {d.kid: Key(d.public_key, d.slot, True) for d in devices}
-
-    def version(self) -> int:
-        return 0
-
-    def load(self) -> dict[bytes, Key]:
-        return self._keys
-
-    def close(self) -> None:
-        pass
-
-
-# ---- what bounds it ----------------------------------------------------------------------
 
 
 def ed25519_verify_per_s(devices: list[Device], messages: Published, count: int = 3000) -> float:
@@ -151,9 +131,6 @@ def bare_subscriber_per_s(port: int, tls: TlsFiles, count: int) -> float:
     return rate
 
 
-# ---- the ingest --------------------------------------------------------------------------
-
-
 class _Timed(Ingest):
     """An ingest that notes when all was stored, and when all was derived."""
 
@@ -174,7 +151,7 @@ class _Timed(Ingest):
 def _ingest(port: int, tls: TlsFiles, database: Path, devices: list[Device], count: int) -> dict:
     ingest = _Timed(
         database,
-        Keys(devices),
+        Keys(*devices),
         BrokerAddress("localhost", port, tls),
         Options(until_idle_s=0.2, filters=_FILTERS),
         lambda *_, **__: None,
@@ -207,43 +184,9 @@ def hot_bytes_per_report(days: int = 7) -> float:
 
 
 def _publish(port: int, messages: Published) -> None:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-    client.max_inflight_messages_set(1000)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    for info in [client.publish(topic, message, 1) for topic, message in messages]:
-        info.wait_for_publish(120)
-    client.disconnect()
-    client.loop_stop()
-
-
-def _broker_lines(folder: Path, plain_port: int) -> tuple[list[str], TlsFiles]:
-    """Configuration with TLS as the province's own, and a plain port for who publishes."""
-    authority = Authority.generate("bench")
-    files = {"ca.crt": authority.certificate_pem}
-    for name, issued in (
-        ("server", authority.issue_server(["localhost", "127.0.0.1"])),
-        ("ingest", authority.issue_client("ingest")),
-    ):
-        files |= {f"{name}.crt": issued.certificate_pem, f"{name}.key": issued.key_pem}
-    for name, pem in files.items():
-        (folder / name).write_bytes(pem)
-    lines = [
-        f"cafile {folder / 'ca.crt'}",
-        f"certfile {folder / 'server.crt'}",
-        f"keyfile {folder / 'server.key'}",
-        "require_certificate true",
-        "allow_anonymous true",
-        f"listener {plain_port} 127.0.0.1",
-        "allow_anonymous true",
-        # As `desalink broker config` sets them, but for a queue that holds the whole run.
-        "max_inflight_messages 1000",
-        "max_queued_messages 0",
-        "set_tcp_nodelay true",
-        "log_type error",
-        "log_type notice",
-    ]
-    return lines, TlsFiles(folder / "ca.crt", folder / "ingest.crt", folder / "ingest.key")
+    with client(port) as publisher:
+        for info in [publisher.publish(topic, message, 1) for topic, message in messages]:
+            info.wait_for_publish(120)
 
 
 def run(reports: int = 20_000, villages: int = 841) -> dict[str, Any]:
@@ -261,12 +204,13 @@ def run(reports: int = 20_000, villages: int = 841) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="desalink-bench-") as name:
         folder = Path(name)
         plain = support.free_port()
-        lines, tls = _broker_lines(folder, plain)
+        lines, tls = tls_broker(folder, plain)
+        lines += ["set_tcp_nodelay true", "log_type error", "log_type notice"]
         with support.start_mosquitto(folder / "broker", lines) as broker:
             os.sched_setaffinity(broker.pid, others)
             try:
-                for client in ("bare", "ingest"):
-                    subscribe(client, broker.port, tls)
+                for name in ("bare", "ingest"):
+                    subscribe(name, broker.port, tls)
                 _publish(plain, messages)
                 os.sched_setaffinity(0, {mine})
                 result: dict[str, Any] = {

@@ -13,11 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from host_tools.devices import boards, device_code
 from host_tools.devices.boards import load_board
-from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
+from tests.boards.images import APP, FLASH_OFFSET, firmware
 from tests.host_tools.field.provision.rig import Hub, hub
-from tests.host_tools.field.provision.tree import board_name
+from tests.host_tools.field.provision.tree import board_name, other_tree
 from tests.host_tools.field.provision.world import World
 
 _CHIP = "esp32"
@@ -33,16 +32,12 @@ def measure(quick: bool) -> dict[str, float]:
     `provision_transfer_s`: esptool alone with the same firmware, and the same files' bytes at the
     line's rate; `provision_overhead_share`: the share of one board's time beyond that."""
     size = _QUICK if quick else _FULL
-    before = boards._FOLDER, device_code.ROOT
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            place = Path(name)
-            world = World(place / "world", [_CHIP], size)
-            transfer = _transfer(place / "bare", world, size)
-            one = _run(place / "one", world, 1)
-            eight = _run(place / "eight", world, _SIDE_BY_SIDE)
-    finally:
-        boards._FOLDER, device_code.ROOT = before
+    with tempfile.TemporaryDirectory() as name, other_tree():
+        place = Path(name)
+        world = World(place / "world", [_CHIP], size)
+        transfer = _transfer(place / "bare", world, size)
+        one = _run(place / "one", world, 1)
+        eight = _run(place / "eight", world, _SIDE_BY_SIDE)
     return {
         "provision_one_s": one,
         "provision_eight_s": eight,
@@ -76,7 +71,7 @@ def _transfer(folder: Path, world: World, size: int) -> float:
     """Seconds that firmware and files take by themselves."""
     folder.mkdir()
     image = folder / "firmware.bin"
-    image.write_bytes(make_firmware(_CHIP, size))
+    image.write_bytes(firmware(_CHIP, size=size))
     baud = load_board(board_name(_CHIP)).baud[0]
     with hub(folder / "hub") as made:
         _plugged(made, 1)
@@ -92,7 +87,7 @@ def _transfer(folder: Path, world: World, size: int) -> float:
             timeout=600,
         )
         seconds = time.monotonic() - began
-        assert made.boards[0].flash.data[APP_OFFSET] == 0xE9
+        assert made.boards[0].flash.data[APP] == 0xE9
     files = world.kit.releases[board_name(_CHIP)].files
     return seconds + sum(map(len, files.values())) * _BITS_A_BYTE / _REPL_BAUD
 

@@ -13,7 +13,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ from host_tools.store.quarantine import Quarantine
 _END = 1_795_536_000  # midnight of WITA
 _HOUR_S, _DAY_S = 3600, 86400
 _BOOT_DAYS = 30
+_SHOWN = 1000  # rows that `outages` and `usage` show without --limit
 _CAUSES = (2, 5, 5, 5, 6, 9)
 
 
-def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
+def fill(db: Database, villages: Sequence[str], days: int, seed: int = 1, end: int = _END) -> None:
     """Write a province's derived rows: an outage every second day, every hour."""
     rng = random.Random(seed)
-    begin = _END - days * _DAY_S
-    for slot_id in range(1, villages + 1):
-        village = f"6403{slot_id:06}"
+    begin = end - days * _DAY_S
+    for slot_id, village in enumerate(villages, 1):
         with db.transaction(durable=False):
             db.execute("INSERT INTO slots VALUES (?, ?, ?)", (slot_id, f"{village}-1", village))
             db.execute(
@@ -52,7 +52,7 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
                     at = t + length
             lasting = slot_id % 40 == 0
             if not lasting:
-                intervals.append((at, _END - 300, "up"))
+                intervals.append((at, end - 300, "up"))
             db.executemany(
                 "INSERT INTO intervals VALUES (?, ?, ?, ?)", [(slot_id, *i) for i in intervals]
             )
@@ -71,7 +71,7 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
             )
             hours = [
                 (slot_id, t, 3600, rng.randrange(10**8), rng.randrange(10**7), 9, 20)
-                for t in range(begin, _END, _HOUR_S)
+                for t in range(begin, end, _HOUR_S)
             ]
             db.executemany("INSERT INTO usage_hours VALUES (?, ?, ?, ?, ?, ?, ?)", hours)
             db.execute(
@@ -82,13 +82,36 @@ def fill(db: Database, villages: int, days: int, seed: int = 1) -> None:
             )
             db.execute(
                 "INSERT INTO latest VALUES (?, ?, ?, ?, 60, 84, 0, 4, 12, 86400)",
-                (slot_id, slot_id, _END - 100, _END - 300),
+                (slot_id, slot_id, end - 100, end - 300),
             )
             db.executemany(
                 "INSERT INTO findings (kind, slot_id, stream_id, first_seq, last_seq, missing, "
                 "found_at) VALUES ('gap', ?, ?, ?, ?, 2, ?)",
                 [(slot_id, slot_id, n * 50, n * 50 + 1, begin + n) for n in range(3)],
             )
+
+
+def fill_quarantine(db: Database, villages: int, messages: int = 100) -> None:
+    """Write what was refused: of each village so many messages, a third of them dismissed."""
+    with db.transaction(durable=False):
+        db.execute(
+            "INSERT INTO quarantine_notes (id, noted_at, action, who, why) "
+            "VALUES (1, ?, 'dismiss', 'bench', 'seen')",
+            (_END,),
+        )
+        db.executemany(
+            "INSERT INTO quarantine (digest, topic, payload, reason, detail, slot, received_at, "
+            "last_at, note_id) VALUES (?, 't', ?, ?, 'd', ?, ?, ?, ?)",
+            [
+                (
+                    *((number * villages + slot_id).to_bytes(16, "big"), bytes(330)),
+                    *(("unknown_key", "conflict")[number % 2], f"6403{slot_id:06}-1"),
+                    *(_END, _END, None if number % 3 else 1),
+                )
+                for number in range(messages)
+                for slot_id in range(1, villages + 1)
+            ],
+        )
 
 
 def _ms(act: Callable[[], Any]) -> float:
@@ -109,20 +132,29 @@ def run(villages: int = 841, days: int = 365) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="desalink-bench-") as folder:
         path = Path(folder) / "province.db"
         with open_database(path, create=True) as db:
-            fill(db, villages, days)
+            fill(db, [f"6403{n:06}" for n in range(1, villages + 1)], days)
+            fill_quarantine(db, villages)
         with open_database(path, readonly=True) as db:
             village = "6403000001"
+            quarantine = Quarantine(db)
             return {
                 "status_841_ms": _ms(lambda: queries.status(db, now)),
                 "outages_841_ms": _ms(lambda: queries.outages(db, since=since, now=now)),
+                "outages_newest_841_ms": _ms(lambda: queries.outages(db, now=now, limit=_SHOWN)),
                 "usage_841_ms": _ms(lambda: queries.usage(db, since=since)),
+                "usage_newest_841_ms": _ms(lambda: queries.usage(db, limit=_SHOWN)),
+                "usage_newest_hours_841_ms": _ms(
+                    lambda: queries.usage(db, by="hour", limit=_SHOWN)
+                ),
                 "usage_day_by_hour_841_ms": _ms(
                     lambda: queries.usage(db, by="hour", since=_END - _DAY_S)
                 ),
                 "usage_village_year_ms": _ms(lambda: queries.usage(db, village=village)),
                 "outages_village_year_ms": _ms(lambda: queries.outages(db, village=village)),
-                "findings_841_ms": _ms(lambda: queries.findings(db)),
-                "quarantine_841_ms": _ms(lambda: Quarantine(db).newest(100)),
+                "findings_841_ms": _ms(lambda: queries.findings(db, limit=100)),
+                "quarantine_841_ms": _ms(lambda: quarantine.newest(100)),
+                "quarantine_village_ms": _ms(lambda: quarantine.newest(100, village=village)),
+                "quarantine_reason_ms": _ms(lambda: quarantine.newest(100, reason="conflict")),
                 "derived_bytes_841": db.value("PRAGMA page_count") * db.value("PRAGMA page_size"),
                 "outages_shown": len(queries.outages(db, since=since, now=now)),
                 "usage_shown": len(queries.usage(db, since=since)),

@@ -16,7 +16,22 @@ _MSS = 1448
 _DELAYED_ACK_S = 0.04
 
 
-class Relay:
+class Counts:
+    """Bytes and packets by what they carry."""
+
+    def __init__(self) -> None:
+        self.bytes: Counter[str] = Counter()
+        self.packets: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._last = time.monotonic()
+
+    def wait_for_silence(self, seconds: float) -> None:
+        """Return once nothing has come by for so long: delayed acknowledgements have."""
+        while (left := self._last + seconds - time.monotonic()) > 0:
+            time.sleep(left)
+
+
+class Relay(Counts):
     """Listens on `host`, at `port`, and connects to `target`, a port there.
 
     Attributes:
@@ -24,28 +39,17 @@ class Relay:
     """
 
     def __init__(self, host: str) -> None:
+        super().__init__()
         self.host = host
         self.target = 0
-        self.bytes: Counter[str] = Counter()
-        self.packets: Counter[str] = Counter()
         self._listener = socket.create_server((host, 0))
         self.port = self._listener.getsockname()[1]
-        self._lock = threading.Lock()
-        self._last = 0.0
         self._unanswered = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    def wait_for_silence(self, seconds: float) -> None:
-        """Return once nothing has come by for so long."""
-        while True:
-            left = self._last + seconds - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(left)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

@@ -9,14 +9,15 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
+
+from tests.bench.relay import Counts
 
 _RECORD_OVERHEAD = (29, 21)  # AES-GCM; ChaCha20-Poly1305
 _ETHERTYPE_ALL = 3  # any other shows only what comes in
 _MSS = 1448  # 1500 less IP, TCP and its timestamps
 
 
-class Sniffer:
+class Sniffer(Counts):
     """Counts TCP packets to and from `port` on `interface` while it is open.
 
     Attributes:
@@ -27,6 +28,7 @@ class Sniffer:
     """
 
     def __init__(self, interface: str, port: int) -> None:
+        super().__init__()
         self._port = port
         # IP packets without their Ethernet header, both directions.
         self._socket = socket.socket(
@@ -34,12 +36,7 @@ class Sniffer:
         )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self._socket.bind((interface, _ETHERTYPE_ALL))
-        self._lock = threading.Lock()
-        self._last = time.monotonic()
-        self._expected = 0
         self._established = False
-        self.bytes: Counter[str] = Counter()
-        self.packets: Counter[str] = Counter()
         self._running = True
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -48,18 +45,6 @@ class Sniffer:
         self._running = False
         self._thread.join()
         self._socket.close()
-
-    def snapshot(self) -> Counter[str]:
-        with self._lock:
-            return Counter(self.bytes)
-
-    def wait_for_silence(self, seconds: float) -> None:
-        """Return once nothing has come by for so long: delayed acknowledgements have."""
-        while True:
-            left = self._last + seconds - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(left)
 
     def _run(self) -> None:
         while self._running:

@@ -47,8 +47,11 @@ FLASH = (
 Counts = dict[str, Any]
 
 
-def run(hours: int = 24) -> Counts:
+def run(hours: int = 24, samples: int = 5) -> Counts:
     """Measure a stretch of so many hours, the first with the connection and a reconnect.
+
+    Args:
+        samples: in a report while all is well.
 
     Returns:
         wire: bytes a day by what they carry; packets: the same of packets; flash: the counts of
@@ -57,8 +60,9 @@ def run(hours: int = 24) -> Counts:
         a sample.
     """
     prefix = enter()
+    arguments = [str(hours), "yes" if prefix else "no", str(samples)]
     result = subprocess.run(
-        [*prefix, sys.executable, "-m", __name__, str(hours), "yes" if prefix else "no"],
+        [*prefix, sys.executable, "-m", __name__, *arguments],
         cwd=support.ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -68,8 +72,8 @@ def run(hours: int = 24) -> Counts:
 
 
 @contextlib.contextmanager
-def _way(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
-    """How the device gets to the broker: command prefix, address, counter, listeners."""
+def _path(separate: bool) -> Iterator[tuple[list[str], str, Any, list[str]]]:
+    """The path from the device to the broker: command prefix, address, counter, listeners."""
     if separate:
         with village() as inside:
             counter = Sniffer("village", PORT)
@@ -120,10 +124,10 @@ class _Day:
         return sum(isinstance(m.content, wire.Report) for m in self._province.messages)
 
 
-def _measure(hours: int, separate: bool) -> Counts:
+def _measure(hours: int, separate: bool, samples: int) -> Counts:
     with (
         tempfile.TemporaryDirectory() as name,
-        _way(separate) as (inside, host, counter, listener),
+        _path(separate) as (inside, host, counter, listener),
     ):
         folder = Path(name)
         settings = {
@@ -131,6 +135,8 @@ def _measure(hours: int, separate: bool) -> Counts:
             "link.targets": ["192.0.2.1", "192.0.2.2", "192.0.2.3"],
             "link.dns": "192.0.2.53",
             "journal.capacity": 262144,
+            "cadence.quiet_samples": samples,
+            "broker.keepalive_s": max(400, 60 * samples + 100),
         }
         port = counter.target = support.free_port()
         site = Site(folder / "site", host, PORT if separate else counter.port, settings)
@@ -165,8 +171,8 @@ def _measure(hours: int, separate: bool) -> Counts:
         "flash": total.flash,
         "reports": reports,
         "namespaces": separate,
-        "parts": _parts(province),
-        "json": _as_json(province, sum(total.bytes.values()) / reports),
+        "parts": _parts(province, samples),
+        "json": _as_json(province, samples, sum(total.bytes.values()) / reports),
     }
 
 
@@ -178,20 +184,20 @@ def _sum(counts: Sequence[Counter[str]], scale: float) -> Counter[str]:
     return total
 
 
-def _full_reports(province: Province) -> list[Message]:
-    """Reports as most are: five samples and no event."""
+def _full_reports(province: Province, samples: int) -> list[Message]:
+    """Reports as most are: so many samples and no event."""
     return [
         message
         for message in province.messages
         if isinstance(message.content, wire.Report)
-        and message.content.n == 5
+        and message.content.n == samples
         and not message.content.events
     ]
 
 
-def _parts(province: Province) -> dict[str, float]:
+def _parts(province: Province, samples: int) -> dict[str, float]:
     total: Counter[str] = Counter()
-    messages = _full_reports(province)
+    messages = _full_reports(province, samples)
     for message in messages:
         table = cbor2.loads(message.payload)
         for metric, column in table[8].items():
@@ -202,12 +208,12 @@ def _parts(province: Province) -> dict[str, float]:
     return {what: round(size / len(messages), 1) for what, size in total.most_common()}
 
 
-def _as_json(province: Province, per_report: float) -> int:
+def _as_json(province: Province, samples: int, per_report: float) -> int:
     """The same measurements as most would send them: a JSON message a sample, without signature.
 
     Calculated: the text's length, and around it what was counted around each report."""
     sizes = []
-    messages = _full_reports(province)
+    messages = _full_reports(province, samples)
     for message in messages:
         assert isinstance(message.content, wire.Report)
         values = wire.decode_columns(message.content)
@@ -224,4 +230,4 @@ def _as_json(province: Province, per_report: float) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(int(sys.argv[1]), sys.argv[2] == "yes")))
+    print(json.dumps(_measure(int(sys.argv[1]), sys.argv[2] == "yes", int(sys.argv[3]))))

@@ -362,6 +362,13 @@ def volumes():
     return found
 
 
+def memory():
+    found = []
+    for esp32.free in (100_000, 32_768, 32_767):
+        found.append(a_port().memory_short())
+    return found
+
+
 def without_partition():
     point = _mount(None)
     with open(point + "/x", "w") as f:

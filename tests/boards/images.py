@@ -1,6 +1,7 @@
 """Firmware as it is published, made with esptool's own classes: bootloader, table, program."""
 
 import functools
+import random
 
 from esptool.bin_image import (
     ELFSection,
@@ -12,23 +13,28 @@ from esptool.bin_image import (
 from host_tools.devices.partitions import OFFSET, Partition, pack
 
 _CLASSES = {
-    "esp32": (ESP32FirmwareImage, 0x40080000, 0x1000),
-    "esp32s3": (ESP32S3FirmwareImage, 0x40380000, 0),
-    "esp32c3": (ESP32C3FirmwareImage, 0x40380000, 0),
+    "esp32": (ESP32FirmwareImage, 0x40080000),
+    "esp32s3": (ESP32S3FirmwareImage, 0x40380000),
+    "esp32c3": (ESP32C3FirmwareImage, 0x40380000),
 }
+FLASH_OFFSET = {"esp32": 0x1000, "esp32s3": 0, "esp32c3": 0}
 _SIZES = {0x400000: "4MB", 0x800000: "8MB"}
 APP = 0x10000
 
 
 @functools.cache
 def program(chip: str, flash_size: int, size: int, seed: int = 0) -> bytes:
-    """One image of a chip with `size` bytes of code, checksum and digest right."""
-    make, address, _ = _CLASSES[chip]
+    """One image of a chip with `size` bytes of code, checksum and digest right.
+
+    Packed, two thirds of the code remain, as with MicroPython's own.
+    """
+    make, address = _CLASSES[chip]
     image = make()
     image.entrypoint = address
     image.flash_size_freq = image.ROM_LOADER.FLASH_SIZES[_SIZES[flash_size]]
-    code = bytes((i * 7 + seed) % 251 for i in range(size))
-    image.segments = [ELFSection(b".text", address, code, 6)]
+    noise = random.Random(seed)
+    code = b"".join(noise.randbytes(1024) + bytes(512) for _ in range(size // 1536 + 1))
+    image.segments = [ELFSection(b".text", address, code[:size], 6)]
     data = image.save(None)
     assert isinstance(data, bytes)
     return data
@@ -44,9 +50,12 @@ def stock_table(flash_size: int) -> list[Partition]:
     ]
 
 
-def firmware(chip: str = "esp32", flash_size: int = 0x400000, size: int = 8000) -> bytes:
+@functools.cache
+def firmware(
+    chip: str = "esp32", flash_size: int = 0x400000, size: int = 8000, seed: int = 0
+) -> bytes:
     """The file that is written to flash at the chip's offset."""
-    start = _CLASSES[chip][2]
+    start = FLASH_OFFSET[chip]
     data = program(chip, flash_size, 2000, 1).ljust(OFFSET - start, b"\xff")
     data += pack(stock_table(flash_size))
-    return data.ljust(APP - start, b"\xff") + program(chip, flash_size, size)
+    return data.ljust(APP - start, b"\xff") + program(chip, flash_size, size, seed)

@@ -285,3 +285,7 @@ def test_an_agent_that_fails_leaves_its_reason_and_the_board_starts_anew(device,
 
 def test_a_start_whose_storage_fails_leaves_the_board_reachable(tmp_path):
     assert start(tmp_path, "boot") == "went on"
+
+
+def test_memory_is_short_where_a_handshake_of_tls_does_not_fit():
+    assert on_device("memory") == [False, False, True]

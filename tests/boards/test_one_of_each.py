@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.wire import ids
 from host_tools import wire
-from host_tools.devices import boards, device_code
-from host_tools.devices.boards import load_board
+from host_tools.devices.boards import board_names, load_board
 from host_tools.devices.release import build_release
 from host_tools.wire.columns import Column
+from tests.host_tools.field.provision.tree import other_tree
 from tests.sim.run import Site
 from tests.support import ROOT, run_micropython
 
@@ -62,15 +63,14 @@ class Board(board.Board):
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(tmp_path: Path) -> Iterator[Path]:
     """A copy of the agent and the boards, from which this process builds."""
     folder = tmp_path / "tree"
     for name in ("agent", "boards"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    monkeypatch.setattr(boards, "_FOLDER", folder / "boards")
-    monkeypatch.setattr(device_code, "ROOT", folder)
-    return folder
+    with other_tree(folder):
+        yield folder
 
 
 def first_report(site: Site, board: str, folder: Path) -> dict[int, Column]:
@@ -117,7 +117,7 @@ def test_a_new_board_is_one_folder(tree: Path, tmp_path: Path) -> None:
     (folder / "__init__.py").touch()
     (folder / "board.toml").write_text(TOML)
     (folder / "board.py").write_text(BOARD)
-    assert "toy-board" in boards.board_names()
+    assert "toy-board" in board_names()
     site = Site(tmp_path / "site", "127.0.0.1", 1, {"port": "boards.toy_board.board"})
     metrics = first_report(site, "toy-board", tmp_path / "device")
     assert list(metrics[ids.VOLTAGE]) == [333]

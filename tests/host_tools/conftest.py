@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from host_tools.broker.process import BrokerProcess
 from host_tools.keys import private_keys
 from host_tools.keys.ca import Authority
 from host_tools.office.founding import found_province
+from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests import support
 
@@ -53,6 +55,13 @@ def kaltim(founded: Path, tmp_path: Path) -> Province:
 
 
 @pytest.fixture
+def registry(kaltim: Province) -> Iterator[Registry]:
+    """Its opened registry."""
+    with Registry.open(kaltim.directory) as registry:
+        yield registry
+
+
+@pytest.fixture
 def authority(kaltim: Province) -> Authority:
     """Its opened CA."""
     return Authority.load(kaltim.ca_key, kaltim.ca_certificate, PASSPHRASE)
@@ -78,6 +87,7 @@ def desalink(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
     monkeypatch.delenv("DESALINK_DIR", raising=False)
     monkeypatch.delenv("DESALINK_DEBUG", raising=False)
+    monkeypatch.setenv("LANGUAGE", "")  # desalink sets it for click
 
     def run(*arguments: object) -> Ended:
         capsys.readouterr()
@@ -91,14 +101,20 @@ def desalink(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return run
 
 
-@pytest.fixture
-def broker(kaltim: Province, tmp_path: Path) -> Iterator[BrokerProcess]:
-    """The province's own broker, as `desalink broker run` starts it."""
-    process = BrokerProcess(kaltim)
-    with (tmp_path / "broker.log").open("wb") as log:
+@contextmanager
+def running_broker(province: Province) -> Iterator[BrokerProcess]:
+    """The province's own broker with its files as they are now, as `desalink broker run`."""
+    process = BrokerProcess(province)
+    with (province.directory / "broker.log").open("wb") as log:
         process.start(841, stderr=log)
         try:
             process.wait_ready()
             yield process
         finally:
             process.stop()
+
+
+@pytest.fixture
+def broker(kaltim: Province) -> Iterator[BrokerProcess]:
+    with running_broker(kaltim) as process:
+        yield process

@@ -110,7 +110,7 @@ def check_shown(db: Database) -> None:
         assert 0 <= outage.begin <= (outage.end or latest) <= latest, outage
     for usage in queries.usage(db, by="hour"):
         assert 0 <= usage.begin <= latest and usage.measured_s <= 3600, usage
-    for table, column in (("intervals", "t_end"), ("events", "t"), ("samples", "t + step")):
+    for table, column in (("intervals", "t_end"), ("events", "t"), ("pieces", "t_end")):
         ahead = db.value(f"SELECT max({column}) FROM {table}")
         assert ahead is None or ahead <= latest, (table, ahead)
     for slot in queries.status(db, START):

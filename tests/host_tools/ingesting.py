@@ -12,13 +12,43 @@ from typing import Any
 import paho.mqtt.client as mqtt
 
 from host_tools.ingest import BrokerAddress, Ingest, Options
+from host_tools.keys.ca import Authority
+from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.factory import Device
 
-# What the province's own broker is told as well.
+# As `desalink broker config` sets them, but for a queue without a limit.
 BROKER_LINES = ("max_inflight_messages 1000", "max_queued_messages 0", "persistence true")
+
+
+def tls_broker(folder: Path, plain_port: int) -> tuple[list[str], TlsFiles]:
+    """Lines for a broker with TLS as the province's own, and a plain port for who publishes; and
+    the ingest's identity. `another.crt` in the folder is of another authority."""
+    authority = Authority.generate("test")
+    files = {
+        "ca.crt": authority.certificate_pem,
+        "another.crt": Authority.generate("another").certificate_pem,
+    }
+    for name, issued in (
+        ("server", authority.issue_server(["localhost"])),
+        ("ingest", authority.issue_client("ingest")),
+    ):
+        files |= {f"{name}.crt": issued.certificate_pem, f"{name}.key": issued.key_pem}
+    for name, pem in files.items():
+        (folder / name).write_bytes(pem)
+    lines = [
+        f"cafile {folder / 'ca.crt'}",
+        f"certfile {folder / 'server.crt'}",
+        f"keyfile {folder / 'server.key'}",
+        "require_certificate true",
+        "allow_anonymous true",
+        f"listener {plain_port} 127.0.0.1",
+        "allow_anonymous true",
+        *BROKER_LINES,
+    ]
+    return lines, TlsFiles(folder / "ca.crt", folder / "ingest.crt", folder / "ingest.key")
 
 
 class Keys:
@@ -161,7 +191,7 @@ def client(port: int, name: str = "") -> Iterator[mqtt.Client]:
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = 20) -> None:
-    """Wait until a condition holds; what it is about tells no one when it changes."""
+    """Poll until a condition holds."""
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it never came"

@@ -79,13 +79,14 @@ def make_kit(
     *,
     cargo: Cargo | None = None,
     days: int = 30,
+    now: float | None = None,
 ) -> tuple[Kit, Ed25519PrivateKey]:
     """A kit for a technician, who is added if need be, and the province's root key."""
     root = load_root_key(province.root_key, PASSPHRASE)
     try:
         technician = technicians.find(registry, name)
     except technicians.TechnicianError:
-        technician = technicians.add(province, registry, root, name, PASSPHRASE)
+        technician = technicians.add(province, registry, root, name, PASSPHRASE, now=now)
     kit = create_kit(
         province,
         registry,
@@ -96,6 +97,7 @@ def make_kit(
         slots=slots,
         cargo=cargo,
         days=days,
+        now=now,
     )
     return kit, root
 

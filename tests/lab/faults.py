@@ -302,5 +302,6 @@ FAULTS = (
         shared=True,
     ),
     Fault("clock wrong by 3 years", NONE, _wrong_clock, _right_clock, hold_s=20),
-    Fault("power cut", POWER, _cut_power, _power_back, quick=True),
+    # The device was last seen alive when a sample ended, of which one takes six rounds.
+    Fault("power cut", POWER, _cut_power, _power_back, tolerance_rounds=6, quick=True),
 )  # fmt: skip

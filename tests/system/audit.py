@@ -18,9 +18,7 @@ from typing import Any
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from host_tools.derive import Deriver, rebuild
-from host_tools.store import Database, open_database
-from host_tools.store.evidence import Streams
+from tests.host_tools.filled import Filled
 from tests.system.plant import Key, Plant
 
 _DROPPED = 5  # the event that declares a hole
@@ -35,7 +33,7 @@ class Evidence:
     """What a province was found to hold.
 
     streams: of each (slot, stream) the payloads by seq. holes: what is missing between 1 and the
-    last seq; declared: what `dropped` events tell of.
+    last seq; declared: what `dropped` events name.
     """
 
     streams: dict[tuple[str, bytes], dict[int, dict[int, Any]]] = field(
@@ -133,40 +131,17 @@ def _verify(plant: Plant, stored: dict[Key, bytes]) -> Evidence:
     return evidence
 
 
-# Everything that the province shows, but for the order in which it came.
-_SHOWN = {
-    "pieces": "*",
-    "placements": "*",
-    "events": "*",
-    "boots": "*",
-    "outages": "*",
-    "intervals": "*",
-    "usage_hours": "*",
-    "usage_days": "*",
-    "latest": "slot_id, received_at, t_end, step, rtt, loss, clients, journal_fill",
-}
-
-
 def _is_derived_as_a_whole(plant: Plant) -> None:
     """What was derived piece by piece, with kills in between, is what follows from all at once."""
     path = plant.folder / "again.db"
     path.write_bytes(plant.province.database.read_bytes())
-    with open_database(path) as db:
-        deriver = Deriver(db, Streams(db))
-        while deriver.step():
-            pass
-        before = _shown(db)
-        rebuild(db)
-        again = _shown(db)
+    filled = Filled(path)
+    filled.derive()
+    before = filled.facts()
+    again = filled.rebuilt()
+    filled.db.close()
     for table, rows in before.items():
-        assert rows == again[table], (table, sorted(set(rows) ^ set(again[table]))[:6])
-
-
-def _shown(db: Database) -> dict[str, list[str]]:
-    return {
-        table: sorted(map(repr, db.all(f"SELECT {columns} FROM {table}")))
-        for table, columns in _SHOWN.items()
-    }
+        assert rows == again[table], (table, [row for row in rows if row not in again[table]][:6])
 
 
 def _register(plant: Plant) -> dict[str, dict[bytes, bytes]]:
@@ -194,7 +169,7 @@ def _open(message: bytes, topic: str, keys: dict[bytes, bytes]) -> dict[int, Any
 
 
 def measured(message: bytes) -> bytes:
-    """What a report tells, wherever it stands: without stream, seq and prev. b"" for others."""
+    """What a report has measured, without stream, seq and prev. b"" for others."""
     report = cbor2.loads(cbor2.loads(message).value[2])
     if not isinstance(report[8], dict):
         return b""

@@ -4,9 +4,9 @@ Usage: dying_ingest.py MOMENT COUNT ARGUMENTS..., the arguments being those of `
 when that moment comes for the COUNT-th time:
 
     commit    reports are written to the database, the transaction is not committed
-    puback    they are committed, the broker has not been told
-    ack       the broker has been told, the devices have not
-    acked     everybody has been told, nothing that follows has been done
+    puback    they are committed, the broker has no PUBACK
+    ack       the broker has its PUBACKs, the devices have no acks
+    acked     all have their answers, nothing that follows has been done
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def _arrange(moment: str, count: int) -> None:
     elif moment == "ack":
         patch(Receiver, "publish", lambda *_: reached(), nothing)
     else:
-        told = []
-        patch(Receiver, "publish", nothing, lambda *_: told.append(True))
-        patch(Receiver, "flush", nothing, lambda *_: told and reached())
+        acked = []
+        patch(Receiver, "publish", nothing, lambda *_: acked.append(True))
+        patch(Receiver, "flush", nothing, lambda *_: acked and reached())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a device's journal has accepted, read from its files by the format alone.
 
 The truth that the province is held to, so nothing of the agent's own reader is used: the format is
-told in `agent/journal/segment.py`, in words. Read again and again while the agent runs, because a
+described in `agent/journal/segment.py`. Read again and again while the agent runs, because a
 report that was stored may be given up when its space is needed.
 """
 

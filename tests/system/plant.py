@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from host_tools.broker.config import broker_files
@@ -46,7 +45,6 @@ SETTINGS: Mapping[str, Any] = {
 
 _DEADLINE_S = 60.0
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1
 
 Key = tuple[str, bytes, int]
 """A report's name: slot, stream, seq."""
@@ -107,7 +105,7 @@ class Part:
         self.kills += 1
 
     def died(self) -> bool:
-        """Whether it has killed itself, as it was told to."""
+        """Whether it has killed itself, as it was asked to."""
         assert self._child is not None
         code = self._child.ended
         assert code in (None, -signal.SIGKILL), f"{self.name}: {code}: {self.text[-2000:]}"
@@ -177,6 +175,7 @@ class Plant:
     """A province with its broker, ingest and devices; a context manager that clears them away.
 
     random: seeded; the seed is printed, and DESALINK_SEED repeats a run.
+    small, province: what it was founded as.
     """
 
     folder: Path
@@ -193,23 +192,18 @@ class Plant:
     def __enter__(self) -> Plant:
         codes = VILLAGES[: len(self.devices)]
         self.folder.mkdir(exist_ok=True)
-        self._small = SmallProvince(self.folder, codes, port=free_port())
-        self.province = self._small.province
+        self.small = SmallProvince(self.folder, codes, port=free_port())
+        self.province = self.small.province
         self.agents: list[Agent] = []
         for code, interpreter in zip(codes, self.devices, strict=True):
-            _, command = self._small.enrol(code, interpreter, {**SETTINGS, **self.settings})
-            folder = self._small.device_folder(code)
+            _, command = self.small.enrol(code, interpreter, {**SETTINGS, **self.settings})
+            folder = self.small.device_folder(code)
             self.agents.append(Agent(folder.name, interpreter, command, folder))
-        self._broker = self._small.broker
-        self.ingest = Part("ingest", self._small.ingest_command(), self.folder / "ingest.log")
+        self._broker = self.small.broker
+        self.ingest = Part("ingest", self.small.ingest_command(), self.folder / "ingest.log")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         for part in (*self.agents, self.ingest):
             part.clear_away()
         if self._broker_runs:
@@ -217,8 +211,6 @@ class Plant:
         if error is not None:
             for part in (*self.agents, self.ingest):
                 print(f"---- {part.name}\n{part.text[-3000:]}")
-
-    # ---- starting and killing ----------------------------------------------------------------
 
     def start(self) -> None:
         """Start everything."""
@@ -230,7 +222,7 @@ class Plant:
     def start_broker(self) -> None:
         """Start the broker and wait until it serves."""
         self._broker_runs = True
-        self._small.start_broker(self.folder / "broker.log")
+        self.small.start_broker(self.folder / "broker.log")
 
     def kill_broker(self, *, forget: bool = False) -> None:
         """Kill it with -9. forget: what it had on its disk is lost as well."""
@@ -245,6 +237,15 @@ class Plant:
         """End it in order: it saves its sessions."""
         self._broker.stop()
         self._broker_runs = False
+
+    def put_back_database(self, content: bytes | None) -> None:
+        """Replace the database by a copy, or by none; the ingest is stopped."""
+        assert not self.ingest.running
+        database = self.province.database
+        for name in (database.name, database.name + "-wal", database.name + "-shm"):
+            database.with_name(name).unlink(missing_ok=True)
+        if content is not None:
+            database.write_bytes(content)
 
     def save_broker(self) -> None:
         """Have it write down its sessions, as it does every few minutes, and wait for that."""
@@ -316,8 +317,6 @@ class Plant:
 
         return written
 
-    # ---- watching ----------------------------------------------------------------------------
-
     def look(self) -> None:
         """Take notice of what the journals hold now."""
         for agent in self.agents:
@@ -333,7 +332,7 @@ class Plant:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        return self._small.query(sql, *values)
+        return self.small.query(sql, *values)
 
     def stored(self) -> dict[Key, bytes]:
         """All reports in the database."""
@@ -369,15 +368,15 @@ class Plant:
         what: Callable[[], object] | str = "",
         deadline_s: float = _DEADLINE_S,
     ) -> None:
-        """Wait until something is so; fails, telling what is not, if that takes too long."""
+        """Wait until something is so; fails and says what is not, if that takes too long."""
         end = time.monotonic() + deadline_s
         while not condition():
             self.look()
             for part in (*self.agents, self.ingest):
                 part.check()
             if time.monotonic() > end:
-                told = what() if callable(what) else what
-                raise TooLate(f"after {deadline_s:.0f} s still not: {told}")
+                missing = what() if callable(what) else what
+                raise TooLate(f"after {deadline_s:.0f} s still not: {missing}")
             time.sleep(_POLL_S)
 
     def wait_for_reports(self, count: int, agents: Sequence[Agent] | None = None) -> None:
@@ -412,8 +411,6 @@ class Plant:
             deadline_s,
         )
 
-    # ---- winding down ------------------------------------------------------------------------
-
     def settle(self, gone: Set[Key] = frozenset()) -> None:
         """End the devices in order once all is stored, and wait for their last reports."""
         running = [agent for agent in self.agents if agent.running]
@@ -431,7 +428,7 @@ class Plant:
                     agent.start()
 
     def finish(self, gone: Set[Key] = frozenset()) -> None:
-        """Settle, let the ingest derive the rest, and end everything in order.
+        """Settle, wait until the ingest has derived the rest, and end everything in order.
 
         Args:
             gone: what will never be stored.
@@ -442,5 +439,4 @@ class Plant:
         self.stop_broker()
 
     def _derived(self) -> bool:
-        sql = "SELECT (SELECT value FROM meta WHERE key = 'derived_upto'), max(id) FROM reports"
-        return all(upto == newest for upto, newest in self.query(sql))
+        return not self.query("SELECT slot_id FROM dirty UNION ALL SELECT slot_id FROM stale")

@@ -21,7 +21,7 @@ def test_agents_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
         plant.finish()
         evidence = audit(plant)
         for agent in plant.agents:
-            # One stream each, which went on over every start, and tells of each that reported.
+            # One stream each over all starts, with an event of each boot that reported.
             assert len(agent.streams()) == 1
             boots = {
                 report[4] for report in evidence.streams[agent.slot, agent.streams()[0]].values()

@@ -46,12 +46,6 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     return plant
 
 
-def _put_back(plant: Plant, whole: bytes) -> None:
-    for name in ("province.db-wal", "province.db-shm"):
-        plant.province.database.with_name(name).unlink(missing_ok=True)
-    plant.province.database.write_bytes(whole)
-
-
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 def test_the_audit_notices_that(plant: Plant, tampering: str) -> None:
     whole = plant.province.database.read_bytes()
@@ -62,7 +56,7 @@ def test_the_audit_notices_that(plant: Plant, tampering: str) -> None:
         with pytest.raises(AssertionError):
             audit(plant)
     finally:
-        _put_back(plant, whole)
+        plant.put_back_database(whole)
 
 
 def test_the_audit_notices_what_the_device_has_not_signed(plant: Plant) -> None:
@@ -80,4 +74,4 @@ def test_the_audit_notices_what_the_device_has_not_signed(plant: Plant) -> None:
             audit(plant)
     finally:
         accepted.update(before)
-        _put_back(plant, whole)
+        plant.put_back_database(whole)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from host_tools.broker.client import Client, Refused
-from host_tools.broker.revocation import apply_revocations
-from host_tools.keys.ca import Authority
+from host_tools.broker.revocation import apply_revocations, is_refused
 from host_tools.office.backup import make_backup
 from host_tools.office.restore import restore
 from host_tools.province.registry import Registry
 from host_tools.province.settings import TlsFiles
 from tests.host_tools.office.killed import count_steps, killed_at
 from tests.system.audit import audit
-from tests.system.plant import PASSPHRASE, Agent, Plant
+from tests.system.plant import Agent, Plant
 
 _DEVICES = ("micropython", "cpython")
 _MORE = 4
@@ -22,24 +20,17 @@ _MORE = 4
 
 def _revoke(plant: Plant, agent: Agent) -> None:
     """As `desalink devices revoke` does it."""
-    province = plant.province
-    authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-    with Registry.open(province.directory) as registry:
+    with Registry.open(plant.province.directory) as registry:
         (device,) = registry.keys_for_slot(agent.slot)
         registry.revoke(device.kid, by="test")
         registry.revoke_certificates(agent.slot)
-        assert apply_revocations(province, registry, authority)
+        assert apply_revocations(plant.province, registry, plant.small.authority)
 
 
 def _refused(plant: Plant, agent: Agent) -> bool:
     folder = agent.folder
     identity = TlsFiles(folder / "ca.pem", folder / "client.pem", folder / "client.key")
-    broker = plant.province.broker
-    try:
-        Client(broker.local_host, broker.port, identity).close()
-    except Refused:
-        return True
-    return False
+    return is_refused(plant.province, identity, plant.province.broker.port)
 
 
 def test_a_lost_province_is_restored_and_the_devices_go_on(tmp_path: Path) -> None:

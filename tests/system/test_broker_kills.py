@@ -39,7 +39,7 @@ def test_reports_that_only_the_broker_had_come_again(tmp_path: Path) -> None:
 
 
 def test_a_backlog_that_only_the_broker_had_comes_again(tmp_path: Path) -> None:
-    """More than may be under way at once is sent before there is an ingest to hear of it."""
+    """More reports than the window holds are sent before an ingest runs."""
     with Plant(tmp_path / "plant", _DEVICES[:2]) as plant:
         plant.start()
         plant.wait_for_reports(1)
@@ -50,7 +50,7 @@ def test_a_backlog_that_only_the_broker_had_comes_again(tmp_path: Path) -> None:
         for agent in plant.agents:
             plant.be_offline(agent, "reports", 80)
             agent.start()
-        # Each has told the broker; it needs some seconds for the first 64, and makes more.
+        # Each has sent them to the broker; it needs some seconds for the first 64, and makes more.
         plant.wait_for_journals(5)
         plant.ingest.start()
         plant.wait_for_storage(deadline_s=10)

@@ -46,8 +46,8 @@ def test_a_device_that_lost_its_journal_begins_a_new_stream(tmp_path: Path) -> N
             (old,) = before[agent.slot]
             (new,) = set(agent.streams()) - {old}
             # The record of when it was last alive still names the old one, but not its end.
-            told = sorted(evidence.events(agent.slot, _STREAM_BEGAN), key=lambda e: e[0] != old)
-            assert told == [(old, 1, {1: _NEW}), (new, 1, {1: _LOST, 2: old})]
+            events = sorted(evidence.events(agent.slot, _STREAM_BEGAN), key=lambda e: e[0] != old)
+            assert events == [(old, 1, {1: _NEW}), (new, 1, {1: _LOST, 2: old})]
             assert _findings(plant, agent, "stream_lost") == [
                 (new, 1, 1, {"before": old.hex(), "last_seq": None})
             ]
@@ -145,12 +145,12 @@ def test_what_a_full_journal_drops_is_a_declared_hole(tmp_path: Path) -> None:
             assert last == max(holes) and detail == {"reason": _FULL}
             # It may not have heard that the first ones are stored: then it names them as well.
             assert first <= min(holes) <= first + 3
-            ((_, _, told),) = evidence.events(agent.slot, _DROPPED)
-            assert told == {1: _FULL, 2: [first, last]}
+            ((_, _, events),) = evidence.events(agent.slot, _DROPPED)
+            assert events == {1: _FULL, 2: [first, last]}
 
 
 def test_a_journal_that_overflows_again_and_again_declares_all_of_the_hole(tmp_path: Path) -> None:
-    """The report that told of the first reports lost is lost as well."""
+    """The report that declared the first loss is lost as well."""
     with Plant(tmp_path / "plant", _DEVICES, _SMALL) as plant:
         audit(plant, dropped=_overflow(plant, times=4))
 

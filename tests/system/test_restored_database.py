@@ -1,51 +1,31 @@
 """The province's database put back from an older backup: what it lacks is sent again."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
+from host_tools.province.registry_copies import copy_database
 from tests.system.audit import audit
 from tests.system.plant import Plant
 
 _DEVICES = ("micropython", "cpython")
-# What it takes until a device has been told that its reports are stored, and may forget them.
+# So many reports are acknowledged; a device may drop them after that.
 _ACKNOWLEDGED = 9
-
-
-def _back_up(plant: Plant, copy: Path) -> None:
-    """As an administrator does it while the ingest may run (SQLite's online backup)."""
-    with (
-        closing(sqlite3.connect(plant.province.database)) as db,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        db.backup(target)
-
-
-def _put_back(plant: Plant, copy: Path | None) -> None:
-    """Put a backup in the database's place, or nothing; the ingest is stopped."""
-    assert not plant.ingest.running
-    database = plant.province.database
-    for name in (database.name, database.name + "-wal", database.name + "-shm"):
-        database.with_name(name).unlink(missing_ok=True)
-    if copy is not None:
-        database.write_bytes(copy.read_bytes())
 
 
 def test_what_a_backup_lacks_is_sent_again(tmp_path: Path) -> None:
     with Plant(tmp_path / "plant", _DEVICES) as plant:
         plant.start()
         plant.wait_for_reports(2)
-        _back_up(plant, tmp_path / "backup.db")
+        copy_database(plant.province.database, tmp_path / "backup.db")
         plant.wait_for_reports(_ACKNOWLEDGED)
         plant.ingest.stop()
-        _put_back(plant, tmp_path / "backup.db")
+        plant.put_back_database((tmp_path / "backup.db").read_bytes())
         assert len(plant.missing()) >= _ACKNOWLEDGED * len(_DEVICES)
         plant.ingest.start()
         plant.wait_for_storage()
         # And if there is no backup at all.
         plant.wait_for_reports(1)
         plant.ingest.stop()
-        _put_back(plant, None)
+        plant.put_back_database(None)
         assert len(plant.missing()) == len(plant.accepted())
         plant.ingest.start()
         plant.wait_for_reports(1)
@@ -58,7 +38,7 @@ def test_devices_that_are_connected_and_idle_send_what_a_backup_lacks(tmp_path: 
     with Plant(tmp_path / "plant", _DEVICES) as plant:
         plant.start()
         plant.wait_for_reports(2)
-        _back_up(plant, tmp_path / "backup.db")
+        copy_database(plant.province.database, tmp_path / "backup.db")
         plant.wait_for_reports(_ACKNOWLEDGED)
         plant.settle()
         for agent in plant.agents:
@@ -66,7 +46,7 @@ def test_devices_that_are_connected_and_idle_send_what_a_backup_lacks(tmp_path: 
             agent.start()
         plant.wait_until(lambda: all(agent.connected for agent in plant.agents), "connected")
         plant.ingest.stop()
-        _put_back(plant, tmp_path / "backup.db")
+        plant.put_back_database((tmp_path / "backup.db").read_bytes())
         journaled = len(plant.accepted())
         assert len(plant.missing()) >= _ACKNOWLEDGED * len(_DEVICES)
         plant.ingest.start()
@@ -81,12 +61,12 @@ def test_a_backup_put_back_while_agents_and_broker_were_killed(tmp_path: Path) -
     with Plant(tmp_path / "plant", _DEVICES) as plant:
         plant.start()
         plant.wait_for_reports(2)
-        _back_up(plant, tmp_path / "backup.db")
+        copy_database(plant.province.database, tmp_path / "backup.db")
         plant.wait_for_reports(_ACKNOWLEDGED)
         plant.settle()
         plant.ingest.kill9()
         plant.kill_broker(forget=True)
-        _put_back(plant, tmp_path / "backup.db")
+        plant.put_back_database((tmp_path / "backup.db").read_bytes())
         plant.start_broker()
         for agent in plant.agents:
             agent.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -14,13 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGTERM
 
+import cbor2
 import pytest
 
 from host_tools.broker.process import find_mosquitto
-from host_tools.keys.ca import Authority, load_certificate
-from host_tools.office.founding import found_province
-from host_tools.province.registry import Registry
-from host_tools.province.settings import Province
+from host_tools.demo.small_province import SmallProvince
+from host_tools.keys.ca import load_certificate
 from tests.support import ROOT, free_port
 
 PASSPHRASE = "correct horse battery"
@@ -34,12 +34,12 @@ pytestmark = pytest.mark.skipif(_FAKETIME is None, reason="the program faketime 
 _CONNECT = """
 import sys
 from pathlib import Path
-from host_tools.broker.client import Client, Refused
+from host_tools.broker.client import AccessRefused, CheckClient
 from host_tools.province.settings import TlsFiles
 port, *files = sys.argv[1:]
 try:
-    client = Client("localhost", int(port), TlsFiles(*map(Path, files)))
-except Refused as refused:
+    client = CheckClient("localhost", int(port), TlsFiles(*map(Path, files)))
+except AccessRefused as refused:
     sys.exit(f"refused: {refused}")
 client.subscribe(f"desa/1/6403/6403112001-1/certificate")
 try:
@@ -54,30 +54,12 @@ class Walk:
     """A province whose commands run at a time that is chosen."""
 
     def __init__(self, folder: Path) -> None:
-        self.province, _ = found_province(
-            folder / "kaltim",
-            "64",
-            PASSPHRASE,
-            port=free_port(),
-            bind="127.0.0.1",
-            only_villages=["6403112001"],
-        )
+        code = SLOT.partition("-")[0]
+        small = SmallProvince(folder, [code], port=free_port(), passphrase=PASSPHRASE)
+        small.enrol(code, "cpython", {})
+        self.province = small.province
+        self._device = small.device_folder(code)
         self.days = 0.0
-        self._device = folder / "device"
-        self._device.mkdir()
-        authority = Authority.load(self.province.ca_key, self.province.ca_certificate, PASSPHRASE)
-        issued = authority.issue_client(SLOT)
-        with Registry.open(self.province.directory) as registry:
-            registry.record_certificate(issued.serial, SLOT, issued.not_after, issued.der)
-            registry.enrol(
-                SLOT, bytes(32), board="b", firmware="1", by="x", certificate=issued.serial
-            )
-        for name, content in (
-            ("ca.pem", authority.certificate_pem),
-            ("client.pem", issued.certificate_pem),
-            ("client.key", issued.key_pem),
-        ):
-            (self._device / name).write_bytes(content)
 
     def _faked(self, *command: object) -> list[str]:
         # By "@", a fixed start from which the clock runs on.
@@ -98,7 +80,7 @@ class Walk:
             check=False,
         )
 
-    def with_broker(self, look: Callable[[], None]) -> None:
+    def with_broker(self, action: Callable[[], None]) -> None:
         """Do something while the broker of this day runs."""
         done = self.run("broker", "config")
         assert done.returncode == 0, done.stderr
@@ -107,17 +89,17 @@ class Walk:
         with log.open("ab") as file:
             broker = subprocess.Popen(self._faked(find_mosquitto(), "-c", config), stderr=file)
         try:
-            look()
+            action()
         except BaseException:
             print(log.read_text())
             raise
         finally:
-            # Of the broker itself: faketime is its parent, and would leave it behind.
+            # Of the broker itself: faketime is its parent, and would not end it.
             os.kill(int((self.province.broker_directory / "mosquitto.pid").read_text()), SIGTERM)
             broker.wait(20)
 
     def connects(self, who: str = "device") -> subprocess.CompletedProcess[str]:
-        """Whether the device or a service is let in on this day."""
+        """Whether the device or a service can connect on this day."""
         files: tuple[Path, ...] = (
             self._device / "ca.pem",
             self._device / "client.pem",
@@ -138,17 +120,13 @@ class Walk:
 
     def renewed(self) -> None:
         """Take the certificate that waits at the broker, as a device does."""
-        import ssl
-
-        import cbor2
-
         done = self.connects()
         assert done.returncode == 0, done.stderr
         payload = cbor2.loads(bytes.fromhex(done.stdout.strip()))
         (self._device / "client.pem").write_text(ssl.DER_cert_to_PEM_cert(payload[1]))
 
 
-def _ends(province: Province, path: Path) -> float:
+def _ends(path: Path) -> float:
     """Days from now until a certificate ends."""
     end: float = load_certificate(path).not_valid_after_utc.timestamp()
     return (end - time.time()) / 86400
@@ -173,9 +151,9 @@ def test_a_province_lives_until_its_authority_ends(tmp_path: Path):
 
     walk.with_broker(renew)  # `broker config` renews the services
     assert walk.run("renew", "services").returncode == 0
-    assert _ends(walk.province, ingest) > 9 * YEAR
+    assert _ends(ingest) > 9 * YEAR
 
-    # Year 5.5: beyond the first certificates, everybody is still let in.
+    # Year 5.5: beyond the first certificates, everybody still connects.
     walk.days = 5.5 * YEAR
 
     def everybody() -> None:
@@ -198,7 +176,7 @@ def test_a_province_lives_until_its_authority_ends(tmp_path: Path):
     done = walk.run("crl", "check", "--days", "365")
     assert done.returncode == 1 and "The CA's certificate" in done.stdout
 
-    # Year 10.1: the end of the CA is an alarm, and nobody is let in.
+    # Year 10.1: the end of the CA is an alarm, and nobody can connect.
     walk.days = 10.1 * YEAR
     done = walk.run("crl", "check")
     assert done.returncode == 1 and "has ended" in done.stderr

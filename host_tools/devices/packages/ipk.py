@@ -1,8 +1,8 @@
 """The .ipk format of OpenWrt's opkg: a gzipped tar that holds three files.
 
     ./debian-binary   "2.0"
-    ./data.tar.gz     what goes into the file system
-    ./control.tar.gz  what the package manager reads, and its scripts
+    ./data.tar.gz     the files
+    ./control.tar.gz  the fields and scripts for the package manager
 
 OpenWrt does not use the `ar` archive of Debian and of other opkg systems. The same content gives
 the same bytes: no times, no owners, names sorted.
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a package, or a directory where `content` is None.
+    """One file of a package, or a directory if `content` is None.
 
-    path: absolute on the device; mode: permission bits. All belongs to root.
+    path: absolute on the device; mode: permission bits. The owner is root.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Entry:
 
 
 def gzip(data: bytes) -> bytes:
-    """Compress without time, name or system in the header, which `gzip -n` leaves out as well."""
+    """Compress without time, name or system in the header, as `gzip -n`."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = squeeze.compress(data) + squeeze.flush()
     tail = zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
@@ -38,8 +38,8 @@ def gzip(data: bytes) -> bytes:
 
 
 def tar(entries: Iterable[Entry], time: int) -> bytes:
-    """An archive with `./` before each name and every parent directory, as OpenWrt's own tool
-    makes it; `time` is the Unix time of every file."""
+    """An archive in the form of OpenWrt's own tool: `./` before each name, and every parent
+    directory. time: Unix time of every file."""
     wanted = {entry.path.strip("/"): entry for entry in entries}
     for path in list(wanted):
         while "/" in path:
@@ -80,7 +80,7 @@ def build(
         control: its fields in their order, without Installed-Size and Description.
         description: one line.
         scripts: `postinst`, `prerm` ... and their text.
-        conffiles: paths that an upgrade keeps as their owner has changed them.
+        conffiles: paths that an upgrade keeps.
         time: Unix time of every file in it.
     """
     data = tar(files, time)
@@ -103,5 +103,5 @@ def build(
 
 
 def file_name(control: Mapping[str, str]) -> str:
-    """The name by which opkg and OpenWrt's builds know a package."""
+    """The file name of a package in OpenWrt."""
     return "{Package}_{Version}_{Architecture}.ipk".format(**control)

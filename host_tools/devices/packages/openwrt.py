@@ -27,16 +27,16 @@ DEPENDS = {
     ),
 }
 
-# Where each file of boards/openwrt/ goes, and its mode.
+# Path on the router and mode of each file of boards/openwrt/.
 _SYSTEM = {
     "init.sh": ("/etc/init.d/desalink", 0o755),
     "ntp.sh": ("/etc/hotplug.d/ntp/60-desalink", 0o644),
     "keep.conf": ("/lib/upgrade/keep.d/desalink", 0o644),
-    # It may hold passwords of the equipment that is asked.
+    # It may hold passwords of equipment.
     "uci.conf": (SETTINGS, 0o600),
 }
 
-# 2024-01-01: only that it is always the same matters.
+# 2024-01-01; any fixed time is good.
 _TIME = 1704067200
 
 
@@ -48,13 +48,13 @@ def _time() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", str(_TIME))
     if not re.fullmatch(r"\d{1,10}", text):
         raise PackageError(
-            f"SOURCE_DATE_EPOCH is '{text}' and not a Unix time; correct it or leave it out."
+            f"SOURCE_DATE_EPOCH is '{text}' and not a Unix time; correct or unset it."
         )
     return int(text)
 
 
 def system_files() -> list[Entry]:
-    """The router's files beside the agent: start script, hotplug script, default settings."""
+    """The router's other files: start script, hotplug script, default settings."""
     folder = load_board("openwrt").directory
     files = [
         Entry(path, (folder / name).read_bytes(), mode) for name, (path, mode) in _SYSTEM.items()
@@ -66,7 +66,7 @@ def build_openwrt(interpreter: str = "micropython") -> tuple[str, bytes]:
     """(file name, bytes) of the package.
 
     Args:
-        interpreter: `micropython` or `python3`, which the package then depends on.
+        interpreter: `micropython` or `python3`, a dependency of the package.
 
     Raises:
         PackageError: SOURCE_DATE_EPOCH is no time.
@@ -99,5 +99,5 @@ def build_openwrt(interpreter: str = "micropython") -> tuple[str, bytes]:
         conffiles=[SETTINGS],
         time=time,
     )
-    # Either is the package `desalink`; what the router has to install beside it is different.
+    # Both are the package `desalink`, with different dependencies.
     return f"{file_name(control).removesuffix('.ipk')}-{interpreter}.ipk", package

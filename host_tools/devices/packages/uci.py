@@ -1,5 +1,4 @@
-"""A configuration of the agent as UCI's file /etc/config/desalink, for boards/openwrt/uci.py to
-read back on the router."""
+"""The agent's configuration as UCI's /etc/config/desalink; boards/openwrt/uci.py reads it."""
 
 from __future__ import annotations
 
@@ -23,10 +22,10 @@ def to_uci(config: Mapping[str, Any], *, enabled: bool, interpreter: str | None 
         config: the agent's configuration, as in config.json: texts, whole numbers, lists of texts,
             sections of these, and sources in `usage`.
         enabled: whether the router starts the agent.
-        interpreter: `micropython`, `python3`, or None: the first that is there.
+        interpreter: `micropython`, `python3`, or None: the first that is installed.
 
     Raises:
-        UciError: a value of another kind, or a name that UCI does not allow.
+        UciError: a value or name that UCI does not allow.
     """
     general: dict[str, Any] = {"enabled": int(enabled)}
     if interpreter:
@@ -41,7 +40,9 @@ def to_uci(config: Mapping[str, Any], *, enabled: bool, interpreter: str | None 
         for name, source in value.items():
             if isinstance(source, Mapping):
                 if key != "usage":
-                    raise UciError(f"{key}.{name} can't be told to UCI: only usage has sections.")
+                    raise UciError(
+                        f"{key}.{name} can't be written to UCI: only usage has sections."
+                    )
                 sections.append(("source", name, source))
     return "\n".join(_section(*s) for s in [("agent", "agent", general), *sections])
 
@@ -55,8 +56,8 @@ def _section(kind: str, name: str, options: Mapping[str, Any]) -> str:
             lines += [f"\tlist {_name(option)} {_quoted(item)}" for item in value]
         elif value is not None:
             raise UciError(
-                f"{name}.{option} can't be told to UCI: expected a text, a whole number or a list "
-                f"of texts; change it in the kit's settings."
+                f"{name}.{option} can't be written to UCI: expected a text, a whole number or a "
+                "list of texts; change it in the kit's settings."
             )
     return "\n".join([*lines, ""])
 

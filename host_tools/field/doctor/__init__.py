@@ -1,27 +1,27 @@
-"""What keeps a laptop from setting up devices, found before it costs a trip.
+"""Checks of a laptop before a trip: can it set up devices?
 
-machine.py reads the laptop. Each other module checks one thing and returns findings; `examine`
-runs them all. Nothing is changed, and no device is touched.
+machine.py reads the laptop. Each other module checks one thing; `examine` runs all checks. They
+change nothing and touch no device.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from host_tools.field.doctor.finding import Finding, Level
+from host_tools.field.doctor.finding import Diagnosis, Level
 from host_tools.field.doctor.machine import Machine
 
-__all__ = ["Finding", "Level", "Machine", "examine"]
+__all__ = ["Diagnosis", "Level", "Machine", "examine"]
 
 
 def examine(
     machine: Machine, kit: Path | None = None, passphrase: str | None = None
-) -> list[Finding]:
-    """Everything that can be found out about a laptop, the most likely cause first.
+) -> list[Diagnosis]:
+    """All findings on a laptop, the most likely cause of trouble first.
 
     Args:
-        kit: an opened kit's directory or a kit's file; None: where `desalink provision` looks.
-        passphrase: the kit's, to open it for real; None: only its header is read.
+        kit: an opened kit's directory or a kit's file; None: the one of `desalink provision`.
+        passphrase: the kit's; the check opens the kit. None: it reads only the header.
     """
     from host_tools.field.doctor import access, drivers, grabbers, laptop, other_systems, usb
 
@@ -29,8 +29,8 @@ def examine(
     modules = of_linux if machine.system == "linux" else (other_systems,)
     return [
         *(finding for module in modules for finding in module.check(machine)),
-        *laptop.check_disk(machine, kit),
-        *laptop.check_clock(machine, kit),
+        laptop.check_disk(machine, kit),
+        laptop.check_clock(machine, kit),
         *laptop.check_kit(machine, kit, passphrase),
-        *laptop.check_programs(),
+        laptop.check_programs(),
     ]

@@ -1,4 +1,4 @@
-"""May this person open the serial ports?"""
+"""Permission to open the serial ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.finding import Finding, ok, problem
+from host_tools.field.doctor.finding import Diagnosis, ok, problem
 from host_tools.field.doctor.machine import Machine
 
 _CHECK = "permissions"
@@ -56,7 +56,7 @@ def _may_open(machine: Machine, path: Path, status: os.stat_result) -> bool:
     return status.st_mode & wanted == wanted
 
 
-def _join(machine: Machine, group: _Group, text: str) -> Finding:
+def _join(machine: Machine, group: _Group, text: str) -> Diagnosis:
     if machine.user in group.members:
         return problem(
             _CHECK,
@@ -74,10 +74,14 @@ def _join(machine: Machine, group: _Group, text: str) -> Finding:
     )
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Whether the ports that there are, or will be, can be opened."""
+    return [_permission(machine)]
+
+
+def _permission(machine: Machine) -> Diagnosis:
     if machine.uid == 0:
-        return [ok(_CHECK, _("The superuser may open every serial port."))]
+        return ok(_CHECK, _("The superuser may open every serial port."))
     groups = _groups(machine)
     usual = next((g for name in _GROUPS for g in groups if g.name == name), None)
     ports = _ports(machine)
@@ -92,23 +96,21 @@ def check(machine: Machine) -> list[Finding]:
         group = next((g for g in groups if g.gid == status.st_gid and g.gid), None)
         text = _("{user} may not open {ports}.").format(user=machine.user, ports=", ".join(closed))
         if group is not None and by_group:
-            return [_join(machine, group, text)]
+            return _join(machine, group, text)
         name = usual.name if usual else _GROUPS[0]
-        return [
-            problem(
-                _CHECK,
-                text,
-                _(
-                    "sudo chgrp {group} {ports} && sudo chmod 660 {ports}; look for the udev rule "
-                    "that gave them other permissions."
-                ).format(group=name, ports=" ".join(closed)),
-            )
-        ]
+        return problem(
+            _CHECK,
+            text,
+            _(
+                "sudo chgrp {group} {ports} && sudo chmod 660 {ports}; find the udev rule "
+                "that gave them other permissions."
+            ).format(group=name, ports=" ".join(closed)),
+        )
     if ports:
-        return [ok(_CHECK, _("{user} may open the serial ports.").format(user=machine.user))]
+        return ok(_CHECK, _("{user} may open the serial ports.").format(user=machine.user))
     if usual is None or usual.gid in machine.groups:
-        return [ok(_CHECK, _("{user} may open serial ports.").format(user=machine.user))]
+        return ok(_CHECK, _("{user} may open serial ports.").format(user=machine.user))
     text = _("{user} is not in the group {group}, which serial ports belong to.").format(
         user=machine.user, group=usual.name
     )
-    return [_join(machine, usual, text)]
+    return _join(machine, usual, text)

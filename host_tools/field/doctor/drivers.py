@@ -1,11 +1,11 @@
-"""Does the kernel know the boards' USB-to-serial chips?"""
+"""Drivers for the boards' USB-to-serial chips."""
 
 from __future__ import annotations
 
 import re
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 
 _CHECK = "drivers"
@@ -25,7 +25,7 @@ def _modules_directory(machine: Machine) -> str | None:
 
 
 def _in_use(machine: Machine) -> set[str]:
-    """The drivers that the kernel holds now."""
+    """The drivers that are loaded now."""
     loaded = {line.split()[0] for line in machine.read("/proc/modules").splitlines() if line}
     serial = {name.removesuffix("-uart") for name in machine.names("/sys/bus/usb-serial/drivers")}
     return loaded | serial | set(machine.names("/sys/bus/usb/drivers"))
@@ -43,7 +43,7 @@ def _available(machine: Machine, directory: str) -> set[str]:
 
 
 def _blocked(machine: Machine) -> dict[str, str]:
-    """Driver -> the file that forbids to load it."""
+    """Driver -> the file that blocks it."""
     found = {}
     for place in ("/usr/lib/modprobe.d", "/lib/modprobe.d", "/etc/modprobe.d"):
         for name in machine.names(place):
@@ -56,8 +56,8 @@ def _blocked(machine: Machine) -> dict[str, str]:
     return found
 
 
-def check(machine: Machine) -> list[Finding]:
-    """Whether each driver is there, and why not."""
+def check(machine: Machine) -> list[Diagnosis]:
+    """The drivers that are missing, with the reason."""
     in_use = _in_use(machine)
     needed = {device.serial_driver for device in machine.usb_devices() if not device.is_served}
     directory = _modules_directory(machine)
@@ -84,11 +84,9 @@ def check(machine: Machine) -> list[Finding]:
             findings.append(
                 make(
                     _CHECK,
-                    _("The driver {name} is forbidden by {file}.").format(
-                        name=name, file=blocked[name]
-                    ),
+                    _("{file} blocks the driver {name}.").format(name=name, file=blocked[name]),
                     _(
-                        "Take the line with {name} out of {file}, then: sudo modprobe {name}"
+                        "Remove the line with {name} from {file}, then: sudo modprobe {name}"
                     ).format(name=name, file=blocked[name]),
                 )
             )
@@ -105,4 +103,4 @@ def check(machine: Machine) -> list[Finding]:
                     ).format(release=_release(machine)),
                 )
             )
-    return findings or [ok(_CHECK, _("The drivers for USB serial ports are there."))]
+    return findings or [ok(_CHECK, _("The drivers for USB serial ports are installed."))]

@@ -1,4 +1,4 @@
-"""One thing that the doctor found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ Level = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A sentence on one check, and what to do about it.
+class Diagnosis:
+    """A sentence on one check, and the remedy.
 
     `check` is a stable name for programs; a `problem` stops the work, a `warning` may. Both have a
     `fix`.
@@ -22,16 +22,16 @@ class Finding:
     fix: str | None = None
 
 
-def ok(check: str, text: str) -> Finding:
-    """All is as it should be."""
-    return Finding(check, "ok", text)
+def ok(check: str, text: str) -> Diagnosis:
+    """The check found no problem."""
+    return Diagnosis(check, "ok", text)
 
 
-def warning(check: str, text: str, fix: str) -> Finding:
-    """Something that may go wrong, or that can't be told for sure."""
-    return Finding(check, "warning", text, fix)
+def warning(check: str, text: str, fix: str) -> Diagnosis:
+    """A possible problem."""
+    return Diagnosis(check, "warning", text, fix)
 
 
-def problem(check: str, text: str, fix: str) -> Finding:
-    """Something with which no device can be set up."""
-    return Finding(check, "problem", text, fix)
+def problem(check: str, text: str, fix: str) -> Diagnosis:
+    """No device can be set up before this is corrected."""
+    return Diagnosis(check, "problem", text, fix)

@@ -1,19 +1,20 @@
-"""Programs that take serial adapters away: brltty, ModemManager, and whoever holds a port now."""
+"""Programs that take serial adapters: brltty, ModemManager, and those with a port open."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from host_tools.common.i18n import _
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine
 from host_tools.field.usb_chips import SERIAL_VENDORS
 
 _RULES = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 _UNITS = "/etc/systemd/system"
 
-# brltty takes these chips for braille displays, which use the same ones.
+# Braille displays use the same chips, so brltty takes boards for displays.
 _BRAILLE = re.compile(r'^[^#\n]*PRODUCT\}=="\*?(?:1a86/7523|10c4/ea60|403/6001)', re.MULTILINE)
 _BRAILLE_ID = re.compile(r'^[^#\n]*idVendor\}=="(?:1a86|10c4|0403)"', re.MULTILINE)
 _IGNORED = re.compile(
@@ -23,7 +24,7 @@ _IGNORED = re.compile(
 
 
 def _rules(machine: Machine) -> dict[str, str]:
-    """Name -> text of each udev rule in force; an earlier directory hides a later one."""
+    """Name -> text of each udev rule in force; an earlier directory overrides a later one."""
     found: dict[str, str] = {}
     for place in _RULES:
         for name in machine.names(place):
@@ -34,7 +35,7 @@ def _rules(machine: Machine) -> dict[str, str]:
     return found
 
 
-def _check_brltty(machine: Machine, running: set[str], rules: dict[str, str]) -> Finding:
+def _check_brltty(machine: Machine, running: set[str], rules: dict[str, str]) -> Diagnosis:
     fix = _(
         "If nobody here reads braille: sudo apt remove brltty; else: sudo systemctl mask --now "
         "brltty.service brltty-udev.service. Then plug the board in again."
@@ -59,12 +60,12 @@ def _check_brltty(machine: Machine, running: set[str], rules: dict[str, str]) ->
     return ok("brltty", _("brltty takes no adapters."))
 
 
-def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, str]) -> Finding:
+def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, str]) -> Diagnosis:
     if "ModemManager" not in running:
         return ok("modemmanager", _("ModemManager is not running."))
     ignored = {vendor for text in rules.values() for vendor in _IGNORED.findall(text)}
     if ignored >= set(SERIAL_VENDORS):
-        return ok("modemmanager", _("ModemManager runs, and leaves boards alone."))
+        return ok("modemmanager", _("ModemManager runs and ignores boards."))
     return warning(
         "modemmanager",
         _(
@@ -75,28 +76,24 @@ def _check_modem_manager(machine: Machine, running: set[str], rules: dict[str, s
     )
 
 
-def _check_holders(machine: Machine) -> list[Finding]:
+def _check_holders(machine: Machine) -> Iterator[Diagnosis]:
     ports = set(machine.serial_ports())
-    findings = []
     for pid, name in machine.processes():
         for handle in machine.names(f"/proc/{pid}/fd"):
             target = machine.target(f"/proc/{pid}/fd/{handle}")
             if target in ports and pid != os.getpid():
                 ports.discard(target)
-                findings.append(
-                    problem(
-                        "in-use",
-                        _("{name} (process {pid}) has {port} open.").format(
-                            name=name, pid=pid, port=target
-                        ),
-                        _("Close {name}, or: kill {pid}").format(name=name, pid=pid),
-                    )
+                yield problem(
+                    "in-use",
+                    _("{name} (process {pid}) has {port} open.").format(
+                        name=name, pid=pid, port=target
+                    ),
+                    _("Close {name}, or: kill {pid}").format(name=name, pid=pid),
                 )
-    return findings
 
 
-def check(machine: Machine) -> list[Finding]:
-    """Who takes, or may take, the boards away."""
+def check(machine: Machine) -> list[Diagnosis]:
+    """Programs that take boards, or may take them."""
     running = {name for _pid, name in machine.processes()}
     rules = _rules(machine)
     return [

@@ -1,4 +1,4 @@
-"""The laptop as the doctor sees it: files below a root, and what few programs say."""
+"""The laptop as the doctor reads it: files below a root, and the output of a few programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HUB_CLASS = "09"
 
 
 def _run(arguments: list[str]) -> str | None:
-    """What a program prints, or None if it is missing, fails, or takes long."""
+    """The output of a program, or None if it is missing, fails, or takes over 5 s."""
     try:
         done = subprocess.run(
             arguments,
@@ -38,12 +38,12 @@ def _run(arguments: list[str]) -> str | None:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # nobody has that number, or on Windows no name
+    except (KeyError, OSError, ImportError):  # a user id without a name
         return str(_uid())
 
 
 def _uid() -> int:
-    """1 where users have no numbers, on Windows: whoever works is not the superuser."""
+    """1 on Windows, where users have no numbers: the user is not root."""
     return os.getuid() if hasattr(os, "getuid") else 1
 
 
@@ -59,7 +59,7 @@ def _free(path: Path) -> int:
 
 @dataclass(frozen=True)
 class UsbDevice:
-    """A device on USB. `name` is its place, e.g. `1-4.2`; milliamperes as it asks for them."""
+    """A device on USB. name: its place, e.g. `1-4.2`; milliamperes: what it requests."""
 
     name: str
     vendor: str
@@ -85,13 +85,13 @@ class UsbDevice:
         return any(driver.removesuffix("-uart") in SERIAL_DRIVERS for driver in self.drivers)
 
     def feeds(self, other: UsbDevice) -> bool:
-        """Whether another device hangs, directly or not, on this hub."""
+        """Whether another device is behind this hub, directly or behind further hubs."""
         return other.name.startswith(f"{self.name}.")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A laptop: its file systems below `root`, who works on it, its clock, its programs."""
+    """A laptop: its file systems below `root`, its user, clock and programs."""
 
     root: Path = Path("/")
     uid: int = field(default_factory=_uid)
@@ -107,7 +107,7 @@ class Machine:
         return self.root / name.lstrip("/")
 
     def read(self, name: str) -> str:
-        """The text of a file without the line's end; empty if there is none or it is closed."""
+        """The text of a file without its last line break; empty if it can't be read."""
         try:
             return self.path(name).read_text(encoding="utf-8", errors="replace").rstrip("\n")
         except OSError:
@@ -121,7 +121,7 @@ class Machine:
             return []
 
     def target(self, name: str) -> str:
-        """Where a symbolic link points to; empty if it is none, or not to be looked at."""
+        """Where a symbolic link points to; empty if it is no link or can't be read."""
         try:
             return os.readlink(self.path(name))
         except OSError:
@@ -166,7 +166,7 @@ class Machine:
             title=title or f"{vendor}:{product}",
             is_hub=self.read(f"{place}/bDeviceClass") == _HUB_CLASS,
             milliamperes=int(power) if power.isdigit() else 0,
-            # Bit 6 of a configuration: it has a supply of its own. Unknown counts as yes.
+            # Bit 6 of a configuration: it has its own power supply. Unknown counts as yes.
             own_supply=not attributes or bool(int(attributes, 16) & 0x40),
             drivers=tuple(
                 os.path.basename(driver)

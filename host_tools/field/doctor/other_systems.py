@@ -1,9 +1,9 @@
-"""Boards and drivers on Windows and macOS, where the system says less than Linux does."""
+"""Boards and drivers on Windows and macOS, where the system reports less than Linux."""
 
 from __future__ import annotations
 
 from host_tools.common.i18n import _, ngettext, number
-from host_tools.field.doctor.finding import Finding, ok, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, warning
 from host_tools.field.doctor.machine import Machine
 
 
@@ -22,7 +22,7 @@ def _driver_advice(system: str) -> str:
     )
 
 
-def check(machine: Machine) -> list[Finding]:
+def check(machine: Machine) -> list[Diagnosis]:
     """Whether a board has a port."""
     from host_tools.field.provision.ports import list_ports
 

@@ -1,18 +1,19 @@
-"""Boards, cables and hubs, as far as USB tells of them."""
+"""Boards, cables and hubs on USB."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from host_tools.common.i18n import _, ngettext, number
-from host_tools.field.doctor.finding import Finding, ok, problem, warning
+from host_tools.field.doctor.finding import Diagnosis, ok, problem, warning
 from host_tools.field.doctor.machine import Machine, UsbDevice
 
-# What a hub without a supply of its own can pass on, and what an ESP32 draws when its radio sends.
+# What a hub without its own supply can deliver, and what an ESP32 draws when its radio sends.
 _HUB_MILLIAMPERES = 400
 _BOARD_MILLIAMPERES = 300
 
-# What the kernel says of a device that answers wrongly or not at all: a bad cable, plug or hub.
+# Kernel messages on a device that answers wrongly or not at all: a bad cable, plug or hub.
 _FAILED = re.compile(
     r"usb (\d+-[\d.]+|usb\d+-port\d+)\S*: .*(?:device descriptor read/\w+, error"
     r"|device not accepting address|unable to enumerate USB device|Cannot enable\. Maybe"
@@ -20,91 +21,69 @@ _FAILED = re.compile(
 )
 
 
-def _boards(devices: list[UsbDevice]) -> list[UsbDevice]:
-    return [device for device in devices if device.serial_driver or device.is_served]
-
-
-def _check_boards(machine: Machine, devices: list[UsbDevice]) -> list[Finding]:
-    boards = _boards(devices)
+def _check_boards(machine: Machine, boards: list[UsbDevice]) -> Iterator[Diagnosis]:
     if not boards:
-        return [
-            warning(
+        yield warning(
+            "boards",
+            _("No board is visible on USB."),
+            _(
+                "If one is plugged in, its cable carries power only: take a cable that can copy "
+                "files from a telephone, plug it in firmly, and try another port."
+            ),
+        )
+        return
+    without = [device for device in boards if not device.is_served]
+    for device in without:
+        names = {"title": device.title, "place": device.name}
+        if device.drivers:
+            yield problem(
                 "boards",
-                _("No board is to be seen on USB."),
                 _(
-                    "If one is plugged in, its cable carries power only: take a cable with which "
-                    "files can be copied from a telephone, plug it in firmly, and try another "
-                    "port."
+                    "A program ({driver}) uses {title} at USB {place}, so it has no serial port."
+                ).format(**names, driver=", ".join(device.drivers)),
+                _(
+                    "End brltty, virtual machines and other programs that use USB, then pull "
+                    "the cable out and plug it in again."
                 ),
             )
-        ]
-    findings = []
-    for device in boards:
-        if device.is_served:
-            continue
-        if device.drivers:
-            findings.append(
-                problem(
-                    "boards",
-                    _(
-                        "{title} at USB {place} is held by a program ({driver}), so it has no "
-                        "serial port."
-                    ).format(
-                        title=device.title, place=device.name, driver=", ".join(device.drivers)
-                    ),
-                    _(
-                        "End brltty, virtual machines and other programs that use USB, then pull "
-                        "the cable out and plug it in again."
-                    ),
-                )
-            )
         else:
-            findings.append(
-                problem(
-                    "boards",
-                    _("{title} at USB {place} has no driver, so it has no serial port.").format(
-                        title=device.title, place=device.name
-                    ),
-                    _("Load it: sudo modprobe {driver}; then plug the board in again.").format(
-                        driver=device.serial_driver
-                    ),
-                )
+            yield problem(
+                "boards",
+                _("{title} at USB {place} has no driver, so it has no serial port.").format(
+                    **names
+                ),
+                _("Load it: sudo modprobe {driver}; then plug the board in again.").format(
+                    driver=device.serial_driver
+                ),
             )
-    if findings:
-        return findings
-    ports = machine.serial_ports()
-    return [
-        ok(
-            "boards",
-            ngettext(
-                "{count} board is on USB ({ports}).",
-                "{count} boards are on USB ({ports}).",
-                len(boards),
-            ).format(count=number(len(boards)), ports=", ".join(ports) or "-"),
+    if not without:
+        text = ngettext(
+            "{count} board is on USB ({ports}).",
+            "{count} boards are on USB ({ports}).",
+            len(boards),
         )
-    ]
+        ports = ", ".join(machine.serial_ports()) or "-"
+        yield ok("boards", text.format(count=number(len(boards)), ports=ports))
 
 
-def _check_cables(machine: Machine) -> list[Finding]:
+def _check_cables(machine: Machine) -> Iterator[Diagnosis]:
     log = machine.run(["dmesg"]) or ""
     places = sorted({match[1] for match in _FAILED.finditer(log)})
     if not places:
-        return []
-    return [
-        warning(
-            "cables",
-            _(
-                "Since the laptop was started, what is plugged in at USB {places} did not answer."
-            ).format(places=", ".join(places)),
-            _(
-                "The cable or the hub's port is probably bad: try another cable, then another "
-                "port, then without the hub."
-            ),
-        )
-    ]
+        return
+    yield warning(
+        "cables",
+        _("A device at USB {places} did not answer since the laptop was started.").format(
+            places=", ".join(places)
+        ),
+        _(
+            "The cable or the hub's port is probably bad: try another cable, then another "
+            "port, then without the hub."
+        ),
+    )
 
 
-def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Finding | None:
+def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Diagnosis | None:
     fed = [board for board in boards if hub.feeds(board)]
     drawn = sum(max(board.milliamperes, _BOARD_MILLIAMPERES) for board in fed)
     if hub.own_supply or drawn <= _HUB_MILLIAMPERES:
@@ -131,8 +110,7 @@ def _check_hub(hub: UsbDevice, boards: list[UsbDevice]) -> Finding | None:
     )
 
 
-def _check_overcurrent(machine: Machine) -> list[Finding]:
-    findings = []
+def _check_overcurrent(machine: Machine) -> Iterator[Diagnosis]:
     for interface in machine.names("/sys/bus/usb/devices"):
         for port in machine.names(f"/sys/bus/usb/devices/{interface}"):
             if "-port" not in port:
@@ -141,25 +119,22 @@ def _check_overcurrent(machine: Machine) -> list[Finding]:
             count = int(text) if text.isdigit() else 0
             if not count:
                 continue
-            findings.append(
-                warning(
-                    "hubs",
-                    ngettext(
-                        "USB port {port} was switched off {count} time for too much current.",
-                        "USB port {port} was switched off {count} times for too much current.",
-                        count,
-                    ).format(port=port, count=number(count)),
-                    _(
-                        "Look for a short circuit on the board that was there; connect fewer "
-                        "boards, or a hub with a power supply of its own."
-                    ),
-                )
+            yield warning(
+                "hubs",
+                ngettext(
+                    "USB port {port} was switched off {count} time for too much current.",
+                    "USB port {port} was switched off {count} times for too much current.",
+                    count,
+                ).format(port=port, count=number(count)),
+                _(
+                    "Check the board that was there for a short circuit; connect fewer "
+                    "boards, or a hub with a power supply of its own."
+                ),
             )
-    return findings
 
 
-def check(machine: Machine) -> list[Finding]:
-    """Boards without a port, cables that don't answer, hubs that are too weak."""
+def check(machine: Machine) -> list[Diagnosis]:
+    """Boards without a port, bad cables, hubs with too little power."""
     if not machine.path("/sys/bus/usb/devices").is_dir():
         return [
             warning(
@@ -169,9 +144,9 @@ def check(machine: Machine) -> list[Finding]:
             )
         ]
     devices = machine.usb_devices()
-    boards = _boards(devices)
+    boards = [device for device in devices if device.serial_driver or device.is_served]
     hubs = [found for hub in devices if hub.is_hub and (found := _check_hub(hub, boards))]
     hubs += _check_overcurrent(machine)
     if not hubs and any(device.is_hub for device in devices):
-        hubs = [ok("hubs", _("The hubs have power enough, as far as they tell."))]
-    return [*_check_boards(machine, devices), *_check_cables(machine), *hubs]
+        hubs = [ok("hubs", _("The hubs have enough power, as far as they report."))]
+    return [*_check_boards(machine, boards), *_check_cables(machine), *hubs]

@@ -1,7 +1,7 @@
-"""Enrolments made without a network: the technician's log, and its import by the province.
+"""Enrolments without a network: the log on the technician's laptop.
 
-`record` is one enrolment as a technician countersigns it, `log` the hash chain of them on the
-laptop, `importing` what the province does with it.
+`record` is one enrolment, countersigned by the technician; `log` is their hash chain. The province
+imports it (office/importing.py).
 """
 
 from host_tools.field.enrolments.log import EnrolmentLog

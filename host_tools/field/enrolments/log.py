@@ -1,8 +1,8 @@
 """The log of enrolments on a technician's laptop: append only, durable, hash-chained.
 
 `enrolments.log` is a sequence of frames: length (2 bytes), record, CRC-32 of the record (4). A
-record counts once its frame is whole on the disk; a torn frame at the end, which a power cut
-leaves, is dropped and written over.
+record counts once its frame is complete on the disk. A power cut can leave an incomplete frame at
+the end; the next record replaces it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from host_tools.wire.reasons import Refused
 
 FILE = "enrolments.log"
 EXPORT = "desalink enrolments"
-"""First item of an exported file, by which it is known."""
+"""The first item of an exported file."""
 
 CLOCK_TOLERANCE_S = 86400
 
@@ -65,43 +65,30 @@ class EnrolmentLog:
 
     def find(self, unique_id: str) -> Record | None:
         """The newest record of a device by its unique id (MAC, serial number), or None."""
-        wanted = same_id(unique_id)
-        return next(
-            (
-                record
-                for record in reversed(self.records())
-                if record.unique_id and same_id(record.unique_id) == wanted
-            ),
-            None,
-        )
-
-    def of_slot(self, slot: str) -> Record | None:
-        """The newest record of a slot, or None."""
-        return next((r for r in reversed(self.records()) if r.slot == slot), None)
+        records = reversed(self.records())
+        return next((r for r in records if _same(r.unique_id, unique_id)), None)
 
     def filled_by(self, kit: Kit, slot: str) -> bytes | None:
         """The kid of the device that fills a slot, as far as this laptop knows, or None."""
         return _filled_by(self.records(), kit, slot)
 
     def slot_for(self, kit: Kit, slot: str, unique_id: str | None) -> KitSlot:
-        """A slot of the kit with the certificate that a device must be given.
+        """A slot of the kit with the certificate for a device.
 
-        That is the one it was recorded with, else one that no other device of the log has.
+        It is the one of the device's record, else one that no other device of the log has.
 
         Raises:
-            KitError: the slot is not in the kit, or others were given all its certificates.
+            KitError: the slot is not in the kit, or other devices have all its certificates.
             LogError: the log is damaged, or an old copy of itself.
         """
         found = kit.slot(slot)
-        wanted = same_id(unique_id) if unique_id else None
         taken = set()
         records = self.records()
         self._refuse_shortened(records, kit)
         for record in reversed(records):
-            own = wanted is not None and same_id(record.unique_id or "") == wanted
             for certificate in found.certificates:
                 if record.certificate_serial == certificate.serial:
-                    if own:
+                    if _same(record.unique_id, unique_id):
                         return found.with_certificate(certificate)
                     taken.add(certificate.serial)
         for certificate in found.certificates:
@@ -109,8 +96,8 @@ class EnrolmentLog:
                 return found.with_certificate(certificate)
         raise KitError(
             _(
-                "The kit's certificates for slot {slot} were given to other devices already; ask "
-                "the province for a new kit."
+                "Other devices have the kit's certificates for slot {slot} already; ask the "
+                "province for a new kit."
             ).format(slot=slot)
         )
 
@@ -127,7 +114,7 @@ class EnrolmentLog:
         *,
         now: float | None = None,
     ) -> Record:
-        """Countersign an enrolment and put it on the disk; once it returns, it is there for good.
+        """Countersign an enrolment and write it to the disk durably.
 
         The same device for the same slot with the same certificate is recorded once: another call
         returns that record.
@@ -137,7 +124,7 @@ class EnrolmentLog:
             unique_id: MAC or serial number, as read from the chip.
             firmware_hash: SHA-256 of the firmware that runs on it.
             certificate_serial: of the certificate that it was given, hexadecimal.
-            replaces: kid of the device whose place it takes, where the slot is filled.
+            replaces: kid of the device that it replaces, if the slot is filled.
             now: Unix time, the present if None.
 
         Raises:
@@ -153,7 +140,7 @@ class EnrolmentLog:
         if at < kit.created - CLOCK_TOLERANCE_S:
             raise EnrolmentError(
                 _(
-                    "This laptop's clock says {today} and the kit was made on {made}; set the "
+                    "This laptop's clock shows {today} and the kit was made on {made}; set the "
                     "clock and enrol again."
                 ).format(today=day(at), made=day(kit.created))
             )
@@ -180,8 +167,8 @@ class EnrolmentLog:
             elif filled is not None and replaces != filled:
                 raise EnrolmentError(
                     _(
-                        "Slot {slot} is filled by device {device}; if this device takes its "
-                        "place, say so with --replace."
+                        "Slot {slot} is filled by device {device}; if this device replaces it, "
+                        "add --replace."
                     ).format(slot=slot, device=filled.hex())
                 )
             _refuse_certificate(records, kit, slot, (device, unique_id), certificate_serial)
@@ -232,7 +219,7 @@ class EnrolmentLog:
             yield file
 
     def _read(self, content: bytes) -> tuple[list[Record], int]:
-        """The records, and how many bytes at the beginning are whole frames."""
+        """The records, and the length of the part with complete frames."""
         records: list[Record] = []
         prev, at = FIRST_PREV, 0
         while at < len(content):
@@ -255,19 +242,19 @@ class EnrolmentLog:
 
     @staticmethod
     def _torn(content: bytes, at: int) -> bool:
-        # One append writes one frame, so only what would be the last one can be torn.
+        # One append writes one frame, so only the last one can be incomplete.
         return len(content) - at <= MAX_MESSAGE + 6 and not _holds_frame(content, at + 1)
 
     def _refuse_shortened(self, records: list[Record], kit: Kit) -> None:
-        """What is written behind an old copy would be a fork, which the province refuses whole;
-        better to be told before the trip than after it."""
+        """Refuse an old copy of the log. New records in it would fork the chain, and the province
+        would refuse the whole log after the trip."""
         imported = kit.imported.get(records[0].log, 0) if records else 0
         if len(records) < imported:
             raise LogError(
                 _(
                     "{path} has {count} of the {imported} records that the province imported: it "
-                    "was put back from an old copy; move it away and run the same command, which "
-                    "begins a new log."
+                    "is an old copy; move the file to another folder and run the same command, "
+                    "which starts a new log."
                 ).format(path=self._path, count=len(records), imported=imported)
             )
 
@@ -301,7 +288,7 @@ def _holds_frame(content: bytes, at: int) -> bool:
 
 
 def _since(records: list[Record], kit: Kit) -> list[Record]:
-    """The records that the kit's picture of the province does not have yet, the newest first."""
+    """The records that the province had not imported when it made the kit, the newest first."""
     counted = kit.imported.get(records[0].log, 0) if records else 0
     return list(reversed(records[counted:]))
 
@@ -319,8 +306,8 @@ def _refuse_replaced(records: list[Record], device: bytes) -> None:
         if record.replaces == device:
             raise EnrolmentError(
                 _(
-                    "Device {device} was replaced in slot {slot}, and its key is used up; erase "
-                    "the device, so that it makes a new key, and provision it again."
+                    "Device {device} was replaced in slot {slot}, and its key is no longer valid; "
+                    "erase the device, so that it makes a new key, and provision it again."
                 ).format(device=device.hex(), slot=record.slot)
             )
 
@@ -346,18 +333,17 @@ def _refuse_certificate(
         if record.certificate_serial == serial and not itself:
             raise EnrolmentError(
                 _(
-                    "Certificate {serial} was given to device {device} already; provision the "
-                    "device for slot {slot} again, so that it gets one of its own."
+                    "Device {device} has certificate {serial} already; provision the device for "
+                    "slot {slot} again, so that it gets its own."
                 ).format(serial=serial, device=record.device.hex(), slot=slot)
             )
 
 
 def _refuse_elsewhere(records: list[Record], kit: Kit, slot: str, unique_id: str) -> None:
-    wanted = same_id(unique_id)
     known = kit.device_of_unique_id(unique_id)
     elsewhere = known.slot if known else None
     for record in _since(records, kit):
-        if record.unique_id and same_id(record.unique_id) == wanted:
+        if _same(record.unique_id, unique_id):
             elsewhere = record.slot
             break
     if elsewhere is not None and elsewhere != slot:

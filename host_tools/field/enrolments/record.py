@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cbor2
@@ -23,7 +23,7 @@ _MAX_PROOF = 4096
 
 
 class LogError(DesalinkError):
-    """A log of enrolments that is damaged, forked, or not signed by who it should be."""
+    """A log of enrolments that is damaged, forked, or signed by another key."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Record:
     firmware_hash: bytes | None
     certificate_serial: str
     replaces: bytes | None
-    """kid of the device whose place it takes."""
+    """kid of the device that it replaces."""
     kit: bytes
     log: bytes
     """8 random bytes: one technician on one laptop."""
@@ -56,11 +56,11 @@ class Record:
 
     @property
     def device(self) -> bytes:
-        """kid of the device that is enrolled, as its proof names it."""
+        """kid of the enrolled device, from its proof."""
         return split(self.proof)[0]
 
     def enrolment(self) -> Enrolment:
-        """The device's own word, verified.
+        """The device's own statement, verified.
 
         Raises:
             EnrolmentError: the proof is not this slot's, or not signed by the key in it.
@@ -68,42 +68,18 @@ class Record:
         return verify_proof(self.proof, self.slot)
 
 
-def sign_record(
-    key: Ed25519PrivateKey,
-    *,
-    log: bytes,
-    prev: bytes,
-    number: int,
-    time: int,
-    slot: str,
-    proof: bytes,
-    unique_id: str | None,
-    board: str,
-    firmware_hash: bytes | None,
-    certificate_serial: str,
-    replaces: bytes | None,
-    kit: bytes,
-) -> bytes:
-    """The signed bytes of a record."""
-    table = {
-        1: prev,
-        2: number,
-        3: time,
-        4: slot,
-        5: proof,
-        6: unique_id,
-        7: board,
-        8: firmware_hash,
-        9: certificate_serial,
-        10: replaces,
-        11: kit,
-        12: log,
-    }
+# Name -> number in the signed table.
+_NUMBERS = {field.name: number for number, field in enumerate(fields(Record)[2:], 1)}
+
+
+def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
+    """The signed bytes of a record; `values` are the fields of `Record` from `prev` to `log`."""
+    table = {_NUMBERS[name]: value for name, value in values.items()}
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
 
 def parse_record(raw: bytes) -> Record:
-    """Read a record; whether its signature is good is another question (`check_signer`).
+    """Read a record. `check_signer` verifies its signature.
 
     Raises:
         Refused: malformed or too large.
@@ -166,9 +142,9 @@ def verified(proof: bytes, slot: str) -> tuple[Enrolment, bytes]:
     """A device's proof, verified, and its kid.
 
     Raises:
-        EnrolmentError: it is none.
+        EnrolmentError: the proof is not valid.
     """
     if len(proof) > _MAX_PROOF:
-        raise EnrolmentError(f"The device's proof for {slot} has {len(proof)} bytes and is none.")
+        raise EnrolmentError(f"The device's proof for {slot} is too long ({len(proof)} bytes).")
     enrolment = verify_proof(proof, slot)
     return enrolment, hash8(enrolment.public_key)

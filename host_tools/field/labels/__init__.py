@@ -1,7 +1,7 @@
-"""Stickers for devices: what they say, how they look, how a scanned one is read back.
+"""Stickers for devices.
 
-label.py is what a label says, and is written out in docs/labels.md; layout.py says where on the
-sticker it stands; drawing.py makes SVG and PNG of it, sheet.py an A4 PDF.
+label.py has the content (see docs/labels.md) and reads scanned text; layout.py has the positions;
+drawing.py makes SVG and PNG files, sheet.py an A4 PDF.
 """
 
 from host_tools.field.labels.drawing import write_label

@@ -1,4 +1,4 @@
-"""One label as SVG, for whoever wants to read or restyle it, and as PNG, for label printers."""
+"""One label as SVG, and as PNG for label printers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNIT = 100  # the font's size in pixels at which texts are measured
 
 @lru_cache(maxsize=64)
 def _font(pixels: float) -> FreeTypeFont:
-    # Pillow's own font, on every machine the same; it holds ASCII and little more.
+    # Pillow's own font is the same on every machine; it has ASCII and little more.
     from PIL.ImageFont import FreeTypeFont, load_default
 
     font = load_default(pixels)
@@ -38,7 +38,7 @@ def _mm(value: float) -> str:
 
 
 def svg(label: Label) -> str:
-    """The label as an SVG document; its texts are texts, its name for screen readers the slot."""
+    """The label as an SVG document; its texts stay texts, its title is the slot."""
     code = layout.qr_code(label)
     modules = "".join(
         f"M{column} {row}h1v1h-1z"
@@ -48,7 +48,7 @@ def svg(label: Label) -> str:
     )
     left = layout.QR_LEFT + layout.QUIET * layout.MODULE
     top = layout.QR_TOP + layout.QUIET * layout.MODULE
-    # Each text has its width with it, so that it fits in whatever font there is.
+    # Each text has its width, so that it fits in any font.
     texts = "\n".join(
         f'<text x="{_mm(line.x)}" y="{_mm(line.y)}" font-size="{_mm(line.size)}" '
         f'textLength="{_mm(line.width)}" lengthAdjust="spacingAndGlyphs">'

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 
-# No vowels, so no words; no 0, 1, 5, B, L, N, S, Z: each can be told from the others on a dusty
-# sticker and over a bad telephone line.
+# No vowels, so that no words appear. No 0, 1, 5, B, L, N, S, Z: the others stay distinct on a
+# dusty sticker and on a bad telephone line.
 ALPHABET = "2346789CDFGHJKMPQRTVWXY"
 CHECK_LENGTH = 4
 
@@ -31,7 +31,7 @@ def check_of(slot: str, kid: str) -> str:
     """The check of a device in a slot: 4 characters of ALPHABET.
 
     The first 8 bytes of SHA-256 over the QR text up to the check's colon, as a big-endian number
-    modulo 23 to the 4th, written in base 23 with all its digits. It finds slips of typing; it is
+    modulo 23 to the 4th, written in base 23 with all its digits. It finds typing errors; it is
     no signature.
     """
     digest = hashlib.sha256(_signed_part(slot, kid).encode("ascii")).digest()
@@ -48,7 +48,7 @@ class Label:
     """The sticker of one device.
 
     `kid` is the device key's id, 16 hexadecimal digits; `unique_id` the chip's MAC or serial
-    number as the device tells it, or None; `regency` with or without its "Kabupaten".
+    number as the device reports it, or None; `regency` with or without its "Kabupaten".
     """
 
     slot: str
@@ -64,24 +64,24 @@ class Label:
         if _QR.fullmatch(text) is None:
             raise LabelError(
                 _(
-                    "There can be no label for slot '{slot}' and device key '{kid}'; a slot is "
+                    "No label is possible for slot '{slot}' and device key '{kid}'; a slot is "
                     "such as 6403112001-1, a device key has 16 hexadecimal digits."
                 ).format(slot=self.slot, kid=self.kid)
             )
 
     @property
     def check(self) -> str:
-        """4 characters that belong to this device in this slot, see `check_of`."""
+        """See `check_of`."""
         return check_of(self.slot, self.kid)
 
     @property
     def qr_text(self) -> str:
-        """What the QR code holds: upper case, and only characters of its alphanumeric mode."""
+        """The content of the QR code, in its alphanumeric mode: upper case."""
         return f"{_signed_part(self.slot, self.kid)}:{self.check}"
 
 
 class Scanned(NamedTuple):
-    """What the QR code of a label tells; `kid` in lower case."""
+    """The content of a QR code; `kid` in lower case."""
 
     slot: str
     kid: str
@@ -97,7 +97,7 @@ def parse_qr(text: str) -> Scanned:
     if match is None:
         raise LabelError(
             _(
-                "'{text}' is not the text of a label; it looks like "
+                "'{text}' is not the text of a label; the format is "
                 "DESA1:6403112001-1:0123456789ABCDEF:K7QX. Scan it again."
             ).format(text=text.strip())
         )

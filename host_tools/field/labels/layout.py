@@ -1,7 +1,6 @@
-"""Where everything stands on a sticker of 62 x 29 mm; all lengths are millimetres.
+"""The positions on a sticker of 62 x 29 mm, in millimetres, for SVG, PNG and PDF.
 
-One description for SVG, PNG and PDF, so that they can't differ. Texts are fitted to their width by
-making them smaller; no name is cut off.
+Long texts get smaller until they fit; no name is cut off.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MARGIN = 1.6
 DPI = 300
 MODULE_DOTS = 8
 MODULE = MODULE_DOTS * 25.4 / DPI
-QUIET = 4  # modules around the code that the standard wants left white
+QUIET = 4  # white modules around the code, by the standard
 QR_LEFT = 0.8
 _MODULES = 29  # of a version 3 code
 QR_SIDE = (_MODULES + 2 * QUIET) * MODULE
@@ -47,15 +46,15 @@ class Line(NamedTuple):
 
 
 def qr_code(label: Label) -> segno.QRCode:
-    """The label's QR code: version 3, whose quarter may be scratched off and it still reads."""
+    """The label's QR code, version 3: it is readable with a quarter of it damaged."""
     import segno
 
-    # Always the same size. `mask=None` lets segno choose, by the standard's own rule.
+    # Always the same size. segno chooses the mask by the standard's rule.
     return segno.make_qr(label.qr_text, version=3, error="q", boost_error=False)
 
 
 def in_charset(text: str, charset: str) -> str:
-    """A text for a font that has no more than a charset: letters lose their accents, then `?`."""
+    """A text for a font with only one charset: other letters lose their accents, or become `?`."""
     plain = []
     for letter in text:
         try:

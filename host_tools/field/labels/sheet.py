@@ -1,4 +1,4 @@
-"""Many labels on A4 sheets: a grid of three by nine with lines to cut along."""
+"""Many labels on A4 sheets: three by nine, with cutting lines."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def write_sheet(labels: Sequence[Label], path: Path, title: str = "") -> None:
     """Write an A4 PDF of the labels in their order, 27 to a page, to be printed at 100 %.
 
     Args:
-        title: what the sheet is of, e.g. the regency; printed above the labels.
+        title: printed above the labels, e.g. the regency.
 
     Raises:
         LabelError: there are no labels.

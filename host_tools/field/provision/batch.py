@@ -1,4 +1,4 @@
-"""Several boards side by side: a thread a port, for as long as boards are plugged in."""
+"""Several boards side by side, with a thread for each port."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from host_tools.field.provision.ports import list_ports
 from host_tools.field.provision.screen import ProvisionScreen
 from host_tools.field.provision.serial_device import over_cable
 
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _COLUMNS = ("mac", "slot", "village", "board", "key", "check", "state", "class", "next", "seconds")
 
 
@@ -27,9 +27,9 @@ class BatchProvisioning:
     """One run over a hub.
 
     Args:
-        slots: to be dealt, in order.
-        pattern: ports to look at, None for all USB ports.
-        count: end after so many boards; None: when `stop` is called.
+        slots: to deal, in this order.
+        pattern: of ports; None: all USB ports.
+        count: end after this many boards; None: when `stop` is called.
         ask: ask for the village of each board.
     """
 
@@ -56,21 +56,21 @@ class BatchProvisioning:
 
     @property
     def failed(self) -> int:
-        """How many boards are not done, counting each board's last try."""
+        """How many boards failed at their last attempt."""
         last = {result.mac or result.port: error for result, error in self.results}
         return sum(error is not None for error in last.values())
 
     def stop(self) -> None:
-        """Take no more boards; those at work go on."""
+        """Take no more boards; the running ones continue."""
         self._stop.set()
 
     def run(self) -> None:
-        """Work until there is nothing more to do, or `stop` was called."""
+        """Provision boards until `count` is reached or `stop` is called."""
         while not self._stop.is_set():
             present = list_ports(self._pattern)
             for port in [p for p in self._threads if p not in present]:
                 if not self._threads[port].is_alive():
-                    del self._threads[port]  # what is plugged in there next is another board
+                    del self._threads[port]  # the next one there is another board
             for port in present:
                 if port not in self._threads and not self._full():
                     self._begin(port)
@@ -83,17 +83,17 @@ class BatchProvisioning:
                         _("Not taken, because of --count: {ports}").format(ports=", ".join(left))
                     )
                 break
-            self._stop.wait(_LOOK_S)
+            self._stop.wait(_POLL_S)
         self.wait()
 
     def wait(self) -> None:
-        """Wait for the boards at work."""
+        """Wait for the running boards."""
         for thread in list(self._threads.values()):
             while thread.is_alive():
-                thread.join(0.5)  # in pieces, so that Ctrl-C gets through
+                thread.join(0.5)  # short waits, so that Ctrl-C works
 
     def _full(self) -> bool:
-        """Whether `count` boards were begun. A board that was ready before does not count."""
+        """Whether `count` boards were started, without those that were ready before."""
         if self._count is None:
             return False
         with self._lock:
@@ -101,13 +101,14 @@ class BatchProvisioning:
             return self._begun - ready >= self._count
 
     def _begin(self, port: str) -> None:
-        # A daemon: whoever presses Ctrl-C twice wants to go, and any moment is as safe.
-        thread = threading.Thread(target=self._one, args=(port,), name=port, daemon=True)
+        # A daemon thread, so that a second Ctrl-C ends at once. That is safe at any moment.
+        thread = threading.Thread(target=self.provision, args=(port,), name=port, daemon=True)
         self._threads[port] = thread
         self._begun += 1
         thread.start()
 
-    def _one(self, port: str) -> None:
+    def provision(self, port: str) -> None:
+        """Provision the board on a port, and record the result."""
         row = self._screen.row(port)
         dealt: list[str] = []
 
@@ -119,9 +120,9 @@ class BatchProvisioning:
         error: Exception | None = None
         try:
             work.run()
-        except Exception as caught:  # a defect too must not look like a board that is at work
+        except Exception as caught:  # a defect must not leave the board as running
             error = caught
-            # Not what the same board was dealt on another port: some have two sockets.
+            # Keep a slot that was dealt on the other port of a board with two sockets.
             if dealt:
                 self._dealer.give_back(work.result.mac)
         row.end(result_text(work.result, error), error is not None)
@@ -149,21 +150,21 @@ def was_ready(result: DeviceResult) -> bool:
 
 
 def error_class(error: Exception) -> str:
-    """A short name of what went wrong, for tables."""
+    """A short name of the error, for tables."""
     return error.kind if isinstance(error, ProvisionError) else type(error).__name__
 
 
 def result_text(result: DeviceResult, error: Exception | None) -> str:
-    """What became of a board, in a line."""
+    """The result for a board, in one line."""
     if error is not None:
-        return f"{error_class(error)}: {error}"
+        return str(error)
     return _("{village} ({slot}) is ready: key {kid}, label {check}").format(
         village=result.village, slot=result.slot, kid=result.kid, check=result.check
     )
 
 
 def write_summary(path: Path, results: Sequence[tuple[DeviceResult, Exception | None]]) -> None:
-    """The table of all boards so far, whole, as CSV."""
+    """Write the table of all boards so far as CSV."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*_COLUMNS, *STEPS])

@@ -1,16 +1,16 @@
-"""Speaks to one chip's bootloader, by esptool, in a process of its own.
+"""Runs esptool on one chip's bootloader, in its own process.
 
     python -m host_tools.field.provision.chip PORT
 
 Reads one JSON object a line from stdin and answers with JSON lines on stdout; `flash.py` is the
-other end. A process, because esptool prints, ends its process as it likes, and computes: eight
+other end. It is a process because esptool prints, may end its process and uses a whole core; eight
 boards side by side need eight of them.
 
     {"do": "identify"}  -> {"chip": "esp32", "mac": "24:0a:c4:00:00:01", "flash_size": 4194304}
     {"do": "flash", "image": PATH, "offset": 4096, "compare": [[ADDRESS, LENGTH], ...],
      "keep": [ADDRESS, LENGTH] | null, "baud": 460800}
                         -> {"progress": [done, total]} ..., {"flashed": true | false}
-    {"do": "run"}       -> {"running": true}: reset into what is in the flash; the process ends
+    {"do": "run"}       -> {"running": true}: start the firmware; the process ends
     any                 -> {"error": sentence, "class": "lost" | "busy" | "permission" |
                             "no_port" | "silent" | "secure" | "esptool"}; the process ends
 """
@@ -44,38 +44,23 @@ _ATTEMPTS = 5
 
 
 def _say(**message: Any) -> None:
-    # The descriptor itself: sys.stdout is turned away, for whatever esptool prints.
+    # To the descriptor itself: sys.stdout is redirected, because esptool prints.
     os.write(_ANSWERS, json.dumps(message).encode() + b"\n")
 
 
 class _Quiet(TemplateLogger):
-    """Turns esptool's progress into messages, and its talk into nothing."""
+    """Makes messages of esptool's progress; all other output of esptool is dropped."""
 
-    def print(self, *args: Any, **kwargs: Any) -> None: ...
+    def _drop(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def note(self, message: str) -> None: ...
+    print = note = warning = error = stage = set_verbosity = _drop
 
-    def warning(self, message: str) -> None: ...
-
-    def error(self, message: str) -> None: ...
-
-    def stage(self, finish: bool = False) -> None: ...
-
-    def set_verbosity(self, verbosity: str) -> None: ...
-
-    def progress_bar(
-        self,
-        cur_iter: int,
-        total_iters: int,
-        prefix: str = "",
-        suffix: str = "",
-        bar_length: int = 30,
-    ) -> None:
+    def progress_bar(self, cur_iter: int, total_iters: int, *args: Any, **kwargs: Any) -> None:
         _say(progress=[cur_iter, total_iters])
 
 
 def _matches(esp: Any, image: bytes, offset: int, region: list[int]) -> bool:
-    """Whether a region of the flash holds what the image has there."""
+    """Whether a region of the flash equals the image."""
     address, length = region
     part = image[address - offset : address - offset + length]
     return bool(esp.flash_md5sum(address, len(part)) == hashlib.md5(part).hexdigest())
@@ -101,11 +86,11 @@ def _flash(esp: Any, order: dict[str, Any]) -> None:
     if all(_matches(esp, image, offset, region) for region in order["compare"]):
         _say(flashed=False)
         return
-    # What lies beyond the image survives only if the partitions stay where they are.
+    # Data behind the image is kept only if the partitions do not move.
     keep = order["keep"] is not None and _matches(esp, image, offset, order["keep"])
     if order["baud"] != _ROM_BAUD:
         esp.change_baud(order["baud"])
-    # esptool would wait for the port to come back; whoever plugs it in starts again anyway.
+    # esptool would wait for the port to come back, but the technician runs the command again.
     esp.WRITE_FLASH_ATTEMPTS = 1
     write_flash(esp, [(offset, image)], erase_all=not keep, force=False)  # verifies by MD5
     _say(flashed=True)
@@ -130,8 +115,8 @@ def _class_of(error: Exception) -> str:
 
 
 def _orders() -> Iterator[dict[str, Any]]:
-    """What is asked on stdin. When nobody is there to ask any more, killed perhaps, this process
-    ends at once, and with it its hold on the port."""
+    """The orders on stdin. When stdin closes, because the parent was killed, this process ends
+    at once and frees the port."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -144,25 +129,27 @@ def _orders() -> Iterator[dict[str, Any]]:
         yield json.loads(lines.get())
 
 
-def main() -> None:
-    port = sys.argv[1]
-    log.set_logger(_Quiet())
+def _serve(port: str, opened: contextlib.ExitStack) -> None:
+    """Follow orders until the chip was started; `opened` closes the port."""
     esp: Any = None
+    for order in _orders():
+        if order["do"] == "identify":
+            esp = opened.enter_context(_identify(port))
+        elif order["do"] == "flash":
+            _flash(esp, order)
+        else:
+            esp.hard_reset()
+            return
+
+
+def main() -> None:
+    log.set_logger(_Quiet())
     try:
-        for order in _orders():
-            if order["do"] == "identify":
-                esp = _identify(port)
-            elif order["do"] == "flash":
-                _flash(esp, order)
-            else:
-                esp.hard_reset()
-                esp._port.close()
-                _say(running=True)
-                return
+        with contextlib.ExitStack() as opened:
+            _serve(sys.argv[1], opened)
+        _say(running=True)
     except (FatalError, serial.SerialException, OSError, KeyError, ValueError) as error:
-        # pyserial names errors of opening by their text only; esptool passes some on as its own.
-        with contextlib.suppress(Exception):
-            esp._port.close()
+        # pyserial's errors of opening differ in their text only; esptool raises some as its own.
         _say(**{"error": " ".join(str(error).split())[:300], "class": _class_of(error)})
 
 

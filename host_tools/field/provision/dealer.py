@@ -1,4 +1,4 @@
-"""Which village a board is for: the same one as before, else the next that has no device yet."""
+"""The village for a board: its earlier one, else the next without a device."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from host_tools.province.records import slot_name
 
 
 def slot_in_kit(kit: Kit, code: str, number: int = 1) -> str:
-    """The slot of a village, which must be in the kit.
+    """The slot of a village in the kit.
 
     Args:
         code: of a village, with dots or without, a slot `6403112001-2`, or a village's name.
 
     Raises:
-        ProvisionError: it is not, or several villages have the name.
+        ProvisionError: it is not in the kit, or several villages have the name.
     """
-    named = sorted(
-        s.slot for s in kit.slots.values() if s.village.name.casefold() == code.strip().casefold()
-    )
-    villages = {slot[:10] for slot in named}
-    if len(villages) > 1:
+    wanted = code.strip().casefold()
+    named = {
+        slot.slot[:10]: f"{slot.slot[:10]} ({slot.village.district}, {slot.village.regency})"
+        for _name, slot in sorted(kit.slots.items())
+        if slot.village.name.casefold() == wanted
+    }
+    if len(named) > 1:
         raise ProvisionError(
             "no_village",
-            _("Several villages of the kit are called {name}: {slots}. Give the code.").format(
-                name=code.strip(), slots=", ".join(named)
+            _("Several villages of the kit are called {name}: {villages}. Give the code.").format(
+                name=code.strip(), villages="; ".join(named.values())
             ),
         )
-    village, dash, own = (named[0][:10] if named else code.strip()).partition("-")
-    slot = slot_name(village.replace(".", ""), int(own) if dash and own.isdigit() else number)
+    village, dash, own = next(iter(named), code.strip()).partition("-")
+    slot = slot_name(village.replace(".", ""), number)
+    if dash:
+        slot = f"{village.replace('.', '')}-{own}"  # a village's name may hold a dash, too
     if slot not in kit.slots:
         raise ProvisionError(
             "no_village",
@@ -50,9 +54,9 @@ class Dealer:
     """Deals slots to boards; several threads may ask at once.
 
     Args:
-        slots: in the order in which they are dealt.
-        ask: asked for the village of each board that has none yet, with a question and what is
-            taken if nothing else is said; None: they are dealt.
+        slots: to deal, in this order.
+        ask: gets a question and a default, returns the village of a board that has none yet;
+            None: slots are dealt.
     """
 
     def __init__(
@@ -77,20 +81,20 @@ class Dealer:
                 raise ProvisionError(
                     "no_village",
                     _(
-                        "All {count} villages of this run have their device; take the board out, "
-                        "or ask the province for a kit with more."
+                        "All {count} villages of this run have a device; unplug the board, or "
+                        "ask the province for a kit with more villages."
                     ).format(count=len(self._slots)),
                 )
             self._dealt[own] = slot
             return slot
 
     def give_back(self, mac: str) -> None:
-        """A board is not done: others may have its village, if they need it before it is back."""
+        """Free the slot of a board that failed; another board may get it."""
         with self._lock:
             self._dealt.pop(same_id(mac), None)
 
     def _before(self, mac: str) -> str | None:
-        """What the board is enrolled for, or was begun for on this laptop."""
+        """The slot of the board's enrolment, or of an earlier attempt on this laptop."""
         enrolled, _kid = last_enrolled(self._plan, mac)
         if enrolled is not None:
             return enrolled
@@ -104,14 +108,13 @@ class Dealer:
             for slot in self._slots
             if slot not in self._dealt.values() and not self._filled(slot)
         ]
-        # A board that was begun for a village and went away may come back; until nothing else is
-        # left, the village waits for it.
+        # A board that was started for a village may come back, so this village is dealt last.
         waiting, own = begun_slots(self._plan.work), same_id(mac)
         slot = next((s for s in free if waiting.get(s, own) == own), free[0] if free else None)
         return slot if slot is None or self._ask is None else self._chosen(mac, free, slot)
 
     def _chosen(self, mac: str, free: list[str], default: str) -> str:
-        """The slot that the technician gives the board."""
+        """The slot that the technician chooses."""
         assert self._ask is not None
         question = _("Village for the board {mac}").format(mac=mac)
         while True:
@@ -123,8 +126,7 @@ class Dealer:
             if slot in free:
                 return slot
             question = _(
-                "{slot} has its device already, or is not of this run.\n"
-                "Village for the board {mac}"
+                "{slot} has a device already, or is not in this run.\nVillage for the board {mac}"
             ).format(slot=slot, mac=mac)
 
     def _filled(self, slot: str | None) -> bool:

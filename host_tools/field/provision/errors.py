@@ -1,4 +1,4 @@
-"""Errors with a device: each has a kind, and says what to do next."""
+"""Errors with a device, each with a kind and with the next step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from host_tools.people.kits.model import same_id
 
 
 class ProvisionError(DesalinkError):
-    """Provisioning stopped; `str()` of it is a sentence for the technician.
+    """Provisioning stopped; the text is a sentence for the technician.
 
     kind: a short name that tables and summaries show, such as `cable` or `wrong_password`.
     """
@@ -21,8 +21,19 @@ class ProvisionError(DesalinkError):
         self.kind = kind
 
 
+def lost(port: str) -> ProvisionError:
+    """The board on a port is gone."""
+    return ProvisionError(
+        "cable",
+        _(
+            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
+            "a weak hub) and run the same command: it continues where it stopped."
+        ).format(port=port),
+    )
+
+
 def refuse_swapped(first: str, now: str) -> None:
-    """Refuse a device that got the port or address of another one.
+    """Refuse another device on the same port or address.
 
     Raises:
         ProvisionError: `swapped`: the two unique ids differ.
@@ -31,7 +42,7 @@ def refuse_swapped(first: str, now: str) -> None:
         raise ProvisionError(
             "swapped",
             _(
-                "The device was {mac} at first, and now it is {other}; leave it plugged in and "
+                "The device was {mac} at first, and now it is {other}; keep it plugged in and "
                 "run the same command."
             ).format(mac=first, other=now),
         )
@@ -39,7 +50,7 @@ def refuse_swapped(first: str, now: str) -> None:
 
 @contextmanager
 def understood(refused: Callable[[str], ProvisionError]) -> Iterator[None]:
-    """Make an answer in a wrong form the device's error.
+    """Turn an answer in a wrong form into the device's error.
 
     Args:
         refused: makes the error from a reason.

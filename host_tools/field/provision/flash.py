@@ -1,6 +1,6 @@
 """The laptop's side of a chip's bootloader: identity, firmware, start.
 
-esptool works in a child process (`chip.py`), told and heard over pipes.
+esptool runs in a child process (`chip.py`), connected by pipes.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from host_tools.common import passphrase
 from host_tools.common.i18n import _
-from host_tools.common.passphrase import KIT_VARIABLE
+from host_tools.common.passphrase import scrubbed_environment
 from host_tools.devices.partitions import OFFSET as TABLE_OFFSET
 from host_tools.devices.proof import ROOT
-from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.errors import ProvisionError, lost
 
 _TABLE_BYTES = 0xC00
-# A child of a provisioning that was killed holds its port for a moment more.
+# The child of a killed provisioning frees its port a moment later.
 _BUSY_S = 5.0
-# What a slower rate may mend.
+# Errors that a slower rate may avoid.
 _OF_THE_LINE = ("silent", "esptool")
 
 Progress = Callable[[float], None]
+"""Gets the share of the running step that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """What a chip tells of itself. chip: such as "esp32s3"; mac: `24:0a:c4:00:00:01`; flash_size:
+    """Identity of a chip. chip: such as "esp32s3"; mac: `24:0a:c4:00:00:01`; flash_size:
     bytes, None if it can't be read."""
 
     chip: str
@@ -44,27 +43,22 @@ class Chip:
 
 @dataclass(frozen=True)
 class Image:
-    """Firmware as it goes to flash at `offset`; its application begins at address `app_offset`."""
+    """Firmware for the flash at `offset`; its application begins at address `app_offset`."""
 
     path: Path
     offset: int
     app_offset: int
 
-    def _regions(self) -> tuple[list[int], list[int]]:
-        size = self.path.stat().st_size
-        end = self.offset + size
-        # Not in between: there the firmware keeps its own settings once it has run.
-        table = [TABLE_OFFSET, _TABLE_BYTES]
-        return table, [self.app_offset, end - self.app_offset]
-
     def order(self, baud: int) -> dict[str, Any]:
-        """What `chip.py` is told."""
-        table, app = self._regions()
+        """The order for `chip.py`."""
+        end = self.offset + self.path.stat().st_size
+        # Not in between: the firmware keeps its own settings there once it has run.
+        table = [TABLE_OFFSET, _TABLE_BYTES]
         return {
             "do": "flash",
             "image": str(self.path),
             "offset": self.offset,
-            "compare": [table, app],
+            "compare": [table, [self.app_offset, end - self.app_offset]],
             "keep": table,
             "baud": baud,
         }
@@ -73,29 +67,25 @@ class Image:
 def _sentence(kind: str, port: str, said: str) -> str:
     sentences = {
         "permission": _(
-            "{port} may not be opened by you; run 'desalink doctor', which tells how to get the "
-            "right (on Linux: group dialout)."
+            "You have no permission to open {port}; run 'desalink doctor', which shows how to "
+            "get it (on Linux: group dialout)."
         ),
-        "no_port": _("There is no port {port} any more; plug the board in again and start again."),
+        "no_port": _("The port {port} is gone; plug the board in again and run the same command."),
         "busy": _(
             "{port} is in use by another program; close serial monitors and other 'desalink "
-            "provision', then start again."
-        ),
-        "cable": _(
-            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
-            "a weak hub) and run the same command: it goes on where it stopped."
+            "provision', then run the same command."
         ),
         "silent": _(
             "No chip answers on {port}; hold the board's BOOT button while you plug it in, use a "
-            "cable that carries data, and start again."
+            "cable that carries data, and run the same command."
         ),
         "secure": _(
-            "The chip on {port} is locked (secure boot or download mode) and can't be used here; "
-            "take another board."
+            "The chip on {port} is locked (secure boot or download mode) and can't be used; take "
+            "another board."
         ),
         "esptool": _(
-            "The board on {port} did not take its firmware ({said}); try another cable or port, "
-            "then start again."
+            "The firmware could not be written to the board on {port} ({said}); try another cable "
+            "or port, then run the same command."
         ),
     }
     return sentences[kind].format(port=port, said=said)
@@ -117,12 +107,7 @@ class Bootloader:
     def __enter__(self) -> Bootloader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end()
 
     def identify(self) -> Chip:
@@ -141,13 +126,13 @@ class Bootloader:
                 time.sleep(0.2)
 
     def flash(self, image: Image, bauds: tuple[int, ...], progress: Progress) -> bool:
-        """Write and verify the firmware, unless it is there; False if it was.
+        """Write and verify the firmware; False if it was there already.
 
         Args:
             bauds: rates to try, the fastest first.
 
         Raises:
-            ProvisionError: it can't be written, at none of the rates.
+            ProvisionError: it can't be written at any of the rates.
         """
         for baud in bauds:
             try:
@@ -166,7 +151,7 @@ class Bootloader:
         """Start what is in the flash.
 
         Raises:
-            ProvisionError: the board went away.
+            ProvisionError: the connection was lost.
         """
         try:
             next(self._ask({"do": "run"}))
@@ -176,22 +161,21 @@ class Bootloader:
 
     def _identify(self) -> Chip:
         self._end()
-        hidden = (passphrase.VARIABLE, KIT_VARIABLE)
         self._process = subprocess.Popen(
-            # The real path: esptool asks pyserial about it, which knows no links.
+            # The real path, because pyserial does not resolve links.
             [sys.executable, "-m", "host_tools.field.provision.chip", os.path.realpath(self.port)],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if name not in hidden},
+            env=scrubbed_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # A Ctrl-C is for the one who asks; the child ends with the pipe.
+            # Ctrl-C must reach only the parent; the child ends when the pipe closes.
             start_new_session=True,
         )
         return Chip(**next(self._ask({"do": "identify"})))
 
     def _ask(self, order: dict[str, Any]) -> Any:
-        """Answers to one order, until the process has no more to say."""
+        """The answers to one order."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         try:
@@ -207,15 +191,16 @@ class Bootloader:
         raise _Failed("esptool", "esptool ended without an answer")
 
     def _error(self, failed: _Failed) -> ProvisionError:
-        kind = "cable" if failed.kind == "lost" else failed.kind
-        return ProvisionError(kind, _sentence(kind, self.port, str(failed)))
+        if failed.kind == "lost":
+            return lost(self.port)
+        return ProvisionError(failed.kind, _sentence(failed.kind, self.port, str(failed)))
 
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()  # at which it ends, in the middle of an image if need be
+        process.stdin.close()  # the child then ends, even in the middle of an image
         try:
             process.wait(2)
         except subprocess.TimeoutExpired:

@@ -1,8 +1,8 @@
 """One device from bare to labelled, step by step.
 
-Each step first checks the device and does only what is missing. So the flow may be interrupted at
-any point, by a pulled cable or a killed laptop, and run again. What differs between a cable and
-SSH is behind `Found` and `Device`.
+Each step first checks the device and does only what is missing. So the flow can be interrupted at
+any point, by a pulled cable or a power cut, and run again. `Found` and `TargetDevice` have one
+implementation for a cable and one for SSH.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from host_tools.devices.proof import verify_proof
 from host_tools.field.enrolments import EnrolmentLog, Record
 from host_tools.field.labels import Label, write_label
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped
+from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
 from host_tools.field.provision.payload import KitFirmware, agent_files
@@ -41,9 +42,6 @@ STEPS = (
     "start",
 )
 
-Progress = Callable[[float], None]
-"""Gets the share of the running step that is done, 0 to 1."""
-
 
 def step_title(step: str) -> str:
     """A step in the technician's language."""
@@ -62,87 +60,77 @@ def step_title(step: str) -> str:
     }[step]
 
 
-class Device(Protocol):
-    """A device of a known board and slot. Each call does only what is missing."""
+class TargetDevice(Protocol):
+    """A device with its board and slot. Each call does only what is missing."""
 
     board: Board
 
     @property
     def firmware(self) -> KitFirmware | None:
-        """None: the device has its own system."""
+        """None if the device has its own system."""
 
     def flash(self, progress: Progress) -> bool:
         """Write the firmware; False if it was there."""
 
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
-        """Make the device hold exactly this agent; how many files were written or deleted."""
+        """Make the agent on the device equal to these files; the number of changed files."""
 
     def forget_other(self, slot: str | None) -> bool:
-        """Delete key and journal of another slot, or of any slot; True if there were some."""
+        """Delete key and journal of another slot (None: of any slot); True if there were some."""
 
     def configure(self, progress: Progress) -> int:
-        """Write certificates and configuration; how many files were written."""
+        """Write certificates and configuration; the number of written files."""
 
     def make_key(self) -> bytes:
-        """Make the device's key unless it has one; its proof of possession."""
+        """The proof of possession of the device's key, which is made if missing."""
 
     def test_network(self, unix: int) -> tuple[str, str]:
-        """What agent/province/selftest.py says of the network. unix: the laptop's clock."""
+        """Result and detail of the agent's network test. unix: the laptop's clock."""
 
     def first_report(self) -> tuple[str, bytes]:
-        """Topic and bytes of the first report, which is made unless there is one."""
+        """Topic and bytes of the first report, which is made if missing."""
 
     def start(self) -> None:
         """Start the agent, now and after each power-on."""
 
 
 class Found(Protocol):
-    """A device that answers, before its slot is chosen."""
+    """A device that answers; its slot is not chosen yet."""
 
     unique_id: str
     """MAC address or serial number."""
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What the journal notes of it."""
+        """Facts for the journal."""
 
     def refuse_stranger(self, folder: Path) -> None:
-        """Refuse a device that is not the one that `folder` remembers."""
+        """Refuse a device that differs from the one recorded in `folder`."""
 
-    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> Device:
-        """The same with what it needs for its slot; board: as the technician named it."""
+    def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> TargetDevice:
+        """The device for a slot; board: the name that the technician gave, if any."""
 
 
 class Watcher(Protocol):
-    """Follows the work on one device; called from the thread that does it."""
+    """Follows the work on one device, in the thread of the work."""
 
     def step(self, name: str, state: str) -> None:
         """A step of STEPS is `running`, `done`, `already` done, `elsewhere` or `failed`."""
 
     def progress(self, share: float) -> None:
-        """How much of the running step is done, 0 to 1."""
+        """The share of the running step that is done, 0 to 1."""
 
     def known(self, unique_id: str, slot: KitSlot) -> None:
-        """Which device this is, and for which slot."""
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def step(self, name: str, state: str) -> None: ...
-
-    def progress(self, share: float) -> None: ...
-
-    def known(self, unique_id: str, slot: KitSlot) -> None: ...
+        """The device and its slot are known now."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What holds for every device of one run.
+    """What is the same for every device of one run.
 
-    work: the laptop's directory for devices; board: name of the board, None: found out; offline:
-    the network test may fail because the device's network is not here; replace: the devices
-    replace those that fill the slots.
+    work: the laptop's directory for devices; board: name of the board, None: found by its chip;
+    offline: the network test may fail, as the device's network is elsewhere; replace: the devices
+    replace those in the slots.
     """
 
     kit: Kit
@@ -155,7 +143,7 @@ class Plan:
 
 @dataclass
 class DeviceResult:
-    """What was done with a device. `states`: of each step that was begun."""
+    """The result for a device. `states`: of each step that was started."""
 
     port: str
     mac: str = ""
@@ -173,7 +161,7 @@ class Provisioning:
     """One device.
 
     Args:
-        where: its port or address, for people.
+        where: its port or address, for messages.
         connect: opens the connection and identifies the device.
         choose: the slot for a unique id.
     """
@@ -184,21 +172,21 @@ class Provisioning:
         where: str,
         connect: Callable[[], AbstractContextManager[Found]],
         choose: Callable[[str], str],
-        watcher: Watcher | None = None,
+        watcher: Watcher,
     ) -> None:
         self._plan = plan
         self._connect = connect
         self._choose = choose
-        self._watch = watcher or Silent()
+        self._watch = watcher
         self._journal: DeviceJournal | None = None
         self.result = DeviceResult(where)
 
     def run(self) -> DeviceResult:
-        """Do all that is missing.
+        """Run all steps.
 
         Raises:
             ProvisionError, KitError, EnrolmentError, BoardError, LogError: a sentence for the
-                technician; what was done stays done.
+                technician; finished steps stay finished.
             OSError: something can't be written on the laptop.
         """
         began = time.monotonic()
@@ -216,9 +204,9 @@ class Provisioning:
 
     @contextmanager
     def _step(self, name: str) -> Iterator[dict[str, Any]]:
-        """Show a step, time it and write it down. The dict becomes its entry in the journal.
+        """Show a step, time it and record it. The dict becomes its entry in the journal.
 
-        `find` stays open as long as the connection; `identify` writes it down.
+        `find` lasts as long as the connection and is not recorded.
         """
         began = time.monotonic()
         entry: dict[str, Any] = {"state": "done"}
@@ -303,8 +291,8 @@ class Provisioning:
             device.start()
 
     def _slot_for(self, mac: str) -> tuple[KitSlot, bool]:
-        """The chosen slot, if the device may fill it; and whether its key was given up: a device
-        that was replaced can't come back with it."""
+        """The chosen slot, if the device may fill it; and whether its key is used up: a device
+        that was replaced needs a new key."""
         kit = self._plan.kit
         name = self._choose(mac)
         slot = self._plan.log.slot_for(kit, name, mac)
@@ -333,7 +321,7 @@ class Provisioning:
         return slot, own is not None and filled is not None and filled != own
 
     def _record(self, mac: str, slot: KitSlot) -> Record | None:
-        """This laptop's own record of the device for the slot."""
+        """This laptop's record of the device in the slot."""
         record = self._plan.log.find(mac)
         return record if record is not None and record.slot == slot.slot else None
 
@@ -341,20 +329,20 @@ class Provisioning:
     def _verified(
         proof: bytes, mac: str, slot: KitSlot, firmware: KitFirmware | None
     ) -> Enrolment:
-        """What the device signed about itself; it must match what is known of it."""
+        """The device's signed statement, if it matches what is known of the device."""
         enrolment = verify_proof(proof, slot.slot)
         refuse_swapped(mac, enrolment.unique_id or "-")
         if firmware is not None and enrolment.firmware not in (None, firmware.app_sha256):
             raise ProvisionError(
                 "firmware",
                 _(
-                    "The board {mac} runs another firmware than was written to it; run the same "
+                    "The board {mac} runs another firmware than the written one; run the same "
                     "command, and if that does not help, take another board."
                 ).format(mac=mac),
             )
         return enrolment
 
-    def _network(self, device: Device) -> dict[str, Any]:
+    def _network(self, device: TargetDevice) -> dict[str, Any]:
         kit = self._plan.kit
         result, detail = device.test_network(int(time.time()))
         if result == "ok":
@@ -364,9 +352,9 @@ class Provisioning:
         raise network_error(result, detail, kit.broker_host, kit.broker_port)
 
     def _report(
-        self, device: Device, slot: KitSlot, enrolment: Enrolment, known: bool
+        self, device: TargetDevice, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
-        """The device's first report, verified as the ingest will verify it."""
+        """The device's first report, verified as the ingest verifies it."""
         topic, message = device.first_report()
         kid = hash8(enrolment.public_key)
         verifier = Verifier({kid: Key(enrolment.public_key, slot.slot, True)})
@@ -388,10 +376,9 @@ class Provisioning:
 
 
 def last_enrolled(plan: Plan, mac: str) -> tuple[str | None, bytes | None]:
-    """The slot and the key's id with which a device was last enrolled, as far as laptop and kit
-    know."""
+    """The slot and the key's id of a device's last enrolment, as far as laptop and kit know."""
     record = plan.log.find(mac)
-    # What the province had imported when it packed the kit, the kit knows better.
+    # The kit is newer than those records that the province had imported when it made the kit.
     if record is not None and record.number >= plan.kit.imported.get(record.log, 0):
         return record.slot, record.device
     known = plan.kit.device_of_unique_id(mac)

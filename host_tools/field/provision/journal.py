@@ -1,8 +1,7 @@
-"""What was done with one device, on the laptop: a line of JSON a step, on the disk at once.
+"""The record of the steps with one device, on the laptop: a line of JSON for each step.
 
-`<work>/devices/<MAC>/journal.jsonl`. It never decides alone what is done (the device and the log
-of enrolments do); it remembers for which slot a board was begun, and what somebody may want to
-know.
+`<work>/devices/<MAC>/journal.jsonl`. The device and the log of enrolments decide what is
+done; the journal has the slot for which a board was started, and details for people.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ class DeviceJournal:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Make its directory, and keep others from working on the same device.
+        """Make its directory and lock it.
 
         Raises:
-            ProvisionError: somebody does.
+            ProvisionError: another process works on the same device.
         """
         make_directory(self.directory)
         lock = FileLock(self.directory / "lock", timeout=0)
@@ -49,8 +48,7 @@ class DeviceJournal:
             raise ProvisionError(
                 "busy",
                 _(
-                    "Another 'desalink provision' works on the board {mac}; wait until it has "
-                    "ended."
+                    "Another 'desalink provision' works on the board {mac}; wait until it ends."
                 ).format(mac=self.mac),
             ) from None
         try:
@@ -67,7 +65,7 @@ class DeviceJournal:
         entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step}
         line = json.dumps({**entry, "state": state, **detail}, ensure_ascii=False)
         new = not self._path.exists()
-        # A line of its own after what a power cut may have torn.
+        # A power cut may have left an incomplete line before.
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "r+b") as file:
             end = file.seek(0, os.SEEK_END)
@@ -82,7 +80,7 @@ class DeviceJournal:
             sync_directory(self.directory)
 
     def entries(self) -> list[dict[str, Any]]:
-        """Every entry that is whole, the oldest first."""
+        """Every complete entry, the oldest first."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -98,13 +96,13 @@ class DeviceJournal:
         return found
 
     def slot(self) -> str | None:
-        """The slot that the board was last begun for, or None."""
+        """The slot for which the board was last started, or None."""
         slots = [e.get("slot") for e in self.entries() if e["step"] == "identify"]
         return next((slot for slot in reversed(slots) if isinstance(slot, str)), None)
 
 
 def begun_slots(work: Path) -> dict[str, str]:
-    """Slot -> MAC (without colons) of the board that was last begun for it."""
+    """Slot -> MAC (without colons) of the board that was last started for it."""
     found = {}
     for path in sorted((work / DEVICES).glob(f"*/{FILE}"), key=lambda p: p.stat().st_mtime):
         slot = DeviceJournal(work, path.parent.name).slot()

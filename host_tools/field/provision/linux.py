@@ -1,7 +1,7 @@
 """A Raspberry Pi or an OpenWrt router as a device to be provisioned, over SSH.
 
-Each step may be interrupted at any point: files get their names when they are whole, the key is
-made once.
+Each step can be interrupted at any point: files get their names when they are complete, and the
+key is made once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from host_tools.devices.packages.uci import to_uci
 from host_tools.field.provision.errors import ProvisionError, understood
 from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.payload import IMPORT_SELFTEST
-from host_tools.field.provision.ssh import Connection, Target, check_host_key
+from host_tools.field.provision.ssh import SshConnection, Target, check_host_key
 from host_tools.people.kits.model import Kit, KitSlot
 
 _PI_SYSTEM = {
@@ -36,20 +36,20 @@ _PI_SYSTEM = {
     "watchdog.conf": "/etc/systemd/system.conf.d/desalink-watchdog.conf",
 }
 _PUBLIC = 0o644
-# A serial number, MAC address or machine id. It names the device's folder on the laptop, and a
-# device could otherwise choose a folder anywhere.
+# A serial number, MAC address or machine id. It names the device's folder on the laptop, so
+# it must not hold a path.
 _ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z:._-]{0,62}[0-9A-Za-z])?")
-# An agent that can't read its configuration has ended by then.
+# An agent with a wrong configuration ends within this time.
 SETTLE_S = 2.0
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a device says of itself.
+    """The identity that a device reports.
 
     unique_id: what its agent will sign as its identity; board: name of its board, None if it is
-    neither known kind; model: for people; interpreter: program that runs the agent, None if there
-    is none; uplink: the interface of its default route, None without one.
+    unknown; model: for people; interpreter: of the agent, None if missing; uplink: the interface
+    of its default route, None if missing.
     """
 
     unique_id: str
@@ -59,8 +59,8 @@ class Identity:
     uplink: str | None
 
 
-# The same places in the same order as the boards' ports look at; a proof of a device that is not
-# the one that was identified is refused. Prints NAME=VALUE lines.
+# Uses the same places in the same order as the boards' modules: the proof must have the same id.
+# Prints NAME=VALUE lines.
 _IDENTIFY = """\
 r={root}
 line() {{ tr -d '\\000\\n' < "$1" 2>/dev/null; }}
@@ -96,7 +96,7 @@ echo "uplink=$(awk '$2 == "00000000" && $8 == "00000000" {{ print $7, $1 }}' /pr
 """
 
 
-def identify(connection: Connection, prefix: str = "") -> Identity:
+def identify(connection: SshConnection, prefix: str = "") -> Identity:
     """Ask a device what it is. Writes nothing.
 
     Raises:
@@ -108,7 +108,7 @@ def identify(connection: Connection, prefix: str = "") -> Identity:
     if not facts.get("id"):
         raise connection.refused("it has no serial number and no network interface of its own")
     if _ID.fullmatch(facts["id"]) is None:
-        raise connection.refused(f"its serial number {facts['id'][:60]!r} is none")
+        raise connection.refused(f"its serial number {facts['id'][:60]!r} is not valid")
     board = None
     if facts.get("system") == "openwrt":
         board = "openwrt"
@@ -126,21 +126,21 @@ def identify(connection: Connection, prefix: str = "") -> Identity:
 class LinuxDevice:
     """One device, identified, on an open connection.
 
-    prefix: stands before every path on the device; "" but in tests.
+    prefix: of every path on the device; for tests.
     """
 
     firmware = None
 
     def __init__(
         self,
-        connection: Connection,
+        connection: SshConnection,
         identity: Identity,
         board: Board,
         kit: Kit,
         slot: KitSlot,
         prefix: str = "",
     ) -> None:
-        """Raises ProvisionError: `device`: it has nothing that runs the agent."""
+        """Raises ProvisionError: `device`: it has no interpreter."""
         self._kit = kit
         self._slot = slot
         self.connection = connection
@@ -164,20 +164,19 @@ class LinuxDevice:
         self._own = prefix + (STATE if self._openwrt else "/etc/desalink")
         self._state = prefix + (f"{STATE}/state" if self._openwrt else "/var/lib/desalink")
         self._stage = f"{self._own}/.new"
-        # Where the agent reads its configuration; on OpenWrt it is made of UCI's at every start.
+        # On OpenWrt the start script makes this file of UCI's settings.
         self.config_path = (
             f"{prefix}/var/run/desalink/config.json"
             if self._openwrt
             else f"{self._own}/config.json"
         )
-        # Without a prefix the agent has its own user on systems that have systemd.
+        # With systemd the agent has its own user, except in tests.
         self._user = None if self._openwrt or prefix else "desalink"
 
     # ---- files
 
     def configuration(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A slot's configuration with the paths, the port and the uplink of this device, where
-        it does not say otherwise."""
+        """A slot's configuration, completed with paths, board and uplink of this device."""
         result = json.loads(json.dumps(config))
         result["port"] = self.board.port
         result["state_dir"] = self._state
@@ -195,7 +194,7 @@ class LinuxDevice:
         return dict(result)
 
     def flash(self, progress: Progress) -> bool:
-        """Nothing: the device has its own system."""
+        """Does nothing: the device has its own system."""
         return False
 
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
@@ -207,9 +206,9 @@ class LinuxDevice:
         if not missing and not stray:
             progress(1)
             return 0
-        self.stop()  # it would import one half of the old and one of the new
+        self.stop()  # it must not import a mix of old and new files
         self._prepare()
-        # In pieces, so that progress shows and a cut costs little.
+        # In parts, for the progress and so that an interruption costs little.
         total = sum(len(content) for content, _mode in missing.values()) or 1
         done, piece = 0, {}
         for path in sorted(missing):
@@ -253,7 +252,7 @@ class LinuxDevice:
         }
 
     def _prepare(self) -> None:
-        """Folders of the agent's own, closed to others."""
+        """Make the agent's folders, closed to other users."""
         own, state = shlex.quote(self._own), shlex.quote(self._state)
         self.connection.run(f"umask 077; mkdir -p {own} {state} && chmod 700 {state}")
 
@@ -271,7 +270,7 @@ class LinuxDevice:
             f"{own}/ca.pem": (self._kit.ca_pem, _PUBLIC),
             f"{own}/client.pem": (slot.certificate_pem, _PUBLIC),
             f"{own}/client.key": (slot.key_pem, 0o640),
-            # Last: with it the device is complete.
+            # Last: it makes the device complete.
             **settings,
         }
         missing = self._different(wanted, self.connection.hashes(list(wanted)))
@@ -279,7 +278,7 @@ class LinuxDevice:
             self.stop()
             self._prepare()
             self.connection.put(missing, self._stage)
-        self._give_away()
+        self._set_owner()
         return len(missing)
 
     def forget_other(self, slot: str | None) -> bool:
@@ -294,14 +293,14 @@ class LinuxDevice:
         if said in ("", slot):
             return False
         self.stop()
-        # The settings last: as long as they are there, this is not complete.
+        # The settings last: while they exist, the deletion is not complete.
         state = shlex.quote(self._state)
         settings = self._prefix + SETTINGS if self._openwrt else self.config_path
         self.connection.run(f"rm -rf {state} && sync && rm -f {shlex.quote(settings)}")
         return True
 
-    def _give_away(self) -> None:
-        """What the agent must read and write belongs to its user, who is made if missing."""
+    def _set_owner(self) -> None:
+        """Give the agent's files to its user, which is made if missing."""
         if self._user is None:
             return
         self.connection.run(
@@ -313,7 +312,7 @@ class LinuxDevice:
     # ---- the agent
 
     def make_key(self) -> bytes:
-        self.stop()  # one key and one journal are for one process
+        self.stop()  # only one process may use key and journal
         said = self._agent("-m agent --enrol " + shlex.quote(self.config_path), 120)
         words = said.split()
         try:
@@ -343,7 +342,7 @@ class LinuxDevice:
         raise self.connection.refused(f"its agent gave no answer ({said[:60]!r})")
 
     def _agent(self, arguments: str, timeout: float) -> str:
-        """Run the interpreter where the agent lies, as the agent's user; what it printed."""
+        """The output of the interpreter in the agent's folder, run as the agent's user."""
         home = shlex.quote(self._home)
         prepare = self._convert() if self._openwrt else ""
         user = "" if self._user is None else f"runuser -u {self._user} -- "
@@ -359,7 +358,7 @@ class LinuxDevice:
         return ended.out.decode(errors="replace")
 
     def _convert(self) -> str:
-        """UCI's settings as the agent's configuration, as the start script makes it."""
+        """The script that converts UCI's settings, as the start script does."""
         path, home = shlex.quote(self.config_path), shlex.quote(self._home)
         return (
             f"umask 077; mkdir -p {shlex.quote(self.config_path.rpartition('/')[0])} && "
@@ -375,14 +374,14 @@ class LinuxDevice:
             script = shlex.quote(f"{self._prefix}/etc/init.d/desalink")
             self.connection.run(f"[ ! -f {script} ] || {self._service('stop')}", timeout=90)
         else:
-            # Fails where the unit is not known yet.
+            # Fails if the service is not installed yet.
             self.connection.execute("systemctl stop desalink.service", timeout=90)
 
     def start(self) -> None:
         """Start the agent now and at every boot.
 
         Raises:
-            ProvisionError: it does not stay.
+            ProvisionError: it ends within seconds.
         """
         if self._openwrt:
             run = f"{self._service('enable')} && {self._service('restart')}"
@@ -395,7 +394,7 @@ class LinuxDevice:
         time.sleep(SETTLE_S)
         if not self.running():
             log = "logread -e desalink" if self._openwrt else "journalctl -u desalink"
-            raise self.connection.refused(f"its agent does not stay up, '{log}' says why")
+            raise self.connection.refused(f"its agent ends at once; '{log}' shows why")
 
     def running(self) -> bool:
         """Whether the agent runs."""
@@ -414,24 +413,24 @@ class LinuxDevice:
 
 
 def board_of(identity: Identity, name: str | None) -> Board:
-    """The board that a device is, or that the technician says it is.
+    """The board of a device, found or named by the technician.
 
     Raises:
-        ProvisionError: `board`: it is another kind, or nobody knows which.
+        ProvisionError: `board`: it is unknown, or differs from the name.
     """
     if name is None and identity.board is None:
         raise ProvisionError(
             "board",
             _(
                 "This device ({model}) is neither an OpenWrt router nor a Raspberry Pi; if it has "
-                "systemd and Python, say --board raspberry-pi."
+                "systemd and Python, add --board raspberry-pi."
             ).format(model=identity.model or identity.unique_id),
         )
     board = load_board(name or str(identity.board))
     if board.transport != "ssh" or (identity.board == "openwrt") != (board.name == "openwrt"):
         raise ProvisionError(
             "board",
-            _("This device ({model}) is no {board}; leave --board out.").format(
+            _("This device ({model}) is no {board}; run the command without --board.").format(
                 model=identity.model or identity.board, board=board.title
             ),
         )
@@ -439,9 +438,9 @@ def board_of(identity: Identity, name: str | None) -> Board:
 
 
 class FoundHost:
-    """A device on an open connection, before its slot is chosen."""
+    """A device on an open connection; its slot is not chosen yet."""
 
-    def __init__(self, connection: Connection, prefix: str, say: Callable[[str], None]) -> None:
+    def __init__(self, connection: SshConnection, prefix: str, say: Callable[[str], None]) -> None:
         self._connection = connection
         self._prefix = prefix
         self._say = say
@@ -450,7 +449,7 @@ class FoundHost:
         self.facts = {"model": self._identity.model}
 
     def refuse_stranger(self, folder: Path) -> None:
-        """Raises ProvisionError: its host key is not the one that the folder remembers."""
+        """Raises ProvisionError: its host key differs from the recorded one."""
         check_host_key(folder, self._connection, self._say)
 
     def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> LinuxDevice:
@@ -469,12 +468,12 @@ def over_ssh(
     """The device at an SSH address.
 
     Args:
-        say: gets sentences for the technician, such as the fingerprint of a new host key.
-        options: further words for ssh's command line.
-        prefix: stands before every path on the device; "" but in tests.
+        say: gets sentences for the technician, such as a new fingerprint.
+        options: further arguments for ssh.
+        prefix: of every path on the device; for tests.
 
     Raises:
         ProvisionError: it can't be reached, or has no identity.
     """
-    with Connection(target, options) as connection:
+    with SshConnection(target, options) as connection:
         yield FoundHost(connection, prefix, say)

@@ -1,4 +1,4 @@
-"""What a device gets from the kit: firmware, agent, configuration, certificates."""
+"""The parts of a kit for a device: firmware, agent, configuration, certificates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRMWARE = "firmware"
 # On a serial device.
 FOLDER = "/device"
 CONFIG = FOLDER + "/config.json"
-# Kits that were packed before have the agent's earlier name for it.
+# Agents in older kits have another name for it.
 IMPORT_SELFTEST = """\
 from agent import start as selftest
 if not hasattr(selftest, 'network'): from agent import trial as selftest
@@ -39,7 +39,7 @@ class KitFirmware:
 
 
 def choose_board(kit: Kit, slot: KitSlot, chip: Chip, name: str | None) -> Board:
-    """The kind of board that this chip is on: as named, else as the kit says, else the only one.
+    """The board of a chip: the named one, else the kit's, else the only one that fits.
 
     Raises:
         ProvisionError: none fits the chip, several do, or the flash is too small.
@@ -99,7 +99,7 @@ def choose_board(kit: Kit, slot: KitSlot, chip: Chip, name: str | None) -> Board
 
 
 def firmware_of(kit: Kit, board: Board, work: Path) -> KitFirmware:
-    """The kit's firmware for a board, as a file in the work directory (it is no secret).
+    """The kit's firmware for a board, as a file in the work directory; it is no secret.
 
     Raises:
         ProvisionError: the kit has none.
@@ -149,7 +149,7 @@ def agent_files(kit: Kit, board: Board) -> dict[str, bytes]:
 
 
 def own_files(kit: Kit, slot: KitSlot, board: Board, firmware: KitFirmware) -> dict[str, bytes]:
-    """What makes a device that of its slot: certificates, key, and last the configuration."""
+    """Certificates, key, and last the configuration of a slot's device."""
     config = json.dumps(device_config(slot, board, firmware.app_bytes), indent=1)
     return {
         f"{FOLDER}/ca.pem": kit.ca_pem,
@@ -160,7 +160,7 @@ def own_files(kit: Kit, slot: KitSlot, board: Board, firmware: KitFirmware) -> d
 
 
 def device_config(slot: KitSlot, board: Board, app_bytes: int | None) -> dict[str, Any]:
-    """The configuration of a slot's device: the kit's, with what follows from the board."""
+    """The configuration of a slot's device: the kit's, with the board's settings."""
     config = copy.deepcopy(slot.config)
     config["port"] = board.port
     config["state_dir"] = FOLDER

@@ -1,6 +1,7 @@
-"""Serial ports: which there are, and which is meant.
+"""The serial ports of boards.
 
-A port is never an identity: a board on a hub gets another one with every plug. The chip's MAC is.
+A port does not identify a board, because a board gets another port when it is plugged in again.
+The chip's MAC does.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _VENDORS = {*SERIAL_VENDORS, PROLIFIC}
 
 
 def list_ports(pattern: str | None = None) -> list[str]:
-    """The ports that boards can be on now: those with a USB chip of theirs, or as given.
+    """The present ports of boards: those with a known USB chip, or those of a pattern.
 
     Args:
         pattern: a port such as `/dev/ttyUSB0`, `/dev/cu.usbserial-110`, `COM5`, or a pattern.
     """
     if pattern is None:
-        # Without a USB vendor it is a port of the mainboard; of other vendors a modem, perhaps.
+        # Ports without a USB vendor are of the mainboard; those of other vendors may be modems.
         ours = [port for port in comports() if f"{port.vid or 0:04x}" in _VENDORS]
         return sorted(port.device for port in ours)
     if any(letter in pattern for letter in _WILD):
@@ -36,14 +37,14 @@ def list_ports(pattern: str | None = None) -> list[str]:
 
 
 def is_present(port: str) -> bool:
-    """Whether there is a port of that name. Windows has no files for its ports."""
+    """Whether a port exists. Ports on Windows are no files."""
     if os.path.exists(port):
         return True
     return any(found.device.lower() == port.lower() for found in comports())
 
 
 def one_port(pattern: str | None = None) -> str:
-    """The port to work with.
+    """The one port of a board.
 
     Raises:
         ProvisionError: there is none, or more than one.
@@ -55,7 +56,7 @@ def one_port(pattern: str | None = None) -> str:
         raise ProvisionError(
             "many_ports",
             _(
-                "There are {count} boards ({ports}); say which with --port, or provision all of "
+                "There are {count} boards ({ports}); choose one with --port, or provision all of "
                 "them with --batch."
             ).format(count=len(found), ports=", ".join(found)),
         )
@@ -63,8 +64,8 @@ def one_port(pattern: str | None = None) -> str:
         raise ProvisionError(
             "no_port",
             _(
-                "There is no port {port}; look whether the board is plugged in, or leave --port "
-                "out to have it found."
+                "There is no port {port}; check that the board is plugged in, or run the command "
+                "without --port to find it."
             ).format(port=pattern),
         )
     raise ProvisionError(

@@ -1,7 +1,7 @@
-"""A running device's interpreter over its serial line: the one module that knows mpremote.
+"""A running board's interpreter over its serial line. Only this module uses mpremote.
 
-Everything is bounded in time, and every failure is a ProvisionError: `cable` if the line is gone,
-`device` if the device does not answer as it should.
+Every call has a time limit, and every failure is a ProvisionError: `cable` if the line is gone,
+`device` if the answer is wrong or missing.
 """
 
 from __future__ import annotations
@@ -12,51 +12,32 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from types import TracebackType
 
 from mpremote.transport import TransportError  # type: ignore[import-untyped]
 from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
 
 from host_tools.common.i18n import _
-from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.errors import ProvisionError, lost
 from host_tools.field.provision.ports import is_present
 
 _BAUD = 115200
-# Without the prompt itself, which mpremote takes when it sends a script.
+# Without the prompt itself, which mpremote reads when it sends a script.
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n"
 _READ_S = 2.0
 _WRITE_S = 10.0
 _BUSY_S = 5.0
-_MOST = 1 << 20  # bytes of one answer; the longest that is asked for has some 10 KB
+_MOST = 1 << 20  # bytes of one answer; normal answers have up to 10 KB
 
 _LINE_ERRORS: tuple[type[Exception], ...] = (OSError,)
 if sys.platform != "win32":
     with contextlib.suppress(ImportError):
         import termios
 
-        _LINE_ERRORS = (OSError, termios.error)  # both come from a port that is gone
-
-
-class DeviceError(ProvisionError):
-    """A script on the device raised an exception; `trace` is what it printed."""
-
-    def __init__(self, sentence: str, trace: str) -> None:
-        super().__init__("device", sentence)
-        self.trace = trace
-
-
-def _lost(port: str) -> ProvisionError:
-    return ProvisionError(
-        "cable",
-        _(
-            "The connection to the board on {port} was lost; plug it in again (a short cable, not "
-            "a weak hub) and run the same command: it goes on where it stopped."
-        ).format(port=port),
-    )
+        _LINE_ERRORS = (OSError, termios.error)  # a port that is gone raises both
 
 
 class _Transport(SerialTransport):
-    """mpremote's, whose own `read_until` has no end as long as something arrives."""
+    """mpremote's transport, with a `read_until` that ends even while data arrives."""
 
     def read_until(
         self,
@@ -66,13 +47,13 @@ class _Transport(SerialTransport):
         data_consumer: None = None,
         timeout_overall: float | None = None,
     ) -> bytes:
-        """What is said up to `ending`, or until the time is over; as the original, which does not
-        tell either which it was."""
+        """The data up to `ending`, or until the time is over; the original does not distinguish
+        the two either."""
         end = time.monotonic() + (timeout if timeout_overall is None else timeout_overall)
         data = bytearray()
         while not data.endswith(ending) and time.monotonic() < end:
             if len(data) > _MOST:
-                raise TransportError("it does not stop talking")
+                raise TransportError("it sends without end")
             if self.is_pty or self.serial.in_waiting:
                 data += self.serial.read(1)
             else:
@@ -81,30 +62,22 @@ class _Transport(SerialTransport):
 
 
 class Repl:
-    """The raw REPL of a device; a context manager that leaves the port free."""
+    """The raw REPL of a board; a context manager that closes the port."""
 
     def __init__(self, port: str) -> None:
         self.port = port
-        # The real path: mpremote tells pseudo-terminals by it.
+        # The real path: mpremote recognises pseudo-terminals by it.
         self._transport = self._opened(os.path.realpath(port))
 
     def __enter__(self) -> Repl:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(*_LINE_ERRORS):
             self._transport.close()
 
     def interrupt(self, timeout: float = 40) -> None:
-        """Stop whatever runs, an agent too, and enter the raw REPL.
-
-        A board that has just been started is spoken to until it listens.
-        """
+        """Stop the running program and enter the raw REPL. A board that starts gets some time."""
         end = time.monotonic() + timeout
         with self._bounded():
             while time.monotonic() < end:
@@ -121,7 +94,7 @@ class Repl:
         )
 
     def soft_reset(self, timeout: float = 40) -> None:
-        """Start the interpreter anew with an empty heap; boot.py runs, main.py does not."""
+        """Restart the interpreter with an empty heap; boot.py runs, main.py does not."""
         with self._bounded():
             self._transport.serial.write(b"\x04")
             if not self._hears(b"soft reboot\r\n", timeout) or not self._hears(_PROMPT, timeout):
@@ -130,7 +103,7 @@ class Repl:
     def start(self) -> None:
         """Start the device as after power-on."""
         reset = self.run("import machine\nprint(hasattr(machine,'reset'))").strip() == "True"
-        # A board with USB of its own is gone at once: that is no fault.
+        # A board with native USB disconnects at once; that is no error.
         with contextlib.suppress(*_LINE_ERRORS):
             if reset:
                 self._transport.exec_raw_no_follow("machine.reset()")
@@ -144,25 +117,24 @@ class Repl:
         """Run a script; returns what it printed.
 
         Raises:
-            DeviceError: it raised an exception.
-            ProvisionError: the line is gone, or there was no end of it in time.
+            ProvisionError: it raised an exception, did not end in time, or the line is gone.
         """
         with self._bounded():
             out, error = self._transport.exec_raw(script, timeout)
         if error:
             trace = error.decode(errors="replace").strip()
-            raise DeviceError(
+            raise ProvisionError(
+                "device",
                 _(
-                    "The board on {port} can't do its part ({error}); run the same command again, "
-                    "and if it stays, take another board."
+                    "The board on {port} reports an error ({error}); run the same command again, "
+                    "and if the error stays, take another board."
                 ).format(port=self.port, error=trace.splitlines()[-1][:120]),
-                trace,
             )
         text: str = out.decode(errors="replace")
         return text.replace("\r\n", "\n")
 
     def _hears(self, ending: bytes, timeout: float) -> bool:
-        """Whether the device says something in time; what follows it stays unread."""
+        """Whether the board sends `ending` in time; the data behind it stays unread."""
         self._transport.serial.timeout = min(timeout, 0.1)
         try:
             said = self._transport.read_until(1, ending, timeout=timeout, timeout_overall=timeout)
@@ -171,7 +143,7 @@ class Repl:
             self._transport.serial.timeout = _READ_S
 
     def _settle(self) -> None:
-        """Let the answers to repeated calls pass, and ask for one prompt more."""
+        """Skip the answers to repeated calls, and ask for one more prompt."""
         port = self._transport.serial
         quiet = time.monotonic()
         while time.monotonic() - quiet < 0.05:
@@ -185,7 +157,7 @@ class Repl:
         self._transport.in_raw_repl = True
 
     def _opened(self, path: str) -> SerialTransport:
-        """The transport; waits a little for a port that is just being let go of."""
+        """The transport; waits for a port that another process is about to close."""
         end = time.monotonic() + _BUSY_S
         while True:
             try:
@@ -193,9 +165,9 @@ class Repl:
                 transport.serial.write_timeout = _WRITE_S
                 return transport
             except (TransportError, *_LINE_ERRORS):
-                # A board with USB of its own leaves and comes back when it starts.
+                # A board with native USB disconnects and connects again when it starts.
                 if time.monotonic() > end:
-                    raise _lost(self.port) from None
+                    raise lost(self.port) from None
                 time.sleep(0.1)
 
     @contextlib.contextmanager
@@ -203,10 +175,10 @@ class Repl:
         try:
             yield
         except _LINE_ERRORS:
-            raise _lost(self.port) from None
+            raise lost(self.port) from None
         except (TransportError, struct.error) as error:
             if not is_present(self.port):
-                raise _lost(self.port) from None
+                raise lost(self.port) from None
             raise ProvisionError(
                 "device",
                 _(

@@ -1,4 +1,4 @@
-"""What a technician sees: a live table, a row a board; lines where there is no terminal."""
+"""The technician's view: a live table with a row for each board, or lines without a terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BoardRow:
         self.states[name] = state
         self.share = 0.0
         if name != "find" or state == "failed":
-            self._screen.tell(self, f"{step_title(name)}: {_state_title(state)}")
+            self._screen.print_line(self, f"{step_title(name)}: {_state_title(state)}")
 
     def progress(self, share: float) -> None:
         self.share = share
@@ -50,11 +50,11 @@ class BoardRow:
         self.mac, self.slot, self.village = mac, slot.slot, slot.village.name
 
     def end(self, text: str, failed: bool) -> None:
-        """The board is done with; `text` is what became of it."""
-        text = printable(text)  # not only of the errors that are ours
+        """The work on the board has ended with a result."""
+        text = printable(text)  # errors of other libraries too
         self.ended, self.failed = text, failed
         self.seconds = time.monotonic() - self.began
-        self._screen.tell(self, text)
+        self._screen.print_line(self, text)
 
 
 def _state_title(state: str) -> str:
@@ -78,14 +78,14 @@ class ProvisionScreen:
         self._lock = threading.Lock()
 
     def row(self, port: str) -> BoardRow:
-        """A row for the board on a port; a board that was there before gives its row up."""
+        """A new row for the board on a port; it replaces a failed row of the same port."""
         row = BoardRow(self, port)
         with self._lock:
             self.rows = [r for r in self.rows if r.port != port or not r.failed] + [row]
         return row
 
-    def tell(self, row: BoardRow, text: str) -> None:
-        """One line, where no table is shown."""
+    def print_line(self, row: BoardRow, text: str) -> None:
+        """Print one line, if there is no table."""
         if self._live:
             return
         who = " ".join(part for part in (row.slot, row.mac or row.port) if part)
@@ -93,17 +93,17 @@ class ProvisionScreen:
             print(f"{who}  {text}", flush=True)
 
     def note_that(self, text: str) -> None:
-        """What is going on as a whole: below the table, or a line whenever it changes."""
+        """The state of the whole run: below the table, or a line when it changes."""
         if text != self.note and not self._live:
             with self._lock:
                 print(text, flush=True)
         self.note = text
 
     def ask(self, question: str, default: str) -> str:
-        """A line from the technician; the table waits meanwhile, the boards do not.
+        """Ask the technician for a line; the table pauses, the boards continue.
 
         Raises:
-            click.Abort: nobody answers any more.
+            click.Abort: the input has ended.
         """
         import click
 
@@ -118,7 +118,7 @@ class ProvisionScreen:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the table on a terminal, to the end of the block."""
+        """Show the table on a terminal until the end of the block."""
         if not self._live:
             yield
             return
@@ -131,7 +131,7 @@ class ProvisionScreen:
             live.refresh()
 
     def table(self) -> Group:
-        """The table as it is now, and below it what became of each board that is done with."""
+        """The present table, and below it the result of each finished board."""
         from rich.box import SIMPLE_HEAD
         from rich.console import Group
         from rich.padding import Padding
@@ -147,7 +147,7 @@ class ProvisionScreen:
         table.add_column(_("Seconds"), justify="right", no_wrap=True)
         with self._lock:
             rows = list(self.rows)
-        # A sentence needs the whole width: in a column of its own it would be a tower of words.
+        # Below the table, because a sentence needs the whole width.
         results = []
         for row in rows:
             seconds = row.seconds if row.seconds is not None else time.monotonic() - row.began

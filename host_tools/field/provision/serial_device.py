@@ -1,7 +1,7 @@
 """A board on a serial port, as a device to be provisioned.
 
-A file gets a temporary name, is hashed on the device, and is renamed: a pulled cable leaves the
-old file or the new one. A file that is there and right is not sent again.
+A file gets a temporary name, is hashed on the board and is then renamed, so a pulled cable keeps
+the old file or the new one. Files that are right already are not sent again.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from host_tools.field.provision.payload import (
 from host_tools.field.provision.repl import Repl
 from host_tools.people.kits.model import Kit, KitSlot
 
-# While it is there, main.py does not start the agent.
+# While this file exists, main.py does not start the agent.
 MARK = FOLDER + "/provisioning"
 _TEMPORARY = ".part"
-_CHUNK = 1536  # packed bytes in one script: 2 KB of Base64, for which every heap has room
+_CHUNK = 1536  # packed bytes in one script: 2 KB of Base64 fit into every heap
 _WINDOW_BITS = 10  # what the device needs to unpack: 1 KB
 
-# Names are short because they cross a line of 11 KB/s. Of the device's folder only the top is
-# hashed, without the key: the journal below it is large.
+# Names are short because the line carries 11 KB/s. Only the top of the device's folder is hashed,
+# without the key, because the journal below it is large.
 _TOOLS = """\
 import os,hashlib,binascii,io,deflate
 def h(p):
@@ -94,8 +94,8 @@ class DeviceFiles:
         repl.run(_TOOLS)
 
     def hashes(self) -> dict[str, str]:
-        """Path -> SHA-256 (hex) of the agent's, the boards' and the device's own files, the key
-        and the journal excepted."""
+        """Path -> SHA-256 (hex) of the files of the agent, the boards and the device, without
+        key and journal."""
         said = self._repl.run("l('/',0)\nl('/agent',1)\nl('/boards',1)\nl('/device',0)", 60)
         with understood(_refused):
             lines = [line.split(" ", 1) for line in said.splitlines()]
@@ -125,8 +125,8 @@ class DeviceFiles:
             raise ProvisionError(
                 "cable",
                 _(
-                    "{file} did not arrive on the board as it was sent; use a shorter cable or "
-                    "another port and run the same command."
+                    "{file} arrived damaged on the board; use a shorter cable or another port and "
+                    "run the same command."
                 ).format(file=path),
             )
 
@@ -141,12 +141,12 @@ class DeviceFiles:
         have: Mapping[str, str],
         progress: Callable[[float], None],
     ) -> int:
-        """Make the device hold exactly these files in the folders that are owned.
+        """Make the files in the owned folders equal to these.
 
         Args:
             wanted: path on the device -> content.
-            owned: prefixes of paths whose other files are deleted; a stray source would be
-                imported instead of the compiled one.
+            owned: prefixes of paths; other files there are deleted, because MicroPython imports a
+                source instead of the compiled file.
             have: as `hashes` returned it.
             progress: gets the share that is done.
 
@@ -177,15 +177,15 @@ class DeviceFiles:
 def _refused(reason: str) -> ProvisionError:
     return ProvisionError(
         "device",
-        _("The board's agent refuses: {reason}. Run the same command again.").format(
+        _("The board's agent reports: {reason}. Run the same command again.").format(
             reason=reason.rstrip(".")
         ),
     )
 
 
 def _swap_safe(repl: Repl, mac: str) -> None:
-    """Refuse another board before anything is written to it: it may have got the port between
-    bootloader and interpreter. Some interpreters can't say which board they run on."""
+    """Refuse another board before anything is written to it: the port may have changed between
+    bootloader and interpreter. Some interpreters do not know their board."""
     said = repl.run(
         "import binascii\ntry:\n import machine\n"
         " print(str(binascii.hexlify(machine.unique_id(),':'),'ascii'))\n"
@@ -232,7 +232,7 @@ class SerialDevice:
         repl.interrupt()
         repl.soft_reset()
         _swap_safe(repl, self._mac)
-        # Keeps the agent from being started while the device is being filled.
+        # Prevents a start of the agent before provisioning is complete.
         repl.run(
             f"import os\ntry: os.mkdir({FOLDER!r})\nexcept OSError: pass\n"
             f"open({MARK!r},'w').close()"
@@ -242,7 +242,7 @@ class SerialDevice:
         return self._files.bring(files, ("/agent/", "/boards/"), self._have, progress)
 
     def forget_other(self, slot: str | None) -> bool:
-        """What it measured for another slot was signed for that one."""
+        """Reports for another slot are signed for that slot, so they can't be used here."""
         said = self._repl.run(
             "import json\n"
             f"try:\n with open({CONFIG!r}) as f: print(json.load(f)['slot'])\n"
@@ -250,7 +250,7 @@ class SerialDevice:
         ).strip()
         if not said or said == slot:
             return False
-        # The configuration last: as long as it is there, this is not complete.
+        # The configuration last: while it exists, the deletion is not complete.
         self._repl.run(
             "import os\n"
             "def d(p):\n"
@@ -267,7 +267,7 @@ class SerialDevice:
     def configure(self, progress: Progress) -> int:
         own = own_files(self._kit, self._slot, self.board, self.firmware)
         count = self._files.bring(own, (), self._have, progress)
-        # With all the heap, and with what the board's boot.py prepares.
+        # For an empty heap, and for the preparations of boot.py.
         self._repl.soft_reset()
         return count
 
@@ -298,7 +298,7 @@ class FoundBoard:
         self.facts = {"chip": self._chip.chip}
 
     def refuse_stranger(self, folder: Path) -> None:
-        """Its MAC names the folder: there is nothing else to compare."""
+        """Nothing to compare: its MAC is the name of the folder."""
 
     def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> SerialDevice:
         """Raises ProvisionError, BoardError, FirmwareError: nothing in the kit fits the board."""
@@ -311,7 +311,7 @@ class FoundBoard:
 
 @contextmanager
 def over_cable(port: str) -> Iterator[FoundBoard]:
-    """The board on a serial port, reset into its bootloader. The port is free afterwards.
+    """The board on a serial port, in its bootloader. The port is closed afterwards.
 
     Raises:
         ProvisionError: the port or the chip can't be used.
@@ -323,10 +323,10 @@ def over_cable(port: str) -> Iterator[FoundBoard]:
 def _answer(repl: Repl, load: str, call: str, timeout: float) -> Any:
     """The result of a function of the device's agent, as JSON.
 
-    The agent ends a mistake with a sentence and SystemExit, which would restart the board.
+    The agent reports an error by a sentence and SystemExit, which would restart the board.
 
     Args:
-        load: the script that imports what `call` needs, and no more: the heap is small.
+        load: a script with only the imports that `call` needs, because the heap is small.
     """
     script = f"{load}print('ANSWER',json.dumps({call}))\n".replace("\n", "\n ")
     said = repl.run(f"import json\ntry:\n {script}\nexcept SystemExit:\n pass", timeout)
@@ -338,14 +338,14 @@ def _answer(repl: Repl, load: str, call: str, timeout: float) -> Any:
 
 
 def make_key(repl: Repl) -> bytes:
-    """See `Device.make_key`."""
+    """See `TargetDevice.make_key`."""
     with understood(_refused):
         load = "from agent import start\n"
         return base64.b64decode(_answer(repl, load, f"start.enrol({CONFIG!r})", 120))
 
 
 def test_network(repl: Repl, unix: int) -> tuple[str, str]:
-    """See `Device.test_network`."""
+    """See `TargetDevice.test_network`."""
     with understood(_refused):
         call = f"selftest.network({CONFIG!r},{unix})"
         result, detail = _answer(repl, IMPORT_SELFTEST, call, 180)
@@ -353,7 +353,7 @@ def test_network(repl: Repl, unix: int) -> tuple[str, str]:
 
 
 def first_report(repl: Repl) -> tuple[str, bytes]:
-    """See `Device.first_report`."""
+    """See `TargetDevice.first_report`."""
     with understood(_refused):
         call = f"selftest.first_report({CONFIG!r})"
         topic, report = _answer(repl, IMPORT_SELFTEST, call, 180)

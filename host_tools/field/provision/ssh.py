@@ -1,9 +1,8 @@
 """A Linux device over the system's OpenSSH client: one connection, commands and files over it.
 
-Nothing is asked on the way (BatchMode) and no setting of the device is trusted before its host key
-was compared: `Connection.host_key` is what the device showed, `check_host_key` what the device's
-folder on the laptop remembers of it. Commands are scripts for `sh`; files go in as bytes, under
-another name first, and take their own once their hash is right.
+ssh asks no questions (BatchMode). `SshConnection.host_key` is the key that the device showed;
+`check_host_key` compares it with the key in the device's folder on the laptop. Commands are
+scripts for `sh`. Files are sent under a temporary name and renamed once their hash is right.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from host_tools.common.files import write_private
@@ -33,7 +31,7 @@ from host_tools.common.passphrase import scrubbed_environment
 from host_tools.field.provision.errors import ProvisionError
 
 HOST_KEY_FILE = "host_key"
-# What stands before the device's key in known_hosts files: village routers share addresses.
+# The name of the device in known_hosts files, because many routers have the same address.
 _ALIAS = "desalink-device"
 _CONNECT_S = 20
 _LOST = 255  # ssh's own exit code
@@ -46,7 +44,7 @@ _OPTIONS = {
     "StrictHostKeyChecking": "accept-new",
     "GlobalKnownHostsFile": "/dev/null",
     "HostKeyAlias": _ALIAS,
-    # Always the same order: the key that was seen first must be the one that is seen again.
+    # A fixed order, so that a device always shows the same one of its keys.
     "HostKeyAlgorithms": "ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
     "HashKnownHosts": "no",
     "CheckHostIP": "no",
@@ -61,7 +59,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Target:
-    """Who and where: `user@host` or `user@host:port`; the user may be left out."""
+    """An address: `[user@]host[:port]`."""
 
     host: str
     user: str | None = None
@@ -93,12 +91,12 @@ class Target:
         return f"ssh-copy-id {name}" if self.port is None else f"ssh-copy-id -p {self.port} {name}"
 
     @property
-    def words(self) -> list[str]:
-        """For ssh's command line."""
-        words = [] if self.port is None else ["-p", str(self.port)]
+    def arguments(self) -> list[str]:
+        """The arguments for ssh."""
+        found = [] if self.port is None else ["-p", str(self.port)]
         if self.user is not None:
-            words += ["-l", self.user]
-        return [*words, "--", self.host]
+            found += ["-l", self.user]
+        return [*found, "--", self.host]
 
 
 class Ended(NamedTuple):
@@ -109,7 +107,7 @@ class Ended(NamedTuple):
     err: str
 
 
-class Connection:
+class SshConnection:
     """An open connection; a context manager. Ends with the process that opened it.
 
     host_key: what the device showed, as "ssh-ed25519 AAAA...".
@@ -119,7 +117,7 @@ class Connection:
         """Connect.
 
         Args:
-            options: further words for ssh, such as `-i FILE`.
+            options: further arguments for ssh, such as `-i FILE`.
 
         Raises:
             ProvisionError: `unreachable`, `access` (the login is refused) or `usage`.
@@ -138,7 +136,7 @@ class Connection:
             raise ProvisionError(
                 "usage", _("There is no ssh on this laptop; install the OpenSSH client.")
             )
-        # In /tmp and short: the path of a socket has room for about a hundred characters.
+        # In /tmp, because the path of a socket has at most about 100 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="desalink-", dir="/tmp"))
         known = self._folder / "known"
         self._command = [program, *options, "-S", str(self._folder / "s")]
@@ -150,21 +148,16 @@ class Connection:
         try:
             self._open()
             self.host_key = _shown(known)
-            # Not before the key is known: this one talks over the connection that is open.
+            # After the key is known: this uses the open connection.
             self.root = self.run("id -u").strip() == b"0"
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> SshConnection:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -173,7 +166,7 @@ class Connection:
         return fingerprint(self.host_key)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         master, self._master = self._master, None
         if master is not None:
             assert master.stdin is not None and master.stdout is not None
@@ -188,18 +181,17 @@ class Connection:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self) -> None:
-        """The first session, which holds the connection open: `cat`, for as long as we live. It
-        says a letter back when all is well; if this process dies, its input ends, and so does it.
-        """
+        """The first session, `cat`, which keeps the connection open. It echoes one letter when
+        all is well, and ends with this process, as its input then ends."""
         said = self._folder / "said"
         with said.open("wb") as err:
             self._master = subprocess.Popen(
-                [*self._command, "-M", *self.target.words, "cat"],
+                [*self._command, "-M", *self.target.arguments, "cat"],
                 env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=err,
-                # A Ctrl-C is for us: we end the connection in order.
+                # Ctrl-C must not end it; `close` does.
                 start_new_session=True,
             )
         stdin, stdout = self._master.stdin, self._master.stdout
@@ -218,13 +210,13 @@ class Connection:
         """Run a script in the device's `sh`, as root where sudo gives that.
 
         Args:
-            data: its standard input. Secrets go here: others on the device can read the script.
+            data: its standard input. Secrets belong here, as other users can read the script.
 
         Raises:
-            ProvisionError: the connection is lost, or there was no end of it in `timeout` seconds.
+            ProvisionError: the connection is lost, or the script did not end in time.
         """
         words = ["sh", "-c", script] if self.root else ["sudo", "-n", "sh", "-c", script]
-        command = [*self._command, "-o", "ControlMaster=no", *self.target.words]
+        command = [*self._command, "-o", "ControlMaster=no", *self.target.arguments]
         try:
             done = subprocess.run(
                 [*command, shlex.join(words)],
@@ -243,17 +235,17 @@ class Connection:
             raise ProvisionError(
                 "access",
                 _(
-                    "{device} lets this user do nothing as root without a password; log in as "
-                    "root, or allow it in /etc/sudoers.d, and run the same command."
+                    "This user of {device} can't become root without a password; log in as root, "
+                    "or allow it in /etc/sudoers.d, and run the same command."
                 ).format(device=self.target),
             )
         return Ended(done.returncode, done.stdout, said)
 
     def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
-        """As `execute`; what the script printed.
+        """The output of a script; see `execute`.
 
         Raises:
-            ProvisionError: it failed; carries the last of what it said.
+            ProvisionError: it failed; with the last line of its errors.
         """
         ended = self.execute(script, data, timeout)
         if ended.code != 0:
@@ -261,18 +253,17 @@ class Connection:
         return ended.out
 
     def refused(self, said: str) -> ProvisionError:
-        """The device did not do its part."""
+        """The error for a command that failed on the device."""
         last = (said.strip().splitlines() or ["?"])[-1][-200:].rstrip(".")
         return ProvisionError(
             "device",
-            _("{device} can't do its part: {said}. Mend that and run the same command.").format(
+            _("{device} reports an error: {said}. Correct it and run the same command.").format(
                 device=self.target, said=last
             ),
         )
 
     def hashes(self, paths: Sequence[str]) -> dict[str, str]:
-        """Path -> SHA-256 (hex) of those files that are there; a folder stands for all files in
-        it."""
+        """Path -> SHA-256 (hex) of the files that exist; a folder means all files in it."""
         # Not `-exec ... +`, which not every busybox knows.
         script = """
             while IFS= read -r p; do
@@ -288,11 +279,11 @@ class Connection:
         return {path: digest for digest, path in lines}
 
     def put(self, files: Mapping[str, tuple[bytes, int]], stage: str) -> None:
-        """Write files whole: what arrived is compared before any of them takes its name.
+        """Write files; all hashes are compared before the first file is renamed.
 
         Args:
             files: path on the device -> (content, permission bits). Folders are made.
-            stage: a folder, deleted again, on the same file system: so that a rename is one step.
+            stage: a temporary folder on the same file system, so that a rename is one step.
 
         Raises:
             ProvisionError: the connection is lost, or the device has no room.
@@ -309,19 +300,19 @@ class Connection:
                 digest = hashlib.sha256(content).hexdigest()
                 moves.append(f"{digest} {mode:o} {number} {path}\n")
         listing = "".join(moves).encode()
-        # The list goes in first and has a length of its own: one stream for both.
+        # One stream for both; the list comes first and has a known length.
         script = _PUT.format(folder=shlex.quote(stage), size=len(listing))
         self.run(script, listing + archive.getvalue(), timeout=600)
 
     def _failure(self, said: str) -> ProvisionError:
-        """What ssh said, as a sentence and its kind."""
+        """The error for a message of ssh."""
         text = said.lower()
         last = (said.strip().splitlines() or ["no reason given"])[-1].rstrip(".\r")
         if "permission denied" in text or "too many authentication failures" in text:
             kind, sentence = (
                 "access",
                 _(
-                    "{device} does not let this laptop in; put the laptop's SSH key on it "
+                    "{device} refuses the login of this laptop; copy the laptop's SSH key to it "
                     "({command}) and run the same command."
                 ),
             )
@@ -337,8 +328,8 @@ class Connection:
             kind, sentence = (
                 "cable",
                 _(
-                    "The connection to {device} was lost ({said}); run the same command: it goes "
-                    "on where it stopped."
+                    "The connection to {device} was lost ({said}); run the same command: it "
+                    "continues where it stopped."
                 ),
             )
         command = self.target.copy_id
@@ -381,29 +372,29 @@ def fingerprint(host_key: str) -> str:
 
 
 def _shown(known: Path) -> str:
-    """The key that ssh has noted; "type base64"."""
+    """The key that ssh has recorded: "type base64"."""
     words = known.read_text().split() if known.exists() else []
     with contextlib.suppress(binascii.Error, IndexError):
         base64.b64decode(words[2], validate=True)
         return f"{words[1]} {words[2]}"
-    raise ProvisionError("device", _("ssh did not note the device's host key; update OpenSSH."))
+    raise ProvisionError("device", _("ssh did not record the device's host key; update OpenSSH."))
 
 
-def check_host_key(folder: Path, connection: Connection, tell: Callable[[str], None]) -> None:
-    """Remember a device's host key at the first meeting; refuse another one later.
+def check_host_key(folder: Path, connection: SshConnection, say: Callable[[str], None]) -> None:
+    """Record a device's host key at the first connection; refuse another one later.
 
     Args:
-        folder: the device's own on the laptop, chosen by what the device says that it is.
-        tell: called with a sentence when the key is new.
+        folder: the device's folder on the laptop, named by its unique id.
+        say: gets a sentence when the key is new.
 
     Raises:
-        ProvisionError: `host_key`: it is not the one that was remembered.
+        ProvisionError: `host_key`: it is not the recorded one.
     """
     path = folder / HOST_KEY_FILE
     if not path.exists():
         write_private(path, f"{connection.host_key}\n".encode())
-        tell(
-            _("First meeting with {device}: its host key is {key}.").format(
+        say(
+            _("First connection to {device}: its host key is {key}.").format(
                 device=connection.target, key=connection.fingerprint
             )
         )
@@ -413,9 +404,9 @@ def check_host_key(folder: Path, connection: Connection, tell: Callable[[str], N
         raise ProvisionError(
             "host_key",
             _(
-                "{device} shows another host key ({new}) than when it was first met ({old}): "
-                "somebody may be in between, or its system was installed anew; if you know that "
-                "it was, delete {file} and run the same command."
+                "{device} shows another host key ({new}) than at the first connection ({old}): "
+                "its system was installed again, or this is another machine. If you are sure "
+                "that it was installed again, delete {file} and run the same command."
             ).format(
                 device=connection.target,
                 new=connection.fingerprint,

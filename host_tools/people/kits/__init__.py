@@ -1,16 +1,14 @@
-"""Kits: what a technician takes along on one trip, in one encrypted file.
+"""Kits: all that a technician needs for one trip, in one encrypted file.
 
-`create` packs a kit on the province's side, `seal` is the encrypted file, `pages` what lies in it,
-`opened` the kit on a technician's laptop, `check` what must be true of it, `book` what the
-registry knows of kits.
+`create` packs a kit in the office, `seal` is the encrypted file, `pages` its content, `opened` the
+kit on a technician's laptop, `check` its verification, `book` the kits in the registry.
 """
 
-from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot, same_id
+from host_tools.people.kits.model import Kit, KitDevice, KitError, KitSlot, same_id
 from host_tools.people.kits.opened import KitDirectory, find_directory, open_kit
 
 __all__ = [
     "Kit",
-    "KitCertificate",
     "KitDevice",
     "KitDirectory",
     "KitError",

@@ -1,14 +1,22 @@
-"""Finding a kit on record by what a person types."""
+"""Kits in the registry, by what a person types."""
 
 from __future__ import annotations
+
+import time
 
 from host_tools.people.kits.model import KitError
 from host_tools.province.records import KitEntry
 from host_tools.province.registry import Registry
 
 
+def usable(registry: Registry) -> list[KitEntry]:
+    """The kits from which devices can be enrolled now."""
+    now = time.time()
+    return [kit for kit in registry.kits() if kit.state(now) == "valid"]
+
+
 def find(registry: Registry, text: str) -> KitEntry:
-    """The kit of an id; its first digits are enough.
+    """The kit with an id; its first digits are enough.
 
     Raises:
         KitError: none or several.

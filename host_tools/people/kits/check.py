@@ -1,4 +1,4 @@
-"""What must be true of a kit before it goes on a trip: looked at whole, each fault a sentence."""
+"""The verification of a kit before a trip; each error is a sentence."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from host_tools.people.trust import TECHNICIAN, TrustError, verify_trust
 
 @dataclass(frozen=True)
 class KitCheck:
-    """Whether one thing holds; `look`: it may be meant so, and somebody should look at it."""
+    """The result of one check. doubtful: correct for a trial, but wrong in a village."""
 
     what: str
     held: bool
     detail: str
-    look: bool = False
+    doubtful: bool = False
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a broker's name leads each device to itself."""
+    """Whether a broker's name is the device itself."""
     name = host.strip("[]").rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -47,10 +47,10 @@ def check_kit(
     firmware_hashes: dict[str, str] | None = None,
     now: float | None = None,
 ) -> Iterator[KitCheck]:
-    """Look at everything in a kit. That it decrypted and its signature was good is known already.
+    """Check an opened kit, whose encryption and signature are verified already.
 
     Args:
-        root_public, ca_pem: the province's own, where they are known from elsewhere.
+        root_public, ca_pem: the province's own, if known.
         firmware_hashes: file name -> SHA-256 in hexadecimal that the province pinned.
         now: Unix time, the present if None.
     """
@@ -58,8 +58,8 @@ def check_kit(
     yield KitCheck(_("expiry"), kit.expires > at, _("until {date}").format(date=day(kit.expires)))
     where = f"{kit.broker_host}:{kit.broker_port}"
     if is_loopback(kit.broker_host):
-        detail = _("{broker}: each device would look for it in itself; good for trials only")
-        yield KitCheck(_("broker"), True, detail.format(broker=where), look=True)
+        detail = _("{broker}: this address is the device itself; for trials only")
+        yield KitCheck(_("broker"), True, detail.format(broker=where), doubtful=True)
     else:
         yield KitCheck(_("broker"), True, where)
     if root_public is not None:
@@ -108,7 +108,7 @@ def _certificates(kit: Kit, ca_pem: bytes | None, at: float) -> KitCheck:
     try:
         ca = x509.load_pem_x509_certificate(kit.ca_pem)
     except ValueError:
-        return KitCheck(what, False, _("the kit's CA certificate is none"))
+        return KitCheck(what, False, _("the kit's CA certificate is not valid"))
     for slot in kit.slots.values():
         for own in slot.certificates:
             wrong = _wrong(slot.slot, own, ca, at)
@@ -128,7 +128,7 @@ def _wrong(slot: str, own: KitCertificate, ca: x509.Certificate, at: float) -> s
         certificate.verify_directly_issued_by(ca)
         key = serialization.load_pem_private_key(own.key_pem, None)
     except InvalidSignature:
-        return _("the certificate is not of the kit's CA")
+        return _("the certificate is not from the kit's CA")
     except (ValueError, TypeError):
         return _("certificate or key can't be read")
     if common_name(certificate) != slot:

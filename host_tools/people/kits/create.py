@@ -1,4 +1,4 @@
-"""Packing a kit on the province's side."""
+"""Packing a kit in the office."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from host_tools.common.passphrase import check_passphrase
 from host_tools.common.times import day
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import Release
-from host_tools.keys.ca import Authority, Issued
+from host_tools.keys.ca import Authority
 from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
 from host_tools.people.kits.seal import COST, new_header, seal
 from host_tools.people.kits.settings import check_boards, scopes, slot_config
 from host_tools.people.technicians import current_trust, root_public
 from host_tools.province.records import RoleKey
-from host_tools.province.registry import Registry, Village, slot_name
+from host_tools.province.registry import Registry, slot_name
 from host_tools.province.settings import Province
 from host_tools.province.villages import find_regency, find_village
 
 DAYS = 30
-# For a slot: one, and one for the device that replaces what was given the first on the same trip.
+# For a slot: one, and one for a device that replaces the first on the same trip.
 CERTIFICATES = 2
-MAX_DAYS = 365
 
 
 @dataclass(frozen=True)
 class Cargo:
-    """What a kit carries for devices beside their certificates; all of it may be empty."""
+    """The content of a kit for devices, besides certificates; it may be empty."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     settings_name: str = "The settings"
-    """The file they are from, for messages."""
+    """Their file, for messages."""
     firmware: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     """Board -> file name and content."""
     releases: Sequence[Release] = ()
@@ -50,13 +49,13 @@ def chosen_slots(registry: Registry, codes: Iterable[str], regency: str | None) 
     """The slots of villages: `6403112001` is its slot 1, `6403112001-2` the second.
 
     Raises:
-        VillageError, KitError: a village or regency that this province does not have, or none.
+        VillageError, KitError: no such village or regency, or none is chosen.
     """
     slots = []
     for code in codes:
         village, dash, number = code.strip().partition("-")
-        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 99):
-            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2.")
+        if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 999):
+            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2 (1 to 999).")
         slots.append(slot_name(find_village(registry, village).code, int(number or 1)))
     if regency is not None:
         code = find_regency(registry, regency)
@@ -79,16 +78,16 @@ def create_kit(
     days: int = DAYS,
     now: float | None = None,
 ) -> Kit:
-    """Make a kit: its certificates are on record when this returns, and nowhere else yet.
+    """Make a kit. Its certificates are in the registry when this returns.
 
     Args:
-        authority, root: opened; neither gets into the kit.
+        authority, root: opened; neither is in the kit.
         slots: of villages of this province.
         days: until it expires.
         now: Unix time, the present if None.
 
     Raises:
-        KitError: settings that devices or boards would refuse or that are for nobody here; the
+        KitError: devices or boards would refuse the settings, or they name an unknown slot; the
             technician's key ends before the kit.
         TrustError: the trust document can't be made.
     """
@@ -118,19 +117,23 @@ def create_kit(
     issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
     id = os.urandom(8)
     with registry.transaction():
-        certificates = [(slot, i) for slot in slots for i in issued[slot]]
-        for slot, certificate in certificates:
+        fresh = [(slot, i) for slot in slots for i in issued[slot]]
+        for slot, certificate in fresh:
             registry.record_certificate(
                 certificate.serial, slot, certificate.not_after, certificate.der
             )
         registry.record_kit(
-            *(id, technician.kid, at, expires), [(i.serial, slot) for slot, i in certificates]
+            *(id, technician.kid, at, expires), [(i.serial, slot) for slot, i in fresh]
         )
         enrolled = tuple(
             KitDevice(d.slot, d.kid, d.unique_id, d.board) for d in registry.active_devices()
         )
         imported = registry.imported_records()
         replacements = {order.slot: order.kid for order in registry.open_orders()}
+    certificates = {
+        slot: tuple(KitCertificate(i.certificate_pem, i.key_pem, i.serial) for i in own)
+        for slot, own in issued.items()
+    }
     return Kit(
         id=id,
         province_code=province.code,
@@ -143,7 +146,8 @@ def create_kit(
         ca_pem=province.ca_certificate.read_bytes(),
         root_public=root_public(province),
         slots={
-            slot: _slot(slot, villages[slot[:10]], configs[slot], issued[slot]) for slot in slots
+            slot: KitSlot(slot, villages[slot[:10]], configs[slot], certificates[slot])
+            for slot in slots
         },
         trust=trust,
         technician_key=technician_key,
@@ -157,23 +161,10 @@ def create_kit(
     )
 
 
-def _slot(name: str, village: Village, config: dict[str, Any], issued: list[Issued]) -> KitSlot:
-    first, *spares = (KitCertificate(i.certificate_pem, i.key_pem, i.serial) for i in issued)
-    return KitSlot(
-        slot=name,
-        village=village,
-        certificate_pem=first.certificate_pem,
-        key_pem=first.key_pem,
-        config=config,
-        serial=first.serial,
-        spares=tuple(spares),
-    )
-
-
 def write_kit(
     kit: Kit, root: Ed25519PrivateKey, path: Path, passphrase: str, *, cost: int = COST
 ) -> None:
-    """Seal a kit into a file, for its owner's eyes only.
+    """Encrypt a kit into a file that only its owner can read.
 
     Args:
         cost: base-2 logarithm of scrypt's N, 14 to 18.

@@ -1,7 +1,7 @@
-"""What a kit is: all that one technician needs on one trip, and nothing that he need not have.
+"""The content of a kit: only what one technician needs for one trip.
 
-A kit holds the slots' certificates and keys, what devices are told, firmware and agent, the trust
-document and the technician's role key. The root's and the CA's private keys are never in it.
+A kit holds the slots' certificates, keys and settings, firmware and agent, the trust document and
+the technician's role key. The private keys of root and CA are never in it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from host_tools.wire.envelope import hash8
 
 
 class KitError(DesalinkError):
-    """A kit that can't be made or opened, has expired, or is not what it should be."""
+    """A kit that can't be made or opened, has expired, or is wrong."""
 
 
 @dataclass(frozen=True)
@@ -34,38 +34,37 @@ class KitCertificate:
 
 @dataclass(frozen=True)
 class KitSlot:
-    """What a device of one slot is given; `config` is its configuration, without the board's."""
+    """What a device of one slot gets; `config` is its configuration, without the board's."""
 
     slot: str
     village: Village
-    certificate_pem: bytes
-    key_pem: bytes = field(repr=False)
     config: dict[str, Any] = field(repr=False)
-    """Keys as in docs/agent.md, nested; `port` and the paths are the provisioner's."""
-    serial: str
-    """The certificate's, as the registry knows it."""
-    spares: tuple[KitCertificate, ...] = ()
-    """For the device that replaces one which was given the first: they must never share one."""
-
-    def with_certificate(self, certificate: KitCertificate) -> KitSlot:
-        """The same slot with another of its certificates."""
-        return replace(
-            self,
-            certificate_pem=certificate.certificate_pem,
-            key_pem=certificate.key_pem,
-            serial=certificate.serial,
-            spares=(),
-        )
+    """Keys as in docs/agent.md, nested; provisioning adds `port` and the paths."""
+    certificates: tuple[KitCertificate, ...] = field(repr=False)
+    """The first is for the first device, the others for devices that replace it: two devices
+    never share one."""
 
     @property
-    def certificates(self) -> tuple[KitCertificate, ...]:
-        """All of them, the first one first."""
-        return (KitCertificate(self.certificate_pem, self.key_pem, self.serial), *self.spares)
+    def certificate_pem(self) -> bytes:
+        return self.certificates[0].certificate_pem
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.certificates[0].key_pem
+
+    @property
+    def serial(self) -> str:
+        """The certificate's, as the registry knows it."""
+        return self.certificates[0].serial
+
+    def with_certificate(self, certificate: KitCertificate) -> KitSlot:
+        """The same slot with one of its certificates."""
+        return replace(self, certificates=(certificate,))
 
 
 @dataclass(frozen=True)
 class KitDevice:
-    """A device that filled a slot when the kit was packed, in any village of the province."""
+    """A device in a slot of the province at the time of packing."""
 
     slot: str
     kid: bytes
@@ -75,7 +74,7 @@ class KitDevice:
 
 @dataclass(frozen=True)
 class Kit:
-    """An opened kit. It holds secrets: keep it in memory only."""
+    """An opened kit. It holds secrets: never write it to a disk."""
 
     id: bytes
     """8 random bytes."""
@@ -101,23 +100,23 @@ class Kit:
     releases: dict[str, Release]
     """Board -> the agent for it."""
     settings: dict[str, Any] = field(repr=False)
-    """The settings file as it was given; the slots' configurations have it worked in."""
+    """The settings file; the slots' configurations include it."""
     enrolled: tuple[KitDevice, ...]
     replacements: dict[str, bytes]
-    """Slot -> kid of the device that the province allows to be replaced."""
+    """Slot -> kid of the device that may be replaced."""
     imported: dict[bytes, int]
-    """Log of enrolments -> how many of its records `enrolled` takes into account."""
+    """Log of enrolments -> number of its records that `enrolled` includes."""
 
     @property
     def technician_kid(self) -> bytes:
         return hash8(public_bytes(self.technician_key))
 
     def device_of_slot(self, slot: str) -> KitDevice | None:
-        """The device that filled a slot when the kit was packed, or None."""
+        """The device in a slot at the time of packing, or None."""
         return next((device for device in self.enrolled if device.slot == slot), None)
 
     def device_of_unique_id(self, unique_id: str) -> KitDevice | None:
-        """The device that had a unique id (MAC, serial number) then, or None."""
+        """The device with a unique id (MAC, serial number) at that time, or None."""
         wanted = same_id(unique_id)
         return next(
             (d for d in self.enrolled if d.unique_id and same_id(d.unique_id) == wanted), None
@@ -127,19 +126,19 @@ class Kit:
         """A slot of the kit.
 
         Raises:
-            KitError: it is not in it.
+            KitError: the kit does not have it.
         """
         found = self.slots.get(name)
         if found is None:
             raise KitError(
                 _(
-                    "Slot {slot} is not in the kit of {technician}; 'desalink kit show' lists "
-                    "those that are, or ask the province for a kit with it."
+                    "Slot {slot} is not in the kit of {technician}; 'desalink kit show' lists its "
+                    "slots, or ask the province for a kit with this one."
                 ).format(slot=name, technician=self.technician)
             )
         return found
 
 
 def same_id(unique_id: str) -> str:
-    """A unique id in the form in which two spellings of one MAC address are equal."""
+    """A unique id in one form, equal for all spellings of a MAC address."""
     return unique_id.strip().lower().replace(":", "").replace("-", "")

@@ -1,9 +1,8 @@
 """A kit on a technician's laptop.
 
-An opened kit is a directory that only its owner can enter. The kit in it stays encrypted: a laptop
-that is lost on a boat loses no keys, and what is decrypted lives in memory only, for as long as a
-command runs. Beside it lies the log of enrolments, which outlasts the kit: the next kit of the
-same technician is opened into the same directory.
+An opened kit is a directory that only its owner can read. The kit in it stays encrypted, so that a
+lost laptop exposes no keys; a command decrypts it in memory only. The directory also has the log
+of enrolments, which stays when the next kit of the same technician replaces this one.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ _OWNER = "technician"
 
 
 def read_kit(path: Path, passphrase: str) -> Kit:
-    """Decrypt a kit, whether it has expired or not.
+    """Decrypt a kit, also an expired one.
 
     Raises:
         KitError: not a kit, damaged, or not signed by its province.
-        PassphraseError: not its passphrase.
+        PassphraseError: wrong passphrase.
         OSError: it can't be read.
     """
     with path.open("rb") as file:
@@ -46,7 +45,7 @@ def read_kit(path: Path, passphrase: str) -> Kit:
 
 
 def read_kit_header(path: Path) -> Header:
-    """What can be read of a kit without its passphrase.
+    """The part of a kit that is readable without its passphrase.
 
     Raises:
         KitError: not a kit.
@@ -57,33 +56,29 @@ def read_kit_header(path: Path) -> Header:
 
 
 def refuse_expired(expires: int, name: object, now: float | None = None) -> None:
-    """Refuse a kit whose time is over.
-
-    Raises:
-        KitError: it is.
-    """
+    """Raise KitError if a kit has expired."""
     if expires <= (time.time() if now is None else now):
         raise KitError(
             _(
-                "The kit {name} expired on {date}; ask the province for a new one (and look at "
-                "this laptop's clock)."
+                "The kit {name} expired on {date}; check this laptop's clock, or ask the province "
+                "for a new kit."
             ).format(name=name, date=day(expires))
         )
 
 
 def kit_file(path: Path) -> Path:
-    """The file of a kit that is given as a file or as an opened kit's directory.
+    """The file of a kit, from a file or from an opened kit's directory.
 
     Raises:
-        KitError: nothing is there, or no kit was opened in the directory.
+        KitError: there is no opened kit in the directory.
     """
-    # A name like a kit's file that is not there is a slip in it; opening it tells so.
+    # A missing file with a kit's suffix is a typing error; opening it reports that.
     slip = path.suffix == ".desakit" and not path.exists()
     return path if path.is_file() or slip else KitDirectory(path).file
 
 
 def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:
-    """Decrypt a kit for work with it.
+    """Decrypt a kit that has not expired.
 
     Args:
         path: the kit's file, or an opened kit's directory.
@@ -95,7 +90,7 @@ def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:
         OSError: it can't be read.
     """
     path = kit_file(path)
-    # The header first: nobody should type a passphrase for a kit that is no use.
+    # The header first: do not ask for the passphrase of an expired kit.
     refuse_expired(read_kit_header(path).expires, path, now)
     kit = read_kit(path, passphrase)
     refuse_expired(kit.expires, path, now)
@@ -103,7 +98,7 @@ def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:
 
 
 def find_directory(given: Path | None = None) -> Path:
-    """Where the opened kit is: as given, else DESALINK_KIT, else in the user's own data folder."""
+    """The place of the opened kit: `given`, else DESALINK_KIT, else the user's data folder."""
     if given is not None:
         return given
     if os.environ.get(VARIABLE):
@@ -124,28 +119,28 @@ class KitDirectory:
         """The kit, encrypted.
 
         Raises:
-            KitError: no kit was opened here.
+            KitError: there is no opened kit here.
         """
         file = self.path / FILE
         if not file.exists():
             raise KitError(
                 _(
                     "There is no opened kit in {place}; open one with 'desalink kit open FILE', "
-                    "or say where it is with --kit or {variable}."
+                    "or give its place with --kit or {variable}."
                 ).format(place=self.path, variable=VARIABLE)
             )
         return file
 
     @property
     def enrolments(self) -> Path:
-        """Where the log of enrolments lies; see EnrolmentLog."""
+        """The folder of the log of enrolments; see EnrolmentLog."""
         return self.path / "enrolments"
 
     def header(self) -> Header:
         """What can be read of the kit without its passphrase.
 
         Raises:
-            KitError: no kit was opened here, or what is here is none.
+            KitError: there is no opened kit here, or the file is no kit.
         """
         return read_kit_header(self.file)
 
@@ -154,12 +149,11 @@ class KitDirectory:
         return open_kit(self.file, passphrase, now=now)
 
     def put(self, source: Path, passphrase: str, *, now: float | None = None) -> Kit:
-        """Open a kit into this directory, in the place of the one before.
+        """Open a kit into this directory; it replaces the earlier one.
 
         Raises:
-            KitError: as `open_kit`; or the directory is another technician's, or holds other
-                things.
-            PassphraseError, OSError.
+            KitError: see `open_kit`; or the directory is another technician's or has other files.
+            PassphraseError, OSError: see `open_kit`.
         """
         if source.stat().st_size > 2 * MAX_KIT:
             raise KitError(
@@ -174,13 +168,13 @@ class KitDirectory:
             if mark.read_bytes() != owner:
                 raise KitError(
                     _(
-                        "{place} belongs to another technician or province; open the kit "
-                        "elsewhere with --to DIR."
+                        "{place} belongs to another technician or province; open the kit in "
+                        "another folder with --to DIR."
                     ).format(place=self.path)
                 )
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise KitError(
-                _("{place} holds other things; open the kit elsewhere with --to DIR.").format(
+                _("{place} has other files; open the kit in another folder with --to DIR.").format(
                     place=self.path
                 )
             )

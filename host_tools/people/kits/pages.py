@@ -1,11 +1,11 @@
-"""What lies in a kit: a signed manifest (JSON), and the files that it lists, one after the other.
+"""The plain content of a kit: a signed manifest (JSON), then the files that it lists.
 
     length (4)  signature by the root key over id and SHA-256 of the manifest
     length (4)  manifest
     file ... file
 
-Only someone with the passphrase can read or alter a kit. The signature shows that the province
-made it, and not someone else with the passphrase.
+The passphrase protects a kit from reading and changes. The signature shows that the province made
+it, and nobody else with the passphrase.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _Manifest:
 
 
 def pack(kit: Kit, root: Ed25519PrivateKey) -> Iterator[bytes]:
-    """The kit as plain text, to be sealed."""
+    """The plain content of a kit, for `seal`."""
     files = [("firmware", name, "", content) for name, content in kit.firmware.items()]
     for release in kit.releases.values():
         files += [("release", release.board, p, c) for p, c in release.files.items()]
@@ -148,7 +148,7 @@ def _manifest(kit: Kit, files: list[tuple[str, str, str, bytes]]) -> dict[str, A
 
 
 class _Stream:
-    """Reads exactly so many bytes from chunks."""
+    """Reads a given number of bytes from chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -175,11 +175,11 @@ class _Stream:
 
 
 def unpack(chunks: Iterator[bytes], name: object) -> Kit:
-    """Read a kit from its plain text.
+    """Read a kit from its plain content.
 
     Raises:
-        KitError: it is not what `pack` makes, a file's hash is wrong, or its own root's key has
-            not signed it. Whether that is the right root is for the caller to know.
+        KitError: the form or a hash is wrong, or the root key in it has not signed it. The
+            caller checks whether that root key is the province's.
         PassphraseError: from the chunks.
     """
     stream = _Stream(chunks)
@@ -210,7 +210,7 @@ def _file(stream: _Stream, kind: str, name: str, path: str, size: int, digest: s
     content = stream.take(size)
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"{name} {path} has another hash than the manifest says")
-    # Names become files on a laptop and on devices: none may lead out of its folder.
+    # Names become files on laptops and devices: they must stay in their folder.
     for part in (name, *path.split("/")):
         if part in (".", "..") or "/" in part or "\\" in part or not part.isprintable():
             raise ValueError(f"{name} {path} is no file name")
@@ -218,21 +218,15 @@ def _file(stream: _Stream, kind: str, name: str, path: str, size: int, digest: s
 
 
 def _kit(table: _Manifest, files: list[Any]) -> Kit:
-    slots = {}
-    for packed in table.slots:
-        first, *spares = (
-            KitCertificate(certificate.encode(), key.encode(), serial)
-            for certificate, key, serial in packed.certificates
+    slots = {
+        packed.slot: KitSlot(
+            packed.slot,
+            packed.village,
+            packed.config,
+            tuple(KitCertificate(c.encode(), k.encode(), s) for c, k, s in packed.certificates),
         )
-        slots[packed.slot] = KitSlot(
-            slot=packed.slot,
-            village=packed.village,
-            certificate_pem=first.certificate_pem,
-            key_pem=first.key_pem,
-            config=packed.config,
-            serial=first.serial,
-            spares=tuple(spares),
-        )
+        for packed in table.slots
+    }
     releases = {
         board: Release(
             release.version,

@@ -1,4 +1,4 @@
-"""The passphrase of a kit: its own, given to the technician by another way than the kit."""
+"""The passphrase of a kit. The technician gets it separately from the kit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from host_tools.common.i18n import _
 from host_tools.common.passphrase import KIT_VARIABLE, PassphraseSource
 
-# Easy to read out over a radio: no letters that sound or look alike.
+# Easy to read out over a radio: no similar letters.
 _LETTERS = "abcdefghjkmnpqrstuwxyz23456789"
 _GROUPS = 5
 

@@ -2,11 +2,11 @@
 
     magic (8)  length of header (2)  header  chunk  chunk ... last chunk
 
-The header is readable without the passphrase (who must revoke a lost kit needs its id), and part
-of what every chunk authenticates. Each chunk is 64 KiB of plain text and a tag of 16 bytes; its
-nonce is prefix (7), number (4) and whether it is the last (1), so that chunks can't be exchanged,
-repeated, left out, or cut off at the end (Hoang, Reyhanitabar, Rogaway, Vizar: "Online
-authenticated encryption and its nonce-reuse misuse-resistance", 2015).
+The header is readable without the passphrase, because revoking a lost kit needs its id. Every
+chunk authenticates it. Each chunk is 64 KiB of plain text and a tag of 16 bytes; its nonce is
+prefix (7), number (4) and whether it is the last (1), so that chunks can't be exchanged, repeated,
+omitted or cut off at the end (Hoang, Reyhanitabar, Rogaway, Vizar: "Online authenticated
+encryption and its nonce-reuse misuse-resistance", 2015).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _TAG = 16
 _MAX_HEADER = 1024
 _MAX_TIME = 2**53 - 1
 
-# 128 MiB and about half a second for each guess at the passphrase. A reader takes less (tests) and
-# twice as much, and never what a hostile header would have it allocate.
+# 128 MiB and about half a second for each guess at the passphrase. A reader accepts 14 (tests) to
+# 18, so that a hostile header can't make it allocate more.
 COST = 17
 _COSTS = range(14, 19)
 _R, _P = 8, 1
@@ -46,7 +46,7 @@ MAX_KIT = 1 << 30
 
 @dataclass(frozen=True)
 class Header:
-    """What anybody can read of a kit; believed only once the kit is opened."""
+    """The readable part of a kit; not trusted before the kit is opened."""
 
     id: bytes
     province: str
@@ -58,7 +58,7 @@ class Header:
     salt: bytes
     prefix: bytes
     raw: bytes
-    """Magic, length and header as they lie in the file."""
+    """Magic, length and header, as in the file."""
 
 
 def new_header(id: bytes, province: str, created: int, expires: int, cost: int = COST) -> Header:
@@ -72,7 +72,7 @@ def new_header(id: bytes, province: str, created: int, expires: int, cost: int =
 
 
 def read_header(file: BinaryIO, name: object) -> Header:
-    """Read a kit's header; the file is then at its first chunk.
+    """Read a kit's header, up to the first chunk.
 
     Raises:
         KitError: it is not a kit, or one of a newer desalink.
@@ -136,14 +136,14 @@ def _nonce(header: Header, number: int, last: bool) -> bytes:
 
 
 def seal(header: Header, passphrase: str, parts: Iterable[bytes]) -> Iterator[bytes]:
-    """The file, piece by piece, around plain text that comes piece by piece."""
+    """The encrypted file in parts, from plain text in parts."""
     cipher = _cipher(header, passphrase)
     yield header.raw
     waiting = bytearray()
     number = 0
     for part in parts:
         waiting += part
-        # A full chunk waits until something follows: only then is it not the last.
+        # A full chunk waits for more data: only then is it not the last.
         while len(waiting) > CHUNK:
             nonce = _nonce(header, number, False)
             yield cipher.encrypt(nonce, bytes(waiting[:CHUNK]), header.raw)
@@ -153,14 +153,14 @@ def seal(header: Header, passphrase: str, parts: Iterable[bytes]) -> Iterator[by
 
 
 def unseal(file: BinaryIO, header: Header, passphrase: str, name: object) -> Iterator[bytes]:
-    """The plain text, chunk by chunk, each authentic when it is given out; the end is as well.
+    """The plain text in chunks. Each chunk, and the end, is verified before it is returned.
 
     Args:
         file: at its first chunk.
 
     Raises:
-        PassphraseError: the first chunk does not open.
-        KitError: a later one does not: the file was damaged, altered or cut off.
+        PassphraseError: the first chunk can't be decrypted.
+        KitError: a later one can't: the file was damaged, changed or cut off.
     """
     cipher = _cipher(header, passphrase)
     chunk = file.read(CHUNK + _TAG)

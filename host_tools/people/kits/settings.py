@@ -1,8 +1,8 @@
-"""The settings that a kit gives to devices: one file, for all villages and for some.
+"""The settings file of a kit (TOML or JSON).
 
-TOML or JSON. The sections are those of a device's configuration (docs/agent.md) and hold for every
-slot; `[regency.6403]`, `[village.6403112001]` and `[slot."6403112001-1"]` hold the same sections
-for some, the more particular over the more general.
+Its sections are those of a device's configuration (docs/agent.md), for every slot.
+`[regency.6403]`, `[village.6403112001]` and `[slot."6403112001-1"]` have the same sections for
+some slots; the narrower one overrides the wider one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from host_tools.people.kits.model import KitError
 from host_tools.province.records import village_of
 
 _SCOPES = ("regency", "village", "slot")
-# What a device is told by its kit and board alone.
+# Only kit and board set these.
 _RESERVED = ("slot", "port", "state_dir", "broker.ca", "broker.cert", "broker.key")
 _MAX_FILE = 4 << 20
 
@@ -37,7 +37,7 @@ _Section = Annotated[dict[str, Any], Meta(description="a section")]
 
 @dataclass(frozen=True)
 class _Settings:
-    """The sections for some slots, by code. All other sections are the agent's to check."""
+    """The sections for some slots, by code. The agent's code checks all other sections."""
 
     regency: dict[str, _Section] = field(default_factory=dict)
     village: dict[str, _Section] = field(default_factory=dict)
@@ -71,10 +71,10 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def slot_config(settings: dict[str, Any], slot: str, host: str, port: int) -> dict[str, Any]:
-    """The configuration of a slot, but for what its board adds.
+    """The configuration of a slot, without its board's settings.
 
     Args:
-        settings: as `read_settings` gives it.
+        settings: from `read_settings`.
         host, port: of the broker.
 
     Raises:
@@ -110,7 +110,7 @@ def slot_config(settings: dict[str, Any], slot: str, host: str, port: int) -> di
 
 
 def _flat(layer: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Key paths and values; `board` is an object of the board's own and stays whole."""
+    """Key paths and values. `board` stays one object, because only the board knows its keys."""
     found: list[tuple[str, Any]] = []
     for key, value in layer.items():
         if isinstance(value, dict) and key != "board":
@@ -121,7 +121,7 @@ def _flat(layer: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _check(config: dict[str, Any], slot: str) -> None:
-    """Have the agent's own code read it: what it refuses must not be found out in a village."""
+    """Check it with the agent's own code, so that no device refuses it in a village."""
     with tempfile.TemporaryDirectory(prefix="desalink-") as name:  # mode 0700
         path = Path(name) / "settings"
         write_private(path, json.dumps(config).encode())
@@ -135,15 +135,15 @@ def _check(config: dict[str, Any], slot: str) -> None:
 
 
 def check_boards(config: dict[str, Any], boards: Iterable[Board], where: str) -> None:
-    """Have each kind of board that a slot may get read its section `board`.
+    """Check the section `board` with the code of each board that a slot may get.
 
     Args:
-        config: as `slot_config` gives it.
-        boards: those that the kit is packed for; of them only the one that the section names.
-        where: the settings' file, the slot and its village, for messages.
+        config: from `slot_config`.
+        boards: those of the kit; only the one that the section names, if it names one.
+        where: file, slot and village, for messages.
 
     Raises:
-        KitError: one of them would refuse it in the village.
+        KitError: a board would refuse it.
     """
     own = config.get("board", {})
     boards = list(boards)
@@ -159,7 +159,7 @@ def check_boards(config: dict[str, Any], boards: Iterable[Board], where: str) ->
         )
     for board in named or boards:
         package = board.port.split(".")[1]
-        # Where a kind of board has settings of its own, they are checked beside its port.
+        # Some boards have settings of their own and a check for them.
         if not (board.directory.parent / package / "settings.py").is_file():
             continue
         check = import_module(f"boards.{package}.settings").check

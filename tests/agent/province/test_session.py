@@ -37,10 +37,15 @@ class Clock:
         return 7
 
 
-def attempt(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Session:
-    """A session after one attempt that ended with `error`; the next one is cancelled."""
+def attempt(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, short: bool | None = None
+) -> Session:
+    """A session after one attempt that ended with `error`; the next one is cancelled.
+
+    short: what the board says of its memory; None: it can't tell."""
     client = Client(error)
     session = Session(BASE, Clock(), client, 300)
+    session.memory_short = None if short is None else lambda: short
 
     async def sleep_ms(ms: int) -> None:
         pass
@@ -83,6 +88,19 @@ def test_a_lack_of_memory_is_no_evidence_of_the_broker(
 ) -> None:
     session = attempt(monkeypatch, error)
     assert (session.probe, session.attempts) == (None, 0)
+
+
+@pytest.mark.parametrize(("short", "probe"), [(True, None), (False, ids.PROBE_CERTIFICATE)])
+def test_a_certificate_that_looks_wrong_for_want_of_memory_is_no_interception(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    short: bool,
+    probe: int | None,
+) -> None:
+    """mbedTLS says "not correctly signed" where it can't allocate while it verifies."""
+    session = attempt(monkeypatch, NetError("not ours", "tls", CERTIFICATE), short)
+    assert (session.probe, session.attempts) == (probe, 0 if short else 1)
+    assert ("too little memory" in capsys.readouterr().err) is short
 
 
 def test_each_topic_has_its_own_handler() -> None:

@@ -2,6 +2,14 @@
 
 found = []  # the data partitions
 application = b""
+free = 100_000  # bytes in ESP-IDF's heap
+HEAP_DATA = 4
+
+
+def idf_heap_info(capabilities):
+    """(size, free, largest free piece, least free ever) of each region."""
+    assert capabilities == HEAP_DATA
+    return [(16384, 1000, 500, 100), (200_000, free - 1000, free - 1000, 0)]
 
 
 class Partition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,33 @@ def test_lang_may_stand_anywhere_and_counts_for_help_too(desalink: Run):
     assert "stiker" not in english
     ended = desalink("labels", "--lang", "fr", "--help")
     assert (ended.code, "no language 'fr'" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "texts"),
+    [
+        (
+            "--help",
+            ["Pemakaian: desalink [PILIHAN] PERINTAH", "Menampilkan bantuan ini", "status "],
+        ),
+        ("provision --vilage", ["Kesalahan: Tidak ada pilihan '--vilage'"]),
+        ("provision --village 1 --slot-number 100", ["100 di luar rentang 1<=x<=99"]),
+        ("kit open", ["Argumen belum diisi 'BERKAS'"]),
+        ("kits", ["maksud Anda 'kit'?"]),
+    ],
+)
+def test_the_command_line_itself_speaks_indonesian(typed: str, texts: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from host_tools.cli import main; main()", *typed.split()],
+        env={**os.environ, "LANG": "id_ID.UTF-8"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    for text in texts:
+        assert text in done.stdout + done.stderr
+    for english in ("Usage", "Error", "Options", "Commands", "Show "):
+        assert english not in done.stdout + done.stderr
 
 
 def test_nothing_is_loaded_before_a_text_is_asked_for():

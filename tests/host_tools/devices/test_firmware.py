@@ -1,4 +1,4 @@
-"""The firmware cache: only files that somebody vouched for and that the board can start."""
+"""The firmware cache: only trusted files that the board can start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from host_tools.devices import partitions
 from host_tools.devices.boards import Board, load_board
 from host_tools.devices.firmware import FirmwareCache, FirmwareError, inspect, with_partitions
 from host_tools.province.settings import Province
-from tests.boards.images import APP, firmware, program, stock_table
+from tests.boards.images import APP, firmware, stock_table
 from tests.host_tools.conftest import Run
 
 BOARDS = {"esp32": "esp32-generic", "esp32s3": "esp32-s3", "esp32c3": "esp32-c3"}
@@ -35,7 +35,7 @@ def published(folder: Path, board: Board, data: bytes | None = None) -> Path:
 # ---- hashes ------------------------------------------------------------------------------
 
 
-def test_a_file_whose_hash_nobody_knows_is_refused_and_the_hash_is_shown(cache, tmp_path):
+def test_a_file_with_an_unknown_hash_is_refused_and_the_hash_is_shown(cache, tmp_path):
     file = published(tmp_path, load_board("esp32-generic"))
     with pytest.raises(FirmwareError, match="no hash of this file is known") as caught:
         cache.add(file)
@@ -54,16 +54,7 @@ def test_a_file_that_is_pinned_serves_every_board_that_asks_for_it(cache, tmp_pa
         assert cache.path(load_board("esp32-poe")) == cache.path(board)
 
 
-def test_another_file_of_the_same_name_is_refused_from_then_on(cache, tmp_path):
-    board = load_board("esp32-generic")
-    cache.add(published(tmp_path, board), pin=True)
-    other = published(tmp_path, board, firmware(size=8004))
-    for sha256 in (None, hashlib.sha256(other.read_bytes()).hexdigest()):
-        with pytest.raises(FirmwareError, match="not the file that it should be"):
-            cache.add(other, pin=True, sha256=sha256)
-
-
-def test_a_hash_from_elsewhere_decides(cache, tmp_path):
+def test_a_hash_from_elsewhere_decides_and_another_file_of_the_name_is_refused(cache, tmp_path):
     board = load_board("esp32-generic")
     file = published(tmp_path, board)
     with pytest.raises(FirmwareError, match="expected " + "0" * 64):
@@ -71,6 +62,10 @@ def test_a_hash_from_elsewhere_decides(cache, tmp_path):
     cache.add(file, sha256=hashlib.sha256(file.read_bytes()).hexdigest().upper())
     cache.add(file)  # known by now
     assert cache.path(board).exists()
+    other = published(tmp_path, board, firmware(size=8004))
+    for sha256 in (None, hashlib.sha256(other.read_bytes()).hexdigest()):
+        with pytest.raises(FirmwareError, match="not the expected file"):
+            cache.add(other, pin=True, sha256=sha256)
 
 
 def test_missing_firmware_is_answered_with_where_to_get_it(cache):
@@ -82,20 +77,16 @@ def test_missing_firmware_is_answered_with_where_to_get_it(cache):
     assert f"firmware add {board.firmware.file}" in str(caught.value)
 
 
-def test_a_file_that_changed_in_the_cache_is_not_used(cache, tmp_path):
+def test_a_file_that_was_changed_or_only_copied_into_the_cache_is_not_used(cache, tmp_path):
     board = load_board("esp32-generic")
-    cache.add(published(tmp_path, board), pin=True)
-    path = cache.path(board)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    cache.directory.mkdir(parents=True)
+    copied = published(cache.directory, board)
     with pytest.raises(FirmwareError, match="not the file that was added"):
         cache.path(board)
-
-
-def test_a_file_that_was_only_copied_into_the_cache_is_not_used(cache, tmp_path):
-    cache.directory.mkdir(parents=True)
-    published(cache.directory, load_board("esp32-generic"))
+    cache.add(copied, pin=True)
+    copied.write_bytes(copied.read_bytes()[:-1] + b"x")
     with pytest.raises(FirmwareError, match="not the file that was added"):
-        cache.path(load_board("esp32-generic"))
+        cache.path(board)
 
 
 def test_a_newer_version_replaces_the_boards_own_in_this_province(cache, tmp_path):
@@ -109,14 +100,14 @@ def test_a_newer_version_replaces_the_boards_own_in_this_province(cache, tmp_pat
     assert (added.version, cache.path(board).name) == ("1.27.0", newer.name)
     # A board that was not named keeps its own.
     assert cache.path(load_board("esp32-poe")).name != newer.name
-    # Whatever was added last counts: adding the old one again is the way back.
+    # The file that was added last counts, also an older one.
     cache.add(published(tmp_path, board))
     assert cache.path(board).name != newer.name
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("ESP32_GENERIC-20240602-v1.23.0.bin", "older"), ("latest.bin", "does not tell")],
+    [("ESP32_GENERIC-20240602-v1.23.0.bin", "older"), ("latest.bin", "no version of")],
 )
 def test_a_version_that_the_agent_can_not_run_on_is_refused(cache, tmp_path, name, expected):
     file = tmp_path / name
@@ -135,7 +126,7 @@ def test_a_version_that_the_agent_can_not_run_on_is_refused(cache, tmp_path, nam
         f'["a.bin"]\nsha256 = "{"0" * 64}"\nversion = "1.26.1"\nboards = "all"\n',
     ],
 )
-def test_a_damaged_list_of_pins_is_told_with_its_name(cache, pins):
+def test_a_damaged_list_of_pins_is_reported_with_its_name(cache, pins):
     cache.directory.mkdir(parents=True)
     (cache.directory / "firmware.toml").write_text(pins)
     with pytest.raises(FirmwareError, match="firmware.toml"):
@@ -158,32 +149,21 @@ def test_an_image_for_another_chip_is_refused(chip, other):
         inspect("x.bin", data, board)
 
 
-def test_a_damaged_byte_a_cut_file_and_a_page_of_html_are_refused():
-    board = load_board("esp32-generic")
-    whole = firmware()
-    flipped = bytearray(whole)
-    flipped[-5000] ^= 1
-    for data in (
-        bytes(flipped),
-        whole[:-100],
-        whole[: APP - 0x1000],
-        b"<!DOCTYPE html>" * 9000,
-        b"",
-    ):
-        with pytest.raises(FirmwareError):
-            inspect("x.bin", data, board)
-
-
-def test_firmware_made_for_more_flash_than_the_board_has_is_refused():
-    with pytest.raises(FirmwareError, match="esp32-generic has 4096 KB"):
-        inspect("x.bin", firmware("esp32", 0x800000), load_board("esp32-generic"))
-
-
-def test_what_the_device_will_say_of_its_firmware_is_known_here(cache, tmp_path):
-    board = load_board("esp32-c3")
-    cache.add(published(tmp_path, board), pin=True)
-    app = program("esp32c3", 0x400000, 8000)
-    assert cache.app_digest(board) == (hashlib.sha256(app).digest(), len(app))
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda whole: whole[:-5000] + bytes([whole[-5000] ^ 1]) + whole[-4999:], "damaged"),
+        (lambda whole: whole[:-100], "x.bin"),
+        (lambda whole: whole[: APP - 0x1000], "x.bin"),
+        (lambda whole: b"<!DOCTYPE html>" * 9000, "not an image"),
+        (lambda whole: b"", "not an image"),
+        (lambda whole: firmware("esp32", 0x800000), "esp32-generic has 4096 KB"),
+    ],
+    ids=["a damaged byte", "cut", "bootloader only", "a page of html", "empty", "too large"],
+)
+def test_a_file_that_the_board_can_not_start_is_refused(spoil, sentence):
+    with pytest.raises(FirmwareError, match=sentence):
+        inspect("x.bin", spoil(firmware()), load_board("esp32-generic"))
 
 
 # ---- partitions --------------------------------------------------------------------------
@@ -230,7 +210,7 @@ def test_firmware_without_a_file_system_of_its_own_gets_one():
     assert [p.name for p in found[3:]] == [b"vfs", b"data"]
 
 
-def test_no_room_for_data_is_told():
+def test_no_room_for_data_is_refused():
     board = replace(load_board("esp32-generic"), code_bytes=0x200000)
     with pytest.raises(FirmwareError, match="esp32-generic: .*no room for data"):
         with_partitions(firmware(), board)

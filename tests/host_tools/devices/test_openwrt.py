@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -28,14 +29,26 @@ from tests.system.journals import Accepted
 SLOT = "6403112001-1"
 
 
-@pytest.fixture(params=["micropython", "python3"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+# Each shell with one interpreter, and each interpreter with one shell.
+PAIRS = list(zip(SHELLS, ("micropython", "python3"), strict=False))
+if len(SHELLS) == 1:
+    PAIRS.append((SHELLS[0], "python3"))
 
 
-@pytest.fixture(params=SHELLS, ids=shell_name)
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    return list(request.param)
+@pytest.fixture(params=PAIRS, ids=lambda pair: f"{shell_name(pair[0])} {pair[1]}")
+def pair(request: pytest.FixtureRequest) -> tuple[list[str], str]:
+    shell, interpreter = request.param
+    return list(shell), str(interpreter)
+
+
+@pytest.fixture
+def shell(pair: tuple[list[str], str]) -> list[str]:
+    return pair[0]
+
+
+@pytest.fixture
+def interpreter(pair: tuple[list[str], str]) -> str:
+    return pair[1]
 
 
 @pytest.fixture
@@ -50,7 +63,7 @@ def router(tmp_path: Path, shell: list[str], interpreter: str) -> Iterator[Route
 
 
 def configuration(router: Router, **sections: dict) -> dict:
-    """A configuration whose broker nobody is: what is measured stays in the journal."""
+    """A configuration without a broker: reports stay in the journal."""
     own = router.root / "etc/desalink"
     config = {
         "slot": SLOT,
@@ -130,7 +143,7 @@ def test_a_list_may_be_written_as_one_option(router: Router) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "parts"),
     [
         ("option slot '6403112001-1'", "", ["slot is missing"]),
         ("option round_s '1'", "option round_s 'soon'", ["cadence.round_s", "integer", "soon"]),
@@ -139,7 +152,7 @@ def test_a_list_may_be_written_as_one_option(router: Router) -> None:
     ],
 )
 def test_a_mistake_in_the_settings_is_named_and_nothing_starts(
-    router: Router, old: str, new: str, words: list[str]
+    router: Router, old: str, new: str, parts: list[str]
 ) -> None:
     text = to_uci(configuration(router), enabled=True)
     assert old in text
@@ -147,8 +160,8 @@ def test_a_mistake_in_the_settings_is_named_and_nothing_starts(
     assert router.service("start") != 0
     said = router.said.splitlines()
     assert len(said) == 1 and "/etc/config/desalink" in said[0], said
-    for word in words:
-        assert word in said[0]
+    for part in parts:
+        assert part in said[0]
     assert router.parameter("command") == []
 
 
@@ -175,7 +188,7 @@ def test_the_packaged_settings_start_nothing(router: Router) -> None:
     assert "slot is missing" in router.said
 
 
-def test_procd_is_told_to_keep_the_agent_running(router: Router, interpreter: str) -> None:
+def test_procd_keeps_the_agent_running(router: Router, interpreter: str) -> None:
     router.settings.write_text(to_uci(configuration(router), enabled=True))
     assert router.service("start") == 0
     program, *arguments = router.parameter("command")
@@ -220,8 +233,6 @@ def test_the_packaged_agent_reports_and_ends_in_order(
         timeout=60,
     )
     assert asked.returncode == 0, asked.stderr
-    import base64
-
     enrolment = verify_proof(base64.b64decode(asked.stdout), SLOT)
     assert enrolment.board == "openwrt"
     assert (own / "state/device.key").stat().st_mode & 0o077 == 0
@@ -240,7 +251,7 @@ def test_the_packaged_agent_reports_and_ends_in_order(
         signed = verifier.verify(f"desa/1/{SLOT[:4]}/{SLOT}/report", message)
         assert parse_report(signed.payload).seq == seq
 
-    # A mistake costs nothing: what runs goes on.
+    # After a mistake the running agent continues.
     good = router.settings.read_text()
     router.settings.write_text(good.replace("round_s '1'", "round_s '0'"))
     assert router.service("reload") != 0
@@ -288,13 +299,13 @@ def test_a_router_is_known_by_its_own_hardware_address(tmp_path: Path) -> None:
     assert router.unique_id() == "a4:2b:b0:00:00:01"
 
 
-def test_a_kernel_s_last_words_count_once(tmp_path: Path) -> None:
+def test_a_kernel_panic_counts_once(tmp_path: Path) -> None:
     from agent.wire import ids
 
     (tmp_path / "pstore").mkdir()
     (tmp_path / "pstore/dmesg-ramoops-0").write_text("Oops")
     assert Elsewhere(tmp_path).reset_cause() == ids.RESET_PANIC
-    # The next boot: the same words are still there, from the time before.
+    # The next boot: the same text is still there.
     (tmp_path / "state/boot_id").write_text("another boot")
     assert Elsewhere(tmp_path).reset_cause() == ids.RESET_UNKNOWN
     assert Elsewhere(tmp_path).reset_cause() == ids.RESET_AGENT

@@ -71,7 +71,7 @@ def test_what_lies_where_and_who_may_read_it(package: Path, tmp_path: Path) -> N
     modes = {
         "etc/init.d/desalink": 0o755,
         "etc/hotplug.d/ntp/60-desalink": 0o644,
-        "etc/config/desalink": 0o600,  # passwords of equipment may stand in it
+        "etc/config/desalink": 0o600,  # it may hold passwords of equipment
         "etc/desalink": 0o700,
         "usr/lib/desalink/agent/__main__.py": 0o644,
         "usr/lib/desalink/boards/openwrt/board.py": 0o644,
@@ -129,7 +129,7 @@ def test_the_same_source_gives_the_same_bytes(
     assert name == first[0] and other != first[1]
 
 
-def test_a_wrong_time_is_told(
+def test_a_wrong_time_is_refused(
     desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")

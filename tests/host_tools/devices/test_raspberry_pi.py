@@ -67,7 +67,7 @@ def test_the_service_can_do_nothing_but_its_work() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="parsed strictly above")
 def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
-    # The program that it starts is looked for on this machine.
+    # systemd-analyze searches the started program on this machine.
     copy = tmp_path / "desalink.service"
     copy.write_text(UNIT.read_text().replace("/usr/bin/python3", "/bin/sh"))
     checked = subprocess.run(
@@ -94,7 +94,7 @@ def test_the_service_finds_what_provisioning_has_put(tmp_path: Path) -> None:
     device = LinuxDevice(nothing, identity, pi, nothing, nothing)
     config = device.configuration({"slot": "6403112001-1", "broker": {"host": "broker"}})
     assert service["ExecStart"] == [f"/usr/bin/python3 -m agent {device.config_path}"]
-    # What ProtectSystem=strict leaves writable.
+    # ProtectSystem=strict permits writing only there.
     assert config["state_dir"] == f"/var/lib/{service['StateDirectory'][0]}"
     assert (ROOT / "boards/raspberry_pi/board.py").exists()
     assert config["port"] == "boards.raspberry_pi.board"
@@ -145,7 +145,7 @@ def test_a_supply_that_was_low_before_the_power_came_back_is_a_brownout(tmp_path
     pi.supply(low=True)
     pi.feed_watchdog()
     assert pi.boot(powered_on=True).reset_cause() == ids.RESET_BROWNOUT
-    assert pi.boot(powered_on=True).reset_cause() == ids.RESET_POWER, "told once"
+    assert pi.boot(powered_on=True).reset_cause() == ids.RESET_POWER, "reported once"
     # One that has been good again for a minute is not to blame.
     pi.feed_watchdog()
     pi.supply(low=False)
@@ -158,8 +158,8 @@ def test_a_trembling_supply_does_not_wear_out_the_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pi = Elsewhere(tmp_path)
-    for look in range(60):
-        pi.supply(low=look % 2 == 0)
+    for minute in range(60):
+        pi.supply(low=minute % 2 == 0)
         pi.feed_watchdog()
     assert capsys.readouterr().err.count("below 4.63 V") == 1
 

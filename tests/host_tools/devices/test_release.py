@@ -20,6 +20,7 @@ from host_tools.devices.release import (
     release_paths,
     romfs_image,
 )
+from tests.host_tools.field.provision.tree import other_tree
 from tests.sim.run import Site
 from tests.support import ROOT, run_micropython
 
@@ -103,15 +104,15 @@ def test_the_cpython_release_is_the_sources_with_numbers_for_their_names():
         ("from agent.wire import ids\nx = getattr(ids, 'UP')\n", "ids may only stand in ids.NAME"),
     ],
 )  # fmt: skip
-def test_a_name_of_the_wire_becomes_its_number(code, expected, monkeypatch, tmp_path):
+def test_a_name_of_the_wire_becomes_its_number(code, expected, tmp_path):
     (tmp_path / "agent").symlink_to(ROOT / "agent")
     (tmp_path / "some.py").write_text(code)
-    monkeypatch.setattr(device_code, "ROOT", tmp_path)
-    if expected[-1] == "\n":
-        assert source_code("some.py").decode() == expected
-    else:
-        with pytest.raises(DeviceCodeError, match=expected):
-            source_code("some.py")
+    with other_tree(tmp_path):
+        if expected[-1] == "\n":
+            assert source_code("some.py").decode() == expected
+        else:
+            with pytest.raises(DeviceCodeError, match=expected):
+                source_code("some.py")
 
 
 def test_names_that_only_the_agent_knows_are_short_on_micropython():

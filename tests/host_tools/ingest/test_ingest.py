@@ -1,20 +1,21 @@
 """The ingest against a real Mosquitto: nothing lost, nothing double, whatever dies."""
 
+import contextlib
 import os
 import queue
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
+import time
+import urllib.request
+from collections.abc import Iterator
 
 import cbor2
 import pytest
 
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry, Village
-from host_tools.store import StoreBusy, StoreLocked, StoreReplaced
+from host_tools.store import StoreBusy, StoreLocked, StoreReplaced, open_database
+from host_tools.store.sessions import liveness, sessions
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.factory import Device
@@ -33,7 +34,7 @@ def setting(tmp_path, device, monkeypatch):
         yield Setting(tmp_path, broker, device)
 
 
-def acks(setting: Setting, device: Device, listener) -> "queue.Queue[tuple[bool, dict]]":
+def acks(device: Device, listener) -> "queue.Queue[tuple[bool, dict]]":
     """What a device hears: (retained, ack)."""
     heard: queue.Queue[tuple[bool, dict]] = queue.Queue()
     listener.on_message = lambda _c, _u, m: heard.put((m.retain, cbor2.loads(m.payload)))
@@ -42,8 +43,8 @@ def acks(setting: Setting, device: Device, listener) -> "queue.Queue[tuple[bool,
 
 
 def test_what_is_published_is_stored_and_acknowledged(setting, device):
-    with setting.running(), client(setting.broker.port) as listener:
-        heard = acks(setting, device, listener)
+    with setting.running() as running, client(setting.broker.port) as listener:
+        heard = acks(device, listener)
         setting.publish(device, device.birth(), kind="birth")
         assert heard.get(timeout=20)[1].get(5) == [1, 1]
         setting.publish(device, *device.reports(24))
@@ -51,97 +52,23 @@ def test_what_is_published_is_stored_and_acknowledged(setting, device):
         while ack[2] < 24:
             ack = heard.get(timeout=20)[1]
         assert ack[1] == device.stream and 3 not in ack
-    assert setting.seqs() == list(range(1, 25))
-    assert setting.all("SELECT sum(measured_s) FROM usage_hours") == [(120 * 60,)]
-
-
-def test_when_it_stops_it_tells_what_was_not_told_yet(setting, device):
-    with client(setting.broker.port) as listener:
-        heard = acks(setting, device, listener)
-        with setting.running():
-            setting.publish(device, *device.reports(3))
-            wait_for(lambda: setting.seqs() == [1, 2, 3])
-        assert heard.get(timeout=20)[1][2] == 3
+        setting.publish(device, *device.reports(3))
+        measured = "SELECT sum(measured_s) FROM usage_hours"
+        wait_for(lambda: setting.all(measured) == [(27 * 5 * 60,)])
+        running.ingest.stop()
+        # As it stops it acknowledges what was not due yet.
+        assert heard.get(timeout=20)[1][2] == 27
+    assert setting.seqs() == list(range(1, 28))
 
 
 def test_what_came_while_it_was_away_waits_for_it(setting, device):
     setting.subscribed()
     setting.publish(device, device.birth(), kind="birth")
-    setting.publish(device, *device.reports(1500))
+    setting.publish(device, *device.reports(300))
     ingest = setting.ingest(until_idle_s=0.3)
     ingest.run()
-    assert setting.seqs() == list(range(1, 1501))
-    assert ingest.figures.duplicates == 0 and ingest.figures.derived == 1500
-
-
-def test_a_birth_from_before_its_start_is_answered(setting, device):
-    setting.publish(device, device.birth(), kind="birth")
-    with client(setting.broker.port) as listener:
-        heard = acks(setting, device, listener)
-        with setting.running():
-            assert heard.get(timeout=20)[1] | {4: 0} == {1: device.stream, 2: 0, 4: 0, 5: [1, 1]}
-
-
-# It dies by SIGKILL at the n-th call of a method, before or after what that does.
-DIES = textwrap.dedent(
-    """
-    import os, signal, sys
-    from pathlib import Path
-    from host_tools.ingest import BrokerAddress, Ingest, Options
-    from host_tools.ingest import acks, pipeline, receiver
-    from tests.host_tools.factory import Device
-    from tests.host_tools.ingesting import Keys
-
-    owner, name, when, count = sys.argv[3:7]
-    place = {"receiver": receiver.Receiver, "pipeline": pipeline.Pipeline}[owner]
-    original, left = getattr(place, name), [int(count)]
-
-    def dying(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0 and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args, **kwargs)
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(place, name, dying)
-    ingest = Ingest(
-        Path(sys.argv[1]),
-        Keys(Device()),
-        BrokerAddress("127.0.0.1", int(sys.argv[2]), None),
-        Options(batch=20, until_idle_s=0.3),
-    )
-    ingest.run()
-    """
-)
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "when", "duplicates"),
-    [
-        ("pipeline", "process", "before", False),
-        ("receiver", "confirm", "before", True),
-        ("receiver", "confirm", "after", False),
-        ("receiver", "publish", "before", False),
-    ],
-)
-def test_killed_at_any_point_nothing_is_lost_or_double(
-    setting, device, owner, name, when, duplicates
-):
-    setting.subscribed()
-    setting.publish(device, *device.reports(150))
-    command = [sys.executable, "-c", DIES, setting.database, setting.broker.port]
-    command += [owner, name, when, 3]
-    dead = subprocess.run([str(part) for part in command], cwd=support.ROOT, timeout=60)
-    assert dead.returncode == -signal.SIGKILL
-    stored = len(setting.seqs())
-    assert 0 < stored < 150
-    setting.ingest(until_idle_s=0.3).run()
-    assert setting.seqs() == list(range(1, 151))
-    counted = setting.all("SELECT duplicates FROM streams")[0][0]
-    assert (counted > 0) == duplicates
-    assert setting.all("SELECT sum(measured_s) FROM usage_hours") == [(150 * 300,)]
+    assert setting.seqs() == list(range(1, 301))
+    assert (ingest.figures.duplicates, ingest.figures.derive_pending) == (0, 0)
 
 
 def test_a_broker_that_dies_is_found_again(setting, device):
@@ -159,7 +86,7 @@ def test_a_broker_that_dies_is_found_again(setting, device):
 def test_a_database_from_a_backup_makes_the_devices_send_again(setting, device, tmp_path):
     messages = device.reports(20)
     with setting.running():
-        setting.publish(device, device.birth(), *[], kind="birth")
+        setting.publish(device, device.birth(), kind="birth")
         setting.publish(device, *messages[:10])
         wait_for(lambda: len(setting.seqs()) == 10)
     shutil.copy(setting.database, tmp_path / "backup.db")
@@ -168,7 +95,7 @@ def test_a_database_from_a_backup_makes_the_devices_send_again(setting, device, 
         wait_for(lambda: len(setting.seqs()) == 20)
     shutil.copy(tmp_path / "backup.db", setting.database)
     with client(setting.broker.port) as listener:
-        heard = acks(setting, device, listener)
+        heard = acks(device, listener)
         assert heard.get(timeout=20)[1][2] == 20
         with setting.running():
             # The retained birth is answered with what is there now.
@@ -178,22 +105,22 @@ def test_a_database_from_a_backup_makes_the_devices_send_again(setting, device, 
     assert setting.all("SELECT sum(duplicates) FROM streams") == [(0,)]
 
 
-def test_a_second_ingest_of_the_same_database_refuses(setting):
-    with setting.running(), pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
-        setting.ingest().run()
+@contextlib.contextmanager
+def held(setting: Setting, device: Device) -> Iterator[None]:
+    """One report is stored; then another program holds the database."""
+    setting.publish(device, device.report())
+    wait_for(lambda: setting.seqs() == [1])
+    with contextlib.closing(sqlite3.connect(setting.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def test_while_the_database_is_held_nothing_is_confirmed_and_nothing_lost(setting, device):
     with setting.running() as running:
-        setting.publish(device, device.report())
-        wait_for(lambda: setting.seqs() == [1])
-        other = sqlite3.connect(setting.database, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        setting.publish(device, *device.reports(5))
-        wait_for(lambda: setting.said("store_failed"))
-        assert setting.seqs() == [1]
-        other.execute("ROLLBACK")
-        other.close()
+        with held(setting, device):
+            setting.publish(device, *device.reports(5))
+            wait_for(lambda: setting.said("store_failed"))
+            assert setting.seqs() == [1]
         wait_for(lambda: len(setting.seqs()) == 6)
         assert running.ingest.figures.store_failures > 0
     assert setting.said("store_recovered")
@@ -201,13 +128,9 @@ def test_while_the_database_is_held_nothing_is_confirmed_and_nothing_lost(settin
 
 def test_a_database_that_stays_held_ends_it_with_a_sentence(setting, device):
     with setting.running(give_up_s=0.1) as running:
-        setting.publish(device, device.report())
-        wait_for(lambda: setting.seqs() == [1])
-        other = sqlite3.connect(setting.database, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        setting.publish(device, device.report())
-        running.join()
-        other.close()
+        with held(setting, device):
+            setting.publish(device, device.report())
+            running.join()
         assert isinstance(running.error, StoreBusy) and running.error.exit_code == 75
         running.error = None
     setting.ingest(until_idle_s=0.3).run()
@@ -235,14 +158,14 @@ def test_an_enrolment_brings_in_what_has_waited_for_it(setting):
     assert setting.all("SELECT count(*) FROM quarantine") == [(0,)]
 
 
-def test_its_figures_are_served_to_this_machine_only(setting, device):
-    import urllib.request
-
+def test_its_figures_are_served_and_a_second_one_refuses(setting, device):
     port = support.free_port()
     with setting.running(metrics_port=port):
         setting.publish(device, device.report(), b"noise")
         wait_for(lambda: setting.seqs() == [1])
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20).read()
+        with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
+            setting.ingest().run()
     assert b"desalink_ingest_reports_total 1.0" in page
     assert b'desalink_ingest_refused_total{reason="malformed"} 1.0' in page
 
@@ -261,3 +184,22 @@ def test_a_registry_that_is_replaced_is_read_anew(kaltim, tmp_path):
     assert keys.version() >> 32 == (before >> 32) + 1
     assert keys.load() == {device.kid: Key(device.public_key, device.slot, True)}
     keys.close()
+
+
+def test_the_broker_s_word_of_sessions_is_kept_as_a_hint(setting, device):
+    stranger = Device(slot="6403112002-1", seed=9)
+
+    def known() -> dict:
+        with open_database(setting.database, readonly=True) as db:
+            return {slot: session.online for slot, session in sessions(db).items()}
+
+    with setting.running():
+        setting.publish(device, b"online", kind="state")
+        setting.publish(stranger, b"online", b"offline", b"\xff" * 9000, kind="state")
+        wait_for(lambda: known() == {device.slot: True, stranger.slot: False})
+        setting.publish(device, b"offline", kind="state")
+        wait_for(lambda: known() == {device.slot: False, stranger.slot: False})
+        with open_database(setting.database, readonly=True) as db:
+            assert time.time() - liveness(db).broker < 60
+    assert setting.all("SELECT * FROM quarantine") == []
+    assert setting.all("SELECT * FROM slots") == []

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
@@ -17,30 +17,7 @@ from host_tools.keys.ca import Authority
 from host_tools.province.settings import TlsFiles
 from tests import support
 from tests.host_tools.factory import Device
-from tests.host_tools.ingesting import BROKER_LINES, client
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.crt of one authority and another.crt of another; certificates of server and ingest."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority = Authority.generate("test")
-    files = {
-        "ca.crt": authority.certificate_pem,
-        "another.crt": Authority.generate("another").certificate_pem,
-    }
-    for name, issued in (
-        ("server", authority.issue_server(["localhost"])),
-        ("ingest", authority.issue_client("ingest")),
-    ):
-        files |= {f"{name}.crt": issued.certificate_pem, f"{name}.key": issued.key_pem}
-    for name, pem in files.items():
-        (folder / name).write_bytes(pem)
-    return folder
-
-
-def identity(tls: Path, ca: str = "ca.crt") -> TlsFiles:
-    return TlsFiles(tls / ca, tls / "ingest.crt", tls / "ingest.key")
+from tests.host_tools.ingesting import client, tls_broker
 
 
 @pytest.fixture
@@ -50,19 +27,24 @@ def plain_port() -> int:
 
 
 @pytest.fixture
-def broker(tmp_path, tls, plain_port) -> Iterator[support.Broker]:
-    lines = [
-        f"cafile {tls / 'ca.crt'}",
-        f"certfile {tls / 'server.crt'}",
-        f"keyfile {tls / 'server.key'}",
-        "require_certificate true",
-        "allow_anonymous true",
-        f"listener {plain_port} 127.0.0.1",
-        "allow_anonymous true",
-        *BROKER_LINES,
-    ]
+def broker(tmp_path, plain_port) -> Iterator[support.Broker]:
+    lines, _ = tls_broker(tmp_path, plain_port)
     with support.start_mosquitto(tmp_path / "broker", lines) as broker:
         yield broker
+
+
+@pytest.fixture
+def tls(broker, tmp_path) -> TlsFiles:
+    """The ingest's identity."""
+    return TlsFiles(tmp_path / "ca.crt", tmp_path / "ingest.crt", tmp_path / "ingest.key")
+
+
+def publish(port: int, device: Device, count: int) -> list[bytes]:
+    sent = device.reports(count)
+    with client(port) as publisher:
+        for info in [publisher.publish(device.topic("report"), m, 1) for m in sent]:
+            info.wait_for_publish(20)
+    return sent
 
 
 @contextlib.contextmanager
@@ -83,37 +65,29 @@ def take(opened: Receiver, count: int) -> list[Message]:
 
 
 def test_over_tls_what_was_confirmed_is_gone_and_nothing_else(broker, plain_port, tls):
-    device = Device()
-    with receiver("localhost", broker.port, identity(tls)) as opened:
+    with receiver("localhost", broker.port, tls) as opened:
         opened.connect()
-    sent = device.reports(300)
-    with client(plain_port) as publisher:
-        for info in [publisher.publish(device.topic("report"), m, 1) for m in sent]:
-            info.wait_for_publish(20)
-    with receiver("localhost", broker.port, identity(tls)) as opened:
+    sent = publish(plain_port, Device(), 300)
+    with receiver("localhost", broker.port, tls) as opened:
         opened.connect()
         taken = take(opened, 300)
         assert [message.payload for message in taken] == sent
         opened.confirm(taken[:200])
-    with receiver("localhost", broker.port, identity(tls)) as opened:
+    with receiver("localhost", broker.port, tls) as opened:
         opened.connect()
         assert [message.payload for message in take(opened, 100)] == sent[200:]
         assert opened.read(1, 0.2, 0.0) == ([], False)
 
 
 def test_over_tls_a_broker_that_stops_is_noticed_and_found_again(broker, plain_port, tls):
-    device = Device()
-    sent = device.reports(3)
-    with receiver("localhost", broker.port, identity(tls)) as opened:
+    with receiver("localhost", broker.port, tls) as opened:
         opened.connect()
         broker.stop()
         opened.read(1, 20, 0.0)
         assert not opened.connected
         broker.start()
         opened.connect()
-        with client(plain_port) as publisher:
-            for info in [publisher.publish(device.topic("report"), m, 1) for m in sent]:
-                info.wait_for_publish(20)
+        sent = publish(plain_port, Device(), 3)
         assert [message.payload for message in take(opened, 3)] == sent
 
 
@@ -125,7 +99,7 @@ def test_over_tls_a_broker_that_stops_is_noticed_and_found_again(broker, plain_p
     ],
 )
 def test_a_broker_that_is_somebody_else_is_not_spoken_to(broker, tls, host, ca, why):
-    with receiver(host, broker.port, identity(tls, ca)) as opened:
+    with receiver(host, broker.port, replace(tls, ca=tls.ca.with_name(ca))) as opened:
         with pytest.raises(BrokerError, match=why):
             opened.connect()
         assert not opened.connected
@@ -136,7 +110,7 @@ def test_a_broker_that_refuses_our_certificate_is_named(broker, tls, tmp_path):
     stranger = Authority.generate("stranger").issue_client("ingest")
     (tmp_path / "x.crt").write_bytes(stranger.certificate_pem)
     (tmp_path / "x.key").write_bytes(stranger.key_pem)
-    files = TlsFiles(tls / "ca.crt", tmp_path / "x.crt", tmp_path / "x.key")
+    files = TlsFiles(tls.ca, tmp_path / "x.crt", tmp_path / "x.key")
     with receiver("localhost", broker.port, files) as opened:
         with pytest.raises(BrokerError, match="does not answer"):
             opened.connect()
@@ -154,7 +128,7 @@ def test_what_speaks_no_tls_is_not_waited_for(tls, says):
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with receiver("localhost", server.getsockname()[1], identity(tls)) as opened:
+        with receiver("localhost", server.getsockname()[1], tls) as opened:
             with pytest.raises(BrokerError, match="does not answer"):
                 opened.connect()
         thread.join()

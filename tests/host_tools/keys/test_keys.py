@@ -65,7 +65,7 @@ def test_thousands_of_wrong_passphrases_are_all_known_for_wrong(tmp_path: Path, 
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, cheap
     )
     path.write_bytes(pem if old else encrypted_pem(_OF_OLD_FORMAT, PASSPHRASE))
-    for number in range(3000):
+    for number in range(1000 if old else 2000):
         with pytest.raises(PassphraseError, match="not the passphrase of .*root.key"):
             load_encrypted(path, f"wrong passphrase {number}")
 
@@ -100,6 +100,8 @@ def test_a_client_certificate_says_what_it_is_for(ca: Authority):
     assert f"{certificate.serial_number:x}" == issued.serial
     years = (certificate.not_valid_after_utc - datetime.now(UTC)).days / 365.25
     assert 4.9 < years < 5.1
+    # A device whose clock is a little behind accepts it.
+    assert certificate.not_valid_before_utc < datetime.now(UTC) - timedelta(hours=12)
 
 
 def test_the_ca_may_issue_end_entities_only(ca: Authority):
@@ -118,20 +120,18 @@ def test_no_certificate_outlives_its_ca():
     assert crl.next_update_utc is not None and crl.next_update_utc <= end
 
 
-def test_a_server_certificate_names_hosts_and_addresses(ca: Authority):
+def test_a_server_certificate_names_hosts_and_addresses(ca: Authority, founded: Path):
     issued = ca.issue_server(["broker.example.go.id", "10.0.0.7", "2001:db8::7", "10.0.0.7"])
     certificate = x509.load_pem_x509_certificate(issued.certificate_pem)
     assert server_names(certificate) == {"broker.example.go.id", "10.0.0.7", "2001:db8::7"}
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert len(names.get_values_for_type(x509.IPAddress)) == 2
+    # A new province's broker answers to its own machine.
+    own = load_certificate(founded / "broker" / "server.crt")
+    assert server_names(own) == {"localhost", "127.0.0.1", "::1"}
 
 
-def test_a_new_province_has_a_broker_that_answers_to_its_own_machine(founded: Path):
-    certificate = load_certificate(founded / "broker" / "server.crt")
-    assert server_names(certificate) == {"localhost", "127.0.0.1", "::1"}
-
-
-def test_the_revocation_list_is_signed_and_grows_in_number(ca: Authority):
+def test_the_revocation_list_is_signed_lasts_and_grows_in_number(ca: Authority):
     issued = ca.issue_client("6403112001-1")
     first = x509.load_pem_x509_crl(ca.crl_pem([]))
     second = x509.load_pem_x509_crl(ca.crl_pem([(issued.serial, 1_795_000_000)]))
@@ -143,17 +143,8 @@ def test_the_revocation_list_is_signed_and_grows_in_number(ca: Authority):
         for crl in (first, second)
     ]
     assert numbers[0] < numbers[1]
-
-
-def test_a_revocation_list_lasts_nearly_ten_years(ca: Authority):
-    crl = x509.load_pem_x509_crl(ca.crl_pem([]))
-    assert crl.next_update_utc is not None
-    assert crl.next_update_utc - datetime.now(UTC) > timedelta(days=3640)
-
-
-def test_a_device_with_a_clock_a_little_behind_accepts_what_is_new(ca: Authority):
-    certificate = x509.load_pem_x509_certificate(ca.issue_server(["localhost"]).certificate_pem)
-    assert certificate.not_valid_before_utc < datetime.now(UTC) - timedelta(hours=12)
+    assert first.next_update_utc is not None
+    assert first.next_update_utc - datetime.now(UTC) > timedelta(days=3640)
 
 
 def test_a_saved_ca_opens_again(ca: Authority, tmp_path: Path):
@@ -168,30 +159,31 @@ def test_a_saved_ca_opens_again(ca: Authority, tmp_path: Path):
         Authority.load(tmp_path / "ca.key", tmp_path / "ca.crt", PASSPHRASE)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"hello", b"-----BEGIN PRIVATE KEY-----\nAAAA\n", b"\xff" * 99]
+_PLAIN = _OF_OLD_FORMAT.private_bytes(
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8,
+    serialization.NoEncryption(),
 )
-def test_a_damaged_key_file_is_named(tmp_path: Path, content: bytes):
-    path = tmp_path / "root.key"
-    path.write_bytes(content)
-    with pytest.raises(KeyFileError, match="root.key"):
-        load_encrypted(path, PASSPHRASE)
-    path.unlink()
-    with pytest.raises(KeyFileError, match="root.key is missing"):
-        load_encrypted(path, PASSPHRASE)
 
 
-def test_an_unencrypted_key_is_not_taken_for_the_provinces(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "root.key is missing"),
+        (b"", "root.key"),
+        (b"hello", "root.key"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n", "root.key"),
+        (b"\xff" * 99, "root.key"),
+        (_PLAIN, "root.key is not encrypted"),
+    ],
+)
+def test_a_key_file_that_is_no_province_s_is_named(
+    tmp_path: Path, content: bytes | None, sentence: str
+):
     path = tmp_path / "root.key"
-    key = ed25519.Ed25519PrivateKey.generate()
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    with pytest.raises(KeyFileError, match="is not encrypted"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(KeyFileError, match=sentence):
         load_encrypted(path, PASSPHRASE)
 
 
@@ -233,9 +225,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_children_do_not_inherit_the_passphrase(monkeypatch: pytest.MonkeyPatch):
+def test_children_do_not_inherit_a_passphrase(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
-    assert PASSPHRASE not in passphrase.scrubbed_environment().values()
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", "the kit's")
+    assert not {PASSPHRASE, "the kit's"} & set(passphrase.scrubbed_environment().values())
     assert passphrase.given() == PASSPHRASE
 
 
@@ -247,13 +240,13 @@ def test_a_passphrase_file_without_a_passphrase_is_named(tmp_path: Path, content
         passphrase.given(path)
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o640, True)])
-def test_a_passphrase_file_that_others_can_read_is_told_and_used(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, told: bool
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True)])
+def test_a_passphrase_file_that_others_can_read_gives_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, warned: bool
 ):
     path = tmp_path / "secret"
     path.write_text(PASSPHRASE)
     path.chmod(mode)
     assert passphrase.given(path) == PASSPHRASE
     sentence = f"Others may read the passphrase file {path}; run 'chmod 600 {path}'.\n"
-    assert capsys.readouterr().err == (sentence if told else "")
+    assert capsys.readouterr().err == (sentence if warned else "")

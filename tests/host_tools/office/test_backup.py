@@ -17,8 +17,8 @@ from host_tools.office.archive import BackupError, read_files, read_manifest
 from host_tools.office.backup import make_backup
 from host_tools.office.restore import restore
 from host_tools.province.registry import Registry
+from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import Province
-from host_tools.province.snapshots import copy_database, count_rows
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
 from tests.host_tools.office.killed import killed_at

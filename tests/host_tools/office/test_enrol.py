@@ -233,7 +233,7 @@ def test_a_wrong_passphrase_enrols_nothing_and_the_right_one_goes_on(
     monkeypatch.setenv("DESALINK_PASSPHRASE", "not the passphrase")
     ended = enrolling()
     assert ended.code == 1
-    assert ended.err == f"desalink: That is not the passphrase of {kaltim.ca_key}; try again.\n"
+    assert ended.err.startswith(f"desalink: That is not the passphrase of {kaltim.ca_key}, or ")
     assert devices(kaltim) == []
     key = (device / "state" / "device.key").read_bytes()
     monkeypatch.setenv("DESALINK_PASSPHRASE", PASSPHRASE)
@@ -337,11 +337,14 @@ def test_a_right_proof_is_accepted():
         (proof(other_key=True), "is not signed by the key"),
         (proof(kid=bytes(8)), "The key id in the device's proof"),
         (proof(signature=bytes(64)), "is not signed by the key"),
-        (proof(payload=cbor2.dumps({1: SLOT})), "as its proof for 6403112001-1 is none"),
-        (proof()[:-1], "as its proof for 6403112001-1 is none"),
-        (proof() + b"\0", "as its proof for 6403112001-1 is none"),
-        (b"", "as its proof for 6403112001-1 is none"),
-        (b"\xd2" * 5000, "as its proof for 6403112001-1 is none"),
+        (
+            proof(payload=cbor2.dumps({1: SLOT})),
+            "proof for 6403112001-1 is not valid",
+        ),
+        (proof()[:-1], "proof for 6403112001-1 is not valid"),
+        (proof() + b"\0", "proof for 6403112001-1 is not valid"),
+        (b"", "proof for 6403112001-1 is not valid"),
+        (b"\xd2" * 5000, "proof for 6403112001-1 is not valid"),
     ],
 )
 def test_a_wrong_proof_is_refused_with_its_reason(bad: bytes, sentence: str):
@@ -381,10 +384,10 @@ def test_the_agent_is_asked_with_enrol_and_does_not_see_the_passphrase(
         ("print('hello world')", "The agent did not answer with a proof"),
         ("pass", "The agent did not answer with a proof (it wrote b'')"),
         ("print('A' * 100000)", "The agent did not answer with a proof"),
-        ("print('AAAA')", "is none"),
-        ("import sys; sys.exit('agent: config: slot: no')", "The agent refuses: config: slot: no"),
-        ("raise SystemExit(3)", "The agent refuses: it ended with code 3"),
-        ("import os; os.kill(os.getpid(), 9)", "The agent refuses: it ended with code -9"),
+        ("print('AAAA')", "is not valid"),
+        ("import sys; sys.exit('agent: config: slot: no')", "The agent reports: config: slot: no"),
+        ("raise SystemExit(3)", "The agent reports: it ended with code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "The agent reports: it ended with code -9"),
     ],
 )
 def test_an_agent_that_does_not_prove_its_key_is_not_enrolled(

@@ -10,8 +10,9 @@ from pathlib import Path
 import cbor2
 import pytest
 from cryptography import x509
+from pycddl import Schema
 
-from host_tools.broker.client import Client
+from host_tools.broker.client import CheckClient
 from host_tools.broker.process import BrokerProcess
 from host_tools.keys import ca
 from host_tools.keys.ca import Authority
@@ -21,6 +22,7 @@ from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import Run
 from tests.host_tools.kits import SECOND, SLOT, make_kit
+from tests.support import ROOT
 
 DAY_S = 86400
 
@@ -75,13 +77,15 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
         "1 renewed certificate published.\n"
     )
     topic = f"desa/1/6403/{SLOT}/certificate"
-    with Client("127.0.0.1", kaltim.broker.port, other) as stranger:
+    with CheckClient("127.0.0.1", kaltim.broker.port, other) as stranger:
         stranger.subscribe(topic)
-        with Client("127.0.0.1", kaltim.broker.port, files) as device:
+        with CheckClient("127.0.0.1", kaltim.broker.port, files) as device:
             device.subscribe(topic)
             message = device.messages.get(timeout=10)
         assert stranger.messages.empty()
     assert message.topic == topic
+    cddl = (ROOT / "docs" / "wire.cddl").read_text()
+    Schema("message = certificate\n" + cddl).validate_cbor(message.payload)
     payload = cbor2.loads(message.payload)
     assert list(payload) == [1]
     new, old = x509.load_der_x509_certificate(payload[1]), ca.load_certificate(files.certificate)
@@ -89,13 +93,16 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
     assert new.not_valid_after_utc > old.not_valid_after_utc + timedelta(days=1000)
     # It opens the broker with the key that the device has.
     files.certificate.write_text(ssl.DER_cert_to_PEM_cert(payload[1]))
-    Client("127.0.0.1", kaltim.broker.port, files).close()
+    CheckClient("127.0.0.1", kaltim.broker.port, files).close()
     # It is revoked with the slot; and once renewed it is not renewed again.
     ended = desalink("-C", kaltim.directory, "renew", "devices")
     assert "0 certificates renewed, 1 renewed before" in ended.out
     assert desalink("-C", kaltim.directory, "renew", "devices", "--publish-only").code == 0
     with Registry.open(kaltim.directory) as registry:
         assert "waits at the broker" in _sentence(kaltim, registry)[1]
+        # The device says that it uses it: the other one's certificate now is the first to end.
+        shown = {SLOT: format(new.serial_number, "x")}
+        assert not [e for e in expiry.ends(kaltim, registry, shown=shown) if SLOT in e.what]
         registry.revoke(kid_of(bytes(32)), by="x")
         assert len(registry.revoke_certificates(SLOT)) == 2
 
@@ -130,16 +137,20 @@ def test_nobody_is_given_less_than_asked_for_without_a_sentence(
     assert slot == SLOT and "the CA itself ends on" in why and done.renewed == ()
 
 
-@pytest.mark.parametrize("verb", [("renew", "services"), ("broker", "config")])
+@pytest.mark.parametrize(
+    "verb", [("renew", "services"), ("broker", "config"), ("devices", "revoke", SLOT)]
+)
 def test_services_are_renewed_with_the_key_that_they_have(
     kaltim: Province,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
     desalink: Run,
-    verb: tuple[str, str],
+    verb: tuple[str, ...],
     request: pytest.FixtureRequest,
 ):
     files = kaltim.service("ingest")
+    with Registry.open(kaltim.directory) as registry:
+        registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
     short = authority.renew_client(ca.load_certificate(files.certificate), timedelta(days=100))
     pem = ssl.DER_cert_to_PEM_cert(short.public_bytes(ca.serialization.Encoding.DER))
     files.certificate.write_text(pem)
@@ -154,4 +165,4 @@ def test_services_are_renewed_with_the_key_that_they_have(
     ended = desalink("-C", kaltim.directory, "renew", "services")
     assert (ended.code, ended.out) == (0, "No service's certificate ends within 366 days.\n")
     request.getfixturevalue("broker")
-    Client("127.0.0.1", kaltim.broker.port, files).close()
+    CheckClient("127.0.0.1", kaltim.broker.port, files).close()

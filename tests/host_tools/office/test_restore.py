@@ -19,7 +19,6 @@ from host_tools.office.founding import found_province
 from host_tools.office.locking import hold
 from host_tools.office.restore import restore
 from host_tools.people import technicians
-from host_tools.people.kits import book
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Run
@@ -50,8 +49,8 @@ class Years:
             # A kit that the backup does not know is lost, with its technician's key.
             make_kit(province, registry, authority, "Dewi", [THIRD])
             for name in ("Ani", "Dewi"):
-                (entry,) = [e for e in book.entries(registry) if e.name == name]
-                book.mark_revoked(registry, entry, by="Citra", unused_only=False)
+                (entry,) = [e for e in registry.kits() if e.name == name]
+                registry.revoke_kit(entry, by="Citra", at=int(time.time()), unused_only=False)
                 technicians.revoke(province, registry, root, [entry.technician], by="Citra")
             write_crl(province, registry, authority, authority.issue_client("probe"))
             self.revoked = dict(registry.revoked_certificates())

@@ -1,4 +1,4 @@
-"""The trust document: who may do what, and that nobody can turn it back."""
+"""The trust document: its keys, and that it can't be replaced by an older one."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_an_altered_document_is_refused_in_a_sentence(data):
         verify_trust(bytes(document), ROOT, now=NOW)
 
 
-def test_more_keys_than_a_device_can_read_are_told():
+def test_more_keys_than_a_device_can_read_are_refused():
     with pytest.raises(TrustError, match="revoke technicians who no longer work"):
         a_trust(1, *(a_key(number) for number in range(1, 200)))
 
@@ -119,7 +119,7 @@ def current(province: Province):
     return verify_trust(province.trust.read_bytes(), technicians.root_public(province))
 
 
-def test_a_new_province_has_a_document_that_names_nobody(kaltim: Province):
+def test_a_new_province_has_a_document_without_keys(kaltim: Province):
     trust = current(kaltim)
     assert (trust.version, trust.keys) == (1, ())
     assert trust.expires > time.time() + 300 * 86400
@@ -156,7 +156,7 @@ def test_a_second_key_of_a_person_leaves_the_first_good(desalink: Run, kaltim: P
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 61])
-def test_a_name_that_is_none_is_refused(desalink: Run, kaltim: Province, name: str):
+def test_a_wrong_name_is_refused(desalink: Run, kaltim: Province, name: str):
     ended = desalink("-C", kaltim.directory, "technicians", "add", name)
     assert (ended.code, ended.err.count("can't be a technician's name")) == (1, 1)
     assert current(kaltim).version == 1

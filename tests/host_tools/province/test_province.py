@@ -21,6 +21,7 @@ from host_tools.province.settings import load
 from tests.host_tools.conftest import PASSPHRASE, Run
 from tests.support import ROOT
 
+CHEAP = "from pathlib import Path\nfrom host_tools.keys import private_keys as p\np.ROUNDS = 1\n"
 SECRET = ("root.key", "ca.key", "server.key", "ingest.key", "operator.key", "registry.db")
 
 
@@ -46,7 +47,7 @@ def test_init_makes_a_province_with_all_of_its_villages(desalink: Run, tmp_path:
         )  # fmt: skip
 
 
-def test_nobody_else_can_look_into_a_province(founded: Path):
+def test_nobody_else_can_read_a_province(founded: Path):
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [founded, *founded.rglob("*")]}
     assert all(mode == 0o700 for path, mode in modes.items() if path.is_dir())
     secret = {path for path in modes if path.name in SECRET or path.suffix == ".key"}
@@ -66,88 +67,69 @@ def test_the_root_key_is_under_the_passphrase(founded: Path):
     assert PASSPHRASE.encode() not in everything
 
 
-def test_init_without_a_host_says_who_can_reach_the_broker(desalink: Run, tmp_path: Path):
-    ended = desalink("init", tmp_path / "a b", "--province", "64")
-    assert ended.code == 0
-    assert "'localhost', which only this machine can reach" in ended.err
-    assert f"'desalink -C '{tmp_path}/a b' broker run'" in ended.out
-
-
-def test_an_existing_province_is_left_alone(desalink: Run, founded: Path):
+def test_a_directory_in_use_is_refused(desalink: Run, founded: Path, tmp_path: Path):
     before = (founded / "keys" / "root.key").read_bytes()
     ended = desalink("init", founded, "--province", "64")
-    assert ended.code == 1
-    assert ended.err == f"desalink: {founded} is a province already; it was left as it is.\n"
+    assert (ended.code, ended.err) == (
+        1,
+        f"desalink: {founded} is a province already; it was left as it is.\n",
+    )
     assert (founded / "keys" / "root.key").read_bytes() == before
-
-
-def test_a_directory_with_other_things_in_it_is_refused(desalink: Run, tmp_path: Path):
     (tmp_path / "letter.txt").write_text("hello")
     ended = desalink("init", tmp_path, "--province", "64")
-    assert ended.code == 1
-    assert ended.err == (
-        f"desalink: {tmp_path} exists and is not empty; choose a new directory.\n"
+    assert (ended.code, ended.err) == (
+        1,
+        f"desalink: {tmp_path} exists and is not empty; choose a new directory.\n",
     )
 
 
-def test_an_empty_directory_becomes_the_province(tmp_path: Path):
-    found_province(tmp_path, "64", PASSPHRASE, only_villages=["6403112001"])
-    assert load(tmp_path).code == "64"
+_SHORT = (
+    "The passphrase has 5 characters and needs at least 8; choose a longer one, for example four "
+    "unrelated words.\n"
+)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("passphrase", "arguments", "sentence"),
     [
-        (["--province", "65x"], "There is no province '65x'; give one of these codes: 11 Aceh"),
-        (["--province", "64", "--broker-port", "0"], "0 is not a TCP port"),
-        (["--province", "64", "--broker-host", "a b"], "'a b' is not a host name"),
+        (PASSPHRASE, "65x", "There is no province '65x'; give one of these codes: 11 Aceh"),
+        (PASSPHRASE, "64 --broker-port 0", "0 is not a TCP port"),
+        (PASSPHRASE, "64 --broker-host a,b", "'a,b' is not a host name"),
+        ("short", "64", _SHORT),
+        (None, "64", "set DESALINK_PASSPHRASE or give --passphrase-file"),
+        (None, "64 --passphrase-file missing", "The file missing does not exist; check its name"),
     ],
 )
-def test_wrong_choices_are_told_and_make_nothing(
-    desalink: Run, tmp_path: Path, arguments: list[str], sentence: str
+def test_wrong_choices_are_reported_and_make_nothing(
+    desalink: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    passphrase: str | None,
+    arguments: str,
+    sentence: str,
 ):
-    ended = desalink("init", tmp_path / "p", *arguments)
+    monkeypatch.setattr("sys.stdin", open(os.devnull))
+    monkeypatch.delenv("DESALINK_PASSPHRASE")
+    if passphrase is not None:
+        monkeypatch.setenv("DESALINK_PASSPHRASE", passphrase)
+    ended = desalink("init", tmp_path / "p", "--province", *arguments.split())
     assert ended.code == 1
     assert sentence in ended.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_short_passphrase_is_refused(
-    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("DESALINK_PASSPHRASE", "short")
-    ended = desalink("init", tmp_path / "p", "--province", "64")
-    assert ended.code == 1
-    assert ended.err == (
-        "desalink: The passphrase has 5 characters and needs at least 8; choose a longer one, for "
-        "example four unrelated words.\n"
-    )
-
-
-def test_the_passphrase_can_come_from_a_file(
+def test_init_takes_the_passphrase_of_a_file_and_says_who_can_reach_the_broker(
     desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("DESALINK_PASSPHRASE")
     secret = tmp_path / "secret"
     secret.write_text("from a file\nsecond line\n")
-    ended = desalink("init", tmp_path / "p", "--province", "64", "--passphrase-file", secret)
+    ended = desalink("init", tmp_path / "a b", "--province", "64", "--passphrase-file", secret)
     assert ended.code == 0
-    pem = (tmp_path / "p" / "keys" / "root.key").read_bytes()
+    pem = (tmp_path / "a b" / "keys" / "root.key").read_bytes()
     serialization.load_ssh_private_key(pem, b"from a file")
-    ended = desalink("init", tmp_path / "q", "--province", "64", "--passphrase-file", "missing")
-    assert (ended.code, ended.err) == (
-        1, "desalink: The file missing does not exist; check its name and try again.\n",
-    )  # fmt: skip
-
-
-def test_without_passphrase_or_terminal_it_says_where_one_can_come_from(
-    desalink: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delenv("DESALINK_PASSPHRASE")
-    monkeypatch.setattr("sys.stdin", open(os.devnull))
-    ended = desalink("init", tmp_path / "p", "--province", "64")
-    assert ended.code == 1
-    assert "set DESALINK_PASSPHRASE or give --passphrase-file" in ended.err
+    assert "'localhost', which only this machine can reach" in ended.err
+    assert f"'desalink -C '{tmp_path}/a b' broker run'" in ended.out
 
 
 @pytest.mark.parametrize("at", [1, 4, 9, 15])
@@ -173,8 +155,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
 def test_the_remains_of_a_killed_init_are_cleared_by_the_next(tmp_path: Path):
     place = tmp_path / "p"
     script = (
-        "import os, signal, host_tools.common.files as files\n"
-        "from pathlib import Path\n"
+        f"{CHEAP}import os, signal, host_tools.common.files as files\n"
         "from host_tools.office.founding import found_province\n"
         "files.sync_directory = lambda d: os.kill(os.getpid(), signal.SIGKILL) "
         "if d.name == 'services' else None\n"
@@ -184,9 +165,9 @@ def test_the_remains_of_a_killed_init_are_cleared_by_the_next(tmp_path: Path):
     assert done.returncode == -signal.SIGKILL
     (remains,) = tmp_path.iterdir()
     assert not (remains / "province.toml").exists()
-    told: list[str] = []
-    found_province(place, "64", PASSPHRASE, only_villages=["6403112001"], tell=told.append)
-    assert told == [
+    sentences: list[str] = []
+    found_province(place, "64", PASSPHRASE, only_villages=["6403112001"], tell=sentences.append)
+    assert sentences == [
         f"Removing {remains}, the remains of an init that was interrupted (never in use)."
     ]
     assert list(tmp_path.iterdir()) == [place]
@@ -195,13 +176,13 @@ def test_the_remains_of_a_killed_init_are_cleared_by_the_next(tmp_path: Path):
 def test_two_inits_of_one_place_do_not_mix(tmp_path: Path):
     place = tmp_path / "p"
     script = (
-        "import sys, host_tools.office.founding as founding\n"
-        "from pathlib import Path\n"
+        f"{CHEAP}import sys, host_tools.office.founding as founding\n"
         "fill = founding._fill\n"
         "def slow(*a):\n"
         "    print('building', flush=True); sys.stdin.read(); fill(*a)\n"
         "founding._fill = slow\n"
-        f"founding.found_province(Path({str(place)!r}), '64', 'long enough')\n"
+        f"founding.found_province(Path({str(place)!r}), '64', 'long enough', "
+        "only_villages=['6403112001'])\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
@@ -219,21 +200,18 @@ def test_two_inits_of_one_place_do_not_mix(tmp_path: Path):
     assert load(place).code == "64"
 
 
-def test_a_province_to_play_with_takes_only_the_named_villages(tmp_path: Path):
-    _, count = found_province(
-        tmp_path / "p", "64", PASSPHRASE, only_villages=["6403112001", "6403112004"]
-    )
-    assert count == 2
+def test_an_empty_directory_becomes_a_province_of_any_name_with_the_named_villages(
+    tmp_path: Path,
+):
+    name = 'Kaltim "Utara" \\ é # [x]'
+    codes = ["6403112001", "6403112004"]
+    (tmp_path / "p").mkdir()
+    _, count = found_province(tmp_path / "p", "64", PASSPHRASE, name=name, only_villages=codes)
+    assert (count, load(tmp_path / "p").name) == (2, name)
     with pytest.raises(VillageError, match="6403999999"):
         found_province(tmp_path / "q", "64", PASSPHRASE, only_villages=["6403999999"])
     with pytest.raises(PassphraseError):
         found_province(tmp_path / "q", "64", "short")
-
-
-def test_a_name_may_hold_whatever_people_write(tmp_path: Path):
-    name = 'Kaltim "Utara" \\ é # [x]'
-    found_province(tmp_path / "p", "64", PASSPHRASE, name=name, only_villages=["6403112001"])
-    assert load(tmp_path / "p").name == name
 
 
 @pytest.mark.parametrize(

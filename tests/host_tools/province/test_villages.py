@@ -26,21 +26,13 @@ code\tvillage\tdistrict\tregency\tlat\tlon\tsite
 64.03.11.2003\tTeluk Alulu\tMaratua\tKabupaten Berau\t\t\t
 64.03.11.2004\tTeluk Harapan\tMaratua\tKabupaten Berau\t\t\t
 """
-
-
-@pytest.fixture
-def registry(founded: Path):
-    with Registry.open(founded) as registry:
-        yield registry
+NO_CODE = "'{}' is not a village code of 10 digits"
 
 
 @pytest.fixture(scope="module")
 def villages(founded: Path) -> list[Village]:
     with Registry.open(founded) as registry:
         return registry.villages()
-
-
-# ---- the list ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -65,26 +57,19 @@ def test_villages_are_found_as_people_name_them(
 def test_json_has_codes_without_dots_and_null_positions(desalink: Run, founded: Path):
     listed = json.loads(desalink("-C", founded, "villages", "--find", "Alulu", "--json").out)
     assert listed == [
-        {
-            "code": "6403112003",
-            "name": "Teluk Alulu",
-            "district": "Maratua",
-            "regency": "Kabupaten Berau",
-            "lat": None,
-            "lon": None,
-            "site": None,
-        }
+        {"code": "6403112003", "name": "Teluk Alulu", "district": "Maratua"}
+        | {"regency": "Kabupaten Berau", "lat": None, "lon": None, "site": None}
     ]
 
 
-def test_nothing_found_is_said_on_stderr(desalink: Run, founded: Path):
+def test_what_is_not_found_or_ambiguous_is_reported(
+    desalink: Run, founded: Path, registry: Registry
+):
     ended = desalink("-C", founded, "villages", "--find", "Atlantis")
     assert (ended.code, ended.out) == (0, "")
     assert "No village matches" in ended.err
     assert desalink("-C", founded, "villages", "--find", "Atlantis", "--json").out == "[]\n"
-
-
-def test_an_unknown_or_ambiguous_regency_lists_the_choices(desalink: Run, founded: Path):
+    assert find_regency(registry, "Kabupaten Kutai Timur") == "6408"
     ended = desalink("-C", founded, "villages", "--regency", "kutai")
     assert ended.code == 1
     assert ended.err == (
@@ -95,49 +80,40 @@ def test_an_unknown_or_ambiguous_regency_lists_the_choices(desalink: Run, founde
     assert "this province has no such regency; choose one of 6401 Kabupaten Paser" in ended.err
 
 
-def test_each_regency_has_its_number_of_villages(registry: Registry):
+def test_each_regency_has_its_number_of_villages_and_no_kelurahan(registry: Registry):
     counts = {code: len(registry.villages(code)) for code in registry.regencies()}
     assert counts == {
         "6401": 139, "6402": 193, "6403": 100, "6407": 190, "6408": 139, "6409": 30, "6411": 50,
     }  # fmt: skip
-
-
-def test_towns_kelurahan_are_not_villages():
+    # A town's kelurahan is not a village.
     assert all(village.code[6] in "23" for village in villages_of_province("64"))
 
 
-def test_a_slip_in_a_code_is_answered_with_its_neighbours(registry: Registry):
+@pytest.mark.parametrize(
+    ("text", "wrong", "remedy"),
+    [
+        (
+            "6403112007",
+            "This province has no village '6403112007'",
+            "; did you mean 6403112001 Bohe Silian (Maratua), ",
+        ),
+        ("bohe silian", NO_CODE, "; did you mean 6403112001 Bohe Silian (Maratua)?"),
+        ("zzzzzzzz", NO_CODE, "; find it with 'desalink villages --find NAME'."),
+    ],
+)
+def test_a_slip_in_a_code_or_a_name_is_answered_with_codes(
+    registry: Registry, text: str, wrong: str, remedy: str
+):
     assert find_village(registry, " 64.03.11.2001 ").name == "Bohe Silian"
     with pytest.raises(VillageError) as raised:
-        find_village(registry, "6403112007")
-    assert str(raised.value).startswith(
-        "This province has no village '6403112007'; did you mean 6403112001 Bohe Silian "
-        "(Maratua), "
-    )
-
-
-def test_a_name_is_answered_with_its_codes(registry: Registry):
-    with pytest.raises(VillageError) as raised:
-        find_village(registry, "bohe silian")
-    assert str(raised.value) == (
-        "'bohe silian' is not a village code of 10 digits; did you mean 6403112001 Bohe Silian "
-        "(Maratua)?"
-    )
-    with pytest.raises(VillageError, match="desalink villages --find"):
-        find_village(registry, "zzzzzzzz")
+        find_village(registry, text)
+    assert str(raised.value).startswith(wrong.format(text) + remedy)
 
 
 def test_names_repeat_and_all_of_them_are_offered(villages: list[Village]):
     names = [village.name for village in villages]
     repeated = next(name for name in names if names.count(name) > 1)
     assert len(near_matches(repeated.upper(), villages)) > 1
-
-
-def test_a_regency_by_its_full_name(registry: Registry):
-    assert find_regency(registry, "Kabupaten Kutai Timur") == "6408"
-
-
-# ---- the import --------------------------------------------------------------------------
 
 
 def table(tmp_path: Path, content: str | bytes) -> Path:
@@ -187,7 +163,7 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,,118", "64.03.11.2001 Bohe Silian: lat and lon must both be given"),
         ("6403112001,1.2.3,118", "64.03.11.2001 Bohe Silian: lat '1.2.3' is not a number"),
         ("6403112001,nan,118", "64.03.11.2001 Bohe Silian: lat 'nan' is not a number"),
-        ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are the"),
+        ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are swapped"),
         ("6403112001,48.1,11.6", "64.03.11.2001 Bohe Silian: lat 48.1, lon 11.6 is not in"),
         ("6403112001,0,0", "64.03.11.2001 Bohe Silian: lat 0, lon 0 is not in Indonesia"),
         ("6403112001,,", "64.03.11.2001 Bohe Silian: the row has neither a position nor a site"),
@@ -196,7 +172,7 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,,,a\x07b", "64.03.11.2001 Bohe Silian: the site name holds characters"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_told_with_line_village_and_reason(
+def test_a_bad_row_is_reported_with_line_village_and_reason(
     tmp_path: Path, villages: list[Village], row: str, problem: str
 ):
     content = f"code,lat,lon,site\n6403112004,2.2,118.5,\n{row}\n6403112002,2.3,118.5,\n"
@@ -234,7 +210,7 @@ def test_what_is_no_table_is_refused(
     assert sentence in str(raised.value)
 
 
-def test_one_bad_line_imports_nothing_unless_told_to_skip_it(
+def test_one_bad_line_imports_nothing_unless_it_may_be_skipped(
     desalink: Run, kaltim: Province, tmp_path: Path
 ):
     path = table(tmp_path, "code,lat,lon\n6403112001,2.2,118.6\n6403112009,2.2,118.6\n")
@@ -261,25 +237,23 @@ def test_at_most_twenty_bad_lines_are_shown(desalink: Run, kaltim: Province, tmp
     assert lines[20] == "... and 30 more bad lines"
 
 
-def test_windows_text_is_read_and_said(desalink: Run, kaltim: Province, tmp_path: Path):
+def test_windows_text_is_read_and_said(
+    desalink: Run, kaltim: Province, registry: Registry, tmp_path: Path
+):
     path = table(tmp_path, "code,site\n6403112001,Café\n".encode("cp1252"))
     ended = desalink("-C", kaltim.directory, "villages", "import", path)
     assert ended.code == 0
     assert "was read as Windows-1252" in ended.err
-    with Registry.open(kaltim.directory) as registry:
-        village = registry.village("6403112001")
+    village = registry.village("6403112001")
     assert village is not None and village.site == "Café"
 
 
-def test_a_site_alone_leaves_the_position_as_it_was(kaltim: Province):
-    with Registry.open(kaltim.directory) as registry:
-        registry.place_villages([("6403112001", (2.2, 118.6), None)])
-        registry.place_villages([("6403112001", None, "Puskesmas")])
-        village = registry.village("6403112001")
-        assert village is not None
-        assert (village.lat, village.lon, village.site) == (2.2, 118.6, "Puskesmas")
-        with pytest.raises(VillageError, match="nothing was imported"):
-            registry.place_villages(
-                [("6403112001", None, "Sekolah"), ("6499999999", None, "Sekolah")]
-            )
-        assert registry.village("6403112001") == village
+def test_a_site_alone_leaves_the_position_as_it_was(registry: Registry):
+    registry.place_villages([("6403112001", (2.2, 118.6), None)])
+    registry.place_villages([("6403112001", None, "Puskesmas")])
+    village = registry.village("6403112001")
+    assert village is not None
+    assert (village.lat, village.lon, village.site) == (2.2, 118.6, "Puskesmas")
+    with pytest.raises(VillageError, match="nothing was imported"):
+        registry.place_villages([("6403112001", None, "Sekolah"), ("6499999999", None, "x")])
+    assert registry.village("6403112001") == village

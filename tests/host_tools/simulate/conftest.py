@@ -14,7 +14,7 @@ from host_tools.simulate.delivery import Arrival
 from host_tools.simulate.province import places
 from host_tools.simulate.run import run
 from host_tools.simulate.storing import TrustedStore, VerifiedStore
-from host_tools.simulate.world import ChosenVillage, Settings, SimulatedVillage, World
+from host_tools.simulate.world import ChosenVillage, SimulatedVillage, SimulationSettings, World
 
 BEGIN = 1_767_196_800  # 2026-01-01 00:00 WITA
 
@@ -34,7 +34,7 @@ class Collected:
 class Simulated:
     """A simulation: its settings, its villages, all that arrived, the truth."""
 
-    settings: Settings
+    settings: SimulationSettings
     places: list[ChosenVillage]
     villages: list[SimulatedVillage]
     lines: list[str]
@@ -47,7 +47,7 @@ class Simulated:
         store.close()
 
 
-def simulate(settings: Settings, workers: int = 0) -> Simulated:
+def simulate(settings: SimulationSettings, workers: int = 0) -> Simulated:
     """Run a simulation into memory."""
     chosen = places(settings.villages)
     world = World(settings, chosen)
@@ -60,7 +60,7 @@ def simulate(settings: Settings, workers: int = 0) -> Simulated:
 @pytest.fixture(scope="session")
 def small() -> Simulated:
     """16 villages, each special in its own way, for three days."""
-    return simulate(Settings(villages=16, days=3, seed=1, begin=BEGIN))
+    return simulate(SimulationSettings(villages=16, days=3, seed=1, begin=BEGIN))
 
 
 @pytest.fixture(scope="session")

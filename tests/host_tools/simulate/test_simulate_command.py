@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from host_tools.broker.process import BrokerProcess
-from host_tools.ingest import Broker, Ingest, Options
+from host_tools.ingest import BrokerAddress, Ingest
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry
 from host_tools.province.settings import load
 from host_tools.simulate.truth import FILE
 from host_tools.store import open_database
+from tests.host_tools.conftest import running_broker
 from tests.host_tools.ingesting import Running, wait_for
 from tests.support import free_port
 
@@ -53,28 +53,20 @@ def test_a_simulated_province_reports_over_mqtt(desalink, tmp_path):
     unanswered = desalink(*arguments)
     assert unanswered.code == 1 and "start it with" in unanswered.err
     province = load(directory)
-    broker = BrokerProcess(province)
-    with (tmp_path / "broker.log").open("wb") as log:
-        broker.start(4, stderr=log)
+    with running_broker(province):
+        address = BrokerAddress("localhost", province.broker.port, province.service("ingest"))
+        keys = RegistryKeys(directory)
+        ingest = Running(Ingest(province.database, keys, address, log=lambda *_, **__: None))
         try:
-            broker.wait_ready()
-            address = Broker("localhost", province.broker.port, province.service("ingest"))
-            keys = RegistryKeys(directory)
-            ingest = Running(
-                Ingest(province.database, keys, address, Options(), lambda *_, **__: None)
-            )
-            try:
-                wait_for(lambda: ingest.ingest.figures.connected or ingest.error)
-                published = desalink(*arguments)
-                assert published.code == 0, published.err
-                lines = (directory / FILE).read_text().splitlines()[1:]
-                expected = sum(json.loads(line)["reports"] for line in lines)
-                assert expected > 20
-                wait_for(lambda: ingest.ingest.figures.reports >= expected)
-            finally:
-                ingest.stop()
+            wait_for(lambda: ingest.ingest.figures.connected or ingest.error)
+            published = desalink(*arguments)
+            assert published.code == 0, published.err
+            lines = (directory / FILE).read_text().splitlines()[1:]
+            expected = sum(json.loads(line)["reports"] for line in lines)
+            assert expected > 20
+            wait_for(lambda: ingest.ingest.figures.reports >= expected)
         finally:
-            broker.stop()
+            ingest.stop()
     with open_database(province.database, readonly=True) as db:
         assert db.value("SELECT count(*) FROM reports") == expected
     other = desalink(*arguments, "--seed", 2)

@@ -73,8 +73,8 @@ def test_storing_unverified_gives_the_same_evidence(small: Simulated, filled, tm
             lambda total: total.wrong_percent > 0.5,
         ),
         (
-            "UPDATE outages SET cause = 8 WHERE id = (SELECT id FROM outages WHERE cause = 5 "
-            "ORDER BY duration DESC LIMIT 1)",
+            "UPDATE outages SET cause = 8 WHERE cause = 5 AND duration = "
+            "(SELECT max(duration) FROM outages WHERE cause = 5)",
             lambda total: len(total.missed) == len(total.invented) == 1,
         ),
         (

@@ -24,7 +24,7 @@ from host_tools.wire import (
 )
 from host_tools.wire.columns import NAMES
 from host_tools.wire.envelope import split
-from tests.host_tools.simulate.conftest import BEGIN, Settings, Simulated, simulate
+from tests.host_tools.simulate.conftest import BEGIN, Simulated, SimulationSettings, simulate
 from tests.support import ROOT
 
 CDDL = (ROOT / "docs" / "wire.cddl").read_text()
@@ -46,7 +46,7 @@ def reports(small: Simulated) -> list[tuple[str, bytes, Report]]:
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_number_of_processes(small):
-    settings = Settings(villages=3, days=1, seed=7, begin=BEGIN)
+    settings = SimulationSettings(villages=3, days=1, seed=7, begin=BEGIN)
     alone, beside = simulate(settings), simulate(settings, workers=2)
     assert alone.arrivals == beside.arrivals
     assert alone.lines == beside.lines
@@ -93,7 +93,7 @@ def test_each_stream_is_a_chain_without_undeclared_holes(small, reports):
                 first, last = event.detail[2]
                 dropped[slot, report.stream].update(range(first, last + 1))
     assert any(dropped.values())
-    # What is still on its way at the end may be missing, newest first.
+    # What was sent and has not arrived at the end may be missing, newest first.
     ended = {village.slot for village in small.villages if village.special == "isolated"}
     for key, found in streams.items():
         for seq, (_, report) in found.items():

@@ -21,6 +21,8 @@ ALLOWED = {
     "latest": "one row for each slot",
     "dirty": "what is left to do, small",
     "stale": "what is left to do, small",
+    "redo": "what is left to do, small",
+    "redo_new": "the same of a rebuild",
     "dirty_new": "the same of a rebuild",
     "stale_new": "the same of a rebuild",
     "corrupt": "what is damaged, small",

@@ -36,9 +36,6 @@ def data(value: str | list) -> bytes:
     return b"".join(bytes.fromhex(part) * times for part, times in parts)
 
 
-# --- signatures
-
-
 def test_libsodium_judges_signatures_as_the_agent_does():
     for vector in vectors("ed25519-sign", "ed25519-verify"):
         public, message, signature = (data(vector[k]) for k in ("public", "message", "signature"))
@@ -87,9 +84,6 @@ def payload_or_none(verify, *arguments):
         return verify(*arguments)
     except Refused:
         return None
-
-
-# --- payloads
 
 
 class Bad(Exception):

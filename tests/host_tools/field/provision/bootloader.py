@@ -17,7 +17,7 @@ here = threading.local()
 
 
 class _Spi(server.SpiPeripheralMock):
-    """The flash chip's identification, which tells its size."""
+    """The flash chip's identification, which has its size."""
 
     flash_id = FLASH_4MB
 

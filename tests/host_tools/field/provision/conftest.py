@@ -7,35 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.devices import boards, release
 from tests.host_tools.field.provision.rig import Hub, hub
+from tests.host_tools.field.provision.tree import other_tree
 from tests.host_tools.field.provision.world import World
 
 
 @pytest.fixture(scope="session")
 def _province(tmp_path_factory: pytest.TempPathFactory) -> World:
-    before = boards._FOLDER, release._ROOT
-    made = World(tmp_path_factory.mktemp("provision"))
-    boards._FOLDER, release._ROOT = before
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _own_boards() -> Iterator[None]:
-    """Other tests of this process get the real boards back."""
-    before = boards._FOLDER, release._ROOT
-    yield
-    boards._FOLDER, release._ROOT = before
+    with other_tree():
+        return World(tmp_path_factory.mktemp("provision"))
 
 
 @pytest.fixture
-def world(_own_boards: None, _province: World, tmp_path: Path) -> World:
+def world(_province: World, tmp_path: Path) -> Iterator[World]:
     """The province that all tests share, with a laptop of this test's own."""
-    return _province.with_laptop(tmp_path)
+    with other_tree():
+        yield _province.with_laptop(tmp_path)
 
 
 @pytest.fixture
 def a_hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub without boards."""
-    with hub(tmp_path / "hub") as made:
+    """A hub without boards; other tests of this process get the real boards back."""
+    with other_tree(), hub(tmp_path / "hub") as made:
         yield made

@@ -26,26 +26,9 @@ class Files:
     def getcwd(self):
         return "/"
 
-    def open(self, path, mode):
-        return self._vfs.open(self._path(path), mode)
-
-    def stat(self, path):
-        return self._vfs.stat(self._path(path))
-
-    def statvfs(self, path):
-        return self._vfs.statvfs(self._path(path))
-
-    def ilistdir(self, path):
-        return self._vfs.ilistdir(self._path(path))
-
-    def mkdir(self, path):
-        self._vfs.mkdir(self._path(path))
-
-    def rmdir(self, path):
-        self._vfs.rmdir(self._path(path))
-
-    def remove(self, path):
-        self._vfs.remove(self._path(path))
+    def __getattr__(self, name):
+        call = getattr(self._vfs, name)
+        return lambda path, *more: call(self._path(path), *more)
 
     def rename(self, old, new):
         self._vfs.rename(self._path(old), self._path(new))

@@ -1,4 +1,4 @@
-"""`desalink` as a test starts it: with the emulated boards, and dying where it is told.
+"""`desalink` as a test starts it: with the emulated boards, and killed at a given step.
 
 DESALINK_TEST_DIE: `<step>`, `<step>:begun` or `<step>:half`; the process kills itself with -9 as
 soon as the step's entry is in the device's journal, when the step is begun, or in the middle of
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from host_tools.field.provision import flow, journal, screen
+from host_tools.field.provision import journal, screen
 from tests.host_tools.field.provision import tree
 
 DIE = "DESALINK_TEST_DIE"
@@ -28,24 +28,24 @@ def _die() -> None:
 
 def _die_at(step: str, when: str) -> None:
     add = journal.DeviceJournal.add
-    tell = flow.Provisioning._show
+    step_shown = screen.BoardRow.step
 
     def add_and_die(self: journal.DeviceJournal, name: str, state: str, **detail: Any) -> None:
         add(self, name, state, **detail)
         if name == step and not when:
             _die()
 
-    def tell_and_die(self: flow.Provisioning, name: str, state: str) -> None:
+    def show_and_die(self: screen.BoardRow, name: str, state: str) -> None:
         if name == step and when == "begun" and state == "running":
             _die()
-        tell(self, name, state)
+        step_shown(self, name, state)
 
     def progress(self: screen.BoardRow, share: float) -> None:
         if when == "half" and self.states.get(step) == "running" and share > 0.4:
             _die()
 
     journal.DeviceJournal.add = add_and_die  # type: ignore[method-assign]
-    flow.Provisioning._show = tell_and_die  # type: ignore[method-assign]
+    screen.BoardRow.step = show_and_die  # type: ignore[method-assign]
     screen.BoardRow.progress = progress  # type: ignore[method-assign]
 
 

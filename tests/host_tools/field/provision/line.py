@@ -85,19 +85,19 @@ class Line:
         """The rate that the host has set, bits a second."""
         return _SPEEDS.get(termios.tcgetattr(self.master)[4], 0)
 
-    def _pace(self, way: str, count: int) -> None:
+    def _pace(self, direction: str, count: int) -> None:
         """Take as long as a real line would."""
         if not self._board.paced:
             return
         now = time.monotonic()
-        free = max(self._free_at[way], now) + count * 10 / max(self.speed(), 9600)
-        self._free_at[way] = free
+        free = max(self._free_at[direction], now) + count * 10 / max(self.speed(), 9600)
+        self._free_at[direction] = free
         if free - now > 0.002:
             time.sleep(free - now)
 
     def read(self, timeout: float) -> bytes | None:
-        """What the host has sent; None if nothing in time; b"" if nobody has the port open."""
-        self._board.look()
+        """Data from the host; None if nothing in time; b"" if no program has the port open."""
+        self._board.check_cable()
         if self.pending:
             data, self.pending = self.pending, b""
             return data
@@ -119,11 +119,11 @@ class Line:
         return data
 
     def write(self, data: bytes) -> None:
-        """Send; what nobody takes within a second is lost, as on a wire."""
+        """Send; data that is not read within a second is lost."""
         self._board.note("out", data)
         end = time.monotonic() + 1
         while data:
-            self._board.look()
+            self._board.check_cable()
             chunk = data[: 256 if self._board.paced else 4096]
             try:
                 count = os.write(self.master, chunk)

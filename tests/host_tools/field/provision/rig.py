@@ -28,10 +28,9 @@ from esp32_mock_bootloader import server
 from esptool.bin_image import LoadFirmwareImage
 
 from tests import support
+from tests.boards.images import APP
 from tests.host_tools.field.provision.bootloader import FLASH_2MB, FLASH_4MB, Flash, here
 from tests.host_tools.field.provision.line import Cut, Line, Unplugged
-
-APP_OFFSET = 0x10000
 
 # The first bytes of what esptool sends to find out whether a bootloader listens.
 _SYNC = b"\x07\x07\x12\x20" + b"\x55" * 16
@@ -115,11 +114,10 @@ class Board(threading.Thread):
             time.sleep(0.01)
 
     def wait_left_alone(self, timeout: float = 30) -> None:
-        """Wait until it has noticed that nobody speaks to its bootloader any more. A real one need
-        not notice: DTR and RTS reset it whenever somebody begins."""
+        """Wait until its bootloader session has ended. For a real board DTR and RTS end it."""
         end = time.monotonic() + timeout
         while self._phase == "boot":
-            assert time.monotonic() < end, "somebody still speaks to the bootloader"
+            assert time.monotonic() < end, "the bootloader session did not end"
             time.sleep(0.01)
 
     def shut_down(self) -> None:
@@ -133,13 +131,13 @@ class Board(threading.Thread):
 
     # ---- seen from the line ----------------------------------------------------------------
 
-    def note(self, way: str, data: bytes) -> None:
-        (self.incoming if way == "in" else self.outgoing).extend(data)
-        if self.cut is not None and way == "in":
+    def note(self, direction: str, data: bytes) -> None:
+        (self.incoming if direction == "in" else self.outgoing).extend(data)
+        if self.cut is not None and direction == "in":
             self.cut.feed(self._phase, data)
 
-    def look(self) -> None:
-        """Whether the cable is still in. Raises Unplugged."""
+    def check_cable(self) -> None:
+        """Raises Unplugged: the cable was pulled."""
         if self.cut is not None and self.cut.phase == self._phase and self.cut.due():
             self.cut = None
             self._pull.set()
@@ -187,7 +185,7 @@ class Board(threading.Thread):
 
     def has_firmware(self) -> bool:
         """Whether the flash holds a whole application image."""
-        image = bytes(self.flash.data[APP_OFFSET:])
+        image = bytes(self.flash.data[APP:])
         if image[0] != 0xE9:
             return False
         file = io.BytesIO(image)
@@ -226,21 +224,23 @@ class Board(threading.Thread):
                     # A main.py that ended by itself is not started again and again.
                     self._spawn(main=self._asked_to_reboot)
                 elif idle:
-                    time.sleep(0.005)  # nobody has the port open, of which select makes a spin
+                    time.sleep(
+                        0.005
+                    )  # no program has the port open, and select would return at once
         except EOFError:
             pass
         finally:
             self._kill_child()
 
     def _exchange(self) -> bool:
-        """Pass on what is there, waiting a little. True if nobody has the port open."""
+        """Pass on data, with a short wait. True if no program has the port open."""
         assert self._line is not None
         if not self._line.pending:
             ready, _, _ = select.select([self._line.master, self._child_master], [], [], 0.02)
             if self._child_master in ready:
                 self._output()
             if self._line.master not in ready:
-                self.look()
+                self.check_cable()
                 return False
         data = self._line.read(0)
         if not data:
@@ -313,7 +313,7 @@ class Board(threading.Thread):
         """Read what the child says, for ourselves, until it has said something."""
         said = b""
         while not said.endswith(ending):
-            self.look()
+            self.check_cable()
             if select.select([self._child_master], [], [], 0.05)[0]:
                 said += os.read(self._child_master, 1)
 

@@ -138,13 +138,16 @@ class Device:
         """The laptop has no configuration of its own, and one key."""
         return ["-F", "none", "-o", "IdentitiesOnly=yes", "-i", str(self.folder / "login")]
 
-    def _script(self, name: str, text: str) -> None:
-        (self.bin / name).write_text(text)
-        (self.bin / name).chmod(0o755)
+    def program(self, name: str, text: str) -> None:
+        """Put a program on the device: a script for its shell, or with a first line of its own."""
+        path = self.bin / name
+        path.unlink(missing_ok=True)
+        path.write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
 
     def _furnish(self) -> None:
         """What of the system provisioning uses."""
-        self._script("systemctl", SYSTEMCTL.format(python=sys.executable, root=self.root))
+        self.program("systemctl", SYSTEMCTL.format(python=sys.executable, root=self.root))
         (self.bin / "python3").symlink_to(sys.executable)
 
     def _variables(self) -> dict[str, str]:
@@ -296,9 +299,9 @@ class OpenWrtDevice(Device):
         text = RC_COMMON.replace('"$action"\n', PROCD + '"$action"\n')
         (self.root / "etc/rc.common").write_text(text)
         (self.folder / "procd").mkdir()
-        self._script("uci", UCI.format(python=sys.executable))
-        self._script("logger", '#!/bin/sh\nshift 5\necho "desalink: $*" >&2\n')
-        self._script("ubus", UBUS)
+        self.program("uci", UCI.format(python=sys.executable))
+        self.program("logger", '#!/bin/sh\nshift 5\necho "desalink: $*" >&2\n')
+        self.program("ubus", UBUS)
         (self.bin / "micropython").symlink_to(support.micropython())
         busybox = shutil.which("busybox")
         if busybox is not None:  # a router has nothing else

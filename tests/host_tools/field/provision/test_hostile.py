@@ -26,7 +26,7 @@ from host_tools.field.provision.screen import ProvisionScreen
 
 @contextmanager
 def _board(behave: Callable[[int, bytes], None]) -> Iterator[Repl]:
-    """A REPL to a board that is told each piece of what the host writes."""
+    """A REPL to a board whose `behave` gets each piece of what the host writes."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     repl = Repl(os.ttyname(slave))
@@ -80,7 +80,7 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
         (lambda repl: serial_device.DeviceFiles(repl).hashes(), "ets"),
     ],
 )
-def test_an_answer_that_is_none_is_the_board_s_fault(ask: Callable[[Any], object], said: str):
+def test_an_answer_in_a_wrong_form_is_the_board_s_error(ask: Callable[[Any], object], said: str):
     repl = Mock()
     repl.run.return_value = said + "\n"
     with pytest.raises(ProvisionError, match="can't be understood. Run the same") as refused:
@@ -155,6 +155,7 @@ def test_a_village_may_be_given_by_its_name() -> None:
     def slot(name: str, village: str) -> Any:
         found = Mock(slot=name)
         found.village.name = village
+        found.village.district, found.village.regency = f"District {name[9]}", "Berau"
         return found
 
     names = {"6403112001-1": "Bohe Silian", "6403112002-1": "Sumber Sari", "6403112003-1": ""}
@@ -162,7 +163,9 @@ def test_a_village_may_be_given_by_its_name() -> None:
     assert slot_in_kit(kit, " sumber sari ") == "6403112002-1"
     assert slot_in_kit(kit, "64.03.11.2001") == "6403112001-1"
     kit.slots["6403112003-1"].village.name = "Sumber Sari"
-    with pytest.raises(ProvisionError, match="6403112002-1, 6403112003-1. Give the code"):
+    with pytest.raises(
+        ProvisionError, match=r"6403112002 \(District 2, Berau\); 6403112003 \(Dis"
+    ):
         slot_in_kit(kit, "Sumber Sari")
     with pytest.raises(ProvisionError, match="not in the kit"):
         slot_in_kit(kit, "Nowhere")

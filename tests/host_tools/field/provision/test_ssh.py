@@ -14,82 +14,36 @@ from pathlib import Path
 import pytest
 
 from host_tools.broker.config import write_config
-from host_tools.broker.process import BrokerProcess
-from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.field.provision import linux
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
 from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
-from host_tools.field.provision.ssh import HOST_KEY_FILE, Connection, Target, fingerprint
-from host_tools.keys.ca import Authority
-from host_tools.office.founding import found_province
-from host_tools.people.kits.create import Cargo
-from host_tools.people.kits.model import Kit
-from host_tools.province.registry import Registry
-from host_tools.province.settings import Province, load
-from tests import support
+from host_tools.field.provision.ssh import HOST_KEY_FILE, SshConnection, Target, fingerprint
+from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
-from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
+from tests.host_tools.field.provision.tree import other_tree
+from tests.host_tools.field.provision.world import World
+from tests.host_tools.kits import KIT_PASSPHRASE
 
-PASSPHRASE = "correct horse battery"
 SLOT, OTHER = "6403112001-1", "6403112002-1"
-SETTINGS = {
-    "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 1},
-    "clock": {"source": "system"},
-    "link": {"gateway": "off", "dns": "off", "targets": ["127.0.0.1"], "timeout_ms": 900},
-    "usage": {"unique": {"most": 64}},
-}
-
-
-@dataclass
-class Office:
-    """A province with its broker, and a kit of two slots."""
-
-    province: Province
-    kit: Kit
-    kit_file: Path
+KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A province with its broker, and a kit of two slots."""
     folder = tmp_path_factory.mktemp("ssh")
-    directory = folder / "province"
-    found_province(
-        directory,
-        "64",
-        PASSPHRASE,
-        bind="127.0.0.1",
-        port=support.free_port(),
-        only_villages=(SLOT[:10], OTHER[:10]),
-    )
-    province = load(directory)
-    write_config(province)
-    authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-    releases = [build_release(load_board(name)) for name in ("raspberry-pi", "openwrt")]
-    with Registry.open(province.directory) as registry:
-        kit, root = make_kit(
-            province,
-            registry,
-            authority,
-            slots=(SLOT, OTHER),
-            cargo=Cargo(SETTINGS, releases=releases),
-        )
-    file = sealed(kit, root, folder / "kit.desakit")
-    broker = BrokerProcess(province)
-    with (folder / "broker.log").open("wb") as log:
-        broker.start(841, stderr=log)
-        try:
-            broker.wait_ready()
-            yield Office(province, kit, file)
-        finally:
-            broker.stop()
+    with other_tree():
+        office = World(folder, [], villages=(SLOT[:10], OTHER[:10]), others=tuple(KINDS))
+    write_config(office.province)
+    with running_broker(office.province):
+        yield office
 
 
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These devices are fast, and what they do afterwards is looked at."""
+    """These devices are fast."""
     monkeypatch.setattr(linux, "SETTLE_S", 0.1)
 
 
@@ -97,9 +51,9 @@ def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
 class Laptop:
     """A technician's laptop, and what was said on it."""
 
-    office: Office
+    office: World
     work: Path
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     steps: list[tuple[str, str]] = field(default_factory=list)
     on: Callable[[str, str], None] | None = None
 
@@ -121,7 +75,7 @@ class Laptop:
     def provision(self, device: Device, slot: str = SLOT, replace: bool = False) -> DeviceResult:
         plan = Plan(self.office.kit, self.work, self.log, device.board, replace=replace)
         where = Target.parse(device.target)
-        connect = partial(over_ssh, where, self.told.append, device.options, str(device.root))
+        connect = partial(over_ssh, where, self.messages.append, device.options, str(device.root))
         return Provisioning(plan, str(where), connect, lambda unique_id: slot, self).run()
 
     def folder(self) -> Path:
@@ -130,7 +84,7 @@ class Laptop:
 
 
 @pytest.fixture
-def laptop(office: Office, tmp_path: Path) -> Laptop:
+def laptop(office: World, tmp_path: Path) -> Laptop:
     return Laptop(office, tmp_path / "laptop")
 
 
@@ -140,10 +94,7 @@ def device(tmp_path: Path) -> Iterator[Device]:
         yield device
 
 
-KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}
-
-
-# --- the whole way
+# --- all steps
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -156,13 +107,13 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
         assert outcome.label is not None and outcome.label.exists()
         (record,) = laptop.log.records()
         assert (record.slot, record.device.hex(), record.board) == (SLOT, outcome.kid, kind)
-        assert laptop.told == [
-            f"First meeting with {device.target}: its host key is "
+        assert laptop.messages == [
+            f"First connection to {device.target}: its host key is "
             f"{fingerprint((device.folder / 'host.pub').read_text())}."
         ]
         device.wait_for_reports()
 
-        # Again: everything is looked at, nothing is written.
+        # Again: everything is checked, nothing is written.
         before = device.files()
         laptop.steps.clear()
         again = laptop.provision(device)
@@ -171,11 +122,11 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
         changing = ("install", "configure", "key", "enrol")
         assert [states[step] for step in changing] == ["already"] * len(changing)
         assert device.files() == before
-        assert len(laptop.told) == 1
+        assert len(laptop.messages) == 1
 
 
 def test_the_command_over_ssh(
-    office: Office,
+    office: World,
     device: Device,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -200,14 +151,14 @@ def test_the_command_over_ssh(
     monkeypatch.setattr(linux, "over_ssh", here)
     code, out, err = run("--ssh", device.target)
     assert code == 0, err
-    assert "First meeting" in err and ".svg" in out
+    assert "First connection" in err and ".svg" in out
     (record,) = EnrolmentLog(KitDirectory(tmp_path / "kit").enrolments).records()
     assert record.slot == SLOT
     code, out, err = run("--ssh", "root@nowhere@else")
     assert code == 1 and "no SSH address" in err
 
 
-def test_the_device_s_key_is_nowhere_but_on_the_device(laptop: Laptop, device: Device) -> None:
+def test_secrets_stay_where_they_belong(laptop: Laptop, device: Device) -> None:
     laptop.provision(device)
     seed = (device.root / "var/lib/desalink/device.key").read_bytes()[:32]
     shapes = [seed, seed.hex().encode(), base64.b64encode(seed)[:42], seed[:16], seed[16:]]
@@ -216,22 +167,18 @@ def test_the_device_s_key_is_nowhere_but_on_the_device(laptop: Laptop, device: D
             if path.is_file():
                 content = path.read_bytes()
                 assert not [shape for shape in shapes if shape in content], path
-
-
-def test_what_others_on_the_device_may_not_read(laptop: Laptop, device: Device) -> None:
-    laptop.provision(device)
     for name, mode in {
         "etc/desalink": 0o700,
         "etc/desalink/client.key": 0o640,
         "etc/desalink/config.json": 0o640,
         "var/lib/desalink": 0o700,
         "var/lib/desalink/device.key": 0o600,
+        "opt/desalink/agent/supervise.py": 0o644,
     }.items():
         assert (device.root / name).stat().st_mode & 0o777 == mode, name
-    assert (device.root / "opt/desalink/agent/supervise.py").stat().st_mode & 0o777 == 0o644
     config = json.loads((device.root / "etc/desalink/config.json").read_text())
     assert config["port"] == "boards.raspberry_pi.board"
-    assert config["usage"]["unique"] == {"most": 64}
+    assert config["cadence"]["round_s"] == 1
 
 
 def test_a_device_of_another_village_begins_anew(laptop: Laptop, device: Device) -> None:
@@ -261,8 +208,8 @@ def test_another_host_key_is_refused_before_anything_is_sent(
         laptop.provision(device)
     assert refused.value.kind == "host_key"
     sentence = str(refused.value)
-    for word in (fingerprint(old), fingerprint((device.folder / "host.pub").read_text())):
-        assert word in sentence
+    for shown in (fingerprint(old), fingerprint((device.folder / "host.pub").read_text())):
+        assert shown in sentence
     assert str(laptop.folder() / HOST_KEY_FILE) in sentence and "\n" not in sentence
     assert device.files() == before
     # As the sentence says: who knows why it is another one forgets the old one.
@@ -308,18 +255,16 @@ def test_a_cut_before_any_step_costs_nothing(where: str, laptop: Laptop, device:
 
 def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device: Device) -> None:
     # The device's tar takes a part of the third transfer, then the session's process is killed.
-    tar = device.bin / "tar"
-    tar.write_text(
-        "#!/bin/sh\n"
+    device.program(
+        "tar",
         f"echo x >> '{device.folder}/tars'\n"
         f"[ $(wc -l < '{device.folder}/tars') -eq 3 ] || exec /bin/tar \"$@\"\n"
         "head -c 20000 > /dev/null\n"
         "p=$PPID\n"
         "until grep -q sshd /proc/$p/comm; do p=$(sed -n 's/^PPid:\t//p' /proc/$p/status); done\n"
         "kill -9 $p\n"
-        "exit 1\n"
+        "exit 1",
     )
-    tar.chmod(0o755)
     with pytest.raises(ProvisionError) as lost:
         laptop.provision(device)
     assert lost.value.kind == "cable", lost.value
@@ -333,8 +278,8 @@ def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device:
 
 @contextmanager
 def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
-    """The device on a connection, without the rest of the way."""
-    with Connection(Target.parse(device.target), device.options) as connection:
+    """The device on a connection, without the other steps."""
+    with SshConnection(Target.parse(device.target), device.options) as connection:
         identity = identify(connection, str(device.root))
         board = board_of(identity, device.board)
         kit = laptop.office.kit
@@ -356,27 +301,23 @@ def test_a_stray_or_damaged_file_of_the_agent_is_put_right(laptop: Laptop, devic
         assert linux_device.install(files, shares.append) == 0
 
 
-def test_what_arrives_damaged_takes_no_name(laptop: Laptop, device: Device) -> None:
+@pytest.mark.parametrize(
+    ("tar", "sentence"),
+    [
+        ('/bin/tar "$@" && echo >> "$4/0"', r"supervise\.py arrived damaged"),
+        ("echo 'tar: No space left on device' >&2; exit 1", "No space left on device"),
+    ],
+    ids=["damaged", "no room"],
+)
+def test_what_does_not_arrive_takes_no_name(
+    laptop: Laptop, device: Device, tar: str, sentence: str
+) -> None:
     files = laptop.office.kit.releases["raspberry-pi"].files
     with opened(laptop, device) as linux_device:
         linux_device.install(files, lambda share: None)
         whole = device.files()
-        (device.bin / "tar").write_text('#!/bin/sh\n/bin/tar "$@" && echo >> "$4/0"\n')
-        (device.bin / "tar").chmod(0o755)
-        with pytest.raises(ProvisionError, match=r"supervise\.py arrived damaged"):
-            linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
-        assert device.files() == whole
-
-
-def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device) -> None:
-    files = laptop.office.kit.releases["raspberry-pi"].files
-    with opened(laptop, device) as linux_device:
-        linux_device.install(files, lambda share: None)
-        whole = device.files()
-        tar = device.bin / "tar"
-        tar.write_text("#!/bin/sh\necho 'tar: No space left on device' >&2\nexit 1\n")
-        tar.chmod(0o755)
-        with pytest.raises(ProvisionError, match="No space left on device") as refused:
+        device.program("tar", tar)
+        with pytest.raises(ProvisionError, match=sentence) as refused:
             linux_device.install({**files, "/agent/supervise.py": b"new"}, lambda share: None)
         assert refused.value.kind == "device"
         assert device.files() == whole
@@ -385,64 +326,58 @@ def test_a_device_that_is_full_keeps_what_it_has(laptop: Laptop, device: Device)
 # --- what can be wrong
 
 
-def test_where_nobody_answers(laptop: Laptop, device: Device) -> None:
-    device.stop()
-    with pytest.raises(ProvisionError, match="can't be reached") as refused:
-        laptop.provision(device)
-    assert refused.value.kind == "unreachable"
-    assert not laptop.work.exists() or not list(laptop.work.rglob("*"))
+def _unnamed(device: Device) -> None:
+    device.board = None
 
 
-def test_a_device_that_lets_nobody_in_says_how_to_get_in(laptop: Laptop, device: Device) -> None:
-    (device.folder / "authorized").write_text("")
-    with pytest.raises(ProvisionError, match=f"ssh-copy-id -p {device.port} ") as refused:
+@pytest.mark.parametrize(
+    ("spoil", "kind", "sentence"),
+    [
+        (lambda device: device.stop(), "unreachable", "can't be reached"),
+        (
+            lambda device: (device.folder / "authorized").write_text(""),
+            "access",
+            "ssh-copy-id -p {port} ",
+        ),
+        (lambda device: device.program("python3", "exit 1"), "device", "install python3"),
+        (_unnamed, "board", "--board raspberry-pi"),
+    ],
+    ids=["nobody answers", "login refused", "no python", "no known kind"],
+)
+def test_a_device_that_can_not_be_used_is_named_with_the_remedy(
+    laptop: Laptop, device: Device, spoil: Callable[[Device], object], kind: str, sentence: str
+) -> None:
+    spoil(device)
+    with pytest.raises(ProvisionError, match=sentence.format(port=device.port)) as refused:
         laptop.provision(device)
-    assert refused.value.kind == "access"
+    assert refused.value.kind == kind
+    assert not laptop.log.records()
 
 
 def test_a_user_who_is_not_root_works_through_sudo(laptop: Laptop, device: Device) -> None:
-    def program(name: str, text: str) -> None:
-        (device.bin / name).write_text(text)
-        (device.bin / name).chmod(0o755)
-
-    program("id", "#!/bin/sh\necho 1000\n")
+    device.program("id", "echo 1000")
     used = device.folder / "sudo"
-    program("sudo", f'#!/bin/sh\necho "$1 $2" >> \'{used}\'\nshift\nexec "$@"\n')
+    device.program("sudo", f'echo "$1 $2" >> \'{used}\'\nshift\nexec "$@"')
     files = laptop.office.kit.releases["raspberry-pi"].files
     with opened(laptop, device) as linux_device:
         linux_device.install(files, lambda share: None)
     assert set(used.read_text().splitlines()) == {"-n sh"}
-    program("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    device.program("sudo", "echo 'sudo: a password is required' >&2\nexit 1")
     with pytest.raises(ProvisionError, match="sudoers") as refused, opened(laptop, device):
         pass
     assert refused.value.kind == "access"
 
 
-def test_a_device_without_python_says_what_to_install(laptop: Laptop, device: Device) -> None:
-    (device.bin / "python3").unlink()
-    (device.bin / "python3").write_text("#!/bin/sh\nexit 1\n")
-    (device.bin / "python3").chmod(0o755)
-    with pytest.raises(ProvisionError, match="install python3"):
-        laptop.provision(device)
-
-
-def test_a_device_that_is_no_known_kind_has_to_be_named(laptop: Laptop, device: Device) -> None:
-    device.board = None
-    with pytest.raises(ProvisionError, match="--board raspberry-pi") as refused:
-        laptop.provision(device)
-    assert refused.value.kind == "board"
-
-
 @pytest.mark.parametrize("id", ["../../home", "/etc", "..", "a/b", "\x1b[2J", "a" * 65])
 def test_a_device_can_not_choose_a_folder_on_the_laptop(id: str) -> None:
-    class Lying(Connection):
+    class Lying(SshConnection):
         def __init__(self) -> None:
             self.target = Target("pi")
 
         def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
             return f"system=openwrt\nid={id}\n".encode()
 
-    with pytest.raises(ProvisionError, match="serial number .* is none"):
+    with pytest.raises(ProvisionError, match="serial number .* is not valid"):
         identify(Lying())
 
 
@@ -468,11 +403,11 @@ def test_what_is_no_address_never_reaches_ssh(text: str) -> None:
 def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ProvisionError, match="install the OpenSSH client"):
-        Connection(Target.parse("root@192.168.1.1"))
+        SshConnection(Target.parse("root@192.168.1.1"))
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
     from boards.raspberry_pi.board import Board
 
-    with Connection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.options) as connection:
         assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()

@@ -1,4 +1,4 @@
-"""From a bare board to a report that the province stores; what a technician is told on the way."""
+"""From a bare board to a stored report, with the messages to the technician."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,14 @@ import serial
 from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools.broker.config import write_config
-from host_tools.broker.process import BrokerProcess
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.office.founding import found_province
+from tests.boards.images import APP, firmware
+from tests.host_tools.conftest import PASSPHRASE, running_broker
 from tests.host_tools.field.provision import launch
-from tests.host_tools.field.provision.firmware import APP_OFFSET, make_firmware
 from tests.host_tools.field.provision.rig import FLASH_2MB, Board, Cut, Hub
-from tests.host_tools.field.provision.world import PASSPHRASE, VILLAGES, World
+from tests.host_tools.field.provision.world import VILLAGES, World
 from tests.system.plant import Part
 
 
@@ -52,25 +53,18 @@ def _stored(world: World, slot: str) -> list[tuple[bytes, int]]:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Callable[[World], None]]:
     """Starts a province's broker and its ingest."""
-    started: list[BrokerProcess] = []
-    parts: list[Part] = []
+    with ExitStack() as started:
 
-    def start(world: World) -> None:
-        write_config(world.province)
-        started.append(BrokerProcess(world.province))
-        with (tmp_path / "broker.log").open("ab") as log:
-            started[0].start(len(VILLAGES), stderr=log)
-        started[0].wait_ready()
-        run = "from host_tools.cli import main; main()"
-        command = [sys.executable, "-c", run, "-C", str(world.province.directory), "ingest"]
-        parts.append(Part("ingest", command, tmp_path / "ingest.log"))
-        parts[0].start()
+        def start(world: World) -> None:
+            write_config(world.province)
+            started.enter_context(running_broker(world.province))
+            run = "from host_tools.cli import main; main()"
+            command = [sys.executable, "-c", run, "-C", str(world.province.directory), "ingest"]
+            part = Part("ingest", command, tmp_path / "ingest.log")
+            started.callback(part.clear_away)
+            part.start()
 
-    yield start
-    for part in parts:
-        part.clear_away()
-    for process in started:
-        process.kill()
+        yield start
 
 
 def test_bare_board_becomes_a_device_whose_reports_are_stored(
@@ -109,7 +103,9 @@ def _journal(world: World, board: Board) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_what_is_done_is_not_done_again(world: World, a_hub: Hub) -> None:
+def test_what_is_done_is_not_done_again_and_only_what_differs_is_sent(
+    world: World, a_hub: Hub
+) -> None:
     board = a_hub.board("esp32s3")
     port = board.plug()
     assert world.provision(port).returncode == 0
@@ -121,12 +117,6 @@ def test_what_is_done_is_not_done_again(world: World, a_hub: Hub) -> None:
     for step in ("firmware", "agent", "settings", "key", "enrolment"):
         assert f"{step}: was done already" in again.stdout
     assert len(board.incoming) - sent < 0.25 * sent
-
-
-def test_only_what_differs_is_sent(world: World, a_hub: Hub) -> None:
-    board = a_hub.board()
-    port = board.plug()
-    assert world.provision(port).returncode == 0
     (board.files / "agent" / "supervise.mpy").write_bytes(b"rot")
     # A source beside the compiled module would be imported in its place.
     (board.files / "agent" / "supervise.py").write_text("raise SystemExit")
@@ -144,13 +134,13 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     port = board.plug()
     assert world.provision(port).returncode == 0
     seed = world.check_done(board)
-    newer = make_firmware("esp32", seed=2)
+    newer = firmware(size=120_000, seed=2)
     world.firmware = {"rig-esp32": ("newer.bin", newer)}
     world.kit = world.make_kit()
     done = world.provision(port)
     assert done.returncode == 0, done.stderr
     assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
-    assert bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff") == newer[0xF000:]
+    assert bytes(board.flash.data[APP:]).rstrip(b"\xff") == newer[0xF000:]
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
 
 
@@ -230,21 +220,18 @@ def test_batch_takes_boards_as_they_come(world: World, a_hub: Hub) -> None:
         process.wait()
     assert process.returncode == 1, err
     assert "1 board is not done" in err
-    # Where there is no table, somebody waits for a first word all the same.
+    # Without a table there is a first line too.
     assert out.startswith("0 of 4 boards done.\n") and "\n2 of 4 boards done.\n" in out
     rows = _summary(world)
-    states = [(row["mac"], row["state"], row["class"]) for row in rows]
-    assert sorted(states) == sorted(
-        [
-            (loose.mac, "failed", "cable"),
-            (small.mac, "failed", "flash_small"),
-            (good.mac, "done", ""),
-            (loose.mac, "done", ""),
-        ]
-    )
+    assert sorted((row["mac"], row["state"], row["class"]) for row in rows) == [
+        (good.mac, "done", ""),
+        (loose.mac, "done", ""),
+        (loose.mac, "failed", "cable"),
+        (small.mac, "failed", "flash_small"),
+    ]
     failed = next(row for row in rows if row["class"] == "flash_small")
     assert "2 MB" in failed["next"] and "take a board with more" in failed["next"]
-    # The board that went away kept its village; the next one was dealt the next.
+    # The unplugged board kept its village; the other board got the next.
     slots = {row["mac"]: row["slot"] for row in rows if row["state"] == "done"}
     assert slots[loose.mac] == f"{VILLAGES[5]}-1"
     for board in (good, loose):
@@ -309,12 +296,12 @@ def test_only_ports_that_a_board_can_be_on_are_looked_at(monkeypatch: pytest.Mon
 # ---- refusals --------------------------------------------------------------------------------
 
 
-def _refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def _refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     assert done.returncode == 1, done.stdout
-    told = done.stderr.strip().splitlines()
-    assert len(told) == 1, done.stderr
-    for word in words:
-        assert word in told[0], told[0]
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for part in parts:
+        assert part in lines[0], lines[0]
 
 
 def test_board_of_another_village(world: World, a_hub: Hub) -> None:
@@ -350,7 +337,7 @@ def test_slot_that_is_filled_and_its_replacement(world: World, a_hub: Hub) -> No
     first, second = world.log.records()
     assert second.replaces == first.device and second.unique_id == new.mac
     assert second.certificate_serial != first.certificate_serial
-    # Once replaced, it needs no --replace to be looked at again, and the old one may not return.
+    # The new one needs --replace only once, and the old one may not come back.
     assert world.provision(port).returncode == 0
     _refused(world.provision(old.port), "--replace")
     # With it, it comes back as a new device: its former key was given up for good.
@@ -364,7 +351,7 @@ def test_slot_that_is_filled_and_its_replacement(world: World, a_hub: Hub) -> No
 def test_board_begun_for_another_village_forgets_it(world: World, a_hub: Hub) -> None:
     board = a_hub.board()
     port = board.plug()
-    # It died after the first report, before anybody was told of its key.
+    # The laptop died after the first report, before the enrolment.
     world.provision(port, VILLAGES[3], die="report")
     seed = (board.files / "device" / "device.key").read_bytes()[:32]
     done = world.provision(port, VILLAGES[0])
@@ -372,26 +359,28 @@ def test_board_begun_for_another_village_forgets_it(world: World, a_hub: Hub) ->
     assert world.check_done(board) != seed
 
 
-@pytest.mark.parametrize(
-    ("result", "words"),
-    [
-        ("wrong_password", ("password", "new kit")),
-        ("no_access_point", ("does not see its Wi-Fi", "--offline")),
-        ("no_carrier", ("cable", "--offline")),
-        ("no_address", ("DHCP", "--offline")),
-        ("", ("can't connect to", "connection refused", "--offline")),
-    ],
-)
-def test_network_test_tells_what_is_missing(
-    world: World, a_hub: Hub, result: str, words: tuple[str, ...]
-) -> None:
-    board = a_hub.board(network=result)
+NETWORK = {
+    "wrong_password": ("password", "new kit"),
+    "no_access_point": ("does not see its Wi-Fi", "--offline"),
+    "no_carrier": ("cable", "--offline"),
+    "no_address": ("DHCP", "--offline"),
+    "": ("can't connect to", "connection refused", "--offline"),
+}
+
+
+def test_network_test_reports_what_is_missing(world: World, a_hub: Hub) -> None:
+    board = a_hub.board()
     port = board.plug()
-    _refused(world.provision(port, offline=False), *words)
-    assert not world.log.records()
+    for result, parts in NETWORK.items():
+        board.network = result
+        _refused(world.provision(port, offline=False), *parts)
+        assert not world.log.records()
     # A password that is wrong here is wrong in the village too.
+    board.network = "wrong_password"
+    _refused(world.provision(port), *NETWORK["wrong_password"])
+    board.network = "no_carrier"
     offline = world.provision(port)
-    assert offline.returncode == (1 if result == "wrong_password" else 0), offline.stderr
+    assert offline.returncode == 0, offline.stderr
 
 
 def test_strange_broker_and_revoked_kit(
@@ -407,16 +396,9 @@ def test_strange_broker_and_revoked_kit(
         bind="127.0.0.1",
         only_villages=VILLAGES[:1],
     )
-    process = BrokerProcess(stranger)
-    with (tmp_path / "stranger.log").open("ab") as log:
-        process.start(1, stderr=log)
-    try:
-        process.wait_ready()
+    with running_broker(stranger):
         for offline in (False, True):
             _refused(world.provision(port, offline=offline), "is not the province's broker")
-    finally:
-        process.kill()
-
     done = world.desalink(
         *("-C", world.province.directory, "kit", "revoke", world.kit.id.hex()),
         DESALINK_PASSPHRASE=PASSPHRASE,
@@ -428,8 +410,11 @@ def test_strange_broker_and_revoked_kit(
 
 
 def test_board_that_is_no_use(world: World, a_hub: Hub) -> None:
-    small = a_hub.board(flash_id=FLASH_2MB)
-    _refused(world.provision(small.plug()), "2 MB", "rig-esp32 needs 4 MB")
+    port = a_hub.board(flash_id=FLASH_2MB).plug()
+    _refused(world.provision(port), "2 MB", "rig-esp32 needs 4 MB")
+    indonesian = world.provision(port, VILLAGES[0], "--lang", "id")
+    _refused(indonesian, "2 MB")
+    assert not re.search(r"\b(the|take|board)\b", indonesian.stderr), indonesian.stderr
     wrong = a_hub.board("esp32c3")
     port = wrong.plug()
     _refused(world.provision(port, VILLAGES[0], "--board", "rig-esp32"), "esp32c3", "rig-esp32")
@@ -469,7 +454,7 @@ def _forms(seed: bytes) -> Iterator[bytes]:
     yield ", ".join(str(byte) for byte in seed).encode()
 
 
-def test_device_key_never_leaves_the_device(world: World, a_hub: Hub, tmp_path: Path) -> None:
+def test_secrets_stay_where_they_belong(world: World, a_hub: Hub, tmp_path: Path) -> None:
     board = a_hub.board()
     arguments = tmp_path / "arguments"
     port = board.plug()
@@ -492,6 +477,13 @@ def test_device_key_never_leaves_the_device(world: World, a_hub: Hub, tmp_path: 
     for name, content in places.items():
         for form in _forms(seed):
             assert form not in content, f"the device's key is in {name}"
+    kit_key = world.kit.slot(f"{VILLAGES[0]}-1").key_pem
+    role = world.kit.technician_key.private_bytes_raw()
+    for path in world.laptop.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert kit_key not in content and role not in content, path
+    assert world.laptop.stat().st_mode & 0o077 == 0
 
 
 def test_search_for_the_key_would_find_it() -> None:
@@ -505,21 +497,3 @@ def test_search_for_the_key_would_find_it() -> None:
         repr(b"key: " + seed).encode(),
     ):
         assert any(form in text for form in _forms(seed)), text
-
-
-def test_secrets_are_for_the_owner_only(world: World, a_hub: Hub) -> None:
-    assert world.provision(a_hub.board().plug()).returncode == 0
-    kit_key = world.kit.slot(f"{VILLAGES[0]}-1").key_pem
-    role = world.kit.technician_key.private_bytes_raw()
-    for path in world.laptop.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert kit_key not in content and role not in content, path
-    assert world.laptop.stat().st_mode & 0o077 == 0
-
-
-def test_words_are_of_the_technician_s_language(world: World, a_hub: Hub) -> None:
-    small = a_hub.board(flash_id=FLASH_2MB)
-    done = world.provision(small.plug(), VILLAGES[0], "--lang", "id")
-    assert done.returncode == 1
-    assert not re.search(r"\b(the|take|board)\b", done.stderr), done.stderr

@@ -5,16 +5,31 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from host_tools.devices import boards, release
-from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET
+from host_tools.devices import boards, device_code
+from tests.boards.images import FLASH_OFFSET
 from tests.support import ROOT
 
 VARIABLE = "DESALINK_TEST_BOARDS"
-_RIG = Path(__file__).with_name("rigboard")
-_FILES = ["boards/rig/main.py"]
+_BOARD = """\
+family = "_esp32"
+name = "{name}"
+title = "emulated {chip}"
+port = "boards.rig.board"
+files = ["boards/rig/main.py"]
+chip = "{chip}"
+flash_size = 0x400000
+flash_offset = {offset}
+[firmware]
+file = "{name}.bin"
+url = "https://example.org/firmware.bin"
+arch = "{arch}"
+[settings]
+name = "{name}"
+"""
 
 
 def board_name(chip: str) -> str:
@@ -28,38 +43,27 @@ def make_tree(folder: Path) -> Path:
     (folder / "agent").symlink_to(ROOT / "agent")
     for entry in (ROOT / "boards").iterdir():
         (folder / "boards" / entry.name).symlink_to(entry)
-    (folder / "boards" / "rig").symlink_to(_RIG)
+    (folder / "boards" / "rig").symlink_to(Path(__file__).with_name("rigboard"))
     for chip, offset in FLASH_OFFSET.items():
-        directory = folder / "boards" / board_name(chip)
-        directory.mkdir()
-        arch = "rv32imc" if chip == "esp32c3" else "xtensawin"
-        (directory / "board.toml").write_text(
-            f'name = "{board_name(chip)}"\n'
-            f'title = "emulated {chip}"\n'
-            'interpreter = "micropython"\n'
-            'transport = "serial"\n'
-            'port = "boards.rig.board"\n'
-            f'chip = "{chip}"\n'
-            "flash_size = 0x400000\n"
-            f"flash_offset = {offset}\n"
-            "baud = [921600, 460800, 115200]\n"
-            "code_bytes = 0x80000\n"
-            f"files = {json.dumps(_FILES)}\n"
-            "[firmware]\n"
-            'version = "1.26.1"\n'
-            f'file = "{board_name(chip)}.bin"\n'
-            'url = "https://example.org/firmware.bin"\n'
-            'sha256 = ""\n'
-            'mpy = "6.3"\n'
-            f'arch = "{arch}"\n'
-            f"app_offset = {APP_OFFSET}\n"
-            "[settings]\n"
-            f'name = "{board_name(chip)}"\n'
-        )
+        name, arch = board_name(chip), "rv32imc" if chip == "esp32c3" else "xtensawin"
+        (folder / "boards" / name).mkdir()
+        text = _BOARD.format(name=name, chip=chip, offset=offset, arch=arch)
+        (folder / "boards" / name / "board.toml").write_text(text)
     return folder
 
 
 def use_tree(folder: Path) -> None:
-    """Have this process find its boards there."""
-    boards._FOLDER = folder / "boards"
-    release._ROOT = folder
+    """This process finds its boards and the agent there."""
+    boards.FOLDER = folder / "boards"
+    device_code.ROOT = folder
+
+
+@contextmanager
+def other_tree(folder: Path | None = None) -> Iterator[None]:
+    """Use a tree, if one is given, and the repository again after the block."""
+    if folder is not None:
+        use_tree(folder)
+    try:
+        yield
+    finally:
+        use_tree(ROOT)

@@ -14,25 +14,23 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from host_tools.demo.small_province import SmallProvince
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.field.labels import check_of
 from host_tools.keys.ca import Authority
-from host_tools.keys.root import load_root_key
-from host_tools.office.founding import found_province
-from host_tools.people import technicians
 from host_tools.people.kits import Kit, KitDirectory
-from host_tools.people.kits.create import Cargo, create_kit, write_kit
+from host_tools.people.kits.create import Cargo
 from host_tools.province.registry import Registry
 from host_tools.wire import hash8
 from tests import support
+from tests.boards.images import APP, FLASH_OFFSET, firmware
+from tests.host_tools.conftest import PASSPHRASE
 from tests.host_tools.field.provision import launch, tree
-from tests.host_tools.field.provision.firmware import APP_OFFSET, FLASH_OFFSET, make_firmware
 from tests.host_tools.field.provision.rig import Board
+from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
 
-PASSPHRASE = "correct horse battery"
-KIT_PASSPHRASE = "staple battery horse"
 VILLAGES = (
     "6403112001", "6403112002", "6403112003", "6403112004",
     "6403012001", "6403012002", "6403012003", "6403012004",
@@ -43,12 +41,7 @@ SETTINGS: Mapping[str, Any] = {
     "broker": {"backoff_max_s": 1},
     "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 1},
     "clock": {"source": "system"},
-    "link": {
-        "gateway": "off",
-        "targets": ["127.0.0.1"],
-        "timeout_ms": 900,
-        "dns": "off",
-    },
+    "link": {"gateway": "off", "targets": ["127.0.0.1"], "timeout_ms": 900, "dns": "off"},
 }
 
 
@@ -56,7 +49,7 @@ class World:
     """A province, its kit opened on a laptop, and the laptop's work directory.
 
     Attributes:
-        kit: opened, as the product opens it.
+        kit: opened, as the product opens it; for emulated boards with the chips and for others.
         laptop: the opened kit's directory, which is the work directory too.
     """
 
@@ -67,26 +60,22 @@ class World:
         firmware_bytes: int = 120_000,
         now: float | None = None,
         villages: Sequence[str] = VILLAGES,
+        others: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.tree = tree.make_tree(folder / "tree")
         tree.use_tree(self.tree)
-        self.province, _ = found_province(
-            folder / "province",
-            "64",
-            PASSPHRASE,
-            port=support.free_port(),
-            bind="127.0.0.1",
-            only_villages=villages,
-        )
+        self.province = SmallProvince(
+            folder, villages, port=support.free_port(), passphrase=PASSPHRASE
+        ).province
         self.laptop = folder / "laptop"
         self.place = folder
         boards = [load_board(tree.board_name(chip)) for chip in chips]
-        self.firmware = {
-            board.name: (f"{board.name}.bin", make_firmware(board.chip or "", firmware_bytes))
+        self.firmware: dict[str, tuple[str, bytes]] = {
+            board.name: (f"{board.name}.bin", firmware(board.chip or "", size=firmware_bytes))
             for board in boards
         }
-        self.releases = [build_release(board) for board in boards]
+        self.releases = [build_release(board) for board in [*boards, *map(load_board, others)]]
         self.kit = self.make_kit(now)
 
     def with_laptop(self, place: Path) -> World:
@@ -109,26 +98,12 @@ class World:
     def make_kit(self, now: float | None = None) -> Kit:
         """Have the province pack a kit for all its villages, and open it on the laptop."""
         province = self.province
-        root = load_root_key(province.root_key, PASSPHRASE)
         authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
+        cargo = Cargo(dict(SETTINGS), firmware=self.firmware, releases=self.releases)
         with Registry.open(province.directory) as registry:
-            try:
-                technician = technicians.find(registry, "Ani")
-            except technicians.TechnicianError:
-                technician = technicians.add(province, registry, root, "Ani", PASSPHRASE, now=now)
-            kit = create_kit(
-                province,
-                registry,
-                authority=authority,
-                root=root,
-                technician=technician,
-                technician_key=technicians.load_key(province, technician, PASSPHRASE),
-                slots=[f"{village.code}-1" for village in registry.villages()],
-                cargo=Cargo(dict(SETTINGS), firmware=self.firmware, releases=self.releases),
-                now=now,
-            )
-        self.kit_file = self.folder / f"{kit.id.hex()}.desakit"
-        write_kit(kit, root, self.kit_file, KIT_PASSPHRASE, cost=14)
+            slots = [f"{village.code}-1" for village in registry.villages()]
+            kit, root = make_kit(province, registry, authority, slots=slots, cargo=cargo, now=now)
+        self.kit_file = sealed(kit, root, self.folder / f"{kit.id.hex()}.desakit")
         return KitDirectory(self.laptop).put(self.kit_file, KIT_PASSPHRASE, now=now)
 
     def command(self, *arguments: object) -> list[str]:
@@ -211,7 +186,7 @@ class World:
         assert [(r.slot, r.unique_id, r.device) for r in mine] == [(slot, board.mac, kid)]
         record = mine[0]
         assert record.enrolment().public_key == public
-        app = bytes(board.flash.data[APP_OFFSET:]).rstrip(b"\xff")
+        app = bytes(board.flash.data[APP:]).rstrip(b"\xff")
         assert record.firmware_hash == record.enrolment().firmware
         assert record.firmware_hash == hashlib.sha256(app).digest()
         kit_slot = self.kit.slot(slot)

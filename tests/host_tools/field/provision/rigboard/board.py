@@ -9,7 +9,7 @@ import os
 import time
 
 from agent.device import board
-from boards.unix import port as unix
+from boards.unix import board as unix
 
 
 class Board(unix.Board):

@@ -1,0 +1,125 @@
+"""The whole province as of now: what `desalink status` shows and checks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from host_tools.cli import Application
+
+if TYPE_CHECKING:
+    from host_tools.province.registry import Village
+    from host_tools.store.queries import SlotStatus
+    from host_tools.store.sessions import Liveness
+
+REVOKED, EMPTY = "revoked", "empty"
+_GOOD = ("up", REVOKED, EMPTY)
+# The ingest says every 20 s that it is at work.
+_DEAD_S = 90
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every slot with a device or reports, in the order of their names.
+
+    lost: since when the broker has no session of a slot whose last known state is not older.
+    empty: the villages that never had a device. liveness: None while there is no database.
+    """
+
+    now: float
+    slots: list[SlotStatus]
+    lost: dict[str, int]
+    empty: list[Village]
+    villages: int
+    installed: int
+    names: dict[str, str]
+    labels: dict[str, str]
+    liveness: Liveness | None
+    note: str | None
+
+    def counts(self) -> Counter[str]:
+        """How many slots there are of each state."""
+        return Counter(slot.state for slot in self.slots)
+
+    def is_problem(self, slot: SlotStatus) -> bool:
+        """Whether somebody should see to it."""
+        return slot.state not in _GOOD or slot.slot in self.lost
+
+    def problems(self) -> list[SlotStatus]:
+        """The slots with a problem, the longest first; those never heard of before all."""
+        found = [slot for slot in self.slots if self.is_problem(slot)]
+        return sorted(
+            found, key=lambda slot: (self.lost.get(slot.slot, slot.since or 0), slot.slot)
+        )
+
+    def ours(self) -> list[str]:
+        """What is wrong on the province's own side: then silence is no fault of villages."""
+        from host_tools.common.times import wita
+
+        alive = self.liveness
+        if alive is None or not alive.ingest:
+            return []
+        last = f" The last message came {wita(alive.message)}." if alive.message else ""
+        if self.now - alive.ingest > _DEAD_S:
+            return [
+                f"The ingest is not at work since {wita(alive.ingest)}. Until it is, 'no data' is "
+                f"our own fault. Start it with 'desalink ingest'.{last}"
+            ]
+        if self.now - alive.broker > _DEAD_S:
+            since = wita(alive.broker) or "its start"
+            return [
+                f"The ingest has no connection to the broker since {since}. Until it has, 'no "
+                f"data' is our own fault. Start the broker with 'desalink broker run'.{last}"
+            ]
+        return []
+
+
+def overview(app: Application, village: str | None, regency: str | None) -> Overview:
+    """The province, or a village or regency of it, as of now."""
+    from host_tools.cli._store import labels, names, nothing_yet, place, reading
+    from host_tools.store.queries import SlotStatus, status
+    from host_tools.store.sessions import liveness, sessions
+
+    now = time.time()
+    with reading(app) as (registry, database):
+        code = place(registry, village, regency) or ""
+        known = status(database, now) if database else []
+        found = {slot.slot: slot for slot in known if slot.slot.startswith(code)}
+        active, filled = set(), set()
+        for device in registry.devices():
+            if not device.slot.startswith(code):
+                continue
+            filled.add(device.slot)
+            if device.active:
+                active.add(device.slot)
+        for slot in filled:
+            if slot not in found:
+                found[slot] = SlotStatus(slot, slot[:10], "no_data", None, False)
+            if slot not in active:
+                found[slot] = replace(found[slot], state=REVOKED)
+        villages = [v for v in registry.villages() if v.code.startswith(code[:10])]
+        having = {slot[:10] for slot in found}
+        alive = liveness(database) if database else None
+        lost = {}
+        if database and alive and now - min(alive.ingest, alive.broker) <= _DEAD_S:
+            for slot, session in sessions(database).items():
+                current = found.get(slot)
+                if current and not session.online and current.fresh and slot in active:
+                    lost[slot] = session.since
+        note = None
+        if not any(slot.last_report for slot in found.values()):
+            note = nothing_yet(registry, code if len(code) == 10 else None)
+        return Overview(
+            now=now,
+            slots=[found[slot] for slot in sorted(found)],
+            lost=lost,
+            empty=[v for v in villages if v.code not in having],
+            villages=len(villages),
+            installed=len({slot[:10] for slot in active}),
+            names=names(registry),
+            labels=labels(registry),
+            liveness=alive,
+            note=note,
+        )

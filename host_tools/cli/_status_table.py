@@ -1,0 +1,143 @@
+"""The table of `desalink status`: counts, then slots, in as many columns as fit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from host_tools.cli._store import size, state_word
+from host_tools.common.times import span, wita
+
+if TYPE_CHECKING:
+    from host_tools.cli._overview import Overview
+    from host_tools.store.queries import SlotStatus
+
+_COLUMNS = (
+    "village",
+    "slot",
+    "state",
+    "since",
+    "RTT",
+    "loss",
+    "today",
+    "clients",
+    "last report",
+    "journal",
+    "backlog",
+    "gaps",
+)
+_RIGHT = ("RTT", "loss", "today", "clients", "journal", "backlog", "gaps")
+# What is left out first where the terminal is narrow.
+_LEAVE_OUT = (
+    *("journal", "slot", "clients", "gaps", "loss", "backlog", "today", "RTT"),
+    *("last report", "since"),
+)
+_COLOURS = {"up": "green", "no_data": "yellow", "unknown": "yellow", "degraded": "yellow"}
+_FIRST = ("up", "degraded")
+_LAST = ("no_data", "unknown")
+
+
+def counts_line(found: Overview) -> str:
+    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what is not at work."""
+    counts = found.counts()
+    revoked = counts.pop("revoked", 0)
+    middle = sorted(set(counts) - {*_FIRST, *_LAST}, key=lambda state: (-counts[state], state))
+    order = [state for state in (*_FIRST, *middle, *_LAST) if counts[state]]
+    line = ", ".join(f"{counts[state]} {state_word(state)}" for state in order) or "no slot"
+    if revoked:
+        line += f"; {revoked} revoked"
+    if found.lost:
+        line += f"; {len(found.lost)} with a lost session"
+    return line + "."
+
+
+def heading(found: Overview) -> str:
+    """How much of the province is installed, and how it is."""
+    return (
+        f"{found.installed} of {found.villages} villages are installed, {len(found.empty)} never "
+        f"had a device.\n{counts_line(found)}\n"
+    )
+
+
+def show(found: Overview, slots: list[SlotStatus]) -> None:
+    """Print it; on a terminal it goes through a pager where it does not fit."""
+    from host_tools.cli._output import print_pages, print_table
+
+    if not sys.stdout.isatty():
+        click.echo(heading(found))
+        if slots:
+            print_table(_COLUMNS, [_cells(found, slot) for slot in slots], right=_RIGHT)
+        return
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as shown:
+        console.print(heading(found), highlight=False, end="")
+        if slots:
+            console.print(table(found, slots, console.width))
+    print_pages(shown.get())
+
+
+def _cells(found: Overview, slot: SlotStatus) -> tuple[str, ...]:
+    state = state_word(slot.state)
+    if slot.slot in found.lost:
+        state += f", session lost {_ago(found.lost[slot.slot])}"
+    return (
+        found.labels.get(slot.village, ""),
+        slot.slot,
+        state,
+        wita(slot.since) or "never",
+        "-" if slot.rtt_ms is None else f"{slot.rtt_ms:.1f} ms",
+        "-" if slot.loss_percent is None else f"{slot.loss_percent:.1f} %",
+        size(slot.bytes_today),
+        "-" if slot.clients is None else str(slot.clients),
+        wita(slot.last_report) or "never",
+        "-" if slot.journal_fill is None else f"{slot.journal_fill:.1f} %",
+        str(slot.backlog),
+        str(slot.gaps),
+    )
+
+
+def table(found: Overview, slots: list[SlotStatus], width: int) -> Any:
+    """The slots for a screen; each takes one line, however narrow it is."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [dict(zip(_COLUMNS, _cells(found, slot), strict=True)) for slot in slots]
+    for row, slot in zip(rows, slots, strict=True):
+        # The heading says the zone for all.
+        row["since"] = row["since"].removesuffix(" WITA")
+        if slot.last_report is not None:
+            row["last report"] = _ago(slot.last_report)
+        if "-" in slot.slot and not slot.slot.endswith("-1"):
+            row["village"] += f" ({slot.slot[11:]})"
+    headings = {column: column for column in _COLUMNS} | {"since": "since (WITA)"}
+    shown = list(_COLUMNS)
+    widths = {
+        column: max(len(headings[column]), *(len(row[column]) for row in rows)) + 2
+        for column in _COLUMNS
+    }
+    for column in _LEAVE_OUT:
+        if sum(widths[c] for c in shown) > width:
+            shown.remove(column)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in shown:
+        made.add_column(
+            headings[column],
+            justify="right" if column in _RIGHT else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
+    for row, slot in zip(rows, slots, strict=True):
+        cells = [Text(row[column]) for column in shown]
+        cells[shown.index("state")].stylize(_COLOURS.get(slot.state, "bold red"))
+        made.add_row(*cells)
+    return made
+
+
+def _ago(at: float) -> str:
+    return f"{span(max(0.0, time.time() - at))} ago"
