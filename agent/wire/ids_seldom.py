@@ -1,4 +1,4 @@
-"""Numbers of the wire that only equipment, boards and options write: use them as `ids.NAME`."""
+"""Numbers of the wire that only equipment, boards and options write; ids.py gives them, too."""
 
 # metrics: keys of a report's columns
 RTT_GW_MEAN = 3

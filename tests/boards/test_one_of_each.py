@@ -107,7 +107,7 @@ def test_a_new_source_is_one_file(tree: Path, tmp_path: Path) -> None:
     site = Site(tmp_path / "site", "127.0.0.1", 1, keys)
     metrics = first_report(site, "unix", tmp_path / "device")
     sources = {path.stem for path in (tmp_path / "device/agent/sources").iterdir()}
-    assert sources == {"__init__", "solar", "source", "counter", "interface", "clients"}
+    assert sources == {"solar", "source", "counter", "interface", "clients"}
     assert list(metrics[ids.ROUTER_VOLTAGE]) == [1234]
 
 
