@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.wire import ids
 from host_tools.derive.samples import SlotSample, samples
-from host_tools.store import open_database
+from host_tools.store import StoreMissing, open_database
 from host_tools.wire.vocabulary import PROBE_RESULTS, STATES
 from tests.lab.faults import NONE, POWER, Fault
 from tests.lab.world import ROUND_S, Village, World
@@ -56,10 +56,11 @@ class Shown:
 
 def measured(world: World, village: Village, since: float = 0) -> list[SlotSample]:
     """The samples of a village that end after a moment."""
-    if not world.province.database.exists():
-        return []
-    with open_database(world.province.database, readonly=True) as db:
-        return list(samples(db, village.slot, begin=int(since) + 1))
+    try:
+        with open_database(world.province.database, readonly=True) as db:
+            return list(samples(db, village.slot, begin=int(since) + 1))
+    except StoreMissing:
+        return []  # the ingest is about to make it
 
 
 def outages(world: World, village: Village, since: float) -> list[Shown]:

@@ -170,7 +170,7 @@ class World:
         call(program("ip"), "link", "set", "lo", "up")
         self.provider = Namespace("provider", self.folder)
         self.internet = Namespace("internet", self.folder)
-        self.province_host = Namespace("province", self.folder)
+        self.province_host = Namespace("province-host", self.folder)
         cable(self.provider, "uplink", self.internet, "provider0")
         cable(self.internet, "province0", self.province_host, "eth0")
         self.provider.ip("addr", "add", "198.18.0.2/30", "dev", "uplink")
