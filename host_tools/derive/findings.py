@@ -100,9 +100,9 @@ def dropped(declared: Iterable[Declared]) -> list[FindingRow]:
         else:
             found.append(FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail))
     if len(found) > _MOST:
-        first, last = min(row.first_seq for row in found), max(row.last_seq for row in found)
+        first, end = min(row.first_seq for row in found), max(row.last_seq for row in found)
         text = json.dumps({"findings": len(found)})
-        return [FindingRow(0, first, last, 0, min(row.found_at for row in found), text)]
+        return [FindingRow(0, first, end, 0, min(row.found_at for row in found), text)]
     return found
 
 
