@@ -51,7 +51,7 @@ _CHUNKS = 64  # of a slot at once
 _SLICE_S = DAY_S  # of a slot's time at once
 # Of a slot at once, about in reports: nothing that a device reports makes a step long.
 _MOST_COST = 2000
-_BOOT_COST, _EVENTS_PER_COST = 10, 8
+_BOOT_COST, _EVENTS_PER_COST = 10, 4
 
 BootKey = tuple[int, int]  # stream id, boot
 
@@ -140,9 +140,10 @@ class Deriver:
             done += work.reports
             if changes.enough:
                 break
-        if changes.streams or redone:
+        if changes.streams:
             self._boots(slot_id, changes, latest)
             self._streams_of(changes)
+        if changes.streams or redone:
             derived.put_latest(slot.latest(latest))
             spans = hours_of(changes.spans)
             if sum(b - a for a, b in spans) > _SLICE_S:

@@ -11,7 +11,7 @@ from host_tools.derive.reading import Reading, uint
 from host_tools.store.derived import Declared, FindingRow, Piece
 from host_tools.store.ranges import Range, RangeSet
 
-_MAX_GAPS = 100  # of one stream; more are shown as one
+_MOST = 100  # of one stream and kind; more are shown as one
 
 
 class Kind(StrEnum):
@@ -99,6 +99,10 @@ def dropped(declared: Iterable[Declared]) -> list[FindingRow]:
             )
         else:
             found.append(FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail))
+    if len(found) > _MOST:
+        first, end = min(row.first_seq for row in found), max(row.last_seq for row in found)
+        text = json.dumps({"findings": len(found)})
+        return [FindingRow(0, first, end, 0, min(row.found_at for row in found), text)]
     return found
 
 
@@ -106,7 +110,7 @@ def gaps(stored: RangeSet, declared: Iterable[Range]) -> list[tuple[int, int, in
     """First and last seq of the holes that no device declares, and how many are missing."""
     holes = RangeSet(stored.holes()).without(RangeSet(declared))
     found = [(first, last, last - first + 1) for first, last in holes]
-    if len(found) > _MAX_GAPS:
+    if len(found) > _MOST:
         return [(found[0][0], found[-1][1], sum(missing for *_, missing in found))]
     return found
 

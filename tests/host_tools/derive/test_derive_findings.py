@@ -332,3 +332,15 @@ def test_time_adds_up_without_holes_and_up_needs_a_sample(steps):
         told = [s.values["bytes_down"] for s in measured if "bytes_down" in s.values]
         assert hours == (sum(told) if told else None) or (boots > 1 and hours < sum(told))
         filled.db.close()
+
+
+def test_more_than_a_hundred_declared_losses_of_a_stream_are_one_finding(filled):
+    device = Device()
+    events = [dropped(0, 1000 + 2 * number, 1000 + 2 * number) for number in range(101)]
+    filled.store(device, [device.report(events=events[:100])])
+    filled.derive()
+    assert len(filled.findings()) == 100
+    filled.store(device, [device.report(events=events[100:])])
+    filled.derive()
+    assert filled.findings() == [("dropped", 1000, 1200, 0)]
+    assert filled.facts() == filled.rebuilt()

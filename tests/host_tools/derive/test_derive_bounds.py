@@ -1,0 +1,87 @@
+"""Whatever one device reports, a step of the derivation is short and the others get their turn."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from agent.wire import ids
+from host_tools.store import Database, queries
+from tests.host_tools.factory import START, Device, outage_began
+from tests.host_tools.filled import Filled
+
+DAY_S = 86400
+MOST_ROWS = 20_000  # read and written in a transaction; SQLite works on some 200,000 a second
+
+
+def wide(device: Device):
+    """Reports of 60 days each, all of the same time."""
+    for _ in range(60):
+        values = {ids.STATE: [ids.UP] * 60, ids.BYTES_DOWN: [1024] * 60}
+        yield device.report(values, start=START - 61 * DAY_S, up=9 * DAY_S, step=DAY_S)
+
+
+def events(device: Device):
+    """Hundreds of outages in each report, none of which ends."""
+    for _ in range(24):
+        yield device.report({ids.STATE: [5] * 5}, [outage_began(k, 5) for k in range(220)])
+
+
+def boots(device: Device):
+    """Runs of a minute, each with an outage whose end is not reported; then the time is known."""
+    for _ in range(200):
+        booted = device.reboot(60)
+        yield device.report({ids.STATE: [5] * 2}, [booted, outage_began(1, 5)], start=None)
+    yield device.report()
+
+
+def moved(device: Device):
+    """Reports without a clock, which each of a few with one places elsewhere."""
+    device.clock = False
+    made = [device.report({ids.STATE: [5]}, [outage_began(1, 5)]) for _ in range(200)]
+    device.clock = True
+    yield from made
+    for number in range(5):
+        yield device.report(start=device.now - number * 7)
+
+
+@contextmanager
+def counted_rows(monkeypatch):
+    """How many rows each transaction reads and writes."""
+    counts = [0]
+    for name in ("execute", "all", "one", "executemany"):
+        original = getattr(Database, name)
+
+        def spy(self, sql, values=(), _original=original, _name=name):
+            if sql == "BEGIN IMMEDIATE":
+                counts.append(0)
+            if _name == "executemany":
+                values = list(values)
+            result = _original(self, sql, values)
+            rows = {"all": result, "executemany": values}.get(_name) or ()
+            counts[-1] += max(1, len(rows), result if _name == "execute" else 0)
+            return result
+
+        monkeypatch.setattr(Database, name, spy)
+    yield counts
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("shape", [wide, events, boots, moved])
+def test_no_report_makes_a_step_long_and_the_others_are_derived_first(
+    tmp_path, monkeypatch, shape
+):
+    filled = Filled(tmp_path / "province.db")
+    hostile = Device(now=START - 70 * DAY_S if shape is wide else START)
+    filled.store(hostile, list(shape(hostile)), received_at=START + 10 * DAY_S)
+    others = [Device(slot=f"64031120{n:02}-1", seed=n) for n in range(2, 12)]
+    for other in others:
+        filled.store(other, [other.report()])
+    filled.deriver.step(1)  # the first turn is the hostile one's
+    with counted_rows(monkeypatch) as counts:
+        for _ in others:
+            filled.deriver.step(1)
+        shown = {slot.slot: slot.state for slot in queries.status(filled.db, START + 400)}
+        assert [shown[other.slot] for other in others] == ["up"] * len(others)
+        filled.derive(1)
+    filled.db.close()
+    assert max(counts) <= MOST_ROWS

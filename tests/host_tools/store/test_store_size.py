@@ -1,0 +1,22 @@
+"""How fast the database grows, by the reports of the last days."""
+
+import pytest
+
+from host_tools.store.size import size
+from tests.host_tools.factory import START, Device
+from tests.host_tools.filled import Filled
+
+DAY_S = 86400
+
+
+def test_growth_is_that_of_the_last_seven_days(tmp_path):
+    filled, device = Filled(tmp_path / "province.db"), Device()
+    assert size(filled.db, START).days_left is None
+    for day in range(20):
+        count = 100 if day < 10 else 20
+        filled.store(device, device.reports(count), received_at=START + day * DAY_S)
+    found = size(filled.db, START + 20 * DAY_S)
+    filled.db.close()
+    each = found.bytes / (10 * 100 + 10 * 20)
+    assert found.bytes_per_day == pytest.approx(20 * each)
+    assert found.days_left == pytest.approx(found.free / found.bytes_per_day)
