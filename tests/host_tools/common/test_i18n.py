@@ -121,7 +121,7 @@ def test_lang_may_stand_anywhere_and_counts_for_help_too(desalink: Run):
             ["Pemakaian: desalink [PILIHAN] PERINTAH", "Menampilkan bantuan ini", "status "],
         ),
         ("provision --vilage", ["Kesalahan: Tidak ada pilihan '--vilage'"]),
-        ("provision --village 1 --slot-number 100", ["100 di luar rentang 1<=x<=99"]),
+        ("provision --village 1 --slot-number 1000", ["1000 di luar rentang 1<=x<=999"]),
         ("kit open", ["Argumen belum diisi 'BERKAS'"]),
         ("kits", ["maksud Anda 'kit'?"]),
     ],
