@@ -26,6 +26,10 @@ def network(path, unix=0):
     return asyncio.run(selftest.network(settings, board, unix))
 
 
+# The laptop's Unix time, which provisioning sets before it asks for the first report.
+laptop_time = 0
+
+
 def first_report(path):
     """See agent/province/selftest.py."""
     import asyncio
@@ -33,7 +37,7 @@ def first_report(path):
     from agent.province import selftest
 
     a = build(path)
-    report = selftest.first_report(a.journal, a.link, a.sampler, a.reporter, a.clock)
+    report = selftest.first_report(a.journal, a.link, a.sampler, a.reporter, a.clock, laptop_time)
     return asyncio.run(report)
 
 

@@ -12,6 +12,7 @@ from agent.net.tasks import within
 EPIPE = 32  # not in MicroPython's errno
 
 if interpreter.MICROPYTHON:
+    import gc
     from asyncio import core
     from errno import EALREADY, EINPROGRESS
 
@@ -47,6 +48,7 @@ if interpreter.MICROPYTHON:
                 await interpreter.ready(self._raw, True, 60000)
             if tls:
                 self.stage = "tls"
+                gc.collect()  # what is free, an ESP32 can give to TLS
                 self._s = tls.wrap_socket(
                     self._raw, server_hostname=hostname, do_handshake_on_connect=False
                 )

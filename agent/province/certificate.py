@@ -4,6 +4,7 @@ docs/wire.md, "The certificate". What reads and writes certificates is in renewa
 """
 
 import binascii
+import gc
 import os
 
 from agent.device import heap, interpreter
@@ -75,6 +76,7 @@ class Trial:
         self._shown = None
         client = self._session.client
         client.tls = None  # on an ESP32 there is no memory for two
+        gc.collect()
         renewal = heap.seldom("agent.province.renewal")
         path = self._folder + renewal.NEW if wanted else self._path
         try:

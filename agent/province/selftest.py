@@ -6,6 +6,7 @@ from agent.net import connection, packet, tls
 from agent.net.errors import CERTIFICATE, NetError
 from agent.net.tasks import within
 from agent.province.backoff import is_refusal
+from agent.wire import ids
 
 _JOIN_S = 60
 _CONNECT_MS = 30000
@@ -62,9 +63,12 @@ async def network(settings, board, unix):
     return ["ok", host]
 
 
-async def first_report(journal, link, sampler, reporter, clock):
+async def first_report(journal, link, sampler, reporter, clock, unix=0):
     """The oldest report that the device holds: [topic, report in base64]. If it holds none, one of
-    a sample that is taken now."""
+    a sample that is taken now, at the laptop's time `unix`: without a time it would never have a
+    place."""
+    if unix:
+        clock.set(unix, ids.CLOCK_LAPTOP, False)
     try:
         if not journal.newest:
             up = clock.up()

@@ -10,7 +10,6 @@ The session knows none of the roles that use it. Each role adds its handlers and
 """
 
 import asyncio
-import gc
 
 from agent.device import interpreter
 from agent.device.interpreter import const
@@ -105,7 +104,6 @@ class Session:
     async def _connection(self):
         client = self.client
         self._error = None
-        gc.collect()  # an ESP32 gives what is free to TLS
         for begin in self.begin:
             begin()
         try:

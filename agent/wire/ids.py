@@ -62,6 +62,7 @@ CLOCK_SAVED = 1
 CLOCK_ACK = 2
 CLOCK_NTP = 3
 CLOCK_SYSTEM = 4
+CLOCK_LAPTOP = 5  # of provisioning, for the first report alone
 
 # why a device started
 RESET_UNKNOWN = 0

@@ -67,12 +67,21 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
                 str(row["slot"]),
                 str(row["device"]),
                 str(row["technician"]),
-                str(row["refused"] or row["state"]),
+                _state_of(row),
             )
             for row in rows
         ],
         right=(_("number"),),
         whole=(_("slot"), _("device")),
+    )
+
+
+def _state_of(row: dict[str, Any]) -> str:
+    state = str(row["refused"] or row["state"])
+    if not row["corrections"]:
+        return state
+    return _("{state}; differs from the kit: {settings}").format(
+        state=state, settings=", ".join(f"{k} = {v}" for k, v in row["corrections"].items())
     )
 
 
@@ -124,6 +133,7 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
         "certificate": record.certificate_serial,
         "replaces": record.replaces.hex() if record.replaces else None,
         "kit": record.kit.hex(),
+        "corrections": record.corrections or {},
         "technician": technician,
         "state": state,
         "refused": refused,
@@ -228,6 +238,9 @@ def _report(app: Application, results: list[Imported]) -> None:
             )
         elif result.outcome == "refused":
             app.note(f"Refused: record {record.number}, {record.slot}: {result.reason}.")
+        if record.corrections and result.outcome not in ("refused", "known"):
+            keys = ", ".join(record.corrections)
+            click.echo(f"Settings of {record.slot} differ from the kit: {keys}.")
     click.echo(
         f"{counted(counts['enrolled'] + counts['replaced'], 'device')} enrolled, "
         f"{counts['replaced']} of them in the place of another; "

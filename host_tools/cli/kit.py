@@ -177,6 +177,9 @@ def create(
             "trials only. For villages, put the broker's name first in broker.hosts of "
             "province.toml, run 'desalink broker config', and make a new kit."
         )
+    clipped = authority.clipped()
+    if clipped:
+        app.note(clipped)
     if not boards:
         app.note("It has no firmware and no agent; pack them with --board BOARD.")
 

@@ -57,6 +57,22 @@ if TYPE_CHECKING:
     help="The device's network is elsewhere; continue if it can't be reached.",
 )
 @click.option("--replace", is_flag=True, help="The board replaces the device in the slot.")
+@click.option(
+    "--wifi", metavar="SSID", help="Another Wi-Fi network than the kit's; its password is asked."
+)
+@click.option(
+    "--set",
+    "pairs",
+    type=(str, str),
+    multiple=True,
+    metavar="KEY VALUE",
+    help="Another setting than the kit's, e.g. link.interface wlan0; may be repeated.",
+)
+@click.option(
+    "--settings-only",
+    is_flag=True,
+    help="The device is installed: write only its settings, not firmware and agent.",
+)
 @click.option("--batch", is_flag=True, help="Several boards side by side, as they are plugged in.")
 @click.option(
     "--villages",
@@ -87,6 +103,9 @@ def command(
     work: Path | None,
     offline: bool,
     replace: bool,
+    wifi: str | None,
+    pairs: tuple[tuple[str, str], ...],
+    settings_only: bool,
     batch: bool,
     villages: str | None,
     count: int | None,
@@ -104,6 +123,8 @@ def command(
         raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
     if not batch and (villages is not None or count is not None or ask):
         raise click.UsageError(_("--villages, --count and --ask are for --batch."))
+    if batch and (wifi is not None or pairs or settings_only):
+        raise click.UsageError(_("--wifi, --set and --settings-only are for one device."))
     if villages is not None and ask:
         raise click.UsageError(_("Give --villages to deal them, or --ask to be asked; not both."))
     if target is not None and (batch or port is not None):
@@ -117,7 +138,15 @@ def command(
                     board=board
                 )
             )
-    plan = _plan(kit_path, work, kit_passphrase_file, board, offline, replace)
+    from dataclasses import replace as changed
+
+    from host_tools.field.provision.corrections import ask_wifi, read_corrections
+
+    plan = changed(
+        _plan(kit_path, work, kit_passphrase_file, board, offline, replace),
+        corrections=read_corrections(pairs, ask_wifi(wifi) if wifi is not None else None),
+        settings_only=settings_only,
+    )
     if batch:
         _several(app, plan, port, villages, count, ask)
         return

@@ -120,6 +120,8 @@ def list_(
         code = village_code(registry, village)
         named, shown = names(registry), labels(registry)
         if database is None:
+            if as_json:
+                print_json([])
             app.note(nothing_yet(registry))
             return
         messages, total = Quarantine(database).newest(

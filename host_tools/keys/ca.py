@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
+from host_tools.common.times import day
 from host_tools.keys.private_keys import encrypted_pem, load_encrypted, plain_pem
 
 AUTHORITY_LIFE = timedelta(days=3653)
@@ -222,6 +223,17 @@ class Authority:
             )
         return self._certify(
             public, common_name(certificate), life, ExtendedKeyUsageOID.CLIENT_AUTH
+        )
+
+    def clipped(self) -> str | None:
+        """A sentence if the CA ends before a client certificate would that is issued now."""
+        end = self.certificate.not_valid_after_utc
+        if end >= datetime.now(UTC) + CLIENT_LIFE:
+            return None
+        return (
+            f"The CA ends on {day(end.timestamp())}, and so does every certificate that is made "
+            f"now, instead of after {CLIENT_LIFE.days // 365} years; found the CA's successor "
+            "before then."
         )
 
     def issue_client(self, common: str, life: timedelta = CLIENT_LIFE) -> Issued:

@@ -203,6 +203,7 @@ def enrol_here(
     if serial is None and (known is None or (known.active and known.slot == slot)):
         authority = open_authority()
         serial = _issue(authority, slot, directory, registry)
+        warnings += filter(None, [authority.clipped()])
     write_private(directory / "ca.pem", province.ca_certificate.read_bytes())
     device, outcome = registry.enrol(
         slot,

@@ -19,7 +19,18 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import support
-from tests.bench import agent_ram, heap, ingest, provision, queries, rounds, signing, stick, wire
+from tests.bench import (
+    agent_ram,
+    heap,
+    ingest,
+    operator,
+    provision,
+    queries,
+    rounds,
+    signing,
+    stick,
+    wire,
+)
 from tests.sim.herd import herd
 
 OUTPUT = support.ROOT / "build" / "bench.json"
@@ -257,6 +268,18 @@ def _queries(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _operator(quick: bool) -> tuple[Figures, list[Row]]:
+    found = operator.run(days=60 if quick else 365)
+    return found, [
+        (
+            f"an operator's 'desalink {' '.join(verb)}', 841 villages",
+            f"{found[f'operator_{name}_ms']:.0f} ms",
+            f"target: 300 ms; {found[f'operator_{name}_lines']:,} lines",
+        )
+        for name, verb in operator.VERBS.items()
+    ]
+
+
 def _provision(quick: bool) -> tuple[Figures, list[Row]]:
     found = provision.measure(quick)
     one, eight = found["provision_one_s"], found["provision_eight_s"]
@@ -297,6 +320,7 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "herd": _herd,
     "ingest": _ingest,
     "queries": _queries,
+    "operator": _operator,
     "provision": _provision,
     "stick": _stick,
 }

@@ -104,8 +104,8 @@ def test_a_device_goes_on_with_its_journal_and_configuration(older: Path) -> Non
 
 def test_micropython_finds_the_board_that_an_older_configuration_names(older: Path) -> None:
     code = (
-        "from agent import start\n"
-        f"settings, board = start.load({str(older / 'device' / 'config.json')!r})\n"
+        "from agent import prepare\n"
+        f"settings, board = prepare.load({str(older / 'device' / 'config.json')!r})\n"
         "print(settings['port'], board.board)\n"
     )
     ended = run_micropython(code, check=True)

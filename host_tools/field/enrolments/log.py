@@ -112,12 +112,13 @@ class EnrolmentLog:
         certificate_serial: str,
         replaces: bytes | None = None,
         *,
+        corrections: dict[str, str] | None = None,
         now: float | None = None,
     ) -> Record:
         """Countersign an enrolment and write it to the disk durably.
 
-        The same device for the same slot with the same certificate is recorded once: another call
-        returns that record.
+        The same device for the same slot with the same certificate and corrections is recorded
+        once: another call returns that record.
 
         Args:
             proof: of the device, as it signed it.
@@ -125,6 +126,7 @@ class EnrolmentLog:
             firmware_hash: SHA-256 of the firmware that runs on it.
             certificate_serial: of the certificate that it was given, hexadecimal.
             replaces: kid of the device that it replaces, if the slot is filled.
+            corrections: settings that differ from the kit's, see `Record`.
             now: Unix time, the present if None.
 
         Raises:
@@ -152,11 +154,12 @@ class EnrolmentLog:
             records, good = self._read(file.read())
             self._refuse_shortened(records, kit)
             _refuse_replaced(records, device)
-            for record in records:
-                if (record.slot, record.device) == (slot, device) and (
-                    record.certificate_serial == certificate_serial
-                ):
-                    return record
+            wanted = (slot, device, certificate_serial)
+            for record in reversed(records):
+                if (record.slot, record.device, record.certificate_serial) == wanted:
+                    if record.corrections == corrections:
+                        return record
+                    break  # its settings have changed since
             if unique_id is not None:
                 _refuse_elsewhere(records, kit, slot, unique_id)
             filled = _filled_by(records, kit, slot)
@@ -187,6 +190,7 @@ class EnrolmentLog:
                 certificate_serial=certificate_serial,
                 replaces=replaces,
                 kit=kit.id,
+                corrections=corrections,
             )
             record = parse_record(raw)
             file.seek(good)

@@ -20,6 +20,7 @@ AAD = b"desa/1/enrolments"
 FIRST_PREV = bytes(32)
 
 _MAX_PROOF = 4096
+_MAX_VALUE = 1000
 
 
 class LogError(DesalinkError):
@@ -49,6 +50,9 @@ class Record:
     kit: bytes
     log: bytes
     """8 random bytes: one technician on one laptop."""
+    corrections: dict[str, str] | None
+    """Settings that the technician gave instead of the kit's: key path -> JSON, no secrets. None
+    without any."""
 
     @property
     def hash(self) -> bytes:
@@ -73,7 +77,9 @@ _NUMBERS = {field.name: number for number, field in enumerate(fields(Record)[2:]
 
 
 def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
-    """The signed bytes of a record; `values` are the fields of `Record` from `prev` to `log`."""
+    """The signed bytes of a record; `values` are the fields of `Record` from `prev` on."""
+    if values.get("corrections") is None:
+        values.pop("corrections", None)  # earlier versions have no such key
     table = {_NUMBERS[name]: value for name, value in values.items()}
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
@@ -100,11 +106,13 @@ def parse_record(raw: bytes) -> Record:
         ("replaced device (10)", 10 in table and (get(10) is None or _bytes(get(10), 8))),
         ("kit (11)", _bytes(get(11), 8)),
         ("log (12)", _bytes(get(12), 8)),
+        ("corrections (13)", 13 not in table or _corrections(get(13))),
     )
     for name, valid in checks:
         if not valid:
             raise malformed(f"{name} of the enrolment record is missing or not valid")
-    return Record(raw, technician, *(table[key] for key in range(1, 13)))
+    values: list[Any] = [get(number) for number in _NUMBERS.values()]
+    return Record(raw, technician, *values)
 
 
 def check_signer(record: Record, public_key: bytes) -> None:
@@ -126,6 +134,14 @@ def _bytes(value: Any, size: int) -> bool:
 
 def _text(value: Any, most: int = 200) -> bool:
     return type(value) is str and 0 < len(value) <= most and value.isprintable()
+
+
+def _corrections(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and 0 < len(value) <= 32
+        and all(_text(key, 60) and _text(said, _MAX_VALUE) for key, said in value.items())
+    )
 
 
 def _proof(value: Any) -> bool:

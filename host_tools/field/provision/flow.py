@@ -19,6 +19,7 @@ from host_tools.devices.boards import Board
 from host_tools.devices.proof import verify_proof
 from host_tools.field.enrolments import EnrolmentLog, Record
 from host_tools.field.labels import Label, write_label
+from host_tools.field.provision.corrections import corrected, for_the_record
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped
 from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.journal import DeviceJournal
@@ -69,6 +70,10 @@ class TargetDevice(Protocol):
     def firmware(self) -> KitFirmware | None:
         """None if the device has its own system."""
 
+    def enter(self) -> None:
+        """Reach a device whose firmware and agent stay as they are, instead of `flash` and
+        `install`."""
+
     def flash(self, progress: Progress) -> bool:
         """Write the firmware; False if it was there."""
 
@@ -87,8 +92,9 @@ class TargetDevice(Protocol):
     def test_network(self, unix: int) -> tuple[str, str]:
         """Result and detail of the agent's network test. unix: the laptop's clock."""
 
-    def first_report(self) -> tuple[str, bytes]:
-        """Topic and bytes of the first report, which is made if missing."""
+    def first_report(self, unix: int) -> tuple[str, bytes]:
+        """Topic and bytes of the first report, which is made if missing. unix: the laptop's
+        clock."""
 
     def start(self) -> None:
         """Start the agent, now and after each power-on."""
@@ -130,7 +136,8 @@ class Plan:
 
     work: the laptop's directory for devices; board: name of the board, None: found by its chip;
     offline: the network test may fail, as the device's network is elsewhere; replace: the devices
-    replace those in the slots.
+    replace those in the slots; corrections: settings instead of the kit's, by key path;
+    settings_only: the device is installed, and keeps its firmware and agent.
     """
 
     kit: Kit
@@ -139,6 +146,8 @@ class Plan:
     board: str | None = None
     offline: bool = False
     replace: bool = False
+    corrections: Mapping[str, Any] = field(default_factory=dict)
+    settings_only: bool = False
 
 
 @dataclass
@@ -238,17 +247,15 @@ class Provisioning:
         with self._step("identify") as entry:
             found.refuse_stranger(journal.directory)
             slot, used_up = self._slot_for(mac)
+            slot = corrected(slot, plan.corrections)
             device = found.as_device(kit, slot, plan.board, plan.work)
             result.board = board = device.board.name
             entry.update(port=result.port, slot=slot.slot, board=board, **found.facts)
         firmware = device.firmware
-        if firmware is not None:
-            with self._step("flash") as entry:
-                fresh = device.flash(self._watch.progress)
-                entry.update(state="done" if fresh else "already", firmware=firmware.name)
-        with self._step("install") as entry:
-            count = device.install(agent_files(kit, device.board), self._watch.progress)
-            entry.update(state="done" if count else "already", files=count)
+        if plan.settings_only:
+            device.enter()
+        else:
+            self._install(device)
         with self._step("configure") as entry:
             if device.forget_other(None if used_up else slot.slot):
                 entry.update(forgot=True)
@@ -271,7 +278,8 @@ class Provisioning:
             replaces = filled if plan.replace and filled != kid else None
             digest = firmware.app_sha256 if firmware else None
             record = plan.log.append(
-                kit, slot.slot, proof, mac, board, digest, slot.serial, replaces
+                *(kit, slot.slot, proof, mac, board, digest, slot.serial, replaces),
+                corrections=for_the_record(plan.corrections) or None,
             )
             entry.update(state="already" if same else "done", record=record.number)
         with self._step("label") as entry:
@@ -289,6 +297,16 @@ class Provisioning:
             entry.update(file=result.label.name, check=label.check)
         with self._step("start"):
             device.start()
+
+    def _install(self, device: TargetDevice) -> None:
+        firmware = device.firmware
+        if firmware is not None:
+            with self._step("flash") as entry:
+                fresh = device.flash(self._watch.progress)
+                entry.update(state="done" if fresh else "already", firmware=firmware.name)
+        with self._step("install") as entry:
+            count = device.install(agent_files(self._plan.kit, device.board), self._watch.progress)
+            entry.update(state="done" if count else "already", files=count)
 
     def _slot_for(self, mac: str) -> tuple[KitSlot, bool]:
         """The chosen slot, if the device may fill it; and whether its key is used up: a device
@@ -355,7 +373,7 @@ class Provisioning:
         self, device: TargetDevice, slot: KitSlot, enrolment: Enrolment, known: bool
     ) -> dict[str, Any]:
         """The device's first report, verified as the ingest verifies it."""
-        topic, message = device.first_report()
+        topic, message = device.first_report(int(time.time()))
         kid = hash8(enrolment.public_key)
         verifier = Verifier({kid: Key(enrolment.public_key, slot.slot, True)})
         try:
@@ -372,7 +390,7 @@ class Provisioning:
                     "and if that does not help, take another board."
                 ).format(kid=kid.hex(), reason=error),
             ) from None
-        return {"stream": report.stream.hex(), "seq": report.seq}
+        return {"stream": report.stream.hex(), "seq": report.seq, "start": report.start}
 
 
 def last_enrolled(plan: Plan, mac: str) -> tuple[str | None, bytes | None]:

@@ -26,7 +26,7 @@ from host_tools.devices.packages.openwrt import SETTINGS, STATE, system_files
 from host_tools.devices.packages.uci import to_uci
 from host_tools.field.provision.errors import ProvisionError, understood
 from host_tools.field.provision.flash import Progress
-from host_tools.field.provision.payload import IMPORT_SELFTEST
+from host_tools.field.provision.payload import IMPORT_SELFTEST, import_with_time
 from host_tools.field.provision.ssh import SshConnection, Target, check_host_key
 from host_tools.people.kits.model import Kit, KitSlot
 
@@ -193,6 +193,9 @@ class LinuxDevice:
             usage.setdefault("leases", "/tmp/dhcp.leases")
         return dict(result)
 
+    def enter(self) -> None:
+        """Nothing: it is reached already."""
+
     def flash(self, progress: Progress) -> bool:
         """Does nothing: the device has its own system."""
         return False
@@ -327,14 +330,15 @@ class LinuxDevice:
             result, detail = self._selftest(f"network({self.config_path!r}, {unix})")
             return str(result), str(detail)
 
-    def first_report(self) -> tuple[str, bytes]:
+    def first_report(self, unix: int) -> tuple[str, bytes]:
         self.stop()
         with understood(self.connection.refused):
-            topic, report = self._selftest(f"first_report({self.config_path!r})")
+            call = f"first_report({self.config_path!r})"
+            topic, report = self._selftest(call, import_with_time(unix))
             return str(topic), base64.b64decode(report)
 
-    def _selftest(self, call: str) -> Any:
-        code = f"import json\n{IMPORT_SELFTEST}print('ANSWER', json.dumps(selftest.{call}))\n"
+    def _selftest(self, call: str, load: str = IMPORT_SELFTEST) -> Any:
+        code = f"import json\n{load}print('ANSWER', json.dumps(selftest.{call}))\n"
         said = self._agent("-c " + shlex.quote(code), 180)
         for line in said.splitlines():
             if line.startswith("ANSWER "):

@@ -26,6 +26,7 @@ from host_tools.field.provision.payload import (
     KitFirmware,
     choose_board,
     firmware_of,
+    import_with_time,
     own_files,
 )
 from host_tools.field.provision.repl import Repl
@@ -227,7 +228,24 @@ class SerialDevice:
         self._loader.run()
         return fresh
 
+    def enter(self) -> None:
+        self._loader.run()
+        self._speak()
+        if not any(path.startswith("/agent/") for path in self._have):
+            raise ProvisionError(
+                "device",
+                _(
+                    "The board {mac} is not installed yet; run the same command without "
+                    "--settings-only."
+                ).format(mac=self._mac),
+            )
+
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
+        self._speak()
+        return self._files.bring(files, ("/agent/", "/boards/"), self._have, progress)
+
+    def _speak(self) -> None:
+        """Enter the REPL, and see what the device holds."""
         self._repl = repl = self._opened.enter_context(Repl(self._port))
         repl.interrupt()
         repl.soft_reset()
@@ -239,7 +257,6 @@ class SerialDevice:
         )
         self._files = DeviceFiles(repl)
         self._have = self._files.hashes()
-        return self._files.bring(files, ("/agent/", "/boards/"), self._have, progress)
 
     def forget_other(self, slot: str | None) -> bool:
         """Reports for another slot are signed for that slot, so they can't be used here."""
@@ -277,9 +294,9 @@ class SerialDevice:
     def test_network(self, unix: int) -> tuple[str, str]:
         return test_network(self._repl, unix)
 
-    def first_report(self) -> tuple[str, bytes]:
+    def first_report(self, unix: int) -> tuple[str, bytes]:
         self._repl.soft_reset()
-        return first_report(self._repl)
+        return first_report(self._repl, unix)
 
     def start(self) -> None:
         self._repl.run(f"import os\nos.remove({MARK!r})")
@@ -352,9 +369,9 @@ def test_network(repl: Repl, unix: int) -> tuple[str, str]:
         return str(result), str(detail)
 
 
-def first_report(repl: Repl) -> tuple[str, bytes]:
+def first_report(repl: Repl, unix: int) -> tuple[str, bytes]:
     """See `TargetDevice.first_report`."""
     with understood(_refused):
         call = f"selftest.first_report({CONFIG!r})"
-        topic, report = _answer(repl, IMPORT_SELFTEST, call, 180)
+        topic, report = _answer(repl, import_with_time(unix), call, 180)
         return str(topic), base64.b64decode(report)

@@ -108,7 +108,7 @@ def gather(
         for python in pythons:
             _pip(
                 *("download", own_folder, "--only-binary", ":all:", "--constraint", str(pins)),
-                *("--find-links", str(built), "--python-version", python, *tags),
+                *("-f", str(built), "--python-version", python, *tags),
                 *(*_NEEDED, *platform.extra),
             )
         shutil.copy(own, own_folder)

@@ -29,7 +29,7 @@ from host_tools.province.records import village_of
 
 _SCOPES = ("regency", "village", "slot")
 # Only kit and board set these.
-_RESERVED = ("slot", "port", "state_dir", "broker.ca", "broker.cert", "broker.key")
+RESERVED = ("slot", "port", "state_dir", "broker.ca", "broker.cert", "broker.key")
 _MAX_FILE = 4 << 20
 
 _Section = Annotated[dict[str, Any], Meta(description="a section")]
@@ -99,13 +99,13 @@ def slot_config(settings: dict[str, Any], slot: str, host: str, port: int) -> di
     ]
     for layer in (common, *own):
         for key, value in _flat(layer):
-            if key in _RESERVED or key.partition(".")[0] in _RESERVED:
+            if key in RESERVED or key.partition(".")[0] in RESERVED:
                 raise KitError(f"The settings can't set {key}; take it out and try again.")
             try:
                 set_value(config, key, value)
             except EnrolmentError as error:
                 raise KitError(f"The settings for {slot}: {error}") from None
-    _check(config, slot)
+    check_config(config, slot)
     return config
 
 
@@ -120,8 +120,12 @@ def _flat(layer: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-def _check(config: dict[str, Any], slot: str) -> None:
-    """Check it with the agent's own code, so that no device refuses it in a village."""
+def check_config(config: dict[str, Any], slot: str) -> None:
+    """Check it with the agent's own code, so that no device refuses it in a village.
+
+    Raises:
+        KitError: it refuses it.
+    """
     with tempfile.TemporaryDirectory(prefix="desalink-") as name:  # mode 0700
         path = Path(name) / "settings"
         write_private(path, json.dumps(config).encode())

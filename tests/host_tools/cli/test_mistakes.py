@@ -21,8 +21,8 @@ from host_tools.people.kits.create import chosen_slots
 from host_tools.people.kits.model import KitError
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
-from tests.host_tools.conftest import Run
-from tests.host_tools.kits import SECOND, SLOT, FieldDevice, make_kit
+from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit
 from tests.support import free_port
 
 MAC, OTHER = "a0:b7:65:00:00:01", "a0:b7:65:00:00:02"
@@ -224,3 +224,20 @@ def test_a_rebuild_without_a_broker_has_succeeded(desalink: Run, kaltim: Provinc
     ended = desalink("-C", kaltim.directory, "ingest", "--rebuild", "--until-idle", "0")
     assert ended.code == 0 and "0 reports derived again." in ended.err
     assert desalink("-C", kaltim.directory, "ingest", "--until-idle", "0").code == 1
+
+
+def test_certificates_that_end_with_the_ca_are_not_shortened_silently(
+    desalink: Run, kaltim: Province, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
+    assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
+    create = ("kit", "create", "--technician", "Ani", "--villages", "6403112001")
+    ended = desalink("-C", kaltim.directory, *create, "-o", tmp_path / "long.desakit")
+    assert ended.code == 0 and "The CA ends on" not in ended.err
+    short = Authority.generate("x", timedelta(days=400))
+    short.save(kaltim.ca_key, kaltim.ca_certificate, PASSPHRASE)
+    ended = desalink("-C", kaltim.directory, *create, "-o", tmp_path / "short.desakit")
+    assert ended.code == 0 and "The CA ends on" in ended.err
+    device = ("enrol", "--village", "6403112001", "--device-dir", tmp_path / "device")
+    ended = desalink("-C", kaltim.directory, *device)
+    assert ended.code == 0 and "The CA ends on" in ended.err, ended.err

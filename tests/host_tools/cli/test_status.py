@@ -103,6 +103,14 @@ def test_a_device_with_a_slower_pace_is_given_its_time(province, device):
     assert status(province, device.now + 3 * 4500 - 1).state == "up"
 
 
+def test_a_device_in_quiet_mode_is_given_the_time_of_its_longest_report(province, device):
+    birth = device.birth(cadence=[10, 60, 15])
+    fill(province, device, birth, at=device.now, kind="birth")
+    fill(province, device, *device.reports(2), at=device.now)
+    assert status(province, device.now + 3 * 900 - 1).state == "up"
+    assert status(province, device.now + 3 * 900 + 1).state == "no_data"
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_an_old_report_of_a_slower_pace_that_comes_last_makes_no_silence_up(
     province, device, together

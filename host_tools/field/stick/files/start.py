@@ -70,7 +70,7 @@ def _make(environment: Path, requirements: Path) -> None:
         [
             *(str(python), str(_pip(requirements) / "pip"), "install", "--quiet", "--no-index"),
             *("--no-deps", "--require-hashes", "--no-warn-script-location", "--no-cache-dir"),
-            *("--find-links", str(PROGRAM / "wheels"), "--requirement", str(requirements)),
+            *("-f", str(PROGRAM / "wheels"), "--requirement", str(requirements)),
         ],
         env={**settings, "PIP_CONFIG_FILE": os.devnull},
         check=False,

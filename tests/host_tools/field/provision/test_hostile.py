@@ -76,7 +76,7 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
         (serial_device.make_key, "ANSWER null"),
         (serial_device.make_key, 'ANSWER "a"'),
         (lambda repl: serial_device.test_network(repl, 1), "ANSWER 5"),
-        (serial_device.first_report, "ANSWER [1]"),
+        (lambda repl: serial_device.first_report(repl, 1), "ANSWER [1]"),
         (lambda repl: serial_device.DeviceFiles(repl).hashes(), "ets"),
     ],
 )

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
@@ -94,11 +95,13 @@ def test_bare_board_becomes_a_device_whose_reports_are_stored(
     # The board's agent runs since it was let go; its first report is the one that the laptop read.
     first = next(e for e in _journal(world, board) if e["step"] == "report")
     assert first["seq"] == 1
+    # It was made before the device knew the time, and must have a place in time for ever.
+    assert abs(first["start"] - time.time()) < 300
     wanted = bytes.fromhex(first["stream"])
     _wait_for(lambda: {1, 2} <= {seq for stream, seq in _stored(world, slot) if stream == wanted})
 
 
-def _journal(world: World, board: Board) -> list[dict[str, object]]:
+def _journal(world: World, board: Board) -> list[dict[str, Any]]:
     path = world.devices / board.mac.replace(":", "") / "journal.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
 
