@@ -70,7 +70,7 @@ def test_it_follows_wire_cddl_and_is_one_of_the_wire_s_envelopes():
 @pytest.mark.parametrize(
     ("document", "more", "sentence"),
     [
-        (a_trust(3), {"newest": 4}, "version 3 and version 4 is known already"),
+        (a_trust(3), {"newest": 4}, "version 3, but version 4 is known already"),
         (a_trust(3, expires=NOW), {}, "of version 3 has expired"),
         (
             sign_trust(Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32), 3, NOW, NOW + 9, []),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,11 +40,11 @@ def board_name(chip: str) -> str:
 
 def make_tree(folder: Path) -> Path:
     """A folder like the repository, with the agent, all boards and the emulated ones."""
-    (folder / "boards").mkdir(parents=True)
-    (folder / "agent").symlink_to(ROOT / "agent")
-    for entry in (ROOT / "boards").iterdir():
-        (folder / "boards" / entry.name).symlink_to(entry)
-    (folder / "boards" / "rig").symlink_to(Path(__file__).with_name("rigboard"))
+    # Copies: the release builder follows no links when it collects names.
+    for name in ("agent", "boards"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    shutil.copytree(Path(__file__).with_name("rigboard"), folder / "boards" / "rig")
     for chip, offset in FLASH_OFFSET.items():
         name, arch = board_name(chip), "rv32imc" if chip == "esp32c3" else "xtensawin"
         (folder / "boards" / name).mkdir()
