@@ -64,7 +64,7 @@ def _build(path):
     from agent.province.delivery import Delivery
     from agent.province.session import Session
     from agent.province.birth import BirthMessage
-    from agent.province.certificate import Trial
+    from agent.province.certificate import CertificateTopic
 
     signer = prepare.signer_of(settings["state_dir"])
     journal, context, digest, used = prepare.opened(path, settings, board)
@@ -108,7 +108,7 @@ def _build(path):
     fields[11] = cadence
     fields[12] = digest
     delivery = Delivery(session, journal, clock, reporter)
-    certificate = Trial(session, delivery, clock, settings, used, fields)
+    certificate = CertificateTopic(session, delivery, clock, settings, used, fields)
     birth = BirthMessage(session, journal, clock, signer, fields)
     link.broker.delivery = session
     session.memory_short = getattr(board, "memory_short", None)

@@ -1,121 +1,47 @@
-"""Which certificate the device shows: a renewed one is tried before the old one goes.
+"""A renewed certificate that comes from the province (docs/wire.md, "The certificate").
 
-docs/wire.md, "The certificate". What reads and writes certificates is in renewal.py.
+It is rare, so this role only receives it. renewal.py checks and stores it, trial.py tries it; both
+are loaded when they are needed.
 """
 
 import binascii
-import gc
-import os
 
 from agent.device import heap, interpreter
-from agent.device.interpreter import const
-from agent.net.errors import NetError
-from agent.province.backoff import is_refusal
-
-_TRIES = const(3)
-_DAY_S = const(86400)
-_LOOK_MS = const(2000)
 
 
-class Trial:
+class CertificateTopic:
     """Writes into `birth` (its fields) the serial number of the certificate that is shown."""
 
     def __init__(self, session, delivery, clock, settings, used, birth):
         """used: of the certificate in use, what renewal.present gives."""
-        self._session = session
-        self._delivery = delivery
-        self._clock = clock
-        self._authority = settings["broker.ca"]
-        self._key = settings["broker.key"]
-        self._folder = settings["state_dir"]
-        self._birth = birth
-        self._path, birth[13], self._end, self._trial = used
-        self._shown = False  # is the one on trial shown? None: none is loaded
-        self._shown_end = self._end
-        self._first = self._number = 0  # of connections: when the trial began, at its last look
-        self._tries = 0
-        self._until = self._rest = 0  # seconds since start: end of a trial, of the time without
-        self._pause = False  # for one attempt
-        self._seen = None
-        session.topics[session.base + "certificate"] = self._on_certificate
-        session.begin.append(self._choose)
-        session.end.append(self._ended)
-        session.work.append(self._prove)
+        self.path, birth[13], self.end, on_trial = used
+        self.authority = settings["broker.ca"]
+        self.key = settings["broker.key"]
+        self.folder = settings["state_dir"]
+        self._parts = session, delivery, clock, birth
+        self._seen = self._trial = None
+        session.topics[session.base + "certificate"] = self._receive
+        if on_trial:
+            self._try()
 
-    def _on_certificate(self, payload, retain):
+    def _receive(self, payload, retain):
         # It is retained, so it comes with every connection.
         seen = binascii.crc32(payload)
         if not len(payload) or seen == self._seen:
             return
         renewal = heap.seldom("agent.province.renewal")
+        now = self._parts[2].now()
         try:
-            stored = renewal.store(payload, self._path, self._folder, self._clock.now())
+            if renewal.store(payload, self.path, self.folder, now):
+                interpreter.log("certificate: a new one is tried at the next connection")
+                self._try()
         except (OSError, ValueError) as e:
             interpreter.log("certificate: refused:", e)
-        else:
-            if stored:
-                interpreter.log("certificate: a new one is tried at the next connection")
-                self._trial = True
-                self._rest = 0
-                if self._shown:
-                    self._shown = None  # what is shown is not the one on trial any more
         self._seen = seen
 
-    def _over(self):
-        """Whether the old certificate has ended, as far as that is known."""
-        now = self._clock.now()
-        return now is not None and now >= self._end
+    def _try(self):
+        if not self._trial:
+            from agent.province.trial import Trial
 
-    def _choose(self):
-        """Before each attempt to connect: load the certificate whose turn it is."""
-        up = self._clock.up()
-        wanted = self._trial and not self._pause and (up >= self._rest or self._over())
-        self._pause = False
-        if wanted == self._shown:
-            return
-        self._shown = None
-        client = self._session.client
-        client.tls = None  # on an ESP32 there is no memory for two
-        gc.collect()
-        renewal = heap.seldom("agent.province.renewal")
-        path = self._folder + renewal.NEW if wanted else self._path
-        try:
-            found = renewal.fields(renewal.tls.certificate(path))
-            client.tls = renewal.tls.tls_context(self._authority, path, self._key)
-        except (OSError, ValueError) as e:
-            self._rest = up + _DAY_S
-            raise NetError("certificate %s: %s" % (path, e), "certificate") from None
-        self._shown = wanted
-        self._birth[13], _, self._shown_end, _ = found
-        self._tries = 0
-        self._first = self._number = self._session.number
-        self._until = up + _DAY_S
-
-    def _ended(self, error):
-        """After each attempt or connection."""
-        session = self._session
-        if not self._shown:
-            return
-        # What ends before TLS says nothing of a certificate.
-        if session.number != self._number or session.stage in ("tls", "mqtt"):
-            self._number = session.number
-            self._tries += 1
-        up = self._clock.up()
-        if self._tries >= _TRIES or up >= self._until or is_refusal(error):
-            interpreter.log("certificate: back to the old one")
-            self._pause = True
-            self._rest = up + _DAY_S
-
-    async def _prove(self):
-        """While connected: take what is on trial for good when it has proved itself."""
-        while self._shown:
-            if self._delivery.proved > self._first:
-                good = self._folder + "/certificate"
-                os.rename(good + ".new", good)
-                self._path = good
-                self._end = self._shown_end
-                self._trial = self._shown = False
-                return interpreter.log("certificate: the new one is in use")
-            if self._clock.up() >= self._until:
-                raise NetError("no report was stored over the new certificate in a day")
-            await interpreter.sleep_ms(_LOOK_MS)
+            self._trial = Trial(self, *self._parts)
+        self._trial.restart()

@@ -37,6 +37,7 @@ OPTIONS = {
         "journal.reissue",
         "province.last_report",
         "province.renewal",
+        "province.trial",
         "wire.cbor_general",
         "wire.cose_verify",
         "wire.ed25519_verify",

@@ -65,7 +65,7 @@ class Device:
             "state_dir": str(self.folder),
         }
         used = renewal.present(str(self.folder / "client.pem"), str(self.folder))
-        role.Trial(self.session, self.delivery, clock, settings, used, self.birth)
+        role.CertificateTopic(self.session, self.delivery, clock, settings, used, self.birth)
 
     def renewed(self, days: int = 1000, **change: Any) -> x509.Certificate:
         return self.authority.renew_client(self.old, timedelta(days=days), **change)
@@ -81,19 +81,22 @@ class Device:
 
     def attempt(self, error: NetError, connected: bool = False) -> None:
         """One attempt to connect, and its end."""
-        (begin,), (end,) = self.session.begin, self.session.end
-        begin()
+        for begin in self.session.begin:
+            begin()
         self.session.number += connected
         self.session.stage = error.stage
-        end(error)
+        for end in self.session.end:
+            end(error)
 
     async def connection(self, proved: bool) -> None:
         """One that lasts until its work is done."""
-        self.session.begin[0]()
+        for begin in self.session.begin:
+            begin()
         self.session.number += 1
         if proved:
             self.delivery.proved = self.session.number
-        await self.session.work[0]()
+        for work in self.session.work:
+            await work()
 
 
 def serial(certificate: x509.Certificate) -> bytes:
