@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,9 @@ def _config(board: Board) -> dict[str, dict[str, object]]:
     return dict(json.loads((board.files / "device/config.json").read_text()))
 
 
-def test_corrections_reach_the_device_the_log_and_the_province(world: World, a_hub: Hub) -> None:
+def test_corrections_reach_the_device_the_log_and_the_province(tmp_path: Path, a_hub: Hub) -> None:
+    # A province of its own, as the device is enrolled there.
+    world = World(tmp_path / "own", chips=["esp32"], villages=VILLAGES[3:4])
     board = a_hub.board()
     port = board.plug()
     done = world.provision(
