@@ -28,8 +28,8 @@ IN_BOTH = frozenset(
 # `tls` is what MicroPython's `ssl` wraps; the wrapper costs a device a kilobyte.
 IN_ONE = frozenset(["cryptolib", "micropython", "tls", "vfs"])
 
-# What every device loads: what one without PSRAM can hold beside its TLS connection.
-MPY_LIMIT = 64 * 1024
+# What every device loads. The smallest heap is what counts in the end (`make bench`).
+MPY_LIMIT = 66 * 1024
 # What any one source or other part may add that is only loaded where it is configured.
 PART_LIMIT = 8 * 1024
 

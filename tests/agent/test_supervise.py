@@ -112,7 +112,7 @@ def test_a_state_folder_has_one_agent_and_a_killed_one_leaves_no_lock(
     tmp_path: Path, first: str, second: str
 ) -> None:
     def start(which: str, folder: Path) -> SimpleNamespace:
-        family = "linux" if which == "cpython" else "unix"
+        family = "_linux" if which == "cpython" else "unix"
         script = tmp_path / f"{which}.py"
         script.write_text(_HOLD % (str(support.ROOT), family, str(folder)))
         command = [sys.executable, "-u"] if which == "cpython" else [support.micropython()]

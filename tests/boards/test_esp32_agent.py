@@ -7,7 +7,7 @@ import cbor2
 import pytest
 
 from agent.wire import ids
-from host_tools.wire import Report, parse_report
+from host_tools.wire import Report, decode_columns, parse_report, vocabulary
 from tests.agent.net.mqtt_lab import Authority
 from tests.support import free_port, run_micropython
 from tests.system.journals import Accepted
@@ -62,9 +62,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[Report], P
 
 def column(reports: list[Report], metric: int) -> list[int | None]:
     """A metric over all samples; None where it was not measured."""
+    (name,) = [name for number, name, *_ in vocabulary.METRICS if number == metric]
     values: list[int | None] = []
     for report in reports:
-        values += report.metrics.get(metric, [None] * report.n)
+        values += decode_columns(report).get(name, [None] * report.n)
     return values
 
 
