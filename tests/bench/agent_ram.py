@@ -32,12 +32,12 @@ OPTIONS = {
     "ntp": ("net.sntp",),
     # when its key is made, and in the tests of its provisioning
     "provisioning": ("province.selftest", "device.enrolment"),
-    # a signature to verify, a value that reports don't have, a journal lost, a new certificate
+    # a new certificate
+    "renewal": ("province.renewal", "province.trial"),
+    # a signature to verify, a value that reports don't have, a journal lost
     "rare": (
         "journal.reissue",
         "province.last_report",
-        "province.renewal",
-        "province.trial",
         "wire.cbor_general",
         "wire.cose_verify",
         "wire.ed25519_verify",
