@@ -86,7 +86,9 @@ def make_kit(
     try:
         technician = technicians.find(registry, name)
     except technicians.TechnicianError:
-        technician = technicians.add(province, registry, root, name, PASSPHRASE, now=now)
+        # The province is of today: a technician of an earlier day would be refused.
+        later = None if now is None else max(now, province.created.timestamp())
+        technician = technicians.add(province, registry, root, name, PASSPHRASE, now=later)
     kit = create_kit(
         province,
         registry,

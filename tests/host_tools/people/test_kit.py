@@ -366,7 +366,7 @@ def test_the_next_kit_of_a_technician_takes_the_place_of_the_last(
         directory.put(sealed(others, root, tmp_path / "third"), KIT_PASSPHRASE)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").touch()
-    with pytest.raises(KitError, match="holds other things"):
+    with pytest.raises(KitError, match="has other files"):
         KitDirectory(tmp_path / "home").put(file, KIT_PASSPHRASE)
 
 

@@ -136,8 +136,8 @@ def test_a_board_with_two_sockets_keeps_its_village(
                 raise ProvisionError("busy", "Another works on it.")
             self.result.slot = self._choose(self.result.mac)
             if self.result.port == "socket 1":
-                batch._one("socket 2")
-                batch._one("other")
+                batch.provision("socket 2")
+                batch.provision("other")
 
     monkeypatch.setattr("host_tools.field.provision.batch.Provisioning", Work)
     plan: Any = Mock(work=tmp_path, replace=False)
@@ -146,7 +146,7 @@ def test_a_board_with_two_sockets_keeps_its_village(
     batch = BatchProvisioning(
         plan, ["6403112001-1", "6403112002-1"], None, None, ProvisionScreen()
     )
-    batch._one("socket 1")
+    batch.provision("socket 1")
     slots = {result.port: result.slot for result, _error in batch.results}
     assert slots == {"socket 1": "6403112001-1", "socket 2": "", "other": "6403112002-1"}
 
