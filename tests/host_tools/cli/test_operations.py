@@ -210,6 +210,7 @@ def test_every_verb_of_an_operator_is_on_the_page():
         "simulate",
         "boards",
         "firmware",
+        "stick",
     }
     verbs = {file.stem for file in (ROOT / "host_tools" / "cli").glob("[a-z]*.py")} - laptops
     assert {verb for verb in verbs if f"desalink {verb}" not in page} == set()

@@ -436,7 +436,7 @@ def test_kit_that_is_no_use(world: World, tmp_path: Path, a_hub: Hub) -> None:
     _refused(world.provision(port, VILLAGES[0], "--kit", world.kit_file), "kit open")
     _refused(world.provision(port, DESALINK_KIT_PASSPHRASE="wrong"), "passphrase")
     old = World(tmp_path / "old", [], now=time.time() - 40 * 86400, villages=VILLAGES[:1])
-    _refused(old.provision(port), "expired", "new one")
+    _refused(old.provision(port), "expired", "new kit")
 
 
 # ---- the device's key ------------------------------------------------------------------------
