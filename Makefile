@@ -7,7 +7,7 @@ PYTHON_OF_VENV := .venv/bin/python
 # Each fuzzer runs this long.
 SECONDS ?= 60
 # Test processes side by side: more than the two cores of CI, as half of the time they wait.
-JOBS ?= 3
+JOBS ?= 4
 
 # What runs on technicians' laptops, so on Windows and macOS as well.
 OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli/,__init__.py \
@@ -18,7 +18,7 @@ OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
-	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=3)"
+	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=4)"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style and types"
 	@echo "make format  puts the style right"

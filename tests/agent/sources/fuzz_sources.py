@@ -16,10 +16,11 @@ import time
 import traceback
 from collections.abc import Callable
 
-from agent.net import http, http2
 from agent.net.errors import NetError
 from agent.sources import (
     command,
+    http,
+    http2,
     mikrotik,
     opennds,
     profiles,
