@@ -12,7 +12,7 @@ sys.path.pop(0)  # this folder
 
 from agent import config  # noqa: E402
 from agent.link.ladder import Link  # noqa: E402
-from agent.net.tasks import own  # noqa: E402
+from agent.net.traffic import own  # noqa: E402
 from agent.wire import ids  # noqa: E402
 
 
