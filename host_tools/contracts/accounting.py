@@ -61,6 +61,8 @@ class ContractTime:
     seconds: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     charged: list[Charged] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    """Begin, end and kind, in no order; what they do not cover is off hours."""
     price: Fraction = Fraction(0)
     """Rupiah for this time: the month's price by the share of the month's seconds."""
     restitution: Fraction = Fraction(0)
@@ -239,10 +241,10 @@ def _fill(
                     for event in (FORCE_MAJEURE, MAINTENANCE):
                         if event not in excluded:
                             continue
-                        outside = [o for r in rest for o in _outside(*r, windows[event])]
-                        piece.seconds[event] += _sum(rest) - _sum(outside)
-                        rest = outside
-                piece.seconds[kind] += _sum(rest)
+                        for inside in (w for r in rest for w in _within(*r, windows[event])):
+                            piece.spans.append((*inside, event))
+                        rest = [o for r in rest for o in _outside(*r, windows[event])]
+                piece.spans += [(*one, kind) for one in rest]
                 if provider:
                     piece.causes[state] += _sum(rest)
                 if kind == DOWN:
@@ -250,6 +252,8 @@ def _fill(
                     causes[state] += _sum(rest)
         if charged_s:
             piece.charged.append(Charged(begin, end, charged_s, dict(+causes)))
+    for its_begin, its_end, kind in piece.spans:
+        piece.seconds[kind] += its_end - its_begin
     piece.seconds[OFF_HOURS] += piece.length - _sum(owed)
     piece.seconds = Counter({kind: piece.seconds[kind] for kind in KINDS if piece.seconds[kind]})
     piece.causes = +piece.causes
