@@ -84,7 +84,8 @@ def grid(month: Month, spans: Sequence[Span]) -> str:
         labels.append(f'<text x="{x}" y="{height + 9}" text-anchor="middle">{hour:02d}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_GRID + 32} {height + 12}" '
-        f'preserveAspectRatio="none" class="grid" font-size="8">{_paths(rectangles)}{"".join(labels)}</svg>'
+        f'preserveAspectRatio="none" class="grid" font-size="8">{_paths(rectangles)}'
+        f"{''.join(labels)}</svg>"
     )
 
 
