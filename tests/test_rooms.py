@@ -19,8 +19,8 @@ from tests.support import ROOT
 
 # From the bottom to the top: a room imports itself and what stands before it.
 ROOMS = {
-    "host_tools": "common wire keys province devices people field broker office store derive"
-    " ingest simulate demo cli".split(),
+    "host_tools": "common wire keys province devices people field broker archive office store"
+    " derive ingest simulate demo cli".split(),
     "agent": "interpreter wire device net journal link measure sources province top".split(),
 }
 # What of a room stands below all others.
@@ -29,7 +29,7 @@ PLACED = dict.fromkeys(
 )
 # What a technician's laptop needs reaches nothing of the province's side, by no detour.
 LAPTOP = "field"
-PROVINCE_ONLY = ("province.registry", "broker", "office", "store", "derive", "ingest")
+PROVINCE_ONLY = ("province.registry", "broker", "archive", "office", "store", "derive", "ingest")
 
 SQL_PLACES = re.compile(r"host_tools/(store/|province/(registry\w*|records)\.py)")
 _SQL = re.compile(

@@ -23,7 +23,7 @@ from host_tools.broker.revoked import number
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.files import sync_directory
 from host_tools.keys.ca import load_certificate
-from host_tools.office.archive import BackupError, Manifest, Writer, read_files, read_manifest
+from host_tools.office.backup_file import BackupError, Manifest, Writer, read_files, read_manifest
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
 from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import FILE, Province

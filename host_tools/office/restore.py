@@ -27,7 +27,7 @@ from host_tools.broker.upkeep import load_crl, unlisted
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, sync_directory, write_file, write_private
 from host_tools.keys.ca import load_certificate
-from host_tools.office.archive import BackupError, Manifest, read_files, read_manifest
+from host_tools.office.backup_file import BackupError, Manifest, read_files, read_manifest
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
 from host_tools.province.registry import Registry
 from host_tools.province.registry_copies import copy_database, count_rows

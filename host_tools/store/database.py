@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from host_tools.archive.chain import DIRECTORY
+from host_tools.archive.reader import ArchiveReader
 from host_tools.common.readonly import may_write, readonly_uri
 from host_tools.store.errors import (
     StoreDamaged,
@@ -33,10 +35,15 @@ Row = tuple[Any, ...]
 
 
 class Database:
-    """An open database. One connection, for one thread; every error is a StoreError."""
+    """An open database. One connection, for one thread; every error is a StoreError.
+
+    Attributes:
+        archive: the files with the reports that are not in the database any more.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.archive = ArchiveReader(path.parent / DIRECTORY)
         self._db = connection
         self._identity = _identity(path)
         self._durable = True
@@ -118,6 +125,10 @@ class Database:
     def version(self) -> int:
         """A number that changes when another connection has committed (PRAGMA data_version)."""
         return int(self.value("PRAGMA data_version"))
+
+    def unused(self) -> int:
+        """Bytes of the file in which nothing is; new rows are written there first."""
+        return int(self.value("PRAGMA freelist_count") * self.value("PRAGMA page_size"))
 
     def check_identity(self) -> None:
         """Make sure that the path still names the file that is open here.

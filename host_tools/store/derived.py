@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from host_tools.store.database import Database, Row
+from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
 
@@ -798,13 +799,19 @@ class Derived:
             self._db.value("SELECT 1 FROM sqlite_master WHERE name = ?", (f"dirty{self._s}",))
         )
 
-    def mark_stream(self, slot_id: int, stream_id: int) -> None:
-        """Have all of a stream derived."""
-        self._db.execute(
-            f"INSERT INTO dirty{self._s} SELECT ?, stream_id, seq / {CHUNK}, min(seq), max(seq), "
-            "count(*), 0 FROM reports WHERE stream_id = ? GROUP BY seq / "
-            f"{CHUNK} ON CONFLICT DO NOTHING",
-            (slot_id, stream_id),
+    def mark_stream(self, slot_id: int, stream_id: int, seqs: RangeSet) -> None:
+        """Have all of a stream derived, whose seqs are given."""
+        chunks = {
+            chunk: (chunk * CHUNK, chunk * CHUNK + CHUNK - 1)
+            for first, last in seqs
+            for chunk in range(first // CHUNK, last // CHUNK + 1)
+        }
+        self._db.executemany(
+            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+            (
+                (slot_id, stream_id, chunk, *span, seqs.count(*span))
+                for chunk, span in sorted(chunks.items())
+            ),
         )
 
     def take_place(self) -> None:

@@ -97,6 +97,9 @@ _OLD_DERIVED = (
 CHUNK = 16
 """So many seqs of a stream are derived together: those with the same seq // CHUNK."""
 
+REBUILDING = "_new"
+"""Suffix of the tables that a rebuild fills."""
+
 _DERIVED_NOW = """
 CREATE TABLE dirty{s} (                      -- what is to be derived
     slot_id       INTEGER NOT NULL,
@@ -385,6 +388,27 @@ _BOUNDED = ";\n".join(
     )
 )
 
+# What was moved to the archive of closed months, and where it is there.
+_ARCHIVE = """
+CREATE TABLE archives (
+    id            INTEGER PRIMARY KEY,       -- in the order of the archive's list
+    file          TEXT NOT NULL UNIQUE,
+    sha256        TEXT NOT NULL,
+    emptied       INTEGER NOT NULL           -- none of its reports is left in `reports`
+);
+CREATE TABLE archived (                      -- reports of a stream in a row group of a file
+    stream_id     INTEGER NOT NULL REFERENCES streams(id),
+    last_seq      INTEGER NOT NULL,
+    archive_id    INTEGER NOT NULL REFERENCES archives(id),
+    row_group     INTEGER NOT NULL,
+    first_row     INTEGER NOT NULL,
+    first_seq     INTEGER NOT NULL,
+    reports       INTEGER NOT NULL,
+    ranges        TEXT NOT NULL,             -- their seqs
+    PRIMARY KEY (stream_id, last_seq, archive_id, row_group)
+) WITHOUT ROWID
+"""
+
 MIGRATIONS = (
     _EVIDENCE,
     "SELECT 1",
@@ -393,4 +417,5 @@ MIGRATIONS = (
     _SESSIONS,
     _QUARANTINE_INDEX,
     _BOUNDED,
+    _ARCHIVE,
 )

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.office.archive import BackupError, read_files, read_manifest
 from host_tools.office.backup import make_backup
+from host_tools.office.backup_file import BackupError, read_files, read_manifest
 from host_tools.office.restore import restore
 from host_tools.province.registry import Registry
 from host_tools.province.registry_copies import copy_database, count_rows

@@ -9,8 +9,10 @@ from host_tools.derive.samples import samples
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import Database, open_database, queries, schema
+from host_tools.store.archiving import Archiver
 from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Quarantine
+from host_tools.store.size import size
 from host_tools.wire import Key
 from tests.host_tools.factory import START, Device, dropped, ordinary, outage_began, outage_ended
 
@@ -18,6 +20,8 @@ from tests.host_tools.factory import START, Device, dropped, ordinary, outage_be
 ALLOWED = {
     "slots": "one row for each slot, and all are shown or named",
     "streams": "read at start; for duplicates a row for each journal that ever was",
+    "archives": "one row for each file of the archive",
+    "archived": "read at start: one row for each stream and month",
     "latest": "one row for each slot",
     "dirty": "what is left to do, small",
     "stale": "what is left to do, small",
@@ -92,6 +96,9 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
                 Quarantine(db).newest(10, village=village)
                 for by in ("day", "hour"):
                     queries.usage(db, by=by, village=village, since=START)
+            Archiver(db, lambda _: None).archive_older(0, START + 90 * 86400)
+            queries.stored(db, device.slot)
+            size(db, START)
             queries.findings(db, resolved=True)
             queries.finding(db, 1)
             queries.changes(db, 0)
