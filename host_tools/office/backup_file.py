@@ -57,6 +57,8 @@ class Manifest:
     files: dict[str, BackupEntry] = field(default_factory=dict)
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of each database, the rows of each table."""
+    archives: dict[str, BackupEntry] = field(default_factory=dict)
+    """Files of the province's archive, which lie beside the backup (archive_copies.py)."""
     format: int = FORMAT
 
 
@@ -168,11 +170,14 @@ def _parse(table: Any) -> Manifest:
     if table["format"] != FORMAT:
         raise ValueError(f"format {table['format']}, this desalink knows {FORMAT}")
     files = {_name(name): BackupEntry(**entry) for name, entry in table.pop("files").items()}
+    archives = {
+        _name(name): BackupEntry(**entry) for name, entry in table.pop("archives", {}).items()
+    }
     directories = {_name(name): _mode(mode) for name, mode in table.pop("directories").items()}
-    manifest = Manifest(**table, files=files, directories=directories)
+    manifest = Manifest(**table, files=files, directories=directories, archives=archives)
     texts = [manifest.desalink, manifest.code, manifest.name, manifest.root, manifest.owner]
     numbers = [manifest.made_at, manifest.crl_number]
-    for entry in files.values():
+    for entry in (*files.values(), *archives.values()):
         _mode(entry.mode)
         texts.append(entry.sha256)
         numbers.append(entry.size)
