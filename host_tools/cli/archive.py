@@ -36,6 +36,9 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
     from host_tools.store.archiving import Archiver
 
     path = app.province.database
+    if not path.exists():
+        click.echo("There is nothing to archive: no report has come yet.")
+        return
     now = time.time()
     try:
         # The lock of a rebuild: the two exclude each other.

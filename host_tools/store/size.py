@@ -11,6 +11,7 @@ from host_tools.store.evidence import last_before, newest_report, received_after
 
 _DAY_S = 86400
 _DAYS = 7  # of the past, by which growth is measured
+_LARGER = 2.5  # times as much does a report take in the database as in the archive
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def size(db: Database, now: float) -> Size:
         return Size(used, unused, archive, free, 0.0, None)
     since = max(now - _DAYS * _DAY_S, received_after(db, 0))
     days = max(now - since, 3600) / _DAY_S
-    oldest = int(db.value("SELECT min(id) FROM reports"))
-    each = (used - unused) / (newest - oldest + 1)
-    per_day = (newest - max(last_before(db, since, newest), oldest - 1)) / days * each
+    # Of all reports ever, as if none were archived.
+    each = (used - unused + archive * _LARGER) / newest
+    archived = int(db.value("SELECT min(id) FROM reports")) - 1
+    per_day = (newest - max(archived, last_before(db, since, newest))) / days * each
     left = (free + unused) / per_day if per_day else None
     return Size(used, unused, archive, free, per_day, left)
