@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
+from host_tools.store.dialect import ADD, REPLACE
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Birth, hash8
@@ -159,7 +160,7 @@ def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
     rows = list(reports)
     # A corrupt one has arrived again, in good order.
     db.executemany(
-        "INSERT OR REPLACE INTO reports (stream_id, seq, boot, up, start, received_at, message) "
+        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
@@ -265,7 +266,7 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
-    db.execute("INSERT OR IGNORE INTO corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
+    db.execute(f"{ADD} corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
 
 
 def corrupt(db: Database) -> list[Row]:
@@ -357,7 +358,10 @@ def newest_report(db: Database) -> int:
 def newest_arrival(db: Database) -> int:
     """When the report or birth that was stored last arrived, in Unix seconds; 0: there is none."""
     return max(
-        int(db.value(f"SELECT received_at FROM {table} ORDER BY id DESC LIMIT 1") or 0)
+        int(
+            db.value(f"SELECT received_at FROM {table} WHERE id = (SELECT max(id) FROM {table})")
+            or 0
+        )
         for table in ("reports", "births")
     )
 
