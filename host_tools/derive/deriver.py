@@ -128,13 +128,15 @@ class Deriver:
     def _slot(self, slot_id: int, end: float) -> int:
         """Derive some of a slot."""
         derived = self._derived
-        slot = Slot(derived, self._readings, self._streams, slot_id)
         changes = _Changes()
         latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
+        slot = Slot(derived, self._readings, self._streams, latest)
         redone = self._redo(slot_id, derived.redo(slot_id, _MOST_COST), changes, latest)
         done = 0
         for work in [] if changes.enough else derived.work(slot_id, _CHUNKS):
-            self._readings.renew(*work[:4])
+            first = work.chunk * CHUNK
+            stored = self._streams.by_id(work.stream_id).ranges.count(first, first + CHUNK - 1)
+            self._readings.renew(work, stored)
             self._chunk(slot_id, work, changes, latest)
             derived.work_done(slot_id, work)
             done += work.reports
@@ -144,7 +146,8 @@ class Deriver:
             self._boots(slot_id, changes, latest)
             self._streams_of(changes)
         if changes.streams or redone:
-            derived.put_latest(slot.latest(latest))
+            slot.renew_latest()
+            derived.put_latest(latest)
             spans = hours_of(changes.spans)
             if sum(b - a for a, b in spans) > _SLICE_S:
                 derived.put_stale(slot_id, spans)
@@ -266,12 +269,20 @@ class Deriver:
         stream = self._streams.by_id(stream_id)
         first, end = chunk * CHUNK, chunk * CHUNK + CHUNK
         digests = {reading.seq: reading.digest for reading in readings}
-        if len(readings) < CHUNK:
+        if any(
+            seq in stream.ranges and seq not in digests
+            for seq in (*(r.seq - 1 for r in readings if r.seq > first), end - 1)
+        ):
             digests |= malformed_digests(db, stream_id, first, end - 1)
         links = list(readings)
         if readings and readings[0].seq == first and first - 1 in stream.ranges:
             self._digest(digests, stream_id, first - 1)
-        if end - 1 in digests and end in stream.ranges:
+        if (
+            end - 1 in digests
+            and end in stream.ranges
+            # Else the link is checked when the next chunk is derived.
+            and not self._readings.waits(stream_id, chunk + 1)
+        ):
             following = self._readings.chunk(stream_id, chunk + 1)
             links += [reading for reading in following if reading.seq == end]
         self._settle(
@@ -291,6 +302,10 @@ class Deriver:
         changes.declared.update((row.kid, row.stream) for row in declared)
 
     def _digest(self, digests: dict[int, bytes], stream_id: int, seq: int) -> None:
+        known = self._readings.digest(stream_id, seq)
+        if known is not None:
+            digests[seq] = known
+            return
         message = report_message(self._db, stream_id, seq)
         if message is not None and stored_chunk(self._db, stream_id, seq, seq):
             digests[seq] = hash8(message)
@@ -326,8 +341,8 @@ class Deriver:
                 since = derived.lasting_since(*key)
                 ends = [max(since or 0, t or 0) for t in (old.last_t, boot.last_t)]
                 changes.span(min(ends), max(ends))
-            self._offs(boot, changes, latest)
             before = derived.boot_before(*key)
+            self._offs(boot, before, changes, latest)
             if before is not None and before.untold:
                 outages.add((before.stream_id, before.boot))
         if changes.moved:
@@ -346,18 +361,17 @@ class Deriver:
             ):
                 self._settle(kind, slot_id, stream_id, (0, 2**32), rows, changes.now, number)
 
-    def _offs(self, boot: BootRow, changes: _Changes, latest: LatestRow) -> None:
+    def _offs(
+        self, boot: BootRow, before: BootRow | None, changes: _Changes, latest: LatestRow
+    ) -> None:
         """Find the off times before a boot and before the next one again."""
         derived = self._derived
-        key = (boot.stream_id, boot.boot)
-        for its, before in (
-            (boot, derived.boot_before(*key)),
-            (derived.boot_after(*key), boot),
-        ):
+        after = derived.boot_after(boot.stream_id, boot.boot)
+        for its, earlier in ((boot, before), (after, boot)):
             if its is None or (its.cause is None and its.off_state is None):
                 continue
             old = (its.off_begin, its.off_end, its.off_state)
-            find_off(its, before)
+            find_off(its, earlier)
             if old != (its.off_begin, its.off_end, its.off_state):
                 derived.put_boot(its)
                 for begin, end in (old[:2], (its.off_begin, its.off_end)):
@@ -415,8 +429,8 @@ class Deriver:
             for reading in self._readings.chunk(stream_id, chunk):
                 if reading.boot != boot or reading.seq < seq or reading.t is None:
                     continue
-                for i in reading.ups():
-                    if reading.up + i * reading.step >= up:
+                for i, state in enumerate(reading.values(ids.STATE)):
+                    if state == ids.UP and reading.up + i * reading.step >= up:
                         return reading.t + i * reading.step
         return None
 
@@ -544,7 +558,7 @@ def _piece(slot_id: int, boot: int, chunk: int, readings: list[Reading]) -> Piec
         if r.n:
             piece.t_begin = r.t if piece.t_begin is None else min(piece.t_begin, r.t)
             piece.t_end = r.end if piece.t_end is None else max(piece.t_end, r.end)
-            up = max((r.up + i * r.step for i in r.ups()), default=None)
+            up = r.last_up()
             if up is not None:
                 piece.last_up = up if piece.last_up is None else max(piece.last_up, up)
     return piece

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import pairwise, repeat
 
 from agent.wire import ids
 from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
 from host_tools.derive.readings import Readings
 from host_tools.derive.timeline import LAG_S, SEAM_S, Interval, Sample, merged, paint, paint_boot
-from host_tools.derive.usage import Measured, sum_up
+from host_tools.derive.usage import sum_up
 from host_tools.store.derived import Derived, HourRow, LatestRow, Span
 from host_tools.store.evidence import Streams
 from host_tools.wire.vocabulary import NO_DATA, state_name
 
 _TOUCH_S = LAG_S + SEAM_S
+_REACH_S = 600  # by which nearly no sample reaches farther
+_PLAIN = (ids.UP, ids.UNKNOWN, None)
 _NEWEST = 10  # samples, of which the newest value of each metric is that of now
 
 Rank = tuple[bytes, bytes, int]  # kid, stream, boot: where two tell of the same time
@@ -23,12 +25,13 @@ class Slot:
     """Paints one slot again."""
 
     def __init__(
-        self, derived: Derived, readings: Readings, streams: Streams, slot_id: int
+        self, derived: Derived, readings: Readings, streams: Streams, latest: LatestRow
     ) -> None:
         self._derived = derived
         self._readings = readings
         self._streams = streams
-        self._id = slot_id
+        self._id = latest.slot_id
+        self._latest = latest
 
     def _rank(self, stream_id: int, boot: int) -> Rank:
         stream = self._streams.by_id(stream_id)
@@ -40,7 +43,7 @@ class Slot:
         boots, low, high = self._boots(begin, end)
         outages: dict[Rank, list[tuple[int, int, int, int]]] = {}
         for stream_id, boot, b, e, up, cause in derived.outages_in(
-            slot_id, low - _TOUCH_S, high + _TOUCH_S
+            slot_id, low - _TOUCH_S, high + _TOUCH_S, self._latest.longest_s
         ):
             outages.setdefault(self._rank(stream_id, boot), []).append((b, up, cause, e))
         told = {
@@ -53,17 +56,18 @@ class Slot:
         ]
         offs = sorted(
             (off[0], self._rank(stream_id, boot), off)
-            for stream_id, boot, off in derived.offs(slot_id, begin, end)
+            for stream_id, boot, off in derived.offs(slot_id, begin, end, self._latest.longest_s)
         )
         self._replace(begin, end, paint(begin, end, layers, [off for *_, off in offs]))
-        self._usage(begin, end, [_measured(boots[rank]) for rank in sorted(boots)])
+        self._usage(begin, end, [boots[rank] for rank in sorted(boots)])
 
     def _boots(self, begin: int, end: int) -> tuple[dict[Rank, list[Reading]], int, int]:
         """The readings, by boot, of all samples that reach into a time, and of those that touch
         one of them; and how far the first reach."""
         derived, slot_id = self._derived, self._id
         low, high = begin, end
-        chunks = derived.chunks_in(slot_id, begin, end)
+        longest_s = self._latest.longest_s
+        chunks = derived.chunks_in(slot_id, begin - _REACH_S, end + _REACH_S, longest_s)
         for reading in self._readings.between(chunks, begin, end):
             t, step = reading.t, reading.step
             assert t is not None
@@ -71,9 +75,11 @@ class Slot:
                 low = min(low, t + (begin - t) // step * step)
             if reading.end > end:
                 high = max(high, t + -(-(end - t) // step) * step)
-        chunks = derived.chunks_in(slot_id, low - _TOUCH_S, high + _TOUCH_S)
+        low_touched, high_touched = low - _TOUCH_S, high + _TOUCH_S
+        if low_touched < begin - _REACH_S or high_touched > end + _REACH_S:
+            chunks = derived.chunks_in(slot_id, low_touched, high_touched, longest_s)
         boots: dict[Rank, list[Reading]] = {}
-        for reading in self._readings.between(chunks, low - _TOUCH_S, high + _TOUCH_S):
+        for reading in self._readings.between(chunks, low_touched, high_touched):
             boots.setdefault(self._rank(reading.stream_id, reading.boot), []).append(reading)
         for readings in boots.values():
             readings.sort(key=lambda r: (r.t, r.seq))
@@ -101,21 +107,8 @@ class Slot:
             del new[-1]
         gone, come = set(old) - set(new), set(new) - set(old)
         derived.change_intervals(slot_id, gone, come)
-        self._trim()
 
-    def _trim(self) -> None:
-        """Where evidence has moved away from an end, its absence is the end now."""
-        derived, slot_id = self._derived, self._id
-        last = derived.last_interval(slot_id)
-        if last is not None and last[2] == NO_DATA:
-            derived.change_intervals(slot_id, [last], [])
-        extent = derived.extent(slot_id)
-        if extent is not None:
-            first = derived.intervals(slot_id, extent[0], extent[0])[0]
-            if first[2] == NO_DATA:
-                derived.change_intervals(slot_id, [first], [])
-
-    def _usage(self, begin: int, end: int, boots: list[list[Measured]]) -> None:
+    def _usage(self, begin: int, end: int, boots: list[list[Reading]]) -> None:
         hours = sum_up(begin, end, boots)
         rows = [
             HourRow(hour, h.measured_s, h.bytes_down, h.bytes_up, h.clients_peak, h.clients_day)
@@ -125,8 +118,9 @@ class Slot:
         for day in {(hour + WITA_S) // DAY_S * DAY_S - WITA_S for hour in changed}:
             self._derived.sum_day(self._id, day, day + DAY_S)
 
-    def latest(self, latest: LatestRow) -> LatestRow:
-        """What is newest, from the last samples of the slot."""
+    def renew_latest(self) -> None:
+        """Find again what is newest, from the last samples of the slot."""
+        latest = self._latest
         newest: list[tuple[int, Rank, int, int, Reading]] = []
         top: tuple[int, Rank, int, Reading] | None = None
         seen: set[tuple[int, int]] = set()
@@ -150,7 +144,7 @@ class Slot:
         if top is None:
             latest.t_end = latest.rtt = latest.loss = latest.clients = None
             latest.journal_fill = None
-            return latest
+            return
         latest.stream_id, latest.t_end, latest.step = top[3].stream_id, top[0], top[3].step
         last = sorted(newest, key=_key)[-_NEWEST:]
         latest.rtt = _newest_value(last, ids.RTT_MEAN)
@@ -160,7 +154,6 @@ class Slot:
         latest.loss = _newest_value(last, ids.LOSS)
         latest.clients = _newest_value(last, ids.CLIENTS)
         latest.journal_fill = _newest_value(last, ids.JOURNAL_FILL)
-        return latest
 
 
 def _key(row: tuple[int, Rank, int, int, Reading]) -> tuple[int, Rank, int, int]:
@@ -177,42 +170,23 @@ def _newest_value(rows: list[tuple[int, Rank, int, int, Reading]], metric: int) 
 
 def _samples(readings: list[Reading]) -> list[Sample]:
     """In the order of their start; readings are."""
-    samples: list[tuple[int, int, int, int, int | None]] = []
-    before, disjoint = 0, True
+    if any(before.end > (after.t or 0) for before, after in pairwise(readings)):
+        ordered = sorted(
+            ((reading.t or 0) + i * reading.step, reading.seq, i, reading)
+            for reading in readings
+            for i in range(reading.n)
+        )
+        return [(t, r.step, r.values(ids.STATE)[i]) for t, _, i, r in ordered]
+    samples: list[Sample] = []
     for reading in readings:
-        t, step, n = reading.t, reading.step, reading.n
-        assert t is not None
-        disjoint = disjoint and t >= before
-        before = reading.end
+        t, step, n = reading.t or 0, reading.step, reading.n
         states = reading.values(ids.STATE)
-        samples += zip(
-            range(t, t + n * step, step), repeat(reading.seq), range(n), repeat(step), states
-        )
-    if not disjoint:
-        samples.sort(key=lambda sample: sample[:3])
-    return [(t, step, state) for t, _, _, step, state in samples]
-
-
-def _measured(readings: list[Reading]) -> list[Measured]:
-    found = []
-    for reading in readings:
-        assert reading.t is not None
-        peaks = reading.values(ids.CLIENTS_PEAK)
-        if None in peaks:
-            clients = reading.values(ids.CLIENTS)
-            peaks = [c if peak is None else peak for peak, c in zip(peaks, clients, strict=True)]
-        found.append(
-            Measured(
-                reading.t,
-                reading.step,
-                reading.n,
-                reading.values(ids.BYTES_DOWN),
-                reading.values(ids.BYTES_UP),
-                peaks,
-                reading.values(ids.CLIENTS_DAY),
-            )
-        )
-    return found
+        if states[0] in _PLAIN and states.count(states[0]) == n:
+            # Painted as one: no outage explains them.
+            samples.append((t, n * step, states[0]))
+        else:
+            samples += zip(range(t, t + n * step, step), repeat(step), states)
+    return samples
 
 
 def hours_of(spans: list[Span]) -> list[Span]:

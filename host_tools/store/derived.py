@@ -234,10 +234,11 @@ class Derived:
             "ORDER BY stream_id, boot LIMIT ?",
             (slot_id, limit),
         )
-        self._db.executemany(
-            f"DELETE FROM redo{s} WHERE slot_id = ? AND stream_id = ? AND boot = ?",
-            [(slot_id, *row) for row in rows],
-        )
+        if rows:
+            self._db.executemany(
+                f"DELETE FROM redo{s} WHERE slot_id = ? AND stream_id = ? AND boot = ?",
+                [(slot_id, *row) for row in rows],
+            )
         return [(row[0], row[1]) for row in rows]
 
     def put_redo(self, slot_id: int, boots: Iterable[tuple[int, int]]) -> None:
@@ -260,28 +261,17 @@ class Derived:
         """Have reports without a clock around a chunk placed again: another one in it has, or has
         no more, a clock that is believed."""
         s = self._s
-        low, high = (
-            self._db.value(
-                f"SELECT chunk FROM pieces{s} WHERE stream_id = ? AND boot = ? AND chunk {order} "
-                "AND first_anchor IS NOT NULL "
-                f"ORDER BY chunk {'DESC' if order == '< ?' else 'ASC'} LIMIT 1",
-                (stream_id, boot, chunk),
-            )
-            for order in ("< ?", "> ?")
-        )
+        anchor = f"SELECT chunk FROM pieces{s} WHERE stream_id = ? AND boot = ? AND chunk"
+        its = (stream_id, boot)
         self._db.execute(
             f"INSERT INTO dirty{s} SELECT ?, stream_id, chunk, chunk * {CHUNK}, "
             f"chunk * {CHUNK} + {CHUNK - 1}, 0, 1 FROM pieces{s} "
-            "WHERE stream_id = ? AND boot = ? AND chunk BETWEEN ? AND ? AND chunk != ? "
+            "WHERE stream_id = ? AND boot = ? AND chunk BETWEEN "
+            f"coalesce(({anchor} < ? AND first_anchor IS NOT NULL ORDER BY chunk DESC LIMIT 1), "
+            f"0) AND coalesce(({anchor} > ? AND first_anchor IS NOT NULL ORDER BY chunk "
+            f"LIMIT 1), {2**32}) AND chunk != ? "
             "AND clockless > 0 ON CONFLICT DO UPDATE SET moved = 1",
-            (
-                slot_id,
-                stream_id,
-                boot,
-                0 if low is None else low,
-                2**32 if high is None else high,
-                chunk,
-            ),
+            (slot_id, *its, *its, chunk, *its, chunk, chunk),
         )
 
     def stale(self, slot_id: int) -> Span | None:
@@ -368,12 +358,18 @@ class Derived:
             f"INSERT OR REPLACE INTO placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t)
         )
 
-    def chunks_in(self, slot_id: int, begin: int, end: int) -> list[tuple[int, int]]:
-        """Stream and chunk of all reports that may have samples between two times."""
+    def chunks_in(
+        self, slot_id: int, begin: int, end: int, longest_s: int
+    ) -> list[tuple[int, int]]:
+        """Stream and chunk of all reports that may have samples between two times.
+
+        Args:
+            longest_s: no row of the slot spans more (`longest`).
+        """
         found = self._db.all(
             f"SELECT DISTINCT stream_id, chunk FROM pieces{self._s} WHERE slot_id = ? "
             "AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
-            (slot_id, begin, end + self.longest(slot_id), end),
+            (slot_id, begin, end + longest_s, end),
         )
         return [(row[0], row[1]) for row in found]
 
@@ -529,13 +525,15 @@ class Derived:
         )
         return found
 
-    def offs(self, slot_id: int, begin: int, end: int) -> list[tuple[int, int, State]]:
+    def offs(
+        self, slot_id: int, begin: int, end: int, longest_s: int
+    ) -> list[tuple[int, int, State]]:
         """Stream, boot and time in which nothing ran before it, between two times."""
         rows = self._db.all(
             "SELECT stream_id, boot, off_begin, off_end, off_state "
             f"FROM boots{self._s} WHERE slot_id = ? AND off_end >= ? AND off_end <= ? "
             "AND off_begin <= ?",
-            (slot_id, begin, end + self.longest(slot_id), end),
+            (slot_id, begin, end + longest_s, end),
         )
         return [(row[0], row[1], row[2:]) for row in rows]
 
@@ -571,7 +569,7 @@ class Derived:
         )
 
     def outages_in(
-        self, slot_id: int, begin: int, end: int
+        self, slot_id: int, begin: int, end: int, longest_s: int
     ) -> list[tuple[int, int, int, int, int, int]]:
         """Stream, boot, begin, end, begin_up and cause of the outages between two times; one that
         lasts reaches to the last sample of its boot."""
@@ -580,7 +578,7 @@ class Derived:
         return self._db.all(
             f"SELECT {columns}, o.t_end, begin_up, o.cause FROM outages{s} AS o "
             "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
-            (slot_id, begin, end + self.longest(slot_id), end),
+            (slot_id, begin, end + longest_s, end),
         ) + self._db.all(
             f"SELECT {columns}, max(coalesce(last_t, 0), t_begin), begin_up, o.cause "
             f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
