@@ -148,16 +148,17 @@ class Deriver:
         if changes.streams or redone:
             slot.renew_latest()
             derived.put_latest(latest)
-            spans = hours_of(changes.spans)
-            if sum(b - a for a, b in spans) > _SLICE_S:
-                derived.put_stale(slot_id, spans)
-            else:
-                for span in spans:
-                    slot.paint(*span)
+            spans = [slot.affected(*span) for span in hours_of(changes.spans)]
+            for begin, until in spans:
+                at = begin
+                if until - begin <= _SLICE_S and time.monotonic() < end:
+                    at = slot.paint(begin, until)
+                if at < until:
+                    derived.put_stale(slot_id, [(at, until)])
         while (rest := derived.stale(slot_id)) is not None:
-            slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
-            if rest[1] > rest[0] + _SLICE_S:
-                derived.put_stale(slot_id, [(rest[0] + _SLICE_S, rest[1])])
+            at = slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
+            if at < rest[1]:
+                derived.put_stale(slot_id, [(at, rest[1])])
             if time.monotonic() > end:
                 return done
         now = derived.now(slot_id)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from host_tools.store.database import Database, Row
+from host_tools.store.database import Database
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
 
@@ -359,27 +359,34 @@ class Derived:
         )
 
     def chunks_in(
-        self, slot_id: int, begin: int, end: int, longest_s: int
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = -1
     ) -> list[tuple[int, int]]:
         """Stream and chunk of all reports that may have samples between two times.
 
         Args:
             longest_s: no row of the slot spans more (`longest`).
+            limit: no more than so many; -1: all.
         """
         found = self._db.all(
             f"SELECT DISTINCT stream_id, chunk FROM pieces{self._s} WHERE slot_id = ? "
-            "AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
-            (slot_id, begin, end + longest_s, end),
+            "AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
+            (slot_id, begin, end + longest_s, end, limit),
         )
         return [(row[0], row[1]) for row in found]
 
-    def newest_chunks(self, slot_id: int) -> Iterable[Row]:
-        """Stream, chunk and end of samples, the newest first."""
-        return self._db.iterate(
-            f"SELECT stream_id, chunk, t_end FROM pieces{self._s} WHERE slot_id = ? "
-            "AND t_end IS NOT NULL ORDER BY t_end DESC",
+    def newest_chunk(self, slot_id: int) -> tuple[int, int, int, int] | None:
+        """Stream, boot, chunk and end of the samples that end last; of several the last by kid,
+        stream, boot and chunk."""
+        s = self._s
+        row = self._db.one(
+            f"SELECT stream_id, boot, chunk, t_end FROM pieces{s} "
+            "JOIN streams ON streams.id = stream_id WHERE t_end IS NOT NULL AND "
+            f"(pieces{s}.slot_id, t_end) = (SELECT slot_id, t_end FROM pieces{s} "
+            "WHERE slot_id = ? AND t_end IS NOT NULL ORDER BY t_end DESC LIMIT 1) "
+            "ORDER BY kid DESC, stream DESC, boot DESC, chunk DESC LIMIT 1",
             (slot_id,),
         )
+        return None if row is None else (row[0], row[1], row[2], row[3])
 
     def last_ups(self, stream_id: int, boot: int) -> list[tuple[int, int]]:
         """Each chunk of a boot with samples that say up, and the greatest `up` of those."""
@@ -526,14 +533,14 @@ class Derived:
         return found
 
     def offs(
-        self, slot_id: int, begin: int, end: int, longest_s: int
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int
     ) -> list[tuple[int, int, State]]:
         """Stream, boot and time in which nothing ran before it, between two times."""
         rows = self._db.all(
             "SELECT stream_id, boot, off_begin, off_end, off_state "
             f"FROM boots{self._s} WHERE slot_id = ? AND off_end >= ? AND off_end <= ? "
-            "AND off_begin <= ?",
-            (slot_id, begin, end + longest_s, end),
+            "AND off_begin <= ? LIMIT ?",
+            (slot_id, begin, end + longest_s, end, limit),
         )
         return [(row[0], row[1], row[2:]) for row in rows]
 
@@ -569,7 +576,7 @@ class Derived:
         )
 
     def outages_in(
-        self, slot_id: int, begin: int, end: int, longest_s: int
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int
     ) -> list[tuple[int, int, int, int, int, int]]:
         """Stream, boot, begin, end, begin_up and cause of the outages between two times; one that
         lasts reaches to the last sample of its boot."""
@@ -577,14 +584,14 @@ class Derived:
         columns = "o.stream_id, o.boot, o.t_begin"
         return self._db.all(
             f"SELECT {columns}, o.t_end, begin_up, o.cause FROM outages{s} AS o "
-            "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
-            (slot_id, begin, end + longest_s, end),
+            "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
+            (slot_id, begin, end + longest_s, end, limit),
         ) + self._db.all(
             f"SELECT {columns}, max(coalesce(last_t, 0), t_begin), begin_up, o.cause "
             f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
             "AND t_end IS NULL AND t_begin IS NOT NULL AND t_begin <= ? "
-            "AND max(coalesce(last_t, 0), t_begin) >= ?",
-            (slot_id, end, begin),
+            "AND max(coalesce(last_t, 0), t_begin) >= ? LIMIT ?",
+            (slot_id, end, begin, limit),
         )
 
     # ---- the slot --------------------------------------------------------------------------
