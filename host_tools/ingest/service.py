@@ -143,6 +143,8 @@ class Ingest:
         while not self._stopping:
             if not self._receiver.connected and not self._connect():
                 continue
+            # What came while something was derived is still to be read.
+            last = self._idle_for_s() <= 0 and not self._underived
             wait_s = 0.0 if more or self._underived else _IDLE_S
             messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
             self._check_others()
@@ -152,7 +154,7 @@ class Ingest:
             self._publish()
             self._derive(busy=bool(messages))
             self._save_sometimes()
-            if self._idle_for_s() <= 0 and not self._underived:
+            if last and not messages:
                 return
 
     def _idle_for_s(self) -> float:
@@ -284,10 +286,19 @@ class Ingest:
         if version != self._db_version:
             self._db_version = version
             self._pipeline.reload_quarantine()
+            self._ask_again()
             request = get_meta(self._db, REQUEST)
             if request > self._retry_request:
                 self._retry_request = request
                 self._retry(None)
+
+    def _ask_again(self) -> None:
+        asked = self._write("corrupt", self._pipeline.ask_again)
+        if asked:
+            # What was remembered of the derived tables is of those before.
+            self._deriver.load()
+            self._underived = True
+            self._log("corrupt_asked_again", level="warning", reports=asked)
 
     def _note_presence(self) -> None:
         # A hint may wait for as long as the database is busy.
