@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from host_tools.common.errors import BrokerError, DesalinkError
 from host_tools.derive import Deriver
+from host_tools.derive.deriver import STEP_S
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Tally
 from host_tools.ingest.clock import ArrivalClock
@@ -32,9 +33,10 @@ _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
 _DERIVE_REPORTS = 2000
-# While messages come, derivation gets one part in so many of the time, so that it hardly slows the
-# ingest.
-_DERIVE_SHARE = 20
+# While more messages wait than are read at once, derivation gets one part in so many of the time,
+# in short steps: so it hardly slows the ingest, and who reports rarely is not derived late.
+_DERIVE_SHARE = 8
+_BUSY_STEP_S = 0.1
 _DERIVE_PAUSE_S = 5.0
 T = TypeVar("T")
 
@@ -152,7 +154,7 @@ class Ingest:
                 self._take(messages)
                 self._heard_at = time.monotonic()
             self._publish()
-            self._derive(busy=bool(messages))
+            self._derive(busy=more)
             self._save_sometimes()
             if last and not messages:
                 return
@@ -327,7 +329,7 @@ class Ingest:
         if not self._underived or begin < self._derive_after:
             return
         try:
-            done = self._deriver.step(_DERIVE_REPORTS)
+            done = self._deriver.step(_DERIVE_REPORTS, _BUSY_STEP_S if busy else STEP_S)
         except (StoreBusy, StoreFull) as error:
             self._deriver.load()
             self._derive_after = begin + _DERIVE_PAUSE_S

@@ -68,6 +68,16 @@ class FindingRow(NamedTuple):
     detail: str
 
 
+class ClockTrouble(NamedTuple):
+    """The reports of a boot without a place in time, or with a clock that is ahead."""
+
+    boot: int
+    first_seq: int
+    last_seq: int
+    received_at: int
+    ahead_s: int
+
+
 class HourRow(NamedTuple):
     """The usage of an hour that begins at `hour`."""
 
@@ -415,19 +425,32 @@ class Derived:
         )
         return offset
 
-    def clock_trouble(self, stream_id: int, boot: int, kind: str) -> list[Piece]:
-        """The first and the last piece of a boot with reports that are "unplaced", or have a clock
-        from the "future"."""
-        found = []
-        for order in ("ASC", "DESC"):
-            row = self._db.one(
-                f"SELECT {_PIECE} FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
-                f"AND {kind}_first IS NOT NULL ORDER BY chunk {order} LIMIT 1",
-                (stream_id, boot),
-            )
-            if row is not None:
-                found.append(Piece(*row))
-        return found
+    def clock_troubles(self, stream_id: int, kind: str, limit: int) -> list[ClockTrouble]:
+        """The first boots of a stream with reports that are "unplaced", or have a clock from the
+        "future"."""
+        s = self._s
+        ahead = "ahead" if kind == "future" else "0"
+        rows = self._db.all(
+            f"SELECT boot, {kind}_first, (SELECT {kind}_last FROM pieces{s} AS last "
+            f"WHERE last.stream_id = p.stream_id AND last.boot = p.boot "
+            f"AND {kind}_first IS NOT NULL ORDER BY chunk DESC LIMIT 1), received_at, {ahead} "
+            f"FROM pieces{s} AS p WHERE stream_id = ? AND {kind}_first IS NOT NULL "
+            f"AND NOT EXISTS (SELECT 1 FROM pieces{s} AS before "
+            "WHERE before.stream_id = p.stream_id AND before.boot = p.boot "
+            f"AND before.chunk < p.chunk AND {kind}_first IS NOT NULL) ORDER BY boot LIMIT ?",
+            (stream_id, limit),
+        )
+        return [ClockTrouble(*row) for row in rows]
+
+    def all_clock_troubles(self, stream_id: int, kind: str) -> ClockTrouble:
+        """The same of all boots together; `boot` is how many."""
+        row = self._db.one(
+            f"SELECT count(DISTINCT boot), min({kind}_first), max({kind}_last), min(received_at), "
+            f"0 FROM pieces{self._s} WHERE stream_id = ? AND {kind}_first IS NOT NULL",
+            (stream_id,),
+        )
+        assert row is not None
+        return ClockTrouble(*row)
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -731,7 +754,6 @@ class Derived:
         seqs: Span,
         wanted: Iterable[FindingRow],
         now: int,
-        boot: int | None,
     ) -> None:
         """Make the findings of a kind in a part of a stream what is wanted.
 
@@ -739,7 +761,6 @@ class Derived:
 
         Args:
             seqs: findings that begin within them.
-            boot: only findings of this boot; None: of all.
         """
         s = self._s
         known = {
@@ -750,14 +771,13 @@ class Derived:
                 "AND first_seq BETWEEN ? AND ?",
                 (stream_id, kind, *seqs),
             )
-            if boot is None or row[1] == boot
         }
         new = {(row.boot, row.first_seq, row.detail): row for row in wanted}
         for key, row in known.items():
             found = new.pop(key, None)
             if found is None:
                 replaced = any(
-                    n.boot == row[1] and n.first_seq <= row[3] and n.last_seq >= row[2]
+                    n.boot in (row[1], 0) and n.first_seq <= row[3] and n.last_seq >= row[2]
                     for n in new.values()
                 )
                 sql = (
