@@ -263,13 +263,12 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
     return first + rest
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run `desalink` and end the process; every ending has its exit code.
+def run(arguments: Sequence[str]) -> int:
+    """Run a verb; whatever ends it becomes a sentence and an exit code.
 
     0 done; 1 an error, said in one sentence; 2 wrong usage; 70 a defect of this program;
     130 interrupted; 141 the reader of the output went away.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if _COMPLETION_VARIABLE in os.environ:
             desalink.main(list(arguments), "desalink")
@@ -283,5 +282,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - whatever it is becomes a sentence
         from host_tools.cli._errors import report
 
-        raise SystemExit(report(error)) from None
-    raise SystemExit(0)
+        return report(error)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `desalink` and end the process with the exit code of `run`."""
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))

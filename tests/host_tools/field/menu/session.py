@@ -1,0 +1,146 @@
+"""A technician at the menu: keys in, screens out."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import subprocess
+import termios
+import time
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from host_tools.field.menu import keys
+from host_tools.field.menu.items import ITEMS
+from host_tools.field.menu.menu import Menu
+from host_tools.field.menu.screen import MenuScreen
+from host_tools.field.menu.trip import Trip
+from tests.host_tools.field.provision.world import World
+
+WIDTH, HEIGHT = 80, 24
+_NAMED = {keys.UP, keys.DOWN, keys.PAGE_UP, keys.PAGE_DOWN, keys.TAB} | {
+    *(keys.ENTER, keys.ESCAPE, keys.BACKSPACE)
+}
+
+
+class Ended(Exception):
+    """Every key was pressed."""
+
+
+class Session:
+    """The menu with a keyboard and a terminal of the test's own.
+
+    Attributes:
+        screens: each one, when a key was expected.
+        verbs: arguments of those that were run; they do nothing.
+        codes: how the next ones end; then 0.
+    """
+
+    def __init__(self, world: World, ports: str | None = None) -> None:
+        self.screens: list[str] = []
+        self.verbs: list[list[str]] = []
+        self.codes: list[int] = []
+        self._terminal = io.StringIO()
+        console = Console(file=self._terminal, width=WIDTH, height=HEIGHT, force_terminal=False)
+        screen = MenuScreen(console, self._keys)
+        self.menu = Menu(screen, Trip(world.laptop), ITEMS, self.run, ports)
+        self._pressed: Iterator[str] = iter(())
+
+    def press(self, *pressed: str) -> str:
+        """Start the menu and press keys: names of keys, or letters of a text.
+
+        Returns:
+            The screen after the last one.
+        """
+        self._pressed = iter(
+            [key for text in pressed for key in ([text] if text in _NAMED else list(text))]
+        )
+        try:
+            self.menu.show()
+        except Ended:
+            return self.screens[-1]
+        return ""
+
+    @contextmanager
+    def _keys(self) -> Iterator[Session]:
+        yield self
+
+    def key(self) -> str:
+        shown = self._terminal.getvalue()
+        self._terminal.seek(0)
+        self._terminal.truncate()
+        lines = shown.splitlines()
+        assert len(lines) <= HEIGHT and all(len(line) <= WIDTH for line in lines), shown
+        self.screens.append(shown)
+        try:
+            return next(self._pressed)
+        except StopIteration:
+            raise Ended from None
+
+    def run(self, arguments: Sequence[str]) -> int:
+        self.verbs.append(list(arguments))
+        return self.codes.pop(0) if self.codes else 0
+
+
+class RealSession:
+    """`desalink menu` on a pseudo-terminal of 80 columns and 24 lines."""
+
+    def __init__(self, world: World, *arguments: object, **variables: str) -> None:
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (HEIGHT, WIDTH))
+        tty.setcbreak(slave)  # as a console of Windows is; on POSIX the menu does it
+        environment = world.environment(TERM="xterm", **variables)
+        del environment["DESALINK_KIT_PASSPHRASE"]
+        self._child = subprocess.Popen(
+            world.command("menu", *arguments),
+            cwd=world.place,
+            env=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.shown = ""
+
+    @property
+    def text(self) -> str:
+        """What was shown since the last key: without colours and movements of the cursor, each
+        stretch of white space as one blank."""
+        return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown))
+
+    def expect(self, text: str, seconds: float = 60) -> None:
+        """Wait for a text since the last key."""
+        end = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < end, f"{text!r} is not in:\n{self.text}"
+            if select.select([self._master], [], [], 0.1)[0]:
+                try:
+                    self.shown += os.read(self._master, 65536).decode(errors="replace")
+                except OSError:  # the other end is closed
+                    time.sleep(0.05)
+
+    def press(self, keys: str) -> None:
+        self.shown = ""
+        os.write(self._master, keys.encode("latin-1"))
+
+    def end(self) -> int:
+        """Wait until the menu has ended; its exit code."""
+        while self._child.poll() is None:
+            if select.select([self._master], [], [], 0.05)[0]:
+                try:
+                    os.read(self._master, 65536)
+                except OSError:
+                    pass
+        return self._child.returncode
+
+    def shut_down(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        os.close(self._master)
