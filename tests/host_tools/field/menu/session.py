@@ -11,8 +11,9 @@ import subprocess
 import termios
 import time
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
@@ -21,7 +22,8 @@ from host_tools.field.menu.items import ITEMS
 from host_tools.field.menu.menu import Menu
 from host_tools.field.menu.screen import MenuScreen
 from host_tools.field.menu.trip import Trip
-from tests.host_tools.field.provision.world import World
+from tests.host_tools.field.provision.rig import Board
+from tests.host_tools.field.provision.world import KIT_PASSPHRASE, VILLAGES, World
 
 WIDTH, HEIGHT = 80, 24
 _NAMED = {keys.UP, keys.DOWN, keys.PAGE_UP, keys.PAGE_DOWN, keys.TAB} | {
@@ -89,18 +91,20 @@ class Session:
 
 
 class RealSession:
-    """`desalink menu` on a pseudo-terminal of 80 columns and 24 lines."""
+    """A command on a pseudo-terminal of 80 columns and 24 lines.
 
-    def __init__(self, world: World, *arguments: object, **variables: str) -> None:
+    Attributes:
+        shown: what the terminal got since the last key.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], here: Path) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (HEIGHT, WIDTH))
         tty.setcbreak(slave)  # as a console of Windows is; on POSIX the menu does it
-        environment = world.environment(TERM="xterm", **variables)
-        del environment["DESALINK_KIT_PASSPHRASE"]
         self._child = subprocess.Popen(
-            world.command("menu", *arguments),
-            cwd=world.place,
-            env=environment,
+            command,
+            cwd=here,
+            env={**environment, "TERM": "xterm"},
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -140,7 +144,49 @@ class RealSession:
                     pass
         return self._child.returncode
 
-    def shut_down(self) -> None:
+    def close(self) -> None:
         self._child.kill()
         self._child.wait()
         os.close(self._master)
+
+
+def whole_trip(session: RealSession, world: World, board: Board) -> None:
+    """From the kit on the stick to the file for the office, with one device in between."""
+    session.expect("Open the kit")
+    session.press("\r")
+    session.expect("Which kit?")
+    session.press("\r")
+    session.expect("passphrase")
+    session.press(f"{KIT_PASSPHRASE}\r")
+    session.expect("Enter: back to the menu.")
+    session.press("\r")
+    session.expect("0 of 8 devices are set up")
+    board.plug()
+    session.press("3")
+    session.expect("Which village?")
+    session.press(f"{VILLAGES[0]}\r")
+    session.expect("desalink provision --village")
+    session.press("\r")
+    session.expect("Enter: back to the menu.")
+    assert "is ready" in session.text
+    world.check_done(board)
+    session.press("\r")
+    session.expect("1 of 8 devices are set up")
+    session.press("5")
+    session.expect("1 of 8 slots have their device.")
+    session.press("\r")
+    session.expect("What is left to do")
+    session.press("6")
+    session.expect("Where to write the sheet")
+    session.press("\r")
+    session.expect("print it at 100 %")
+    session.press("\r")
+    session.expect("Hand the enrolments over")
+    session.press("7")
+    session.expect("file for the office")
+    session.press("\r")
+    session.expect("bring or send it to the province")
+    session.press("\r")
+    session.expect("Esc end")
+    session.press("\x1b")
+    assert session.end() == 0
