@@ -103,16 +103,23 @@ class Menu:
             wanted = "kit open"
         elif "doctor" in verbs and "doctor" not in self._done:
             wanted = "doctor"
-        elif self.trip.kit is None or any(not stop.filled for stop in self.trip.stops()):
+        elif self._some_left():
             wanted = "provision --village"
         else:
             wanted = "enrolments export"
         return verbs.index(wanted) if wanted in verbs else 0
 
+    def _some_left(self) -> bool:
+        try:
+            return self.trip.kit is None or any(not stop.filled for stop in self.trip.stops())
+        except (DesalinkError, OSError):
+            return True  # the status line says what is wrong
+
     def _do(self, item: MenuItem) -> None:
         arguments = item.ask(self)
         if arguments is not None and self.perform(arguments):
             self._done.add(item.verb)
+        self.trip.forget_other()
 
     def _renew_status(self) -> None:
         try:

@@ -60,6 +60,14 @@ class Trip:
         """Ask for the passphrase again."""
         self.kit, self.passphrase = None, ""
 
+    def forget_other(self) -> None:
+        """Forget a kit that is not the opened one: it was refused, or another was opened."""
+        if self.kit is not None and self.kit.id != self._opened_id():
+            self.forget()
+
+    def _opened_id(self) -> bytes | None:
+        return self.directory.header().id if self.is_open() else None
+
     def stops(self) -> list[Stop]:
         """The slots of the kit, in its order.
 

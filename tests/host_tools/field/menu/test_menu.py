@@ -42,6 +42,18 @@ def test_first_screen_names_each_verb_and_begins_with_what_comes_next(world: Wor
     assert "✓ Check this laptop" in home and "▸  3  Set up one device" in home
 
 
+def test_damaged_log_is_a_sentence_on_the_screen(world: World) -> None:
+    for number, slot in enumerate(list(world.kit.slots)[:2]):
+        FieldDevice(f"24:0a:c4:00:00:0{number}").enrol(world.log, world.kit, slot)
+    session = Session(world)
+    session.press("5", *PASSPHRASE_KEYS)
+    (log,) = (path for path in world.log.directory.iterdir() if path.stat().st_size > 20)
+    log.write_bytes(log.read_bytes()[:30] + b"?" + log.read_bytes()[31:])
+    assert "damaged at record" in _joined(session.press())
+    said = session.press("3")
+    assert "This does not work" in said and "damaged at record" in _joined(said)
+
+
 def test_esc_ends_the_menu(world: World) -> None:
     assert Session(world).press(ESCAPE) == ""
 
@@ -76,6 +88,15 @@ def test_kit_of_the_stick_is_opened_with_its_passphrase(
     assert not session.verbs
     session.press(ENTER, ENTER, *PASSPHRASE_KEYS)
     assert session.verbs == [["--lang", "en", "kit", "open", str(stick / "ani.desakit")]]
+
+
+def test_kit_that_was_not_opened_after_all_is_forgotten(world: World, tmp_path: Path) -> None:
+    world.laptop = tmp_path / "nothing"
+    session = Session(world)
+    session.codes = [1]
+    home = session.press("1", ENTER, str(world.kit_file), ENTER, *PASSPHRASE_KEYS, ESCAPE)
+    assert "No kit is open" in home
+    assert "kit's passphrase" in session.press("3")
 
 
 def test_kit_of_another_folder_is_typed(world: World, tmp_path: Path) -> None:
