@@ -6,9 +6,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
+from host_tools.cli import desalink
 from host_tools.common.i18n import set_language
+from host_tools.field.menu.items import ITEMS
 from host_tools.field.menu.keys import BACKSPACE, DOWN, ENTER, ESCAPE, PAGE_DOWN, TAB, UP, split
 from host_tools.field.menu.screen import Choice
 from tests.host_tools.field.menu.session import Session
@@ -40,6 +43,19 @@ def test_first_screen_names_each_verb_and_begins_with_what_comes_next(world: Wor
     home = session.press(ENTER, ENTER)
     assert session.verbs == [["--lang", "en", "doctor"]]
     assert "✓ Check this laptop" in home and "▸  3  Set up one device" in home
+
+
+def test_each_verb_of_the_menu_is_one_of_desalink() -> None:
+    for item in ITEMS:
+        command: click.Command = desalink
+        for part in item.verb.split():
+            if part.startswith("-"):
+                assert part in {name for option in command.params for name in option.opts}
+            else:
+                assert isinstance(command, click.Group)
+                found = command.get_command(click.Context(command), part)
+                assert found is not None, item.verb
+                command = found
 
 
 def test_damaged_log_is_a_sentence_on_the_screen(world: World) -> None:
