@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -45,11 +46,10 @@ def _provision(menu: Menu) -> list[str] | None:
     if kit is None:
         return None
     while (stop := _village(menu)) is not None:
-        while (where := _board(menu, kit)) is not None:
-            if arguments := _options(menu, kit, stop, where):
-                return arguments
-            if len(where) == 0:
-                break
+        where = _board(menu, kit)
+        arguments = _options(menu, kit, stop, where) if where is not None else None
+        if arguments is not None:
+            return arguments
     return None
 
 
@@ -159,7 +159,7 @@ def _options(menu: Menu, kit: Kit, stop: Stop, where: Sequence[str]) -> list[str
             del choices["board"]
         if "--ssh" in where:
             del choices["wifi"]
-        note = _("The command: {command}").format(command=" ".join(["desalink", *arguments]))
+        note = _command(arguments)
         if stop.filled:
             note = _("This village has a device already; the new one replaces it.") + "\n" + note
         number = menu.screen.choose(
@@ -186,6 +186,10 @@ def _options(menu: Menu, kit: Kit, stop: Stop, where: Sequence[str]) -> list[str
             )
             if isinstance(which, int):
                 kind = kinds[which - 1] if which else ""
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return _("The command: {command}").format(command=shlex.join(["desalink", *arguments]))
 
 
 def _batch(menu: Menu) -> list[str] | None:
@@ -221,7 +225,9 @@ def _batch(menu: Menu) -> list[str] | None:
             note=_(
                 "Connect the boards to a hub with its own power. Each gets the next village. "
                 "Ctrl-C ends the work."
-            ),
+            )
+            + "\n"
+            + _command(arguments),
         )
         if not isinstance(number, int):
             return None
@@ -247,7 +253,7 @@ def _labels(menu: Menu) -> list[str] | None:
 
 
 def _export(menu: Menu) -> list[str] | None:
-    name = f"{_('enrolments')}-{datetime.now():%Y%m%d}.desalog"
+    name = _("enrolments-{day}.desalog").format(day=f"{datetime.now():%Y%m%d}")
     question = _("Where to write the file for the office? Nothing in it is secret.")
     file = _file(menu, _("Enrolments"), question, name)
     return ["enrolments", "export", "-o", file] if file else None

@@ -176,6 +176,8 @@ def test_device_is_set_up_with_what_differs_from_the_kit(world: World, tmp_path:
     kinds = list(world.kit.releases)
     command = ["provision", "--village", FIRST, "--port", str(port), "--wifi", "Kantor"]
     assert session.verbs == [["--lang", "en", *command, "--board", kinds[0]]]
+    assert "Which village?" in session.press("3", ENTER, ESCAPE)
+    assert "Set up one device" in session.press("3", ENTER, ESCAPE, ESCAPE)
     FieldDevice("24:0a:c4:00:00:01").enrol(world.log, world.kit, f"{FIRST}-1")
     shown = session.press("3", FIRST, ENTER)
     assert "has a device already" in shown and "--replace" in _joined(shown)
