@@ -52,6 +52,7 @@ class Application:
         Raises:
             ProvinceError: none was given and this directory is none.
         """
+        from host_tools.common.i18n import _
         from host_tools.province.settings import FILE
 
         if self._directory is not None:
@@ -62,8 +63,10 @@ class Application:
         if Path(FILE).exists():
             return Path.cwd()
         raise ProvinceError(
-            f"This directory is not a province (no {FILE}); give the province's directory with -C "
-            f"or {DIRECTORY_VARIABLE}, or make one with 'desalink init DIR --province CODE'."
+            _(
+                "This directory is not a province (no {file}); give the province's directory with "
+                "-C or {variable}, or make one with 'desalink init DIR --province CODE'."
+            ).format(file=FILE, variable=DIRECTORY_VARIABLE)
         )
 
     @property
