@@ -307,7 +307,7 @@ def _stick(quick: bool) -> tuple[Figures, list[Row]]:
         (
             f"stick for {for_whom}",
             _bytes(found["stick_bytes"]),
-            f"from the first start to ready: {found['stick_ready_s']:.1f} s;"
+            f"from the first start to the menu: {found['stick_ready_s']:.1f} s;"
             f" every later start: {found['stick_start_s']:.1f} s",
         )
     ]
