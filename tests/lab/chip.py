@@ -159,7 +159,7 @@ _OWN_FAULTS = (
     # 30 s for TLS: these times are not ten times as fast here.
     Fault(
         "broker frozen", "broker", _freeze_broker, _thaw_broker, shared=True, hold_s=150,
-        tolerance_rounds=80,
+        tolerance_rounds=100,
     ),
     Fault("agent killed", AGENT, _kill_agent, _start_agent, tolerance_rounds=6),
 )  # fmt: skip

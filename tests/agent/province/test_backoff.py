@@ -122,9 +122,10 @@ def test_the_end_of_an_interception_is_noticed_soon_for_the_first_minutes_only()
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["regional power cut", "broker back"])
+@pytest.mark.parametrize("sheds", [False, True], ids=["a patient broker", "one that sheds load"])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_herd_is_connected_within_ten_minutes(seed, back):
-    connected, tries = herd(seed, back=back)
+def test_a_herd_is_connected_within_ten_minutes(seed, back, sheds):
+    connected, tries = herd(seed, back=back, sheds=sheds)
     assert len(connected) == 841
     assert max(connected) < 600
     assert tries < 4 * 841
