@@ -6,8 +6,8 @@ It reads PRECONFIGURED_TAPIF, SIM_IP, SIM_MASK, SIM_GW and SIM_DNS for its netwo
 bytes that lwIP and mbedTLS may have together, SIM_STATS for a file that gets what they use, and
 SIM_CABLE for a file that takes the network away while it exists.
 
-The agent runs from a ROMFS image, in a heap of HEAP bytes beside the image. Exit code 0 if every
-cause was right, 1 if not.
+The agent runs from a ROMFS image, in a heap of HEAP bytes beside the image, with a router that it
+asks by SNMP, a portal's page and a budget. Exit code 0 if every cause was right, 1 if not.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ _SETTINGS: Mapping[str, Any] = {
     "link.gateway": GATEWAY,
     "link.dns": GATEWAY,
     "usage.interface": None,
+    # All that a device on Wi-Fi is usually configured with, for its memory.
+    "budget.month_mb": 100,
+    "usage.snmp.host": GATEWAY,
+    "usage.snmp.interface": "wan0",
 }
 # What needs Linux's own network on the device, or a clock that the instrument does not have.
 _NOT_HERE = (
@@ -73,7 +77,8 @@ class ChipVillage(Village):
             "SIM_CABLE": str(self.unplugged),
             "MICROPYPATH": f"{ROOT}:.frozen",
         }
-        heap = world.heap + image.stat().st_size
+        # On the chip the image lies in flash; the collector's tables of it are 3 bytes in 128.
+        heap = world.heap + image.stat().st_size * 131 // 128
         return Process(
             self.router,
             "agent",
@@ -88,6 +93,11 @@ class ChipVillage(Village):
 
     def start(self) -> None:
         self.dnsmasq.start()
+        folder = self.router.folder
+        (folder / "snmpd.conf").write_text("rocommunity public\n")
+        snmpd = [isolation.program("snmpd"), "-f", "-Le", "-C", "-c", str(folder / "snmpd.conf")]
+        snmpd += ["-I", "-smux", f"--persistentDir={folder}/persistent", f"udp:{GATEWAY}:161"]
+        Process(self.router, "snmpd", snmpd).start()
 
     @property
     def online(self) -> bool:
