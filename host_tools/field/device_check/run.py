@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from host_tools.field.device_check.report import Figure
@@ -12,7 +13,7 @@ from host_tools.field.device_check.scripts import PARTS, TICKS, TICKS_PERIOD, wh
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.repl import Repl
 
-_PART_S = 240.0
+PART_S = 240.0
 _CLOCK_S = 5.0
 
 Part = dict[str, Any]
@@ -46,27 +47,35 @@ def check_board(port: str, progress: Callable[[str], None] = lambda part: None) 
         ProvisionError: the board does not answer at all.
     """
     found: dict[str, Part] = {}
-    with Repl(port) as repl:
-        repl.interrupt()
+    with ExitStack() as opened:
+        repl = _entered(port, opened)
         try:
             for name, scripts in PARTS:
                 progress(name)
-                found[name] = _run(repl, scripts)
+                try:
+                    found[name] = _run(repl, scripts)
+                except ProvisionError as error:
+                    found[name] = {"error": str(error)}
+                    # It may have restarted. With native USB its port restarts, too.
+                    opened.close()
+                    repl = _entered(port, opened)
             found["clock"]["permille"] = _drift(repl)
         finally:
             repl.start()
     return found
 
 
+def _entered(port: str, opened: ExitStack) -> Repl:
+    repl = opened.enter_context(Repl(port))
+    repl.interrupt()
+    return repl
+
+
 def _run(repl: Repl, scripts: tuple[str, ...]) -> Part:
     found: Part = {}
-    try:
-        for script in scripts:
-            repl.soft_reset()
-            found |= _answer(repl.run(whole(script, int(time.time())), _PART_S))
-    except ProvisionError as error:
-        found["error"] = str(error)
-        repl.interrupt()  # it may have restarted
+    for script in scripts:
+        repl.soft_reset()
+        found |= _answer(repl.run(whole(script, int(time.time())), PART_S))
     return found
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from host_tools.field.device_check import figures
+from host_tools.field.device_check import figures, run
 from tests.host_tools.field.provision.rig import Board, Hub
 from tests.host_tools.field.provision.world import VILLAGES, World
 from tests.support import ROOT
@@ -73,6 +73,20 @@ def test_a_bare_board_without_an_agent_is_measured_too(world: World, a_hub: Hub)
     names = [figure["name"] for figure in json.loads(done.stdout)["figures"]]
     assert "16 KiB written to /" in names
     assert "network and broker" not in names
+
+
+def test_a_part_that_ends_the_interpreter_leaves_the_others(
+    world: World, a_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = a_hub.board()
+    assert world.provision(board.plug()).returncode == 0
+    parts = [(name, scripts) for name, scripts in run.PARTS if name in ("clock", "flash")]
+    monkeypatch.setattr(run, "PARTS", [("board", ("sys.exit()",)), *parts])
+    monkeypatch.setattr(run, "PART_S", 5.0)
+    found = run.check_board(str(board.port))
+    assert list(found["board"]) == ["error"]
+    assert found["clock"]["year"] >= 2026
+    assert found["flash"]["/"]["same"]
 
 
 def test_an_unplugged_board_ends_with_a_sentence(world: World) -> None:
