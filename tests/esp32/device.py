@@ -17,6 +17,7 @@ import socket  # noqa: E402
 
 from agent.link import portal, probes  # noqa: E402
 from agent.link.ladder import Link  # noqa: E402
+from agent.net import errors  # noqa: E402
 from agent.net.mqtt import Client  # noqa: E402
 from agent.province.session import Session  # noqa: E402
 from agent.wire import ids  # noqa: E402
@@ -249,11 +250,11 @@ def revoked(hours, rtt_us=RTT_US):
     build()
     net.hosts[BROKER].cuts = True
     net.hosts[BROKER].rtt_us = rtt_us
-    errors = []
+    ends = []
     client = Client(BROKER, 8883, "6403112001-1", _Tls())
     session = Session("desa/1/6403/6403112001-1/", _Clock(), client, 300)
     session.hurry_ms = 10000  # the ladder finds the port open
-    session.end.append(errors.append)
+    session.end.append(ends.append)
 
     async def live():
         task = asyncio.create_task(session.run())
@@ -261,7 +262,24 @@ def revoked(hours, rtt_us=RTT_US):
         task.cancel()
 
     asyncio.run(live())
-    return session.attempts, errors[-1].stage, errors[-1].errno
+    return session.attempts, ends[-1].stage, ends[-1].errno
+
+
+def refused():
+    """What an attempt says of a broker that does not run: stage, PROBE_ number and sentence."""
+    build()
+    net.hosts[BROKER].ports[8883] = "closed"
+    client = Client(BROKER, 8883, "6403112001-1", _Tls())
+    try:
+        asyncio.run(client.connect())
+    except OSError as error:
+        return error.stage, probes.classify(error.errno), str(error)
+
+
+def within_tls(code):
+    """The PROBE_ number and the words of a socket's error that TLS has handed on."""
+    error = OSError(code)
+    return probes.classify(errors.code_of(error)), errors.cause(error)
 
 
 def _silence(*kept):

@@ -36,10 +36,8 @@ from tests.support import ROOT
 _ADDRESS = "192.168.1.50"
 _SETTINGS: Mapping[str, Any] = {
     "port": "tests.lab.chip_board",
-    "broker.resolvers": [GATEWAY],
     "link.interface": None,
     "link.gateway": GATEWAY,
-    "link.dns": GATEWAY,
     "usage.interface": None,
 }
 # What takes most memory beside that, of what a device is usually configured with.
@@ -64,6 +62,8 @@ class ChipVillage(Village):
         self.router.ip("link", "set", "lan0", "up")
         self.memory = self.router.folder / "memory"
         self.unplugged = self.router.folder / "unplugged"
+        # As the board's module shows what DHCP gave.
+        self.router.resolv_conf.write_text(f"nameserver {GATEWAY}\n")
 
     def agent_process(self, command: Sequence[str]) -> Process:
         world = self.world
@@ -92,6 +92,7 @@ class ChipVillage(Village):
                 *("-X", f"heapsize={heap}"),
                 *(str(ROOT / "tests/lab/chip_start.py"), str(image), command[-1]),
             ],
+            device=True,
         )
 
     def start(self) -> None:
