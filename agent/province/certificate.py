@@ -14,14 +14,14 @@ class CertificateTopic:
 
     def __init__(self, session, delivery, clock, settings, used, birth):
         """used: of the certificate in use, what renewal.present gives."""
-        self.path, birth[13], self.end, trial = used
+        self.path, birth[13], self.end, on_trial = used
         self.authority = settings["broker.ca"]
         self.key = settings["broker.key"]
         self.folder = settings["state_dir"]
         self._parts = session, delivery, clock, birth
         self._seen = self._trial = None
         session.topics[session.base + "certificate"] = self._receive
-        if trial:
+        if on_trial:
             self._try()
 
     def _receive(self, payload, retain):

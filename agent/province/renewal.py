@@ -19,6 +19,8 @@ tls = heap.seldom("agent.net.tls")
 GOOD = "/certificate"
 NEW = "/certificate.new"
 _SHORTENED = "/certificate.tmp"  # may be cut off by a power cut
+_MAX_MESSAGE = 4096
+_MAX_CERTIFICATE = 2048
 _LINE = 48  # bytes in a line of PEM
 
 
@@ -26,21 +28,19 @@ def fields(der):
     """Of an X.509 certificate (RFC 5280, 4.1): (serial, begin, end, who), in bytes and Unix
     seconds. `who` is what a renewal leaves as it is: issuer, subject, public key. ValueError."""
     at, end = _inside(der, *_inside(der, 0, len(der)))
-    parts = []
-    while at < end and len(parts) < 6:
+    elements = []
+    while at < end and len(elements) < 7:
         first, after = _inside(der, at, end)
         if der[at] != 0xA0:  # the version
-            parts.append((at, first, after))
+            elements.append((at, first, after))
         at = after
-    if len(parts) < 6:
+    if len(elements) < 6:
         raise ValueError("no certificate")
-    # serial, algorithm, issuer, validity, subject, key
-    _, first, after = parts[0]
-    serial = der[first:after].lstrip(b"\0")
-    _, first, after = parts[3]
-    begin, at = _time(der, first, after)
-    end, _ = _time(der, at, after)
-    return serial, begin, end, [der[parts[i][0] : parts[i][2]] for i in (2, 4, 5)]
+    serial, _, issuer, validity, subject, key = elements[:6]
+    begin, middle = _time(der, validity[1], validity[2])
+    finish, _ = _time(der, middle, validity[2])
+    who = [der[element[0] : element[2]] for element in (issuer, subject, key)]
+    return der[serial[1] : serial[2]].lstrip(b"\0"), begin, finish, who
 
 
 def _inside(der, at, end):
@@ -112,11 +112,11 @@ def store(payload, path, folder, now):
     """Put the certificate of a message on trial. False if it is in use or on trial already.
 
     path: of the certificate in use; now: Unix time or None. ValueError: it is refused, and why."""
-    if len(payload) > 4096:
+    if len(payload) > _MAX_MESSAGE:
         raise ValueError("too large")
     message = cbor.loads(payload)
     der = message.get(1) if isinstance(message, dict) else None
-    if not isinstance(der, bytes) or not 0 < len(der) <= 2048:
+    if not isinstance(der, bytes) or not 0 < len(der) <= _MAX_CERTIFICATE:
         raise ValueError("malformed")
     old = tls.certificate(path)
     if der == old:
