@@ -90,11 +90,7 @@ class Streams:
         for stream_id, ranges in archived_ranges(db):
             for first, last in ranges:
                 self._by_id[stream_id].ranges.add_range(first, last)
-        for stream_id, seq, _, _ in corrupt(db):
-            # It is asked for again.
-            stream = self._by_id[stream_id]
-            stream.ranges = stream.ranges.without(RangeSet([(seq, seq)]))
-            stream.dirty = True
+        self.leave_out_corrupt()
         for stream in self._by_id.values():
             birth = db.one(
                 "SELECT boot, conn, message FROM births WHERE stream_id = ? "
@@ -103,6 +99,21 @@ class Streams:
             )
             if birth:
                 stream.birth = (birth[0], birth[1], hash8(birth[2]))
+
+    def leave_out_corrupt(self) -> list[tuple[int, int]]:
+        """Count as missing what was found corrupt, so that it is asked for again.
+
+        Returns:
+            Stream id and seq of what counted as stored.
+        """
+        found = []
+        for stream_id, seq, _, _ in corrupt(self._db):
+            stream = self._by_id[stream_id]
+            if seq in stream.ranges:
+                stream.ranges = stream.ranges.without(RangeSet([(seq, seq)]))
+                stream.dirty = True
+                found.append((stream_id, seq))
+        return found
 
     def find(self, kid: bytes, stream: bytes) -> Stream | None:
         """A stream that is known."""
