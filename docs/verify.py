@@ -2,9 +2,9 @@
 
     python verify.py DIRECTORY [--now UNIX_TIME]
 
-Imports only the standard library, `cryptography` and `cbor2`. DIRECTORY is the province's, or a
-copy, with `province.db` and `registry.db`. Prints JSON: what does not verify, and of each slot
-status, outages, states and usage. To be read beside the page; not fast.
+Imports only the standard library, `cryptography` and `cbor2`, and read_archive.py beside it.
+DIRECTORY is the province's, or a copy, with `province.db`, `registry.db` and `archive`. Prints
+JSON: what does not verify, and of each slot status, outages, states and usage. Not fast.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from read_archive import archived
 
 PROGRAMME = 1_735_660_800  # 2025-01-01 00:00 WITA
 AHEAD, ROUNDING, SEAM, LAG = 300, 2, 10, 30
@@ -33,8 +34,7 @@ BEGAN, ENDED, BOOTED, DROPPED = 1, 2, 3, 5
 
 
 def state_name(code):
-    code = code or 0
-    return STATES[code] if 0 <= code < len(STATES) else f"state_{code}"
+    return STATES[code or 0] if code in (None, *range(len(STATES))) else f"state_{code}"
 
 
 def number(value):
@@ -454,14 +454,14 @@ def figures(database, keys, now):
 
     keys: kid -> (public key, slot), of all devices that were ever enrolled.
     """
-    reports, kept, bad = defaultdict(list), defaultdict(list), []
-    births = defaultdict(dict)
+    reports, kept, births, bad = defaultdict(list), defaultdict(list), defaultdict(dict), []
     with closing(sqlite3.connect(database)) as db:
         sql = (
             "SELECT slot, kid, stream, received_at, message{} FROM {} AS x JOIN streams "
             "ON streams.id = stream_id JOIN slots ON slots.id = slot_id"
         )
-        rows = db.execute(sql.format(", seq", "reports")).fetchall()
+        rows = [*archived(database.parent), *db.execute(sql.format(", seq", "reports"))]
+        rows = {row[1:3] + row[5:]: row for row in rows}.values()  # of two the later counts
         for slot, kid, stream, received_at, message, seq in rows:
             try:
                 signer, payload = opened(message, f"desa/1/{slot[:4]}/{slot}/report", keys)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from host_tools.archive.errors import ArchiveError
 from host_tools.common.errors import BrokerError, DesalinkError
 from host_tools.derive import Deriver
 from host_tools.derive.deriver import STEP_S
@@ -27,8 +28,10 @@ from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
 from host_tools.store.evidence import Streams, get_meta, newest_arrival
+from host_tools.store.size import size
 from host_tools.wire import Key
 
+_MEASURE_S = 300.0  # how often the disk is measured
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
@@ -121,6 +124,7 @@ class Ingest:
         self._retry_request = get_meta(db, REQUEST)
         now = time.monotonic()
         self._checked_at = now - _IDLE_S
+        self._measured_at = now - _MEASURE_S
         self._saved_at, self._saved_reports = now, 0
         self._derive_after = now
         self._underived = True
@@ -281,6 +285,9 @@ class Ingest:
             return
         self._checked_at = now
         self._note_presence()
+        if now - self._measured_at >= _MEASURE_S:
+            self._measured_at = now
+            self.figures.disk = size(self._db, self._clock())
         moved = self._arrival.step()
         if moved is not None:
             self._log("clock_stepped", level="warning", by_s=moved)
@@ -330,7 +337,7 @@ class Ingest:
             return
         try:
             done = self._deriver.step(_DERIVE_REPORTS, _BUSY_STEP_S if busy else STEP_S)
-        except (StoreBusy, StoreFull) as error:
+        except (StoreBusy, StoreFull, ArchiveError) as error:
             self._deriver.load()
             self._derive_after = begin + _DERIVE_PAUSE_S
             if self._seldom.count("derive") is not None:

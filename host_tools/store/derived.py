@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from host_tools.store.database import Database
+from host_tools.store.dialect import REPLACE, schema
+from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
 
@@ -324,9 +326,7 @@ class Derived:
     def put_piece(self, piece: Piece) -> None:
         """Write a piece."""
         values = _values(piece)
-        self._db.execute(
-            f"INSERT OR REPLACE INTO pieces{self._s} VALUES ({_marks(len(values))})", values
-        )
+        self._db.execute(f"{REPLACE} pieces{self._s} VALUES ({_marks(len(values))})", values)
 
     def anchors_around(self, stream_id: int, boot: int, chunk: int) -> tuple[Any, Any]:
         """The last seq and offset of a boot that know the time before a chunk, the first after."""
@@ -364,9 +364,7 @@ class Derived:
                 (stream_id, seq),
             )
             return
-        self._db.execute(
-            f"INSERT OR REPLACE INTO placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t)
-        )
+        self._db.execute(f"{REPLACE} placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t))
 
     def chunks_in(
         self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = -1
@@ -457,7 +455,7 @@ class Derived:
     def put_events(self, stream_id: int, boot: int, events: Iterable[Told]) -> None:
         """Note events of a boot."""
         self._db.executemany(
-            f"INSERT OR REPLACE INTO events{self._s} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"{REPLACE} events{self._s} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     *(stream_id, boot, e.seq, e.number, e.kind, e.up, e.t, e.received_at),
@@ -484,7 +482,7 @@ class Derived:
     def put_declared(self, rows: Iterable[Declared]) -> None:
         """Note what devices say that they have lost."""
         self._db.executemany(
-            f"INSERT OR REPLACE INTO declared{self._s} "
+            f"{REPLACE} declared{self._s} "
             "(stream_id, seq, number, kid, stream, first_seq, last_seq, reason, received_at) "
             f"VALUES ({_marks(9)})",
             rows,
@@ -525,9 +523,7 @@ class Derived:
     def put_boot(self, boot: BootRow) -> None:
         """Write the row of a boot."""
         values = _values(boot)
-        self._db.execute(
-            f"INSERT OR REPLACE INTO boots{self._s} VALUES ({_marks(len(values))})", values
-        )
+        self._db.execute(f"{REPLACE} boots{self._s} VALUES ({_marks(len(values))})", values)
 
     def lasting_boots(self, slot_id: int) -> list[tuple[int, int]]:
         """The boots of a slot with outages that last."""
@@ -627,9 +623,7 @@ class Derived:
     def put_latest(self, latest: LatestRow) -> None:
         """Write the newest that is known of a slot."""
         values = _values(latest)
-        self._db.execute(
-            f"INSERT OR REPLACE INTO latest{self._s} VALUES ({_marks(len(values))})", values
-        )
+        self._db.execute(f"{REPLACE} latest{self._s} VALUES ({_marks(len(values))})", values)
 
     def longest(self, slot_id: int) -> int:
         """The longest time that a row of the slot spans: how far a search has to reach."""
@@ -721,7 +715,7 @@ class Derived:
             [(slot_id, hour) for hour in old.keys() - new.keys()],
         )
         self._db.executemany(
-            f"INSERT OR REPLACE INTO usage_hours{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"{REPLACE} usage_hours{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(slot_id, *new[hour]) for hour in changed & new.keys()],
         )
         return changed
@@ -740,7 +734,7 @@ class Derived:
             )
             return
         self._db.execute(
-            f"INSERT OR REPLACE INTO usage_days{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"{REPLACE} usage_days{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
             (day, slot_id, *row),
         )
 
@@ -809,7 +803,7 @@ class Derived:
 
     def create(self, generation: int) -> None:
         """Make the tables of this suffix, empty."""
-        for statement in derived_tables(self._s, generation).split(";\n"):
+        for statement in schema(derived_tables(self._s, generation)):
             self._db.execute(statement)
 
     def drop(self) -> None:
@@ -819,17 +813,21 @@ class Derived:
 
     def exists(self) -> bool:
         """Whether the tables of this suffix are there."""
-        return bool(
-            self._db.value("SELECT 1 FROM sqlite_master WHERE name = ?", (f"dirty{self._s}",))
-        )
+        return self._db.has_table(f"dirty{self._s}")
 
-    def mark_stream(self, slot_id: int, stream_id: int) -> None:
-        """Have all of a stream derived."""
-        self._db.execute(
-            f"INSERT INTO dirty{self._s} SELECT ?, stream_id, seq / {CHUNK}, min(seq), max(seq), "
-            "count(*), 0 FROM reports WHERE stream_id = ? GROUP BY seq / "
-            f"{CHUNK} ON CONFLICT DO NOTHING",
-            (slot_id, stream_id),
+    def mark_stream(self, slot_id: int, stream_id: int, seqs: RangeSet) -> None:
+        """Have all of a stream derived, whose seqs are given."""
+        chunks = {
+            chunk: (chunk * CHUNK, chunk * CHUNK + CHUNK - 1)
+            for first, last in seqs
+            for chunk in range(first // CHUNK, last // CHUNK + 1)
+        }
+        self._db.executemany(
+            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+            (
+                (slot_id, stream_id, chunk, *span, seqs.count(*span))
+                for chunk, span in sorted(chunks.items())
+            ),
         )
 
     def take_place(self) -> None:
@@ -842,7 +840,7 @@ class Derived:
             "first_seq, last_seq, missing, found_at, resolved_at, detail FROM findings "
             "WHERE resolved_at IS NOT NULL"
         )
-        db.execute(f"INSERT OR REPLACE INTO dirty{s} SELECT * FROM dirty")
+        db.execute(f"{REPLACE} dirty{s} SELECT * FROM dirty")
         for table in DERIVED_TABLES:
             db.execute(f"DROP TABLE {table}")
             db.execute(f"ALTER TABLE {table}{s} RENAME TO {table}")

@@ -168,6 +168,8 @@ def test_its_figures_are_served_and_a_second_one_refuses(setting, device):
         with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
             setting.ingest().run()
     assert b"desalink_ingest_reports_total 1.0" in page
+    for name in (b"database_bytes", b"archive_bytes", b"disk_free_bytes", b"disk_days_left"):
+        assert b"\ndesalink_ingest_%s " % name in page
     assert b'desalink_ingest_refused_total{reason="malformed"} 1.0' in page
 
 
