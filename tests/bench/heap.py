@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release, romfs_image
+from host_tools.devices.release import build_release
+from host_tools.devices.romfs import romfs_image
 from tests import support
 from tests.agent.sources.equipment import Village
 from tests.bench.agent_ram import SECTIONS, mpy_sizes

@@ -18,8 +18,8 @@ from host_tools.devices.release import (
     ReleaseError,
     build_release,
     release_paths,
-    romfs_image,
 )
+from host_tools.devices.romfs import romfs_image
 from tests.host_tools.field.provision.tree import other_tree
 from tests.sim.run import Site
 from tests.support import ROOT, run_micropython
