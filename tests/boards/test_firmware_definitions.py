@@ -2,7 +2,6 @@
 MicroPython 1.26.1 does not have. The firmware itself is not built here.
 """
 
-import csv
 import re
 import subprocess
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 from host_tools.devices.boards import Board, all_boards
 from host_tools.devices.partitions import CODE, DATA, Partition
 from host_tools.devices.romfs import PARTITION, RECORD_SPACE
-from tests.support import ROOT
+from tests.boards.images import DEFINITIONS, romfs_table
 
-FIRMWARE = ROOT / "boards" / "_esp32" / "firmware"
 BOARDS = [board for board in all_boards() if board.family == "_esp32"]
 each_board = pytest.mark.parametrize("board", BOARDS, ids=[board.name for board in BOARDS])
 
@@ -41,12 +39,10 @@ PARTS = {
     "ESP32_GENERIC_C3/sdkconfig.c3usb",
     "ESP32_GENERIC_S3/sdkconfig.board",
 }
-# Subtypes by name, from ESP-IDF's "Partition Tables"; MicroPython gives romfs 0x8f.
-SUBTYPES = {"nvs": 0x02, "phy": 0x01, "factory": 0x00, "fat": 0x81}
 
 
 def definition(board: Board, name: str) -> str:
-    return (FIRMWARE / board.name / name).read_text()
+    return (DEFINITIONS / board.name / name).read_text()
 
 
 def code(path: Path) -> str:
@@ -55,20 +51,11 @@ def code(path: Path) -> str:
 
 
 def table(board: Board) -> list[Partition]:
-    (size,) = re.findall(r"desalink/sdkconfig\.(\w+)", definition(board, "mpconfigboard.cmake"))
-    settings = (FIRMWARE / f"sdkconfig.{size}").read_text()
-    (path,) = re.findall(r'FILENAME="boards/desalink/(.+)"', settings)
-    rows = csv.reader(code(FIRMWARE / path).split("\n"), skipinitialspace=True)
-    return [
-        Partition(
-            int(kind.strip() == "data"),
-            SUBTYPES.get(subtype, -1) if subtype.isalpha() else int(subtype, 16),
-            int(offset, 16),
-            int(size, 16),
-            name.encode(),
-        )
-        for name, kind, subtype, offset, size in (row for row in rows if row)
-    ]
+    """The partitions that the definition names."""
+    (size,) = re.findall(r"desalink/sdkconfig\.(\d+)", definition(board, "mpconfigboard.cmake"))
+    named = f'FILENAME="boards/desalink/partitions-{size}MiB.csv"'
+    assert named in (DEFINITIONS / f"sdkconfig.{size}MiB").read_text()
+    return romfs_table(int(size) << 20)
 
 
 @each_board
@@ -76,7 +63,6 @@ def test_the_partitions_fill_the_boards_flash_and_hold_what_its_toml_says(board)
     assert board.firmware and board.flash_size
     partitions = table(board)
     assert partitions[0].offset == 0x9000
-    assert -1 not in {p.subtype for p in partitions}
     for before, after in zip(partitions, partitions[1:], strict=False):
         assert before.offset + before.size == after.offset, after
     assert partitions[-1].offset + partitions[-1].size == board.flash_size
@@ -99,8 +85,8 @@ def test_a_definition_is_for_the_boards_chip(board):
 
 def test_the_definitions_name_only_what_that_micropython_has():
     used, parts = set(), set()
-    files = [*FIRMWARE.glob("*/mpconfigboard.*"), FIRMWARE / "desalink.h"]
-    for path in [*files, *FIRMWARE.glob("sdkconfig.*")]:
+    files = [*DEFINITIONS.glob("*/mpconfigboard.*"), DEFINITIONS / "desalink.h"]
+    for path in [*files, *DEFINITIONS.glob("sdkconfig.*")]:
         used |= set(re.findall(r"\b(?:MICROPY|CONFIG|SDKCONFIG|IDF)_\w+", code(path)))
         parts |= set(re.findall(r"boards/(?!desalink)(\S+)", code(path)))
     assert used == set(SYMBOLS)
@@ -108,7 +94,7 @@ def test_the_definitions_name_only_what_that_micropython_has():
 
 
 def test_the_build_is_of_the_micropython_whose_files_the_boards_load():
-    (version,) = re.findall(r"VERSION=(\S+)", (FIRMWARE / "build.sh").read_text())
+    (version,) = re.findall(r"VERSION=(\S+)", (DEFINITIONS / "build.sh").read_text())
     assert {board.firmware.version for board in BOARDS if board.firmware} == {version}
 
 
@@ -123,7 +109,7 @@ def test_the_build_says_what_is_missing(tmp_path, arguments, said):
         (tmp_path / "bin" / program).symlink_to(found.stdout.strip())
     folder = [tmp_path / "out"] if arguments else []
     done = subprocess.run(
-        ["bash", FIRMWARE / "build.sh", *folder, *arguments],
+        ["bash", DEFINITIONS / "build.sh", *folder, *arguments],
         env={"PATH": str(tmp_path / "bin")},
         capture_output=True,
         text=True,

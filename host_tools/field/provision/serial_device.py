@@ -231,7 +231,7 @@ class SerialDevice:
     def enter(self) -> None:
         self._loader.run()
         self._speak()
-        if not any(path.startswith("/agent/") for path in self._have):
+        if not any(path.startswith("/agent/") for path in self._have) and not self._in_place():
             raise ProvisionError(
                 "device",
                 _(
@@ -239,6 +239,11 @@ class SerialDevice:
                     "--settings-only."
                 ).format(mac=self._mac),
             )
+
+    def _in_place(self) -> bool:
+        """Whether the device runs the agent from ROMFS."""
+        script = "import os\ntry: print(os.stat('/rom/agent')[0])\nexcept OSError: pass"
+        return bool(self._repl.run(script).strip())
 
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
         self._speak()

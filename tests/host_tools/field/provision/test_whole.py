@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import json
 import re
 import sqlite3
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ import serial
 from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools.broker.config import write_config
+from host_tools.devices import romfs
+from host_tools.devices.release import Release
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.office.founding import found_province
@@ -144,6 +148,48 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     assert done.returncode == 0, done.stderr
     assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
     assert bytes(board.flash.data[APP:]).rstrip(b"\xff") == newer[0xF000:]
+    assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
+
+
+def test_firmware_with_romfs_gets_the_agent_as_one_image(tmp_path: Path, a_hub: Hub) -> None:
+    world = World(tmp_path / "own", ["esp32"], villages=VILLAGES[:1])
+    data = firmware(size=120_000, romfs=True)
+    world.firmware = {"rig-esp32": ("romfs.bin", data)}
+    world.kit = world.make_kit()
+    place = romfs.partition(data, 0x1000)
+    assert place is not None
+
+    def in_flash() -> bytes:
+        return bytes(board.flash.data[place.offset : place.offset + place.size])
+
+    def image() -> bytes:
+        return romfs.half(romfs.romfs_image(world.kit.releases["rig-esp32"]))
+
+    board = a_hub.board()
+    port = board.plug()
+    done = world.provision(port)
+    assert done.returncode == 0, done.stderr
+    assert in_flash() == image().ljust(place.size, b"\xff")
+    assert not (board.files / "agent").exists()
+    seed = (board.files / "device" / "device.key").read_bytes()[:32]
+    assert world.log.records()[0].firmware_hash == hashlib.sha256(data[APP - 0x1000 :]).digest()
+    again = world.provision(port)
+    for step in ("firmware", "agent", "settings", "key", "enrolment"):
+        assert f"{step}: was done already" in again.stdout
+    assert world.provision(port, VILLAGES[0], "--settings-only").returncode == 0
+
+    # An update may have put a newer image into half B: the kit's is used nevertheless.
+    newer = romfs.half(romfs.romfs_image(Release("2", "", {"/agent/x.py": b""})), 9)
+    middle = place.offset + place.size // 2
+    board.flash.data[middle : middle + len(newer)] = newer
+    (release,) = world.releases
+    files = {**release.files, "/agent/device/note": b"a newer release"}
+    world.releases = [replace(release, files=files)]
+    world.kit = world.make_kit()
+    done = world.provision(port)
+    assert done.returncode == 0, done.stderr
+    assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
+    assert in_flash().startswith(image().ljust(place.size // 2 + 0x1000, b"\xff"))
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
 
 
