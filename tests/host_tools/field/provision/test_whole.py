@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import serial
@@ -26,6 +26,8 @@ from host_tools.devices import romfs
 from host_tools.devices.release import Release
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.repl import Repl
+from host_tools.field.provision.serial_device import refuse_without_psram
 from host_tools.office.founding import found_province
 from tests.boards.images import APP, firmware
 from tests.host_tools.conftest import PASSPHRASE, running_broker
@@ -474,6 +476,19 @@ def test_board_that_is_no_use(world: World, a_hub: Hub) -> None:
         _refused(world.provision(port), "in use", "serial monitors")
     _refused(world.provision(a_hub.ports / "nothing"), "no port")
     _refused(world.provision(a_hub.pattern), "--batch", "--port")
+
+
+@pytest.mark.parametrize(
+    ("memory", "refused"), [("320000", True), ("4500000", False), ("", False)]
+)
+def test_board_whose_settings_promise_psram_must_have_it(memory: str, refused: bool) -> None:
+    class Interpreter:
+        def run(self, script: str) -> str:
+            assert "idf_heap_info" in script
+            return memory + "\n"
+
+    with pytest.raises(ProvisionError, match="psram") if refused else ExitStack():
+        refuse_without_psram(cast(Repl, Interpreter()), "24:0a:c4:00:00:01")
 
 
 def test_kit_that_is_no_use(world: World, tmp_path: Path, a_hub: Hub) -> None:
