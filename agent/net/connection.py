@@ -9,8 +9,6 @@ from agent.net import dns
 from agent.net.errors import CERTIFICATE, CUT, NetError, cause, code_of
 from agent.net.tasks import within
 
-EPIPE = 32  # not in MicroPython's errno
-
 if interpreter.MICROPYTHON:
     import gc
     from asyncio import core
@@ -139,7 +137,7 @@ async def _open(address, port, tls, hostname, timeout_ms, hello):
         if opening.stage == "tls":
             text += "TLS with %s: " % hostname
         text += cause(error)
-        if opening.stage == "tls" and code_of(error) in (ECONNRESET, EPIPE):
+        if opening.stage == "tls" and code_of(error) in (ECONNRESET, 32):  # EPIPE
             text += CUT
         refused = opening.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
         raise NetError(text, opening.stage, CERTIFICATE if refused else code_of(error)) from None

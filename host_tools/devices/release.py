@@ -25,7 +25,9 @@ from host_tools.devices.device_code import IDS, constants, source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-_CPYTHON_ONLY = frozenset(["agent/device/cpython.py", "boards/_linux/cpython.py"])
+_CPYTHON_ONLY = frozenset(
+    ["agent/device/cpython.py", "agent/device/expected.py", "boards/_linux/cpython.py"]
+)
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
