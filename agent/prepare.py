@@ -91,7 +91,7 @@ def opened(path, settings, board):
         heap.unload("agent.journal.recovery")
         heap.unload("agent.journal.new_stream")
         used = heap.seldom("agent.province.renewal").present(
-            settings["broker.cert"], settings["state_dir"]
+            settings["broker.cert"], settings["state_dir"], settings["broker.ca"]
         )
         context = heap.seldom("agent.net.tls").tls_context(
             settings["broker.ca"], used[0], settings["broker.key"]

@@ -540,12 +540,12 @@ def _of_province(app: Application) -> dict[str, Any]:
         return {}
     from host_tools.devices.boards import all_boards
     from host_tools.devices.firmware import FirmwareCache
-    from host_tools.people.technicians import root_public
+    from host_tools.people.technicians import former_roots, root_public
 
     cache = FirmwareCache(app.province.directory / "firmware")
     pinned = [firmware for board in all_boards() if (firmware := cache.firmware(board))]
     return {
-        "root_public": root_public(app.province),
+        "roots": [root_public(app.province), *former_roots(app.province)],
         "ca_pem": app.province.ca_certificate.read_bytes(),
         "firmware_hashes": {f.file: f.sha256 for f in pinned if f.sha256},
     }
