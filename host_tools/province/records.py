@@ -116,6 +116,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         # Serial of the certificate that this one continues with the same key.
         "ALTER TABLE certificates ADD COLUMN renews TEXT",
     ),
+    4: ("ALTER TABLE villages ADD COLUMN provider TEXT",),  # of its link, as the office names it
 }
 FORMAT = max(MIGRATIONS)
 
@@ -158,6 +159,8 @@ class Village:
     lat: float | None = None
     lon: float | None = None
     site: str | None = None
+    provider: str | None = None
+    """Of the village's link, as the office names it."""
 
     @property
     def dotted(self) -> str:
