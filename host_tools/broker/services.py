@@ -43,7 +43,7 @@ def renew_services(
     """Renew the certificates that end within a time; returns the names of their services.
 
     Each keeps its key: only one file changes, so after a crash each certificate still has the
-    key that belongs to it. A service uses the new one from its next start on.
+    key that belongs to it. A service uses the new one from its next connection on.
 
     Raises:
         KeyFileError: a certificate is missing or damaged.

@@ -108,6 +108,7 @@ def create(
     Its certificates are in the registry first, so that a lost kit can be revoked
     completely ('desalink kit revoke'). The private keys of root and CA are not in it.
     """
+    from host_tools.broker.services import renew_services
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
     from host_tools.common.times import wita
@@ -139,6 +140,7 @@ def create(
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        renew_services(province, registry, authority)  # while the CA's key is open
         key = technicians.load_key(province, technician, secret)
         own_secret = kit_passphrase.new(kit_passphrase_file)
         if own_secret == secret:

@@ -59,7 +59,7 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
         renewed = renew_services(province, registry, authority, within)
         left = ending(province, within)
     if renewed:
-        click.echo(f"Renewed: {', '.join(renewed)}. Restart the ingest so that it uses its own.")
+        click.echo(f"Renewed: {', '.join(renewed)}.")
     if left:
         app.abort(_end_of_authority(authority, f"{', '.join(left)} can't be renewed for longer"))
 

@@ -92,7 +92,7 @@ def _all(
         yield (
             f"The certificate of the service {service}",
             int(certificate.not_valid_after_utc.timestamp()),
-            "renew it with 'desalink renew services' and restart the service",
+            "renew it with 'desalink renew services'",
         )
     yield from _devices(registry, shown)
     trust = newest_trust(province, registry)
