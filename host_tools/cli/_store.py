@@ -108,18 +108,33 @@ def place(registry: Registry, village: str | None, regency: str | None) -> str |
 def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | None:
     """The codes of a provider's villages, None if a person means all.
 
+    A contract that is in force says it, or else the village's own record.
+
     Raises:
         DesalinkError: no village has that provider.
     """
+    import time
+
     from host_tools.common.errors import DesalinkError
 
     if provider is None:
         return None
-    known = {v.code: v.provider for v in registry.villages() if v.provider}
+    now = time.time()
+    known = {
+        (entry.contract.slot[:10], entry.contract.provider)
+        for entry in registry.contracts()
+        if entry.contract.begin <= now < entry.contract.end
+    }
+    contracted = {code for code, _name in known}
+    known |= {
+        (v.code, v.provider)
+        for v in registry.villages()
+        if v.provider and v.code not in contracted
+    }
     wanted = provider.strip().casefold()
-    found = frozenset(code for code, name in known.items() if name.casefold() == wanted)
+    found = frozenset(code for code, name in known if name.casefold() == wanted)
     if not found:
-        listed = ", ".join(sorted(set(known.values()))) or "none is on record"
+        listed = ", ".join(sorted({name for _code, name in known})) or "none is on record"
         raise DesalinkError(
             f"No village has the provider '{provider}' ({listed}); 'desalink villages import' "
             "takes providers from a column 'provider'."

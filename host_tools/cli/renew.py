@@ -196,7 +196,6 @@ def _some(slots: tuple[str, ...]) -> str:
 
 @contextmanager
 def _at_work(app: Application) -> Iterator[Registry]:
-    """The registry, for this command alone."""
     from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.province.registry import Registry
 

@@ -46,7 +46,7 @@ from host_tools.store.evidence import (
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Report, hash8
 
-_STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
+STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
 _CHUNKS = 64  # of a slot at once
 _SLICE_S = DAY_S  # of a slot's time at once
 # Of a slot at once, about in reports: nothing that a device reports makes a step long.
@@ -65,7 +65,7 @@ class _Changes:
     booted: set[BootKey] = field(default_factory=set)  # boots with other events of their start
     streams: set[int] = field(default_factory=set)
     declared: set[tuple[bytes, bytes]] = field(default_factory=set)
-    clocks: set[BootKey] = field(default_factory=set)
+    clocks: set[int] = field(default_factory=set)  # streams with other troubles of clocks
     spans: list[Span] = field(default_factory=list)
     moved: bool = False
     now: int = 0
@@ -108,13 +108,16 @@ class Deriver:
         """How many reports are stored and not derived yet; 0: everything is derived."""
         return self._derived.pending()
 
-    def step(self, limit: int = 200) -> int:
+    def step(self, limit: int = 200, seconds: float = STEP_S) -> int:
         """Derive some more; returns how many reports that were, 0 when nothing is left.
+
+        Args:
+            limit, seconds: stop after so many reports, or so long.
 
         Raises:
             StoreBusy, StoreFull: nothing was changed; call `load` and try again later.
         """
-        end = time.monotonic() + _STEP_S
+        end = time.monotonic() + seconds
         done, worked = 0, False
         with self._db.transaction(durable=False):
             while done < limit and time.monotonic() < end:
@@ -128,13 +131,15 @@ class Deriver:
     def _slot(self, slot_id: int, end: float) -> int:
         """Derive some of a slot."""
         derived = self._derived
-        slot = Slot(derived, self._readings, self._streams, slot_id)
         changes = _Changes()
         latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
+        slot = Slot(derived, self._readings, self._streams, latest)
         redone = self._redo(slot_id, derived.redo(slot_id, _MOST_COST), changes, latest)
         done = 0
         for work in [] if changes.enough else derived.work(slot_id, _CHUNKS):
-            self._readings.renew(*work[:4])
+            first = work.chunk * CHUNK
+            stored = self._streams.by_id(work.stream_id).ranges.count(first, first + CHUNK - 1)
+            self._readings.renew(work, stored)
             self._chunk(slot_id, work, changes, latest)
             derived.work_done(slot_id, work)
             done += work.reports
@@ -144,17 +149,19 @@ class Deriver:
             self._boots(slot_id, changes, latest)
             self._streams_of(changes)
         if changes.streams or redone:
-            derived.put_latest(slot.latest(latest))
-            spans = hours_of(changes.spans)
-            if sum(b - a for a, b in spans) > _SLICE_S:
-                derived.put_stale(slot_id, spans)
-            else:
-                for span in spans:
-                    slot.paint(*span)
+            slot.renew_latest()
+            derived.put_latest(latest)
+            spans = [slot.affected(*span) for span in hours_of(changes.spans)]
+            for begin, until in spans:
+                at = begin
+                if until - begin <= _SLICE_S and time.monotonic() < end:
+                    at = slot.paint(begin, until)
+                if at < until:
+                    derived.put_stale(slot_id, [(at, until)])
         while (rest := derived.stale(slot_id)) is not None:
-            slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
-            if rest[1] > rest[0] + _SLICE_S:
-                derived.put_stale(slot_id, [(rest[0] + _SLICE_S, rest[1])])
+            at = slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
+            if at < rest[1]:
+                derived.put_stale(slot_id, [(at, rest[1])])
             if time.monotonic() > end:
                 return done
         now = derived.now(slot_id)
@@ -215,7 +222,7 @@ class Deriver:
             key = (stream_id, boot)
             changes.boots.setdefault(key, []).append(new)
             if any(p is not None and _troubled(p) for p in (old, new)):
-                changes.clocks.add(key)
+                changes.clocks.add(stream_id)
             self._events(key, its if clockless else fresh, changes)
         self._claims(slot_id, stream_id, chunk, readings, changes)
 
@@ -262,35 +269,41 @@ class Deriver:
         changes: _Changes,
     ) -> None:
         """Chain, lost journals and declared losses of a chunk, and the link that follows it."""
-        db = self._db
         stream = self._streams.by_id(stream_id)
         first, end = chunk * CHUNK, chunk * CHUNK + CHUNK
-        digests = {reading.seq: reading.digest for reading in readings}
-        if len(readings) < CHUNK:
-            digests |= malformed_digests(db, stream_id, first, end - 1)
-        links = list(readings)
-        if readings and readings[0].seq == first and first - 1 in stream.ranges:
-            self._digest(digests, stream_id, first - 1)
-        if end - 1 in digests and end in stream.ranges:
+        self._links(slot_id, stream_id, chunk, readings, changes.now)
+        # Else the link is checked when the next chunk is derived.
+        if end in stream.ranges and not self._readings.waits(stream_id, chunk + 1):
             following = self._readings.chunk(stream_id, chunk + 1)
-            links += [reading for reading in following if reading.seq == end]
-        self._settle(
-            Kind.CHAIN_BREAK,
-            slot_id,
-            stream_id,
-            (first, links[-1].seq if links else end - 1),
-            findings.chain_breaks(links, digests),
-            changes.now,
-        )
+            self._links(slot_id, stream_id, chunk + 1, following, changes.now)
         if not any(reading.claims for reading in readings):
             return
-        lost = findings.lost_streams(readings)
+        lost = findings.of_batch(findings.lost_streams(readings))
         self._settle(Kind.STREAM_LOST, slot_id, stream_id, (first, end - 1), lost, changes.now)
         declared = findings.declarations(readings, stream.kid, stream.stream)
         self._derived.put_declared(declared)
         changes.declared.update((row.kid, row.stream) for row in declared)
 
+    def _links(
+        self, slot_id: int, stream_id: int, chunk: int, readings: list[Reading], now: int
+    ) -> None:
+        """The links of the chain from the reports of a chunk to those before them."""
+        ranges = self._streams.by_id(stream_id).ranges
+        first, last = chunk * CHUNK, chunk * CHUNK + CHUNK - 1
+        digests = {reading.seq: reading.digest for reading in readings}
+        before = [reading.seq - 1 for reading in readings]
+        if any(seq in ranges and seq not in digests for seq in before if seq >= first):
+            digests |= malformed_digests(self._db, stream_id, first, last)
+        if first - 1 in before and first - 1 in ranges:
+            self._digest(digests, stream_id, first - 1)
+        breaks = findings.of_batch(findings.chain_breaks(readings, digests))
+        self._settle(Kind.CHAIN_BREAK, slot_id, stream_id, (first, last), breaks, now)
+
     def _digest(self, digests: dict[int, bytes], stream_id: int, seq: int) -> None:
+        known = self._readings.digest(stream_id, seq)
+        if known is not None:
+            digests[seq] = known
+            return
         message = report_message(self._db, stream_id, seq)
         if message is not None and stored_chunk(self._db, stream_id, seq, seq):
             digests[seq] = hash8(message)
@@ -326,8 +339,8 @@ class Deriver:
                 since = derived.lasting_since(*key)
                 ends = [max(since or 0, t or 0) for t in (old.last_t, boot.last_t)]
                 changes.span(min(ends), max(ends))
-            self._offs(boot, changes, latest)
             before = derived.boot_before(*key)
+            self._offs(boot, before, changes, latest)
             if before is not None and before.untold:
                 outages.add((before.stream_id, before.boot))
         if changes.moved:
@@ -336,28 +349,26 @@ class Deriver:
         else:
             outages.update(derived.lasting_boots(slot_id))
         self._redo(slot_id, sorted(outages), changes, latest)
-        for stream_id, number in changes.clocks:
-            unplaced, ahead = (
-                derived.clock_trouble(stream_id, number, kind) for kind in ("unplaced", "future")
-            )
-            for kind, rows in (
-                (Kind.UNPLACED, findings.unplaced(number, unplaced)),
-                (Kind.FUTURE_CLOCK, findings.future_clock(number, ahead)),
-            ):
-                self._settle(kind, slot_id, stream_id, (0, 2**32), rows, changes.now, number)
+        for stream_id in changes.clocks:
+            for kind, trouble in ((Kind.UNPLACED, "unplaced"), (Kind.FUTURE_CLOCK, "future")):
+                rows = findings.clocks(
+                    derived.clock_troubles(stream_id, trouble, findings.MOST + 1)
+                )
+                if len(rows) > findings.MOST:
+                    rows = [findings.many(derived.all_clock_troubles(stream_id, trouble))]
+                self._settle(kind, slot_id, stream_id, (0, 2**32), rows, changes.now)
 
-    def _offs(self, boot: BootRow, changes: _Changes, latest: LatestRow) -> None:
+    def _offs(
+        self, boot: BootRow, before: BootRow | None, changes: _Changes, latest: LatestRow
+    ) -> None:
         """Find the off times before a boot and before the next one again."""
         derived = self._derived
-        key = (boot.stream_id, boot.boot)
-        for its, before in (
-            (boot, derived.boot_before(*key)),
-            (derived.boot_after(*key), boot),
-        ):
+        after = derived.boot_after(boot.stream_id, boot.boot)
+        for its, earlier in ((boot, before), (after, boot)):
             if its is None or (its.cause is None and its.off_state is None):
                 continue
             old = (its.off_begin, its.off_end, its.off_state)
-            find_off(its, before)
+            find_off(its, earlier)
             if old != (its.off_begin, its.off_end, its.off_state):
                 derived.put_boot(its)
                 for begin, end in (old[:2], (its.off_begin, its.off_end)):
@@ -415,8 +426,8 @@ class Deriver:
             for reading in self._readings.chunk(stream_id, chunk):
                 if reading.boot != boot or reading.seq < seq or reading.t is None:
                     continue
-                for i in reading.ups():
-                    if reading.up + i * reading.step >= up:
+                for i, state in enumerate(reading.values(ids.STATE)):
+                    if state == ids.UP and reading.up + i * reading.step >= up:
                         return reading.t + i * reading.step
         return None
 
@@ -480,14 +491,13 @@ class Deriver:
         seqs: Span,
         rows: list[FindingRow],
         now: int,
-        boot: int | None = None,
     ) -> None:
         key = (stream_id, str(kind))
         if rows:
             self._found.add(key)
         elif key not in self._found:
             return
-        self._derived.settle(kind, slot_id, stream_id, seqs, rows, now, boot)
+        self._derived.settle(kind, slot_id, stream_id, seqs, rows, now)
 
 
 def _without(outages: list[OutageRow], others: list[OutageRow]) -> list[OutageRow]:
@@ -544,7 +554,7 @@ def _piece(slot_id: int, boot: int, chunk: int, readings: list[Reading]) -> Piec
         if r.n:
             piece.t_begin = r.t if piece.t_begin is None else min(piece.t_begin, r.t)
             piece.t_end = r.end if piece.t_end is None else max(piece.t_end, r.end)
-            up = max((r.up + i * r.step for i in r.ups()), default=None)
+            up = r.last_up()
             if up is not None:
                 piece.last_up = up if piece.last_up is None else max(piece.last_up, up)
     return piece
