@@ -93,6 +93,8 @@ def test_an_unplugged_board_ends_with_a_sentence(world: World) -> None:
     done = world.desalink("device", "check", world.place / "nothing")
     assert done.returncode == 1
     assert "check that the board is plugged in" in done.stderr
+    done = world.desalink("device", "check", "any", "--out", world.place / "nowhere")
+    assert "There is no folder" in done.stderr
 
 
 _LWIP = {
