@@ -63,8 +63,11 @@ class Supervisor:
             await self._stopping.wait()
         finally:
             await reap(*tasks[:3])
-            self.reporter.event(ids.STOPPED)
-            await self._close_report()
+            try:
+                self.reporter.event(ids.STOPPED)
+                await self._close_report()
+            except Exception as e:  # as a lack of memory: the journal must be closed all the same
+                interpreter.log("report:", type(e).__name__, e)
             await self.delivery.drain(3000)
             await self.session.leave()
             await reap(*tasks[3:])

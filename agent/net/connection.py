@@ -12,7 +12,7 @@ from agent.net.tasks import within
 if interpreter.MICROPYTHON:
     import gc
     from asyncio import core
-    from errno import EALREADY, EINPROGRESS
+    from errno import EALREADY, ECONNREFUSED, EINPROGRESS, ENOTCONN
 
     class Connection:
         """A connection whose `write` any task may call at any time.
@@ -40,6 +40,8 @@ if interpreter.MICROPYTHON:
                     # EISCONN is not in MicroPython's errno: 106 on Linux, 127 in newlib (ESP32).
                     if error.errno in (106, 127):
                         break
+                    if error.errno == ENOTCONN:  # lwIP, of a refused connection
+                        raise OSError(ECONNREFUSED, "") from None
                     if error.errno not in (EINPROGRESS, EALREADY):
                         raise
                 # There is no getsockopt: connect() again tells how it went.

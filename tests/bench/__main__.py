@@ -22,6 +22,8 @@ from rich.table import Table
 from tests import support
 from tests.bench import (
     agent_ram,
+    archive,
+    flood,
     heap,
     ingest,
     operator,
@@ -241,6 +243,34 @@ def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _archive(quick: bool) -> tuple[Figures, list[Row]]:
+    found = archive.run(days=2 if quick else 4)
+    return found, [
+        (
+            "archive of closed months, a report",
+            _bytes(found["archive_bytes_per_report"]),
+            f"target: 0.75 of its signed message; this is {found['archive_of_raw']:.2f} of it;"
+            f" derived again from there: {found['rebuild_archive_per_s']:,.0f} /s, from the"
+            f" database: {found['rebuild_hot_per_s']:,.0f} /s (processor time)",
+        )
+    ]
+
+
+def _flood(quick: bool) -> tuple[Figures, list[Row]]:
+    found = flood.run(10, 300, 40) if quick else flood.run()
+    return found, [
+        (
+            f"flood: one device sends {found['flood_sent_per_s']:,.0f} valid reports a second;"
+            " the others are derived after",
+            f"{found['flood_lag_max_ms'] / 1000:.1f} s",
+            f"target: 10 s from arrival, for all; {found['flood_others_derived']} of"
+            f" {found['flood_others']}, half of them after {found['flood_lag_ms'] / 1000:.1f} s;"
+            f" of the noisy one {found['flood_stored']:,} are stored of"
+            f" {found['flood_allowed']:,} allowed",
+        )
+    ]
+
+
 def _queries(quick: bool) -> tuple[Figures, list[Row]]:
     found = queries.run(days=60 if quick else 365)
     return found, [
@@ -320,6 +350,8 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "wire": _wire,
     "herd": _herd,
     "ingest": _ingest,
+    "archive": _archive,
+    "flood": _flood,
     "queries": _queries,
     "operator": _operator,
     "provision": _provision,

@@ -222,6 +222,7 @@ def holds(found: dict[str, Any]) -> bool:
     """Whether nobody was harmed."""
     return bool(
         found["flood_others_derived"] == found["flood_others"]
+        and found["flood_agent_silent_max_ms"] <= LATEST_S * 1000
         and found["flood_stored"] <= found["flood_allowed"]
         and found["flood_growth_bytes"] <= _MOST_BYTES * found["flood_reports"]
     )
