@@ -248,32 +248,3 @@ def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
                 raise ReleaseError(f"{path}: mpy-cross made no .mpy that {board.name} loads.")
             files["/" + path.removesuffix(".py") + ".mpy"] = data
     return files
-
-
-def romfs_image(release: Release) -> bytes:
-    """A release as a read-only file system for the partition `romfs`, which appears as /rom.
-
-    boot.py and main.py are not in it: MicroPython looks for them in the root.
-    """
-    from mpremote.romfs import VfsRomWriter  # type: ignore[import-untyped]
-
-    tree: dict[str, dict[str, bytes]] = {}
-    for path, data in release.files.items():
-        folder, _, name = path[1:].rpartition("/")
-        if folder:
-            tree.setdefault(folder, {})[name] = data
-    writer = VfsRomWriter()
-    entered: list[str] = []
-    for folder in sorted(tree, key=lambda f: f.split("/")):
-        parts = folder.split("/")
-        while entered != parts[: len(entered)]:
-            writer.closedir()
-            entered.pop()
-        for part in parts[len(entered) :]:
-            writer.opendir(part)
-            entered.append(part)
-        for name, data in sorted(tree[folder].items()):
-            writer.mkfile(name, data)
-    for _ in entered:
-        writer.closedir()
-    return bytes(writer.finalise())
