@@ -91,7 +91,9 @@ def opened(path, settings, board):
         heap.unload("agent.journal.recovery")
         heap.unload("agent.journal.new_stream")
         renewal = heap.seldom("agent.province.renewal")
-        used = renewal.present(settings["broker.cert"], settings["state_dir"])
+        used = renewal.present(
+            settings["broker.cert"], settings["state_dir"], settings["broker.ca"]
+        )
         heap.give_room()
         context = renewal.tls.tls_context(settings["broker.ca"], used[0], settings["broker.key"])
         del renewal

@@ -24,7 +24,8 @@ from typing import Any
 
 from host_tools.broker.revocation import write_crl
 from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release, romfs_image
+from host_tools.devices.release import build_release
+from host_tools.devices.romfs import romfs_image
 from host_tools.province.registry import Registry
 from tests.lab import isolation
 from tests.lab.faults import AGENT, FAULTS, NONE, Fault

@@ -18,6 +18,7 @@ from host_tools.common.times import day
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import Release
 from host_tools.devices.romfs import partition
+from host_tools.keys.authorities import load_documents
 from host_tools.keys.ca import Authority
 from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
@@ -154,6 +155,7 @@ def create_kit(
         broker_port=port,
         ca_pem=province.ca_certificate.read_bytes(),
         root_public=root_public(province),
+        authorities=tuple(load_documents(province.authorities)),
         slots={
             slot: KitSlot(slot, villages[slot[:10]], configs[slot], certificates[slot])
             for slot in slots
