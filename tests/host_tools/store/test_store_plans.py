@@ -99,6 +99,7 @@ def the_rest(db: Database, device: Device) -> None:
     """What a quiet afternoon does not call."""
     queries.certificates(db)
     queries.count_findings(db)
+    queries.usage_sums(db, since=START)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)
