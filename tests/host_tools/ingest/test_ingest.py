@@ -30,7 +30,7 @@ def device() -> Device:
 
 @pytest.fixture
 def setting(tmp_path, device, monkeypatch):
-    monkeypatch.setattr("host_tools.store.database._BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("host_tools.store.dialect._BUSY_TIMEOUT_S", 0.1)
     with support.start_mosquitto(tmp_path / "broker", BROKER_LINES) as broker:
         yield Setting(tmp_path, broker, device)
 

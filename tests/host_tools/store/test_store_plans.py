@@ -113,7 +113,7 @@ def the_rest(db: Database, device: Device) -> None:
         derived.put_placement(1, 1, None)
         derived.lasting_boots(1)
         derived.lasting_since(1, 1)
-        derived.clock_trouble(1, 1, "future")
+        derived.clock_troubles(1, "future", 1)
         derived.sum_day(999, 0, 1)
         for rows in (
             [FindingRow(0, 1, 3, 3, 5, "")],
@@ -121,7 +121,7 @@ def the_rest(db: Database, device: Device) -> None:
             [FindingRow(0, 2, 3, 2, 5, "")],
             [],
         ):
-            derived.settle("test", 1, 1, (0, 99), rows, 5, None)
+            derived.settle("test", 1, 1, (0, 99), rows, 5)
     sessions(db)
     liveness(db)
     note, quarantine = Note("I", "a test", START), Quarantine(db)
