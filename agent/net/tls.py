@@ -10,21 +10,24 @@ if interpreter.MICROPYTHON:
 else:
     import ssl
 
+CA = b"CA CERTIFICATE"  # label of a CA beside a renewed certificate; OpenSSL passes over it
+
 
 def _error(what, path, text):
     return NetError("%s %s: %s" % (what, path, text), "tls")
 
 
-def _read(what, path, label):
-    """The DER of each block in a PEM file whose label ends with `label`, or the DER file's own."""
+def blocks(what, path, label, or_der=False):
+    """The content of each block in a PEM file whose label ends with `label`; or_der: or the file
+    itself, if that is DER."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         raise _error(what, path, cause(error)) from None
     if data[:1] == b"\x30":  # DER begins with a SEQUENCE
-        return [data]
-    blocks = []
+        return [data] if or_der else []
+    found = []
     for block in data.split(b"-----BEGIN ")[1:]:
         part = block.split(b"-----")  # label, base64, "END label", ...
         if not part[0].endswith(label):
@@ -34,23 +37,32 @@ def _read(what, path, label):
         if b"ENCRYPTED" in part[0] or b"ENCRYPTED" in part[1]:
             raise _error(what, path, "is encrypted, and nobody is here to ask for a passphrase")
         try:
-            blocks.append(binascii.a2b_base64(part[1]))
+            found.append(binascii.a2b_base64(part[1]))
         except ValueError:
             raise _error(what, path, "is damaged") from None
-    if not blocks:
+    return found
+
+
+def _needed(what, path, label):
+    found = blocks(what, path, label, True)
+    if not found:
         raise _error(what, path, "holds no PEM " + label.decode())
-    return blocks
+    return found
 
 
 def certificate(path):
     """The first certificate of a PEM or DER file, as DER. Raises as tls_context."""
-    return _read("certificate", path, b"CERTIFICATE")[0]
+    return _needed("certificate", path, b"CERTIFICATE")[0]
 
 
-def trusting(ca_path):
+def trusting(ca_path, cert_path=None):
     """A client context that trusts only the certificates of a PEM or DER file, and always checks
-    the peer's certificate and name. Raises as tls_context."""
-    authorities = _read("CA", ca_path, b"CERTIFICATE")
+    the peer's certificate and name. Raises as tls_context.
+
+    cert_path: of a renewed certificate; the CAs that came with it count instead."""
+    authorities = cert_path and blocks("CA", cert_path, CA)
+    if not authorities:
+        authorities = _needed("CA", ca_path, b"CERTIFICATE")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_REQUIRED
     for der in authorities:
@@ -70,11 +82,11 @@ def tls_context(ca_path, cert_path, key_path):
     """A client context that trusts only the CA file and shows the device's certificate.
 
     Files are PEM; DER too, except certificate and key on CPython. The CA file may hold several
-    certificates (for a change of CA). The peer's certificate and name are always checked.
+    certificates (for a change of CA).
     Raises NetError (stage "tls") that names the file and what is wrong with it."""
-    context = trusting(ca_path)
+    context = trusting(ca_path, cert_path)
     cert = certificate(cert_path)
-    key = _read("key", key_path, b"PRIVATE KEY")[0]
+    key = _needed("key", key_path, b"PRIVATE KEY")[0]
     if not interpreter.MICROPYTHON:  # which takes DER
         cert = cert_path
         key = key_path

@@ -29,15 +29,15 @@ class CertificateTopic:
         seen = binascii.crc32(payload)
         if not len(payload) or seen == self._seen:
             return
+        self._seen = seen  # first: a lack of memory must not come again with each connection
         renewal = heap.seldom("agent.province.renewal")
         now = self._parts[2].now()
         try:
-            if renewal.store(payload, self.path, self.folder, now):
+            if renewal.store(payload, self.path, self.folder, self.authority, now):
                 interpreter.log("certificate: a new one is tried at the next connection")
                 self._try()
         except (OSError, ValueError) as e:
             interpreter.log("certificate: refused:", e)
-        self._seen = seen
 
     def _try(self):
         if not self._trial:

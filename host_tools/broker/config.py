@@ -159,11 +159,15 @@ def write_config(province: Province, *, port: int | None = None) -> BrokerFiles:
 
     Raises:
         RegistryError: the registry can't be read.
+        KeyFileError: the public root key can't be read.
         OSError: a file can't be written.
     """
+    from host_tools.keys.authorities import hold_root
+    from host_tools.people.technicians import root_public
     from host_tools.province.registry import Registry
 
     files = broker_files(province)
+    hold_root(province.ca_certificate, root_public(province))
     with Registry.open(province.directory) as registry:
         regencies = list(registry.regencies())
         villages = len(registry.villages())

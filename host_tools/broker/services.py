@@ -43,7 +43,7 @@ def renew_services(
     """Renew the certificates that end within a time; returns the names of their services.
 
     Each keeps its key: only one file changes, so after a crash each certificate still has the
-    key that belongs to it. A service uses the new one from its next start on.
+    key that belongs to it. A service uses the new one from its next connection on.
 
     Raises:
         KeyFileError: a certificate is missing or damaged.
@@ -54,7 +54,8 @@ def renew_services(
         path = province.service(name).certificate
         old = load_certificate(path)
         new = authority.renew_client(old)
-        if new.not_valid_after_utc <= old.not_valid_after_utc:
+        ends_no_later = new.not_valid_after_utc <= old.not_valid_after_utc
+        if ends_no_later and new.issuer == old.issuer:
             continue  # both end with the CA, of which `desalink crl check` warns
         registry.record_certificate(
             serial_text(new.serial_number), name, int(new.not_valid_after_utc.timestamp())

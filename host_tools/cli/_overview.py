@@ -91,9 +91,11 @@ class Overview:
         return []
 
 
-def overview(app: Application, village: str | None, regency: str | None) -> Overview:
-    """The province, or a village or regency of it, as of now."""
-    from host_tools.cli._store import labels, names, nothing_yet, place, reading
+def overview(
+    app: Application, village: str | None, regency: str | None, provider: str | None = None
+) -> Overview:
+    """The province, or a village, a regency or a provider's villages of it, as of now."""
+    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
     from host_tools.store.queries import SlotStatus, status
     from host_tools.store.sessions import liveness, sessions
     from host_tools.store.size import size
@@ -101,11 +103,16 @@ def overview(app: Application, village: str | None, regency: str | None) -> Over
     now = time.time()
     with reading(app) as (registry, database):
         code = place(registry, village, regency) or ""
+        chosen = of_provider(registry, provider)
+
+        def meant(slot: str) -> bool:
+            return slot.startswith(code) and (chosen is None or slot[:10] in chosen)
+
         known = status(database, now) if database else []
-        found = {slot.slot: slot for slot in known if slot.slot.startswith(code)}
+        found = {slot.slot: slot for slot in known if meant(slot.slot)}
         active, filled = set(), set()
         for device in registry.devices():
-            if not device.slot.startswith(code):
+            if not meant(device.slot):
                 continue
             filled.add(device.slot)
             if device.active:
@@ -115,7 +122,7 @@ def overview(app: Application, village: str | None, regency: str | None) -> Over
                 found[slot] = SlotStatus(slot, slot[:10], "no_data", None, False)
             if slot not in active:
                 found[slot] = replace(found[slot], state=REVOKED)
-        villages = [v for v in registry.villages() if v.code.startswith(code[:10])]
+        villages = [v for v in registry.villages() if meant(v.code)]
         having = {slot[:10] for slot in found}
         alive = liveness(database) if database else None
         lost = {}

@@ -25,6 +25,9 @@ until_option = click.option("--until", metavar="TIME", help="Until then; as --si
 regency_option = click.option(
     "--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau."
 )
+provider_option = click.option(
+    "--provider", metavar="NAME", help="Only villages of this provider ('desalink villages')."
+)
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, without a limit.")
 limit_option = click.option(
     "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many."
@@ -100,6 +103,43 @@ def place(registry: Registry, village: str | None, regency: str | None) -> str |
     if village and regency:
         raise DesalinkError("Give --village or --regency, not both.")
     return find_regency(registry, regency) if regency else village_code(registry, village)
+
+
+def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | None:
+    """The codes of a provider's villages, None if a person means all.
+
+    A contract that is in force says it, or else the village's own record.
+
+    Raises:
+        DesalinkError: no village has that provider.
+    """
+    import time
+
+    from host_tools.common.errors import DesalinkError
+
+    if provider is None:
+        return None
+    now = time.time()
+    known = {
+        (entry.contract.slot[:10], entry.contract.provider)
+        for entry in registry.contracts()
+        if entry.contract.begin <= now < entry.contract.end
+    }
+    contracted = {code for code, _name in known}
+    known |= {
+        (v.code, v.provider)
+        for v in registry.villages()
+        if v.provider and v.code not in contracted
+    }
+    wanted = provider.strip().casefold()
+    found = frozenset(code for code, name in known if name.casefold() == wanted)
+    if not found:
+        listed = ", ".join(sorted({name for _code, name in known})) or "none is on record"
+        raise DesalinkError(
+            f"No village has the provider '{provider}' ({listed}); 'desalink villages import' "
+            "takes providers from a column 'provider'."
+        )
+    return found
 
 
 def names(registry: Registry) -> dict[str, str]:

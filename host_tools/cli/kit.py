@@ -108,6 +108,7 @@ def create(
     Its certificates are in the registry first, so that a lost kit can be revoked
     completely ('desalink kit revoke'). The private keys of root and CA are not in it.
     """
+    from host_tools.broker.services import renew_services
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
     from host_tools.common.times import wita
@@ -139,6 +140,7 @@ def create(
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        renew_services(province, registry, authority)  # while the CA's key is open
         key = technicians.load_key(province, technician, secret)
         own_secret = kit_passphrase.new(kit_passphrase_file)
         if own_secret == secret:
@@ -557,12 +559,12 @@ def _of_province(app: Application) -> dict[str, Any]:
         return {}
     from host_tools.devices.boards import all_boards
     from host_tools.devices.firmware import FirmwareCache
-    from host_tools.people.technicians import root_public
+    from host_tools.people.technicians import former_roots, root_public
 
     cache = FirmwareCache(app.province.directory / "firmware")
     pinned = [firmware for board in all_boards() if (firmware := cache.firmware(board))]
     return {
-        "root_public": root_public(app.province),
+        "roots": [root_public(app.province), *former_roots(app.province)],
         "ca_pem": app.province.ca_certificate.read_bytes(),
         "firmware_hashes": {f.file: f.sha256 for f in pinned if f.sha256},
     }

@@ -36,7 +36,9 @@ def show(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show a month's minutes, availability and restitution, the least available first.
+    """Show a month's minutes, availability and restitution.
+
+    The least available come first.
 
     Each second of the month is one of: up, short (an outage up to the threshold), down (the
     provider's), site, power, agent, maintenance, force majeure, off hours, unknown. Availability
@@ -120,7 +122,10 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
 @pass_app
 def close_(app: Application, month: str, by: str | None) -> None:
-    """Close a month: its figures are kept under the rules of now and never counted anew."""
+    """Close a month: its figures are never counted again.
+
+    They are kept under the rules of now.
+    """
     import getpass
 
     from host_tools.cli._store import reading
@@ -147,7 +152,7 @@ def close_(app: Application, month: str, by: str | None) -> None:
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
 @pass_app
 def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
-    """Open a closed month again; the closed edition stays on record beside the next."""
+    """Open a closed month again; its closed edition stays."""
     import getpass
 
     from host_tools.contracts.calendar import month_of
@@ -170,7 +175,7 @@ def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
 @click.option("--edition", type=int, metavar="N", help="Else the one that holds.")
 @pass_app
 def figures_(app: Application, month: str, edition: int | None) -> None:
-    """Print a closed month's figures, byte for byte as they were closed (JSON)."""
+    """Print a closed month's figures as JSON, byte for byte."""
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import holding
     from host_tools.province.registry import Registry

@@ -14,6 +14,7 @@ from host_tools.cli._store import (
     csv_option,
     json_option,
     limit_option,
+    provider_option,
     regency_option,
     since_option,
     until_option,
@@ -29,6 +30,7 @@ _BY = ("cause", "village", "regency", "day")
 @click.command()
 @village_option
 @regency_option
+@provider_option
 @click.option("--cause", metavar="CAUSE", help="Only this cause, e.g. provider or gateway.")
 @since_option
 @until_option
@@ -41,6 +43,7 @@ def command(
     app: Application,
     village: str | None,
     regency: str | None,
+    provider: str | None,
     cause: str | None,
     since: str | None,
     until: str | None,
@@ -58,7 +61,7 @@ def command(
     "no data" or "no power". Sums count only the time from --since to --until.
     """
     from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, nothing_yet, place, reading
+    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
     from host_tools.common.times import parse_since
     from host_tools.store.queries import outages, slots
 
@@ -70,6 +73,9 @@ def command(
         one = code if len(code) == 10 else None
         found = outages(database, village=one, since=start, until=end, now=now) if database else []
         found = [o for o in found if o.slot.startswith(code) and cause in (None, o.cause)]
+        chosen = of_provider(registry, provider)
+        if chosen is not None:
+            found = [o for o in found if o.village in chosen]
         named, shown = names(registry), labels(registry)
         regencies = registry.regencies()
         note = None

@@ -1,21 +1,26 @@
-"""Renew the certificates of services and devices before they end."""
+"""Renew certificates, the CA and the root key before they end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._output import counted
+from host_tools.cli._store import reading
 
 if TYPE_CHECKING:
     from host_tools.keys.ca import Authority
+    from host_tools.province.registry import Registry
 
 
 @click.group()
 def command() -> None:
-    """Renew the certificates of services and devices before they end.
+    """Renew certificates, the CA and the root key before they end.
 
     Once a year is enough; 'desalink crl check' warns when it was forgotten.
     """
@@ -43,8 +48,6 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
     from datetime import timedelta
 
     from host_tools.broker.services import RENEW_WITHIN, ending, renew_services
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
-    from host_tools.province.registry import Registry
 
     province = app.province
     within = RENEW_WITHIN if days is None else timedelta(days=days)
@@ -52,14 +55,11 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
         click.echo(f"No service's certificate ends within {within.days} days.")
         return
     authority = _authority(app, passphrase_file)
-    with (
-        hold(office_lock(province.directory), OFFICE_BUSY),
-        Registry.open(province.directory) as registry,
-    ):
+    with _at_work(app) as registry:
         renewed = renew_services(province, registry, authority, within)
         left = ending(province, within)
     if renewed:
-        click.echo(f"Renewed: {', '.join(renewed)}. Restart the ingest so that it uses its own.")
+        click.echo(f"Renewed: {', '.join(renewed)}.")
     if left:
         app.abort(_end_of_authority(authority, f"{', '.join(left)} can't be renewed for longer"))
 
@@ -92,25 +92,18 @@ def devices(
     """
     from datetime import timedelta
 
-    from host_tools.cli._output import counted
-    from host_tools.cli._store import reading
     from host_tools.office.expiry import in_use
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.office.renewal import (
         WITHIN,
         keep_certificates,
         publish_certificates,
         renew_devices,
     )
-    from host_tools.province.registry import Registry
     from host_tools.store import queries
 
     province = app.province
     left: tuple[tuple[str, str], ...] = ()
-    with (
-        hold(office_lock(province.directory), OFFICE_BUSY),
-        Registry.open(province.directory) as registry,
-    ):
+    with _at_work(app) as registry:
         keep_certificates(province, registry, certificates)
         if not publish_only:
             authority = _authority(app, passphrase_file)
@@ -133,6 +126,84 @@ def devices(
         app.abort(f"{counted(len(left), 'certificate')} not renewed; see above.")
 
 
+@command.command()
+@click.option("--finish", is_flag=True, help="End the use of the former CA.")
+@click.option("--yes", is_flag=True, help="Finish also where devices have not followed.")
+@passphrase_option
+@pass_app
+def authority(app: Application, finish: bool, yes: bool, passphrase_file: Path | None) -> None:
+    """Make the CA's successor, years before the CA ends.
+
+    Both count until --finish. Devices accept the new one with their next certificate: restart
+    broker and ingest after this command, then run 'desalink renew devices'. When all devices have
+    followed, --finish ends the use of the former CA.
+    """
+    from host_tools.common import passphrase
+    from host_tools.office.succession import (
+        finish_authority,
+        in_period,
+        not_followed,
+        renew_authority,
+    )
+    from host_tools.store import queries
+
+    if finish and in_period(app.province):
+        with reading(app) as (registry, database):
+            shown = queries.certificates(database) if database else {}
+            behind = not_followed(app.province, registry, shown)
+        if behind and not yes:
+            app.abort(
+                f"{counted(len(behind), 'device')} would lose the broker, because the new CA is "
+                f"not accepted there yet: {_some(behind)}. Run 'desalink renew devices' and "
+                "wait, or provision them again; --yes finishes all the same."
+            )
+    secret = passphrase.existing(passphrase_file)
+    with _at_work(app) as registry:
+        change = finish_authority if finish else renew_authority
+        end = change(app.province, registry, secret).certificate.not_valid_after_utc
+    if finish:
+        click.echo("Only the new CA counts now. Restart the broker.")
+    else:
+        click.echo(f"The new CA issues from now on, and ends on {end:%Y-%m-%d}. {_NEXT}")
+
+
+@command.command()
+@passphrase_option
+@pass_app
+def root(app: Application, passphrase_file: Path | None) -> None:
+    """Make a new root key; the old one signs that it takes its place.
+
+    Devices accept it with their next certificate. Kits made before stay good until they expire.
+    """
+    from host_tools.common import passphrase
+    from host_tools.office.succession import renew_root
+
+    secret = passphrase.existing(passphrase_file)
+    with _at_work(app) as registry:
+        renew_root(app.province, registry, secret)
+    click.echo(f"The province has a new root key. {_NEXT}")
+
+
+_NEXT = (
+    "Restart the broker and the ingest, then run 'desalink renew devices'. Make a backup, and put "
+    "the offline copy of keys/ and ca/ in place of the one from before."
+)
+
+
+def _some(slots: tuple[str, ...]) -> str:
+    return ", ".join(slots[:10]) + (" ..." if len(slots) > 10 else "")
+
+
+@contextmanager
+def _at_work(app: Application) -> Iterator[Registry]:
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.province.registry import Registry
+
+    directory = app.province.directory
+    with hold(office_lock(directory), OFFICE_BUSY), Registry.open(directory) as registry:
+        yield registry
+
+
 def _authority(app: Application, passphrase_file: Path | None) -> Authority:
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
@@ -144,4 +215,7 @@ def _authority(app: Application, passphrase_file: Path | None) -> Authority:
 
 def _end_of_authority(authority: Authority, what: str) -> str:
     end = authority.certificate.not_valid_after_utc
-    return f"{what}: the CA itself ends on {end:%Y-%m-%d}; found its successor before then."
+    return (
+        f"{what}: the CA itself ends on {end:%Y-%m-%d}; make its successor with 'desalink renew "
+        "authority'."
+    )

@@ -46,7 +46,10 @@ def list_(app: Application) -> None:
 @click.argument("version", type=int, default=1)
 @pass_app
 def show(app: Application, version: int) -> None:
-    """Print a version of the rules as it was added: a file to begin a new version from."""
+    """Print a version of the rules, as it was added.
+
+    A new version can begin from it.
+    """
     from host_tools.contracts.rules import first_text
     from host_tools.province.registry import Registry
 

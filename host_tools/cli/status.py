@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._store import json_option, provider_option, regency_option, village_option
 
 if TYPE_CHECKING:
     from host_tools.cli._overview import Overview
@@ -20,6 +20,7 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
 @click.command()
 @village_option
 @regency_option
+@provider_option
 @click.option(
     "--state",
     metavar="STATE",
@@ -49,6 +50,7 @@ def command(
     app: Application,
     village: str | None,
     regency: str | None,
+    provider: str | None,
     state: str | None,
     since: str | None,
     everything: bool,
@@ -68,7 +70,7 @@ def command(
     if watch and (as_json or check):
         app.abort("--watch shows a table; run the command again and again instead.", 2)
     if check:
-        _check(app, village, regency, tolerate, as_json)
+        _check(app, (village, regency, provider), tolerate, as_json)
         return
     from host_tools.cli import _status_table
     from host_tools.cli._overview import overview
@@ -78,7 +80,7 @@ def command(
     whole = everything or village is not None
 
     def load() -> tuple[Overview, list[SlotStatus]]:
-        found = overview(app, village, regency)
+        found = overview(app, village, regency, provider)
         return found, _chosen(found, state, start, whole or as_json)
 
     if watch:
@@ -122,7 +124,10 @@ def _chosen(
 
 
 def _check(
-    app: Application, village: str | None, regency: str | None, tolerate: int, as_json: bool
+    app: Application,
+    where: tuple[str | None, str | None, str | None],
+    tolerate: int,
+    as_json: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -133,7 +138,7 @@ def _check(
     from host_tools.common.times import iso
 
     try:
-        found = overview(app, village, regency)
+        found = overview(app, *where)
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)
     problems, ours = found.problems(), found.ours()

@@ -13,6 +13,7 @@ from host_tools.cli._store import (
     csv_option,
     json_option,
     limit_option,
+    provider_option,
     regency_option,
     since_option,
     until_option,
@@ -28,6 +29,7 @@ _BY = ("day", "hour", "village", "regency")
 @click.command()
 @village_option
 @regency_option
+@provider_option
 @since_option
 @until_option
 @click.option(
@@ -41,6 +43,7 @@ def command(
     app: Application,
     village: str | None,
     regency: str | None,
+    provider: str | None,
     since: str | None,
     until: str | None,
     by: str,
@@ -55,17 +58,26 @@ def command(
     --since lies is shown whole.
     """
     from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, nothing_yet, place, reading
+    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
     from host_tools.common.times import parse_since
-    from host_tools.store.queries import slots, usage
+    from host_tools.store.queries import slots, usage, usage_sums
 
     start, end = parse_since(since or DAY), parse_since(until)
+    assert start is not None
     with reading(app) as (registry, database):
         code = place(registry, village, regency) or ""
         one = code if len(code) == 10 else None
-        step = "hour" if by == "hour" else "day"
-        found = usage(database, by=step, village=one, since=start) if database else []
-        found = [u for u in found if u.slot.startswith(code) and (end is None or u.begin < end)]
+        chosen = of_provider(registry, provider)
+        found: list[Usage] = []
+        if database and by in ("village", "regency"):
+            found = usage_sums(database, since=start, until=end, place=code)
+        elif database:
+            found = usage(database, by=by, village=one, since=start)
+            found = [
+                u for u in found if u.slot.startswith(code) and (end is None or u.begin < end)
+            ]
+        if chosen is not None:
+            found = [u for u in found if u.village in chosen]
         shown = labels(registry)
         shown |= registry.regencies()
         named = names(registry) | registry.regencies()
@@ -75,9 +87,9 @@ def command(
             note = nothing_yet(registry, one)
             if any(slot.startswith(code) for slot in seen):
                 note = "Nothing was measured there in that time."
-    rows = found
+    rows = _of_regencies(found) if by == "regency" else found
     if by in ("village", "regency"):
-        rows = _summed(found, 4 if by == "regency" else None)
+        rows = sorted(rows, key=lambda u: (-(u.bytes_down or 0) - (u.bytes_up or 0), u.slot))
     if as_json:
         print_json([_as_json(u, named) for u in rows])
     elif as_csv:
@@ -91,16 +103,15 @@ def command(
         app.note(note)
 
 
-def _summed(found: Iterable[Usage], digits: int | None) -> list[Usage]:
-    """The sum of each slot, or of each regency; the most used first."""
+def _of_regencies(found: Iterable[Usage]) -> list[Usage]:
     sums: dict[str, Usage] = {}
     for u in found:
-        key = u.slot if digits is None else u.slot[:digits]
-        before = sums.get(key)
+        code = u.slot[:4]
+        before = sums.get(code)
         if before is None:
-            sums[key] = u._replace(slot=key, village=u.village if digits is None else key)
+            sums[code] = u._replace(slot=code, village=code)
             continue
-        sums[key] = before._replace(
+        sums[code] = before._replace(
             begin=min(before.begin, u.begin),
             measured_s=before.measured_s + u.measured_s,
             bytes_down=_plus(before.bytes_down, u.bytes_down),
@@ -108,7 +119,7 @@ def _summed(found: Iterable[Usage], digits: int | None) -> list[Usage]:
             clients_peak=_most(before.clients_peak, u.clients_peak),
             clients_day=_most(before.clients_day, u.clients_day),
         )
-    return sorted(sums.values(), key=lambda u: (-(u.bytes_down or 0) - (u.bytes_up or 0), u.slot))
+    return list(sums.values())
 
 
 def _plus(a: int | None, b: int | None) -> int | None:

@@ -40,6 +40,7 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
                     "lat": v.lat,
                     "lon": v.lon,
                     "site": v.site,
+                    "provider": v.provider,
                 }
                 for v in villages
             ]
@@ -48,8 +49,9 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
     if not villages:
         app.note("No village matches; try a part of its name with --find.")
         return
+    known = any(v.provider for v in villages)  # else it is no column
     print_table(
-        ("code", "village", "district", "regency", "lat", "lon", "site"),
+        ("code", "village", "district", "regency", "lat", "lon", "site") + ("provider",) * known,
         [
             (
                 v.dotted,
@@ -60,6 +62,7 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
                 "" if v.lon is None else f"{v.lon:.5f}",
                 v.site or "",
             )
+            + (v.provider or "",) * known
             for v in villages
         ],
         right=("lat", "lon"),
@@ -73,9 +76,11 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
 @click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
 @pass_app
 def import_(app: Application, file: Path, skip_bad: bool) -> None:
-    """Import positions and site names from a table.
+    """Import positions, site names and providers from a table.
 
-    Columns: code (with or without dots), lat and lon in degrees, site if you like. Nothing is
+    Columns: code (with or without dots), lat and lon in degrees, site and provider if you like.
+    "provider" is who runs the village's link; status, outages and usage can be narrowed to one.
+    Nothing is
     imported while any row is bad, unless you say --skip-bad.
     """
     from host_tools.cli._output import counted
@@ -104,11 +109,15 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
             raise VillageImportError(
                 f"{file} holds no row that can be imported; nothing was changed."
             )
-        count = registry.place_villages((p.code, p.position, p.site) for p in table.places)
+        count = registry.place_villages(
+            (p.code, p.position, p.site, p.provider) for p in table.places
+        )
     placed = sum(place.position is not None for place in table.places)
     named = sum(place.site is not None for place in table.places)
+    provided = sum(place.provider is not None for place in table.places)
+    providers = f", {counted(provided, 'provider')}" if provided else ""
     skipped = f", {counted(len(table.problems), 'bad line')} skipped" if table.problems else ""
     click.echo(
         f"{counted(count, 'village')} imported: {counted(placed, 'position')}, "
-        f"{counted(named, 'site name')}{skipped}."
+        f"{counted(named, 'site name')}{providers}{skipped}."
     )

@@ -50,6 +50,7 @@ class Receiver:
         self.connected = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._client = self._make_client()
 
     def _make_client(self) -> mqtt.Client:
@@ -68,20 +69,25 @@ class Receiver:
         client.on_message = self._on_message
         # With this set, paho writes only when `loop_write` is called.
         client.on_socket_register_write = lambda *_: None
-        tls = self._broker.tls
-        if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            try:
-                context.load_verify_locations(tls.ca)
-                context.load_cert_chain(tls.certificate, tls.key)
-            except (OSError, ssl.SSLError) as error:
-                raise KeyFileError(
-                    f"The ingest's certificate {tls.certificate}, its key or {tls.ca} can't be "
-                    f"read ({error}); see 'desalink broker config'."
-                ) from None
-            client.tls_set_context(context)
+        if self._broker.tls is not None:
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._read_certificates()
+            client.tls_set_context(self._context)
         return client
+
+    def _read_certificates(self) -> None:
+        """Before each connection: they may have been renewed."""
+        tls = self._broker.tls
+        if tls is None:
+            return
+        try:
+            self._context.load_verify_locations(tls.ca)
+            self._context.load_cert_chain(tls.certificate, tls.key)
+        except (OSError, ssl.SSLError) as error:
+            raise KeyFileError(
+                f"The ingest's certificate {tls.certificate}, its key or {tls.ca} can't be "
+                f"read ({error}); see 'desalink broker config'."
+            ) from None
 
     def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         self._connacks.append(str(reason) if reason.is_failure else "")
@@ -107,7 +113,9 @@ class Receiver:
 
         Raises:
             BrokerError: it does not answer, refuses the ingest, or has a wrong certificate.
+            KeyFileError: the ingest's own certificate can't be read.
         """
+        self._read_certificates()
         where = f"{self._broker.host}:{self._broker.port}"
         self._connection += 1
         self._connacks.clear()

@@ -24,6 +24,9 @@ CLIENT_LIFE = timedelta(days=1826)
 # With an expired revocation list the broker refuses every client.
 CRL_LIFE = AUTHORITY_LIFE
 
+# Key of the CA before the present one, beside that one's.
+FORMER_KEY = "former.key"
+
 # A device with a slow clock must accept new certificates.
 _BACKDATED = timedelta(days=1)
 
@@ -71,6 +74,16 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise KeyFileError(f"{path} is not a certificate; put it back from the backup.") from None
 
 
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """Read all certificates of a PEM file: of CAs, the newest first.
+
+    Raises:
+        KeyFileError, OSError: as `load_certificate`.
+    """
+    load_certificate(path)
+    return x509.load_pem_x509_certificates(path.read_bytes())
+
+
 def common_name(certificate: x509.Certificate) -> str:
     """The subject's CN, which is the MQTT user name; empty if it has none."""
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -100,12 +113,36 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-class Authority:
-    """An opened CA, which issues and revokes. It holds the private key: don't keep it."""
+def _authority_key(
+    path: Path, certificate: x509.Certificate, passphrase: str
+) -> ec.EllipticCurvePrivateKey:
+    key = load_encrypted(path, passphrase)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeyFileError(f"{path} is not a P-256 key; put it back from the backup.")
+    if key.public_key() != certificate.public_key():
+        raise KeyFileError(
+            f"{path} is not the key of the CA {common_name(certificate)}; put key and certificate "
+            "back from one backup."
+        )
+    return key
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+
+class Authority:
+    """An opened CA, which issues and revokes. It holds the private key: don't keep it.
+
+    Attributes:
+        former: the CA before this one, as long as devices depend on it.
+    """
+
+    def __init__(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        certificate: x509.Certificate,
+        former: Authority | None = None,
+    ) -> None:
         self._key = key
         self.certificate = certificate
+        self.former = former
 
     @classmethod
     def generate(cls, name: str, life: timedelta = AUTHORITY_LIFE) -> Authority:
@@ -138,15 +175,13 @@ class Authority:
             KeyFileError: a file is missing, or key and certificate don't belong together.
             OSError: a file can't be read.
         """
-        certificate = load_certificate(certificate_path)
-        key = load_encrypted(key_path, passphrase)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise KeyFileError(f"{key_path} is not a P-256 key; put it back from the backup.")
-        if key.public_key() != certificate.public_key():
-            raise KeyFileError(
-                f"{key_path} is not the key of {certificate_path}; put both back from one backup."
-            )
-        return cls(key, certificate)
+        certificates = load_certificates(certificate_path)
+        former = None
+        for certificate in certificates[1:2]:
+            path = key_path.with_name(FORMER_KEY)
+            former = cls(_authority_key(path, certificate, passphrase), certificate)
+        certificate = certificates[0]
+        return cls(_authority_key(key_path, certificate, passphrase), certificate, former)
 
     def save(self, key_path: Path, certificate_path: Path, passphrase: str) -> None:
         """Write the key under the passphrase, and the certificate.
@@ -155,8 +190,16 @@ class Authority:
             PassphraseError: the passphrase is too short.
             OSError: a file can't be written.
         """
-        write_private(key_path, encrypted_pem(self._key, passphrase))
+        write_private(key_path, self.encrypted_key(passphrase))
         write_file(certificate_path, self.certificate_pem)
+
+    @property
+    def ended(self) -> bool:
+        return self.certificate.not_valid_after_utc <= datetime.now(UTC)
+
+    def encrypted_key(self, passphrase: str) -> bytes:
+        """The file of the key under a passphrase."""
+        return encrypted_pem(self._key, passphrase)
 
     @property
     def certificate_pem(self) -> bytes:
@@ -232,8 +275,8 @@ class Authority:
             return None
         return (
             f"The CA ends on {day(end.timestamp())}, and so does every certificate that is made "
-            f"now, instead of after {CLIENT_LIFE.days // 365} years; found the CA's successor "
-            "before then."
+            f"now, instead of after {CLIENT_LIFE.days // 365} years; make its successor with "
+            "'desalink renew authority'."
         )
 
     def issue_client(self, common: str, life: timedelta = CLIENT_LIFE) -> Issued:
@@ -241,19 +284,24 @@ class Authority:
         return self._issue(common, life, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def issue_server(self, hosts: Sequence[str]) -> Issued:
-        """The broker's certificate for these host names and addresses."""
-        return self._issue(hosts[0][:64], SERVER_LIFE, ExtendedKeyUsageOID.SERVER_AUTH, hosts)
+        """The broker's certificate for these host names and addresses.
+
+        From the former CA while there is one: some devices know only that.
+        """
+        issuer = self.former if self.former is not None and not self.former.ended else self
+        return issuer._issue(hosts[0][:64], SERVER_LIFE, ExtendedKeyUsageOID.SERVER_AUTH, hosts)
 
     def crl_pem(
         self, revoked: Iterable[tuple[str, int]], probes: Iterable[str] = (), above: int = 0
     ) -> bytes:
-        """The revocation list.
+        """The revocation list, followed by that of the former CA: each CA signs one.
 
         Args:
             revoked: serial (hexadecimal) and Unix time of the revocation, of every certificate.
             probes: serials in this list only; they show whether the broker has read it.
             above: the number of the last list; a slow clock must not repeat it.
         """
+        revoked, probes = list(revoked), list(probes)
         now = datetime.now(UTC)
         number = max(int(now.timestamp() * 1_000_000), above + 1)
         builder = (
@@ -270,7 +318,10 @@ class Authority:
         for serial in probes:
             entry = _revoked(serial, now).add_extension(x509.CRLReason(PROBE_REASON), False)
             builder = builder.add_revoked_certificate(entry.build())
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        if self.former is None or self.former.ended:
+            return pem
+        return pem + self.former.crl_pem(revoked, probes, above)
 
 
 def _revoked(serial: str, when: datetime) -> x509.RevokedCertificateBuilder:

@@ -21,13 +21,15 @@ def create_root_key(private: Path, public: Path, passphrase: str) -> Ed25519Publ
     """
     key = Ed25519PrivateKey.generate()
     write_private(private, encrypted_pem(key, passphrase))
-    write_file(
-        public,
-        key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ),
-    )
+    write_file(public, public_pem(key))
     return key.public_key()
+
+
+def public_pem(key: Ed25519PrivateKey) -> bytes:
+    """The file of the public half."""
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def load_root_key(private: Path, passphrase: str) -> Ed25519PrivateKey:

@@ -20,6 +20,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
+from host_tools.broker.services import renew_services
 from host_tools.broker.upkeep import unlisted
 from host_tools.common.errors import BrokerError, EnrolmentError, KeyFileError
 from host_tools.common.files import make_directory, write_private
@@ -202,6 +203,7 @@ def enrol_here(
     # For a key that the registry will refuse below, none is issued.
     if serial is None and (known is None or (known.active and known.slot == slot)):
         authority = open_authority()
+        renew_services(province, registry, authority)  # while the CA's key is open
         serial = _issue(authority, slot, directory, registry)
         warnings += filter(None, [authority.clipped()])
     write_private(directory / "ca.pem", province.ca_certificate.read_bytes())

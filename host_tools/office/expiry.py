@@ -10,7 +10,7 @@ from types import MappingProxyType
 from host_tools.broker.acl import SERVICES
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.times import day
-from host_tools.keys.ca import load_certificate
+from host_tools.keys.ca import load_certificate, load_certificates
 from host_tools.people.technicians import newest_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -76,19 +76,23 @@ def _all(
     if crl.next_update_utc is not None:
         yield "The revocation list", int(crl.next_update_utc.timestamp()), renew
     server = load_certificate(province.server_certificate)
-    yield "The broker's certificate", int(server.not_valid_after_utc.timestamp()), renew
-    ca = load_certificate(province.ca_certificate)
-    yield (
-        "The CA's certificate",
-        int(ca.not_valid_after_utc.timestamp()),
-        "found its successor and give every device a certificate of that before then",
-    )
+    former = load_certificates(province.ca_certificate)[1:]
+    if server.issuer not in [ca.subject for ca in former]:  # else it ends with that
+        yield "The broker's certificate", int(server.not_valid_after_utc.timestamp()), renew
+    remedy = "make its successor with 'desalink renew authority'"
+    for what, ca in zip(
+        ("The CA's certificate", "The former CA's certificate"),
+        load_certificates(province.ca_certificate),
+        strict=False,
+    ):
+        yield what, int(ca.not_valid_after_utc.timestamp()), remedy
+        remedy = "end its use with 'desalink renew authority --finish' and restart the broker"
     for service in SERVICES:
         certificate = load_certificate(province.service(service).certificate)
         yield (
             f"The certificate of the service {service}",
             int(certificate.not_valid_after_utc.timestamp()),
-            "renew it with 'desalink renew services' and restart the service",
+            "renew it with 'desalink renew services'",
         )
     yield from _devices(registry, shown)
     trust = newest_trust(province, registry)

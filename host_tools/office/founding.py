@@ -171,16 +171,19 @@ def _fill(
 ) -> None:
     from host_tools.broker.services import IDENTITIES
     from host_tools.common.files import make_directory, write_file, write_private
+    from host_tools.keys.authorities import hold_root
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import create_root_key, load_root_key
+    from host_tools.keys.signing import public_bytes
     from host_tools.people.technicians import make_trust, publish_trust
     from host_tools.province.registry import Registry
 
     for directory in ("keys", "ca", "broker", "services"):
         make_directory(building.directory / directory)
-    create_root_key(building.root_key, building.root_public, passphrase)
+    root = create_root_key(building.root_key, building.root_public, passphrase)
     authority = Authority.generate(f"Desalink {final.name} {final.created:%Y}")
     authority.save(building.ca_key, building.ca_certificate, passphrase)
+    hold_root(building.ca_certificate, public_bytes(root))
     write_file(building.crl, authority.crl_pem([]))
     server = authority.issue_server(final.broker.server_names)
     write_private(building.server_key, server.key_pem)

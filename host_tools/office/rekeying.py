@@ -23,7 +23,8 @@ def change_passphrase(province: Province, old: str, new: str) -> list[str]:
     """
     check_passphrase(new)
     with hold(office_lock(province.directory), OFFICE_BUSY):
-        paths = [path for path in (province.root_key, province.ca_key) if path.exists()]
+        keys = (province.root_key, province.ca_key, province.former_ca_key)
+        paths = [path for path in keys if path.exists()]
         paths += sorted(province.technicians.glob("*.key"))
         files = {
             path.relative_to(province.directory).as_posix(): encrypted_pem(

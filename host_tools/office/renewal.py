@@ -20,7 +20,8 @@ from host_tools.broker.client import CheckClient
 from host_tools.broker.config import configured_port
 from host_tools.common.errors import KeyFileError
 from host_tools.common.times import day
-from host_tools.keys.ca import Authority, load_certificate, serial_text
+from host_tools.keys.authorities import for_devices, load_documents, newest_authorities
+from host_tools.keys.ca import Authority, load_certificate, load_certificates, serial_text
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.wire.topics import topic_name
@@ -31,6 +32,8 @@ WITHIN = timedelta(days=2 * 366)
 KIND = "certificate"
 CERTIFICATE = 1
 """Key of the certificate (DER) in the payload."""
+AUTHORITIES = 2
+"""Key of the documents that name CAs and root key."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def renew_devices(
 ) -> Renewal:
     """Issue a new certificate to each device in use whose certificate ends within a time.
 
+    After a change of the CA or the root key, to each whose certificate is older than that.
+
     Each is on record before it exists anywhere else. `publish_certificates` comes after.
 
     Raises:
@@ -61,10 +66,13 @@ def renew_devices(
     """
     moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
     renewals = registry.renewals()
+    change = newest_authorities(province.authorities)
+    changed = 0 if change is None else change.issued
     renewed, left, waiting = [], [], 0
     for slot, used in registry.certificates_in_use().items():
         newest = renewals.get(used.serial, used)
-        if newest.not_after >= (moment + within).timestamp():
+        outdated = newest.issued_at < changed
+        if not outdated and newest.not_after >= (moment + within).timestamp():
             waiting += newest is not used
             continue
         if used.revoked_at is not None:
@@ -81,8 +89,9 @@ def renew_devices(
             continue
         new = authority.renew_client(x509.load_der_x509_certificate(content))
         end = int(new.not_valid_after_utc.timestamp())
-        if end <= newest.not_after:
-            left.append((slot, f"the CA itself ends on {day(end)}; found its successor"))
+        if end < newest.not_after or (end == newest.not_after and not outdated):
+            text = "the CA itself ends on {}; make its successor with 'desalink renew authority'"
+            left.append((slot, text.format(day(end))))
             continue
         registry.record_certificate(
             serial_text(new.serial_number),
@@ -102,15 +111,15 @@ def keep_certificates(province: Province, registry: Registry, paths: Iterable[Pa
         KeyFileError: a file is not a certificate of this province.
         OSError: a file can't be read.
     """
-    authority = load_certificate(province.ca_certificate)
+    authorities = {a.subject: a for a in load_certificates(province.ca_certificate)}
     count = 0
     for path in paths:
         certificate = load_certificate(path)
         content = certificate.public_bytes(serialization.Encoding.DER)
         try:
-            certificate.verify_directly_issued_by(authority)
+            certificate.verify_directly_issued_by(authorities[certificate.issuer])
             known = registry.keep_certificate(serial_text(certificate.serial_number), content)
-        except (ValueError, TypeError, InvalidSignature):
+        except (KeyError, ValueError, TypeError, InvalidSignature):
             known = False
         if not known:
             raise KeyFileError(
@@ -133,13 +142,17 @@ def publish_certificates(province: Province, registry: Registry) -> int:
         BrokerError: the broker is not there, or does not confirm.
     """
     renewals = registry.renewals()
+    documents = for_devices(load_documents(province.authorities))
+    changes = {AUTHORITIES: documents} if documents else {}
     host, port = province.broker.local_host, configured_port(province)
     count = 0
     with CheckClient(host, port, province.service("operator")) as client:
         for slot, used in registry.certificates_in_use().items():
             renewal = renewals.get(used.serial)
             content = None if renewal is None else registry.certificate_content(renewal.serial)
-            payload = b"" if content is None else cbor2.dumps({CERTIFICATE: content})
+            payload = b""
+            if content is not None:
+                payload = cbor2.dumps({CERTIFICATE: content, **changes}, canonical=True)
             client.publish(topic_name(slot, KIND), payload, retain=True)
             count += content is not None
     return count

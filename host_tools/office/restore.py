@@ -185,7 +185,8 @@ def _take_over(
         if not must_fit:
             return 0
         raise BackupError(
-            f"{former} is another province than the one in the backup; choose another directory."
+            f"{former} has another root key than the backup, which is of another province or of "
+            "before a new root key; choose another backup or another directory."
         )
     _take_newer_list(old, new, notes)
     _take_newer_trust(old, new)

@@ -6,6 +6,7 @@ has every key and every version of the document; `trust.cbor` is the newest vers
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from shlex import quote
@@ -24,6 +25,7 @@ from host_tools.people.trust import (
     TECHNICIAN,
     Trust,
     TrustedKey,
+    TrustError,
     sign_trust,
     verify_trust,
 )
@@ -87,6 +89,30 @@ def root_public(province: Province) -> bytes:
     return public_bytes(key)
 
 
+def former_roots(province: Province) -> list[bytes]:
+    """The root keys before the present one, the newest first; 32 bytes each.
+
+    Raises:
+        KeyFileError: their file is damaged.
+    """
+    path = province.former_roots
+    try:
+        pem = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    end = b"-----END PUBLIC KEY-----\n"
+    found: list[bytes] = []
+    for part in pem.split(end)[:-1]:
+        try:
+            key = serialization.load_pem_public_key(part + end)
+        except ValueError:
+            key = None
+        if not isinstance(key, Ed25519PublicKey):
+            raise KeyFileError(f"{path} is damaged; put it back from the backup.")
+        found.insert(0, public_bytes(key))
+    return found
+
+
 # ---- the trust document ------------------------------------------------------------------
 
 
@@ -94,11 +120,14 @@ def newest_trust(province: Province, registry: Registry) -> tuple[Trust, bytes] 
     """The newest trust document, expired or not, or None where none was made yet.
 
     Raises:
-        TrustError: it is not signed by this province's root.
+        TrustError: it is not signed by this province's root, or by one before it.
     """
     newest = registry.newest_trust()
     if newest is None:
         return None
+    for root in former_roots(province):
+        with contextlib.suppress(TrustError):
+            return verify_trust(newest[1], root, now=0), newest[1]
     return verify_trust(newest[1], root_public(province), now=0), newest[1]
 
 
@@ -154,14 +183,22 @@ def publish_trust(province: Province, registry: Registry) -> None:
 def current_trust(
     province: Province, registry: Registry, root: Ed25519PrivateKey, until: float
 ) -> bytes:
-    """A trust document that is valid until a Unix time; a new one if needed."""
+    """A trust document of this root that is valid until a Unix time; a new one if needed."""
     newest = newest_trust(province, registry)
-    if newest is None or newest[0].expires <= until:
+    if newest is None or newest[0].expires <= until or not _signed_by(root, newest[1]):
         make_trust(province, registry, root)
         newest = newest_trust(province, registry)
         assert newest is not None
     publish_trust(province, registry)
     return newest[1]
+
+
+def _signed_by(root: Ed25519PrivateKey, document: bytes) -> bool:
+    try:
+        verify_trust(document, public_bytes(root), now=0)
+    except TrustError:
+        return False
+    return True
 
 
 # ---- technicians -------------------------------------------------------------------------

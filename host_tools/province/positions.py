@@ -19,6 +19,7 @@ _CODE = ("code", "kode", "village_code", "kode_desa", "kode_kemendagri")
 _LAT = ("lat", "latitude", "lintang")
 _LON = ("lon", "lng", "long", "longitude", "bujur")
 _SITE = ("site", "site_name", "lokasi", "titik")
+_PROVIDER = ("provider", "penyedia", "isp", "operator")
 _NAME = ("name", "nama", "village", "desa")
 
 # All of Indonesia with a margin (degrees): catches swapped columns and lost signs or points.
@@ -28,11 +29,12 @@ _LON_RANGE = (94.5, 141.5)
 
 @dataclass(frozen=True)
 class Place:
-    """What one good row says of a village: position in degrees (lat, lon) and/or a site name."""
+    """What one good row says of a village: position in degrees (lat, lon), site name, provider."""
 
     code: str
     position: tuple[float, float] | None
     site: str | None
+    provider: str | None = None
 
 
 @dataclass
@@ -71,21 +73,23 @@ class _Columns:
         self.lon = _column(plain, _LON)
         self.site = _column(plain, _SITE)
         self.name = _column(plain, _NAME)
+        self.provider = _column(plain, _PROVIDER)
         shown = ", ".join(cell.strip() for cell in heading)[:200] or "nothing"
         if self.code is None:
             raise VillageImportError(
                 f"{name} has no column 'code' in its first line (it has: {shown}); name the "
-                "columns code, lat, lon and, if you like, site."
+                "columns code, lat, lon and, if you like, site and provider."
             )
         if (self.lat is None) != (self.lon is None):
             missing = "lon" if self.lon is None else "lat"
             raise VillageImportError(
                 f"{name} has no column '{missing}' (it has: {shown}); add it."
             )
-        if self.lat is None and self.site is None and self.name is None:
+        others = (self.site, self.name, self.provider)
+        if self.lat is None and all(column is None for column in others):
             raise VillageImportError(
-                f"{name} has neither lat and lon nor site (it has: {shown}); add what is to be "
-                "imported."
+                f"{name} has neither lat and lon nor site or provider (it has: {shown}); add what "
+                "is to be imported."
             )
 
 
@@ -127,11 +131,15 @@ def _site(
     # A table that repeats the village's own name does not name a site.
     if not text or (column == columns.name and text.casefold() == village.name.casefold()):
         return None, None
+    return text, _text_problem(text, "the site name")
+
+
+def _text_problem(text: str, what: str) -> str | None:
     if len(text) > _MAX_SITE:
-        return None, f"the site name has {len(text)} characters, at most {_MAX_SITE} are kept"
+        return f"{what} has {len(text)} characters, at most {_MAX_SITE} are kept"
     if not text.isprintable():
-        return None, "the site name holds characters that can't be shown"
-    return text, None
+        return f"{what} holds characters that can't be shown"
+    return None
 
 
 def read_table(path: Path, villages: Sequence[Village]) -> Table:
@@ -181,8 +189,10 @@ def _read_row(
     if isinstance(position, str):
         return f"{label}: {position}"
     site, problem = _site(row, columns, village)
+    provider = " ".join(cell(columns.provider).split()) or None
+    problem = problem or _text_problem(provider or "", "the provider")
     if problem:
         return f"{label}: {problem}"
-    if position is None and site is None:
-        return f"{label}: the row has neither a position nor a site name"
-    return Place(village.code, position, site)
+    if position is None and site is None and provider is None:
+        return f"{label}: the row has no position, no site name and no provider"
+    return Place(village.code, position, site, provider)

@@ -118,6 +118,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE certificates ADD COLUMN renews TEXT",
     ),
     4: CONTRACT_TABLES,
+    5: ("ALTER TABLE villages ADD COLUMN provider TEXT",),  # of its link, as the office names it
 }
 FORMAT = max(MIGRATIONS)
 
@@ -160,6 +161,8 @@ class Village:
     lat: float | None = None
     lon: float | None = None
     site: str | None = None
+    provider: str | None = None
+    """Of the village's link, as the office names it."""
 
     @property
     def dotted(self) -> str:

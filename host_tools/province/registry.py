@@ -79,21 +79,22 @@ class Registry(PeopleTables, ContractTables):
         return dict(rows.fetchall())
 
     def place_villages(
-        self, places: Iterable[tuple[str, tuple[float, float] | None, str | None]]
+        self, places: Iterable[tuple[str, tuple[float, float] | None, str | None, str | None]]
     ) -> int:
-        """Set position (lat, lon) and/or site of villages, all or none; returns how many.
+        """Set what is given of position (lat, lon), site and provider of villages, all or none;
+        returns how many.
 
         Raises:
             VillageError: a code that the registry does not hold; nothing is changed.
         """
         count = 0
         with self.transaction():
-            for code, position, site in places:
+            for code, position, site, provider in places:
                 lat, lon = position or (None, None)
                 changed = self._db.execute(
                     "UPDATE villages SET lat = coalesce(?, lat), lon = coalesce(?, lon), site = "
-                    "coalesce(?, site) WHERE code = ?",
-                    (lat, lon, site, code),
+                    "coalesce(?, site), provider = coalesce(?, provider) WHERE code = ?",
+                    (lat, lon, site, provider, code),
                 ).rowcount
                 if not changed:
                     raise VillageError(

@@ -17,7 +17,7 @@ from host_tools.common.readonly import may_write, readonly_uri
 from host_tools.province.records import FORMAT, MIGRATIONS, SCHEMA, Village
 
 FILE = "registry.db"
-VILLAGE_COLUMNS = "code, name, district, regency, lat, lon, site"
+VILLAGE_COLUMNS = "code, name, district, regency, lat, lon, site, provider"
 
 
 class RegistryFile:
@@ -45,8 +45,11 @@ class RegistryFile:
         registry._migrate()
         with registry.transaction():
             registry._db.executemany(
-                f"INSERT INTO villages ({VILLAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(v.code, v.name, v.district, v.regency, v.lat, v.lon, v.site) for v in villages],
+                f"INSERT INTO villages ({VILLAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (v.code, v.name, v.district, v.regency, v.lat, v.lon, v.site, v.provider)
+                    for v in villages
+                ],
             )
         return registry
 

@@ -87,10 +87,15 @@ class Province:
     registry = Inside("registry.db")
     root_key = Inside("keys/root.key")
     root_public = Inside("keys/root.pub")
+    former_roots = Inside("keys/former.pub")  # all before it, the oldest first
     trust = Inside("trust.cbor")
     technicians = Inside("technicians")  # their role keys, each under the province's passphrase
     ca_key = Inside("ca/ca.key")
+    # The CA, its predecessor while devices depend on that, and the public root key: what devices
+    # and services trust.
     ca_certificate = Inside("ca/ca.crt")
+    former_ca_key = Inside("ca/former.key")
+    authorities = Inside("ca/authorities.cbor")
     crl = Inside("ca/crl.pem")
     broker_directory = Inside("broker")
     server_certificate = Inside("broker/server.crt")

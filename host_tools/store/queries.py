@@ -388,6 +388,31 @@ def usage(
     return sorted(found, key=attrgetter("begin", "slot"))
 
 
+# A device may report values so large that their exact sum is no 64-bit number.
+_SUM = "CASE WHEN count({0}) > 0 THEN CAST(min(total({0}), 9e18) AS INTEGER) END"
+
+
+def usage_sums(
+    db: Database, *, since: float, until: float | None = None, place: str = ""
+) -> list[Usage]:
+    """The usage of each slot over days (of WITA), with the first of them.
+
+    Args:
+        since: the day in which it lies is summed whole.
+        until: days that begin before.
+        place: the first digits of the slots.
+    """
+    start = (since + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
+    rows = db.all(
+        f"SELECT slot, village, min(day), {_SUM.format('measured_s')}, "
+        f"{_SUM.format('bytes_down')}, {_SUM.format('bytes_up')}, max(clients_peak), "
+        "max(clients_day) FROM usage_days JOIN slots ON slots.id = slot_id WHERE day >= ? AND "
+        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot_id ORDER BY slot",
+        (start, -_EVER if until is None else until, len(place), place),
+    )
+    return [Usage(*row) for row in rows]
+
+
 _FINDINGS = (
     "SELECT findings.id, kind, slot, village, kid, stream, boot, first_seq, last_seq, "
     "missing, found_at, resolved_at, detail FROM findings "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -42,7 +42,7 @@ def is_loopback(host: str) -> bool:
 def check_kit(
     kit: Kit,
     *,
-    root_public: bytes | None = None,
+    roots: Collection[bytes] = (),
     ca_pem: bytes | None = None,
     firmware_hashes: dict[str, str] | None = None,
     now: float | None = None,
@@ -50,7 +50,8 @@ def check_kit(
     """Check an opened kit, whose encryption and signature are verified already.
 
     Args:
-        root_public, ca_pem: the province's own, if known.
+        roots: the province's root keys, former ones too; empty if not known.
+        ca_pem: the province's own, if known.
         firmware_hashes: file name -> SHA-256 in hexadecimal that the province pinned.
         now: Unix time, the present if None.
     """
@@ -62,13 +63,12 @@ def check_kit(
         yield KitCheck(_("broker"), True, detail.format(broker=where), doubtful=True)
     else:
         yield KitCheck(_("broker"), True, where)
-    if root_public is not None:
+    if roots:
+        own = kit.root_public in roots
         yield KitCheck(
             _("province"),
-            kit.root_public == root_public,
-            _("signed by this province's root key")
-            if kit.root_public == root_public
-            else _("signed by another root key"),
+            own,
+            _("signed by this province's root key") if own else _("signed by another root key"),
         )
     yield from _trust(kit, at)
     yield _certificates(kit, ca_pem, at)
@@ -103,12 +103,13 @@ def _trust(kit: Kit, at: float) -> Iterator[KitCheck]:
 
 def _certificates(kit: Kit, ca_pem: bytes | None, at: float) -> KitCheck:
     what = _("certificates")
-    if ca_pem is not None and ca_pem != kit.ca_pem:
-        return KitCheck(what, False, _("the kit's CA is not this province's"))
     try:
-        ca = x509.load_pem_x509_certificate(kit.ca_pem)
+        authorities = x509.load_pem_x509_certificates(kit.ca_pem)
     except ValueError:
         return KitCheck(what, False, _("the kit's CA certificate is not valid"))
+    ca = authorities[0]  # the newest
+    if ca_pem is not None and ca not in x509.load_pem_x509_certificates(ca_pem):
+        return KitCheck(what, False, _("the kit's CA is not this province's"))
     for slot in kit.slots.values():
         for own in slot.certificates:
             wrong = _wrong(slot.slot, own, ca, at)

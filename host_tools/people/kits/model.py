@@ -87,6 +87,7 @@ class Kit:
     broker_host: str
     broker_port: int
     ca_pem: bytes
+    """What devices trust: the CAs, the newest first, and the root key."""
     root_public: bytes
     """Of the province's root key, 32 bytes."""
     slots: dict[str, KitSlot]
@@ -106,6 +107,8 @@ class Kit:
     """Slot -> kid of the device that may be replaced."""
     imported: dict[bytes, int]
     """Log of enrolments -> number of its records that `enrolled` includes."""
+    authorities: tuple[bytes, ...] = ()
+    """The documents by which this root key took the place of earlier ones."""
 
     @property
     def technician_kid(self) -> bytes:

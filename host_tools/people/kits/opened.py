@@ -15,6 +15,7 @@ from pathlib import Path
 from host_tools.common.files import make_directory, write_private
 from host_tools.common.i18n import _
 from host_tools.common.times import day
+from host_tools.keys.authorities import succeeds
 from host_tools.people.kits.model import Kit, KitError
 from host_tools.people.kits.pages import unpack
 from host_tools.people.kits.seal import MAX_KIT, Header, read_header, unseal
@@ -165,7 +166,7 @@ class KitDirectory:
         owner = f"{kit.province_code} {kit.root_public.hex()} {kit.technician}\n".encode()
         mark = self.path / _OWNER
         if mark.exists():
-            if mark.read_bytes() != owner:
+            if not _same_owner(mark.read_bytes(), kit):
                 raise KitError(
                     _(
                         "{place} belongs to another technician or province; open the kit in "
@@ -183,3 +184,11 @@ class KitDirectory:
         if not (self.path / FILE).exists() or not source.samefile(self.path / FILE):
             write_private(self.path / FILE, source.read_bytes())
         return kit
+
+
+def _same_owner(mark: bytes, kit: Kit) -> bool:
+    """Whether a directory is that of the kit's technician; the root key may have changed since."""
+    code, root, technician = mark.decode().rstrip("\n").split(" ", 2)
+    return (code, technician) == (kit.province_code, kit.technician) and succeeds(
+        kit.authorities, bytes.fromhex(root), kit.root_public
+    )

@@ -40,7 +40,7 @@ _MAX_FILE = 64 << 20
 _Hex = Annotated[str, text("([0-9a-f]{2})*", "hexadecimal digits")]
 _Hash = Annotated[str, text("[0-9a-f]{64}", "64 hexadecimal digits")]
 _Kid = Annotated[str, text("[0-9a-f]{16}", "16 hexadecimal digits")]
-_Slot = Annotated[str, text(r"[0-9]{10}-[0-9]{1,2}", "a slot")]
+_Slot = Annotated[str, text(r"[0-9]{10}-[1-9][0-9]{0,2}", "a slot")]
 _Time = Annotated[int, whole(0, 1 << 40)]
 
 
@@ -93,6 +93,8 @@ class _Manifest:
     imported: dict[_Hex, _Time]
     files: tuple[tuple[str, str, str, Annotated[int, whole(0, _MAX_FILE)], _Hash], ...]
     """Kind, name, path, size, SHA-256."""
+    authorities: tuple[_Hex, ...] = ()
+    """Earlier kits don't have them."""
 
 
 def pack(kit: Kit, root: Ed25519PrivateKey) -> Iterator[bytes]:
@@ -119,6 +121,7 @@ def _manifest(kit: Kit, files: list[tuple[str, str, str, bytes]]) -> dict[str, A
         "broker": {"host": kit.broker_host, "port": kit.broker_port},
         "ca": kit.ca_pem.decode(),
         "root": kit.root_public.hex(),
+        "authorities": [document.hex() for document in kit.authorities],
         "trust": kit.trust.hex(),
         "slots": [
             {
@@ -249,6 +252,7 @@ def _kit(table: _Manifest, files: list[Any]) -> Kit:
         broker_port=table.broker.port,
         ca_pem=table.ca.encode(),
         root_public=bytes.fromhex(table.root),
+        authorities=tuple(map(bytes.fromhex, table.authorities)),
         slots=slots,
         trust=bytes.fromhex(table.trust),
         technician_key=Ed25519PrivateKey.from_private_bytes(bytes.fromhex(table.technician_key)),

@@ -12,13 +12,16 @@ from typing import Any
 import cbor2
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.device import interpreter
 from agent.net.errors import NetError
 from agent.province import certificate as role
 from agent.province import renewal
+from host_tools.keys.authorities import Authorities, root_block, sign_authorities
 from host_tools.keys.ca import Authority
+from host_tools.keys.signing import public_bytes, sign1
 
 SLOT = "6403112001-1"
 BASE = f"desa/1/6403/{SLOT}/"
@@ -26,6 +29,16 @@ DAY_S = 86400
 REFUSED = NetError("not authorised", "mqtt", 5)
 RESET = NetError("reset", "session", 104)
 SILENT = NetError("no answer", "connect", 110)
+
+
+ROOTS = [Ed25519PrivateKey.generate() for _ in range(3)]
+
+
+def document(number: int, by: int, root: int, *authorities: Authority) -> bytes:
+    """What the root key `by` signs: these CAs and the root key `root` count."""
+    certificates = [a.certificate.public_bytes(Encoding.DER) for a in authorities]
+    content = Authorities(number, tuple(certificates), public_bytes(ROOTS[root]), 1_800_000_000)
+    return sign_authorities(ROOTS[by], content)
 
 
 class PowerCut(BaseException):
@@ -40,7 +53,7 @@ class Device:
         issued = self.authority.issue_client(SLOT, timedelta(days=100))
         self.folder = folder
         for name, content in (
-            ("ca.pem", self.authority.certificate_pem),
+            ("ca.pem", self.authority.certificate_pem + root_block(public_bytes(ROOTS[0]))),
             ("client.pem", issued.certificate_pem),
             ("client.key", issued.key_pem),
         ):
@@ -64,14 +77,18 @@ class Device:
             "broker.key": str(self.folder / "client.key"),
             "state_dir": str(self.folder),
         }
-        used = renewal.present(str(self.folder / "client.pem"), str(self.folder))
+        files = str(self.folder / "client.pem"), str(self.folder), str(self.folder / "ca.pem")
+        used = renewal.present(*files)
         role.CertificateTopic(self.session, self.delivery, clock, settings, used, self.birth)
 
     def renewed(self, days: int = 1000, **change: Any) -> x509.Certificate:
         return self.authority.renew_client(self.old, timedelta(days=days), **change)
 
-    def receive(self, certificate: x509.Certificate) -> None:
-        message = cbor2.dumps({1: certificate.public_bytes(Encoding.DER)})
+    def receive(self, certificate: x509.Certificate, *documents: bytes) -> None:
+        message = {1: certificate.public_bytes(Encoding.DER)}
+        if documents:
+            message[2] = list(documents)
+        message = cbor2.dumps(message)
         self.session.topics[BASE + "certificate"](memoryview(message), True)
 
     @property
@@ -265,12 +282,70 @@ def test_a_device_that_is_provisioned_again_forgets_the_renewed_one(device: Devi
     assert not list(device.folder.glob("certificate*"))
 
 
-@pytest.mark.parametrize("cut", range(1, 40))
+def _in_use(device: Device, certificate: x509.Certificate, *documents: bytes) -> bool:
+    """Whether the device uses the certificate after it has proved itself."""
+    device.receive(certificate, *documents)
+    device.attempt(RESET, True)
+    device.delivery.proved = device.session.number + 1
+    for work in device.session.work:
+        asyncio.run(work())
+    device.start()
+    return device.shown == serial(certificate)
+
+
+def test_a_new_authority_counts_once_the_root_has_signed_it(device: Device) -> None:
+    later = Authority.generate("Later")
+    new = later.renew_client(device.old, timedelta(days=1000))
+    assert not _in_use(device, new)
+    assert not _in_use(device, new, document(1, 1, 0, later))  # by another key
+    assert _in_use(device, new, document(2, 0, 0, later, device.authority))
+    # An older document does not bring back the CA of before, and the new one counts on.
+    old = device.renewed(2000)
+    assert _in_use(device, old)
+    assert _in_use(
+        device, later.renew_client(device.old, timedelta(days=3000)), document(3, 0, 0, later)
+    )
+    old = device.renewed(4000)
+    assert not _in_use(device, old, document(1, 0, 0, device.authority))
+    assert _in_use(device, later.renew_client(device.old, timedelta(days=4000)))
+
+
+def test_a_device_that_missed_a_root_key_follows_by_the_documents_between(device: Device) -> None:
+    later = Authority.generate("Later")
+    first, second = document(1, 0, 1, device.authority), document(2, 1, 2, later)
+    new = later.renew_client(device.old, timedelta(days=1000))
+    assert not _in_use(device, new, second)
+    assert _in_use(device, new, first, second)
+    third = later.renew_client(device.old, timedelta(days=2000))
+    assert not _in_use(device, device.renewed(3000), document(3, 0, 0, device.authority))
+    assert _in_use(device, third, document(3, 2, 2, later))
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        (b"\x00",),
+        ({},),
+        (sign1(ROOTS[0], b"\xf6", b"desa/1/authorities"),),
+        (sign1(ROOTS[0], cbor2.dumps({1: 1, 2: [], 3: bytes(32)}), b"desa/1/authorities"),),
+        (sign1(ROOTS[0], cbor2.dumps({1: 1, 2: [b"0"], 3: bytes(32)}), b"desa/1/authorities"),),
+        (sign1(ROOTS[0], cbor2.dumps({1: 2**40, 2: [b""], 3: b""}), b"desa/1/authorities"),),
+    ],
+)  # fmt: skip
+def test_documents_that_are_none_change_nothing(device: Device, documents: tuple[Any]) -> None:
+    other = Authority.generate("x").renew_client(device.old, timedelta(days=1000))
+    assert not _in_use(device, other, *documents)
+    assert device.shown == serial(device.old)
+
+
+@pytest.mark.parametrize("cut", range(1, 110))
 def test_a_power_cut_at_any_write_leaves_the_old_or_the_new_one(
     device: Device, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     """Each step of a trial is cut: bytes of the file, its sync, and both renames."""
-    new = device.renewed()
+    later = Authority.generate("Later")
+    new = later.renew_client(device.old, timedelta(days=1000))
+    change = document(1, 0, 0, later, device.authority)
     steps = 0
 
     def step(name: str) -> None:
@@ -307,7 +382,7 @@ def test_a_power_cut_at_any_write_leaves_the_old_or_the_new_one(
         patched.setattr(interpreter, "sync", lambda file: step("sync"))
         patched.setattr(renewal.os, "rename", rename)
         try:
-            device.receive(new)
+            device.receive(new, change)
             asyncio.run(device.connection(proved=True))
         except PowerCut:
             pass
@@ -315,6 +390,6 @@ def test_a_power_cut_at_any_write_leaves_the_old_or_the_new_one(
             assert cut > steps
     device.start()
     assert device.shown in (serial(device.old), serial(new))
-    device.receive(new)
+    device.receive(new, change)
     device.attempt(RESET, True)
     assert device.shown == serial(new)

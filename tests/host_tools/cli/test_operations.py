@@ -62,6 +62,7 @@ class Operator:
             "service install": ("--directory", str(folder / "units")),
             "passphrase change": ("--new-passphrase-file", str(folder / "new")),
             "kit revoke south.desakit": ("--yes",),
+            "renew authority --finish": ("--yes",),  # no real device follows here
         }
         for name in ("backup", "units", "srv"):
             (folder / name).mkdir()

@@ -240,6 +240,30 @@ def test_usage_is_summed_up_by_village_and_regency(desalink: Run, province: Prov
     assert len(list(csv.DictReader(io.StringIO(table.out)))) > 30_000
 
 
+def test_each_verb_is_narrowed_to_a_provider(desalink: Run, province: Province, tmp_path: Path):
+    def slots(*verb: str, provider: str = "starlink") -> list[str]:
+        ended = desalink("-C", province.directory, *verb, "--json", "--provider", provider)
+        return [row["slot"] for row in json.loads(ended.out)]
+
+    with Registry.open(province.directory) as registry:
+        codes = [village.code for village in registry.villages()][:60]
+    table = tmp_path / "table.csv"
+    rows = [f"{code};{'Starlink' if n % 2 else 'Icon+'}" for n, code in enumerate(codes)]
+    table.write_text("\n".join(["kode;penyedia", *rows]))
+    ended = desalink("-C", province.directory, "villages", "import", table)
+    assert "60 villages imported: 0 positions, 0 site names, 60 providers." in ended.out
+    expected = {f"{code}-1" for code in codes[1::2]}
+    assert set(slots("usage")) == set(slots("status", "--all")) == expected
+    assert set(slots("usage", "--by", "village")) == expected
+    assert slots("outages") and set(slots("outages")) < expected
+    ended = desalink(
+        "-C", province.directory, "status", "--check", "--json", "--provider", "Starlink"
+    )
+    assert json.loads(ended.out)["villages"] == 30
+    ended = desalink("-C", province.directory, "usage", "--provider", "Orbit")
+    assert ended.code == 1 and "Icon+, Starlink" in ended.err
+
+
 # ---- a terminal --------------------------------------------------------------------------
 
 

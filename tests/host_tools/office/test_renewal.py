@@ -21,7 +21,7 @@ from host_tools.office.renewal import renew_devices
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import Run
-from tests.host_tools.kits import SECOND, SLOT, make_kit
+from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import ROOT
 
 DAY_S = 86400
@@ -138,7 +138,14 @@ def test_nobody_is_given_less_than_asked_for_without_a_sentence(
 
 
 @pytest.mark.parametrize(
-    "verb", [("renew", "services"), ("broker", "config"), ("devices", "revoke", SLOT)]
+    "verb",
+    [
+        ("renew", "services"),
+        ("broker", "config"),
+        ("devices", "revoke", SLOT),
+        ("kit", "create", "--technician", "Ani", "--villages", SLOT, "-o"),
+        ("enrol", "--village", SECOND[:10], "--device-dir"),
+    ],
 )
 def test_services_are_renewed_with_the_key_that_they_have(
     kaltim: Province,
@@ -147,7 +154,11 @@ def test_services_are_renewed_with_the_key_that_they_have(
     desalink: Run,
     verb: tuple[str, ...],
     request: pytest.FixtureRequest,
+    tmp_path: Path,
 ):
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
+    assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
+    more = [tmp_path / "new"] if verb[-1].startswith("-") else []
     files = kaltim.service("ingest")
     with Registry.open(kaltim.directory) as registry:
         registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
@@ -157,8 +168,8 @@ def test_services_are_renewed_with_the_key_that_they_have(
     key = files.key.read_bytes()
     ended = desalink("-C", kaltim.directory, "crl", "check", "--days", 120)
     assert ended.code == 1 and "desalink renew services" in ended.err
-    ended = desalink("-C", kaltim.directory, *verb)
-    assert ended.code == 0
+    ended = desalink("-C", kaltim.directory, *verb, *more)
+    assert ended.code == 0, ended.err
     assert files.key.read_bytes() == key
     assert desalink("-C", kaltim.directory, "crl", "check", "--days", 120).code == 0
     monkeypatch.delenv("DESALINK_PASSPHRASE")

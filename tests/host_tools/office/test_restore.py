@@ -144,7 +144,7 @@ def test_another_province_is_never_replaced(years: Years, tmp_path: Path, desali
     found_province(other, "64", PASSPHRASE, only_villages=["6403112001"])
     before = (other / "registry.db").read_bytes()
     ended = desalink("restore", years.backup, other, "--replace")
-    assert ended.code == 1 and "is another province" in ended.err
+    assert ended.code == 1 and "is of another province" in ended.err
     (other / "province.toml").unlink()
     ended = desalink("restore", years.backup, other, "--replace")
     assert ended.code == 1 and "is not empty" in ended.err

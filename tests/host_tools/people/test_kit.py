@@ -185,9 +185,7 @@ def test_the_passphrase_alone_does_not_make_a_kit_of_the_province(
     # With a root of his own in it, it opens; beside the province it shows.
     kit = replace(kit, root_public=public_bytes(stranger))
     opened = read_kit(sealed(kit, stranger, tmp_path / "own"), KIT_PASSPHRASE)
-    found = {
-        f.what: f.held for f in check_kit(opened, root_public=technicians.root_public(kaltim))
-    }
+    found = {f.what: f.held for f in check_kit(opened, roots=[technicians.root_public(kaltim)])}
     assert found["province"] is found["trust document"] is False
 
 

@@ -60,6 +60,7 @@ def test_json_has_codes_without_dots_and_null_positions(desalink: Run, founded: 
     assert listed == [
         {"code": "6403112003", "name": "Teluk Alulu", "district": "Maratua"}
         | {"regency": "Kabupaten Berau", "lat": None, "lon": None, "site": None}
+        | {"provider": None}
     ]
 
 
@@ -167,8 +168,8 @@ def test_tables_are_read_however_they_were_exported(
         ("6403112001,118.6,2.25", "64.03.11.2001 Bohe Silian: lat 118.6 and lon 2.25 are swapped"),
         ("6403112001,48.1,11.6", "64.03.11.2001 Bohe Silian: lat 48.1, lon 11.6 is not in"),
         ("6403112001,0,0", "64.03.11.2001 Bohe Silian: lat 0, lon 0 is not in Indonesia"),
-        ("6403112001,,", "64.03.11.2001 Bohe Silian: the row has neither a position nor a site"),
-        ("6403112001", "64.03.11.2001 Bohe Silian: the row has neither a position nor a site"),
+        ("6403112001,,", "64.03.11.2001 Bohe Silian: the row has no position, no site name"),
+        ("6403112001", "64.03.11.2001 Bohe Silian: the row has no position, no site name"),
         ("6403112001,,," + "x" * 121, "64.03.11.2001 Bohe Silian: the site name has 121"),
         ("6403112001,,,a\x07b", "64.03.11.2001 Bohe Silian: the site name holds characters"),
     ],
@@ -250,11 +251,13 @@ def test_windows_text_is_read_and_said(
 
 
 def test_a_site_alone_leaves_the_position_as_it_was(registry: Registry):
-    registry.place_villages([("6403112001", (2.2, 118.6), None)])
-    registry.place_villages([("6403112001", None, "Puskesmas")])
+    registry.place_villages([("6403112001", (2.2, 118.6), None, None)])
+    registry.place_villages([("6403112001", None, "Puskesmas", None)])
     village = registry.village("6403112001")
     assert village is not None
     assert (village.lat, village.lon, village.site) == (2.2, 118.6, "Puskesmas")
     with pytest.raises(VillageError, match="nothing was imported"):
-        registry.place_villages([("6403112001", None, "Sekolah"), ("6499999999", None, "x")])
+        registry.place_villages(
+            [("6403112001", None, "Sekolah", None), ("6499999999", None, "x", None)]
+        )
     assert registry.village("6403112001") == village
