@@ -213,11 +213,11 @@ def test_it_does_not_end_before_what_came_meanwhile_is_read(setting, device, mon
     setting.publish(device, device.report())
     step = Deriver.step
 
-    def slow(self, limit):
+    def slow(self, *limits):
         monkeypatch.setattr(Deriver, "step", step)
         setting.publish(device, *device.reports(3))
         time.sleep(0.2)
-        return step(self, limit)
+        return step(self, *limits)
 
     monkeypatch.setattr(Deriver, "step", slow)
     setting.ingest(until_idle_s=0.1).run()
