@@ -33,13 +33,13 @@ from host_tools import __version__  # noqa: E402
 from host_tools.common.i18n import DOMAIN, LANGUAGES, LOCALE  # noqa: E402
 
 # The verbs whose help technicians read; that of the others is for operators, and English.
-_VERBS = ("doctor", "enrolments", "kit", "labels", "provision")
+_VERBS = ("device", "doctor", "enrolments", "kit", "labels", "provision")
 _KEYWORDS = {"_": None, "ngettext": (1, 2)}
 _PLURALS = {"id": "nplurals=1; plural=0;"}
 _HEADER = "# Desalink's messages. Renewed by .ci/messages.py; translations are edited here."
 # What people type: options, the verbs of desalink, commands of the system.
 _TYPED = re.compile(
-    r"(?<![\w-])--[a-z][a-z-]+|desalink (?:crl|devices|doctor|enrolments|firmware|kit|labels"
+    r"(?<![\w-])--[a-z][a-z-]+|desalink (?:crl|devices?|doctor|enrolments|firmware|kit|labels"
     r"|provision|technicians) ?[a-z]*|sudo \w+ \S+|[A-Z]+_[A-Z_]+"
 )
 # A catalogue must not change because it was made anew.

@@ -200,7 +200,10 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
         kept |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         if path.startswith("boards/"):
             kept |= {name for name in _names(tree) if name[0] != "_"}
-    # What provisioning runs on a device calls the agent.
+    # What provisioning and visits run on a device calls the agent.
+    for node in ast.walk(trees["agent/visit.py"]) if "agent/visit.py" in trees else ():
+        if isinstance(node, ast.FunctionDef) and node.name[0] != "_":
+            kept.add(node.name)
     provision = _HERE.parents[1] / "field" / "provision"
     for name in ("payload.py", "serial_device.py"):
         kept |= set(_WORD.findall((provision / name).read_text()))

@@ -20,10 +20,10 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from host_tools.common.files import write_private
 from host_tools.common.i18n import _
@@ -35,6 +35,7 @@ HOST_KEY_FILE = "host_key"
 _ALIAS = "desalink-device"
 _CONNECT_S = 20
 _LOST = 255  # ssh's own exit code
+_LONGEST = 1 << 20  # bytes of one line
 
 _OPTIONS = {
     "BatchMode": "yes",
@@ -215,11 +216,9 @@ class SshConnection:
         Raises:
             ProvisionError: the connection is lost, or the script did not end in time.
         """
-        words = ["sh", "-c", script] if self.root else ["sudo", "-n", "sh", "-c", script]
-        command = [*self._command, "-o", "ControlMaster=no", *self.target.arguments]
         try:
             done = subprocess.run(
-                [*command, shlex.join(words)],
+                self._running(script),
                 env=self._environment,
                 input=data,
                 capture_output=True,
@@ -240,6 +239,29 @@ class SshConnection:
                 ).format(device=self.target),
             )
         return Ended(done.returncode, done.stdout, said)
+
+    def _running(self, script: str) -> list[str]:
+        """The command that runs a script on the device."""
+        words = ["sh", "-c", script] if self.root else ["sudo", "-n", "sh", "-c", script]
+        command = [*self._command, "-o", "ControlMaster=no", *self.target.arguments]
+        return [*command, shlex.join(words)]
+
+    @contextlib.contextmanager
+    def conversation(self, script: str) -> Iterator[Conversation]:
+        """A script that answers each line of its input; it ends with the block."""
+        with (self._folder / "errors").open("w+b") as errors:
+            process = subprocess.Popen(
+                self._running(script),
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+            try:
+                yield Conversation(process, errors)
+            finally:
+                process.communicate()  # closes its input, at which it ends
 
     def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
         """The output of a script; see `execute`.
@@ -336,6 +358,44 @@ class SshConnection:
         return ProvisionError(
             kind, sentence.format(device=self.target, said=last, command=command)
         )
+
+
+class Conversation:
+    """A script that runs on the device and answers line by line."""
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: BinaryIO) -> None:
+        self._process = process
+        self._errors = errors
+        self._unread = b""
+
+    def say(self, line: str) -> None:
+        """Send a line. A script that has ended shows at the next `hear`."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def hear(self, timeout: float) -> str | None:
+        """The next line, None if the script ended or said nothing for so many seconds."""
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._unread and ready.select(timeout):
+                more = os.read(self._process.stdout.fileno(), 65536)
+                if not more or len(self._unread) > _LONGEST:
+                    break
+                self._unread += more
+        line, end, rest = self._unread.partition(b"\n")
+        if not end:
+            return None
+        self._unread = rest
+        return line.decode(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """What the script has written to its error output."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
 
 
 # Reads `size` bytes of lines "hash mode number path", then a tar of files named by number.

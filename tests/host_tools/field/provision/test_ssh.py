@@ -15,11 +15,13 @@ import pytest
 
 from host_tools.broker.config import write_config
 from host_tools.field.enrolments import EnrolmentLog
-from host_tools.field.provision import linux
+from host_tools.field.provision import linux, linux_agent
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
-from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
+from host_tools.field.provision.linux import LinuxDevice, over_ssh
+from host_tools.field.provision.linux_agent import board_of, identify
 from host_tools.field.provision.ssh import HOST_KEY_FILE, SshConnection, Target, fingerprint
+from host_tools.field.talk import visitor
 from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
 from tests.host_tools.field.provision.tree import other_tree
@@ -44,7 +46,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """These devices are fast."""
-    monkeypatch.setattr(linux, "SETTLE_S", 0.1)
+    monkeypatch.setattr(linux_agent, "SETTLE_S", 0.1)
 
 
 @dataclass
@@ -102,7 +104,7 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
     with KINDS[kind](tmp_path / "device") as device:
         outcome = laptop.provision(device)
         assert [step for step, state in laptop.steps if state == "done"] == [
-            step for step in STEPS if step != "flash"
+            step for step in STEPS if step not in ("flash", "site")
         ]
         assert outcome.label is not None and outcome.label.exists()
         (record,) = laptop.log.records()
@@ -156,6 +158,44 @@ def test_the_command_over_ssh(
     assert record.slot == SLOT
     code, out, err = run("--ssh", "root@nowhere@else")
     assert code == 1 and "no SSH address" in err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_visit_over_ssh(
+    kind: str,
+    laptop: Laptop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from host_tools.cli import main
+    from host_tools.people.kits import KitDirectory
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["device", *arguments])
+        said = capsys.readouterr()
+        assert ended.value.code == 0, said.err
+        return said.out
+
+    KitDirectory(laptop.work).put(laptop.office.kit_file, KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_KIT", str(laptop.work))
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_LANG", "en")
+    with KINDS[kind](tmp_path / "device") as device:
+        outcome = laptop.provision(device)
+        device.wait_for_reports()
+        here = partial(visitor.visit_ssh, options=device.options, prefix=str(device.root))
+        monkeypatch.setattr(visitor, "visit_ssh", here)
+        said = json.loads(run("talk", device.target, "--json"))
+        assert (said["slot"], said["state"]) == (SLOT, "up")
+        assert said["province"]["result"] == "ok" and said["advice"] is None
+        assert said["last_report"]["device"] == outcome.kid
+        run("accept", device.target, "--measure", "1")
+        first, second = laptop.log.records()
+        assert first.site is None and second.site is not None
+        assert second.site.province == "ok" and second.site.usage["Interface"]
+        device.wait_for_reports()
 
 
 def test_secrets_stay_where_they_belong(laptop: Laptop, device: Device) -> None:
