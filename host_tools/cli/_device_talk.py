@@ -33,20 +33,22 @@ _json = click.option("--json", "as_json", is_flag=True, help=_("As JSON."))
 def _visit(app: Application, where: str) -> Iterator[Visitor]:
     """A visit over a serial port or SSH; the agent starts again after it."""
     from host_tools.field.provision.ports import is_present
-    from host_tools.field.provision.ssh import SshConnection, Target
-    from host_tools.field.talk import visitor
+    from host_tools.field.talk.over_serial import visit_serial
 
     app.note(_("The agent of the device is interrupted now, and starts again at the end."))
     # What looks like a port is one, so that its error says that it is not there.
     if is_present(where) or re.fullmatch(r"/dev/.*|COM\d+", where, re.IGNORECASE):
-        with visitor.visit_serial(where) as board:
+        with visit_serial(where) as board:
             yield board
         return
+
+    from host_tools.field.provision.ssh import SshConnection, Target
+    from host_tools.field.talk import over_ssh
 
     def check(connection: SshConnection, unique_id: str) -> None:
         _check_host(app, connection, unique_id)
 
-    with visitor.visit_ssh(Target.parse(where), check) as found:
+    with over_ssh.visit_ssh(Target.parse(where), check) as found:
         yield found
 
 

@@ -5,6 +5,7 @@ It is in both languages, as the label is: the officer reads one and the auditor 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ _STATES = {
 }
 _DOWN = "TIDAK TERSAMBUNG / NOT CONNECTED"
 _PHOTO_WIDTH, _PHOTO_HEIGHT = 56.0, 42.0
+_PIXELS = 1200
 
 
 class AcceptanceError(DesalinkError):
@@ -54,7 +56,7 @@ def check_photos(paths: Sequence[Path]) -> None:
     for path in paths:
         try:
             with Image.open(path) as image:
-                image.verify()
+                image.load()
         except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError, OSError):
             raise AcceptanceError(
                 _("{path} is no photograph that can be read; give a JPEG or PNG file.").format(
@@ -91,14 +93,26 @@ def write_acceptance(
     pdf.rect(_RIGHT - layout.WIDTH, 24, layout.WIDTH, layout.HEIGHT)
     draw_label(pdf, label, _RIGHT - layout.WIDTH, 24)
     _rows(pdf, 28, _about(label, technician, at))
-    _text(pdf, _LEFT, 80, _STATES.get(state_name(site.state), _DOWN), 15, bold=True)
-    _rows(pdf, 89, _measured(site))
+    _text(pdf, _LEFT, 85, _STATES.get(state_name(site.state), _DOWN), 15, bold=True)
+    _rows(pdf, 94, _measured(site))
     for number, photo in enumerate(photos[:MOST_PHOTOS]):
         left = _LEFT + number * (_PHOTO_WIDTH + 6)
-        pdf.image(str(photo), left, 178, _PHOTO_WIDTH, _PHOTO_HEIGHT, keep_aspect_ratio=True)
+        pdf.image(_small(photo), left, 164, _PHOTO_WIDTH, _PHOTO_HEIGHT, keep_aspect_ratio=True)
     _signatures(pdf, technician)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, bytes(pdf.output()))
+
+
+def _small(photo: Path) -> io.BytesIO:
+    """A telephone's photograph, upright and small, without the place where it was taken."""
+    from PIL import Image, ImageOps
+
+    with Image.open(photo) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright.thumbnail((_PIXELS, _PIXELS))
+    file = io.BytesIO()
+    upright.save(file, "JPEG", quality=85)
+    return file
 
 
 def _about(label: Label, technician: str, at: int) -> list[tuple[str, str]]:
@@ -161,19 +175,20 @@ def _signatures(pdf: FPDF, technician: str) -> None:
     )
     for number, (title, name) in enumerate(people):
         left = _LEFT + number * 95
-        _text(pdf, left, 232, title, 10, bold=True)
+        _text(pdf, left, 222, title, 10, bold=True)
         for line, (field, value) in enumerate(
             (
                 ("Nama / Name", name),
                 ("Jabatan / Position", ""),
                 ("Tanggal / Date", ""),
-                ("Tanda tangan, cap / Signature, stamp", ""),
             )
         ):
-            y = 240 + line * 9
+            y = 231 + line * 9
             _text(pdf, left, y, f"{field}:", 8)
             _text(pdf, left + 30, y, value, 9)
-            pdf.line(left + (52 if line == 3 else 30), y + 1.2, left + 85, y + 1.2)
+            pdf.line(left + 30, y + 1.2, left + 85, y + 1.2)
+        _text(pdf, left, 258, "Tanda tangan, cap / Signature, stamp:", 8)
+        pdf.line(left, 280, left + 85, 280)
 
 
 def _text(pdf: FPDF, x: float, y: float, text: str, size: float, bold: bool = False) -> None:

@@ -10,7 +10,6 @@ from host_tools.wire.columns import MAX_VALUE, NAMES, SCALES
 from host_tools.wire.reasons import malformed
 from host_tools.wire.vocabulary import state_name
 
-_UP = 1
 _MOST_SECONDS = 86_400
 _MOST_FIGURES = 64
 _MOST_SOURCES = 16
@@ -41,11 +40,6 @@ class MeasuredSite:
     figures: dict[int, int]
     province: str
     usage: dict[str, bool]
-
-    @property
-    def connected(self) -> bool:
-        """Whether the internet and the province were reached, and every source answers."""
-        return self.state == _UP and self.province == "ok" and all(self.usage.values())
 
     def value(self, name: str) -> float | None:
         """A figure in its unit, None if it was not measured."""

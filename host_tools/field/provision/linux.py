@@ -24,7 +24,7 @@ from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.linux_agent import Identity, LinuxAgent, board_of, identify
 from host_tools.field.provision.payload import IMPORT_SELFTEST, import_with_time
 from host_tools.field.provision.ssh import SshConnection, Target, check_host_key
-from host_tools.field.talk.visitor import SshVisitor, visiting
+from host_tools.field.talk.over_ssh import SshVisitor, visiting
 from host_tools.people.kits.model import Kit, KitSlot
 
 _PI_SYSTEM = {
@@ -258,18 +258,18 @@ class FoundHost:
 def over_ssh(
     target: Target,
     say: Callable[[str], None] = lambda sentence: None,
-    options: Sequence[str] = (),
+    keys: Sequence[Path] = (),
     prefix: str = "",
 ) -> Iterator[FoundHost]:
     """The device at an SSH address.
 
     Args:
         say: gets sentences for the technician, such as a new fingerprint.
-        options: further arguments for ssh.
+        keys: files of private keys, instead of the user's own.
         prefix: of every path on the device; for tests.
 
     Raises:
         ProvisionError: it can't be reached, or has no identity.
     """
-    with SshConnection(target, options) as connection:
+    with SshConnection(target, keys) as connection:
         yield FoundHost(connection, prefix, say)

@@ -28,7 +28,7 @@ from host_tools.field.provision.payload import (
     own_files,
 )
 from host_tools.field.provision.repl import Repl, refused_by_agent
-from host_tools.field.talk.visitor import SerialVisitor
+from host_tools.field.talk.over_serial import SerialVisitor
 from host_tools.people.kits.model import Kit, KitSlot
 
 # While this file exists, main.py does not start the agent.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provision
 from host_tools.field.provision.linux import LinuxDevice, over_ssh
 from host_tools.field.provision.linux_agent import board_of, identify
 from host_tools.field.provision.ssh import HOST_KEY_FILE, SshConnection, Target, fingerprint
-from host_tools.field.talk import visitor
+from host_tools.field.talk import over_ssh as visits
 from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
 from tests.host_tools.field.provision.tree import other_tree
@@ -77,7 +76,7 @@ class Laptop:
     def provision(self, device: Device, slot: str = SLOT, replace: bool = False) -> DeviceResult:
         plan = Plan(self.office.kit, self.work, self.log, device.board, replace=replace)
         where = Target.parse(device.target)
-        connect = partial(over_ssh, where, self.messages.append, device.options, str(device.root))
+        connect = partial(over_ssh, where, self.messages.append, device.keys, str(device.root))
         return Provisioning(plan, str(where), connect, lambda unique_id: slot, self).run()
 
     def folder(self) -> Path:
@@ -149,7 +148,7 @@ def test_the_command_over_ssh(
     monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
     monkeypatch.setenv("DESALINK_LANG", "en")
     # The device is a folder, and the laptop's user has no key for it.
-    here = partial(over_ssh, options=device.options, prefix=str(device.root))
+    here = partial(over_ssh, keys=device.keys, prefix=str(device.root))
     monkeypatch.setattr(linux, "over_ssh", here)
     code, out, err = run("--ssh", device.target)
     assert code == 0, err
@@ -185,8 +184,8 @@ def test_a_visit_over_ssh(
     with KINDS[kind](tmp_path / "device") as device:
         outcome = laptop.provision(device)
         device.wait_for_reports()
-        here = partial(visitor.visit_ssh, options=device.options, prefix=str(device.root))
-        monkeypatch.setattr(visitor, "visit_ssh", here)
+        here = partial(visits.visit_ssh, keys=device.keys, prefix=str(device.root))
+        monkeypatch.setattr(visits, "visit_ssh", here)
         said = json.loads(run("talk", device.target, "--json"))
         assert (said["slot"], said["state"]) == (SLOT, "up")
         assert said["province"]["result"] == "ok" and said["advice"] is None
@@ -319,7 +318,7 @@ def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device:
 @contextmanager
 def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
     """The device on a connection, without the other steps."""
-    with SshConnection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.keys) as connection:
         identity = identify(connection, str(device.root))
         board = board_of(identity, device.board)
         kit = laptop.office.kit
@@ -440,14 +439,23 @@ def test_what_is_no_address_never_reaches_ssh(text: str) -> None:
         Target.parse(text)
 
 
-def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ProvisionError, match="install the OpenSSH client"):
-        SshConnection(Target.parse("root@192.168.1.1"))
+def test_the_users_own_ssh_settings_count(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    user, _at, _address = device.target.partition("@")
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text(
+        f"Host router\n HostName 127.0.0.1\n Port {device.port}\n User {user}\n"
+        f" IdentityFile {device.keys[0]}\n"
+    )
+    with SshConnection(Target.parse("router")) as connection:
+        assert connection.fingerprint == fingerprint((device.folder / "host.pub").read_text())
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
     from boards.raspberry_pi.board import Board
 
-    with SshConnection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.keys) as connection:
         assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()

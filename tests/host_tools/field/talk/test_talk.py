@@ -12,8 +12,9 @@ import pytest
 
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.talk.advice import advice
+from host_tools.field.talk.over_ssh import scanned
 from host_tools.field.talk.rounds import one_round
-from host_tools.field.talk.visitor import HeardNetwork, scanned
+from host_tools.field.talk.visitor import HeardNetwork
 from tests.host_tools.field.provision.rig import Board, Hub
 from tests.host_tools.field.provision.world import VILLAGES, World
 from tests.system.journals import Accepted
@@ -108,6 +109,8 @@ def test_an_interrupt_starts_the_agent_again(world: World, a_hub: Hub) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as watching:
         assert watching.stdout is not None
         assert "connected" in watching.stdout.readline()
