@@ -14,7 +14,7 @@ OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli
 	doctor.py enrolments.py kit.py labels.py provision.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz clean
+.PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz firmware clean
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
@@ -24,6 +24,7 @@ help:
 	@echo "make format  puts the style right"
 	@echo "make bench   the measured figures, as a table and in build/bench.json (QUICK=1)"
 	@echo "make fuzz    each fuzzer for a minute (SECONDS=60)"
+	@echo "make firmware  MicroPython with ROMFS for the ESP32 boards, by docker (BOARDS=esp32-c3)"
 	@echo "make clean   back to a fresh clone"
 
 setup:
@@ -64,6 +65,10 @@ bench: setup
 
 fuzz: setup
 	$(Q)V='$(V)' .ci/fuzz.sh $(SECONDS) $(ARGS)
+
+# Needs docker and the internet; CI does not build it.
+firmware:
+	$(Q)exec boards/_esp32/firmware/build.sh build/firmware $(BOARDS)
 
 clean:
 	$(Q)rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

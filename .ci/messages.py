@@ -5,7 +5,7 @@
     .venv/bin/python .ci/messages.py --check    changes nothing, tells what is not as it should be
 
 A translation stays while its message is word for word the same; a changed message is a new one.
-Beside what stands in `_()`, the help of a technician's verbs is taken: `help=` and docstrings, as
+Beside what stands in `_()`, the help of the verbs is taken: `help=` and docstrings, as
 click shows them. What the code no longer says is dropped. Nothing is guessed ("fuzzy"): a wrong
 instruction is worse than an English one.
 """
@@ -32,14 +32,12 @@ sys.path.insert(0, str(ROOT))
 from host_tools import __version__  # noqa: E402
 from host_tools.common.i18n import DOMAIN, LANGUAGES, LOCALE  # noqa: E402
 
-# The verbs whose help technicians read; that of the others is for operators, and English.
-_VERBS = ("device", "doctor", "enrolments", "kit", "labels", "provision")
 _KEYWORDS = {"_": None, "ngettext": (1, 2)}
 _PLURALS = {"id": "nplurals=1; plural=0;"}
 _HEADER = "# Desalink's messages. Renewed by .ci/messages.py; translations are edited here."
 # What people type: options, the verbs of desalink, commands of the system.
 _TYPED = re.compile(
-    r"(?<![\w-])--[a-z][a-z-]+|desalink (?:crl|devices?|doctor|enrolments|firmware|kit|labels"
+    r"(?<![\w-])--[a-z][a-z-]+|desalink (?:crl|devices?|doctor|enrolments|firmware|kit|labels|menu"
     r"|provision|technicians) ?[a-z]*|sudo \w+ \S+|[A-Z]+_[A-Z_]+"
 )
 # A catalogue must not change because it was made anew.
@@ -72,9 +70,7 @@ def extracted() -> set[str | tuple[str, ...]]:
     ):
         found.add(message)
     for source in (ROOT / "host_tools" / "cli").glob("[!_]*.py"):
-        # The list of verbs shows the first line of each.
-        texts = list(_help_texts(source))
-        found.update(text for text in (texts if source.stem in _VERBS else texts[:1]) if text)
+        found.update(text for text in _help_texts(source) if text)
     return found
 
 

@@ -181,6 +181,15 @@ need_test_daemons() {
     find_program faketime >/dev/null || install_unstarted faketime 'faketime (for the tests)'
 }
 
+# Lays out the PDF pages of reports (for weasyprint), with a font that has every letter.
+need_pango() {
+    command -v apt-get >/dev/null || return 0
+    { ldconfig -p || true; } 2>/dev/null | grep -q libpangoft2-1.0 ||
+        install libpangoft2-1.0-0 'Pango (for PDF reports)'
+    [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] ||
+        install fonts-dejavu-core 'DejaVu (the letters of PDF reports)'
+}
+
 # --- the laboratory
 
 # Where they can't be installed, the laboratory says so itself, and is skipped.
@@ -290,6 +299,7 @@ if command -v flock >/dev/null; then
     flock 9
 fi
 need_mosquitto
+need_pango
 [ "$EXTRA" != test ] || need_test_daemons
 [ "$WANTED" != lab ] || need_lab
 ready || make_venv

@@ -62,9 +62,9 @@ def main():
         if agent:
             if sys.implementation.name == "micropython":
                 asyncio.get_event_loop().set_exception_handler(_unforeseen)
-            stuck = asyncio.run(agent.run())
-            if stuck:
-                sys.exit("agent: " + stuck)  # who started it starts it anew
+            text = asyncio.run(agent.run())
+            if text:
+                sys.exit("agent: " + text)  # who started it starts it anew
     except KeyboardInterrupt:
         _end(agent)
     except MemoryError as e:

@@ -206,15 +206,8 @@ def _valid(kind, value, least, most):
 
 
 def _expected(kind, least, most):
-    if kind == "slot":
-        return 'a slot such as "6403112001-1" (village code, dash, number)'
-    if kind == "path":
-        return "a path"
-    if kind == "object":
-        return "an object { ... }"
-    form = "a text of %d to %d characters"
-    if kind == "int":
-        form = "an integer from %d to %d"
-    elif kind == "list":
-        form = "a list of %d to %d texts"
-    return form % (least, most)
+    try:
+        from agent.device.expected import expected
+    except ImportError:  # a small device has none: the host has checked its configuration
+        return "%s, %d to %d" % (kind, least, most)
+    return expected(kind, least, most)

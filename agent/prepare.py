@@ -81,21 +81,20 @@ def opened(path, settings, board):
         )
     from agent.journal.journal import Journal
 
-    journal = Journal(
-        settings["state_dir"] + "/journal",
-        settings["journal.capacity"],
-        settings["journal.segment"],
-    )
     try:
+        journal = Journal(
+            settings["state_dir"] + "/journal",
+            settings["journal.capacity"],
+            settings["journal.segment"],
+        )
         journal.open()
         heap.unload("agent.journal.recovery")
         heap.unload("agent.journal.new_stream")
-        used = heap.seldom("agent.province.renewal").present(
-            settings["broker.cert"], settings["state_dir"]
-        )
-        context = heap.seldom("agent.net.tls").tls_context(
-            settings["broker.ca"], used[0], settings["broker.key"]
-        )
+        renewal = heap.seldom("agent.province.renewal")
+        used = renewal.present(settings["broker.cert"], settings["state_dir"])
+        heap.give_room()
+        context = renewal.tls.tls_context(settings["broker.ca"], used[0], settings["broker.key"])
+        del renewal
         with open(path, "rb") as f:
             return journal, context, hashlib.sha256(f.read()).digest()[:8], used
     except OSError as e:

@@ -7,6 +7,14 @@ from agent.device import heap
 from agent.wire import ids
 
 
+# To compile a module takes many times of what stays of it, and later so much is not free. So what
+# takes most comes first; "prepare" stands for reading the configuration.
+_LARGE = (
+    "net.mqtt journal.journal link.ladder prepare journal.recovery wire.cose measure.sampler "
+    "supervise province.delivery province.session province.renewal"
+)
+
+
 def _prepare():
     return heap.seldom("agent.prepare")
 
@@ -53,13 +61,17 @@ def build(path):
 
 
 def _build(path):
-    prepare = _prepare()
-    settings, board = prepare.load(path)
+    for name in _LARGE.split():
+        if name == "prepare":
+            prepare = _prepare()
+            settings, board = prepare.load(path)
+        else:
+            __import__("agent." + name)
+    heap.keep_room()
     turns = None
     if settings["usage"]:
         turns = take_turns(settings["usage"])
-    # All imports before the rest is made, and what takes most to compile first: that is many times
-    # of what stays of it, and later so much is not free. Nothing may keep what is unloaded.
+    # All imports before the rest is made. Nothing may keep what is unloaded.
     from agent.net.mqtt import Client
     from agent.province.delivery import Delivery
     from agent.province.session import Session
@@ -128,7 +140,7 @@ def _build(path):
     heap.built(
         board, agent, clock, journal, link, reporter, sampler, session, birth, certificate,
         delivery, client, signer, link.broker, link.outages, link.quality, link.names,
-        link.upstream,
+        link.upstream, link.upstream.statistic, *sampler.sources,
     )  # fmt: skip
     settings.clear()  # the collector looks for pointers in what is left of the stack, too
     return agent

@@ -15,12 +15,7 @@ from agent.wire import ids
 
 # Stream, boot, up, Unix time (0: not known), time that has certainly passed; then CRC32.
 ALIVE = ">4sIIII"
-_STOP_MS = const(3000)
-_RETRY_MS = const(5000)
-# A task that fails so often in a row will not recover by itself: a new start may.
-_FAILURES_MAX = const(12)
 _STEADY_S = const(60)  # a task that ran for so long has recovered
-_STUCK_S = const(300)  # without a sign of life from the session the watchdog is not fed
 
 
 class Supervisor:
@@ -68,9 +63,12 @@ class Supervisor:
             await self._stopping.wait()
         finally:
             await reap(*tasks[:3])
-            self.reporter.event(ids.STOPPED)
-            await self._close_report()
-            await self.delivery.drain(_STOP_MS)
+            try:
+                self.reporter.event(ids.STOPPED)
+                await self._close_report()
+            except Exception as e:  # as a lack of memory: the journal must be closed all the same
+                interpreter.log("report:", type(e).__name__, e)
+            await self.delivery.drain(3000)
             await self.session.leave()
             await reap(*tasks[3:])
             self.save_alive()
@@ -86,7 +84,7 @@ class Supervisor:
         """An error that nobody foresaw ends one task's turn, not the agent, unless it comes again
         and again."""
         failures = 0
-        while failures < _FAILURES_MAX:
+        while failures < 12:  # then only a new start may help
             began = self.clock.up()
             try:
                 await task()
@@ -98,12 +96,12 @@ class Supervisor:
                 interpreter.log("error:", type(error).__name__, error)
             except Exception:
                 pass  # there is no memory even for that
-            await interpreter.sleep_ms(_RETRY_MS)
+            await interpreter.sleep_ms(5000)
         self._stuck = "%s, %d times in a row: restart it" % (type(error).__name__, failures)
         self.stop()
 
     async def _rounds(self):
-        next_ms = self.clock.up_ms()
+        wait_ms = self.clock.up_ms()
         while True:
             events = await self.link.round()
             self.sampler.observe()
@@ -111,13 +109,13 @@ class Supervisor:
                 self.reporter.event(kind, at, detail)
             if events or self._quiet_samples and self.reporter.has_events:
                 await self._close_report()  # the province shall know at once
-            if self.clock.up() - self.session.beat < _STUCK_S:
+            if self.clock.up() - self.session.beat < 300:
                 self._board.feed_watchdog()
-            next_ms += self._round_ms
-            late = self.clock.up_ms() - next_ms
+            wait_ms += self._round_ms
+            late = self.clock.up_ms() - wait_ms
             if late >= 0:
-                next_ms += late - late % self._round_ms
-            await interpreter.sleep_ms(max(0, next_ms - self.clock.up_ms()))
+                wait_ms += late - late % self._round_ms
+            await interpreter.sleep_ms(max(0, wait_ms - self.clock.up_ms()))
 
     async def _samples(self):
         while True:
@@ -145,7 +143,7 @@ class Supervisor:
         """SNTP at start and every few hours; the platform's own clock every minute."""
         clock = self.clock
         wait = 0  # minutes
-        minutes = 0
+        count = 0
         while True:
             if self._servers is None:
                 clock.set(self._board.unix_time(), ids.CLOCK_SYSTEM)
@@ -159,8 +157,8 @@ class Supervisor:
             await interpreter.sleep_ms(60000)
             self.delivery.expire()
             wait -= 1
-            minutes += 1
-            if minutes % 60 == 0:
+            count += 1
+            if count % 60 == 0:
                 self.journal.persist()
 
     def save_alive(self):

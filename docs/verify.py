@@ -2,9 +2,9 @@
 
     python verify.py DIRECTORY [--now UNIX_TIME]
 
-Imports only the standard library, `cryptography` and `cbor2`. DIRECTORY is the province's, or a
-copy, with `province.db` and `registry.db`. Prints JSON: what does not verify, and of each slot
-status, outages, states and usage. To be read beside the page; not fast.
+Imports only the standard library, `cryptography` and `cbor2`, and read_archive.py beside it.
+DIRECTORY is the province's, or a copy, with `province.db`, `registry.db` and `archive`. Prints
+JSON: what does not verify, and of each slot status, outages, states and usage. Not fast.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from read_archive import archived
 
 PROGRAMME = 1_735_660_800  # 2025-01-01 00:00 WITA
 AHEAD, ROUNDING, SEAM, LAG = 300, 2, 10, 30
@@ -33,8 +34,7 @@ BEGAN, ENDED, BOOTED, DROPPED = 1, 2, 3, 5
 
 
 def state_name(code):
-    code = code or 0
-    return STATES[code] if 0 <= code < len(STATES) else f"state_{code}"
+    return STATES[code or 0] if code in (None, *range(len(STATES))) else f"state_{code}"
 
 
 def number(value):
@@ -66,17 +66,11 @@ def opened(message, topic, keys):
 
 def column(values, n, count):
     """The n values of a column."""
-    if type(values) is int:
-        values = [values]
     found, last = [], None
-    for value in values:
-        if value is None:
-            found.append(None)
-        elif count:
-            found.append(value * 1024)
-        else:
-            last = value if last is None else last + value
-            found.append(last)
+    for value in [values] if type(values) is int else values:
+        if value is not None:
+            last = value * 1024 if count else value + (last or 0)
+        found.append(None if value is None else last)
     return found + [0 if count else last] * (n - len(found))
 
 
@@ -154,9 +148,7 @@ def nearest(ups, up, later):
 
 def find_outages(boot, after, others):
     """The outages of a boot; `after`: the next of its stream, `others`: the slot's other boots."""
-    tables = defaultdict(
-        dict
-    )  # kind, cause -> beginning since boot -> its time, seq, length, detail
+    tables = defaultdict(dict)  # kind, cause -> beginning since boot -> time, seq, length, detail
     for r, offset, kind, detail in boot.told:
         cause, length = number(detail.get(1)), 0 if kind == BEGAN else number(detail.get(3))
         if cause is not None and length is not None and r.up + offset - length >= -ROUNDING:
@@ -187,10 +179,11 @@ def find_outages(boot, after, others):
             if isinstance(pair, list) and len(pair) == 2
         ]
         if e is None:
-            times = [(o[0], x[0]) for o in found for x in o[2:] if x and x[0] is not None]
-            later = [its for its in times if its[0] > up]
+            times = [(o[0], x[0]) for o in found if o[0] > up for x in o[2:] if x]
+            later = [its for its in times if its[1] is not None]
             row["end"] = record_end(boot, after, others, t, up, seq, later)
             row["interrupted"] = row["end"] is not None
+        row["until"] = max(t, boot.last_t or 0) if row["end"] is None else row["end"]
         boot.outages.append(row)
 
 
@@ -215,8 +208,8 @@ def off_time(boot, before):
         return None
     detail = boot.booted[3]
     pair = detail.get(2)
-    pair = pair if isinstance(pair, list) and len(pair) == 2 else [None, None]
-    last_boot, last_up = number(pair[0]), number(pair[1])
+    valid = isinstance(pair, list) and len(pair) == 2
+    last_boot, last_up = map(number, pair) if valid else (None, None)
     begin = boot.alive
     if begin is None and last_boot is not None:
         if before and before.rank[2] == last_boot and before.offset is not None:
@@ -227,8 +220,8 @@ def off_time(boot, before):
         begin = max(begin, before.last_t)
     if begin is None or begin >= boot.started:
         return None
-    cause, clean = number(detail.get(1)) or 0, detail.get(4) is True
-    power = cause in (1, 2) or (cause == 0 and not clean)
+    cause = number(detail.get(1)) or 0
+    power = cause in (1, 2) or (cause == 0 and detail.get(4) is not True)
     return begin, boot.started, "power" if power else "agent"
 
 
@@ -257,13 +250,8 @@ def joined(intervals):
 
 
 def boot_layer(boot):
-    told = []
-    for o in sorted(boot.outages, key=lambda o: (o["begin"], o["up"], o["code"])):
-        end = o["end"]
-        if end is None:
-            end = max(o["begin"], boot.last_t or 0)
-        told.append((o["begin"], end, o["cause"]))
-    told = joined(seen(told))
+    told = sorted(boot.outages, key=lambda o: (o["begin"], o["up"], o["code"]))
+    told = joined(seen([(o["begin"], o["until"], o["cause"]) for o in told]))
     samples, shown = boot.samples(), []
     before, before_end = "unknown", None
     for index, (t, _, _, step, state) in enumerate(samples):
@@ -295,6 +283,28 @@ def timeline(boots, offs):
     return joined(found)
 
 
+def crowded(boots, offs, states):
+    """The hours that show nothing, because more reaches into them than a slot can have."""
+    reports, batches = [r for boot in boots for r in boot.sampled], defaultdict(list)
+    for r in reports:
+        batches[r.rank, r.seq // 16] += r.t, r.end
+    outages = [(boot, o) for boot in boots for o in boot.outages]
+    many = (
+        (200, [((rank[:2], n), min(its), max(its)) for (rank, n), its in batches.items()]),
+        (2000, [((b, o["up"], o["code"]), o["begin"], o["until"]) for b, o in outages]),
+        (2000, [(rank, begin, end) for rank, (begin, end, _) in offs]),
+    )
+    found, few = set(), not states or all(len(its) <= most for most, its in many)
+    for hour in () if few else range(states[0][0] // HOUR * HOUR, states[-1][1], HOUR):
+        stop = hour + HOUR
+        lows = [hour - (hour - r.t) % r.step for r in reports if r.t < hour <= r.end]
+        highs = [stop + (r.t - stop) % r.step for r in reports if r.t <= stop < r.end]
+        low, high = min([hour, *lows]) - SEAM - LAG, max([stop, *highs]) + SEAM + LAG
+        if any(len({k for k, b, e in its if b <= high and e >= low}) > most for most, its in many):
+            found.add(hour)
+    return found
+
+
 def usage(boots):
     """Hour -> measured_s, bytes_down, bytes_up, clients_peak, clients_day."""
     hours = defaultdict(lambda: [0, None, None, None, None])
@@ -315,12 +325,9 @@ def usage(boots):
                                 part = b * y // r.step - b * done // r.step
                                 row[at] = min(MOST, (row[at] or 0) + part)
                         done = y
-                        last = hour < end <= hour + HOUR and stop == end
-                        values = (
-                            (3, clients if peak is None else peak),
-                            (4, of_day if last else None),
-                        )
-                        for at, value in values:
+                        most = clients if peak is None else peak
+                        last = of_day if hour < end <= hour + HOUR and stop == end else None
+                        for at, value in ((3, most), (4, last)):
                             if value is not None:
                                 row[at] = max(value, row[at] or value)
         taken = union(taken + spans)
@@ -377,12 +384,12 @@ def status(boots, reports, states, births, gaps, now):
     )
     if lasting and (not states or lasting[0] >= states[-1][0]):
         found["since"], found["state"] = lasting
-    last = sorted(
-        (r.t + i * r.step, r.rank, r.seq, i, r) for _, _, _, r in ends for i in range(r.n)
-    )[-10:]
+    near = [(r.seq, r) for *_, r in ends if r.rank == newest.rank]
+    near = sorted(e for e in near if newest.seq - 16 < e[0] <= newest.seq)
+    last = [(r, i) for _, r in near for i in range(r.n)][-10:]
     shown = ("rtt_ms", RTT, 2), ("loss_percent", LOSS, 10), ("clients", CLIENTS, 1)
     for key, metric, scale in (*shown, ("journal_fill_percent", FILL, 10)):
-        values = [r.values(metric)[i] for *_, i, r in last]
+        values = [r.values(metric)[i] for r, i in last]
         known = [value for value in values if value is not None]
         if known and not (metric == RTT and values[-1] is None):
             found[key] = known[-1] if scale == 1 else known[-1] / scale
@@ -427,15 +434,18 @@ def slot_figures(reports, births, kept, now):
     for key, stored in seqs.items():
         there = union([(a, b + 1) for a, b in declared[key]] + [(seq, seq + 1) for seq in stored])
         gaps += sum(b - a for a, b in rest((1, max(stored)), there))
-    states = timeline(boots, offs)
-    hours = usage(boots)
+    states, hours = timeline(boots, offs), usage(boots)
+    blank = crowded(boots, offs, states)
+    states = joined(seen([*states, *((hour, hour + HOUR, "no_data") for hour in sorted(blank))]))
+    states = states[bool(states) and states[0][2] == "no_data" :]
+    states = states[: len(states) - (bool(states) and states[-1][2] == "no_data")]
     keys = ("cause", "begin", "end", "flaps", "interrupted", "evidence")
     outages = [{key: o[key] for key in keys} for boot in boots for o in boot.outages]
     return {
         "status": status(boots, reports, states, births, gaps, now),
         "outages": sorted(outages, key=lambda o: (o["begin"], o["cause"])),
         "states": states,
-        "usage_hours": {hour: hours[hour] for hour in sorted(hours)},
+        "usage_hours": {hour: hours[hour] for hour in sorted(hours) if hour not in blank},
     }
 
 
@@ -444,14 +454,14 @@ def figures(database, keys, now):
 
     keys: kid -> (public key, slot), of all devices that were ever enrolled.
     """
-    reports, kept, bad = defaultdict(list), defaultdict(list), []
-    births = defaultdict(dict)
+    reports, kept, births, bad = defaultdict(list), defaultdict(list), defaultdict(dict), []
     with closing(sqlite3.connect(database)) as db:
         sql = (
             "SELECT slot, kid, stream, received_at, message{} FROM {} AS x JOIN streams "
             "ON streams.id = stream_id JOIN slots ON slots.id = slot_id"
         )
-        rows = db.execute(sql.format(", seq", "reports")).fetchall()
+        rows = [*archived(database.parent), *db.execute(sql.format(", seq", "reports"))]
+        rows = {row[1:3] + row[5:]: row for row in rows}.values()  # of two the later counts
         for slot, kid, stream, received_at, message, seq in rows:
             try:
                 signer, payload = opened(message, f"desa/1/{slot[:4]}/{slot}/report", keys)
@@ -478,18 +488,14 @@ def figures(database, keys, now):
     return {"not_verified": bad, "slots": slots}
 
 
-def registered(path):
-    with closing(sqlite3.connect(path)) as db:
-        rows = db.execute("SELECT public_key, slot FROM devices").fetchall()
-    return {hashlib.sha256(key).digest()[:8]: (key, slot) for key, slot in rows}
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("--now", type=float, default=time.time())
     options = parser.parse_args()
-    keys = registered(options.directory / "registry.db")
+    with closing(sqlite3.connect(options.directory / "registry.db")) as db:
+        rows = db.execute("SELECT public_key, slot FROM devices").fetchall()
+    keys = {hashlib.sha256(key).digest()[:8]: (key, slot) for key, slot in rows}
     found = figures(options.directory / "province.db", keys, options.now)
     json.dump(found, sys.stdout, indent=1)
     return 1 if found["not_verified"] else 0

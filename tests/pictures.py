@@ -5,16 +5,28 @@ Drawn by the product's own code, never by hand.
 
 from __future__ import annotations
 
+import io
+from contextlib import nullcontext, suppress
+from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
 
 from host_tools.common.i18n import set_language
-from host_tools.demo.picture import draw
+from host_tools.demo.picture import draw, recorded
 from host_tools.field.labels import Label
 from host_tools.field.labels.drawing import svg
+from host_tools.field.menu.items import ITEMS
+from host_tools.field.menu.menu import Menu
+from host_tools.field.menu.screen import MenuScreen
+from host_tools.field.menu.trip import Trip
 from host_tools.field.provision.batch import result_text
 from host_tools.field.provision.flow import STEPS, DeviceResult
 from host_tools.field.provision.network import network_error
 from host_tools.field.provision.screen import ProvisionScreen
+from host_tools.people.kits import Kit, KitDevice, KitSlot
+from host_tools.province.records import Village
 from tests.support import ROOT
 
 IMAGES = ROOT / "docs" / "images"
@@ -60,12 +72,52 @@ def _batch() -> ProvisionScreen:
     return screen
 
 
+def _menu(folder: Path, *pressed: str) -> str:
+    """The menu on a laptop with a kit of four villages, after some keys."""
+    (folder / "kit.desakit").touch()
+    slots = {
+        f"{code}-1": KitSlot(f"{code}-1", Village(code, name, "Maratua", "Berau"), {}, ())
+        for _port, _mac, code, name, *_rest in _BOARDS
+    }
+    done = KitDevice("6403112001-1", bytes.fromhex(LABEL.kid), LABEL.unique_id, LABEL.board)
+    values = dict.fromkeys(field.name for field in fields(Kit))
+    values |= {"technician": "Ani", "expires": 1_800_000_000, "slots": slots}
+    values |= {"enrolled": (done,), "imported": {}, "releases": {}}
+    console = Console(
+        record=True,
+        width=80,
+        height=16,
+        file=io.StringIO(),
+        force_terminal=True,
+        legacy_windows=False,
+    )
+    left = iter(pressed)
+
+    class Pressed:
+        def key(self) -> str:
+            key = next(left, None)
+            if key is None:
+                raise EOFError
+            console.export_text(clear=True)
+            return key
+
+    menu = Menu(MenuScreen(console, lambda: nullcontext(Pressed())), Trip(folder), ITEMS, len)
+    menu.trip.kit = Kit(**values)
+    with suppress(EOFError):
+        menu.show()
+    return recorded(console, "desalink menu")
+
+
 def pictures() -> dict[Path, str]:
     """Each picture's file and content."""
     drawn = {IMAGES / "label.svg": svg(LABEL)}
     for language, name in (("en", "provision.svg"), ("id", "provision-id.svg")):
         set_language(language)
         drawn[IMAGES / name] = draw(_batch().table(), "desalink provision --batch")
+        ending = name.removeprefix("provision")
+        with TemporaryDirectory() as folder:
+            drawn[IMAGES / f"menu{ending}"] = _menu(Path(folder))
+            drawn[IMAGES / f"menu-village{ending}"] = _menu(Path(folder), "3")
     set_language(None)
     return drawn
 

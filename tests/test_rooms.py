@@ -19,8 +19,8 @@ from tests.support import ROOT
 
 # From the bottom to the top: a room imports itself and what stands before it.
 ROOMS = {
-    "host_tools": "common wire keys province devices people field broker office store derive"
-    " ingest simulate demo cli".split(),
+    "host_tools": "common wire keys province devices people field broker archive office store"
+    " derive contracts report ingest simulate demo cli".split(),
     "agent": "interpreter wire device net journal link measure sources province top".split(),
 }
 # What of a room stands below all others.
@@ -29,9 +29,9 @@ PLACED = dict.fromkeys(
 )
 # What a technician's laptop needs reaches nothing of the province's side, by no detour.
 LAPTOP = "field"
-PROVINCE_ONLY = ("province.registry", "broker", "office", "store", "derive", "ingest")
+PROVINCE_ONLY = ("province.registry", "broker", "archive", "office", "store", "derive", "ingest")
 
-SQL_PLACES = re.compile(r"host_tools/(store/|province/(registry\w*|records)\.py)")
+SQL_PLACES = re.compile(r"host_tools/(store/|province/(registry\w*|records|contract_records)\.py)")
 _SQL = re.compile(
     r"\s*(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s"
     r"|CREATE\s+(TABLE|INDEX|UNIQUE)\s|PRAGMA\s)",
@@ -142,6 +142,23 @@ def stray_sql(root: Path) -> set[str]:
     }
 
 
+DIALECT = "host_tools/store/dialect.py"
+_DIALECT = re.compile(
+    r"\b(PRAGMA|WITHOUT ROWID|AUTOINCREMENT|INSERT OR|REPLACE INTO|sqlite_\w+|BLOB|ATTACH|VACUUM"
+    r"|BEGIN (IMMEDIATE|EXCLUSIVE)|IFNULL|strftime|GLOB|INDEXED BY|rowid)\b"
+)
+
+
+def stray_dialect(root: Path) -> set[str]:
+    """Files of the store with words of one database outside the dialect's file."""
+    found = set()
+    for path, tree in sources(root, "host_tools/store"):
+        words = any(_DIALECT.search(text) for text in texts(tree))
+        if path != DIALECT and (words or "sqlite3" in imported(tree)):
+            found.add(path)
+    return found
+
+
 def twice(root: Path) -> set[str]:
     """Class names that stand for two classes."""
     places = defaultdict(set)
@@ -180,6 +197,7 @@ RULES = [
     pytest.param(upward, id="imports point downward"),
     pytest.param(reachable, id="a laptop needs nothing of the province's side"),
     pytest.param(stray_sql, id="SQL stands in the store and the registry"),
+    pytest.param(stray_dialect, id="one file of the store knows which database it is"),
     pytest.param(twice, id="one class name has one meaning"),
     pytest.param(reached_into, id="private attributes stay private"),
 ]
@@ -207,6 +225,8 @@ TWO = {"host_tools/wire/a.py": "class A: ...\n", "agent/net/a.py": "class A: ...
         (reachable, "host_tools.people.b -> host_tools.store", DETOUR),
         (stray_sql, "host_tools/cli/a.py", {"host_tools/cli/a.py": "q = 'SELECT a FROM b'\n"}),
         (stray_sql, "host_tools/a.py", {"host_tools/a.py": "q = f'SELECT {a} FROM b'\n"}),
+        (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": "import sqlite3\n"}),
+        (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": "q = 'PRAGMA a'\n"}),
         (twice, "A", TWO),
         (reached_into, "agent/a.py", {"agent/a.py": "def f(b):\n    return b._x\n"}),
     ],

@@ -9,7 +9,6 @@ from agent.device import interpreter
 from agent.device.interpreter import const
 from agent.wire import ids
 
-_STALE_S = const(6 * 3600)  # after this a weaker source may correct a stronger one's drift
 _DAY_S = const(86400)
 _BUILT = 1767225600  # 2026-01-01
 _STEP_S = const(2)  # smaller corrections are drift and make no event
@@ -18,11 +17,11 @@ _STEP_S = const(2)  # smaller corrections are drift and make no event
 class Clock:
     def __init__(self, board):
         self._board = board
-        self._ticks = interpreter.ticks_ms()
+        self._last = interpreter.ticks_ms()
         self._ms = 0
         self._offset = None  # Unix time - up, seconds
         self._set_at = 0
-        self._confirmed = False  # not by one time server alone
+        self.confirmed = False  # not by one time server alone
         self.source = ids.CLOCK_NONE
         self.floor = 0  # Unix time that has certainly passed at the start
         self.on_set = None  # callable(source, step or None) for corrections worth an event
@@ -30,8 +29,8 @@ class Clock:
     def up_ms(self):
         """Milliseconds since start, beyond the ticks' wrap (call at least every few days)."""
         now = interpreter.ticks_ms()
-        self._ms += interpreter.ticks_diff(now, self._ticks)
-        self._ticks = now
+        self._ms += interpreter.ticks_diff(now, self._last)
+        self._last = now
         return self._ms
 
     def up(self):
@@ -71,12 +70,12 @@ class Clock:
     def certain(self):
         """The latest Unix time that has passed for certain: the next start's floor. One wrong
         answer of one time server must never get there, as it would refuse all right ones."""
-        return max(self.floor, self.now()) if self._confirmed else self.floor
+        return max(self.floor, self.now()) if self.confirmed else self.floor
 
     def is_plausible(self, unix):
         """Whether `unix` is so near to what is certain that one time server's answer will do."""
-        expected = self.now() if self._confirmed else self.floor + self.up()
-        return abs(unix - expected) <= _DAY_S
+        now = self.now() if self.confirmed else self.floor + self.up()
+        return abs(unix - now) <= _DAY_S
 
     def set(self, unix, source, confirmed=True):
         """Take `unix` (seconds) from `source`. Refuses times before 2026 or below the floor, and
@@ -93,7 +92,8 @@ class Clock:
         up = self.up()
         # An ack's time is late by its way: don't follow each one's jitter.
         weaker = source < self.source or source == self.source == ids.CLOCK_ACK
-        if weaker and self._confirmed and up - self._set_at < _STALE_S:
+        # After six hours a weaker source may correct a stronger one's drift.
+        if weaker and self.confirmed and up - self._set_at < 6 * 3600:
             return False
         step = None if self._offset is None else unix - up - self._offset
         self._offset = unix - up
@@ -102,7 +102,7 @@ class Clock:
         if stepped or source != self.source:
             self._board.set_clock(unix)
         self.source = source
-        self._confirmed = confirmed
+        self.confirmed = confirmed
         if stepped and self.on_set:
             self.on_set(source, step)
         return True

@@ -40,6 +40,15 @@ def sync(file):
     os.fsync(file.fileno())
 
 
+def sync_directory(path):
+    """Make a created file's name durable. MicroPython can't."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 async def ready(sock, write, timeout_ms):
     """Whether a non-blocking socket has something to read within `timeout_ms` milliseconds; if
     `write`, whether it takes bytes or failed to connect."""

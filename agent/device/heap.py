@@ -27,11 +27,27 @@ def begin():
         micropython.opt_level(3)
 
 
+_room = None  # type: bytearray | None
+
+
+def keep_room():
+    """Keep a piece for TLS: its context takes 3 KB at once, and later there is none so large."""
+    global _room
+    _room = bytearray(4096)
+
+
+def give_room():
+    """Free it, right before that is made."""
+    global _room
+    _room = None
+    gc.collect()
+
+
 def built(board, *parts):
     """When everything is made. parts: objects of which no second one will be made."""
-    global begin
     if MICROPYTHON:
-        begin = None  # type: ignore[assignment,unused-ignore]  # not needed again
+        for name in ("begin", "keep_room", "give_room", "built"):
+            globals()[name] = None  # not needed again
         # Together these constructors take 2 KB, and what a board does at start only 1.5 KB.
         for part in parts:
             type(part).__init__ = None

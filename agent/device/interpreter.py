@@ -20,7 +20,6 @@ if MICROPYTHON:
 
     from micropython import const
 
-    _SLICE_MS = const(4)
     # There a wait lasts until the system's next tick (10 ms), whatever comes in. So its first
     # part, in which most answers come, is spent asking.
     _EXACT_MS = 400 if LWIP else 0
@@ -40,7 +39,7 @@ if MICROPYTHON:
         while True:
             left = ticks_diff(deadline, ticks_ms())
             exact = timeout_ms - left < _EXACT_MS
-            for _ in poller.ipoll(0 if exact else max(0, min(left, _SLICE_MS))):
+            for _ in poller.ipoll(0 if exact else max(0, min(left, 4))):
                 return True
             if left <= 0:
                 return False

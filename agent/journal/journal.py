@@ -25,10 +25,6 @@ from agent.journal.stream import (
 )  # fmt: skip
 from agent.wire import ids
 
-_LAZY = const(64)  # reports newly stored that are worth a write to remember it
-_TRIES = const(2)  # segments given up for one append on a full medium
-_ENOENT = const(2)
-_ENOSPC = const(28)
 
 # As in segment.py, where they are explained (a test holds them equal): here they cost nothing.
 _HEADER = const(384)
@@ -41,7 +37,6 @@ _NEW = const(0)
 _UNTOLD = const(1)
 _TAKEN = const(2)
 _TOLD = const(3)
-_REISSUE = const(127)
 _RANGES = const(17)
 
 
@@ -113,7 +108,7 @@ class Journal(Stream):
             return gap[1] + 1
         return None
 
-    def append(self, report, reissued=None):
+    def append(self, report, again=None):
         """Write a report (bytes) durably; its seq. On a full medium the oldest segments give way.
 
         reissued: the seq of `previous` that it was made of; if that has to give way for it,
@@ -128,20 +123,20 @@ class Journal(Stream):
                 if self.file is None or not self.fits(len(report)):
                     self.rotate()  # which may add a gap
                 told = []
-                if reissued is None:
+                if again is None:
                     for gap in self.gaps:
                         if gap[3] == _TAKEN:
                             told.append(gap)
-                elif reissued != self.reissue:
+                elif again != self.reissue:
                     self.whole = True
                     return None
                 at = self.sizes[-1]
-                self.write_record(_REISSUED if reissued else _REPORT + len(told), report)
+                self.write_record(_REISSUED if again else _REPORT + len(told), report)
                 break
             except OSError as error:
                 self.abandon()
                 failures += 1
-                full = error.errno == _ENOSPC and failures <= _TRIES
+                full = error.errno == 28 and failures <= 2  # ENOSPC; two segments at most
                 if full and (self.junk or self._drop_oldest(self._in_vain)):
                     self.sweep()
                 elif failures > 1:
@@ -152,8 +147,8 @@ class Journal(Stream):
             self._places.append(at)
         for gap in told:
             gap[3] = _TOLD
-        if reissued:
-            to_reissue(self.gaps)[1] = reissued
+        if again:
+            to_reissue(self.gaps)[1] = again
             self.release()
         self.next_seq += 1
         self.settled = None
@@ -178,14 +173,14 @@ class Journal(Stream):
             if gap[3] == _NEW:
                 self.remember(_STATE)
                 break
-        drops = []
+        found = []
         for gap in self.gaps:
             if gap[3] == _NEW:
                 break  # could not be written down yet, so it waits
             if gap[3] != _TOLD:
                 gap[3] = _TAKEN
-                drops.append((gap[0], gap[1], gap[2], gap[4]))
-        return drops
+                found.append((gap[0], gap[1], gap[2], gap[4]))
+        return found
 
     def mark_stored(self, seq, ranges=(), stream=None, only_add=False):
         """Take over an ack: all up to seq is stored, and the ranges (first, last) beyond.
@@ -198,11 +193,12 @@ class Journal(Stream):
         if stream is None or stream == self.stream:
             before = pairs_of(self.saved) + pairs_of(self.stored)
             known = self.believe(seq, ranges, only_add)
-            worth = count_of(self.stored) - count_of(self.saved) >= _LAZY
+            # Whether to write it down.
+            more = count_of(self.stored) - count_of(self.saved) >= 64
             for first, last in before:
                 # That the province lost something must not be forgotten: the ring relies on it.
-                worth = worth or not covers(self.stored, first, last)
-            if worth:
+                more = more or not covers(self.stored, first, last)
+            if more:
                 self.remember(_STATE)
             return known
         if self.previous and stream == self.previous.stream:
@@ -274,10 +270,10 @@ class Journal(Stream):
         while True:
             sizes = self.sizes + old.sizes if old else self.sizes
             # One that a failure cut short counts for half a segment: the index must stay small.
-            taken = 0
+            total = 0
             for size in sizes:
-                taken += max(size, self.segment_size // 2)
-            if taken <= self._full:
+                total += max(size, self.segment_size // 2)
+            if total <= self._full:
                 break
             if not self._drop_oldest():
                 break
@@ -294,10 +290,14 @@ class Journal(Stream):
         try:
             segment.write(self.file, head)
             interpreter.sync(self.file)
-            segment.sync_directory(self.path)
+            if not interpreter.MICROPYTHON:
+                # LittleFS, ext4 and FAT commit a file's name with it.
+                from agent.device import cpython
+
+                cpython.sync_directory(self.path)
         except OSError:
             self.abandon()
-            self._delete(number)
+            self._remove(number)
             raise
         self._wrote(len(head))
         self.number = number
@@ -330,13 +330,13 @@ class Journal(Stream):
         before, `open` sees what is missing."""
         junk, self.junk = self.junk, []
         for number in junk:
-            self._delete(number)
+            self._remove(number)
 
-    def _delete(self, number):
+    def _remove(self, number):
         try:
             os.remove(segment.path_of(self.path, number))
         except OSError as error:
-            if error.errno != _ENOENT:
+            if error.errno != 2:  # ENOENT
                 self.junk.append(number)  # again later
 
     def abandon(self):
@@ -363,6 +363,6 @@ class Journal(Stream):
                 break
             if self.began and len(old.numbers) == 1:
                 break  # it still has to be named
-            self._delete(old.pop(0))
+            self._remove(old.pop(0))
         if old and not old.numbers:
             self.previous = None

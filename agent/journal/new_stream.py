@@ -55,7 +55,12 @@ def shelve(journal):
     while journal.previous and journal.previous.numbers:
         journal.give_up(journal.previous)  # it has waited in vain
     held = Stream(journal.path, journal.stream, journal.segment_size)
-    for name in ("next_seq", "numbers", "bases", "sizes", "stored", "gaps", "floor"):
-        setattr(held, name, getattr(journal, name))
+    held.next_seq = journal.next_seq
+    held.numbers = journal.numbers
+    held.bases = journal.bases
+    held.sizes = journal.sizes
+    held.stored = journal.stored
+    held.gaps = journal.gaps
+    held.floor = journal.floor
     if held.numbers:
         journal.previous = held

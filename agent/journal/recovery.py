@@ -27,8 +27,6 @@ _FIXED_SIZE = const(38)
 _GAP = ">IIB4s"
 _GAP_SIZE = const(13)
 
-_EEXIST = const(17)
-
 
 def open_journal(journal):
     """See `Journal.open`."""
@@ -44,9 +42,9 @@ def open_journal(journal):
         try:
             os.mkdir(journal.path)
         except OSError as error:
-            if error.errno != _EEXIST:
+            if error.errno != 17:  # EEXIST
                 raise
-        end = _recall(journal)
+        end = _open(journal)
     except OSError as error:
         raise journal.failure("can't be opened", error)
     journal.boot += 1
@@ -66,7 +64,7 @@ def open_journal(journal):
         journal.abandon()  # the next append tries again, and raises
 
 
-def _recall(journal):
+def _open(journal):
     """Take over what the directory holds; how the log ends: WHOLE, TORN or ROTTEN.
 
     Only headers are read, and the records of each stream's newest segment; what has rotted in
@@ -74,7 +72,7 @@ def _recall(journal):
     end = _WHOLE
     bad = []  # files without a valid header
     for number in numbers_in(journal.path):
-        size, header = _look(journal.path, number)
+        size, header = _read(journal.path, number)
         if header is None and number >> 31:
             continue  # not ours, as no journal lives so long; nor would a number be left after it
         journal.number = number
@@ -97,7 +95,7 @@ def _recall(journal):
         end = max(end, _replay(journal))
         for held in (journal, journal.previous):
             if held:
-                _settle(journal, held, bad)
+                _end(journal, held, bad)
         if journal.previous and not journal.previous.numbers:
             journal.previous = None
     journal.junk.extend(bad)
@@ -118,7 +116,7 @@ def numbers_in(directory):
     return found
 
 
-def _look(path, number):
+def _read(path, number):
     """Size and header of a file; the header is None if it is not valid."""
     try:
         with open(segment.path_of(path, number), "rb") as file:
@@ -149,7 +147,7 @@ def _replay(journal):
                 newest = at, seq
                 gap = to_reissue(gaps)
                 if kind < _REISSUED:
-                    _tell(gaps, kind - _REPORT)
+                    _note(gaps, kind - _REPORT)
                 elif gap:
                     gap[1] += 1
                 continue
@@ -192,7 +190,7 @@ def _unpack_header(head):
     return oldest, before, boot, None if hash8 == bytes(8) else hash8, state
 
 
-def _tell(gaps, count):
+def _note(gaps, count):
     """Mark the first `count` gaps that were not told as told."""
     for gap in gaps:
         if count and gap[3] != _TOLD:
@@ -200,7 +198,7 @@ def _tell(gaps, count):
             count -= 1
 
 
-def _settle(journal, held, bad):
+def _end(journal, held, bad):
     """Finish the dropping of a stream's oldest segments wherever it was cut off."""
     while len(held.numbers) > (held is journal) and held.end_of_first() <= held.floor:
         journal.junk.append(held.pop(0))

@@ -12,10 +12,8 @@ a record that was cut short from one whose length has rotted.
 """
 
 import binascii
-import os
 import struct
 
-from agent.device import interpreter
 from agent.device.interpreter import const
 
 HEADER = const(384)
@@ -46,7 +44,6 @@ _TORN = const(1)  # in a write that did not finish, and that nobody was told had
 _ROTTEN = const(2)  # in bytes that are not what was written: records may have been there
 
 _MAGIC = b"DJ1\n"
-_FIXED = ">4s4sIIIII8sH"
 _FIXED_SIZE = const(38)
 _GAP = ">IIB4s"
 _GAP_SIZE = const(13)
@@ -79,8 +76,8 @@ def pack_header(stream, number, base, oldest, before, boot, hash8, state):
     this stream and of the one before; hash8: of report base - 1, or None; state: packed."""
     head = bytearray(HEADER)
     struct.pack_into(
-        _FIXED, head, 0, _MAGIC, stream, number, base, oldest, before, boot, hash8 or bytes(8),
-        len(state),
+        ">4s4sIIIII8sH", head, 0, _MAGIC, stream, number, base, oldest, before, boot,
+        hash8 or bytes(8), len(state),
     )  # fmt: skip
     head[_FIXED_SIZE : _FIXED_SIZE + len(state)] = state
     crc = binascii.crc32(memoryview(head)[: HEADER - 4])
@@ -138,7 +135,7 @@ def read_record(file, seed, at, seq):
     return body if file.read(4) == struct.pack(">I", crc) else None
 
 
-def records(file, size, seed, base, verify):
+def records(file, size, seed, base, strict):
     """Walk a segment: yields (offset, kind, seq, length) for each valid record, and at last
     (offset after the last valid one, -1, next seq, WHOLE, TORN or ROTTEN).
 
@@ -148,29 +145,29 @@ def records(file, size, seed, base, verify):
     where that has rotted as well, byte by byte. Raises OSError."""
     head = bytearray(8)
     view = memoryview(head)[:7]
-    chunk = bytearray(128)
+    block = bytearray(128)
     at = end = HEADER
-    following = base
+    next_seq = base
     bad = torn = False
     while at + _OVERHEAD <= size:
         file.seek(at)
         file.readinto(head)
         kind, length, seq = struct.unpack_from(">BHI", head)
         after = at + _OVERHEAD + length
-        sound = following <= seq <= following + size and kind
-        sound = sound and head[7] == binascii.crc32(view, seed) & 255
-        if sound and after <= size and (bad or seq == following):
+        good = next_seq <= seq <= next_seq + size and kind
+        good = good and head[7] == binascii.crc32(view, seed) & 255
+        if good and after <= size and (bad or seq == next_seq):
             crc = binascii.crc32(head, seed)
-            if not (verify or bad) or _body_is_sound(file, length, crc, chunk):
+            if not (strict or bad) or _body_is_sound(file, length, crc, block):
                 yield at, kind, seq, length
-                following = seq + 1 if kind >= REPORT else seq
+                next_seq = seq + 1 if kind >= REPORT else seq
                 at = end = after
                 bad = torn = False
                 continue
         if not bad:
             bad = True
-            torn = sound and after > size
-            if sound and after <= size:
+            torn = good and after > size
+            if good and after <= size:
                 at = after  # only the body is bad
                 continue
         at += 1
@@ -180,27 +177,15 @@ def records(file, size, seed, base, verify):
         # A file system may have made the file longer before it wrote the bytes.
         file.seek(size - 4)
         torn = file.read(4) in (b"\0\0\0\0", b"\xff\xff\xff\xff")
-    yield end, -1, following, (_TORN if torn else _ROTTEN) if bad else _WHOLE
+    yield end, -1, next_seq, (_TORN if torn else _ROTTEN) if bad else _WHOLE
 
 
-def _body_is_sound(file, length, crc, chunk):
+def _body_is_sound(file, length, crc, block):
     """Whether the next `length` bytes of a file and the CRC after them agree."""
-    view = memoryview(chunk)
+    view = memoryview(block)
     while length:
-        part = view[: min(length, len(chunk))]
+        part = view[: min(length, len(block))]
         file.readinto(part)
         crc = binascii.crc32(part, crc)
         length -= len(part)
     return file.read(4) == struct.pack(">I", crc)
-
-
-def sync_directory(path):
-    """Make a created file's name durable.
-
-    MicroPython can't. LittleFS needs no such thing; ext4 and FAT commit the name with the file."""
-    if not interpreter.MICROPYTHON:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -33,16 +33,16 @@ class JournalError(OSError):
 def merged(pairs, last):
     """Ranges (first, last), in any order, as a flat list: ascending, disjoint, within 1..last."""
     flat = []
-    for low, high in sorted(pairs):
-        low = max(low, 1)
-        high = min(high, last)
-        if low > high:
+    for begin, end in sorted(pairs):
+        begin = max(begin, 1)
+        end = min(end, last)
+        if begin > end:
             continue
-        if flat and low <= flat[-1] + 1:
-            flat[-1] = max(flat[-1], high)
+        if flat and begin <= flat[-1] + 1:
+            flat[-1] = max(flat[-1], end)
         else:
-            flat.append(low)
-            flat.append(high)
+            flat.append(begin)
+            flat.append(end)
     return flat
 
 
@@ -122,7 +122,7 @@ class Stream:
         self.settled = None  # flat ranges: stored or gone; None: to be computed
         self.floor = 1  # the lowest seq that was still kept when this was last written down
         self._places = None  # offsets of the reports in segment number _placed, 0: none
-        self._placed = self._seed = self._failed = 0
+        self._placed = self._seed = self._failures = 0
 
     @property
     def oldest(self):
@@ -203,8 +203,8 @@ class Stream:
                 at = self._places[k] if k < len(self._places) else 0
                 report = segment.read_record(file, self._seed, at, seq) if at else None
         except OSError as error:
-            if error.errno != 2 and self._failed != seq:  # ENOENT: somebody removed it
-                self._failed = seq
+            if error.errno != 2 and self._failures != seq:  # ENOENT: somebody removed it
+                self._failures = seq
                 raise JournalError(
                     error.errno,
                     "journal %s: report %d can't be read (%s): check the storage"
@@ -311,33 +311,33 @@ class Stream:
                 self.gaps.remove(gap)
                 gap[3] = _NEW
                 self.gaps.append(gap)  # behind those that are being reported
-        for low, high in pairs_of(merged(lost, last)):
-            self._note(low, high, reason)
+        for begin, end in pairs_of(merged(lost, last)):
+            self._note(begin, end, reason)
         self.settled = None
-        for low, high in without(self._done(), 1, self.oldest - 1):
-            self._note(low, high, ids.DROPPED_FULL)
+        for begin, end in without(self._done(), 1, self.oldest - 1):
+            self._note(begin, end, ids.DROPPED_FULL)
             self.settled = None
 
     def _note(self, first, last, reason):
         gaps = self.gaps
-        nearest = None
-        distance = 0
+        found = None
+        least = 0
         for gap in gaps:
             if gap[4] != self.stream or gap[2] == _REISSUE:
                 continue
-            away = max(gap[0] - last, first - gap[1])
-            if away <= 1 and gap[2] == reason and gap[3] < _TAKEN:
+            left = max(gap[0] - last, first - gap[1])
+            if left <= 1 and gap[2] == reason and gap[3] < _TAKEN:
                 break
-            if nearest is None or away < distance:
-                nearest = gap
-                distance = away
+            if found is None or left < least:
+                found = gap
+                least = left
         else:
-            if not nearest or len(gaps) < _GAPS - 2:
+            if not found or len(gaps) < _GAPS - 2:
                 # The last two are kept free for other streams.
                 gap = [first, last, reason, _NEW, self.stream]
             else:
                 # Too many to remember: give up what lies between this and the nearest, and say so.
-                gap = nearest
+                gap = found
                 gaps.remove(gap)
             gaps.append(gap)  # behind those that are being reported
             if len(gaps) > _GAPS:

@@ -80,14 +80,14 @@ class Broker:
         result = (await self._reach(address, True))[1]
         return await self._again(address, 4) if result == ids.PROBE_TIMEOUT else result
 
-    async def _again(self, address, ports):
+    async def _again(self, address, count):
         """PROBE_ number of four tries at once, the first `ports` of them to the port."""
-        best = None
-        tries = [self._reach(address, i < ports) for i in range(4)]
+        found = None
+        tries = [self._reach(address, i < count) for i in range(4)]
         for _, result in await probes.together(tries):
-            if result == ids.PROBE_OK or best in (None, ids.PROBE_TIMEOUT):
-                best = best if result is None else result
-        return best
+            if result == ids.PROBE_OK or found in (None, ids.PROBE_TIMEOUT):
+                found = found if result is None else result
+        return found
 
     async def probe(self, state):
         """A PROBE_ number, None while not known. `state` is the link's."""

@@ -9,7 +9,6 @@ server), or need not be asked in this round, is passed over.
 import asyncio
 
 from agent.wire import ids
-from agent.device.interpreter import const
 from agent.link import linux, probes
 from agent.link.broker import Broker
 from agent.link.names import Names
@@ -17,30 +16,23 @@ from agent.link.outages import Outages
 from agent.link.quality import Quality, Statistic
 from agent.link.upstream import Upstream
 
-_ALWAYS = const(-1)
-_WHEN_UP = 1 << ids.UP
-_WHEN_PROVIDER = 1 << ids.DOWN_PROVIDER
-_WHEN_DNS = 1 << ids.DOWN_DNS
-_WHEN_REFUSED = 1 << ids.DOWN_TLS | 1 << ids.DOWN_BROKER
 
 # Pairs: a rung, and the causes (bits) of which one must be the cause so far for it to be asked.
 _LADDER = (
-    ids.DOWN_INTERFACE, _ALWAYS,
-    ids.DOWN_GATEWAY, _ALWAYS,
-    ids.DOWN_PROVIDER, _ALWAYS,
-    ids.RUNG_NEXT_HOP, _WHEN_PROVIDER,
-    ids.DOWN_PORTAL, _WHEN_PROVIDER,
-    ids.DOWN_BROKER, _WHEN_PROVIDER,
-    ids.DOWN_DNS, _WHEN_UP,
-    ids.DOWN_PORTAL, _WHEN_DNS | _WHEN_UP,
-    ids.DOWN_TLS, _WHEN_UP,
-    ids.DOWN_BROKER, _WHEN_UP,
-    ids.DOWN_DNS, _WHEN_REFUSED,
-    ids.RUNG_OTHER_DNS, _WHEN_DNS,
-    ids.RUNG_CLOCK, _WHEN_REFUSED,
+    ids.DOWN_INTERFACE, -1,
+    ids.DOWN_GATEWAY, -1,
+    ids.DOWN_PROVIDER, -1,
+    ids.RUNG_NEXT_HOP, 1 << ids.DOWN_PROVIDER,
+    ids.DOWN_PORTAL, 1 << ids.DOWN_PROVIDER,
+    ids.DOWN_BROKER, 1 << ids.DOWN_PROVIDER,
+    ids.DOWN_DNS, 1 << ids.UP,
+    ids.DOWN_PORTAL, 1 << ids.DOWN_DNS | 1 << ids.UP,
+    ids.DOWN_TLS, 1 << ids.UP,
+    ids.DOWN_BROKER, 1 << ids.UP,
+    ids.DOWN_DNS, 1 << ids.DOWN_TLS | 1 << ids.DOWN_BROKER,
+    ids.RUNG_OTHER_DNS, 1 << ids.DOWN_DNS,
+    ids.RUNG_CLOCK, 1 << ids.DOWN_TLS | 1 << ids.DOWN_BROKER,
 )  # fmt: skip
-
-_DNS_PORT = ":53"
 
 
 class Link:
@@ -54,8 +46,8 @@ class Link:
         self._interface = settings[section + "sys_class_net"], interface
         self._route = settings[section + "proc_net_route"], interface
         self._router = settings[section + "gateway"]
-        self._next_hop = settings[section + "next_hop"]
-        self._other_server = settings[section + "dns_other"]
+        self.next_hop = settings[section + "next_hop"]
+        self.dns_other = settings[section + "dns_other"]
         self._portal = None
         if settings[section + "portal"]:
             from agent.link.portal import Portal
@@ -146,16 +138,16 @@ class Link:
         if rung == ids.DOWN_PROVIDER:
             return await self._probe_provider()
         if rung == ids.RUNG_NEXT_HOP:
-            hop = self._next_hop
-            return (await probes.answer(hop, self._timeout_ms))[1] if hop else None
+            address = self.next_hop
+            return (await probes.answer(address, self._timeout_ms))[1] if address else None
         if rung == ids.DOWN_DNS:
             if cause != ids.UP:
                 return await self.names.confirm()
             return await self.names.probe(self.outages.state <= ids.DEGRADED)
         if rung == ids.RUNG_OTHER_DNS:
-            if self._other_server == "off":
+            if self.dns_other == "off":
                 return None
-            return await self.names.ask(self._other_server, False)
+            return await self.names.ask(self.dns_other, False)
         if rung == ids.DOWN_PORTAL:
             portal = self._portal
             if not portal:
@@ -191,28 +183,28 @@ class Link:
             return None
         value = None
         if not self._mute:
-            value, result = await self._answer(gateway)
+            value, result = await self._ask(gateway)
             if result is None:
                 return None
             self._gateway.add(value)
             if value is not None:
                 return result
         # Some routers answer no pings. TCP shows them, whether a name server accepts or nobody.
-        (value, result), (by_tcp, tcp_result) = await probes.together(
-            (self._answer(gateway), self._answer(gateway + _DNS_PORT))
+        (value, result), (other, reason) = await probes.together(
+            (self._ask(gateway), self._ask(gateway + ":53"))
         )
-        if result is None or tcp_result is None:
+        if result is None or reason is None:
             return None
-        self._mute = value is None and by_tcp is not None
-        self._gateway.add(by_tcp if self._mute else value)
+        self._mute = value is None and other is not None
+        self._gateway.add(other if self._mute else value)
         if value is not None or self._mute:
             return ids.PROBE_OK
-        if tcp_result == ids.PROBE_TIMEOUT and linux.neighbour(gateway) is False:
+        if reason == ids.PROBE_TIMEOUT and linux.neighbour(gateway) is False:
             return ids.PROBE_UNREACHABLE
-        return tcp_result
+        return reason
 
-    def _answer(self, target):
-        return probes.answer(target, self._timeout_ms, target.endswith(_DNS_PORT), True)
+    def _ask(self, target):
+        return probes.answer(target, self._timeout_ms, target.endswith(":53"), True)
 
     def put(self, row):
         """Write the statistics since the last call into a sample's row and begin anew."""

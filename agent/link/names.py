@@ -84,10 +84,10 @@ class Names:
 
     async def _once(self, server, name, random):
         try:
-            rcode, addresses = await dns.query(server, name, self._timeout_ms)
+            code, addresses = await dns.query(server, name, self._timeout_ms)
         except OSError as e:
             return probes.classify(e.errno)
-        if rcode not in (0, 3):
+        if code not in (0, 3):
             return ids.PROBE_SERVER_FAILED
         if random:
             return ids.PROBE_BAD_ANSWER if addresses else ids.PROBE_OK

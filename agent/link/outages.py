@@ -16,8 +16,8 @@ class Outages:
 
     def __init__(self, fall=2, rise=2):
         self.state = ids.UNKNOWN
-        self._fall = fall
-        self._rise = rise
+        self.fall = fall
+        self.rise = rise
         self._began = 0
         self._last = -1  # when the newest event happened
         self._flaps = 0
@@ -44,7 +44,7 @@ class Outages:
             self._run_length = 1
         if result == ids.UP:
             self._bad_length = 0
-            if self._run_length < self._rise or self.state == ids.UP:
+            if self._run_length < self.rise or self.state == ids.UP:
                 return ()
             events = self.end(self._run_since)
             self.state = ids.UP
@@ -55,10 +55,10 @@ class Outages:
             self._bad_evidence = evidence
         if self.state > ids.UP:
             # Within an outage only a cause that lasts replaces the one reported.
-            if result == self.state or self._run_length < self._fall:
+            if result == self.state or self._run_length < self.fall:
                 return ()
             since = self._run_since
-        elif self._bad_length >= self._fall:
+        elif self._bad_length >= self.fall:
             # Down for certain, even if each round had another cause: the newest one names it.
             since = self._bad_since
             if self._run_length == self._bad_length:

@@ -18,15 +18,6 @@ from agent.net.traffic import own
 from agent.wire import ids
 from agent.device.interpreter import const
 
-_DNS = "dns:"
-_ICMP = const(1)
-_NO_PROTOCOL = const(254)  # reserved for experiments (RFC 3692)
-_ECHO = const(8)
-_PORT_CLOSED = const(9)  # discard: a live host refuses it
-# Bytes at the IP level, both ways: an echo without data and its answer; a TCP handshake with its
-# end, or with two more tries.
-_PING_BYTES = const(56)
-_TCP_BYTES = const(360)
 
 # An ESP32 has ten sockets. The session, a source, a time server and a name look-up take one each.
 _AT_ONCE = const(4)
@@ -57,7 +48,7 @@ def reach(target, timeout_ms, refusal=False):
     """A coroutine that probes "host" by ping, "dns:host[:port]" by a question to a name server, or
     "host:port" by TCP, which must accept, or at least refuse if a `refusal` is enough; IPv4
     addresses."""
-    if target[:4] == _DNS:
+    if target[:4] == "dns:":
         return _ask(target[4:], timeout_ms)
     host, colon, port = target.rpartition(":")
     if colon:
@@ -65,42 +56,44 @@ def reach(target, timeout_ms, refusal=False):
     s = _icmp()
     if s:
         return _ping(s, target, timeout_ms)
-    return _tcp(target, _PORT_CLOSED, timeout_ms, True)
+    return _tcp(target, 9, timeout_ms, True)  # discard: a live host refuses it
 
 
 async def answer(target, timeout_ms, refusal=False, near=False):
     """(round-trip time or None, PROBE_ number or None as `classify`). A target that is `near` is
     in the village, where bytes cost nothing."""
-    if not near and target[:4] != _DNS:
-        own.add(_PING_BYTES if _kinds and ":" not in target else _TCP_BYTES)
+    if not near and target[:4] != "dns:":
+        # At the IP level, both ways: an echo without data and its answer; a TCP handshake with its
+        # end, or with two more tries.
+        own.add(56 if _kinds and ":" not in target else 360)
     try:
         return await reach(target, timeout_ms, refusal), ids.PROBE_OK
     except OSError as e:
         return None, classify(e.errno)
 
 
-async def together(coros):
+async def together(tries):
     """The results of coroutines, in their order. At most _AT_ONCE run at a time, and all of them
     end with the caller."""
-    if len(coros) == 1:
-        return [await coros[0]]  # the usual case; a task would only take memory
-    results = [None] * len(coros)
-    left = list(range(len(coros)))
+    if len(tries) == 1:
+        return [await tries[0]]  # the usual case; a task would only take memory
+    answers = [None] * len(tries)
+    left = list(range(len(tries)))
 
     async def work():
         while left:
             i = left.pop(0)
-            results[i] = await coros[i]
+            answers[i] = await tries[i]
 
-    tasks = [asyncio.create_task(work()) for _ in range(min(len(coros), _AT_ONCE))]
+    tasks = [asyncio.create_task(work()) for _ in range(min(len(tries), _AT_ONCE))]
     try:
         for task in tasks:
             await task
-        return results
+        return answers
     finally:
         await reap(*tasks)
         for i in left:
-            coros[i].close()
+            tries[i].close()
 
 
 def _icmp():
@@ -110,7 +103,7 @@ def _icmp():
         try:
             if _kinds[0] == socket.SOCK_DGRAM:
                 _refuse_any_protocol()
-            return socket.socket(socket.AF_INET, _kinds[0], _ICMP)
+            return socket.socket(socket.AF_INET, _kinds[0], 1)  # ICMP
         except OSError as e:
             if classify(e.errno) is None:
                 raise
@@ -122,7 +115,7 @@ def _refuse_any_protocol():
     """lwIP makes a UDP socket of any SOCK_DGRAM: raise OSError where a protocol that nobody has is
     accepted."""
     try:
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, _NO_PROTOCOL).close()
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 254).close()  # reserved, RFC 3692
     except OSError as e:
         if classify(e.errno) is None:
             raise
@@ -140,7 +133,7 @@ async def _ping(s, host, timeout_ms):
     """ICMP echo without data (RFC 792); closes the socket."""
     try:
         token = os.urandom(4)  # identifier and sequence number
-        packet = bytearray((_ECHO, 0, 0, 0)) + token
+        packet = bytearray(b"\x08\0\0\0") + token
         total = sum(struct.unpack(">4H", packet))  # Internet checksum (RFC 1071)
         total = (total >> 16) + (total & 0xFFFF)
         struct.pack_into(">H", packet, 2, ~(total + (total >> 16)) & 0xFFFF)
@@ -162,8 +155,8 @@ async def _ping(s, host, timeout_ms):
             if answer[:1] == b"\0" and answer[4:8] == token:
                 return took // 100
             if answer[:1] == b"\3" and len(answer) >= 36:
-                inner = 12 + (answer[8] & 15) * 4
-                if answer[inner : inner + 4] == token:
+                start = 12 + (answer[8] & 15) * 4
+                if answer[start : start + 4] == token:
                     raise OSError(errno.EHOSTUNREACH, "")
     finally:
         s.close()

@@ -8,9 +8,7 @@ that is when the change came, though it is certain only later.
 from agent.wire import ids
 from agent.device.interpreter import const
 
-_CLOSER = const(500)
 _ENTER = const(3000)  # three to four bad probes more than the limit allows
-_LEAVE = const(30)  # good probes in a row, at half the limit
 
 
 class Statistic:
@@ -51,9 +49,9 @@ class Quality:
     loss_limit: per mille; delay_limit: tenths of a millisecond. 0: no limit."""
 
     def __init__(self, loss_limit, delay_limit):
-        self._loss = loss_limit
+        self.loss_limit = loss_limit
         self._delay = delay_limit
-        self._previous = {}  # target -> its last round-trip time
+        self._last = {}  # target -> its last round-trip time
         self.jitter = None  # in 16ths, as RFC 3550, A.8
         self.degraded = None  # the PROBE_ number of the reason
         self.since = None  # when `degraded` last changed, seconds
@@ -75,22 +73,22 @@ class Quality:
     @property
     def suspicious(self):
         """Whether there was loss or delay recently, certain or not: ask more."""
-        return self._bad >= _CLOSER or self.degraded is not None
+        return self._bad >= 500 or self.degraded is not None
 
     def probe(self, now, target, value):
         """A probe of `target` at `now` (seconds): its round-trip time, None if it was lost."""
         if value is not None:
-            if target in self._previous:
-                change = abs(value - self._previous[target])
+            if target in self._last:
+                delta = abs(value - self._last[target])
                 if self.jitter is None:
                     self.jitter = 0
-                self.jitter += change - ((self.jitter + 8) >> 4)
-            self._previous[target] = value
-        lost = value is None and self._loss
+                self.jitter += delta - ((self.jitter + 8) >> 4)
+            self._last[target] = value
+        lost = value is None and self.loss_limit
         slow = value is not None and self._delay and value > self._delay
-        if not self._loss and not self._delay:
+        if not self.loss_limit and not self._delay:
             return
-        limit = self._loss or 100
+        limit = self.loss_limit or 100
         if not self._bad:
             self._bad_since = now
             self._slow = self._lost = 0
@@ -112,7 +110,7 @@ class Quality:
                 self.degraded = ids.PROBE_SLOW if self._slow > self._lost else ids.PROBE_LOST
                 self.since = self._bad_since
                 self._good = 0
-        elif self._good >= _LEAVE * (limit // 2):
+        elif self._good >= 30 * (limit // 2):
             self.degraded = None
             self.since = self._good_since
             self._bad = 0

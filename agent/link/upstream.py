@@ -12,8 +12,6 @@ from agent.link.quality import Statistic
 
 _SILENT = const(3)  # failures in a row after which a target may itself be dead
 _DEAD = const(6)  # failures in a row after which it is dead: it is asked seldom
-_SELDOM = const(8)
-_MOST = const(8)  # probes of a second try
 
 
 class Upstream:
@@ -21,7 +19,7 @@ class Upstream:
     answer at all, if that made no outage."""
 
     def __init__(self, targets, timeout_ms, quality):
-        self._targets = targets
+        self.targets = targets
         self._timeout_ms = timeout_ms
         self._quality = quality
         self._turn = 0
@@ -39,14 +37,14 @@ class Upstream:
 
     async def probe(self, now):
         """A PROBE_ number, None without targets or if none could be asked."""
-        count = len(self._targets)
+        count = len(self.targets)
         if not count:
             return None
         failures = self._failures
         turn = self._turn
         for _ in range(count):
             turn = (turn + 1) % count
-            if failures[turn] < _DEAD or not interpreter.random_below(_SELDOM):
+            if failures[turn] < _DEAD or not interpreter.random_below(8):
                 break
         self._turn = turn
         chosen = [turn]
@@ -56,7 +54,7 @@ class Upstream:
         if _alive(first):
             self._note(now, first, True)
             return ids.PROBE_OK
-        more = min(2 * count, _MOST)
+        more = min(2 * count, 8)
         for _ in range(2 if self._quality.suspicious else 1):
             again = await self._ask([i % count for i in range(more)])
             alive = _alive(again)
@@ -81,7 +79,7 @@ class Upstream:
         """(target, round-trip time or None, PROBE_ number) of all that could be asked."""
         timeout_ms = self._timeout_ms
         answers = await probes.together(
-            [probes.answer(self._targets[i], timeout_ms) for i in chosen]
+            [probes.answer(self.targets[i], timeout_ms) for i in chosen]
         )
         return [(i,) + pair for i, pair in zip(chosen, answers) if pair[1] is not None]
 

@@ -9,13 +9,9 @@ from agent.wire import cbor, cose
 from agent.wire import ids
 
 MAX_SAMPLES = 60
-# What most reports have, and therefore don't say.
-_STEP = const(60)
-_SAMPLES = const(5)
 _MAX_EVENTS = const(32)
 _KEPT = const(64)  # events, while the journal's medium fails
 _COUNTS = (ids.BYTES_DOWN, ids.BYTES_UP)  # kind "count": summed, coded as they are
-_QUALITY_EVERY_S = const(3600)
 
 
 def column(metric, rows):
@@ -172,12 +168,13 @@ class Reporter:
             6: None if now is None else now - (self._clock.up() - up),
             8: columns([cbor.loads(row) for row in rows]),
         }
-        if step != _STEP:
+        # What most reports have, they don't say.
+        if step != 60:
             body[7] = step
-        if len(rows) != _SAMPLES:
+        if len(rows) != 5:
             body[11] = len(rows)
         quality = self._clock.quality()
-        if quality[1] != self._quality or up - self._quality_up >= _QUALITY_EVERY_S:
+        if quality[1] != self._quality or up - self._quality_up >= 3600:
             self._quality = quality[1]
             self._quality_up = up
             body[10] = quality

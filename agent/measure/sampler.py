@@ -17,16 +17,11 @@ from agent.net.errors import cause
 from agent.measure.report import MAX_SAMPLES
 from agent.wire import ids
 
-_SOURCE_MS = const(5000)
 _STEP_MS = const(20)
 # Metrics that may be negative: those in dBm, dB and degrees Celsius.
 _SIGNED = const(1 << 12 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29 | 1 << 31)
-# Sampling coarsens as the journal fills with what is not stored: (per mille, seconds x sample_s).
-_COARSER = ((750, 60), (500, 15), (250, 5))
-_HYSTERESIS = const(50)
 # Of these every source gives one in each sample.
 _TOLD = (ids.BYTES_DOWN, ids.CLIENTS, ids.ROUTER_UPTIME, ids.DISH_UPTIME)
-_SLOW_S = const(3600)  # what changes slowly is told so often
 
 
 class Sampler:
@@ -36,7 +31,7 @@ class Sampler:
     was no longer than it should be, the link up, and the time known."""
 
     def __init__(self, base_s, board, clock, journal, link, reporter):
-        self._base_s = base_s
+        self.base_s = base_s
         self._board = board
         self._clock = clock
         self._journal = journal
@@ -50,7 +45,7 @@ class Sampler:
         self._health = {}
         self._slow_up = 0  # when heap and storage are to be told next
         self.sources = ()
-        self.wait_ms = _SOURCE_MS  # for all of them
+        self.wait_ms = 5000  # for all of them
         self._tasks = {}  # of each source, its reading under way
 
     def observe(self):
@@ -64,7 +59,7 @@ class Sampler:
 
     async def next(self):
         """Wait for the current sample's end and take it. True if the report must close now."""
-        step = self._base_s * self._factor
+        step = self.base_s * self._factor
         if self._began is None:
             self._began = self._clock.up()
             await self.read({})  # counters need a value to count from
@@ -80,13 +75,13 @@ class Sampler:
         self.well = up and self._factor == 1 and self._clock.now() is not None
         began = self._began
         self._began = end
-        broken = False
+        late = False
         if self._clock.up() - end >= step:
             # The device slept or was stopped: what it did not measure must not look measured.
             self._began = self._clock.up()
-            broken = True
+            late = True
         self._reporter.add(row, began, step)
-        return self._pace() or broken or len(self._reporter.rows) >= MAX_SAMPLES
+        return self._pace() or late or len(self._reporter.rows) >= MAX_SAMPLES
 
     async def row(self):
         """The row of a sample that ends now."""
@@ -126,7 +121,7 @@ class Sampler:
         """The device's own levels, measured once a report and valid for all its samples."""
         health = {ids.JOURNAL_FILL: self._journal.fill}
         if self._clock.up() >= self._slow_up:
-            self._slow_up = self._clock.up() + _SLOW_S
+            self._slow_up = self._clock.up() + 3600  # what changes slowly
             if interpreter.MICROPYTHON:
                 health[ids.HEAP_FREE] = gc.mem_free() // 1024
             free = self._board.storage_free()
@@ -140,14 +135,15 @@ class Sampler:
         """Choose the next sample's length by journal and budget. True if it changed."""
         fill = self._journal.fill
         factor = self.least
-        for level, f in _COARSER:
-            if fill >= level - (_HYSTERESIS if f <= self._factor else 0):
+        # The journal fills with what is not stored: (per mille, length of a sample).
+        for level, f in ((750, 60), (500, 15), (250, 5)):
+            if fill >= level - (50 if f <= self._factor else 0):
                 factor = max(f, factor)
                 break
         if factor == self._factor:
             return False
         self._factor = factor
-        self._reporter.event(ids.CADENCE_CHANGED, None, {1: self._base_s * factor})
+        self._reporter.event(ids.CADENCE_CHANGED, None, {1: self.base_s * factor})
         return True
 
     def counter_reset(self, metric):

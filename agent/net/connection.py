@@ -9,12 +9,10 @@ from agent.net import dns
 from agent.net.errors import CERTIFICATE, CUT, NetError, cause, code_of
 from agent.net.tasks import within
 
-EPIPE = 32  # not in MicroPython's errno
-
 if interpreter.MICROPYTHON:
     import gc
     from asyncio import core
-    from errno import EALREADY, EINPROGRESS
+    from errno import EALREADY, ECONNREFUSED, EINPROGRESS, ENOTCONN
 
     class Connection:
         """A connection whose `write` any task may call at any time.
@@ -42,6 +40,8 @@ if interpreter.MICROPYTHON:
                     # EISCONN is not in MicroPython's errno: 106 on Linux, 127 in newlib (ESP32).
                     if error.errno in (106, 127):
                         break
+                    if error.errno == ENOTCONN:  # lwIP, of a refused connection
+                        raise OSError(ECONNREFUSED, "") from None
                     if error.errno not in (EINPROGRESS, EALREADY):
                         raise
                 # There is no getsockopt: connect() again tells how it went.
@@ -137,7 +137,7 @@ async def _open(address, port, tls, hostname, timeout_ms, hello):
         if opening.stage == "tls":
             text += "TLS with %s: " % hostname
         text += cause(error)
-        if opening.stage == "tls" and code_of(error) in (ECONNRESET, EPIPE):
+        if opening.stage == "tls" and code_of(error) in (ECONNRESET, 32):  # EPIPE
             text += CUT
         refused = opening.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
         raise NetError(text, opening.stage, CERTIFICATE if refused else code_of(error)) from None

@@ -8,16 +8,10 @@ import errno
 import os
 
 from agent.device import interpreter
-from agent.device.interpreter import const
 from agent.net.errors import NetError, cause
 from agent.net.traffic import own
 from agent.net.udp import exchange, is_address
 
-_A = const(1)
-_CNAME = const(5)
-_NXDOMAIN = const(3)
-_MAX_RECORDS = const(32)
-_MAX_CHAIN = const(8)
 
 good = {}  # name -> the address that last worked: the fall-back while no resolver answers
 
@@ -40,19 +34,19 @@ def _name(data, pos):
 
     Bounded by 255 bytes and 16 jumps; raises ValueError or IndexError on hostile bytes."""
     labels = b""
-    end = jumps = 0
+    end = count = 0
     while True:
         n = data[pos]
         if n >= 0xC0:
             end = end or pos + 2
             pos = _u16(data, pos) & 0x3FFF
-            jumps += 1
+            count += 1
         elif n == 0:
             return labels, end or pos + 1
         else:
             labels += data[pos : pos + n + 1].lower()
             pos += n + 1
-        if n >> 6 in (1, 2) or jumps > 16 or len(labels) > 254:
+        if n >> 6 in (1, 2) or count > 16 or len(labels) > 254:
             raise ValueError
 
 
@@ -60,25 +54,25 @@ def _addresses(data, question):
     """The IPv4 addresses in an answer for the question's name, CNAMEs in the answer followed."""
     pos = 12 + len(question)
     records = []
-    for _ in range(min(_u16(data, 6), _MAX_RECORDS)):
+    for _ in range(min(_u16(data, 6), 32)):
         owner, pos = _name(data, pos)
-        rtype = _u16(data, pos)
+        kind = _u16(data, pos)
         start = pos + 10
         pos = start + _u16(data, pos + 8)
         if pos > len(data):
             if data[2] & 2:  # cut by the server, which says so: what came whole counts
                 break
             raise ValueError
-        records.append((owner, rtype, start, pos))
+        records.append((owner, kind, start, pos))
     target = question[:-5].lower()
-    for _ in range(_MAX_CHAIN):  # a resolver need not list a chain in order
+    for _ in range(8):  # a resolver need not list a chain in order
         found = []
         alias = 0
-        for owner, rtype, start, end in records:
+        for owner, kind, start, end in records:
             if owner == target:
-                if rtype == _CNAME:
+                if kind == 5:  # CNAME
                     alias = start
-                elif rtype == _A and end - start == 4:
+                elif kind == 1 and end - start == 4:  # A
                     found.append("%d.%d.%d.%d" % tuple(data[start:end]))
         if found or not alias:
             return found
@@ -97,17 +91,17 @@ async def query(server, name, timeout_ms):
     if ":" in port:
         host, port = server, ""
     question = _question(name)
-    ident = os.urandom(2)
+    token = os.urandom(2)
 
     def accept(data):
         # Anything else is a late answer or somebody guessing; the right one may yet come.
-        if len(data) < 12 or data[:2] != ident or data[2] & 0xF8 != 0x80:
+        if len(data) < 12 or data[:2] != token or data[2] & 0xF8 != 0x80:
             return False
         if _u16(data, 4) == 0:  # some servers send their refusal without the question
             return data[3] & 15 != 0
         return data[12 : 12 + len(question)].lower() == question.lower()
 
-    request = ident + b"\1\0\0\1\0\0\0\0\0\0" + question  # recursion desired, one question
+    request = token + b"\1\0\0\1\0\0\0\0\0\0" + question  # recursion desired, one question
     own.add(2 * (28 + len(request)))  # IP and UDP; the answer repeats the question
     data = await exchange(host, int(port or 53), request, timeout_ms, accept)
     own.add(len(data) - len(request))
@@ -117,14 +111,14 @@ async def query(server, name, timeout_ms):
         raise OSError(errno.EINVAL, "malformed answer") from None
 
 
-def _column(path, word, i):
+def _column(path, text, i):
     """Word number `i` of each line of a file in which `word` stands."""
     found = []
     try:
         with open(path) as file:
             for line in file:
                 words = line.split("#")[0].split()
-                if word in words:
+                if text in words:
                     found.append(words[i])
     except (OSError, ValueError, IndexError):
         pass
@@ -171,7 +165,7 @@ async def resolve(name, resolvers=(), timeout_ms=15000):
         reason = server + ": no such name"
         if code == 0:
             reason = server + ": no IPv4 address"
-        elif code != _NXDOMAIN:
+        elif code != 3:  # NXDOMAIN
             reason = "%s: failed with rcode %d" % (server, code)
             continue
         break

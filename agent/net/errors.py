@@ -41,7 +41,10 @@ def code_of(error):
     """An OSError's errno, else 0. (MicroPython's other exceptions have an `errno` as well.)"""
     if isinstance(error, MemoryError):
         return _NO_MEMORY[0]
-    return error.errno or 0 if isinstance(error, OSError) else 0
+    code = error.errno or 0 if isinstance(error, OSError) else 0
+    # Within TLS, MicroPython gives the socket's error as a negative number. Network errors have
+    # numbers above 100 on Linux and in newlib; mbedTLS has no such numbers.
+    return -code if -200 < code < -100 else code
 
 
 def lacks_memory(error):

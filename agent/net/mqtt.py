@@ -10,29 +10,22 @@ from agent.net.errors import CUT, NetError, cause, code_of
 from agent.net.tasks import reap, within
 from agent.net.traffic import own
 
-SESSION_LOST = "the broker has lost the session: send again"
-
-# By the number in CONNACK, from 1; one text, since five take three times the memory.
-_REFUSED = (
-    "it does not speak MQTT 3.1.1|it refuses the client id|it is not available now|"
-    "it refuses the user name|not authorised: unknown or revoked certificate"
-)
-
-MqttError = NetError  # the connection could not be made, or it ended
-
-
-# Bytes around what MQTT carries: IP and TCP with timestamps 52, a TLS record 29; and for what is
-# received 4 of MQTT's head and 52 of an acknowledgement.
-_SENT = const(81)
-_RECEIVED = const(137)
-_TCP = const(400)
 _TLS = const(4200)  # TLS 1.3 with client certificates and tickets; 1.2 takes half
 
 
 def count(data):
     """Count a packet that is about to be sent as the agent's own."""
-    # One in sixteen for the heads of further segments, and what TCP sends again.
-    own.add(len(data) + (len(data) >> 4) + _SENT)
+    # IP and TCP with timestamps take 52, a TLS record 29; one in sixteen is for the heads of
+    # further segments, and what TCP sends again.
+    own.add(len(data) + (len(data) >> 4) + 81)
+
+
+def _closed(who):
+    return NetError(who + " closed the connection")
+
+
+def _lost(error):
+    return NetError("connection lost: " + cause(error), "session", code_of(error))
 
 
 class _Waiting:
@@ -43,7 +36,7 @@ class _Waiting:
         self.over = asyncio.Event()
         self.error = self.codes = None
 
-    def settle(self, error):
+    def end(self, error):
         self.error = error
         self.over.set()
 
@@ -61,7 +54,7 @@ class Client:
     broker ends the connection. ack_timeout_s: how long the broker may owe an answer.
     `tls` may be replaced between connections.
 
-    For the caller to read: connected; reason and error (MqttError) of the last end; in_flight;
+    For the caller to read: connected; reason and error (NetError) of the last end; in_flight;
     bytes_in and bytes_out of MQTT; pings; unknown_acks."""
 
     def __init__(
@@ -80,24 +73,24 @@ class Client:
         ack_timeout_s=30,
         connect_timeout_s=30,
     ):
-        self._target = host, port, server_hostname, resolvers
+        self._address = host, port, server_hostname, resolvers
         self.tls = tls
         self._hello = packet.connect(client_id, int(keepalive_s), will)
         self.on_message = on_message
-        self._window = window
-        self._max_packet = max_packet
+        self.window = window
+        self.max_packet = max_packet
         self._keepalive_ms = int(keepalive_s * 1000)
-        self._ack_ms = int(ack_timeout_s * 1000)
+        self._timeout_ms = int(ack_timeout_s * 1000)
         self._connect_ms = int(connect_timeout_s * 1000)
         self._buf = memoryview(bytearray(256))
-        self._pid = 0
-        self._inflight = []  # in the order sent: MicroPython's dict keeps none
+        self._number = 0
+        self._sent = []  # in the order sent: MicroPython's dict keeps none
         self._subscribing = []
         self._tasks = ()
         self._free = self._closed = None  # Events, made when a loop runs
-        self._leaving = self.pinging = False
-        self._reader = self.writer = None
-        self._sent_at = self._heard_at = 0
+        self._gone = self.pinging = False
+        self.reader = self.writer = None
+        self._sent_at = self._heard = 0
         self.connected = False
         self.error = None
         self.bytes_in = self.bytes_out = self.pings = self.unknown_acks = self.handler_errors = 0
@@ -109,45 +102,45 @@ class Client:
     @property
     def in_flight(self):
         """QoS 1 messages sent and not acknowledged."""
-        return len(self._inflight)
+        return len(self._sent)
 
     async def connect(self):
         """Connect, and re-send what was on its way; returns whether the broker kept the session.
         Not to be called again before it has ended.
 
         If it did, publishes that were not acknowledged go out first, in order, with their ids
-        and DUP (4.4); if not, their `publish` calls raise SESSION_LOST, and the caller has to
-        subscribe again. Raises MqttError: stage "name", "connect", "tls" or "mqtt"."""
+        and DUP (4.4); if not, their `publish` calls fail, and the caller has to subscribe again.
+        Raises NetError: stage "name", "connect", "tls" or "mqtt"."""
         if self.connected:
-            raise MqttError("already connected")
+            raise NetError("already connected")
         try:
             await reap(*self._tasks)
-            present = await self._handshake()
-        except MqttError as error:
+            present = await self._open()
+        except NetError as error:
             if error.stage == "tls":
                 own.add(_TLS)
             self.error = error
             raise
-        self._leaving = self.pinging = False
+        self._gone = self.pinging = False
         self._free = asyncio.Event()
         self._closed = asyncio.Event()
         self.connected = True
-        self._heard_at = interpreter.ticks_ms()
-        self._tasks = asyncio.create_task(self._read()), asyncio.create_task(self._tick())
+        self._heard = interpreter.ticks_ms()
+        self._tasks = asyncio.create_task(self._read()), asyncio.create_task(self._rounds())
         if present:
-            for waiting in self._inflight:
+            for waiting in self._sent:
                 waiting.data[0] |= 8  # DUP
                 self._send(waiting.data)
         else:
-            self._abandon(MqttError(SESSION_LOST))
+            self.abandon(NetError("the broker has lost the session: send again"))
         return present
 
-    async def _handshake(self):
+    async def _open(self):
         began = interpreter.ticks_ms()
-        host, port, hostname, resolvers = self._target
+        host, port, hostname, resolvers = self._address
         tls = self.tls
-        own.add(_TCP)
-        self._reader, self.writer = await connection.open_connection(
+        own.add(400)  # TCP's own packets
+        self.reader, self.writer = await connection.open_connection(
             host, port, tls, hostname, resolvers, self._connect_ms, self._hello
         )
         own.add(_TLS)
@@ -156,24 +149,26 @@ class Client:
         left = self._connect_ms - interpreter.ticks_diff(self._sent_at, began)
         code = 0
         stage = "mqtt"
-        accepted = False
+        good = False
         try:
             kind, body = await within(max(0, left), self._packet())
             if kind != 0x20 or body[0] > (0 if body[1] else 1):
-                text = "its first packet is no proper CONNACK"
+                text = "no CONNACK"
             elif body[1]:
-                text = _REFUSED.split("|")[body[1] - 1] if body[1] <= 5 else "it refuses"
                 code = body[1]
+                text = "CONNACK %d" % code
+                if code == 5:
+                    text = "not authorised: unknown or revoked certificate"
             else:
-                accepted = True
+                good = True
                 return body[0] == 1
         except EOFError:
-            text = "it closed the connection before CONNACK"
-        except MqttError as error:
+            text = _closed("the broker").reason
+        except NetError as error:
             text = error.reason
         except (OSError, MemoryError) as error:
             code = code_of(error)
-            text = "instead of CONNACK: " + cause(error)
+            text = cause(error)
             # In TLS 1.3 (not on MicroPython yet) a certificate is refused after the client's side
             # is complete, by an alert that a reset may overtake.
             if code < 0 or getattr(error, "library", "") == "SSL":
@@ -182,62 +177,62 @@ class Client:
                 stage = "tls"
                 text += CUT
         finally:
-            if not accepted:
+            if not good:
                 connection.close(self.writer)
-        raise MqttError("broker %s: %s" % (host, text), stage, code)
+        raise NetError("broker %s: %s" % (host, text), stage, code)
 
     async def publish(self, topic, payload, qos=1, retain=False):
         """Send a message; with QoS 1 return when the broker has acknowledged it.
 
         Waits while the window is full. A QoS 1 message that is on its way when the connection
         ends stays so: this call goes on waiting, and the next `connect` settles it (so call it
-        from another task than `connect`). Raises MqttError when not connected, when the connection
-        ends before the message was sent, on SESSION_LOST, on `disconnect`. A cancelled call has
-        sent its message or not; if it has, the message stays in the window until acknowledged."""
+        from another task than `connect`). Raises NetError when not connected, when the connection
+        ends before the message was sent, when the broker lost the session, on `disconnect`. A
+        cancelled call has sent its message or not; if it has, the message stays in the window."""
         self._check_open()
         if not qos:
             self._send(packet.publish(topic, payload, 0, retain))
             try:
                 await self.writer.drain()
             except Exception as error:
-                raise MqttError("connection lost: " + cause(error)) from None
+                raise _lost(error) from None
             return
-        while len(self._inflight) >= self._window:
+        while len(self._sent) >= self.window:
             self._free.clear()
             await self._free.wait()
             self._check_open()
         pid = self.next_id()
         data = packet.publish(topic, payload, pid, retain)
-        await self._request(self._inflight, pid, data)
+        await self._request(self._sent, pid, data)
 
     async def subscribe(self, topics):
-        """Subscribe to [(filter, qos), ...], qos 0 or 1; raises MqttError if one is refused."""
+        """Subscribe to [(filter, qos), ...], qos 0 or 1; raises NetError if one is refused."""
         self._check_open()
         pid = self.next_id()
         codes = await self._request(self._subscribing, pid, packet.subscribe(pid, topics))
         if len(codes) != len(topics) or max(codes) > 1:
-            raise MqttError("subscription refused: " + str(topics))
+            raise NetError("subscription refused: " + str(topics))
 
     async def disconnect(self, timeout_ms=2000):
         """Send DISCONNECT, wait until the broker closes, end every waiting call.
 
         The broker then does not publish the will. To stop a running `connect`, cancel it."""
         try:
-            if self.connected and not self._leaving:
+            if self.connected and not self._gone:
                 self._send(packet.DISCONNECT)
-                self._leaving = True
+                self._gone = True
                 await within(timeout_ms, self._closed.wait())
         except OSError:
             pass
         finally:
-            error = MqttError("disconnected by this client")
+            error = _closed("this client")
             self._end(error)
-            self._abandon(error)
+            self.abandon(error)
             await reap(*self._tasks)
 
     async def close(self):
         """Drop the connection; messages on their way stay so, for the next `connect`."""
-        self._end(MqttError("closed by this client"))
+        self._end(_closed("this client"))
         await reap(*self._tasks)
 
     async def wait_closed(self):
@@ -248,21 +243,21 @@ class Client:
         return self.reason
 
     def _check_open(self):
-        if not self.connected or self._leaving:
-            raise MqttError("not connected: " + self.reason)
+        if not self.connected or self._gone:
+            raise NetError("not connected: " + self.reason)
 
     def next_id(self):
         while True:
-            self._pid = self._pid % 65535 + 1
-            for waiting in self._inflight + self._subscribing:
-                if waiting.pid == self._pid:
+            self._number = self._number % 65535 + 1
+            for waiting in self._sent + self._subscribing:
+                if waiting.pid == self._number:
                     break
             else:
-                return self._pid
+                return self._number
 
     async def _request(self, queue, pid, data):
         if not self._owed():
-            self._heard_at = interpreter.ticks_ms()
+            self._heard = interpreter.ticks_ms()
         waiting = _Waiting(pid, data)
         queue.append(waiting)
         self._send(data)
@@ -272,14 +267,14 @@ class Client:
         return waiting.codes
 
     def _send(self, data):
-        if self.connected and not self._leaving:  # nothing after DISCONNECT (3.14.4)
+        if self.connected and not self._gone:  # nothing after DISCONNECT (3.14.4)
             self.bytes_out += len(data)
             count(data)
             self._sent_at = interpreter.ticks_ms()
             try:
                 self.writer.write(data)
             except Exception as error:
-                self._end(MqttError("connection lost: " + cause(error)))
+                self._end(_lost(error))
 
     def _end(self, error):
         """End the connection, from whichever task noticed first; the first reason counts."""
@@ -287,41 +282,40 @@ class Client:
             return
         self.connected = False
         try:
-            self.error = MqttError("disconnected by this client") if self._leaving else error
-            current = asyncio.current_task()
+            self.error = _closed("this client") if self._gone else error
             for task in self._tasks:
-                if task is not current:
+                if task is not asyncio.current_task():
                     task.cancel()
             connection.close(self.writer)
             for waiting in self._subscribing:
-                waiting.settle(error)
+                waiting.end(error)
         finally:  # whatever fails here: nobody may go on waiting
             self._subscribing = []
             self._free.set()
             self._closed.set()
 
-    def _abandon(self, error):
-        for waiting in self._inflight:
-            waiting.settle(error)
-        self._inflight = []
+    def abandon(self, error):
+        for waiting in self._sent:
+            waiting.end(error)
+        self._sent = []
 
     def _owed(self):
         """What the broker still has to answer."""
-        if self._inflight:
+        if self._sent:
             return "PUBACK"
         return "SUBACK" if self._subscribing else "PINGRESP" if self.pinging else ""
 
-    async def _tick(self):
+    async def _rounds(self):
         # Four looks per shortest period: a deadline is late by a quarter at most, and a ping
         # leaves early by as much, since the broker counts from the last packet that it got.
-        step = max(20, min(self._keepalive_ms or self._ack_ms, self._ack_ms) // 4)
+        step = max(20, min(self._keepalive_ms or self._timeout_ms, self._timeout_ms) // 4)
         while True:
             await interpreter.sleep_ms(step)
             now = interpreter.ticks_ms()
             owed = self._owed()
-            if owed and interpreter.ticks_diff(now, self._heard_at) > self._ack_ms:
-                text = "no %s from the broker in %d s" % (owed, self._ack_ms // 1000)
-                self._end(MqttError(text))
+            if owed and interpreter.ticks_diff(now, self._heard) > self._timeout_ms:
+                text = "no %s from the broker in %d s" % (owed, self._timeout_ms // 1000)
+                self._end(NetError(text))
                 return
             idle = interpreter.ticks_diff(now, self._sent_at)
             if self._keepalive_ms and idle + step > self._keepalive_ms and not self.pinging:
@@ -331,72 +325,69 @@ class Client:
         """Ask the broker for a sign of life: `pinging` until it has come."""
         if self.connected and not self.pinging:
             if not self._owed():
-                self._heard_at = interpreter.ticks_ms()
+                self._heard = interpreter.ticks_ms()
             self.pinging = True
             self.pings += 1
             self._send(b"\xc0\0")
 
     async def _read(self):
-        code = 0
         try:
             while True:
                 kind, body = await self._packet()
                 if kind & 0xF0 == 0x30:
-                    self._on_publish(kind, body)
+                    self._on_message(kind, body)
                 elif kind == 0x20:
-                    raise packet.malformed("a second CONNACK")
+                    raise packet.malformed("CONNACK")
                 elif kind == 0xD0:
                     self.pinging = False
-                    self._heard_at = interpreter.ticks_ms()
+                    self._heard = interpreter.ticks_ms()
                 else:
-                    self._on_ack(self._inflight if kind == 0x40 else self._subscribing, body)
-        except MqttError as error:
-            text = error.reason
+                    self._on_ack(self._sent if kind == 0x40 else self._subscribing, body)
+        except NetError as error:
+            self._end(error)
         except EOFError:
-            text = "the broker closed the connection"
+            self._end(_closed("the broker"))
         except Exception as error:
-            code = code_of(error)
-            text = "connection lost: " + cause(error)
-        self._end(MqttError(text, "session", code))
+            self._end(_lost(error))
 
     async def _packet(self):
         """Read one packet: (first byte, body). Raises NetError, EOFError, OSError, MemoryError."""
         head = self._buf[:2]
-        await connection.fill(self._reader, head)
+        await connection.fill(self.reader, head)
         kind = head[0]
         n = head[1] & 127
-        shift = 0
+        size = 0
         while head[1] & 128:
-            shift += 7
-            if shift > 21:
-                raise packet.malformed("remaining length")
-            await connection.fill(self._reader, head[1:])
-            n |= (head[1] & 127) << shift
-        self.bytes_in += 2 + shift // 7 + n
-        own.add(n + (n >> 4) + _RECEIVED)
+            size += 7
+            if size > 21:
+                raise packet.malformed("length")
+            await connection.fill(self.reader, head[1:])
+            n |= (head[1] & 127) << size
+        self.bytes_in += 2 + size // 7 + n
+        own.add(n + (n >> 4) + 137)  # as in `count`, MQTT's head, and TCP's acknowledgement
         packet.check_head(kind, n)
-        if n > self._max_packet:
-            raise MqttError("a packet of %d bytes from the broker is too large" % n)
+        if n > self.max_packet:
+            raise packet.malformed("a packet of %d bytes" % n)
         # Larger packets are rare: their buffer goes when they are dealt with.
         body = self._buf[:n] if n <= len(self._buf) else memoryview(bytearray(n))
-        await connection.fill(self._reader, body)
+        await connection.fill(self.reader, body)
         return kind, body
 
     def _on_ack(self, queue, body):
         pid = body[0] << 8 | body[1]
         if not pid:
-            raise packet.malformed("packet id 0")
+            raise packet.malformed("id 0")
         for waiting in queue:
             if waiting.pid == pid:
-                self._heard_at = interpreter.ticks_ms()
+                self._heard = interpreter.ticks_ms()
                 waiting.codes = bytes(body[2:])
                 queue.remove(waiting)
-                waiting.settle(None)
+                waiting.end(None)
                 self._free.set()
                 return
         self.unknown_acks += 1
 
-    def _on_publish(self, kind, body):
+    def _on_message(self, kind, body):
         topic, start = packet.parse_publish(kind, body)
         try:
             if self.on_message:

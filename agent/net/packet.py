@@ -69,11 +69,7 @@ def subscribe(pid, topics):
 def check_head(kind, n):
     """Refuse a packet by its first byte and length, before its body is read: NetError."""
     if kind & 0xF0 == 0x30:
-        if kind & 6 == 4:
-            raise malformed("a QoS 2 message, never subscribed to")
-        if kind & 6 == 6 or kind & 14 == 8:
-            raise malformed("QoS 3, or DUP with QoS 0")
-        good = n > 2
+        good = n > 2 and not kind & 4 and kind & 14 != 8  # QoS 2 or 3, DUP with QoS 0
     elif kind in (0x20, 0x40):  # CONNACK, PUBACK
         good = n == 2
     elif kind == 0x90:  # SUBACK
@@ -81,9 +77,9 @@ def check_head(kind, n):
     elif kind == 0xD0:  # PINGRESP
         good = n == 0
     else:
-        raise malformed("packet type 0x%02x" % kind)
+        good = False
     if not good:
-        raise malformed("length %d of packet type 0x%02x" % (n, kind))
+        raise malformed("packet 0x%02x of %d bytes" % (kind, n))
 
 
 def parse_publish(kind, body):
@@ -92,9 +88,9 @@ def parse_publish(kind, body):
     if kind & 6:
         start += 2
     if start > len(body):
-        raise malformed("topic beyond the packet")
+        raise malformed("topic")
     if kind & 6 and not (body[end] or body[end + 1]):
-        raise malformed("packet id 0")
+        raise malformed("id 0")
     try:
         # A topic is encoded as CBOR's texts are, but for the first byte. Their decoder knows UTF-8
         # (1.5.3), MicroPython's own lets overlong forms and surrogates pass.

@@ -23,17 +23,17 @@ def _uint(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def still_under_way(sent, is_stored, answered_conn, live):
+def still_under_way(sent, is_stored, number, live):
     """What of `sent` [(stream, seq, conn), in order of sending] may still arrive, after an ack.
 
     Messages keep their order through the broker: what was sent before something that is stored,
     and is not stored itself, was lost. So was what was sent on a connection before
     `answered_conn`, if the ack answers the birth of that connection (else 0)."""
-    kept = []
+    found = []
     for report in sent:
         if is_stored(report[0], report[1]):
             if live:
-                kept = []
-        elif report[2] >= answered_conn:
-            kept.append(report)
-    return kept
+                found = []
+        elif report[2] >= number:
+            found.append(report)
+    return found

@@ -4,9 +4,11 @@
 that the broker refuses must not try for ever at the price of a handshake each time.
 """
 
+from errno import ECONNRESET
+
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net.errors import CERTIFICATE
+from agent.net.errors import CERTIFICATE, lacks_memory
 
 _FIRST_MS = const(2000)
 _STEADY_MS = const(60000)  # a connection that lasted so long ends the backoff
@@ -15,6 +17,9 @@ _REFUSED_TIMES = const(12)  # so many times longer may the wait be after a refus
 # The broker's certificate was wrong: something between here and the broker answers. Only an
 # attempt shows when that has ended, so the first ones are not slowed down. 30 cost 130 KB.
 _INTERCEPTED_MAX = const(30)
+# So many attempts in a row may be cut before CONNACK. They take 25 minutes: a broker that is back
+# within ten is met as soon as if it had been out of reach.
+_CUTS_MAX = const(16)
 
 
 class Backoff:
@@ -23,6 +28,7 @@ class Backoff:
     def __init__(self, max_ms):
         self._max_ms = max_ms
         self._failures = 0
+        self._cuts = 0  # since the broker accepted a connection
         self._limit_ms = min(_SPREAD_MS, max_ms)
         self._intercepted = False
         self._hurries = 0  # how often the wait may still be shortened
@@ -30,6 +36,10 @@ class Backoff:
     def wait_ms(self):
         """A time to wait, chosen at random."""
         return interpreter.random_below(self._limit_ms)
+
+    def accepted(self):
+        """The broker has answered with CONNACK 0."""
+        self._cuts = 0
 
     def ended(self, lasted_ms, error):
         """An attempt and its connection took `lasted_ms` and ended with `error`."""
@@ -43,12 +53,18 @@ class Backoff:
         if self._failures <= 1 or certificate != self._intercepted:
             self._intercepted = certificate
             self._hurries = _INTERCEPTED_MAX if certificate else 1
-        longest_ms = self._max_ms
-        if certificate or is_refusal(error):
-            longest_ms *= _REFUSED_TIMES
-            if not certificate:
+        times = 1
+        if certificate:
+            times = _REFUSED_TIMES
+        elif is_refusal(error):
+            times = _REFUSED_TIMES
+            self._hurries = 0
+        elif is_cut(error):
+            self._cuts += 1
+            if self._cuts > _CUTS_MAX:
+                times = min(1 << min(self._cuts - _CUTS_MAX, 4), _REFUSED_TIMES)
                 self._hurries = 0
-        self._limit_ms = min(longest_ms, _FIRST_MS << min(self._failures, 16))
+        self._limit_ms = min(self._max_ms * times, _FIRST_MS << min(self._failures, 16))
 
     def hurry(self, left_ms, hurry_ms):
         """What is left of the wait when the broker seems to be there again. Only one attempt is
@@ -66,5 +82,15 @@ def is_refusal(error):
         return error.errno in (1, 2, 4, 5)  # CONNACK; 3 is "not available now"
     if stage != "tls":
         return False
-    # The broker's alert: mbedTLS's number for it, the EPIPE that may follow it, OpenSSL's name.
-    return error.errno in (32, -0x7780) or "ALERT" in str(error)
+    # The broker's alert: mbedTLS's number for it, OpenSSL's name.
+    return error.errno == -0x7780 or "ALERT" in str(error)
+
+
+def is_cut(error):
+    """Whether the connection was closed between the begin of TLS and CONNACK.
+
+    A revoked certificate looks like this where a reset overtakes the alert, as on lwIP."""
+    if getattr(error, "stage", "") not in ("tls", "mqtt") or lacks_memory(error):
+        return False
+    # 0: closed. 8: closed, by OpenSSL. 32: EPIPE. Below 0: mbedTLS.
+    return error.errno < 0 or error.errno in (0, 8, 32, ECONNRESET)

@@ -13,11 +13,8 @@ from agent.province.acks import read_ack, still_under_way
 from agent.wire import cbor, ids
 
 _UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
-_PUBLISHING_MAX = const(4)  # PUBLISH packets in flight: fills a satellite's round trip
 _ACK_MS = const(10000)  # so long a run's first report waits for an ack
-_MEDIUM_MS = const(5000)  # after the storage did not answer
 _RESEND_S = const(6 * 3600)  # without any ack for so long, what was sent counts as lost
-_RESEND_MAX_S = const(24 * 3600)
 
 
 class Delivery:
@@ -36,7 +33,7 @@ class Delivery:
         self._resend_s = _RESEND_S
         self._publishing = 0  # PUBLISH packets that wait for their PUBACK
         self.proved = 0
-        self._answered = False  # by an ack to a birth of this run
+        self.answered = False  # by an ack to a birth of this run
         self.wake = asyncio.Event()
         session.topics[session.base + "ack"] = self._on_ack
         session.work.append(self._deliver)
@@ -56,18 +53,18 @@ class Delivery:
         self._heard = self._clock.up()
         self._publishing = 0
         left = _ACK_MS
-        while left > 0 and not self._answered:
+        while left > 0 and not self.answered:
             # What the province has under these seqs may not be what is here: wait for its ack.
             await interpreter.sleep_ms(100)
             left -= 100
-        self._answered = True
+        self.answered = True
         while True:
             self.wake.clear()
             try:
                 await self._hand_over()
             except JournalError as e:
                 interpreter.log("journal:", e)
-                await interpreter.sleep_ms(_MEDIUM_MS)
+                await interpreter.sleep_ms(5000)  # the storage did not answer
                 self.wake.set()
             await self.wake.wait()
 
@@ -77,7 +74,8 @@ class Delivery:
 
             await reissue(self._reporter)
             self.wake.set()  # there may be more
-        while self._publishing < _PUBLISHING_MAX and not self._session.hold:
+        # Four packets in flight fill a satellite's round trip.
+        while self._publishing < 4 and not self._session.hold:
             seq, message = self.take_next()
             if seq is None:
                 break
@@ -111,11 +109,11 @@ class Delivery:
         if len(self._sent) < _UNSTORED_MAX:
             for held in (journal, journal.previous):
                 if held:
-                    under_way = []
+                    found = []
                     for stream, seq, _ in self._sent:
                         if stream == held.stream:
-                            under_way.append(seq)
-                    seq = held.newest_unstored(skip=under_way)
+                            found.append(seq)
+                    seq = held.newest_unstored(skip=found)
                     if seq is not None:
                         return held, seq
             return journal, None
@@ -132,12 +130,13 @@ class Delivery:
 
     def expire(self):
         """Count as lost what was sent long ago and never acknowledged; call it every minute."""
-        long_ago = self._clock.up() - self._heard > self._resend_s
-        if self._session.connected and self._sent and long_ago:
+        if not self._session.connected or not self._sent:
+            return
+        if self._clock.up() - self._heard > self._resend_s:
             # The broker took them, and no ack ever came.
             self._sent = []
             self._heard = self._clock.up()
-            self._resend_s = min(2 * self._resend_s, _RESEND_MAX_S)
+            self._resend_s = min(2 * self._resend_s, 86400)
             self.wake.set()
 
     def _on_ack(self, payload, retain):
@@ -151,27 +150,27 @@ class Delivery:
         live = answers or not retain  # a retained one may be older than what is known
         if live:
             self._clock.set(unix, ids.CLOCK_ACK)
-        self._answered = self._answered or answers
+        self.answered = self.answered or answers
         journal.whole = False
         if stream == journal.stream and not journal.knows(seq, ranges):
             # The province holds reports that were never sent from here.
             interpreter.log("journal: its tail was lost: a new stream begins")
             journal.new_stream()
-            self._answered = True  # the province has nothing of it
+            self.answered = True  # the province has nothing of it
         journal.mark_stored(seq, ranges, stream, not live)
         journal.whole = True
         self._heard = self._clock.up()
         self._resend_s = _RESEND_S
         if live:
-            for stream, seq, conn in self._sent:
-                if self._is_stored(stream, seq):
-                    self.proved = max(self.proved, conn)
+            for stream, seq, number in self._sent:
+                if self.is_stored(stream, seq):
+                    self.proved = max(self.proved, number)
         self._sent = still_under_way(
-            self._sent, self._is_stored, self._session.number if answers else 0, live
+            self._sent, self.is_stored, self._session.number if answers else 0, live
         )
         self.wake.set()
 
-    def _is_stored(self, stream, seq):
+    def is_stored(self, stream, seq):
         """Stored, or of a stream that is not kept any more."""
         for held in (self._journal, self._journal.previous):
             if held and held.stream == stream:

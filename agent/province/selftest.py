@@ -55,7 +55,7 @@ async def network(settings, board, unix):
             raise
         if error.errno == CERTIFICATE:
             return ["certificate", error.reason]
-        if is_refusal(error):
+        if is_refusal(error) or error.errno == 32:  # EPIPE
             return ["refused", error.reason]
         return [_RESULTS.get(error.stage, "no_broker"), error.reason]
     if answer[0] != 0x20 or answer[3]:

@@ -108,6 +108,7 @@ class Session:
             begin()
         try:
             await client.connect()
+            self._backoff.accepted()
             self.number += 1
             self.start(self._serve)
             while client.connected and not self._error:

@@ -3,11 +3,7 @@
 No address is kept, only the number.
 """
 
-from agent.device.interpreter import const
 from agent.wire import ids
-
-_CHUNK = const(128)  # small: on a full heap, more may not be found in one piece
-_LINE = const(512)
 
 
 def count_leases(path, now):
@@ -18,7 +14,7 @@ def count_leases(path, now):
         # MicroPython reads lines byte by byte, with a system call for each.
         with open(path, "rb") as f:
             while True:
-                more = f.read(_CHUNK)
+                more = f.read(128)  # a full heap may have no larger piece
                 if not more:
                     return count
                 data += more
@@ -30,7 +26,7 @@ def count_leases(path, now):
                     at = end + 1
                     end = data.find(b"\n", at)
                 # What is no lease may be long; what is just being written has no end yet.
-                data = data[max(at, len(data) - _LINE) :]
+                data = data[max(at, len(data) - 512) :]
     except OSError:
         return None
 

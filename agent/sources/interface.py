@@ -49,16 +49,16 @@ class Interface:
         self._read()
 
     async def sample(self, row):
-        counters = self._read()
-        if counters is None:
+        parts = self._read()
+        if parts is None:
             return
         index = self._read_index()
         renewed = self._gone or (self._index is not None and index != self._index)
         self._index = index
         self._gone = False
         for metric, counter, value in (
-            (ids.BYTES_DOWN, self._down, counters[0]),
-            (ids.BYTES_UP, self._up, counters[1]),
+            (ids.BYTES_DOWN, self._down, parts[0]),
+            (ids.BYTES_UP, self._up, parts[1]),
         ):
             delta, reset = counter.step(value, renewed)
             if delta is not None:

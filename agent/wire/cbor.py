@@ -19,9 +19,6 @@ _MAP = const(0xA0)
 _TAG = const(0xC0)
 _SIMPLE = const(0xE0)
 
-_MAX_DEPTH = const(8)
-_MAX_ITEMS = const(4096)
-
 
 class CborError(ValueError):
     """Says what is wrong and, on decoding, at which offset."""
@@ -46,7 +43,7 @@ def __getattr__(name):  # of this module: Simple and UNDEFINED
     return getattr(cbor_general, name)
 
 
-def dumps(value, max_depth=_MAX_DEPTH):
+def dumps(value, max_depth=8):
     """The deterministic encoding of `value` as bytes.
 
     Takes None, bool, int, float, str, bytes-likes, list, tuple, dict, Tag and Simple. Raises
@@ -74,7 +71,7 @@ def _write(out, value, depth):
         try:
             value = value.encode()
         except UnicodeError:
-            raise CborError("text is not Unicode")
+            raise CborError("not UTF-8")
         write_head(out, _TEXT, len(value))
         out.extend(value)
     elif not isinstance(value, (list, tuple, dict, Tag)):
@@ -82,14 +79,14 @@ def _write(out, value, depth):
 
         cbor_general.write(out, value)
     elif depth == 0:
-        raise CborError("too deeply nested")
+        raise CborError("too deep")
     elif isinstance(value, dict):
         write_head(out, _MAP, len(value))
         for key in sorted(value, key=dumps):  # on a device, all encodings at once take too much
             at = len(out)
             _write(out, key, 1)
             if out[at] >= _ARRAY:
-                raise CborError("map key is no integer or string")
+                raise CborError("key's type")
             _write(out, value[key], depth - 1)
     elif isinstance(value, Tag):
         write_head(out, _TAG, value.tag)
@@ -122,7 +119,7 @@ def write_head(out, major, n):
     out.extend(n.to_bytes(size, "big"))
 
 
-def loads(data, strict=True, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS):
+def loads(data, strict=True, max_depth=8, max_items=4096):
     """The value that `data` (bytes-like) encodes, all of it. Raises CborError and nothing else.
 
     strict: accept deterministic encoding only; else everything that is well-formed and valid,
@@ -134,9 +131,9 @@ def loads(data, strict=True, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS):
     try:
         value = reader.item(max_depth)
     except (MemoryError, RuntimeError):  # the latter is what a full stack raises
-        reader.fail("out of memory", reader.pos)
+        reader.fail("no memory", reader.pos)
     if reader.pos != len(reader.data):
-        reader.fail("bytes after the end", reader.pos)
+        reader.fail("too long", reader.pos)
     return value
 
 
@@ -155,7 +152,7 @@ class _Reader:
         start = self.pos
         self.pos = start + n
         if self.pos > len(self.data):
-            self.fail("the data ends too early", start)
+            self.fail("cut off", start)
         return self.data[start : self.pos]
 
     def item(self, depth):
@@ -174,7 +171,7 @@ class _Reader:
             size = 1 << info - 24
             n = int.from_bytes(self.take(size), "big")
             if self.strict and (n < 24 or not n >> 4 * size and size > 1):
-                self.fail("not the shortest encoding", start)
+                self.fail("long form", start)
         if major == _INT:
             return n
         if major == _NEGATIVE:
@@ -193,7 +190,7 @@ class _Reader:
                 cbor_general.check_utf8(self, raw, start)
             return raw.decode()
         if depth == 0:
-            self.fail("too deeply nested", start)
+            self.fail("too deep", start)
         depth -= 1
         if major == _TAG:
             value = self.item(depth)
@@ -205,7 +202,7 @@ class _Reader:
         # All in this one function: each call costs a device's small stack.
         step = 1 if major == _ARRAY else 2
         if n is not None and n * step > min(len(self.data) - self.pos, self.items):
-            self.fail("too many items", start)
+            self.fail("too many", start)
         array = []
         result = {}
         before = b""
@@ -217,7 +214,7 @@ class _Reader:
                 break
             self.items -= step
             if self.items < 0:
-                self.fail("too many items", self.pos)
+                self.fail("too many", self.pos)
             if major == _ARRAY:
                 array.append(self.item(depth))
                 continue
@@ -225,11 +222,11 @@ class _Reader:
             key = self.item(depth)
             encoded = self.data[at : self.pos]
             if encoded[0] >= _ARRAY:
-                self.fail("map key is no integer or string", at)
+                self.fail("key's type", at)
             if key in result:
-                self.fail("duplicate map key", at)
+                self.fail("key twice", at)
             if self.strict and encoded < before:
-                self.fail("map keys out of order", at)
+                self.fail("key order", at)
             before = encoded
             result[key] = self.item(depth)
         return array if major == _ARRAY else result

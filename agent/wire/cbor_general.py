@@ -89,27 +89,27 @@ def simple(reader, info, start):
     if info < 24:
         return UNDEFINED if info == 23 else Simple(info)
     if info > 27:
-        reader.fail("reserved or misplaced byte 0x%02x" % (_SIMPLE | info), start)
+        reader.fail("reserved", start)
     encoded = reader.take(1 << info - 24)
     if info == 24:
         if encoded[0] < 32:
-            reader.fail("reserved simple value", start)
+            reader.fail("reserved", start)
         return Simple(encoded[0])
     if info == 25:
         value = _half(int.from_bytes(encoded, "big"))
     else:
         value = struct.unpack(">f" if info == 26 else ">d", encoded)[0]
     if reader.strict and (info < 27 or _DOUBLE) and _float(value)[1:] != encoded:
-        reader.fail("not the shortest encoding", start)
+        reader.fail("long form", start)
     return value
 
 
 def check_indefinite(reader, first, start):
     """Let a first byte with additional information above 27 pass only as an indefinite length."""
     if first & 31 != 31 or not _BYTES <= first <= _MAP | 31:
-        reader.fail("reserved or misplaced byte 0x%02x" % first, start)
+        reader.fail("reserved", start)
     if reader.strict:
-        reader.fail("indefinite length", start)
+        reader.fail("no length", start)
 
 
 def chunks(reader, major):
@@ -121,7 +121,7 @@ def chunks(reader, major):
         if first == _BREAK:
             return (b"" if major == _BYTES else "").join(parts)
         if first & 0xE0 != major or first & 31 == 31:
-            reader.fail("no chunk of a string", start)
+            reader.fail("no chunk", start)
         reader.pos = start
         parts.append(reader.item(0))
 
@@ -129,9 +129,9 @@ def chunks(reader, major):
 def bignum(reader, number, value, start):
     """The integer whose tag is `number` and content `value` (3.4.3)."""
     if not isinstance(value, bytes):
-        reader.fail("bignum is no byte string", start)
+        reader.fail("bignum", start)
     if reader.strict and (len(value) < 9 or value[0] == 0):
-        reader.fail("not the shortest encoding", start)
+        reader.fail("long form", start)
     n = int.from_bytes(value, "big")
     return n if number == 2 else -1 - n
 

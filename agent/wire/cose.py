@@ -7,13 +7,7 @@ What a device in the field seldom needs is in `cose_verify.py`, loaded when it i
 
 import hashlib
 
-from agent.device.interpreter import const
 from agent.wire import cbor, ed25519
-
-_TAG = const(18)
-_ALG = const(1)  # header labels (RFC 9052, 3.1)
-_KID = const(4)
-_ED25519 = const(-19)
 
 
 def __getattr__(name):  # of this module
@@ -36,13 +30,13 @@ async def sign1_async(signer, payload, aad):
     """
     if not isinstance(signer, ed25519.Signer):
         signer = await ed25519.signer_async(signer)
-    protected = protected_header(_ED25519, signer.public)
+    protected = protected_header(-19, signer.public)  # Ed25519
     signature = await signer.sign_async(sig_structure(protected, aad, payload))
-    return cbor.dumps(cbor.Tag(_TAG, [protected, {}, payload, signature]))
+    return cbor.dumps(cbor.Tag(18, [protected, {}, payload, signature]))
 
 
 def protected_header(alg, public_key):
-    return cbor.dumps({_ALG: alg, _KID: kid_of(public_key)})
+    return cbor.dumps({1: alg, 4: kid_of(public_key)})  # labels of RFC 9052, 3.1
 
 
 def sig_structure(protected, aad, payload):

@@ -21,7 +21,6 @@ from agent.wire.comb import COLUMNS, TABLE, TEETH
 _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
 _D2 = 2 * 37095705934669439343138083508754565189542113879843219016388785533085940283555 % _P  # 2 d
-_IDENTITY = (0, 1, 1, 0)  # extended coordinates X, Y, Z, T: x = X/Z, y = Y/Z, x y = T/Z
 
 
 def __getattr__(name):  # of this module
@@ -81,21 +80,21 @@ def _times_base(k, encode=True):
     """
     k = (k + (1 << COLUMNS * 2 * TEETH) - 1) % _L
     bits = (k + _L * (k & 1) >> 1).to_bytes(33, "little")
-    point = _IDENTITY
+    point = (0, 1, 1, 0)  # extended coordinates X, Y, Z, T: x = X/Z, y = Y/Z, x y = T/Z
     for column in range(COLUMNS - 1, -1, -1):
         if column % 6 == 5:
             yield None
         point = _double(point)
         for half in range(2):
-            j = 0
+            i = 0
             at = column + COLUMNS * half
             for tooth in range(TEETH):
-                j |= (bits[at >> 3] >> (at & 7) & 1) << tooth
+                i |= (bits[at >> 3] >> (at & 7) & 1) << tooth
                 at += 2 * COLUMNS
-            negative = j < 16
+            negative = i < 16
             if negative:
-                j = ~j
-            at = 64 * (16 * half + (j & 15))
+                i = ~i
+            at = 64 * (16 * half + (i & 15))
             x = _number(TABLE[at : at + 32])
             y = _number(TABLE[at + 32 : at + 64])
             if negative:
@@ -107,31 +106,31 @@ def _times_base(k, encode=True):
 
 def _add(point, other):
     """The sum of any two points (RFC 8032, 5.1.4)."""
-    p = _P
+    m = _P
     x, y, z, t = point
     x2, y2, z2, t2 = other
-    a = (y - x) * (y2 - x2) % p
-    b = (y + x) * (y2 + x2) % p
-    c = t * t2 % p * _D2 % p
-    d = 2 * z * z2 % p
-    e = b - a
-    f = d - c
-    g = d + c
-    h = b + a
-    return e * f % p, g * h % p, f * g % p, e * h % p
+    a = (y - x) * (y2 - x2) % m
+    b0 = (y + x) * (y2 + x2) % m
+    c = t * t2 % m * _D2 % m
+    d0 = 2 * z * z2 % m
+    e = b0 - a
+    f = d0 - c
+    g = d0 + c
+    h = b0 + a
+    return e * f % m, g * h % m, f * g % m, e * h % m
 
 
 def _double(point):
     """Twice a point (RFC 8032, 5.1.4, with the signs of F and H turned)."""
-    p = _P
+    m = _P
     x, y, z, t = point
-    a = x * x % p
-    b = y * y % p
-    e = 2 * x * y % p
-    g = b - a
-    f = 2 * z * z % p - g
-    h = a + b
-    return e * f % p, g * h % p, f * g % p, e * h % p
+    a = x * x % m
+    b0 = y * y % m
+    e = 2 * x * y % m
+    g = b0 - a
+    f = 2 * z * z % m - g
+    h = a + b0
+    return e * f % m, g * h % m, f * g % m, e * h % m
 
 
 def _encode(point):
@@ -141,12 +140,12 @@ def _encode(point):
     # its input, which therefore is blinded.
     blind = _number(os.urandom(32)) | 1
     a = z * blind % _P
-    b = _P
-    u = 1
+    b0 = _P
+    s0 = 1
     v = 0
     while a:
-        q = b // a
-        b, a = a, b - q * a
-        v, u = u, v - q * u
+        n = b0 // a
+        b0, a = a, b0 - n * a
+        v, s0 = s0, v - n * s0
     z = v * blind % _P
     return (y * z % _P | (x * z % _P & 1) << 255).to_bytes(32, "little")

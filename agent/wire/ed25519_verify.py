@@ -3,7 +3,7 @@
 from agent.device import interpreter
 from agent.wire import sha512
 from agent.wire.ed25519 import (
-    _IDENTITY, _L, _P, Signer, _add, _double, _encode, _number, _times_base,
+    _L, _P, Signer, _add, _double, _encode, _number, _times_base,
 )  # fmt: skip
 
 _D = 37095705934669439343138083508754565189542113879843219016388785533085940283555
@@ -73,10 +73,10 @@ def _verify_steps(public, message, signature):
 
 def _times(k, point):
     """k times any point: a generator, by four bits at a time. Not for secrets."""
-    multiples = [_IDENTITY, point]
+    multiples = [(0, 1, 1, 0), point]
     while len(multiples) < 16:
         multiples.append(_add(multiples[-1], point))
-    sum_ = _IDENTITY
+    sum_ = multiples[0]
     for byte in k.to_bytes(32, "big"):
         yield None
         for digit in (byte >> 4, byte & 15):

@@ -28,6 +28,8 @@ STORAGE_FREE = 19
 JOURNAL_FILL = 20
 VOLTAGE = 21
 TEMPERATURE = 22
+ROUTER_UPTIME = 23
+DISH_UPTIME = 39
 
 # states of the link: values of STATE, causes of outages
 UNKNOWN = 0
@@ -60,9 +62,7 @@ STOPPED = 9
 CLOCK_NONE = 0
 CLOCK_SAVED = 1
 CLOCK_ACK = 2
-CLOCK_NTP = 3
 CLOCK_SYSTEM = 4
-CLOCK_LAPTOP = 5  # of provisioning, for the first report alone
 
 # why a device started
 RESET_UNKNOWN = 0

@@ -7,7 +7,6 @@ RTT_MEAN = 7
 RTT_MAX = 8
 SIGNAL = 12
 CLIENTS_DAY = 17
-ROUTER_UPTIME = 23
 UPLINK_PORT = 24
 ASSOCIATED = 25
 LEASES = 26
@@ -23,13 +22,16 @@ DISH_DOWN = 35
 DISH_UP = 36
 DISH_OBSTRUCTION = 37
 DISH_ALERTS = 38
-DISH_UPTIME = 39
 DISH_POWER = 40
 OWN_MONTH = 41
 THROUGHPUT_DOWN = 42
 
 # kinds of events
 CONFIG_CHANGED = 10
+
+# where a clock's time came from
+CLOCK_NTP = 3
+CLOCK_LAPTOP = 5  # of provisioning, for the first report alone
 
 # why a device started
 RESET_POWER = 1

@@ -35,8 +35,8 @@ def pure_steps(parts):
         _tables.append(_limbs(table[64:]))
         _tables.append(array("H", bytes(640)))
         del table
-    initial, constants, schedule = _tables
-    state = initial[:]
+    first, constants, schedule = _tables
+    state = first[:]
     block = bytearray(128)
     view = memoryview(block)
     fill = 0
@@ -69,10 +69,10 @@ def pure_steps(parts):
 
 def _limbs(words):
     """Little-endian words as limbs; one by one, since a tuple of all takes 2.5 KB at once."""
-    limbs = array("H", bytes(len(words)))
+    out = array("H", bytes(len(words)))
     for i in range(len(words) // 2):
-        limbs[i] = words[2 * i] | words[2 * i + 1] << 8
-    return limbs
+        out[i] = words[2 * i] | words[2 * i + 1] << 8
+    return out
 
 
 def _native_steps(parts):
@@ -121,18 +121,14 @@ def _compress(state, w, k, block):
             s1 = (y1 >> 1 ^ y1 >> 8 ^ y1 >> 7) & m
             s2 = (y2 >> 1 ^ y2 >> 8 ^ y2 >> 7) & m
             s3 = (y3 >> 1 ^ y3 >> 8 ^ s3 >> 7) & m
-            t0 = w[i - 8]
-            t1 = w[i - 7]
-            t2 = w[i - 6]
-            t3 = w[i - 5]
-            y0 = t0 | (t1 & n) << 16
-            y1 = t1 | (t2 & n) << 16
-            y2 = t2 | (t3 & n) << 16
-            y3 = t3 | (t0 & n) << 16
+            y0 = w[i - 8] | (w[i - 7] & n) << 16
+            y1 = w[i - 7] | (w[i - 6] & n) << 16
+            y2 = w[i - 6] | (w[i - 5] & n) << 16
+            y3 = w[i - 5] | (w[i - 8] & n) << 16
             s0 += ((y1 >> 3 ^ y3 >> 13 ^ y0 >> 6) & m) + w[i - 64] + w[i - 28]
             s1 += ((y2 >> 3 ^ y0 >> 13 ^ y1 >> 6) & m) + w[i - 63] + w[i - 27] + (s0 >> 16)
             s2 += ((y3 >> 3 ^ y1 >> 13 ^ y2 >> 6) & m) + w[i - 62] + w[i - 26] + (s1 >> 16)
-            s3 += ((y0 >> 3 ^ y2 >> 13 ^ t3 >> 6) & m) + w[i - 61] + w[i - 25] + (s2 >> 16)
+            s3 += ((y0 >> 3 ^ y2 >> 13 ^ w[i - 5] >> 6) & m) + w[i - 61] + w[i - 25] + (s2 >> 16)
             s0 &= m
             s1 &= m
             s2 &= m

@@ -1,5 +1,11 @@
 # Runs at every start, before main.py and before the raw REPL by which a laptop talks to the board.
 try:
+    try:
+        import loader  # type: ignore[import-not-found]  # only firmware with ROMFS has it
+    except ImportError:
+        pass
+    else:
+        loader.mount()
     from boards._esp32 import storage
 
     storage.mount_data()

@@ -7,9 +7,10 @@ import binascii
 
 _KEYS = (
     "name", "country", "wifi", "ethernet", "static", "voltage", "watchdog_s", "firmware_bytes",
-    "usb",
+    "usb", "psram",
 )  # fmt: skip
-# "usb" is read no longer; older configurations have it.
+# "usb" is read no longer; older configurations have it. "psram" is for the province and the
+# laptop: the board has memory for any configuration.
 _ADDRESSES = ("address", "netmask", "gateway", "dns")
 
 
@@ -77,6 +78,8 @@ def check(settings):
     for key, value in (("name", "esp32"), ("country", "ID")):
         if not isinstance(settings.get(key, value), str):
             raise ValueError("%s: expected a text" % key)
+    if not isinstance(settings.get("psram", False), bool):
+        raise ValueError("psram: expected true or false")
     full = {
         "name": settings.get("name", "esp32"),
         "country": settings.get("country"),

@@ -52,6 +52,7 @@ class Application:
         Raises:
             ProvinceError: none was given and this directory is none.
         """
+        from host_tools.common.i18n import _
         from host_tools.province.settings import FILE
 
         if self._directory is not None:
@@ -62,8 +63,10 @@ class Application:
         if Path(FILE).exists():
             return Path.cwd()
         raise ProvinceError(
-            f"This directory is not a province (no {FILE}); give the province's directory with -C "
-            f"or {DIRECTORY_VARIABLE}, or make one with 'desalink init DIR --province CODE'."
+            _(
+                "This directory is not a province (no {file}); give the province's directory with "
+                "-C or {variable}, or make one with 'desalink init DIR --province CODE'."
+            ).format(file=FILE, variable=DIRECTORY_VARIABLE)
         )
 
     @property
@@ -263,13 +266,12 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
     return first + rest
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run `desalink` and end the process; every ending has its exit code.
+def run(arguments: Sequence[str]) -> int:
+    """Run a verb; whatever ends it becomes a sentence and an exit code.
 
     0 done; 1 an error, said in one sentence; 2 wrong usage; 70 a defect of this program;
     130 interrupted; 141 the reader of the output went away.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if _COMPLETION_VARIABLE in os.environ:
             desalink.main(list(arguments), "desalink")
@@ -283,5 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - whatever it is becomes a sentence
         from host_tools.cli._errors import report
 
-        raise SystemExit(report(error)) from None
-    raise SystemExit(0)
+        return report(error)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `desalink` and end the process with the exit code of `run`."""
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))

@@ -75,9 +75,9 @@ def _check_host(app: Application, connection: Any, unique_id: str) -> None:
 
 @click.command(
     help=_(
-        "Ask a device what it says of itself: its link with the cause of an outage, Wi-Fi in "
-        "reach, reports, clock, storage, certificate, log.\n\nIts agent is interrupted for about "
-        "a minute. Nothing secret is shown."
+        "Ask a device what it says of itself.\n\nIt shows its link with the cause of an outage, "
+        "Wi-Fi in reach, reports, clock, storage, certificate and log. Its agent is interrupted "
+        "for about a minute. Nothing secret is shown."
     )
 )
 @_where
@@ -99,8 +99,8 @@ def talk(app: Application, where: str, as_json: bool) -> None:
 
 @click.command(
     help=_(
-        "Show a device's link live, a line a round, to point an antenna: state, round trip, "
-        "loss, signal.\n\nCtrl-C ends it, and the agent starts again."
+        "Show a device's link live.\n\nA line a round, to point an antenna: state, round trip, "
+        "loss, signal. Ctrl-C ends it, and the agent starts again."
     )
 )
 @_where
@@ -142,8 +142,8 @@ def _round_text(found: Round) -> str:
 
 @click.command(
     help=_(
-        "Measure the site of an installed device and write its acceptance sheet.\n\nThe figures "
-        "go into the log of enrolments, where this laptop has provisioned the device."
+        "Measure a site and write its acceptance sheet.\n\nFor a device that is installed. The "
+        "figures go into the log of enrolments, where this laptop has provisioned the device."
     )
 )
 @_where

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from host_tools.province.registry import Village
     from host_tools.store.queries import SlotStatus
     from host_tools.store.sessions import Liveness
+    from host_tools.store.size import Size
 
 REVOKED, EMPTY = "revoked", "empty"
 _GOOD = ("up", REVOKED, EMPTY)
 # The ingest says every 20 s that it is at work.
 _DEAD_S = 90
+_DISK_DAYS = 14  # left on the disk: time to do something
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Overview:
     """Every slot with a device or reports, in the order of their names.
 
     lost: since when the broker has no session of a slot whose last known state is not older.
-    empty: the villages that never had a device. liveness: None while there is no database.
+    empty: the villages that never had a device. liveness, size: None while there is no database.
     """
 
     now: float
@@ -37,6 +39,7 @@ class Overview:
     names: dict[str, str]
     labels: dict[str, str]
     liveness: Liveness | None
+    size: Size | None
     note: str | None
 
     def counts(self) -> Counter[str]:
@@ -56,6 +59,18 @@ class Overview:
 
     def ours(self) -> list[str]:
         """What is wrong on the province's own side: then silence is no fault of villages."""
+        return [*self._not_at_work(), *self._disk_full()]
+
+    def _disk_full(self) -> list[str]:
+        days = self.size.days_left if self.size else None
+        if days is None or days > _DISK_DAYS:
+            return []
+        return [
+            f"The disk of province.db is full in about {days:.0f} days. Make room on it; "
+            "'desalink archive' makes older months smaller."
+        ]
+
+    def _not_at_work(self) -> list[str]:
         from host_tools.common.times import wita
 
         alive = self.liveness
@@ -81,6 +96,7 @@ def overview(app: Application, village: str | None, regency: str | None) -> Over
     from host_tools.cli._store import labels, names, nothing_yet, place, reading
     from host_tools.store.queries import SlotStatus, status
     from host_tools.store.sessions import liveness, sessions
+    from host_tools.store.size import size
 
     now = time.time()
     with reading(app) as (registry, database):
@@ -121,5 +137,6 @@ def overview(app: Application, village: str | None, regency: str | None) -> Over
             names=names(registry),
             labels=labels(registry),
             liveness=alive,
+            size=size(database, now) if database else None,
             note=note,
         )

@@ -14,6 +14,7 @@ from host_tools.common.times import span, wita
 if TYPE_CHECKING:
     from host_tools.cli._overview import Overview
     from host_tools.store.queries import SlotStatus
+    from host_tools.store.size import Size
 
 _COLUMNS = (
     "village",
@@ -60,6 +61,18 @@ def heading(found: Overview) -> str:
         f"{found.installed} of {found.villages} villages are installed, {len(found.empty)} never "
         f"had a device.\n{counts_line(found)}\n"
     )
+
+
+def disk_line(its: Size) -> str:
+    """How much the evidence takes, and for how long there is room."""
+    line = f"Database {size(its.bytes)}"
+    if its.archive:
+        line += f", archives {size(its.archive)}"
+    line += f", free on the disk {size(its.free)}"
+    if its.days_left is not None:
+        growth = size(int(its.bytes_per_day))
+        line += f"; grows by {growth} a day, room for {its.days_left:,.0f} days"
+    return f"{line}."
 
 
 def show(found: Overview, slots: list[SlotStatus]) -> None:

@@ -23,8 +23,8 @@ def command(app: Application, target: Path, keep: int | None) -> None:
 
     In an existing directory DIR the file is named after the time. Keys stay encrypted as they are:
     the backup needs the passphrase of its day. While it is made, the disk of DIR needs room for
-    the backup and one more copy of the database. Exit code 75: another desalink is at work, try
-    again later.
+    the backup and one more copy of the database. Archives are copied once, into a folder beside
+    the backups: keep it with them. Exit code 75: another desalink is at work, try again later.
     """
     from host_tools.cli._output import counted
     from host_tools.office.backup import make_backup
@@ -35,7 +35,11 @@ def command(app: Application, target: Path, keep: int | None) -> None:
     reports = made.manifest.rows.get("province.db", {}).get("reports", 0)
     size = made.size / 1e6
     deleted = f"; {counted(len(made.deleted), 'older backup')} deleted" if made.deleted else ""
+    archives = ""
+    if made.manifest.archives:
+        count = counted(len(made.manifest.archives), "archive")
+        archives = f"; {count} beside it in {made.archives}, {made.new_archives} of them new"
     click.echo(
         f"{made.path}: {counted(len(made.manifest.files), 'file')}, {counted(reports, 'report')}, "
-        f"{size:,.1f} MB, verified{deleted}."
+        f"{size:,.1f} MB, verified{archives}{deleted}."
     )

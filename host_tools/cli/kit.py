@@ -11,7 +11,7 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._asking import confirm, yes_option
-from host_tools.common.i18n import _, ngettext
+from host_tools.common.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -406,22 +406,33 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
 
 @command.command()
 @click.argument("kit", type=PATH, metavar="[FILE|DIR]", required=False)
+@click.option("--left", is_flag=True, help=_("Only the slots without a device."))
 @_json_option
 @_kit_passphrase_option
 @pass_app
 def show(
-    app: Application, kit: Path | None, as_json: bool, kit_passphrase_file: Path | None
+    app: Application,
+    kit: Path | None,
+    left: bool,
+    as_json: bool,
+    kit_passphrase_file: Path | None,
 ) -> None:
-    """Show what is in a kit: the opened one, or a file; no secrets."""
+    """Show what is in a kit: the opened one, or a file; no secrets.
+
+    Of the opened one, it knows the devices that were enrolled on this laptop too.
+    """
     from host_tools.cli._output import print_json, print_table
     from host_tools.common.times import wita
-    from host_tools.people.kits import find_directory
+    from host_tools.field.enrolments import EnrolmentLog
+    from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import kit_file, read_kit
 
     path = kit_file(find_directory(kit))
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
-    devices = {slot: opened.device_of_slot(slot) for slot in opened.slots}
+    # Beside a kit's file there is no log: then it is what the province knew.
+    devices = EnrolmentLog(KitDirectory(path.parent).enrolments).filled(opened)
+    slots = {n: slot for n, slot in opened.slots.items() if not (left and n in devices)}
     if as_json:
         print_json(
             {
@@ -437,9 +448,9 @@ def show(
                         "village": slot.village.name,
                         "district": slot.village.district,
                         "regency": slot.village.regency,
-                        "filled_by": device.kid.hex() if (device := devices[name]) else None,
+                        "filled_by": devices[name].hex() if name in devices else None,
                     }
-                    for name, slot in opened.slots.items()
+                    for name, slot in slots.items()
                 ],
                 "firmware": sorted(opened.firmware),
                 "agents": {board: r.version for board, r in opened.releases.items()},
@@ -465,12 +476,18 @@ def show(
                 slot.village.name,
                 slot.village.district,
                 slot.village.regency,
-                device.kid.hex() if (device := devices[name]) else "",
+                devices[name].hex() if name in devices else "",
             )
-            for name, slot in opened.slots.items()
+            for name, slot in slots.items()
         ],
         whole=(_("slot"),),
     )
+    if left:
+        app.note(
+            _("{done} of {count} slots have their device.").format(
+                done=number(len(opened.slots) - len(slots)), count=number(len(opened.slots))
+            )
+        )
 
 
 @command.command()

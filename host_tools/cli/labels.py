@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "--regency", metavar="CODE|NAME", help="The devices of this regency, e.g. 6403 or Berau."
 )
 @click.option("--all", "everything", is_flag=True, help="Every device of the province.")
+@click.option("--trip", is_flag=True, help="The devices that were enrolled on this laptop.")
 @click.option(
     "-o",
     "--output",
@@ -46,6 +47,7 @@ def command(
     villages: tuple[str, ...],
     regency: str | None,
     everything: bool,
+    trip: bool,
     output: Path | None,
     svg_dir: Path | None,
 ) -> None:
@@ -59,13 +61,16 @@ def command(
 
     app = ctx.find_object(Application)
     assert app is not None
-    if (bool(villages) + bool(regency) + everything) != 1:
-        app.abort(_("Choose the labels: --village CODE, --regency CODE or --all."), 2)
+    if (bool(villages) + bool(regency) + everything + trip) != 1:
+        app.abort(_("Choose the labels: --village CODE, --regency CODE, --all or --trip."), 2)
     if output is None and svg_dir is None:
         app.abort(_("Choose the output: -o SHEET.pdf, --svg-dir DIRECTORY or both."), 2)
-    with Registry.open(app.province.directory) as registry:
-        labels, title = _chosen(registry, villages, regency)
-        title = title or app.province.name
+    if trip:
+        labels, title = _of_trip()
+    else:
+        with Registry.open(app.province.directory) as registry:
+            labels, title = _chosen(registry, villages, regency)
+            title = title or app.province.name
     if not labels:
         app.abort(
             _("No device of {where} is enrolled; enrol one first, then print its label.").format(
@@ -112,6 +117,32 @@ def _label(registry: Registry, device: Device) -> Label:
         unique_id=device.unique_id,
         board=device.board,
     )
+
+
+def _of_trip() -> tuple[list[Label], str]:
+    """The labels of the opened kit's devices, and their title."""
+    from host_tools.field.enrolments import EnrolmentLog
+    from host_tools.field.labels import Label
+    from host_tools.people.kits import KitDirectory, find_directory, passphrase
+
+    directory = KitDirectory(find_directory())
+    kit = directory.open(passphrase.existing())
+    log = EnrolmentLog(directory.enrolments)
+    filled = log.filled(kit)
+    labels = [
+        Label(
+            slot=record.slot,
+            village_name=kit.slots[record.slot].village.name,
+            district=kit.slots[record.slot].village.district,
+            regency=kit.slots[record.slot].village.regency,
+            kid=record.device.hex(),
+            unique_id=record.unique_id,
+            board=record.board,
+        )
+        for record in {record.slot: record for record in log.records()}.values()
+        if filled.get(record.slot) == record.device
+    ]
+    return labels, kit.technician
 
 
 def _write(

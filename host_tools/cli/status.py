@@ -93,6 +93,8 @@ def command(
         print_json([_as_json(found, slot) for slot in chosen])
     else:
         _status_table.show(found, chosen)
+        if found.size is not None and not (village or regency):
+            app.note(_status_table.disk_line(found.size))
     for sentence in (*found.ours(), *filter(None, [found.note])):
         app.note(sentence)
 
@@ -122,6 +124,8 @@ def _chosen(
 def _check(
     app: Application, village: str | None, regency: str | None, tolerate: int, as_json: bool
 ) -> None:
+    from dataclasses import asdict
+
     from host_tools.cli._output import print_json
     from host_tools.cli._overview import overview
     from host_tools.cli._status_table import counts_line
@@ -153,6 +157,7 @@ def _check(
                 "ingest_alive": iso(found.liveness.ingest if found.liveness else None),
                 "broker_alive": iso(found.liveness.broker if found.liveness else None),
                 "last_message": iso(found.liveness.message if found.liveness else None),
+                "disk": asdict(found.size) if found.size else None,
                 "said": said,
             }
         )

@@ -26,8 +26,10 @@ def check_passphrase(passphrase: str) -> str:
     """
     if len(passphrase) < MINIMUM_PASSPHRASE:
         raise PassphraseError(
-            f"The passphrase has {len(passphrase)} characters and needs at least "
-            f"{MINIMUM_PASSPHRASE}; choose a longer one, for example four unrelated words."
+            _(
+                "The passphrase has {count} characters and needs at least {least}; choose a "
+                "longer one, for example four unrelated words."
+            ).format(count=len(passphrase), least=MINIMUM_PASSPHRASE)
         )
     return passphrase
 
@@ -79,9 +81,9 @@ class PassphraseSource:
         if passphrase is not None:
             return check_passphrase(passphrase)
         passphrase = check_passphrase(self._ask(self.choice()))
-        if self._ask("The same passphrase again: ") != passphrase:
+        if self._ask(_("The same passphrase again: ")) != passphrase:
             raise PassphraseError(
-                "The two passphrases are not the same; nothing was made, try again."
+                _("The two passphrases are not the same; nothing was made, try again.")
             )
         return passphrase
 
@@ -99,8 +101,10 @@ def _first_line(file: Path) -> str:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise PassphraseError(
-            f"The passphrase file {file} is not UTF-8 text; write the passphrase into its first "
-            "line."
+            _(
+                "The passphrase file {file} is not UTF-8 text; write the passphrase into its "
+                "first line."
+            ).format(file=file)
         ) from None
     status = file.stat()
     if os.name != "nt" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
@@ -108,24 +112,26 @@ def _first_line(file: Path) -> str:
         print(sentence.format(file=file), file=sys.stderr)
     if not lines or not lines[0]:
         raise PassphraseError(
-            f"The passphrase file {file} is empty; write the passphrase into its first line."
+            _(
+                "The passphrase file {file} is empty; write the passphrase into its first line."
+            ).format(file=file)
         )
     return lines[0]
 
 
 PROVINCE = PassphraseSource(
     VARIABLE,
-    lambda: "Passphrase of the province's keys: ",
-    lambda: "Choose a passphrase for the province's keys: ",
-    lambda: (
+    lambda: _("Passphrase of the province's keys: "),
+    lambda: _("Choose a passphrase for the province's keys: "),
+    lambda: _(
         "The passphrase of the province's keys is needed and there is no terminal to ask on; set "
-        f"{VARIABLE} or give --passphrase-file."
-    ),
+        "{variable} or give --passphrase-file."
+    ).format(variable=VARIABLE),
 )
 SUCCESSOR = PassphraseSource(
     "DESALINK_NEW_PASSPHRASE",
     PROVINCE.question,
-    lambda: "Choose the new passphrase of the province's keys: ",
+    lambda: _("Choose the new passphrase of the province's keys: "),
     PROVINCE.nobody,
 )
 given, existing, new = PROVINCE.given, PROVINCE.existing, PROVINCE.new

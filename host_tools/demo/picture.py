@@ -61,6 +61,11 @@ def draw(screen: RenderableType, title: str = _TITLE) -> str:
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
     console.print(screen)
+    return recorded(console, title)
+
+
+def recorded(console: Console, title: str) -> str:
+    """What a recording console has shown, as SVG."""
     return console.export_svg(title=title, theme=_THEME, code_format=_FRAME, unique_id="desalink")
 
 

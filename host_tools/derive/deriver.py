@@ -8,77 +8,40 @@ matter. A step is one short transaction. The tables `dirty` and `stale` hold wha
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from agent.wire import ids
-from host_tools.derive import findings
 from host_tools.derive.boots import find_off, take_booted
-from host_tools.derive.findings import Kind
+from host_tools.derive.changes import MOST_COST, BootKey, Changes
 from host_tools.derive.outages import MOST_EVENTS, Surroundings, outages_of
+from host_tools.derive.pieces import anchors, piece_of, shrunk, troubled
 from host_tools.derive.placing import place
 from host_tools.derive.reading import DAY_S, Reading
 from host_tools.derive.readings import Readings
 from host_tools.derive.slot import Slot, hours_of
+from host_tools.derive.stream_findings import StreamFindings
 from host_tools.derive.ups import Ups
 from host_tools.store.database import Database
 from host_tools.store.derived import (
     BootRow,
     Derived,
-    FindingRow,
     LatestRow,
     OutageRow,
-    Piece,
-    Span,
     Told,
     Work,
 )
 from host_tools.store.evidence import (
     StoredReport,
-    Stream,
     Streams,
-    corrupt,
-    malformed_digests,
-    report_message,
-    stored_chunk,
 )
 from host_tools.store.schema import CHUNK
-from host_tools.wire import Report, hash8
+from host_tools.wire import Report
 
-_STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
+STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
 _CHUNKS = 64  # of a slot at once
 _SLICE_S = DAY_S  # of a slot's time at once
-# Of a slot at once, about in reports: nothing that a device reports makes a step long.
-_MOST_COST = 2000
 _BOOT_COST, _EVENTS_PER_COST = 10, 4
-
-BootKey = tuple[int, int]  # stream id, boot
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What chunks have changed of a slot."""
-
-    boots: dict[BootKey, list[Piece]] = field(default_factory=dict)
-    outages: set[BootKey] = field(default_factory=set)  # boots with other events of outages
-    booted: set[BootKey] = field(default_factory=set)  # boots with other events of their start
-    streams: set[int] = field(default_factory=set)
-    declared: set[tuple[bytes, bytes]] = field(default_factory=set)
-    clocks: set[BootKey] = field(default_factory=set)
-    spans: list[Span] = field(default_factory=list)
-    moved: bool = False
-    now: int = 0
-    cost: int = 0  # of what was done, about in reports
-
-    @property
-    def enough(self) -> bool:
-        """Whether the rest has to wait for another turn."""
-        return self.cost >= _MOST_COST
-
-    def span(self, begin: int | None, end: int | None) -> None:
-        if begin is not None and end is not None and end >= begin:
-            self.spans.append((begin, end))
 
 
 class Deriver:
@@ -89,16 +52,13 @@ class Deriver:
         self._streams = streams
         self._derived = Derived(db, suffix)
         self._readings = Readings(db, self._derived)
+        self._findings = StreamFindings(db, self._derived, self._readings, streams)
         self._after = -1
-        self.load()
 
     def load(self) -> None:
         """Forget what was remembered of the database, after a transaction that failed."""
         self._readings.forget()
-        # Most streams have none: they shall cost no query.
-        self._found = self._derived.with_findings(Kind)
-        self._seen: set[int] = set()
-        self._corrupt = {row[0] for row in corrupt(self._db)}
+        self._findings.load()
 
     def take(self, row: StoredReport, report: Report) -> None:
         """Keep a report that was just stored, so that it is not decoded a second time."""
@@ -108,13 +68,16 @@ class Deriver:
         """How many reports are stored and not derived yet; 0: everything is derived."""
         return self._derived.pending()
 
-    def step(self, limit: int = 200) -> int:
+    def step(self, limit: int = 200, seconds: float = STEP_S) -> int:
         """Derive some more; returns how many reports that were, 0 when nothing is left.
+
+        Args:
+            limit, seconds: stop after so many reports, or so long.
 
         Raises:
             StoreBusy, StoreFull: nothing was changed; call `load` and try again later.
         """
-        end = time.monotonic() + _STEP_S
+        end = time.monotonic() + seconds
         done, worked = 0, False
         with self._db.transaction(durable=False):
             while done < limit and time.monotonic() < end:
@@ -128,13 +91,15 @@ class Deriver:
     def _slot(self, slot_id: int, end: float) -> int:
         """Derive some of a slot."""
         derived = self._derived
-        slot = Slot(derived, self._readings, self._streams, slot_id)
-        changes = _Changes()
+        changes = Changes()
         latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
-        redone = self._redo(slot_id, derived.redo(slot_id, _MOST_COST), changes, latest)
+        slot = Slot(derived, self._readings, self._streams, latest)
+        redone = self._redo(slot_id, derived.redo(slot_id, MOST_COST), changes, latest)
         done = 0
         for work in [] if changes.enough else derived.work(slot_id, _CHUNKS):
-            self._readings.renew(*work[:4])
+            first = work.chunk * CHUNK
+            stored = self._streams.by_id(work.stream_id).ranges.count(first, first + CHUNK - 1)
+            self._readings.renew(work, stored)
             self._chunk(slot_id, work, changes, latest)
             derived.work_done(slot_id, work)
             done += work.reports
@@ -142,19 +107,22 @@ class Deriver:
                 break
         if changes.streams:
             self._boots(slot_id, changes, latest)
-            self._streams_of(changes)
+            self._findings.take_clocks(slot_id, changes)
+            self._findings.take_streams(changes)
         if changes.streams or redone:
-            derived.put_latest(slot.latest(latest))
-            spans = hours_of(changes.spans)
-            if sum(b - a for a, b in spans) > _SLICE_S:
-                derived.put_stale(slot_id, spans)
-            else:
-                for span in spans:
-                    slot.paint(*span)
+            slot.renew_latest()
+            derived.put_latest(latest)
+            spans = [slot.affected(*span) for span in hours_of(changes.spans)]
+            for begin, until in spans:
+                at = begin
+                if until - begin <= _SLICE_S and time.monotonic() < end:
+                    at = slot.paint(begin, until)
+                if at < until:
+                    derived.put_stale(slot_id, [(at, until)])
         while (rest := derived.stale(slot_id)) is not None:
-            slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
-            if rest[1] > rest[0] + _SLICE_S:
-                derived.put_stale(slot_id, [(rest[0] + _SLICE_S, rest[1])])
+            at = slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
+            if at < rest[1]:
+                derived.put_stale(slot_id, [(at, rest[1])])
             if time.monotonic() > end:
                 return done
         now = derived.now(slot_id)
@@ -163,7 +131,7 @@ class Deriver:
         return done
 
     def _redo(
-        self, slot_id: int, boots: list[BootKey], changes: _Changes, latest: LatestRow
+        self, slot_id: int, boots: list[BootKey], changes: Changes, latest: LatestRow
     ) -> int:
         """Find the outages of boots again; returns of how many. The others wait."""
         for number, key in enumerate(boots):
@@ -175,7 +143,7 @@ class Deriver:
 
     # ---- chunks ----------------------------------------------------------------------------
 
-    def _chunk(self, slot_id: int, work: Work, changes: _Changes, latest: LatestRow) -> None:
+    def _chunk(self, slot_id: int, work: Work, changes: Changes, latest: LatestRow) -> None:
         derived = self._derived
         stream_id, chunk = work.stream_id, work.chunk
         readings = self._readings.chunk(stream_id, chunk)
@@ -190,15 +158,15 @@ class Deriver:
             clockless = [reading for reading in its if reading.offset is None]
             if clockless:
                 self._place(boot, chunk, its, clockless)
-            new = _piece(slot_id, boot, chunk, its)
+            new = piece_of(slot_id, boot, chunk, its)
             fresh = [r for r in its if work.first_seq <= r.seq <= work.last_seq]
             if (
                 old is not None
-                and _anchors(old) != _anchors(new)
+                and anchors(old) != anchors(new)
                 or (old is None and new.first_anchor is not None)
             ):
                 derived.mark_moved(slot_id, stream_id, boot, chunk)
-            if clockless or (old is not None and (old.clockless or _shrunk(old, new))):
+            if clockless or (old is not None and (old.clockless or shrunk(old, new))):
                 changes.moved = True
                 for piece in (old, new):
                     if piece is not None:
@@ -214,10 +182,10 @@ class Deriver:
             changes.now = max(changes.now, new.received_at)
             key = (stream_id, boot)
             changes.boots.setdefault(key, []).append(new)
-            if any(p is not None and _troubled(p) for p in (old, new)):
-                changes.clocks.add(key)
+            if any(p is not None and troubled(p) for p in (old, new)):
+                changes.clocks.add(stream_id)
             self._events(key, its if clockless else fresh, changes)
-        self._claims(slot_id, stream_id, chunk, readings, changes)
+        self._findings.take_chunk(slot_id, stream_id, chunk, readings, changes)
 
     def _place(
         self, boot: int, chunk: int, readings: list[Reading], clockless: list[Reading]
@@ -231,7 +199,7 @@ class Deriver:
             if known.get(reading.seq) != reading.t:
                 self._derived.put_placement(stream_id, reading.seq, reading.t)
 
-    def _events(self, key: BootKey, readings: list[Reading], changes: _Changes) -> None:
+    def _events(self, key: BootKey, readings: list[Reading], changes: Changes) -> None:
         told = [
             Told(
                 r.seq,
@@ -253,53 +221,9 @@ class Deriver:
             if any(event.kind == ids.BOOTED for event in told):
                 changes.booted.add(key)
 
-    def _claims(
-        self,
-        slot_id: int,
-        stream_id: int,
-        chunk: int,
-        readings: list[Reading],
-        changes: _Changes,
-    ) -> None:
-        """Chain, lost journals and declared losses of a chunk, and the link that follows it."""
-        db = self._db
-        stream = self._streams.by_id(stream_id)
-        first, end = chunk * CHUNK, chunk * CHUNK + CHUNK
-        digests = {reading.seq: reading.digest for reading in readings}
-        if len(readings) < CHUNK:
-            digests |= malformed_digests(db, stream_id, first, end - 1)
-        links = list(readings)
-        if readings and readings[0].seq == first and first - 1 in stream.ranges:
-            self._digest(digests, stream_id, first - 1)
-        if end - 1 in digests and end in stream.ranges:
-            following = self._readings.chunk(stream_id, chunk + 1)
-            links += [reading for reading in following if reading.seq == end]
-        self._settle(
-            Kind.CHAIN_BREAK,
-            slot_id,
-            stream_id,
-            (first, links[-1].seq if links else end - 1),
-            findings.chain_breaks(links, digests),
-            changes.now,
-        )
-        if not any(reading.claims for reading in readings):
-            return
-        lost = findings.lost_streams(readings)
-        self._settle(Kind.STREAM_LOST, slot_id, stream_id, (first, end - 1), lost, changes.now)
-        declared = findings.declarations(readings, stream.kid, stream.stream)
-        self._derived.put_declared(declared)
-        changes.declared.update((row.kid, row.stream) for row in declared)
-
-    def _digest(self, digests: dict[int, bytes], stream_id: int, seq: int) -> None:
-        message = report_message(self._db, stream_id, seq)
-        if message is not None and stored_chunk(self._db, stream_id, seq, seq):
-            digests[seq] = hash8(message)
-        elif message is None:
-            digests |= malformed_digests(self._db, stream_id, seq, seq)
-
     # ---- boots and outages -----------------------------------------------------------------
 
-    def _boots(self, slot_id: int, changes: _Changes, latest: LatestRow) -> None:
+    def _boots(self, slot_id: int, changes: Changes, latest: LatestRow) -> None:
         derived = self._derived
         outages = set(changes.outages)
         for key in sorted(changes.boots):
@@ -326,38 +250,28 @@ class Deriver:
                 since = derived.lasting_since(*key)
                 ends = [max(since or 0, t or 0) for t in (old.last_t, boot.last_t)]
                 changes.span(min(ends), max(ends))
-            self._offs(boot, changes, latest)
             before = derived.boot_before(*key)
+            self._offs(boot, before, changes, latest)
             if before is not None and before.untold:
                 outages.add((before.stream_id, before.boot))
         if changes.moved:
             derived.redo_untold(slot_id)
-            outages.update(derived.redo(slot_id, _MOST_COST))
+            outages.update(derived.redo(slot_id, MOST_COST))
         else:
             outages.update(derived.lasting_boots(slot_id))
         self._redo(slot_id, sorted(outages), changes, latest)
-        for stream_id, number in changes.clocks:
-            unplaced, ahead = (
-                derived.clock_trouble(stream_id, number, kind) for kind in ("unplaced", "future")
-            )
-            for kind, rows in (
-                (Kind.UNPLACED, findings.unplaced(number, unplaced)),
-                (Kind.FUTURE_CLOCK, findings.future_clock(number, ahead)),
-            ):
-                self._settle(kind, slot_id, stream_id, (0, 2**32), rows, changes.now, number)
 
-    def _offs(self, boot: BootRow, changes: _Changes, latest: LatestRow) -> None:
+    def _offs(
+        self, boot: BootRow, before: BootRow | None, changes: Changes, latest: LatestRow
+    ) -> None:
         """Find the off times before a boot and before the next one again."""
         derived = self._derived
-        key = (boot.stream_id, boot.boot)
-        for its, before in (
-            (boot, derived.boot_before(*key)),
-            (derived.boot_after(*key), boot),
-        ):
+        after = derived.boot_after(boot.stream_id, boot.boot)
+        for its, earlier in ((boot, before), (after, boot)):
             if its is None or (its.cause is None and its.off_state is None):
                 continue
             old = (its.off_begin, its.off_end, its.off_state)
-            find_off(its, before)
+            find_off(its, earlier)
             if old != (its.off_begin, its.off_end, its.off_state):
                 derived.put_boot(its)
                 for begin, end in (old[:2], (its.off_begin, its.off_end)):
@@ -365,7 +279,7 @@ class Deriver:
                     if begin is not None and end is not None:
                         latest.longest_s = max(latest.longest_s, end - begin)
 
-    def _outages(self, slot_id: int, key: BootKey, changes: _Changes, latest: LatestRow) -> None:
+    def _outages(self, slot_id: int, key: BootKey, changes: Changes, latest: LatestRow) -> None:
         """Find the outages of a boot again."""
         derived = self._derived
         boot = derived.boot(*key)
@@ -415,79 +329,10 @@ class Deriver:
             for reading in self._readings.chunk(stream_id, chunk):
                 if reading.boot != boot or reading.seq < seq or reading.t is None:
                     continue
-                for i in reading.ups():
-                    if reading.up + i * reading.step >= up:
+                for i, state in enumerate(reading.values(ids.STATE)):
+                    if state == ids.UP and reading.up + i * reading.step >= up:
                         return reading.t + i * reading.step
         return None
-
-    # ---- streams ---------------------------------------------------------------------------
-
-    def _streams_of(self, changes: _Changes) -> None:
-        """Gaps and declared losses of streams."""
-        derived = self._derived
-        streams = {self._streams.by_id(stream_id) for stream_id in changes.streams}
-        for kid, name in changes.declared:
-            stream = self._streams.find(kid, name)
-            if stream is not None:
-                streams.add(stream)
-        for stream in streams:
-            if stream.id in self._corrupt or (stream.id, str(Kind.CORRUPT)) in self._found:
-                self._note_corrupt(stream)
-            both = (stream.kid, stream.stream)
-            if (
-                stream.ranges.whole
-                and not self._found.intersection((stream.id, kind) for kind in ("gap", "dropped"))
-                and both not in changes.declared
-                # What was declared before the stream was known counts.
-                and stream.id in self._seen
-            ):
-                continue
-            self._seen.add(stream.id)
-            declared = derived.declared(stream.kid, stream.stream)
-            slot_id = self._streams.slot_id(stream)
-            whole = (0, 2**32)
-            dropped = findings.dropped(declared)
-            self._settle(Kind.DROPPED, slot_id, stream.id, whole, dropped, changes.now)
-            found = findings.gaps(
-                stream.ranges, [(row.first_seq, row.last_seq) for row in declared]
-            )
-            rows = [
-                FindingRow(0, first, last, missing, self._shown(stream.id, last + 1), "")
-                for first, last, missing in found
-            ]
-            self._settle(Kind.GAP, slot_id, stream.id, whole, rows, changes.now)
-
-    def _note_corrupt(self, stream: Stream) -> None:
-        rows = [
-            FindingRow(0, seq, seq, 0, found_at, json.dumps({"why": detail}))
-            for stream_id, seq, found_at, detail in corrupt(self._db)
-            if stream_id == stream.id
-        ]
-        now = max((row.found_at for row in rows), default=int(time.time()))
-        slot_id = self._streams.slot_id(stream)
-        self._settle(Kind.CORRUPT, slot_id, stream.id, (0, 2**32), rows, now)
-
-    def _shown(self, stream_id: int, seq: int) -> int:
-        """When the report arrived that shows a gap before it."""
-        found = stored_chunk(self._db, stream_id, seq, seq)
-        return found[0].received_at if found else 0
-
-    def _settle(
-        self,
-        kind: Kind,
-        slot_id: int,
-        stream_id: int,
-        seqs: Span,
-        rows: list[FindingRow],
-        now: int,
-        boot: int | None = None,
-    ) -> None:
-        key = (stream_id, str(kind))
-        if rows:
-            self._found.add(key)
-        elif key not in self._found:
-            return
-        self._derived.settle(kind, slot_id, stream_id, seqs, rows, now, boot)
 
 
 def _without(outages: list[OutageRow], others: list[OutageRow]) -> list[OutageRow]:
@@ -498,53 +343,3 @@ def _without(outages: list[OutageRow], others: list[OutageRow]) -> list[OutageRo
 
 def _lasts(outage: OutageRow) -> bool:
     return outage.t_begin is not None and outage.t_end is None
-
-
-def _anchors(piece: Piece) -> tuple[int | None, ...]:
-    return piece.first_anchor, piece.first_offset, piece.last_anchor, piece.last_offset
-
-
-def _shrunk(old: Piece, new: Piece) -> bool:
-    """Whether a piece covers less than before: reports of it were found corrupt."""
-    if old.t_begin is None or old.t_end is None:
-        return False
-    return (
-        new.t_begin is None
-        or new.t_end is None
-        or new.t_begin > old.t_begin
-        or new.t_end < old.t_end
-    )
-
-
-def _troubled(piece: Piece) -> bool:
-    return piece.unplaced_first is not None or piece.future_first is not None
-
-
-def _piece(slot_id: int, boot: int, chunk: int, readings: list[Reading]) -> Piece:
-    """What the reports of a boot in a chunk say together; ascending by seq."""
-    piece = Piece(readings[0].stream_id, boot, chunk, slot_id)
-    for r in readings:
-        piece.received_at = max(piece.received_at, r.received_at)
-        if r.offset is not None:
-            if piece.first_anchor is None:
-                piece.first_anchor, piece.first_offset = r.seq, r.offset
-            piece.last_anchor, piece.last_offset = r.seq, r.offset
-        else:
-            piece.clockless += 1
-        if r.ahead:
-            if piece.future_first is None:
-                piece.future_first, piece.ahead = r.seq, r.ahead
-            piece.future_last = r.seq
-        if r.t is None:
-            if piece.unplaced_first is None:
-                piece.unplaced_first = r.seq
-            piece.unplaced_last = r.seq
-            continue
-        piece.offset = r.t - r.up
-        if r.n:
-            piece.t_begin = r.t if piece.t_begin is None else min(piece.t_begin, r.t)
-            piece.t_end = r.end if piece.t_end is None else max(piece.t_end, r.end)
-            up = max((r.up + i * r.step for i in r.ups()), default=None)
-            if up is not None:
-                piece.last_up = up if piece.last_up is None else max(piece.last_up, up)
-    return piece

@@ -8,10 +8,11 @@ from enum import StrEnum
 
 from agent.wire import ids
 from host_tools.derive.reading import Reading, uint
-from host_tools.store.derived import Declared, FindingRow, Piece
+from host_tools.store.derived import ClockTrouble, Declared, FindingRow
 from host_tools.store.ranges import Range, RangeSet
 
-_MOST = 100  # of one stream and kind; more are shown as one
+MOST = 100  # of one stream and kind; more are shown as one
+_MOST_OF_BATCH = 4
 
 
 class Kind(StrEnum):
@@ -54,6 +55,17 @@ def lost_streams(readings: Iterable[Reading]) -> list[FindingRow]:
                 found.append(FindingRow(0, seq, seq, 0, reading.received_at, text))
                 break
     return found
+
+
+def of_batch(rows: list[FindingRow]) -> list[FindingRow]:
+    """The findings of a chunk; more than a few as one."""
+    return [_as_one(rows)] if len(rows) > _MOST_OF_BATCH else rows
+
+
+def _as_one(rows: list[FindingRow]) -> FindingRow:
+    first, last = min(row.first_seq for row in rows), max(row.last_seq for row in rows)
+    text = json.dumps({"findings": len(rows)})
+    return FindingRow(0, first, last, 0, min(row.found_at for row in rows), text)
 
 
 def declarations(readings: Iterable[Reading], kid: bytes, stream: bytes) -> list[Declared]:
@@ -99,38 +111,34 @@ def dropped(declared: Iterable[Declared]) -> list[FindingRow]:
             )
         else:
             found.append(FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail))
-    if len(found) > _MOST:
-        first, end = min(row.first_seq for row in found), max(row.last_seq for row in found)
-        text = json.dumps({"findings": len(found)})
-        return [FindingRow(0, first, end, 0, min(row.found_at for row in found), text)]
-    return found
+    return [_as_one(found)] if len(found) > MOST else found
 
 
 def gaps(stored: RangeSet, declared: Iterable[Range]) -> list[tuple[int, int, int]]:
     """First and last seq of the holes that no device declares, and how many are missing."""
     holes = RangeSet(stored.holes()).without(RangeSet(declared))
     found = [(first, last, last - first + 1) for first, last in holes]
-    if len(found) > _MOST:
+    if len(found) > MOST:
         return [(found[0][0], found[-1][1], sum(missing for *_, missing in found))]
     return found
 
 
-def unplaced(boot: int, pieces: Iterable[Piece]) -> list[FindingRow]:
-    """One for a boot with reports without a place in time."""
-    found = [p for p in pieces if p.unplaced_first is not None]
-    if not found:
-        return []
-    first, last = found[0].unplaced_first, found[-1].unplaced_last
-    assert first is not None and last is not None
-    return [FindingRow(boot, first, last, 0, found[0].received_at, "")]
+def clocks(troubles: Iterable[ClockTrouble]) -> list[FindingRow]:
+    """One for each boot with reports without a place in time, or with a clock from the future."""
+    return [
+        FindingRow(
+            trouble.boot,
+            trouble.first_seq,
+            trouble.last_seq,
+            0,
+            trouble.received_at,
+            json.dumps({"ahead_s": trouble.ahead_s}) if trouble.ahead_s else "",
+        )
+        for trouble in troubles
+    ]
 
 
-def future_clock(boot: int, pieces: Iterable[Piece]) -> list[FindingRow]:
-    """One for a boot with a clock from the future."""
-    found = [p for p in pieces if p.future_first is not None]
-    if not found:
-        return []
-    first, last = found[0].future_first, found[-1].future_last
-    assert first is not None and last is not None
-    detail = json.dumps({"ahead_s": found[0].ahead})
-    return [FindingRow(boot, first, last, 0, found[0].received_at, detail)]
+def many(troubles: ClockTrouble) -> FindingRow:
+    """One for all boots of a stream; `boot` says how many they are."""
+    text = json.dumps({"findings": troubles.boot})
+    return FindingRow(0, troubles.first_seq, troubles.last_seq, 0, troubles.received_at, text)

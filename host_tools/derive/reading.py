@@ -6,12 +6,13 @@ boot: that is `t`, which `placing` finds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agent.wire import ids
 from host_tools.wire import Event, Refused, Report, hash8, parse_report
-from host_tools.wire.columns import decode_column
+from host_tools.wire.columns import decode_column, total
 from host_tools.wire.envelope import split
 from host_tools.wire.payload import MAX_TIME
 
@@ -24,21 +25,23 @@ WITA_S = 8 * 3600  # calendar days are those of the province, UTC+8 without summ
 DAY_S = 86400
 HOUR_S = 3600
 
+_STATE, _IS_UP = ids.STATE, ids.UP
+_DOWN, _UP = ids.BYTES_DOWN, ids.BYTES_UP
+_CLIENTS, _PEAK, _DAY = ids.CLIENTS, ids.CLIENTS_PEAK, ids.CLIENTS_DAY
 _KEPT = frozenset(
-    (
-        ids.STATE,
-        ids.RTT_MEAN,
-        ids.LOSS,
-        ids.BYTES_DOWN,
-        ids.BYTES_UP,
-        ids.CLIENTS,
-        ids.CLIENTS_PEAK,
-        ids.CLIENTS_DAY,
-        ids.JOURNAL_FILL,
-    )
+    (_STATE, ids.RTT_MEAN, ids.LOSS, _DOWN, _UP, _CLIENTS, _PEAK, _DAY, ids.JOURNAL_FILL)
 )
 
 Values = Sequence[int | None]
+
+
+class Totals(NamedTuple):
+    """What the samples of a report measured together; None: not measured."""
+
+    down: int | None
+    up: int | None
+    peak: int | None
+    day: int | None
 
 
 def uint(value: object) -> int | None:
@@ -82,6 +85,9 @@ class Reading:
     columns: dict[int, list[int | None]]
     events: tuple[tuple[int, Event], ...]
     claims: tuple[tuple[int, Event], ...]
+    # An hour is painted again with each of its reports: what that needs is computed once.
+    _values: dict[int, Values] = field(default_factory=dict)
+    _totals: Totals | None = None
 
     @property
     def end(self) -> int:
@@ -91,12 +97,49 @@ class Reading:
 
     def values(self, metric: int) -> Values:
         """The values of a metric, one for each sample."""
-        column = self.columns.get(metric)
-        return (None,) * self.n if column is None else decode_column(column, self.n, metric)
+        values = self._values.get(metric)
+        if values is None:
+            column = self.columns.get(metric)
+            if column is None:
+                values = (None,) * self.n
+            else:
+                values = decode_column(column, self.n, metric)
+            self._values[metric] = values
+        return values
 
-    def ups(self) -> Iterator[int]:
-        """Which samples say up."""
-        return (i for i, state in enumerate(self.values(ids.STATE)) if state == ids.UP)
+    def peaks(self) -> Values:
+        """The most clients at once in each sample."""
+        if _PEAK not in self.columns:
+            return self.values(_CLIENTS)
+        peaks = self.values(_PEAK)
+        if None in peaks:
+            clients = self.values(_CLIENTS)
+            peaks = [c if peak is None else peak for peak, c in zip(peaks, clients, strict=True)]
+        return peaks
+
+    def totals(self) -> Totals:
+        """What the samples measured together: the sum of bytes, the most clients."""
+        if self._totals is None:
+            self._totals = Totals(
+                total(self.columns.get(_DOWN), self.n),
+                total(self.columns.get(_UP), self.n),
+                _most(self.peaks()),
+                _most(self.values(_DAY)),
+            )
+        return self._totals
+
+    def last_up(self) -> int | None:
+        """Seconds since the boot at the start of the last sample that says up."""
+        states = self.values(_STATE)
+        for i in range(self.n - 1, -1, -1):
+            if states[i] == _IS_UP:
+                return self.up + i * self.step
+        return None
+
+
+def _most(values: Values) -> int | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
 
 
 def read(stream_id: int, received_at: int, message: bytes) -> Reading | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from host_tools.derive.reading import Reading, read, reading_of
 from host_tools.store.database import Database
-from host_tools.store.derived import Derived
-from host_tools.store.evidence import Evidence, StoredReport, stored_chunk
+from host_tools.store.derived import Derived, Work
+from host_tools.store.evidence import StoredReport, stored_chunk
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Report, hash8
 
@@ -25,63 +25,93 @@ class Readings:
         self._db = db
         self._derived = derived
         self._kept: OrderedDict[tuple[int, int], Chunk] = OrderedDict()
-        self._fresh: dict[tuple[int, int], Reading] = {}
+        self._fresh: dict[tuple[int, int], dict[int, Reading]] = {}
+        self._fresh_count = 0
 
     def forget(self) -> None:
         """Read everything again, after a transaction that failed."""
         self._kept.clear()
         self._fresh.clear()
+        self._fresh_count = 0
 
     def take(self, row: StoredReport, report: Report) -> None:
         """Keep a report that was just stored, so that it is not decoded a second time."""
-        if len(self._fresh) < _MOST_FRESH:
-            self._fresh[row.stream_id, row.seq] = reading_of(
-                row.stream_id, row.received_at, report, hash8(row.message)
-            )
+        if self._fresh_count < _MOST_FRESH:
+            fresh = self._fresh.setdefault((row.stream_id, row.seq // CHUNK), {})
+            self._fresh_count += row.seq not in fresh
+            fresh[row.seq] = reading_of(row.stream_id, row.received_at, report, hash8(row.message))
+
+    def waits(self, stream_id: int, chunk: int) -> bool:
+        """Whether a chunk has reports that were kept and not derived."""
+        return (stream_id, chunk) in self._fresh
 
     def chunk(self, stream_id: int, chunk: int) -> Chunk:
         """The readings of a chunk."""
         key = (stream_id, chunk)
         found = self._kept.get(key)
         if found is None:
-            found = self._read(stream_id, chunk * CHUNK, chunk * CHUNK + CHUNK - 1)
-            if any(reading.offset is None for reading in found):
-                places = self._derived.placements(stream_id, chunk)
-                for reading in found:
-                    if reading.offset is None:
-                        reading.t = places.get(reading.seq)
-            self._keep(key, found)
-        else:
-            self._kept.move_to_end(key)
+            return self._load(key, self._fresh.get(key, {}))
+        self._kept.move_to_end(key)
         return found
 
-    def renew(self, stream_id: int, chunk: int, first: int, last: int) -> None:
-        """Take the reports of a chunk that were stored, from a seq to another."""
-        key = (stream_id, chunk)
+    def _load(self, key: tuple[int, int], known: Mapping[int, Reading]) -> Chunk:
+        first = key[1] * CHUNK
+        found = self._read(key, first, first + CHUNK - 1, known)
+        if any(reading.offset is None for reading in found):
+            places = self._derived.placements(*key)
+            for reading in found:
+                if reading.offset is None:
+                    reading.t = places.get(reading.seq)
+        self._keep(key, found)
+        return found
+
+    def renew(self, work: Work, stored: int) -> None:
+        """Take the reports of a chunk that were stored.
+
+        Args:
+            stored: how many seqs of the chunk are.
+        """
+        key = (work.stream_id, work.chunk)
+        fresh = self._fresh.pop(key, {})
+        self._fresh_count -= len(fresh)
         found = self._kept.get(key)
         if found is None:
+            if len(fresh) == stored:
+                self._keep(key, _ascending(fresh))
+            else:
+                self._load(key, fresh)
             return
-        known = {reading.seq: reading for reading in found if not first <= reading.seq <= last}
-        for reading in self._read(stream_id, first, last):
-            known[reading.seq] = reading
-        self._keep(key, [known[seq] for seq in sorted(known)])
+        known = {reading.seq: reading for reading in found}
+        if len(fresh) != work.reports:
+            first, last = work.first_seq, work.last_seq
+            renewed = self._read(key, first, last, known | fresh)
+            known = {seq: r for seq, r in known.items() if not first <= seq <= last}
+            fresh = {reading.seq: reading for reading in renewed}
+        self._keep(key, _ascending(known | fresh))
 
-    def _read(self, stream_id: int, first: int, last: int) -> Chunk:
-        readings = (
-            self._read_one(stream_id, row)
-            for row in stored_chunk(self._db, stream_id, first, last)
-        )
-        return [reading for reading in readings if reading is not None]
+    def digest(self, stream_id: int, seq: int) -> bytes | None:
+        """The digest of a report, if its chunk is in memory."""
+        for reading in self._kept.get((stream_id, seq // CHUNK), ()):
+            if reading.seq == seq:
+                return reading.digest
+        return None
 
-    def _read_one(self, stream_id: int, row: Evidence) -> Reading | None:
-        fresh = self._fresh.pop((stream_id, row.seq), None)
-        if (
-            fresh is not None
-            and fresh.received_at == row.received_at
-            and fresh.digest == hash8(row.message)
-        ):
-            return fresh
-        return read(stream_id, row.received_at, row.message)
+    def _read(
+        self, key: tuple[int, int], first: int, last: int, known: Mapping[int, Reading]
+    ) -> Chunk:
+        """The readings from a seq to another; those that are known are not decoded again."""
+        readings = []
+        for row in stored_chunk(self._db, key[0], first, last):
+            reading = known.get(row.seq)
+            if (
+                reading is None
+                or reading.received_at != row.received_at
+                or reading.digest != hash8(row.message)
+            ):
+                reading = read(key[0], row.received_at, row.message)
+            if reading is not None:
+                readings.append(reading)
+        return readings
 
     def _keep(self, key: tuple[int, int], chunk: Chunk) -> None:
         self._kept[key] = chunk
@@ -97,3 +127,7 @@ class Readings:
             for reading in self.chunk(stream_id, chunk)
             if reading.t is not None and reading.n and reading.t <= end and reading.end >= begin
         ]
+
+
+def _ascending(readings: Mapping[int, Reading]) -> Chunk:
+    return [readings[seq] for seq in sorted(readings)]

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from host_tools.archive.chain import DIRECTORY, Chain
 from host_tools.derive.deriver import Deriver
+from host_tools.store.archived import archives, check_chain, places
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.evidence import (
@@ -21,16 +23,19 @@ from host_tools.store.evidence import (
     mark_corrupt,
     mark_dirty,
     newest_report,
+    report_message,
     seqs_after,
     set_meta,
     stored_seqs,
 )
+from host_tools.store.ranges import RangeSet
+from host_tools.store.schema import REBUILDING
 from host_tools.wire import Keys, Refused, parse_report, topic_name
 from host_tools.wire.envelope import byte_string_head, check_signature, signed_bytes, split
 
-_SUFFIX = "_new"
 _GENERATION = "rebuild_generation"
 _VERIFIED = "rebuild_verified"  # reports up to this id
+_STREAMS_VERIFIED = "rebuild_streams_verified"  # streams up to this id, in the archive
 _BEGUN = "rebuild_begun"  # the newest report of that moment
 _ROWS = 500
 
@@ -46,13 +51,18 @@ def rebuild(db: Database, keys: Keys | None = None, progress: Progress | None = 
     Args:
         keys: of all devices; without them no signature is checked.
         progress: called now and then with how many are done and how many there are.
+
+    Raises:
+        ArchiveDamaged: a file of the archive is missing or was changed; nothing is derived then.
     """
-    new = Derived(db, _SUFFIX)
+    _check_archive(db)
+    new = Derived(db, REBUILDING)
     if not new.exists():
         with db.transaction():
             generation = get_meta(db, _GENERATION) + 1
             set_meta(db, _GENERATION, generation)
             set_meta(db, _VERIFIED, 0)
+            set_meta(db, _STREAMS_VERIFIED, 0)
             set_meta(db, _BEGUN, newest_report(db))
             new.create(generation)
     total = newest_report(db)
@@ -60,10 +70,11 @@ def rebuild(db: Database, keys: Keys | None = None, progress: Progress | None = 
     streams = Streams(db)
     for stream in streams.all():
         with db.transaction():
-            _note_missing(db, stream)
-            new.mark_stream(streams.slot_id(stream), stream.id)
+            seqs = stored_seqs(db, stream.id)
+            _note_missing(db, stream, seqs)
+            new.mark_stream(streams.slot_id(stream), stream.id, seqs)
     streams.load()
-    deriver, done = Deriver(db, streams, _SUFFIX), 0
+    deriver, done = Deriver(db, streams, REBUILDING), 0
     while count := deriver.step(1000):
         done += count
         if progress is not None:
@@ -90,6 +101,36 @@ def verify(db: Database, keys: Keys | None, progress: Callable[[int], None]) -> 
                     mark_corrupt(db, stream_id, seq, now, trouble)
             set_meta(db, _VERIFIED, rows[-1][0])
         progress(rows[-1][0])
+    for stream in sorted(streams.values(), key=lambda stream: stream.id):
+        if stream.id > get_meta(db, _STREAMS_VERIFIED):
+            _verify_archived(db, stream, keys)
+
+
+def _check_archive(db: Database) -> None:
+    """Make sure that the archive is the one that was written: signatures cover no dates of
+    receipt."""
+    if archives(db):
+        chain = Chain(db.path.parent / DIRECTORY)
+        check_chain(db, chain)
+        for listed in chain:
+            chain.check(listed)
+
+
+def _verify_archived(db: Database, stream: Stream, keys: Keys | None) -> None:
+    """Verify the reports of a stream that are in the archive."""
+    now = int(time.time())
+    bad = {
+        report.seq: (report.message, trouble)
+        for place in places(db, stream.id)
+        for report in db.archive.read(place).values()
+        if (trouble := _trouble(stream, report.seq, list(report[4:7]), report.message, keys))
+    }
+    with db.transaction(durable=False):
+        for seq, (message, trouble) in bad.items():
+            # Another one that is stored again may be good.
+            if report_message(db, stream.id, seq) == message:
+                mark_corrupt(db, stream.id, seq, now, trouble)
+        set_meta(db, _STREAMS_VERIFIED, stream.id)
 
 
 def _trouble(
@@ -119,8 +160,8 @@ def _trouble(
     return None if check_signature(key.public_key, signed) else "the signature does not verify"
 
 
-def _note_missing(db: Database, stream: Stream) -> None:
-    """Count reports as missing whose rows are gone."""
-    for first, last in stream.ranges.without(stored_seqs(db, stream.id)):
+def _note_missing(db: Database, stream: Stream, seqs: RangeSet) -> None:
+    """Count reports as missing that are not among the seqs which are stored."""
+    for first, last in stream.ranges.without(seqs):
         for seq in range(first, last + 1):
             mark_corrupt(db, stream.id, seq, int(time.time()), "its row is missing")

@@ -30,7 +30,8 @@ def samples(db: Database, slot: str, begin: int = 0, end: int = 2**40) -> Iterat
     slot_id = next((streams.slot_id(s) for s in streams.all() if s.slot == slot), None)
     if slot_id is None:
         return
-    for stream_id, chunk in sorted(derived.chunks_in(slot_id, begin, end)):
+    longest_s = derived.longest(slot_id)
+    for stream_id, chunk in sorted(derived.chunks_in(slot_id, begin, end, longest_s)):
         for reading in readings.between([(stream_id, chunk)], begin, end):
             message = report_message(db, stream_id, reading.seq)
             if message is None or reading.t is None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import pairwise, repeat
 
 from agent.wire import ids
 from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
 from host_tools.derive.readings import Readings
 from host_tools.derive.timeline import LAG_S, SEAM_S, Interval, Sample, merged, paint, paint_boot
-from host_tools.derive.usage import Measured, sum_up
+from host_tools.derive.usage import sum_up
 from host_tools.store.derived import Derived, HourRow, LatestRow, Span
 from host_tools.store.evidence import Streams
+from host_tools.store.schema import CHUNK
 from host_tools.wire.vocabulary import NO_DATA, state_name
 
 _TOUCH_S = LAG_S + SEAM_S
+_REACH_S = 600  # by which nearly no sample reaches farther
+# An hour with more is crowded, and shows nothing: 3200 reports, one in a second.
+MOST_CHUNKS = 200
+MOST_ROWS = 2000  # outages, and times in which nothing ran
+_PLAIN = (ids.UP, ids.UNKNOWN, None)
 _NEWEST = 10  # samples, of which the newest value of each metric is that of now
 
 Rank = tuple[bytes, bytes, int]  # kid, stream, boot: where two tell of the same time
@@ -23,61 +29,98 @@ class Slot:
     """Paints one slot again."""
 
     def __init__(
-        self, derived: Derived, readings: Readings, streams: Streams, slot_id: int
+        self, derived: Derived, readings: Readings, streams: Streams, latest: LatestRow
     ) -> None:
         self._derived = derived
         self._readings = readings
         self._streams = streams
-        self._id = slot_id
+        self._id = latest.slot_id
+        self._latest = latest
 
     def _rank(self, stream_id: int, boot: int) -> Rank:
         stream = self._streams.by_id(stream_id)
         return stream.kid, stream.stream, boot
 
-    def paint(self, begin: int, end: int) -> None:
-        """Make intervals and usage from begin to end again, both full hours."""
-        derived, slot_id = self._derived, self._id
-        boots, low, high = self._boots(begin, end)
-        outages: dict[Rank, list[tuple[int, int, int, int]]] = {}
-        for stream_id, boot, b, e, up, cause in derived.outages_in(
-            slot_id, low - _TOUCH_S, high + _TOUCH_S
-        ):
-            outages.setdefault(self._rank(stream_id, boot), []).append((b, up, cause, e))
-        told = {
-            rank: [(b, e, state_name(cause)) for b, _, cause, e in sorted(rows)]
-            for rank, rows in outages.items()
-        }
+    def affected(self, begin: int, end: int) -> Span:
+        """The hours that follow from evidence in these, both full hours."""
+        derived, latest = self._derived, self._latest
+        nearby = begin - DAY_S - HOUR_S, end + DAY_S + HOUR_S
+        if self._crowded(derived.chunks_in(self._id, *nearby, latest.longest_s, MOST_CHUNKS + 1)):
+            # They may make other hours crowded, as far as the longest sample reaches.
+            return begin - DAY_S, end + DAY_S
+        if latest.t_end is None or latest.t_end <= end:
+            return begin, end
+        chunks = derived.chunks_in(self._id, end, end, latest.longest_s)
+        _, high = _reach(self._readings.between(chunks, end, end), end, end)
+        return begin, -(-high // HOUR_S) * HOUR_S
+
+    def paint(self, begin: int, end: int) -> int:
+        """Make intervals and usage again from begin, or from there to an earlier end.
+
+        Args:
+            begin: a full hour, as is the end.
+
+        Returns:
+            Up to where that was done.
+        """
+        found = self._evidence(begin, end)
+        if found is None and end > begin + HOUR_S:
+            end = begin + HOUR_S
+            found = self._evidence(begin, end)
+        if found is None:
+            self._replace(begin, end, [(begin, end, NO_DATA)])
+            self._usage(begin, end, [])
+            return end
+        boots, told, offs = found
         layers = [
             paint_boot(_samples(boots.get(rank, [])), told.get(rank, []))
             for rank in sorted(boots.keys() | told.keys())
         ]
-        offs = sorted(
-            (off[0], self._rank(stream_id, boot), off)
-            for stream_id, boot, off in derived.offs(slot_id, begin, end)
-        )
-        self._replace(begin, end, paint(begin, end, layers, [off for *_, off in offs]))
-        self._usage(begin, end, [_measured(boots[rank]) for rank in sorted(boots)])
+        self._replace(begin, end, paint(begin, end, layers, offs))
+        self._usage(begin, end, [boots[rank] for rank in sorted(boots)])
+        return end
 
-    def _boots(self, begin: int, end: int) -> tuple[dict[Rank, list[Reading]], int, int]:
-        """The readings, by boot, of all samples that reach into a time, and of those that touch
-        one of them; and how far the first reach."""
-        derived, slot_id = self._derived, self._id
-        low, high = begin, end
-        chunks = derived.chunks_in(slot_id, begin, end)
-        for reading in self._readings.between(chunks, begin, end):
-            t, step = reading.t, reading.step
-            assert t is not None
-            if t < begin:
-                low = min(low, t + (begin - t) // step * step)
-            if reading.end > end:
-                high = max(high, t + -(-(end - t) // step) * step)
-        chunks = derived.chunks_in(slot_id, low - _TOUCH_S, high + _TOUCH_S)
+    def _evidence(
+        self, begin: int, end: int
+    ) -> tuple[dict[Rank, list[Reading]], dict[Rank, list[Interval]], list[Interval]] | None:
+        """What a time is painted from: by boot the readings with samples that reach into it, and
+        with others that touch one of them, and its outages; and the times in which nothing ran.
+
+        Returns:
+            None if the time is crowded.
+        """
+        derived, slot_id, longest_s = self._derived, self._id, self._latest.longest_s
+        many = MOST_CHUNKS + 1
+        chunks = derived.chunks_in(slot_id, begin - _REACH_S, end + _REACH_S, longest_s, many)
+        crowded = self._crowded(chunks)
+        if crowded:
+            chunks = derived.chunks_in(slot_id, begin, end, longest_s, many)
+            if self._crowded(chunks):
+                return None
+        low, high = _reach(self._readings.between(chunks, begin, end), begin, end)
+        low, high = low - _TOUCH_S, high + _TOUCH_S
+        if crowded or low < begin - _REACH_S or high > end + _REACH_S:
+            chunks = derived.chunks_in(slot_id, low, high, longest_s, many)
+            if self._crowded(chunks):
+                return None
+        outages = derived.outages_in(slot_id, low, high, longest_s, MOST_ROWS + 1)
+        offs = derived.offs(slot_id, low, high, longest_s, MOST_ROWS + 1)
+        if len(outages) > MOST_ROWS or len(offs) > MOST_ROWS:
+            return None
         boots: dict[Rank, list[Reading]] = {}
-        for reading in self._readings.between(chunks, low - _TOUCH_S, high + _TOUCH_S):
+        for reading in self._readings.between(chunks, low, high):
             boots.setdefault(self._rank(reading.stream_id, reading.boot), []).append(reading)
         for readings in boots.values():
             readings.sort(key=lambda r: (r.t, r.seq))
-        return boots, low, high
+        told: dict[Rank, list[Interval]] = {}
+        for stream_id, boot, b, e, _, cause in sorted(outages, key=lambda o: (o[2], *o[4:])):
+            told.setdefault(self._rank(stream_id, boot), []).append((b, e, state_name(cause)))
+        ranked = sorted((off[0], self._rank(*run), off) for *run, off in offs)
+        return boots, told, [off for *_, off in ranked]
+
+    @staticmethod
+    def _crowded(chunks: list[tuple[int, int]]) -> bool:
+        return len(chunks) > MOST_CHUNKS
 
     def _replace(self, begin: int, end: int, painted: list[Interval]) -> None:
         derived, slot_id = self._derived, self._id
@@ -101,21 +144,8 @@ class Slot:
             del new[-1]
         gone, come = set(old) - set(new), set(new) - set(old)
         derived.change_intervals(slot_id, gone, come)
-        self._trim()
 
-    def _trim(self) -> None:
-        """Where evidence has moved away from an end, its absence is the end now."""
-        derived, slot_id = self._derived, self._id
-        last = derived.last_interval(slot_id)
-        if last is not None and last[2] == NO_DATA:
-            derived.change_intervals(slot_id, [last], [])
-        extent = derived.extent(slot_id)
-        if extent is not None:
-            first = derived.intervals(slot_id, extent[0], extent[0])[0]
-            if first[2] == NO_DATA:
-                derived.change_intervals(slot_id, [first], [])
-
-    def _usage(self, begin: int, end: int, boots: list[list[Measured]]) -> None:
+    def _usage(self, begin: int, end: int, boots: list[list[Reading]]) -> None:
         hours = sum_up(begin, end, boots)
         rows = [
             HourRow(hour, h.measured_s, h.bytes_down, h.bytes_up, h.clients_peak, h.clients_day)
@@ -125,103 +155,85 @@ class Slot:
         for day in {(hour + WITA_S) // DAY_S * DAY_S - WITA_S for hour in changed}:
             self._derived.sum_day(self._id, day, day + DAY_S)
 
-    def latest(self, latest: LatestRow) -> LatestRow:
-        """What is newest, from the last samples of the slot."""
-        newest: list[tuple[int, Rank, int, int, Reading]] = []
-        top: tuple[int, Rank, int, Reading] | None = None
-        seen: set[tuple[int, int]] = set()
-        for stream_id, chunk, t_end in self._derived.newest_chunks(self._id):
-            if (stream_id, chunk) in seen:  # by two boots
-                continue
-            seen.add((stream_id, chunk))
-            if len(newest) >= _NEWEST and t_end < sorted(newest, key=_key)[-_NEWEST][0]:
-                break
-            for reading in self._readings.chunk(stream_id, chunk):
-                if reading.t is None or not reading.n:
-                    continue
-                rank = self._rank(stream_id, reading.boot)
-                mine = (reading.end, rank, reading.seq, reading)
-                if top is None or mine[:3] > top[:3]:
-                    top = mine
-                newest += [
-                    (reading.t + i * reading.step, rank, reading.seq, i, reading)
-                    for i in range(max(0, reading.n - _NEWEST), reading.n)
-                ]
-        if top is None:
+    def renew_latest(self) -> None:
+        """Find again what is newest, from the last samples of the newest report's boot."""
+        latest = self._latest
+        found = self._derived.newest_chunk(self._id)
+        if found is None:
             latest.t_end = latest.rtt = latest.loss = latest.clients = None
             latest.journal_fill = None
-            return latest
-        latest.stream_id, latest.t_end, latest.step = top[3].stream_id, top[0], top[3].step
-        last = sorted(newest, key=_key)[-_NEWEST:]
-        latest.rtt = _newest_value(last, ids.RTT_MEAN)
+            return
+        stream_id, boot, chunk, latest.t_end = found
+        readings = [
+            reading
+            for number in (chunk - 1, chunk)
+            if number >= 0
+            for reading in self._readings.chunk(stream_id, number)
+            if reading.boot == boot and reading.t is not None and reading.n
+        ]
+        newest = max((r for r in readings if r.end == latest.t_end), key=lambda r: r.seq)
+        latest.stream_id, latest.step = stream_id, newest.step
+        last = [r for r in readings if newest.seq - CHUNK < r.seq <= newest.seq]
         # A round-trip time from before the link went down is not one of now.
-        if _newest_value(last[-1:], ids.RTT_MEAN) is None:
-            latest.rtt = None
+        down = newest.values(ids.RTT_MEAN)[-1] is None
+        latest.rtt = None if down else _newest_value(last, ids.RTT_MEAN)
         latest.loss = _newest_value(last, ids.LOSS)
         latest.clients = _newest_value(last, ids.CLIENTS)
         latest.journal_fill = _newest_value(last, ids.JOURNAL_FILL)
-        return latest
 
 
-def _key(row: tuple[int, Rank, int, int, Reading]) -> tuple[int, Rank, int, int]:
-    return row[:4]
-
-
-def _newest_value(rows: list[tuple[int, Rank, int, int, Reading]], metric: int) -> int | None:
-    for _, _, _, i, reading in reversed(rows):
-        value = reading.values(metric)[i]
-        if value is not None:
-            return value
+def _newest_value(readings: list[Reading], metric: int) -> int | None:
+    """The newest value that is not null of the last ten samples of some readings."""
+    left = _NEWEST
+    for reading in reversed(readings):
+        for value in reversed(reading.values(metric)[-left:]):
+            if value is not None:
+                return value
+        left -= reading.n
+        if left <= 0:
+            break
     return None
+
+
+def _reach(readings: list[Reading], begin: int, end: int) -> Span:
+    """From where to where the samples reach that lie in a time in part."""
+    low, high = begin, end
+    for reading in readings:
+        t, step = reading.t or 0, reading.step
+        if t < begin:
+            low = min(low, t + (begin - t) // step * step)
+        if reading.end > end:
+            high = max(high, t + -(-(end - t) // step) * step)
+    return low, high
 
 
 def _samples(readings: list[Reading]) -> list[Sample]:
     """In the order of their start; readings are."""
-    samples: list[tuple[int, int, int, int, int | None]] = []
-    before, disjoint = 0, True
+    if any(before.end > (after.t or 0) for before, after in pairwise(readings)):
+        ordered = sorted(
+            ((reading.t or 0) + i * reading.step, reading.seq, i, reading)
+            for reading in readings
+            for i in range(reading.n)
+        )
+        return [(t, r.step, r.values(ids.STATE)[i]) for t, _, i, r in ordered]
+    samples: list[Sample] = []
     for reading in readings:
-        t, step, n = reading.t, reading.step, reading.n
-        assert t is not None
-        disjoint = disjoint and t >= before
-        before = reading.end
+        t, step, n = reading.t or 0, reading.step, reading.n
         states = reading.values(ids.STATE)
-        samples += zip(
-            range(t, t + n * step, step), repeat(reading.seq), range(n), repeat(step), states
-        )
-    if not disjoint:
-        samples.sort(key=lambda sample: sample[:3])
-    return [(t, step, state) for t, _, _, step, state in samples]
-
-
-def _measured(readings: list[Reading]) -> list[Measured]:
-    found = []
-    for reading in readings:
-        assert reading.t is not None
-        peaks = reading.values(ids.CLIENTS_PEAK)
-        if None in peaks:
-            clients = reading.values(ids.CLIENTS)
-            peaks = [c if peak is None else peak for peak, c in zip(peaks, clients, strict=True)]
-        found.append(
-            Measured(
-                reading.t,
-                reading.step,
-                reading.n,
-                reading.values(ids.BYTES_DOWN),
-                reading.values(ids.BYTES_UP),
-                peaks,
-                reading.values(ids.CLIENTS_DAY),
-            )
-        )
-    return found
+        if states[0] in _PLAIN and states.count(states[0]) == n:
+            # Painted as one: no outage explains them.
+            samples.append((t, n * step, states[0]))
+        else:
+            samples += zip(range(t, t + n * step, step), repeat(step), states)
+    return samples
 
 
 def hours_of(spans: list[Span]) -> list[Span]:
-    """Spans widened to full hours, those that touch joined."""
+    """Spans and what touches them, widened to full hours, those that touch joined."""
     result: list[Span] = []
     for begin, end in sorted(spans):
+        begin, end = begin - _TOUCH_S, end + _TOUCH_S
         begin, end = begin - begin % HOUR_S, -(-end // HOUR_S) * HOUR_S
-        if begin == end:
-            end += HOUR_S
         if result and begin <= result[-1][1]:
             result[-1] = (result[-1][0], max(end, result[-1][1]))
         else:

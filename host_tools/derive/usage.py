@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from host_tools.derive.reading import HOUR_S, Values
+from agent.wire import ids
+from host_tools.derive.reading import HOUR_S, Reading
 from host_tools.wire.columns import MAX_VALUE
 
 Span = tuple[int, int]
@@ -22,18 +22,6 @@ class Hour:
     bytes_up: int | None = None
     clients_peak: int | None = None
     clients_day: int | None = None
-
-
-class Measured(NamedTuple):
-    """Samples that follow each other: Unix time of the first's start, seconds of each, values."""
-
-    t: int
-    step: int
-    n: int
-    down: Values
-    up: Values
-    peak: Values
-    day: Values
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
@@ -64,27 +52,34 @@ def _without(span: Span, taken: Sequence[Span]) -> list[Span]:
     return result
 
 
-def sum_up(begin: int, end: int, boots: Iterable[Sequence[Measured]]) -> dict[int, Hour]:
+def sum_up(begin: int, end: int, boots: Iterable[Sequence[Reading]]) -> dict[int, Hour]:
     """The hours from begin to end (both full hours) in which something was measured.
 
     Args:
-        boots: the samples of each boot, the first in rank first. All that reach into this time,
-            and all that overlap one of those.
+        boots: the placed readings of each boot, the first in rank first. All that reach into this
+            time, and all that overlap one of those.
     """
     hours: dict[int, Hour] = {}
     taken: list[Span] = []
-    for blocks in boots:
-        for block in blocks:
-            first, last = block.t, block.t + block.n * block.step
-            hour = first - first % HOUR_S
-            if not taken and last <= hour + HOUR_S and begin <= hour < end:
-                _count_whole(hours.setdefault(hour, Hour()), block)
+    for readings in boots:
+        spans: list[Span] = []
+        for reading in readings:
+            first, last, step = reading.t or 0, reading.end, reading.step
+            spans.append((first, last))
+            if last <= begin or first >= end:
                 continue
-            for i in range(block.n):
-                span = (first + i * block.step, first + (i + 1) * block.step)
-                if span[1] > begin and span[0] < end:
-                    _count(hours, begin, end, block, i, _without(span, taken))
-        taken = union((*taken, *((b.t, b.t + b.n * b.step) for b in blocks)))
+            hour = first - first % HOUR_S
+            alone = not taken or _without(spans[-1], taken) == spans[-1:]
+            if alone and last <= hour + HOUR_S and hour >= begin:
+                _count_whole(hours.setdefault(hour, Hour()), reading)
+                continue
+            for i in range(
+                max(0, (begin - first) // step), min(reading.n, -(-(end - first) // step))
+            ):
+                span = (first + i * step, first + (i + 1) * step)
+                parts = [span] if alone else _without(span, taken)
+                _count(hours, begin, end, reading, i, parts)
+        taken = union((*taken, *spans))
     for span_begin, span_end in taken:
         for hour in _hours(max(begin, span_begin), min(end, span_end)):
             covered = min(span_end, hour + HOUR_S) - max(span_begin, hour)
@@ -96,31 +91,35 @@ def _hours(begin: int, end: int) -> range:
     return range(begin - begin % HOUR_S, end, HOUR_S)
 
 
-def _count_whole(row: Hour, block: Measured) -> None:
+def _count_whole(row: Hour, reading: Reading) -> None:
     """Count samples that lie in an hour, which is what nearly all do."""
-    if any(value is not None for value in block.down):
-        row.bytes_down = min((row.bytes_down or 0) + sum(filter(None, block.down)), MAX_VALUE)
-    if any(value is not None for value in block.up):
-        row.bytes_up = min((row.bytes_up or 0) + sum(filter(None, block.up)), MAX_VALUE)
-    row.clients_peak = _most(row.clients_peak, block.peak)
-    row.clients_day = _most(row.clients_day, block.day)
+    down, up, peak, day = reading.totals()
+    if down is not None:
+        row.bytes_down = min((row.bytes_down or 0) + down, MAX_VALUE)
+    if up is not None:
+        row.bytes_up = min((row.bytes_up or 0) + up, MAX_VALUE)
+    row.clients_peak = _most(row.clients_peak, peak)
+    row.clients_day = _most(row.clients_day, day)
 
 
-def _most(most: int | None, values: Values) -> int | None:
-    return max((v for v in (most, *values) if v is not None), default=None)
+def _most(most: int | None, value: int | None) -> int | None:
+    if most is None or value is None:
+        return value if most is None else most
+    return max(most, value)
 
 
 def _count(
     hours: dict[int, Hour],
     begin: int,
     end: int,
-    block: Measured,
+    reading: Reading,
     i: int,
     parts: Sequence[Span],
 ) -> None:
     """Count the parts of a sample that no boot before it in rank covers."""
-    step = block.step
-    last = block.t + (i + 1) * step
+    step = reading.step
+    last = (reading.t or 0) + (i + 1) * step
+    down, up = reading.values(ids.BYTES_DOWN)[i], reading.values(ids.BYTES_UP)[i]
     done = 0  # seconds of the sample that were counted in hours before
     for part_begin, part_end in parts:
         for hour in _hours(part_begin, part_end):
@@ -129,11 +128,11 @@ def _count(
             if not begin <= hour < end:
                 continue
             row = hours.setdefault(hour, Hour())
-            row.bytes_down = _more(row.bytes_down, block.down[i], before, done, step)
-            row.bytes_up = _more(row.bytes_up, block.up[i], before, done, step)
-            row.clients_peak = _most(row.clients_peak, block.peak[i : i + 1])
+            row.bytes_down = _more(row.bytes_down, down, before, done, step)
+            row.bytes_up = _more(row.bytes_up, up, before, done, step)
+            row.clients_peak = _most(row.clients_peak, reading.peaks()[i])
             if hour < last <= hour + HOUR_S and part_end == last:
-                row.clients_day = _most(row.clients_day, block.day[i : i + 1])
+                row.clients_day = _most(row.clients_day, reading.values(ids.CLIENTS_DAY)[i])
 
 
 def _more(total: int | None, value: int | None, before: int, done: int, step: int) -> int | None:

@@ -56,8 +56,7 @@ class Board:
     from the repository's root for the device, besides the agent, `port` and their imports;
     optional: module -> keys of the configuration; a device with one of them gets the module;
     settings: the section `board` of its configuration; budgets: names and bytes; also_for:
-    products, for people; code_bytes: the part of the file system for code (None: all);
-    romfs: its firmware has a ROMFS.
+    products, for people; code_bytes: the part of the file system for code (None: all).
     """
 
     name: Annotated[str, text(r"[a-z][a-z0-9-]{1,31}", "lower-case letters, digits and dashes")]
@@ -90,7 +89,6 @@ class Board:
         ]
         | None
     ) = None
-    romfs: bool = False
     family: Annotated[str, text(r"_[a-z]\w*", 'a folder of boards/ such as "_esp32"')] | None = (
         None
     )

@@ -2,7 +2,7 @@
 
 Every device gets the wire's numbers in place of their names. MicroPython keeps every name that it
 meets for ever, so its files get short names, too. A traceback on such a device shows these, with
-its files and classes as they are; `short_names` has the table. Lines keep their numbers.
+its files and errors as they are; `short_names` has the table. Lines keep their numbers.
 """
 
 from __future__ import annotations
@@ -144,9 +144,21 @@ _FOREIGN = (
 )  # fmt: skip
 # What the simulation (tests/sim) reads of an agent that it runs as released.
 _SIMULATED = frozenset(
-    "bytes_in bytes_out bytes_written in_flight open_journal query reach ticks_us writes".split()
+    "bytes_in bytes_out bytes_written in_flight open_journal query reach ticks_us writes Client"
+    " Journal".split()
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
+# Names that a .mpy file refers to by a number of one or two bytes, and that every MicroPython has
+# in its firmware (static qstrs, part of the format of .mpy 6): for the names that most files have.
+# Only those that no file uses as what they are.
+_STATIC = (
+    "ArithmeticError IndentationError NotImplementedError ZeroDivisionError AssertionError"
+    " GeneratorExit LookupError StopIteration SyntaxError Ellipsis KeyError NameError chr dir"
+    " bytecode divmod eval exec islower isspace isupper issubclass locals ord popitem rfind rindex"
+    " rsplit upper"
+).split()
+# For parameters: what a function does not use itself.
+_STATIC_ANYWHERE = ("append", "args", "abs", "all", "any", "bool")
 
 
 def short_names(path: str) -> dict[str, str]:
@@ -184,9 +196,10 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
             places = [inside] if any(name in bound[i] for i in inside) else []
         for place in places:
             taken = set().union(*(tables[i].values() for i in place))
-            free = (f"_{x}" if private else f"{x}_" for x in _letters())
+            letters = (f"_{x}" if private else f"{x}_" for x in _letters())
+            free = itertools.chain(_STATIC[private::2], letters)
             short = next(x for x in free if x not in taken and x not in uses)
-            if len(short) < len(name):
+            if short in _STATIC or len(short) < len(name):
                 for i in place:
                     tables[i][name] = short
     return {path: tables[i] for i, group in enumerate(groups) for path in group}
@@ -196,8 +209,10 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
     kept = set().union(*map(_kept, trees.values()), *map(dir, _FOREIGN))
     for path, tree in trees.items():
         kept |= set(path.removesuffix(".py").split("/"))
-        # A log names classes; of an ESP32's own modules nothing is known here.
-        kept |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        # A log names errors and sources; of an ESP32's own modules nothing is known here.
+        logged = path.startswith(("agent/sources/", "boards/"))
+        classes = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        kept |= {name for name in classes if logged or name.endswith("Error")}
         if path.startswith("boards/"):
             kept |= {name for name in _names(tree) if name[0] != "_"}
     # What provisioning and visits run on a device calls the agent.
@@ -288,7 +303,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
     ]
     for function in functions:
         inside = list(ast.walk(function))
-        used = {name for node in inside for name in _names(node)} | set(dir(builtins))
+        used = {name for node in inside for name in _names(node)}
         used |= {found[p] for n in inside if (p := _place(n)) in found}
         inner = {
             arg.arg
@@ -298,10 +313,11 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
             for arg in ast.walk(node.args)
             if isinstance(arg, ast.arg)
         }
-        free = (name for name in _letters() if name not in used and not keyword.iskeyword(name))
+        names = itertools.chain(_STATIC_ANYWHERE, _letters())
+        free = (name for name in names if name not in used and not keyword.iskeyword(name))
         for arg in [*function.args.posonlyargs, *function.args.args]:
             name = arg.arg
-            if len(name) < 2 or name in inner or name in _keywords(ROOT) or name[0] == "_":
+            if name in inner or name in _keywords(ROOT) or name[0] == "_":
                 continue
             short = next(free)
             found |= {

@@ -25,7 +25,9 @@ from host_tools.devices.device_code import IDS, constants, source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-_CPYTHON_ONLY = frozenset(["agent/device/cpython.py", "boards/_linux/cpython.py"])
+_CPYTHON_ONLY = frozenset(
+    ["agent/device/cpython.py", "agent/device/expected.py", "boards/_linux/cpython.py"]
+)
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
@@ -246,32 +248,3 @@ def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
                 raise ReleaseError(f"{path}: mpy-cross made no .mpy that {board.name} loads.")
             files["/" + path.removesuffix(".py") + ".mpy"] = data
     return files
-
-
-def romfs_image(release: Release) -> bytes:
-    """A release as a read-only file system for the partition `romfs`, which appears as /rom.
-
-    boot.py and main.py are not in it: MicroPython looks for them in the root.
-    """
-    from mpremote.romfs import VfsRomWriter  # type: ignore[import-untyped]
-
-    tree: dict[str, dict[str, bytes]] = {}
-    for path, data in release.files.items():
-        folder, _, name = path[1:].rpartition("/")
-        if folder:
-            tree.setdefault(folder, {})[name] = data
-    writer = VfsRomWriter()
-    entered: list[str] = []
-    for folder in sorted(tree, key=lambda f: f.split("/")):
-        parts = folder.split("/")
-        while entered != parts[: len(entered)]:
-            writer.closedir()
-            entered.pop()
-        for part in parts[len(entered) :]:
-            writer.opendir(part)
-            entered.append(part)
-        for name, data in sorted(tree[folder].items()):
-            writer.mkfile(name, data)
-    for _ in entered:
-        writer.closedir()
-    return bytes(writer.finalise())

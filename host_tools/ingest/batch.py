@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from host_tools.archive.errors import ArchiveError
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import Buckets
 from host_tools.ingest.verdict import Decision, Verdict, Verified, decide
@@ -91,7 +92,12 @@ class WriteBatch:
 
     def take(self, item: Verified) -> None:
         """Decide on a message, and do what the verdict says."""
-        decision = decide(item, self)
+        try:
+            decision = decide(item, self)
+        except ArchiveError:
+            # Whether it is a duplicate can't be known now: its device keeps it.
+            self.tally.held[item.slot] += 1
+            return
         if decision.verdict is Verdict.HELD:
             self.tally.held[item.slot] += 1
             return

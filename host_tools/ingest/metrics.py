@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.store.size import Size
 
 
 def _counter(meaning: str) -> Any:
@@ -38,6 +40,7 @@ class Figures:
     last_message: float = _gauge("Unix time of the last message")
     derive_pending: int = _gauge("Reports stored and not derived yet")
     refused: Counter[str] = field(default_factory=Counter)
+    disk: Size | None = None
 
     def collect(self) -> Iterator[Any]:
         """The figures as prometheus_client's metrics."""
@@ -55,6 +58,23 @@ class Figures:
         for reason, count in list(self.refused.items()):
             refused.add_metric([reason], count)
         yield refused
+        if self.disk is not None:
+            for name, meaning, value in (
+                ("database_bytes", "Size of the database", self.disk.bytes),
+                ("archive_bytes", "Size of the archive", self.disk.archive),
+                ("disk_free_bytes", "Free bytes of the database's disk", self.disk.free),
+                (
+                    "database_growth_bytes",
+                    "By which the database grows in a day while nothing is archived",
+                    self.disk.bytes_per_day,
+                ),
+                (
+                    "disk_days_left",
+                    "Days until the disk is full at that growth",
+                    math.inf if self.disk.days_left is None else self.disk.days_left,
+                ),
+            ):
+                yield GaugeMetricFamily(f"desalink_ingest_{name}", meaning, value=value)
 
 
 def serve(figures: Figures, port: int) -> Any:

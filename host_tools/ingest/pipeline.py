@@ -13,7 +13,7 @@ from host_tools.ingest.batch import Tally, WriteBatch
 from host_tools.ingest.verdict import Verified
 from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
-from host_tools.store.evidence import StoredReport, Streams, newest_report
+from host_tools.store.evidence import StoredReport, Streams, mark_dirty, newest_report
 from host_tools.store.quarantine import Bounds, Quarantine, Refusal
 from host_tools.wire import (
     Birth,
@@ -178,6 +178,17 @@ class Pipeline:
     def reload_quarantine(self) -> None:
         """Read how full the quarantine is: another process may have emptied it."""
         self._quarantine.renew()
+
+    def ask_again(self) -> int:
+        """Ask devices again for reports that another process has found corrupt; returns for how
+        many."""
+        found = self._streams.leave_out_corrupt()
+        if found:
+            with self._db.transaction():
+                mark_dirty(self._db, found)
+        for stream_id, _ in found:
+            self._acks.at_once(self._streams.by_id(stream_id))
+        return len(found)
 
     def unknown_kids(self) -> set[bytes]:
         """The key ids of messages that wait for an enrolment."""

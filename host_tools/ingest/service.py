@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from host_tools.archive.errors import ArchiveError
 from host_tools.common.errors import BrokerError, DesalinkError
 from host_tools.derive import Deriver
+from host_tools.derive.deriver import STEP_S
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Tally
 from host_tools.ingest.clock import ArrivalClock
@@ -26,15 +28,18 @@ from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
 from host_tools.store.evidence import Streams, get_meta, newest_arrival
+from host_tools.store.size import size
 from host_tools.wire import Key
 
+_MEASURE_S = 300.0  # how often the disk is measured
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
 _DERIVE_REPORTS = 2000
-# While messages come, derivation gets one part in so many of the time, so that it hardly slows the
-# ingest.
-_DERIVE_SHARE = 20
+# While more messages wait than are read at once, derivation gets one part in so many of the time,
+# in short steps: so it hardly slows the ingest, and who reports rarely is not derived late.
+_DERIVE_SHARE = 8
+_BUSY_STEP_S = 0.1
 _DERIVE_PAUSE_S = 5.0
 T = TypeVar("T")
 
@@ -119,6 +124,7 @@ class Ingest:
         self._retry_request = get_meta(db, REQUEST)
         now = time.monotonic()
         self._checked_at = now - _IDLE_S
+        self._measured_at = now - _MEASURE_S
         self._saved_at, self._saved_reports = now, 0
         self._derive_after = now
         self._underived = True
@@ -143,6 +149,8 @@ class Ingest:
         while not self._stopping:
             if not self._receiver.connected and not self._connect():
                 continue
+            # What came while something was derived is still to be read.
+            last = self._idle_for_s() <= 0 and not self._underived
             wait_s = 0.0 if more or self._underived else _IDLE_S
             messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
             self._check_others()
@@ -150,9 +158,9 @@ class Ingest:
                 self._take(messages)
                 self._heard_at = time.monotonic()
             self._publish()
-            self._derive(busy=bool(messages))
+            self._derive(busy=more)
             self._save_sometimes()
-            if self._idle_for_s() <= 0 and not self._underived:
+            if last and not messages:
                 return
 
     def _idle_for_s(self) -> float:
@@ -277,6 +285,9 @@ class Ingest:
             return
         self._checked_at = now
         self._note_presence()
+        if now - self._measured_at >= _MEASURE_S:
+            self._measured_at = now
+            self.figures.disk = size(self._db, self._clock())
         moved = self._arrival.step()
         if moved is not None:
             self._log("clock_stepped", level="warning", by_s=moved)
@@ -284,10 +295,19 @@ class Ingest:
         if version != self._db_version:
             self._db_version = version
             self._pipeline.reload_quarantine()
+            self._ask_again()
             request = get_meta(self._db, REQUEST)
             if request > self._retry_request:
                 self._retry_request = request
                 self._retry(None)
+
+    def _ask_again(self) -> None:
+        asked = self._write("corrupt", self._pipeline.ask_again)
+        if asked:
+            # What was remembered of the derived tables is of those before.
+            self._deriver.load()
+            self._underived = True
+            self._log("corrupt_asked_again", level="warning", reports=asked)
 
     def _note_presence(self) -> None:
         # A hint may wait for as long as the database is busy.
@@ -316,8 +336,8 @@ class Ingest:
         if not self._underived or begin < self._derive_after:
             return
         try:
-            done = self._deriver.step(_DERIVE_REPORTS)
-        except (StoreBusy, StoreFull) as error:
+            done = self._deriver.step(_DERIVE_REPORTS, _BUSY_STEP_S if busy else STEP_S)
+        except (StoreBusy, StoreFull, ArchiveError) as error:
             self._deriver.load()
             self._derive_after = begin + _DERIVE_PAUSE_S
             if self._seldom.count("derive") is not None:

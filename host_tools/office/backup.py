@@ -23,7 +23,8 @@ from host_tools.broker.revoked import number
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.files import sync_directory
 from host_tools.keys.ca import load_certificate
-from host_tools.office.archive import BackupError, Manifest, Writer, read_files, read_manifest
+from host_tools.office.archive_copies import add_archives, copies_directory
+from host_tools.office.backup_file import BackupError, Manifest, Writer, read_files, read_manifest
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
 from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import FILE, Province
@@ -34,6 +35,7 @@ _PART = ".part"
 # What can be made again, belongs to one run, or is copied in another way.
 _LEFT_OUT = re.compile(
     r"(.*/)?(\..*|[^/]*\.lock|[^/]*\.db-(wal|shm|journal))|broker/(data(/.*)?|mosquitto\.pid)"
+    r"|archive/[^/]*\.parquet"
 )
 # Without these nothing can be restored. The private keys of root and CA may lie elsewhere.
 _NEEDED = (FILE, "registry.db", "keys/root.pub", "ca/ca.crt", "ca/crl.pem", "broker/server.crt")
@@ -51,6 +53,10 @@ class Backup:
     """Older backups that made room for it."""
     notes: tuple[str, ...]
     """Sentences about what is not in it."""
+    archives: Path
+    """Where the files of the archive lie."""
+    new_archives: int
+    """How many of them were not there yet."""
 
 
 def file_prefix(province: Province) -> str:
@@ -83,12 +89,13 @@ def make_backup(
         path = target
     _check_place(province, path)
     with hold(office_lock(province.directory), OFFICE_BUSY), _unfinished(path) as place:
-        manifest, notes = _write(province, place, at)
+        copies = copies_directory(path, province.code)
+        manifest, notes, new_archives = _write(province, place, at, copies)
         size = place.stat().st_size
         os.rename(place, path)
     sync_directory(path.parent)
     deleted = _delete_older(province, path, keep) if keep is not None else ()
-    return Backup(path, manifest, size, deleted, tuple(notes))
+    return Backup(path, manifest, size, deleted, tuple(notes), copies, new_archives)
 
 
 def _check_place(province: Province, path: Path) -> None:
@@ -129,7 +136,9 @@ def _delete(place: Path) -> None:
         path.unlink()
 
 
-def _write(province: Province, place: Path, at: int) -> tuple[Manifest, list[str]]:
+def _write(
+    province: Province, place: Path, at: int, copies: Path
+) -> tuple[Manifest, list[str], int]:
     directory = province.directory
     manifest = Manifest(
         made_at=at,
@@ -149,6 +158,8 @@ def _write(province: Province, place: Path, at: int) -> tuple[Manifest, list[str
                 _add_database(writer, manifest, database, place)
         manifest.crl_number = number(load_crl(province))
         notes = _add_files(writer, directory)
+        # After the list, which may only grow, was written: no file of it is missing.
+        new_archives = add_archives(province.archive, manifest, copies)
         missing = [name for name in _NEEDED if name not in manifest.files]
         if missing:
             raise BackupError(
@@ -165,7 +176,7 @@ def _write(province: Province, place: Path, at: int) -> tuple[Manifest, list[str
         if name not in manifest.files
     ]
     read_files(place, read_manifest(place))
-    return manifest, notes
+    return manifest, notes, new_archives
 
 
 def _add_database(writer: Writer, manifest: Manifest, database: Path, place: Path) -> None:

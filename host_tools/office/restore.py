@@ -27,7 +27,8 @@ from host_tools.broker.upkeep import load_crl, unlisted
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, sync_directory, write_file, write_private
 from host_tools.keys.ca import load_certificate
-from host_tools.office.archive import BackupError, Manifest, read_files, read_manifest
+from host_tools.office.archive_copies import copies_directory, restore_archives
+from host_tools.office.backup_file import BackupError, Manifest, read_files, read_manifest
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
 from host_tools.province.registry import Registry
 from host_tools.province.registry_copies import copy_database, count_rows
@@ -92,6 +93,7 @@ def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -
             earlier.append(directory)
         place = stack.enter_context(_building_place(directory))
         read_files(archive, manifest, place)
+        restore_archives(copies_directory(archive, manifest.code), manifest, place)
         _check(archive, place, manifest)
         notes: list[str] = []
         revocations = 0

@@ -135,6 +135,13 @@ def units(settings: Settings) -> dict[str, str]:
         "desalink-checks.service": checks,
         "desalink-checks.timer": _timer("Daily check of what ends soon", "*-*-* 06:00"),
     }
+    found["desalink-archive.service"] = _unit(
+        settings,
+        "Desalink archive of closed months of {name}",
+        "archive",
+        service="Type=oneshot\nNice=10\nIOSchedulingClass=idle\n",
+    )
+    found["desalink-archive.timer"] = _timer("Daily archiving of closed months", "*-*-* 03:30")
     if settings.backups is not None:
         found["desalink-backup.service"] = _unit(
             settings,

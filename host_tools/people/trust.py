@@ -15,6 +15,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.keys.signing import MAX_PAYLOAD, sign1, verify1
 from host_tools.wire.envelope import MAX_MESSAGE, hash8
 from host_tools.wire.payload import decode
@@ -92,18 +93,24 @@ def verify_trust(
         trust = _parse(verify1(document, root_public, AAD))
     except Refused as refused:
         raise TrustError(
-            f"The trust document is not one of this province: {refused}; get it from the province "
-            "again."
+            _(
+                "The trust document is not one of this province: {reason}; get it from the "
+                "province again."
+            ).format(reason=refused)
         ) from None
     if trust.version < newest:
         raise TrustError(
-            f"The trust document has version {trust.version}, but version {newest} is known "
-            "already; get the newest from the province."
+            _(
+                "The trust document has version {version}, but version {newest} is known already; "
+                "get the newest from the province."
+            ).format(version=trust.version, newest=newest)
         )
     if trust.expires <= (time.time() if now is None else now):
         raise TrustError(
-            f"The trust document of version {trust.version} has expired; the province makes a new "
-            "one with every 'desalink kit create' and 'desalink technicians add'."
+            _(
+                "The trust document of version {version} has expired; the province makes a new "
+                "one with every 'desalink kit create' and 'desalink technicians add'."
+            ).format(version=trust.version)
         )
     return trust
 

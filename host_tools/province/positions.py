@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from host_tools.common.errors import VillageImportError
+from host_tools.common.spreadsheets import read_sheet
 from host_tools.province.registry import Village
 from host_tools.province.villages import near_matches, plain_code
 
-_MAX_BYTES = 16 * 1024 * 1024
 _MAX_SITE = 120
 
 # English and Indonesian headings; the first that a table has is taken.
@@ -46,42 +44,7 @@ class Table:
     encoding: str = "UTF-8"
 
 
-def decode(raw: bytes, name: str) -> tuple[str, str]:
-    """The text of a table and the encoding it was in.
-
-    Raises:
-        VillageImportError: it is not text.
-    """
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "UTF-16"
-    elif raw.startswith(b"PK\x03\x04"):
-        raise VillageImportError(
-            f"{name} is a workbook and not a CSV table; save it as 'CSV UTF-8' and import that."
-        )
-    else:
-        encoding = "UTF-8-SIG"
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError:
-        if encoding == "UTF-16":
-            raise VillageImportError(
-                f"{name} is damaged (cut UTF-16 text); export it again."
-            ) from None
-        # What spreadsheets on Windows call "CSV"; every byte means something in it, save five.
-        encoding = "Windows-1252"
-        text = raw.decode("cp1252", errors="replace")
-    if "\0" in text:
-        raise VillageImportError(
-            f"{name} is not a text table; save it as 'CSV UTF-8' and import that."
-        )
-    return text, encoding.replace("-SIG", "")
-
-
-def _delimiter(heading: str) -> str:
-    return max(";,\t", key=heading.count)
-
-
-def _number(text: str, delimiter: str) -> float | None:
+def _number(text: str) -> float | None:
     """A decimal number with point or comma; None for another text."""
     text = text.strip().replace("\u2212", "-")
     if "," in text and "." not in text:
@@ -138,13 +101,13 @@ def _code_problem(text: str, villages: dict[str, Village]) -> str:
     return f"{text}: this province has no such village{hint}"
 
 
-def _position(lat_text: str, lon_text: str, delimiter: str) -> tuple[float, float] | str | None:
+def _position(lat_text: str, lon_text: str) -> tuple[float, float] | str | None:
     """A position, None if both cells are empty, or what is wrong."""
     if not lat_text and not lon_text:
         return None
     if not lat_text or not lon_text:
         return "lat and lon must both be given or both be empty"
-    lat, lon = _number(lat_text, delimiter), _number(lon_text, delimiter)
+    lat, lon = _number(lat_text), _number(lon_text)
     if lat is None or lon is None:
         wrong, what = (lat_text, "lat") if lat is None else (lon_text, "lon")
         return f"{what} '{wrong[:40]}' is not a number of degrees such as -1.90000"
@@ -175,53 +138,33 @@ def read_table(path: Path, villages: Sequence[Village]) -> Table:
     """Read and check every row of a table of positions.
 
     Args:
-        path: CSV with a heading; comma, semicolon or tab; decimal point or comma; UTF-8 with or
-            without a byte order mark, UTF-16, else Windows-1252.
+        path: CSV or XLSX with a heading; decimal point or comma.
         villages: those of the province.
 
     Raises:
-        VillageImportError: not a table, or without the needed columns.
-        OSError: the file can't be read.
+        VillageImportError: it lacks a needed column.
+        SpreadsheetError, OSError: the file is no table, or can't be read.
     """
-    with path.open("rb") as file:
-        raw = file.read(_MAX_BYTES + 1)
-    if len(raw) > _MAX_BYTES:
-        raise VillageImportError(f"{path} is larger than 16 MB, which no table of villages is.")
-    text, encoding = decode(raw, str(path))
-    table = Table(encoding=encoding)
-    heading_line = text.split("\n", 1)[0]
-    delimiter = _delimiter(heading_line)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    sheet = read_sheet(path)
+    table = Table(encoding=sheet.encoding)
+    columns = _Columns(sheet.heading, str(path))
     by_code = {village.code: village for village in villages}
     first_line: dict[str, int] = {}
-    try:
-        heading = next(reader, [])
-        columns = _Columns(heading, str(path))
-        line = reader.line_num + 1
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                place = _read_row(row, columns, delimiter, by_code, first_line, line)
-                if isinstance(place, Place):
-                    first_line[place.code] = line
-                    table.places.append(place)
-                else:
-                    table.problems.append(f"line {line}: {place}")
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise VillageImportError(
-            f"{path} can't be read as a table near line {reader.line_num}: {error}; export it "
-            "again."
-        ) from None
+    for line, row in sheet.rows:
+        place = _read_row(row, columns, by_code, first_line)
+        if isinstance(place, Place):
+            first_line[place.code] = line
+            table.places.append(place)
+        else:
+            table.problems.append(f"line {line}: {place}")
     return table
 
 
 def _read_row(
     row: Sequence[str],
     columns: _Columns,
-    delimiter: str,
     villages: dict[str, Village],
     first_line: dict[str, int],
-    line: int,
 ) -> Place | str:
     def cell(column: int | None) -> str:
         return row[column].strip() if column is not None and column < len(row) else ""
@@ -234,7 +177,7 @@ def _read_row(
     label = f"{village.dotted} {village.name}"
     if village.code in first_line:
         return f"{label}: the same village as line {first_line[village.code]}"
-    position = _position(cell(columns.lat), cell(columns.lon), delimiter)
+    position = _position(cell(columns.lat), cell(columns.lon))
     if isinstance(position, str):
         return f"{label}: {position}"
     site, problem = _site(row, columns, village)

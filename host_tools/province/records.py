@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from host_tools.common.errors import RegistryError
+from host_tools.province.contract_records import CONTRACT_TABLES
 
 SCHEMA = """
 CREATE TABLE villages (
@@ -116,6 +117,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         # Serial of the certificate that this one continues with the same key.
         "ALTER TABLE certificates ADD COLUMN renews TEXT",
     ),
+    4: CONTRACT_TABLES,
 }
 FORMAT = max(MIGRATIONS)
 

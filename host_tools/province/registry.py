@@ -18,6 +18,7 @@ from host_tools.province.records import (
     slot_name,
     village_of,
 )
+from host_tools.province.registry_contracts import ContractTables
 from host_tools.province.registry_file import FILE, VILLAGE_COLUMNS
 from host_tools.province.registry_people import PeopleTables
 
@@ -39,7 +40,7 @@ _DEVICE = (
 _CERTIFICATE = "serial, slot, not_after, issued_at, revoked_at"
 
 
-class Registry(PeopleTables):
+class Registry(PeopleTables, ContractTables):
     """An open registry. One connection, for one thread at a time; use as a context manager."""
 
     def village(self, code: str) -> Village | None:

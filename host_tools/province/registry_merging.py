@@ -17,6 +17,10 @@ _TABLES = (
     "kit_certificates",
     "enrolment_records",
     "replacements",
+    "contracts",
+    "contract_events",
+    "rules",
+    "closed_months",
 )
 
 

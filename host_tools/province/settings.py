@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from host_tools.common.errors import ProvinceError
 from host_tools.common.files import Inside
-from host_tools.common.tables import TableError, checked, text
+from host_tools.common.tables import TableError, checked, text, whole
 
 FILE = "province.toml"
 FORMAT = 1
@@ -25,6 +25,9 @@ CHECK_VILLAGE = "0000000000"
 # Device-like identities with which `desalink broker check` tries the rules.
 CHECK_SLOTS = (f"{CHECK_VILLAGE}-1", f"{CHECK_VILLAGE}-2")
 
+
+# Without a setting, so many whole months of reports stay in the database.
+HOT_MONTHS = 2
 
 # Always in the broker's certificate, so that the ingest beside it needs no name service.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -77,8 +80,10 @@ class Province:
     name: str
     created: datetime
     broker: BrokerSettings
+    hot_months: int = HOT_MONTHS
 
     database = Inside("province.db")
+    archive = Inside("archive")
     registry = Inside("registry.db")
     root_key = Inside("keys/root.key")
     root_public = Inside("keys/root.pub")
@@ -132,9 +137,15 @@ class _ProvinceTable:
 
 
 @dataclass(frozen=True)
+class _Retention:
+    hot_months: Annotated[int, whole(0, 1200)] = HOT_MONTHS
+
+
+@dataclass(frozen=True)
 class _File:
     province: Annotated[_ProvinceTable, Meta(description="a section")]
     broker: Annotated[BrokerSettings, Meta(description="a section")]
+    retention: Annotated[_Retention, Meta(description="a section")] = _Retention()
 
 
 @dataclass(frozen=True)
@@ -187,6 +198,7 @@ def load(directory: Path) -> Province:
         name=found.province.name,
         created=found.province.created,
         broker=found.broker,
+        hot_months=found.retention.hot_months,
     )
 
 
@@ -219,4 +231,9 @@ port = {province.broker.port}
 bind = {_quoted(province.broker.bind)}
 # "stderr", or the path of a log file (relative to this directory).
 log = {_quoted(province.broker.log)}
+
+[retention]
+# So many whole months of reports stay in province.db, and the present one. 'desalink archive'
+# moves older ones to archive/. Nothing is ever deleted.
+hot_months = {province.hot_months}
 """

@@ -1,42 +1,40 @@
-"""The database file: opening it durably, its version, its transactions, and one lock for writers.
-
-`synchronous=FULL`, because with NORMAL a power cut may take back a commit that a device was
-already told of. A reader's connection is held to reading by SQLite itself.
-"""
+"""The database file: its version, its transactions, and one lock for who writes to it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from host_tools.common.readonly import may_write, readonly_uri
+from host_tools.archive.chain import DIRECTORY
+from host_tools.archive.reader import ArchiveReader
+from host_tools.common.readonly import may_write
+from host_tools.store import dialect
+from host_tools.store.dialect import Connection, Failure, translated
 from host_tools.store.errors import (
     StoreDamaged,
     StoreLocked,
     StoreMissing,
     StoreReplaced,
-    translated,
 )
-from host_tools.store.schema import APPLICATION_ID, MIGRATIONS
-
-_BUSY_TIMEOUT_S = 2.0
-# Checkpoints happen within a commit; fewer and larger ones cost less than many small ones.
-_WAL_PAGES = 4000
-_CACHE_KIB = 65536
+from host_tools.store.schema import MIGRATIONS
 
 Row = tuple[Any, ...]
 
 
 class Database:
-    """An open database. One connection, for one thread; every error is a StoreError."""
+    """An open database. One connection, for one thread; every error is a StoreError.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    Attributes:
+        archive: the files with the reports that are not in the database any more.
+    """
+
+    def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
+        self.archive = ArchiveReader(path.parent / DIRECTORY)
         self._db = connection
         self._identity = _identity(path)
         self._durable = True
@@ -47,35 +45,35 @@ class Database:
         """Run one statement; returns how many rows it changed."""
         try:
             return self._db.execute(sql, values).rowcount
-        except sqlite3.Error as error:
+        except Failure as error:
             raise translated(error, self.path) from error
 
     def insert(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run one INSERT; returns the new row's id."""
         try:
             return self._db.execute(sql, values).lastrowid or 0
-        except sqlite3.Error as error:
+        except Failure as error:
             raise translated(error, self.path) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row."""
         try:
             self._db.executemany(sql, rows)
-        except sqlite3.Error as error:
+        except Failure as error:
             raise translated(error, self.path) from error
 
     def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query."""
         try:
             return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except Failure as error:
             raise translated(error, self.path) from error
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         """The first row of a query, or None."""
         try:
             row: Row | None = self._db.execute(sql, values).fetchone()
-        except sqlite3.Error as error:
+        except Failure as error:
             raise translated(error, self.path) from error
         return row
 
@@ -88,7 +86,7 @@ class Database:
         """The rows of a query, one by one; for results too large to hold."""
         try:
             yield from self._db.execute(sql, values)
-        except sqlite3.Error as error:
+        except Failure as error:
             raise translated(error, self.path) from error
 
     @contextmanager
@@ -101,9 +99,9 @@ class Database:
                 can be made again, it saves waiting for the disk.
         """
         if durable is not self._durable:
-            self.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self.execute(dialect.durability(durable))
             self._durable = durable
-        self.execute("BEGIN IMMEDIATE")
+        self.execute(dialect.BEGIN)
         try:
             yield
             self.execute("COMMIT")
@@ -116,8 +114,16 @@ class Database:
     # ---- the file ------------------------------------------------------------------------
 
     def version(self) -> int:
-        """A number that changes when another connection has committed (PRAGMA data_version)."""
-        return int(self.value("PRAGMA data_version"))
+        """A number that changes when another connection has committed."""
+        return int(self.value(dialect.CHANGES))
+
+    def unused(self) -> int:
+        """Bytes of the file in which nothing is; new rows are written there first."""
+        return dialect.sizes(self._db)[1]
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is such a table."""
+        return bool(self.value(dialect.HAS_TABLE, (name,)))
 
     def check_identity(self) -> None:
         """Make sure that the path still names the file that is open here.
@@ -171,25 +177,11 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
         # Its own mode, before SQLite makes it with everybody's: counts of users are in there.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
-        if readonly and not may_write(path):
-            where, uri = readonly_uri(path), True
-        else:
-            where, uri = str(path), False
-        db = sqlite3.connect(where, uri=uri, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
-        db.execute("PRAGMA foreign_keys=ON")
-        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        if readonly:
-            db.execute("PRAGMA query_only=ON")
-        else:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            db.execute("PRAGMA temp_store=MEMORY")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        ours = db.execute("PRAGMA application_id").fetchone()[0]
-    except sqlite3.Error as error:
+        db = dialect.connect(path, readonly=readonly, may_write=may_write(path))
+        found, ours = dialect.version(db)
+    except Failure as error:
         raise translated(error, path) from error
-    if found > len(MIGRATIONS) or (found and ours != APPLICATION_ID):
+    if found > len(MIGRATIONS) or not ours:
         db.close()
         raise StoreDamaged(
             f"{path} was not made by this version of desalink; use the version that made it, "
@@ -203,10 +195,8 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
     database = Database(path, db)
     for number, script in enumerate(MIGRATIONS[found:], found + 1):
         with database.transaction():
-            for statement in script.split(";\n"):
+            for statement in (*dialect.schema(script), *dialect.note_version(number)):
                 database.execute(statement)
-            database.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version={number}")
     return database
 
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from host_tools.store.database import Database, Row
+from host_tools.store.database import Database
+from host_tools.store.dialect import REPLACE, schema
+from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
 
@@ -66,6 +68,16 @@ class FindingRow(NamedTuple):
     missing: int
     found_at: int
     detail: str
+
+
+class ClockTrouble(NamedTuple):
+    """The reports of a boot without a place in time, or with a clock that is ahead."""
+
+    boot: int
+    first_seq: int
+    last_seq: int
+    received_at: int
+    ahead_s: int
 
 
 class HourRow(NamedTuple):
@@ -234,10 +246,11 @@ class Derived:
             "ORDER BY stream_id, boot LIMIT ?",
             (slot_id, limit),
         )
-        self._db.executemany(
-            f"DELETE FROM redo{s} WHERE slot_id = ? AND stream_id = ? AND boot = ?",
-            [(slot_id, *row) for row in rows],
-        )
+        if rows:
+            self._db.executemany(
+                f"DELETE FROM redo{s} WHERE slot_id = ? AND stream_id = ? AND boot = ?",
+                [(slot_id, *row) for row in rows],
+            )
         return [(row[0], row[1]) for row in rows]
 
     def put_redo(self, slot_id: int, boots: Iterable[tuple[int, int]]) -> None:
@@ -260,28 +273,17 @@ class Derived:
         """Have reports without a clock around a chunk placed again: another one in it has, or has
         no more, a clock that is believed."""
         s = self._s
-        low, high = (
-            self._db.value(
-                f"SELECT chunk FROM pieces{s} WHERE stream_id = ? AND boot = ? AND chunk {order} "
-                "AND first_anchor IS NOT NULL "
-                f"ORDER BY chunk {'DESC' if order == '< ?' else 'ASC'} LIMIT 1",
-                (stream_id, boot, chunk),
-            )
-            for order in ("< ?", "> ?")
-        )
+        anchor = f"SELECT chunk FROM pieces{s} WHERE stream_id = ? AND boot = ? AND chunk"
+        its = (stream_id, boot)
         self._db.execute(
             f"INSERT INTO dirty{s} SELECT ?, stream_id, chunk, chunk * {CHUNK}, "
             f"chunk * {CHUNK} + {CHUNK - 1}, 0, 1 FROM pieces{s} "
-            "WHERE stream_id = ? AND boot = ? AND chunk BETWEEN ? AND ? AND chunk != ? "
+            "WHERE stream_id = ? AND boot = ? AND chunk BETWEEN "
+            f"coalesce(({anchor} < ? AND first_anchor IS NOT NULL ORDER BY chunk DESC LIMIT 1), "
+            f"0) AND coalesce(({anchor} > ? AND first_anchor IS NOT NULL ORDER BY chunk "
+            f"LIMIT 1), {2**32}) AND chunk != ? "
             "AND clockless > 0 ON CONFLICT DO UPDATE SET moved = 1",
-            (
-                slot_id,
-                stream_id,
-                boot,
-                0 if low is None else low,
-                2**32 if high is None else high,
-                chunk,
-            ),
+            (slot_id, *its, *its, chunk, *its, chunk, chunk),
         )
 
     def stale(self, slot_id: int) -> Span | None:
@@ -324,9 +326,7 @@ class Derived:
     def put_piece(self, piece: Piece) -> None:
         """Write a piece."""
         values = _values(piece)
-        self._db.execute(
-            f"INSERT OR REPLACE INTO pieces{self._s} VALUES ({_marks(len(values))})", values
-        )
+        self._db.execute(f"{REPLACE} pieces{self._s} VALUES ({_marks(len(values))})", values)
 
     def anchors_around(self, stream_id: int, boot: int, chunk: int) -> tuple[Any, Any]:
         """The last seq and offset of a boot that know the time before a chunk, the first after."""
@@ -364,26 +364,37 @@ class Derived:
                 (stream_id, seq),
             )
             return
-        self._db.execute(
-            f"INSERT OR REPLACE INTO placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t)
-        )
+        self._db.execute(f"{REPLACE} placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t))
 
-    def chunks_in(self, slot_id: int, begin: int, end: int) -> list[tuple[int, int]]:
-        """Stream and chunk of all reports that may have samples between two times."""
+    def chunks_in(
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = -1
+    ) -> list[tuple[int, int]]:
+        """Stream and chunk of all reports that may have samples between two times.
+
+        Args:
+            longest_s: no row of the slot spans more (`longest`).
+            limit: no more than so many; -1: all.
+        """
         found = self._db.all(
             f"SELECT DISTINCT stream_id, chunk FROM pieces{self._s} WHERE slot_id = ? "
-            "AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
-            (slot_id, begin, end + self.longest(slot_id), end),
+            "AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
+            (slot_id, begin, end + longest_s, end, limit),
         )
         return [(row[0], row[1]) for row in found]
 
-    def newest_chunks(self, slot_id: int) -> Iterable[Row]:
-        """Stream, chunk and end of samples, the newest first."""
-        return self._db.iterate(
-            f"SELECT stream_id, chunk, t_end FROM pieces{self._s} WHERE slot_id = ? "
-            "AND t_end IS NOT NULL ORDER BY t_end DESC",
+    def newest_chunk(self, slot_id: int) -> tuple[int, int, int, int] | None:
+        """Stream, boot, chunk and end of the samples that end last; of several the last by kid,
+        stream, boot and chunk."""
+        s = self._s
+        row = self._db.one(
+            f"SELECT stream_id, boot, chunk, t_end FROM pieces{s} "
+            "JOIN streams ON streams.id = stream_id WHERE t_end IS NOT NULL AND "
+            f"(pieces{s}.slot_id, t_end) = (SELECT slot_id, t_end FROM pieces{s} "
+            "WHERE slot_id = ? AND t_end IS NOT NULL ORDER BY t_end DESC LIMIT 1) "
+            "ORDER BY kid DESC, stream DESC, boot DESC, chunk DESC LIMIT 1",
             (slot_id,),
         )
+        return None if row is None else (row[0], row[1], row[2], row[3])
 
     def last_ups(self, stream_id: int, boot: int) -> list[tuple[int, int]]:
         """Each chunk of a boot with samples that say up, and the greatest `up` of those."""
@@ -412,26 +423,39 @@ class Derived:
         )
         return offset
 
-    def clock_trouble(self, stream_id: int, boot: int, kind: str) -> list[Piece]:
-        """The first and the last piece of a boot with reports that are "unplaced", or have a clock
-        from the "future"."""
-        found = []
-        for order in ("ASC", "DESC"):
-            row = self._db.one(
-                f"SELECT {_PIECE} FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
-                f"AND {kind}_first IS NOT NULL ORDER BY chunk {order} LIMIT 1",
-                (stream_id, boot),
-            )
-            if row is not None:
-                found.append(Piece(*row))
-        return found
+    def clock_troubles(self, stream_id: int, kind: str, limit: int) -> list[ClockTrouble]:
+        """The first boots of a stream with reports that are "unplaced", or have a clock from the
+        "future"."""
+        s = self._s
+        ahead = "ahead" if kind == "future" else "0"
+        rows = self._db.all(
+            f"SELECT boot, {kind}_first, (SELECT {kind}_last FROM pieces{s} AS last "
+            f"WHERE last.stream_id = p.stream_id AND last.boot = p.boot "
+            f"AND {kind}_first IS NOT NULL ORDER BY chunk DESC LIMIT 1), received_at, {ahead} "
+            f"FROM pieces{s} AS p WHERE stream_id = ? AND {kind}_first IS NOT NULL "
+            f"AND NOT EXISTS (SELECT 1 FROM pieces{s} AS before "
+            "WHERE before.stream_id = p.stream_id AND before.boot = p.boot "
+            f"AND before.chunk < p.chunk AND {kind}_first IS NOT NULL) ORDER BY boot LIMIT ?",
+            (stream_id, limit),
+        )
+        return [ClockTrouble(*row) for row in rows]
+
+    def all_clock_troubles(self, stream_id: int, kind: str) -> ClockTrouble:
+        """The same of all boots together; `boot` is how many."""
+        row = self._db.one(
+            f"SELECT count(DISTINCT boot), min({kind}_first), max({kind}_last), min(received_at), "
+            f"0 FROM pieces{self._s} WHERE stream_id = ? AND {kind}_first IS NOT NULL",
+            (stream_id,),
+        )
+        assert row is not None
+        return ClockTrouble(*row)
 
     # ---- events ----------------------------------------------------------------------------
 
     def put_events(self, stream_id: int, boot: int, events: Iterable[Told]) -> None:
         """Note events of a boot."""
         self._db.executemany(
-            f"INSERT OR REPLACE INTO events{self._s} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"{REPLACE} events{self._s} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     *(stream_id, boot, e.seq, e.number, e.kind, e.up, e.t, e.received_at),
@@ -458,7 +482,7 @@ class Derived:
     def put_declared(self, rows: Iterable[Declared]) -> None:
         """Note what devices say that they have lost."""
         self._db.executemany(
-            f"INSERT OR REPLACE INTO declared{self._s} "
+            f"{REPLACE} declared{self._s} "
             "(stream_id, seq, number, kid, stream, first_seq, last_seq, reason, received_at) "
             f"VALUES ({_marks(9)})",
             rows,
@@ -499,9 +523,7 @@ class Derived:
     def put_boot(self, boot: BootRow) -> None:
         """Write the row of a boot."""
         values = _values(boot)
-        self._db.execute(
-            f"INSERT OR REPLACE INTO boots{self._s} VALUES ({_marks(len(values))})", values
-        )
+        self._db.execute(f"{REPLACE} boots{self._s} VALUES ({_marks(len(values))})", values)
 
     def lasting_boots(self, slot_id: int) -> list[tuple[int, int]]:
         """The boots of a slot with outages that last."""
@@ -529,13 +551,15 @@ class Derived:
         )
         return found
 
-    def offs(self, slot_id: int, begin: int, end: int) -> list[tuple[int, int, State]]:
+    def offs(
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int
+    ) -> list[tuple[int, int, State]]:
         """Stream, boot and time in which nothing ran before it, between two times."""
         rows = self._db.all(
             "SELECT stream_id, boot, off_begin, off_end, off_state "
             f"FROM boots{self._s} WHERE slot_id = ? AND off_end >= ? AND off_end <= ? "
-            "AND off_begin <= ?",
-            (slot_id, begin, end + self.longest(slot_id), end),
+            "AND off_begin <= ? LIMIT ?",
+            (slot_id, begin, end + longest_s, end, limit),
         )
         return [(row[0], row[1], row[2:]) for row in rows]
 
@@ -571,7 +595,7 @@ class Derived:
         )
 
     def outages_in(
-        self, slot_id: int, begin: int, end: int
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int
     ) -> list[tuple[int, int, int, int, int, int]]:
         """Stream, boot, begin, end, begin_up and cause of the outages between two times; one that
         lasts reaches to the last sample of its boot."""
@@ -579,14 +603,14 @@ class Derived:
         columns = "o.stream_id, o.boot, o.t_begin"
         return self._db.all(
             f"SELECT {columns}, o.t_end, begin_up, o.cause FROM outages{s} AS o "
-            "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ?",
-            (slot_id, begin, end + self.longest(slot_id), end),
+            "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
+            (slot_id, begin, end + longest_s, end, limit),
         ) + self._db.all(
             f"SELECT {columns}, max(coalesce(last_t, 0), t_begin), begin_up, o.cause "
             f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
             "AND t_end IS NULL AND t_begin IS NOT NULL AND t_begin <= ? "
-            "AND max(coalesce(last_t, 0), t_begin) >= ?",
-            (slot_id, end, begin),
+            "AND max(coalesce(last_t, 0), t_begin) >= ? LIMIT ?",
+            (slot_id, end, begin, limit),
         )
 
     # ---- the slot --------------------------------------------------------------------------
@@ -599,9 +623,7 @@ class Derived:
     def put_latest(self, latest: LatestRow) -> None:
         """Write the newest that is known of a slot."""
         values = _values(latest)
-        self._db.execute(
-            f"INSERT OR REPLACE INTO latest{self._s} VALUES ({_marks(len(values))})", values
-        )
+        self._db.execute(f"{REPLACE} latest{self._s} VALUES ({_marks(len(values))})", values)
 
     def longest(self, slot_id: int) -> int:
         """The longest time that a row of the slot spans: how far a search has to reach."""
@@ -693,7 +715,7 @@ class Derived:
             [(slot_id, hour) for hour in old.keys() - new.keys()],
         )
         self._db.executemany(
-            f"INSERT OR REPLACE INTO usage_hours{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"{REPLACE} usage_hours{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(slot_id, *new[hour]) for hour in changed & new.keys()],
         )
         return changed
@@ -712,7 +734,7 @@ class Derived:
             )
             return
         self._db.execute(
-            f"INSERT OR REPLACE INTO usage_days{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"{REPLACE} usage_days{s} VALUES (?, ?, ?, ?, ?, ?, ?)",
             (day, slot_id, *row),
         )
 
@@ -726,7 +748,6 @@ class Derived:
         seqs: Span,
         wanted: Iterable[FindingRow],
         now: int,
-        boot: int | None,
     ) -> None:
         """Make the findings of a kind in a part of a stream what is wanted.
 
@@ -734,7 +755,6 @@ class Derived:
 
         Args:
             seqs: findings that begin within them.
-            boot: only findings of this boot; None: of all.
         """
         s = self._s
         known = {
@@ -745,14 +765,13 @@ class Derived:
                 "AND first_seq BETWEEN ? AND ?",
                 (stream_id, kind, *seqs),
             )
-            if boot is None or row[1] == boot
         }
         new = {(row.boot, row.first_seq, row.detail): row for row in wanted}
         for key, row in known.items():
             found = new.pop(key, None)
             if found is None:
                 replaced = any(
-                    n.boot == row[1] and n.first_seq <= row[3] and n.last_seq >= row[2]
+                    n.boot in (row[1], 0) and n.first_seq <= row[3] and n.last_seq >= row[2]
                     for n in new.values()
                 )
                 sql = (
@@ -784,7 +803,7 @@ class Derived:
 
     def create(self, generation: int) -> None:
         """Make the tables of this suffix, empty."""
-        for statement in derived_tables(self._s, generation).split(";\n"):
+        for statement in schema(derived_tables(self._s, generation)):
             self._db.execute(statement)
 
     def drop(self) -> None:
@@ -794,17 +813,21 @@ class Derived:
 
     def exists(self) -> bool:
         """Whether the tables of this suffix are there."""
-        return bool(
-            self._db.value("SELECT 1 FROM sqlite_master WHERE name = ?", (f"dirty{self._s}",))
-        )
+        return self._db.has_table(f"dirty{self._s}")
 
-    def mark_stream(self, slot_id: int, stream_id: int) -> None:
-        """Have all of a stream derived."""
-        self._db.execute(
-            f"INSERT INTO dirty{self._s} SELECT ?, stream_id, seq / {CHUNK}, min(seq), max(seq), "
-            "count(*), 0 FROM reports WHERE stream_id = ? GROUP BY seq / "
-            f"{CHUNK} ON CONFLICT DO NOTHING",
-            (slot_id, stream_id),
+    def mark_stream(self, slot_id: int, stream_id: int, seqs: RangeSet) -> None:
+        """Have all of a stream derived, whose seqs are given."""
+        chunks = {
+            chunk: (chunk * CHUNK, chunk * CHUNK + CHUNK - 1)
+            for first, last in seqs
+            for chunk in range(first // CHUNK, last // CHUNK + 1)
+        }
+        self._db.executemany(
+            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+            (
+                (slot_id, stream_id, chunk, *span, seqs.count(*span))
+                for chunk, span in sorted(chunks.items())
+            ),
         )
 
     def take_place(self) -> None:
@@ -817,7 +840,7 @@ class Derived:
             "first_seq, last_seq, missing, found_at, resolved_at, detail FROM findings "
             "WHERE resolved_at IS NOT NULL"
         )
-        db.execute(f"INSERT OR REPLACE INTO dirty{s} SELECT * FROM dirty")
+        db.execute(f"{REPLACE} dirty{s} SELECT * FROM dirty")
         for table in DERIVED_TABLES:
             db.execute(f"DROP TABLE {table}")
             db.execute(f"ALTER TABLE {table}{s} RENAME TO {table}")

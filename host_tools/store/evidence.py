@@ -3,6 +3,9 @@
 The seqs live in memory, as ranges (`Stream.ranges`); the database has them twice: exactly, as the
 reports' own rows, and as the ranges of some moment (`streams.ranges`, up to the marks in `meta`).
 At start the ranges are read and the few rows since are added, so that nobody reads millions.
+
+Reports of closed months may be in the archive. Every function here that returns reports finds them
+there as well.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
+from host_tools.store.dialect import ADD, REPLACE
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Birth, hash8
@@ -82,11 +87,10 @@ class Streams:
                 stream = self._by_id[stream_id]
                 stream.ranges.add(seq)
                 stream.dirty = True
-        for stream_id, seq, _, _ in corrupt(db):
-            # It is asked for again.
-            stream = self._by_id[stream_id]
-            stream.ranges = stream.ranges.without(RangeSet([(seq, seq)]))
-            stream.dirty = True
+        for stream_id, ranges in archived_ranges(db):
+            for first, last in ranges:
+                self._by_id[stream_id].ranges.add_range(first, last)
+        self.leave_out_corrupt()
         for stream in self._by_id.values():
             birth = db.one(
                 "SELECT boot, conn, message FROM births WHERE stream_id = ? "
@@ -95,6 +99,21 @@ class Streams:
             )
             if birth:
                 stream.birth = (birth[0], birth[1], hash8(birth[2]))
+
+    def leave_out_corrupt(self) -> list[tuple[int, int]]:
+        """Count as missing what was found corrupt, so that it is asked for again.
+
+        Returns:
+            Stream id and seq of what counted as stored.
+        """
+        found = []
+        for stream_id, seq, _, _ in corrupt(self._db):
+            stream = self._by_id[stream_id]
+            if seq in stream.ranges:
+                stream.ranges = stream.ranges.without(RangeSet([(seq, seq)]))
+                stream.dirty = True
+                found.append((stream_id, seq))
+        return found
 
     def find(self, kid: bytes, stream: bytes) -> Stream | None:
         """A stream that is known."""
@@ -152,7 +171,7 @@ def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
     rows = list(reports)
     # A corrupt one has arrived again, in good order.
     db.executemany(
-        "INSERT OR REPLACE INTO reports (stream_id, seq, boot, up, start, received_at, message) "
+        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
@@ -195,7 +214,24 @@ def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Ev
         "WHERE corrupt.stream_id = reports.stream_id AND corrupt.seq = reports.seq) ORDER BY seq",
         (stream_id, first, last),
     )
-    return [Evidence(*row) for row in rows]
+    found = [Evidence(*row) for row in rows]
+    if len(found) == last - first + 1:
+        return found
+    archived = archived_reports(db, stream_id, first, last)
+    if not archived:
+        return found
+    for seq in _corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
+        archived.pop(seq, None)
+    found += [Evidence(r.seq, r.received_at, r.message) for r in archived.values()]
+    return sorted(found)
+
+
+def _corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+    rows = db.all(
+        "SELECT seq FROM corrupt WHERE stream_id = ? AND seq BETWEEN ? AND ?",
+        (stream_id, first, last),
+    )
+    return {seq for (seq,) in rows}
 
 
 def malformed_digests(db: Database, stream_id: int, first: int, last: int) -> dict[int, bytes]:
@@ -226,7 +262,7 @@ def seqs_after(db: Database, report_id: int) -> list[tuple[int, int]]:
 
 
 def stored_seqs(db: Database, stream_id: int) -> RangeSet:
-    """The seqs of a stream that are stored, by their rows."""
+    """The seqs of a stream that are stored, by their rows and by the archive."""
     found = RangeSet()
     for sql in (
         "SELECT seq FROM reports WHERE stream_id = ? ORDER BY seq",
@@ -234,12 +270,14 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
     ):
         for (seq,) in db.iterate(sql, (stream_id,)):
             found.add(seq)
+    for first, last in archived_seqs(db, stream_id):
+        found.add_range(first, last)
     return found
 
 
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
-    db.execute("INSERT OR IGNORE INTO corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
+    db.execute(f"{ADD} corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
 
 
 def corrupt(db: Database) -> list[Row]:
@@ -282,6 +320,9 @@ def report_message(db: Database, stream_id: int, seq: int) -> bytes | None:
     message: bytes | None = db.value(
         "SELECT message FROM reports WHERE stream_id = ? AND seq = ?", (stream_id, seq)
     )
+    if message is None:
+        archived = archived_reports(db, stream_id, seq, seq)
+        return archived[seq].message if archived else None
     return message
 
 
@@ -294,6 +335,32 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
     return message
 
 
+def saved_mark(db: Database) -> int:
+    """The id of the newest report that the saved ranges of streams cover."""
+    return get_meta(db, _REPORTS_MARK)
+
+
+def last_before(db: Database, moment: float, newest: int) -> int:
+    """About the id of the last report, of those up to `newest`, that arrived before a moment; 0 if
+    there is none. What waited in quarantine has a greater id than its receipt would give it."""
+    low, high = 0, newest
+    while low < high:
+        middle = (low + high) // 2
+        if received_after(db, middle) < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def received_after(db: Database, report_id: int) -> int:
+    """When the first report after an id arrived; 0 if there is none."""
+    return int(
+        db.value("SELECT received_at FROM reports WHERE id > ? ORDER BY id LIMIT 1", (report_id,))
+        or 0
+    )
+
+
 def newest_report(db: Database) -> int:
     """The id of the report stored last; 0 if there is none."""
     return int(db.value("SELECT max(id) FROM reports") or 0)
@@ -302,7 +369,10 @@ def newest_report(db: Database) -> int:
 def newest_arrival(db: Database) -> int:
     """When the report or birth that was stored last arrived, in Unix seconds; 0: there is none."""
     return max(
-        int(db.value(f"SELECT received_at FROM {table} ORDER BY id DESC LIMIT 1") or 0)
+        int(
+            db.value(f"SELECT received_at FROM {table} WHERE id = (SELECT max(id) FROM {table})")
+            or 0
+        )
         for table in ("reports", "births")
     )
 

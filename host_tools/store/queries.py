@@ -15,6 +15,7 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
 from host_tools.wire import parse_birth
@@ -166,6 +167,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
         "ORDER BY boot DESC, conn DESC LIMIT 1), (SELECT next_seq FROM births WHERE "
         "births.stream_id = latest.stream_id ORDER BY boot DESC, conn DESC LIMIT 1), "
         "(SELECT max(seq) FROM reports WHERE reports.stream_id = latest.stream_id), "
+        "(SELECT max(last_seq) FROM archived WHERE archived.stream_id = latest.stream_id), "
         "(SELECT sum(coalesce(bytes_down + bytes_up, bytes_down, bytes_up)) FROM usage_hours "
         "WHERE slot_id = slots.id AND hour >= ? AND hour < ?), "
         "last.t_begin, last.t_end, last.state "
@@ -194,7 +196,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     found = []
     for row in rows:
         slot_id, slot, its_village, received, t_end, step, rtt, loss, clients, fill = row[:10]
-        samples, next_seq, newest, used, begin, end, state = row[10:]
+        samples, next_seq, newest, archived, used, begin, end, state = row[10:]
         interval_s = (step or 60) * min(samples or _SAMPLES_PER_REPORT, _MOST_SAMPLES)
         fresh = _fresh(now, received, t_end, interval_s)
         since = begin
@@ -207,7 +209,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
             rtt = loss = clients = fill = None
         missing = int(gaps.get(slot_id, 0))
         # What the device had when it connected, newer than all that is stored.
-        unsent = max(0, min((next_seq or 1) - 1, _MOST_REPORTS) - (newest or 0))
+        unsent = max(0, min((next_seq or 1) - 1, _MOST_REPORTS) - max(newest or 0, archived or 0))
         found.append(
             SlotStatus(
                 slot,
@@ -470,7 +472,14 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
-    return found
+    for stream_id, stream in db.all(
+        "SELECT streams.id, stream FROM slots JOIN streams ON slot_id = slots.id WHERE slot = ?",
+        (slot,),
+    ):
+        archived = archived_reports(db, stream_id)
+        if archived:
+            found[stream] = {s: r.message for s, r in archived.items()} | found.get(stream, {})
+    return {stream: dict(sorted(reports.items())) for stream, reports in found.items()}
 
 
 def certificates(db: Database) -> dict[str, str]:
@@ -496,7 +505,7 @@ def count_stored(db: Database, slot: str) -> int:
             "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
-    )
+    ) + count_archived(db, slot)
 
 
 def count_duplicates(db: Database, slot: str) -> int:

@@ -2,43 +2,42 @@
 
 Times are Unix seconds, UTC; `day` is a calendar day of WITA (UTC+8), counted from 1970-01-01.
 A migration that was released is never changed in what it makes of a database in the end: a newer
-one is added. Statements end with ";" at the end of a line.
+one is added. Statements end with ";" at the end of a line. BYTES, COUNTER, SERIAL and CLUSTERED
+are words that `dialect` translates.
 """
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x44455341  # "DESA"
-
 # What arrived. Nothing here is computed from anything but its own message, and nothing is deleted.
 _EVIDENCE = """
 CREATE TABLE slots (
-    id            INTEGER PRIMARY KEY,
+    id            COUNTER,
     slot          TEXT NOT NULL UNIQUE,
     village       TEXT NOT NULL
 );
 CREATE TABLE streams (
-    id            INTEGER PRIMARY KEY,
-    kid           BLOB NOT NULL,             -- of the device that signs it
+    id            COUNTER,
+    kid           BYTES NOT NULL,             -- of the device that signs it
     slot_id       INTEGER NOT NULL REFERENCES slots(id),
-    stream        BLOB NOT NULL,
+    stream        BYTES NOT NULL,
     first_at      INTEGER NOT NULL,
     duplicates    INTEGER NOT NULL DEFAULT 0, -- reports that arrived again, byte for byte
     ranges        TEXT NOT NULL DEFAULT '',  -- seqs stored, as of the marks in `meta`
     UNIQUE (kid, stream)
 );
 CREATE TABLE reports (
-    id            INTEGER PRIMARY KEY,       -- in the order of storing
+    id            COUNTER,       -- in the order of storing
     stream_id     INTEGER NOT NULL REFERENCES streams(id),
     seq           INTEGER NOT NULL,
     boot          INTEGER NOT NULL,
     up            INTEGER NOT NULL,
     start         INTEGER,                   -- as the device tells it; not yet believed
     received_at   INTEGER NOT NULL,
-    message       BLOB NOT NULL,             -- the signed bytes; the topic follows from the slot
+    message       BYTES NOT NULL,             -- the signed bytes; the topic follows from the slot
     UNIQUE (stream_id, seq)
 );
 CREATE TABLE births (
-    id            INTEGER PRIMARY KEY,
+    id            COUNTER,
     stream_id     INTEGER NOT NULL REFERENCES streams(id),
     boot          INTEGER NOT NULL,
     conn          INTEGER NOT NULL,
@@ -51,18 +50,18 @@ CREATE TABLE births (
     round_s       INTEGER NOT NULL,
     sample_s      INTEGER NOT NULL,
     samples       INTEGER NOT NULL,          -- in a report
-    message       BLOB NOT NULL,
+    message       BYTES NOT NULL,
     UNIQUE (stream_id, boot, conn)
 );
 CREATE TABLE quarantine (
-    id            INTEGER PRIMARY KEY AUTOINCREMENT,
-    digest        BLOB NOT NULL UNIQUE,      -- of topic and payload: what comes again is counted
+    id            SERIAL,
+    digest        BYTES NOT NULL UNIQUE,      -- of topic and payload: what comes again is counted
     topic         TEXT NOT NULL,
-    payload       BLOB NOT NULL,
+    payload       BYTES NOT NULL,
     reason        TEXT NOT NULL,
     detail        TEXT NOT NULL,
     slot          TEXT NOT NULL,             -- '' where the topic names none
-    kid           BLOB,
+    kid           BYTES,
     stream_id     INTEGER REFERENCES streams(id), -- where the signature was good: counts as stored
     seq           INTEGER,
     received_at   INTEGER NOT NULL,
@@ -79,11 +78,11 @@ CREATE TABLE quarantine_overflow (           -- what was beyond the quarantine's
     first_at      INTEGER NOT NULL,
     last_at       INTEGER NOT NULL,
     PRIMARY KEY (slot, reason)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE meta (
     key           TEXT PRIMARY KEY,
     value         INTEGER NOT NULL
-) WITHOUT ROWID
+) CLUSTERED
 """
 
 # What versions 1 and 2 derived.
@@ -97,6 +96,9 @@ _OLD_DERIVED = (
 CHUNK = 16
 """So many seqs of a stream are derived together: those with the same seq // CHUNK."""
 
+REBUILDING = "_new"
+"""Suffix of the tables that a rebuild fills."""
+
 _DERIVED_NOW = """
 CREATE TABLE dirty{s} (                      -- what is to be derived
     slot_id       INTEGER NOT NULL,
@@ -107,19 +109,19 @@ CREATE TABLE dirty{s} (                      -- what is to be derived
     reports       INTEGER NOT NULL,          -- how many are new
     moved         INTEGER NOT NULL DEFAULT 0, -- known ones may get another place in time
     PRIMARY KEY (slot_id, stream_id, chunk)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE stale{s} (                      -- times of a slot that are to be painted again
     slot_id       INTEGER NOT NULL,
     t_begin       INTEGER NOT NULL,
     t_end         INTEGER NOT NULL,
     PRIMARY KEY (slot_id, t_begin)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE redo{s} (                       -- boots whose outages are to be found again
     slot_id       INTEGER NOT NULL,
     stream_id     INTEGER NOT NULL,
     boot          INTEGER NOT NULL,
     PRIMARY KEY (slot_id, stream_id, boot)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE pieces{s} (                     -- what the reports of a boot in a chunk say together
     stream_id     INTEGER NOT NULL,
     boot          INTEGER NOT NULL,
@@ -141,7 +143,7 @@ CREATE TABLE pieces{s} (                     -- what the reports of a boot in a 
     ahead         INTEGER NOT NULL,          -- by so many seconds, the first of them
     received_at   INTEGER NOT NULL,          -- the latest
     PRIMARY KEY (stream_id, boot, chunk)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE INDEX pieces_of_slot{g} ON pieces{s} (slot_id, t_end) WHERE t_end IS NOT NULL;
 CREATE INDEX pieces_anchors{g} ON pieces{s} (stream_id, boot, chunk)
     WHERE first_anchor IS NOT NULL;
@@ -154,7 +156,7 @@ CREATE TABLE placements{s} (                 -- of reports whose own clock is no
     seq           INTEGER NOT NULL,
     t             INTEGER NOT NULL,
     PRIMARY KEY (stream_id, seq)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE events{s} (                     -- of outages and boots
     stream_id     INTEGER NOT NULL,
     boot          INTEGER NOT NULL,
@@ -166,19 +168,19 @@ CREATE TABLE events{s} (                     -- of outages and boots
     received_at   INTEGER NOT NULL,
     detail        TEXT NOT NULL,             -- JSON, byte strings in hexadecimal
     PRIMARY KEY (stream_id, boot, seq, number)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE declared{s} (                   -- by `dropped` events
     stream_id     INTEGER NOT NULL,          -- of the report that says so
     seq           INTEGER NOT NULL,
     number        INTEGER NOT NULL,
-    kid           BLOB NOT NULL,
-    stream        BLOB NOT NULL,             -- of which it says so
+    kid           BYTES NOT NULL,
+    stream        BYTES NOT NULL,             -- of which it says so
     first_seq     INTEGER NOT NULL,
     last_seq      INTEGER NOT NULL,
     reason        INTEGER NOT NULL,
     received_at   INTEGER NOT NULL,
     PRIMARY KEY (kid, stream, stream_id, seq, number)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE boots{s} (                      -- each run of an agent
     stream_id     INTEGER NOT NULL,
     boot          INTEGER NOT NULL,
@@ -198,7 +200,7 @@ CREATE TABLE boots{s} (                      -- each run of an agent
     untold        INTEGER NOT NULL,          -- its outages whose end was not reported
     lasting       INTEGER NOT NULL,          -- its outages that last
     PRIMARY KEY (stream_id, boot)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE INDEX boots_off{g} ON boots{s} (slot_id, off_end) WHERE off_end IS NOT NULL;
 CREATE INDEX boots_last{g} ON boots{s} (slot_id, last_t) WHERE last_t IS NOT NULL;
 CREATE INDEX boots_untold{g} ON boots{s} (slot_id) WHERE untold > 0;
@@ -219,7 +221,7 @@ CREATE TABLE outages{s} (
     interrupted   INTEGER NOT NULL,          -- it ended for the record only
     told          INTEGER,                   -- seq of the report with its beginning
     PRIMARY KEY (stream_id, boot, begin_up, cause)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE INDEX outages_of_slot{g} ON outages{s} (slot_id, t_end) WHERE t_end IS NOT NULL;
 CREATE INDEX outages_ended{g} ON outages{s} (t_end) WHERE t_end IS NOT NULL;
 CREATE INDEX outages_lasting{g} ON outages{s} (slot_id, t_begin)
@@ -230,7 +232,7 @@ CREATE TABLE intervals{s} (                  -- the state of a slot from-to, wit
     t_end         INTEGER NOT NULL,
     state         TEXT NOT NULL,
     PRIMARY KEY (slot_id, t_begin)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE usage_hours{s} (
     slot_id       INTEGER NOT NULL,
     hour          INTEGER NOT NULL,          -- Unix time of its beginning
@@ -240,7 +242,7 @@ CREATE TABLE usage_hours{s} (
     clients_peak  INTEGER,
     clients_day   INTEGER,
     PRIMARY KEY (slot_id, hour)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE usage_days{s} (                 -- sums of hours, of a day of WITA
     day           INTEGER NOT NULL,          -- Unix time of its beginning
     slot_id       INTEGER NOT NULL,
@@ -250,9 +252,9 @@ CREATE TABLE usage_days{s} (                 -- sums of hours, of a day of WITA
     clients_peak  INTEGER,
     clients_day   INTEGER,
     PRIMARY KEY (day, slot_id)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE findings{s} (
-    id            INTEGER PRIMARY KEY,
+    id            COUNTER,
     kind          TEXT NOT NULL,
     slot_id       INTEGER NOT NULL,
     stream_id     INTEGER NOT NULL,
@@ -317,9 +319,9 @@ CREATE TABLE corrupt (                       -- stored reports that are not what
     found_at      INTEGER NOT NULL,
     detail        TEXT NOT NULL,
     PRIMARY KEY (stream_id, seq)
-) WITHOUT ROWID;
+) CLUSTERED;
 CREATE TABLE changes (                       -- each change of a slot's state, once
-    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            SERIAL,
     slot_id       INTEGER NOT NULL,
     t             INTEGER NOT NULL,          -- Unix time at which the state began
     state         TEXT NOT NULL,
@@ -342,7 +344,7 @@ _DERIVE_ANEW = ";\n".join(
 # Who has dismissed messages in quarantine, or deleted dismissed ones, and why.
 _QUARANTINE_NOTES = """
 CREATE TABLE quarantine_notes (
-    id            INTEGER PRIMARY KEY,
+    id            COUNTER,
     noted_at      INTEGER NOT NULL,
     action        TEXT NOT NULL,             -- dismiss or empty
     who           TEXT NOT NULL,
@@ -359,7 +361,7 @@ CREATE TABLE sessions (
     slot          TEXT PRIMARY KEY,
     online        INTEGER NOT NULL,
     since         INTEGER NOT NULL           -- when it became known
-) WITHOUT ROWID
+) CLUSTERED
 """
 
 # Lists and counts of the quarantine come from an index: its rows hold the messages.
@@ -376,7 +378,7 @@ _BOUNDED = ";\n".join(
     (
         *(f"DROP TABLE IF EXISTS {table}_new" for table in DERIVED_TABLES),
         "CREATE TABLE IF NOT EXISTS redo (slot_id INTEGER NOT NULL, stream_id INTEGER NOT NULL, "
-        "boot INTEGER NOT NULL, PRIMARY KEY (slot_id, stream_id, boot)) WITHOUT ROWID",
+        "boot INTEGER NOT NULL, PRIMARY KEY (slot_id, stream_id, boot)) CLUSTERED",
         *(
             f"CREATE INDEX IF NOT EXISTS pieces_{kind} ON pieces (stream_id, boot, chunk) "
             f"WHERE {kind}_first IS NOT NULL"
@@ -384,6 +386,27 @@ _BOUNDED = ";\n".join(
         ),
     )
 )
+
+# What was moved to the archive of closed months, and where it is there.
+_ARCHIVE = """
+CREATE TABLE archives (
+    id            COUNTER,       -- in the order of the archive's list
+    file          TEXT NOT NULL UNIQUE,
+    sha256        TEXT NOT NULL,
+    emptied       INTEGER NOT NULL           -- none of its reports is left in `reports`
+);
+CREATE TABLE archived (                      -- reports of a stream in a row group of a file
+    stream_id     INTEGER NOT NULL REFERENCES streams(id),
+    last_seq      INTEGER NOT NULL,
+    archive_id    INTEGER NOT NULL REFERENCES archives(id),
+    row_group     INTEGER NOT NULL,
+    first_row     INTEGER NOT NULL,
+    first_seq     INTEGER NOT NULL,
+    reports       INTEGER NOT NULL,
+    ranges        TEXT NOT NULL,             -- their seqs
+    PRIMARY KEY (stream_id, last_seq, archive_id, row_group)
+) CLUSTERED
+"""
 
 MIGRATIONS = (
     _EVIDENCE,
@@ -393,4 +416,5 @@ MIGRATIONS = (
     _SESSIONS,
     _QUARANTINE_INDEX,
     _BOUNDED,
+    _ARCHIVE,
 )

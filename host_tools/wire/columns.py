@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from host_tools.wire.reasons import malformed
@@ -70,12 +71,15 @@ def _values(column: Column, n: int, count: bool) -> Column:
         return values + [0] * (n - len(column))
     last: int | None = None
     values = []
-    for element in column:
-        if element is None:
-            values.append(None)
-        else:
-            last = element if last is None else last + element
-            values.append(last)
+    known = [element for element in column if element is not None]
+    if len(known) == len(column):
+        values += accumulate(known)
+        last = values[-1]
+    else:
+        for element in column:
+            if element is not None:
+                last = element if last is None else last + element
+            values.append(None if element is None else last)
     # "The value did not change" speaks of values; a null at the end is always sent.
     values += [last] * (n - len(values))
     return values
@@ -84,6 +88,14 @@ def _values(column: Column, n: int, count: bool) -> Column:
 def decode_column(column: Column, n: int, metric: int) -> Column:
     """The `n` values of one column of a report that `parse_report` has returned."""
     return _values(column, n, metric in _COUNTS)
+
+
+def total(column: Column | None, n: int) -> int | None:
+    """The sum of a column of counts; None: none of the `n` values is known."""
+    if column is None:
+        return None
+    known = [element for element in column if element is not None]
+    return sum(known) * _COUNT_UNIT if known or len(column) < n else None
 
 
 def decode_columns(report: Report) -> dict[str, Column]:

@@ -2,11 +2,14 @@
 
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent import config
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import build_release
 from host_tools.wire import vocabulary
 from tests import support
 
@@ -65,6 +68,14 @@ def test_a_mistake_names_file_key_and_what_was_expected(tmp_path, change, words)
         load(tmp_path, change)
     for word in ["config.json", *words]:
         assert word in str(e.value)
+
+
+def test_a_device_without_the_words_still_names_key_kind_and_bounds(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "agent.device.expected", None)
+    release = build_release(load_board("esp32-generic"))
+    assert not [path for path in release.files if "expected" in path]
+    with pytest.raises(config.ConfigError, match="broker.port: expected int, 1 to 65535, got 0"):
+        load(tmp_path, {"broker.port": 0})
 
 
 SECTIONS = {

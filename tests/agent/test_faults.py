@@ -20,9 +20,8 @@ import cbor2
 import pytest
 
 from agent import supervise
-from agent.device import interpreter
+from agent.device import cpython, interpreter
 from agent.device.clock import Clock
-from agent.journal import segment
 from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.measure.sampler import Sampler
@@ -327,7 +326,7 @@ def test_the_agent_recovers_from_a_fault_at_any_line(
     )
     monkeypatch.setattr(interpreter, "sync", lambda file: None)
     monkeypatch.setattr(interpreter, "log", lambda *words: None)
-    monkeypatch.setattr(segment, "sync_directory", lambda path: None)
+    monkeypatch.setattr(cpython, "sync_directory", lambda path: None)
     monkeypatch.setattr(supervise, "_STEADY_S", 1)
     with asyncio.Runner(loop_factory=Loop) as runner:
         assert runner.run(_live(tmp_path, part, 4)) == []

@@ -80,6 +80,22 @@ def test_a_part_that_always_fails_ends_the_agent_with_a_cause() -> None:
     assert said == "MemoryError, 12 times in a row: restart it"
 
 
+def test_a_last_report_that_fails_keeps_nothing_else_from_its_end() -> None:
+    """A heap that is too small for the rounds is too small for the last report as well."""
+    closed = []
+
+    async def fail() -> None:
+        raise MemoryError
+
+    def close() -> Any:
+        closed.append(len(closed))
+        return fail()  # for the reporter, which waits for it; the journal does not
+
+    said = asyncio.run(_supervisor(Parts(round=fail, close=close)).run())
+    assert said == "MemoryError, 12 times in a row: restart it"
+    assert len(closed) == 2
+
+
 @pytest.mark.parametrize("beats", [True, False])
 def test_the_watchdog_is_fed_only_while_the_session_is_not_stuck(beats: bool) -> None:
     parts = Parts(up=lambda: 10_000, beat=9_990 if beats else 9_000)

@@ -2,16 +2,24 @@
 
 Each attempt is 40 simulated minutes with all that a day has: the first connection, reports, an
 outage, the broker gone and back, the end. Sources ask real equipment's stand-ins on loopback.
+
+    DESALINK_TEST_MICROPYTHON=... python -m tests.bench.heap --write
+
+renews boards/_esp32/heap.toml. This takes half an hour, and a MicroPython with 32 bits and ROMFS.
 """
 
 import contextlib
+import http.server
+import re
+import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release, romfs_image
+from host_tools.devices.release import build_release
+from host_tools.devices.romfs import romfs_image
 from tests import support
 from tests.agent.sources.equipment import Village
 from tests.bench.agent_ram import SECTIONS, mpy_sizes
@@ -30,10 +38,15 @@ class Bench:
 
     Args:
         equipment: running; each of its sections of the configuration that is in `usage` is in use.
+        more: other keys of the configuration.
     """
 
     def __init__(
-        self, folder: Path, equipment: Village | None = None, usage: Iterable[str] = ()
+        self,
+        folder: Path,
+        equipment: Village | None = None,
+        usage: Iterable[str] = (),
+        more: Mapping[str, object] | None = None,
     ) -> None:
         self.equipment = equipment
         self.upstream = Upstream()
@@ -41,6 +54,7 @@ class Bench:
         targets = {
             "link.gateway": "127.0.0.1",
             "link.targets": [f"127.0.0.1:{self.upstream.port}"],
+            **(more or {}),
         }
         if equipment:
             targets |= {f"usage.{name}": equipment.usage[name] for name in usage}
@@ -108,9 +122,16 @@ class Bench:
             return True
         return False
 
-    def smallest(self, step: int, agent: Path | None = None, rom: Path | None = None) -> int:
-        """The smallest heap, in bytes and in steps of `step`, in which the agent does all this."""
-        low, high = 32 * _KIB, 512 * _KIB
+    def smallest(
+        self,
+        step: int,
+        agent: Path | None = None,
+        rom: Path | None = None,
+        high: int = 512 * _KIB,
+    ) -> int:
+        """The smallest heap, in bytes and in steps of `step`, in which the agent does all this.
+        high: it is not larger."""
+        low = 32 * _KIB
         while high - low > step:
             middle = (low + high) // 2 // step * step
             if self.finishes(middle, agent, rom):
@@ -163,5 +184,65 @@ def run(quick: bool = False) -> dict[str, int]:
         } | with_sources(folder / "village", folder / "mpy", rom, 4 * _KIB, quick)
 
 
+def needs(step: int = 2 * _KIB) -> dict[str, dict[str, int]]:
+    """The table of heap.toml: KiB by what is configured, from .mpy files and from ROMFS."""
+    found: dict[str, dict[str, int]] = {"mpy": {}, "romfs": {}}
+    with tempfile.TemporaryDirectory() as name, Village(Path(name)).running() as equipment:
+        folder = Path(name)
+        mpy_sizes(folder / "mpy", ("-O3",))
+        rom = folder / "agent.romfs"
+        rom.write_bytes(romfs_image(build_release(load_board("unix"))))
+        with answering() as page:
+            parts = {"portal": {"link.portal": page}, "budget": {"budget.month_mb": 100}}
+            for part in ["base", *parts, *SECTIONS, "all"]:
+                usage = SECTIONS if part == "all" else [part] if part in SECTIONS else []
+                with_equipment = equipment if usage else None
+                bench = Bench(folder / part, with_equipment, usage, parts.get(part))
+                for kind, files in (("mpy", {"agent": folder / "mpy"}), ("romfs", {"rom": rom})):
+                    found[kind][part] = bench.smallest(step, high=192 * _KIB, **files) // _KIB
+                    print(kind, part, found[kind][part], flush=True)
+    return found
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[str]:
+    """A page for the check of captive portals."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def write_needs() -> None:
+    """Measure on a 32-bit MicroPython, and renew boards/_esp32/heap.toml."""
+    asked = "import sys, vfs; print(sys.maxsize >> 32 or not hasattr(vfs, 'VfsRom'), sys.version)"
+    answer = support.run_micropython(asked, check=True).stdout
+    if not answer.startswith("0 ") and not answer.startswith("False "):
+        sys.exit(
+            "This is no MicroPython with 32 bits and ROMFS; name one in DESALINK_TEST_MICROPYTHON."
+        )
+    path = support.ROOT / "boards" / "_esp32" / "heap.toml"
+    comment = re.match(r"(#.*\n)+", path.read_text())
+    assert comment
+    lines = [comment.group().rstrip("\n")]
+    for kind, parts in needs().items():
+        lines += [f"[{kind}]", *(f"{part} = {kib}" for part, kib in parts.items()), ""]
+    path.write_text("\n".join(lines))
+
+
 if __name__ == "__main__":
-    print(run(quick=True))
+    if "--write" in sys.argv:
+        write_needs()
+    else:
+        print(run(quick=True))

@@ -1,7 +1,9 @@
 """Firmware as it is published, made with esptool's own classes: bootloader, table, program."""
 
+import csv
 import functools
 import random
+import re
 
 from esptool.bin_image import (
     ELFSection,
@@ -11,6 +13,7 @@ from esptool.bin_image import (
 )
 
 from host_tools.devices.partitions import OFFSET, Partition, pack
+from tests.support import ROOT
 
 _CLASSES = {
     "esp32": (ESP32FirmwareImage, 0x40080000),
@@ -20,6 +23,9 @@ _CLASSES = {
 FLASH_OFFSET = {"esp32": 0x1000, "esp32s3": 0, "esp32c3": 0}
 _SIZES = {0x400000: "4MB", 0x800000: "8MB"}
 APP = 0x10000
+DEFINITIONS = ROOT / "boards" / "_esp32" / "firmware"
+# By name, from ESP-IDF's "Partition Tables".
+_SUBTYPES = {"nvs": 0x02, "phy": 0x01, "factory": 0x00, "fat": 0x81}
 
 
 @functools.cache
@@ -50,12 +56,32 @@ def stock_table(flash_size: int) -> list[Partition]:
     ]
 
 
+def romfs_table(flash_size: int) -> list[Partition]:
+    """The partitions of our own builds with ROMFS."""
+    text = (DEFINITIONS / f"partitions-{flash_size >> 20}MiB.csv").read_text()
+    rows = csv.reader(re.sub(r"(?m)^#.*\n", "", text).splitlines(), skipinitialspace=True)
+    return [
+        Partition(
+            int(kind == "data"),
+            _SUBTYPES[subtype] if subtype.isalpha() else int(subtype, 16),
+            int(offset, 16),
+            int(size, 16),
+            name.encode(),
+        )
+        for name, kind, subtype, offset, size in rows
+    ]
+
+
 @functools.cache
 def firmware(
-    chip: str = "esp32", flash_size: int = 0x400000, size: int = 8000, seed: int = 0
+    chip: str = "esp32",
+    flash_size: int = 0x400000,
+    size: int = 8000,
+    seed: int = 0,
+    romfs: bool = False,
 ) -> bytes:
     """The file that is written to flash at the chip's offset."""
     start = FLASH_OFFSET[chip]
     data = program(chip, flash_size, 2000, 1).ljust(OFFSET - start, b"\xff")
-    data += pack(stock_table(flash_size))
+    data += pack((romfs_table if romfs else stock_table)(flash_size))
     return data.ljust(APP - start, b"\xff") + program(chip, flash_size, size, seed)

@@ -1,12 +1,16 @@
 """The whole agent on the ESP32's port: what of a board's own measurements reaches a report."""
 
 import json
+import zlib
 from pathlib import Path
 
 import cbor2
 import pytest
 
 from agent.wire import ids
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import build_release
+from host_tools.devices.romfs import half, romfs_image
 from host_tools.wire import Report, decode_columns, parse_report, vocabulary
 from tests.agent.net.mqtt_lab import Authority
 from tests.support import free_port, run_micropython
@@ -21,7 +25,7 @@ SETTINGS = {
 }
 
 
-def run(folder: Path, *args: object) -> tuple[dict, list[Report], Path]:
+def run(folder: Path, *args: object, script: str = "whole.py") -> tuple[dict, list[Report], Path]:
     """What the board says of itself, its reports, and the folder /device."""
     authority = Authority(folder)
     cert, key = authority.issue(SLOT)
@@ -43,9 +47,14 @@ def run(folder: Path, *args: object) -> tuple[dict, list[Report], Path]:
         "journal": {"capacity": 262144},
         "clock": {"ntp": []},
     }
-    (folder / "config.json").write_text(json.dumps(config))
-    script = Path(__file__).parent / "whole.py"
-    ended = run_micropython(script, folder / "config.json", *args, check=True)
+    text = json.dumps(config)
+    start = folder / "config.json"
+    if script == "from_romfs.py":
+        text = text.replace(str(folder), "/device")
+        start = folder.parent
+        (folder / "device.key").write_bytes(bytes(32) + zlib.crc32(bytes(32)).to_bytes(4, "big"))
+    (folder / "config.json").write_text(text)
+    ended = run_micropython(Path(__file__).parent / script, start, *args, check=True)
     seen = Accepted(folder / "seen")
     seen.look()
     reports = [
@@ -58,6 +67,18 @@ def run(folder: Path, *args: object) -> tuple[dict, list[Report], Path]:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[Report], Path]:
     return run(tmp_path_factory.mktemp("device"))
+
+
+def test_a_board_with_romfs_runs_the_agent_from_the_image_that_its_loader_chose(tmp_path):
+    content = half(romfs_image(build_release(load_board("esp32-generic"))))
+    (tmp_path / "romfs").write_bytes(content.ljust(2 * len(content), b"\xff"))
+    (tmp_path / "device").mkdir()
+    loaded, reports, _ = run(tmp_path / "device", script="from_romfs.py")
+    ours = {name: file for name, file in loaded.items() if name.startswith(("agent.", "boards."))}
+    assert {"agent.supervise", "agent.province.delivery", "boards._esp32.wifi"} <= set(ours)
+    assert {file[:5] for file in ours.values() if file} == {"/rom/"}
+    assert column(reports, ids.STATE)[-1] == ids.DOWN_BROKER
+    assert column(reports, ids.SIGNAL)[-1] == -67
 
 
 def column(reports: list[Report], metric: int) -> list[int | None]:

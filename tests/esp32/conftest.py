@@ -19,7 +19,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     The agent runs from .mpy files, as on the chip: into sources, the unix port compiles Linux's
     error numbers."""
     folder = tmp_path_factory.mktemp("mpy")
-    for room in ("", "link", "net", "device", "wire"):
+    for room in ("", "link", "net", "device", "province", "wire"):
         (folder / "agent" / room).mkdir(exist_ok=True)
         for source in (ROOT / "agent" / room).glob("*.py"):
             target = folder / source.relative_to(ROOT).with_suffix(".mpy")

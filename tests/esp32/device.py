@@ -17,6 +17,9 @@ import socket  # noqa: E402
 
 from agent.link import portal, probes  # noqa: E402
 from agent.link.ladder import Link  # noqa: E402
+from agent.net import errors  # noqa: E402
+from agent.net.mqtt import Client  # noqa: E402
+from agent.province.session import Session  # noqa: E402
 from agent.wire import ids  # noqa: E402
 
 GATEWAY, BROKER, PAGE = "192.168.1.1", "203.0.113.10", "198.51.100.80"
@@ -218,6 +221,65 @@ def rounds(fault="", count=6, targets=0, taken=0):
         "most": net.most,
         "row": sorted(row.items()),
     }
+
+
+class _Handshake:
+    """mbedTLS over a socket: its first write begins the handshake, and says how that went."""
+
+    def __init__(self, sock):
+        self._socket = sock
+        self.flags = sock.flags
+        self.close = sock.close
+        sock.send(b"hello")
+
+    def write(self, data):
+        try:
+            self._socket.recv(1)
+        except OSError as e:
+            if e.errno != 11:
+                raise
+
+
+class _Tls:
+    def wrap_socket(self, sock, **_):
+        return _Handshake(sock)
+
+
+def revoked(hours, rtt_us=RTT_US):
+    """How often a device tries that the broker cuts off, and the end of its last attempt."""
+    build()
+    net.hosts[BROKER].cuts = True
+    net.hosts[BROKER].rtt_us = rtt_us
+    ends = []
+    client = Client(BROKER, 8883, "6403112001-1", _Tls())
+    session = Session("desa/1/6403/6403112001-1/", _Clock(), client, 300)
+    session.hurry_ms = 10000  # the ladder finds the port open
+    session.end.append(ends.append)
+
+    async def live():
+        task = asyncio.create_task(session.run())
+        await asyncio.sleep(hours * 3600)
+        task.cancel()
+
+    asyncio.run(live())
+    return session.attempts, ends[-1].stage, ends[-1].errno
+
+
+def refused():
+    """What an attempt says of a broker that does not run: stage, PROBE_ number and sentence."""
+    build()
+    net.hosts[BROKER].ports[8883] = "closed"
+    client = Client(BROKER, 8883, "6403112001-1", _Tls())
+    try:
+        asyncio.run(client.connect())
+    except OSError as error:
+        return error.stage, probes.classify(error.errno), str(error)
+
+
+def within_tls(code):
+    """The PROBE_ number and the words of a socket's error that TLS has handed on."""
+    error = OSError(code)
+    return probes.classify(errors.code_of(error)), errors.cause(error)
 
 
 def _silence(*kept):

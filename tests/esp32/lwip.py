@@ -43,6 +43,7 @@ class Host:
         self.other = other
         self.rejected = False
         self.page = b""  # what an open port sends when it was sent something
+        self.cuts = False  # an open port resets the connection when it was sent something
 
 
 class Net:
@@ -79,6 +80,7 @@ class Socket:
         self.limit_us = None
         self.due = []  # (when, data) of what will come
         self.known_reset = False
+        self.cut_us = None  # when it is reset
 
     # ---- state
 
@@ -90,7 +92,7 @@ class Socket:
         state = "filtered" if host.rejected else host.ports.get(self.peer[1], host.other)
         if state == "filtered" or net.now_us < self.begun_us + host.rtt_us:
             return "pending"
-        return state
+        return "closed" if self.cut_us is not None and net.now_us >= self.cut_us else state
 
     def arrived(self):
         return [item for item in self.due if item[0] <= net.now_us]
@@ -151,6 +153,8 @@ class Socket:
         host = net.host(self.peer[0])
         if host.page:
             self.due.append((net.now_us + host.rtt_us, host.page))
+        if host.cuts:
+            self.cut_us = net.now_us + host.rtt_us
         return len(data)
 
     def sendto(self, data, address):
@@ -221,7 +225,10 @@ class Poll:
                 return found
             if timeout_ms < 0:
                 raise RuntimeError("waits for ever")
-            net.wait_for_tick()
+            if self._sockets:
+                net.wait_for_tick()
+            else:
+                net.now_us = end  # nothing can come in before
 
     ipoll = poll
 

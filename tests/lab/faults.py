@@ -23,6 +23,7 @@ from tests.lab.world import (
 
 NONE = "none"
 POWER = "power"
+AGENT = "agent"
 
 Act = Callable[[World, Village], None]
 Shared = Callable[[World], None]

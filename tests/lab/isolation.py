@@ -67,10 +67,10 @@ def inside() -> bool:
     return os.environ.get(INSIDE) == "1" and os.getpid() == 1
 
 
-def enter(arguments: Sequence[str]) -> int:
-    """Run `python -m tests.lab` with these arguments in new namespaces; its exit code."""
+def enter(arguments: Sequence[str], module: str = "tests.lab") -> int:
+    """Run a module with these arguments in new namespaces; its exit code."""
     environment = {**os.environ, INSIDE: "1", "PATH": SEARCH_PATH}
-    command = [*_unshare(), sys.executable, "-m", "tests.lab", *arguments]
+    command = [*_unshare(), sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, env=environment) as child:
         while True:
             try:

@@ -11,7 +11,7 @@ from agent.wire import ids
 from host_tools.derive.samples import SlotSample, samples
 from host_tools.store import StoreMissing, open_database
 from host_tools.wire.vocabulary import PROBE_RESULTS, STATES
-from tests.lab.faults import NONE, POWER, Fault
+from tests.lab.faults import AGENT, NONE, POWER, Fault
 from tests.lab.world import ROUND_S, Village, World
 
 _STATE = {term.code: term.name for term in STATES}
@@ -134,7 +134,7 @@ def _is_up(world: World, village: Village) -> bool:
 def _judge(world: World, village: Village, fault: Fault, begin: float, end: float) -> Verdict:
     allowed = fault.tolerance_rounds * ROUND_S + 1  # the wire tells whole seconds
     since = begin - 2
-    look = power_cuts if fault.expected == POWER else outages
+    look = power_cuts if fault.expected in (POWER, AGENT) else outages
 
     def found() -> list[Shown]:
         return look(world, village, since)
@@ -145,7 +145,7 @@ def _judge(world: World, village: Village, fault: Fault, begin: float, end: floa
     else:
         world.happens(lambda: found() and found()[-1].end is not None, _TELL_S)
     shown = found()
-    if fault.expected == POWER and outages(world, village, since):
+    if look is power_cuts and outages(world, village, since):
         shown += outages(world, village, since)
     causes = [outage.cause for outage in shown] or [NONE]
     begin_error = end_error = None

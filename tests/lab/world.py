@@ -80,7 +80,7 @@ class Village:
         folder = world.folder
         self.device = Namespace(f"device-{interpreter}", folder)
         self.router = Namespace(f"router-{interpreter}", folder)
-        cable(self.device, "eth0", self.router, "lan0")
+        self.connect_device()
         cable(self.router, "wan0", world.provider, f"village{number}")
         self.wan, self.wan_gateway = f"100.64.{number}.2", f"100.64.{number}.1"
         self.port = f"village{number}"
@@ -99,6 +99,14 @@ class Village:
         )
         self.fake: Process  # of whatever server a fault puts here
         self.agent: Process
+
+    def connect_device(self) -> None:
+        """Connect the device to the router's LAN port."""
+        cable(self.device, "eth0", self.router, "lan0")
+
+    def agent_process(self, command: Sequence[str]) -> Process:
+        """The agent on the device; `command` starts it on this machine."""
+        return Process(self.device, f"agent-{self.interpreter}", command, device=True)
 
     def _dnsmasq(self) -> list[str]:
         return [
@@ -128,6 +136,11 @@ class Village:
         self.dnsmasq.start()
         self.dhcp.start()
 
+    @property
+    def online(self) -> bool:
+        """Whether the device has an address."""
+        return "default" in self.device.ip("route")
+
     def power_on(self) -> None:
         """Switch the device on: its kernel is another one than before the cut."""
         (self.folder / "state" / "boot_id").write_text(f"before-{time.monotonic_ns()}")
@@ -154,6 +167,8 @@ class Village:
 
 class World:
     """Everything, as a context manager."""
+
+    village = Village
 
     def __init__(
         self, folder: Path, interpreters: Sequence[str], settings: Mapping[str, Any] | None = None
@@ -184,15 +199,13 @@ class World:
             self.internet.ip("addr", "add", f"{address}/32", "dev", "lo")
         self.province_host.ip("addr", "add", f"{BROKER}/24", "dev", "eth0")
         self.province_host.ip("route", "add", "default", "via", "203.0.113.1")
-        self.villages = [Village(self, n, name) for n, name in enumerate(self.interpreters)]
+        self.villages = [self.village(self, n, i) for n, i in enumerate(self.interpreters)]
         self._found()
         self._serve()
         for village in self.villages:
             village.start()
         for village in self.villages:
-            self.wait_until(
-                lambda v=village: "default" in v.device.ip("route"), f"{village.slot} has a lease"
-            )
+            self.wait_until(lambda v=village: v.online, f"{village.slot} has a lease")
         for village in self.villages:
             village.agent.start()
         return self
@@ -231,28 +244,26 @@ class World:
         self.ingest = Process(
             self.province_host,
             "ingest",
-            [*self._small.ingest_command(), "--ack-reports", "2"],
+            [*self.small.ingest_command(), "--ack-reports", "2"],
         )
         self.ingest.start()
         self._processes += [self.broker, self.ingest]
 
     def _found(self) -> None:
-        self._small = SmallProvince(
+        self.small = SmallProvince(
             self.folder, CODES, port=BROKER_PORT, bind=BROKER, hosts=("broker.lab", BROKER)
         )
-        self.province = self._small.province
+        self.province = self.small.province
         write_config(self.province)
         for village in self.villages:
-            _, command = self._small.enrol(village.code, village.interpreter, self.settings)
-            village.agent = Process(
-                village.device, f"agent-{village.interpreter}", command, device=True
-            )
+            _, command = self.small.enrol(village.code, village.interpreter, self.settings)
+            village.agent = village.agent_process(command)
 
     # ---- what the province knows ---------------------------------------------------------
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        return self._small.query(sql, *values)
+        return self.small.query(sql, *values)
 
     def wait_until(
         self, condition: Callable[[], Any], what: str = "", deadline_s: float = 60.0

@@ -73,6 +73,12 @@ class EnrolmentLog:
         """The kid of the device that fills a slot, as far as this laptop knows, or None."""
         return _filled_by(self.records(), kit, slot)
 
+    def filled(self, kit: Kit) -> dict[str, bytes]:
+        """Slot -> kid of the device that fills it, as far as this laptop knows."""
+        records = self.records()
+        found = {slot: _filled_by(records, kit, slot) for slot in kit.slots}
+        return {slot: kid for slot, kid in found.items() if kid is not None}
+
     def slot_for(self, kit: Kit, slot: str, unique_id: str | None) -> KitSlot:
         """A slot of the kit with the certificate for a device.
 

@@ -25,7 +25,7 @@ from host_tools.field.provision.errors import ProvisionError, refuse_swapped
 from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
-from host_tools.field.provision.payload import KitFirmware, agent_files
+from host_tools.field.provision.payload import KitFirmware, release_of
 from host_tools.field.talk.rounds import measure
 from host_tools.field.talk.visitor import Visitor
 from host_tools.people.kits.model import Kit, KitSlot
@@ -330,7 +330,10 @@ class Provisioning:
                 fresh = device.flash(self._watch.progress)
                 entry.update(state="done" if fresh else "already", firmware=firmware.name)
         with self._step("install") as entry:
-            count = device.install(agent_files(self._plan.kit, device.board), self._watch.progress)
+            files = release_of(self._plan.kit, device.board).files
+            if firmware is not None and firmware.romfs:
+                files = {}
+            count = device.install(files, self._watch.progress)
             entry.update(state="done" if count else "already", files=count)
 
     def _slot_for(self, mac: str) -> tuple[KitSlot, bool]:

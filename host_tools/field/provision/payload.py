@@ -11,8 +11,10 @@ from typing import Any
 
 from host_tools.common.files import make_directory, write_file
 from host_tools.common.i18n import _
+from host_tools.devices import romfs
 from host_tools.devices.boards import Board, load_board
 from host_tools.devices.firmware import with_partitions
+from host_tools.devices.release import Release
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flash import Chip, Image
 from host_tools.people.kits.model import Kit, KitSlot
@@ -36,12 +38,14 @@ def import_with_time(unix: int) -> str:
 
 @dataclass(frozen=True)
 class KitFirmware:
-    """A board's firmware: as written to flash, and SHA-256 and size of its application."""
+    """A board's firmware: as written to flash, SHA-256 and size of its application, and whether
+    it has ROMFS: then the agent is in the image, and the device gets no files of it."""
 
     name: str
     image: Image
     app_sha256: bytes
     app_bytes: int
+    romfs: bool
 
 
 def choose_board(kit: Kit, slot: KitSlot, chip: Chip, name: str | None) -> Board:
@@ -109,7 +113,7 @@ def firmware_of(kit: Kit, board: Board, work: Path) -> KitFirmware:
 
     Raises:
         ProvisionError: the kit has none.
-        FirmwareError: it has no room for the board's data.
+        FirmwareError, ReleaseError: it has no room for the board's data, or for the agent.
         OSError: the file can't be written.
     """
     name = kit.firmware_boards.get(board.name)
@@ -123,6 +127,9 @@ def firmware_of(kit: Kit, board: Board, work: Path) -> KitFirmware:
         )
     data = kit.firmware[name]
     image = with_partitions(data, board)
+    in_place = romfs.partition(image, board.flash_offset) is not None
+    if in_place:
+        image = romfs.with_release(image, board.flash_offset, release_of(kit, board))
     digest = hashlib.sha256(image).hexdigest()
     make_directory(work / FIRMWARE, 0o755)
     path = work / FIRMWARE / f"{board.name}-{digest[:16]}.bin"
@@ -134,11 +141,12 @@ def firmware_of(kit: Kit, board: Board, work: Path) -> KitFirmware:
         Image(path.resolve(), board.flash_offset, board.firmware.app_offset),
         hashlib.sha256(app).digest(),
         len(app),
+        in_place,
     )
 
 
-def agent_files(kit: Kit, board: Board) -> dict[str, bytes]:
-    """The agent for a board: path on the device -> content.
+def release_of(kit: Kit, board: Board) -> Release:
+    """The agent for a board.
 
     Raises:
         ProvisionError: the kit has none.
@@ -151,7 +159,7 @@ def agent_files(kit: Kit, board: Board) -> dict[str, bytes]:
                 board=board.name
             ),
         )
-    return release.files
+    return release
 
 
 def own_files(kit: Kit, slot: KitSlot, board: Board, firmware: KitFirmware) -> dict[str, bytes]:

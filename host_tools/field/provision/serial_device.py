@@ -15,6 +15,7 @@ from pathlib import Path
 
 from host_tools.common.i18n import _
 from host_tools.devices.boards import Board
+from host_tools.devices.heap import check_heap
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped, understood
 from host_tools.field.provision.flash import Bootloader, Progress
 from host_tools.field.provision.payload import (
@@ -35,6 +36,7 @@ from host_tools.people.kits.model import Kit, KitSlot
 MARK = FOLDER + "/provisioning"
 _TEMPORARY = ".part"
 _CHUNK = 1536  # packed bytes in one script: 2 KB of Base64 fit into every heap
+_PSRAM_LEAST = 1 << 20  # bytes of memory; no chip has so much of its own
 _WINDOW_BITS = 10  # what the device needs to unpack: 1 KB
 
 # Names are short because the line carries 11 KB/s. Only the top of the device's folder is hashed,
@@ -186,6 +188,24 @@ def _swap_safe(repl: Repl, mac: str) -> None:
         refuse_swapped(mac, said)
 
 
+def refuse_without_psram(repl: Repl, mac: str) -> None:
+    """Refuse a board that lacks the PSRAM that its settings promise. Some interpreters can't
+    say."""
+    said = repl.run(
+        "try:\n import esp32\n"
+        " print(sum([r[0] for r in esp32.idf_heap_info(esp32.HEAP_DATA)]))\n"
+        "except (ImportError,AttributeError): pass"
+    ).strip()
+    if said and int(said) < _PSRAM_LEAST:
+        raise ProvisionError(
+            "device",
+            _(
+                "The settings say that the board {mac} has PSRAM (board.psram), and it has none; "
+                "take a board with PSRAM, or ask the province for firmware that supports it."
+            ).format(mac=mac),
+        )
+
+
 class SerialDevice:
     """A board on a serial port: flashed by its bootloader, then filled over its REPL.
 
@@ -221,7 +241,7 @@ class SerialDevice:
     def enter(self) -> None:
         self._loader.run()
         self._speak()
-        if not any(path.startswith("/agent/") for path in self._have):
+        if not any(path.startswith("/agent/") for path in self._have) and not self._in_place():
             raise ProvisionError(
                 "device",
                 _(
@@ -229,6 +249,11 @@ class SerialDevice:
                     "--settings-only."
                 ).format(mac=self._mac),
             )
+
+    def _in_place(self) -> bool:
+        """Whether the device runs the agent from ROMFS."""
+        script = "import os\ntry: print(os.stat('/rom/agent')[0])\nexcept OSError: pass"
+        return bool(self._repl.run(script).strip())
 
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
         self._speak()
@@ -240,6 +265,8 @@ class SerialDevice:
         repl.interrupt()
         repl.soft_reset()
         _swap_safe(repl, self._mac)
+        if self._slot.config.get("board", {}).get("psram"):
+            refuse_without_psram(repl, self._mac)
         # Prevents a start of the agent before provisioning is complete.
         repl.run(
             f"import os\ntry: os.mkdir({FOLDER!r})\nexcept OSError: pass\n"
@@ -314,9 +341,12 @@ class FoundBoard:
         """Nothing to compare: its MAC is the name of the folder."""
 
     def as_device(self, kit: Kit, slot: KitSlot, board: str | None, work: Path) -> SerialDevice:
-        """Raises ProvisionError, BoardError, FirmwareError: nothing in the kit fits the board."""
+        """Raises ProvisionError, BoardError, FirmwareError, ReleaseError, HeapError: nothing in
+        the kit fits the board."""
         kind = choose_board(kit, slot, self._chip, board)
         firmware = firmware_of(kit, kind, work)
+        where = _("Slot {slot} ({village})").format(slot=slot.slot, village=slot.village.name)
+        check_heap(kind, slot.config, firmware.romfs, where)
         return SerialDevice(
             *(self._port, self._loader, self._opened, self.unique_id, kit, slot, kind, firmware)
         )

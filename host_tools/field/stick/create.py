@@ -69,8 +69,7 @@ def create_stick(
     for platform, archive in archives.items():
         if archive is not None:
             (stick / PROGRAM / "python").mkdir(exist_ok=True)
-            digest = hashlib.sha256(archive.read_bytes()).hexdigest()[:12]
-            shutil.copy(archive, stick / PROGRAM / "python" / f"{platform}-{digest}.tar.gz")
+            _copy_python(archive, platform, stick / PROGRAM / "python")
     for script in _SCRIPTS:
         shutil.copy(_FILES / script, stick)
     write_guides(stick)
@@ -78,6 +77,15 @@ def create_stick(
         for old in stick.glob("*.desakit"):
             old.unlink()
         shutil.copy(kit, stick)
+
+
+def _copy_python(archive: Path, platform: str, folder: Path) -> None:
+    """With its hash beside it, which the start script checks before it unpacks the archive."""
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    copy = folder / f"{platform}-{digest[:12]}.tar.gz"
+    shutil.copy(archive, copy)
+    line_end = "\r\n" if platform.startswith("windows") else "\n"
+    Path(f"{copy}.sha256").write_text(digest + line_end, encoding="ascii", newline="")
 
 
 def _refuse_other(stick: Path) -> None:

@@ -17,6 +17,7 @@ from host_tools.common.passphrase import check_passphrase
 from host_tools.common.times import day
 from host_tools.devices.boards import load_board
 from host_tools.devices.release import Release
+from host_tools.devices.romfs import partition
 from host_tools.keys.ca import Authority
 from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
@@ -89,6 +90,7 @@ def create_kit(
     Raises:
         KitError: devices or boards would refuse the settings, or they name an unknown slot; the
             technician's key ends before the kit.
+        HeapError: a board has too little heap for the agent with a slot's settings.
         TrustError: the trust document can't be made.
     """
     cargo = cargo or Cargo()
@@ -110,9 +112,16 @@ def create_kit(
     host, port = province.broker.host, province.broker.port
     configs = {slot: slot_config(cargo.settings, slot, host, port) for slot in slots}
     boards = [load_board(release.board) for release in cargo.releases]
+    romfs = {
+        board.name
+        for board in boards
+        if board.name in cargo.firmware
+        and partition(cargo.firmware[board.name][1], board.flash_offset)
+    }
     for slot, config in configs.items():
         village = villages[slot[:10]].name
-        check_boards(config, boards, f"{cargo.settings_name}, slot {slot} ({village})")
+        where = f"{cargo.settings_name}, slot {slot} ({village})"
+        check_boards(config, boards, where, romfs)
     trust = current_trust(province, registry, root, expires)
     issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
     id = os.urandom(8)

@@ -21,7 +21,9 @@ def suggestion() -> str:
 KIT = PassphraseSource(
     KIT_VARIABLE,
     lambda: _("Passphrase of the kit: "),
-    lambda: f"Choose a passphrase for the kit, for example {suggestion()}: ",
+    lambda: _("Choose a passphrase for the kit, for example {example}: ").format(
+        example=suggestion()
+    ),
     lambda: _(
         "The kit's passphrase is needed and there is no terminal to ask on; set "
         "{variable} or give --kit-passphrase-file."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,7 @@ from host_tools.common.files import write_private
 from host_tools.common.tables import TableError, checked
 from host_tools.devices.boards import Board
 from host_tools.devices.config import set_value
+from host_tools.devices.heap import check_heap
 from host_tools.people.kits.model import KitError
 from host_tools.province.records import village_of
 
@@ -138,16 +139,21 @@ def check_config(config: dict[str, Any], slot: str) -> None:
             ) from None
 
 
-def check_boards(config: dict[str, Any], boards: Iterable[Board], where: str) -> None:
-    """Check the section `board` with the code of each board that a slot may get.
+def check_boards(
+    config: dict[str, Any], boards: Iterable[Board], where: str, romfs: Collection[str] = ()
+) -> None:
+    """Check the section `board` with the code of each board that a slot may get, and whether the
+    agent fits its heap.
 
     Args:
         config: from `slot_config`.
         boards: those of the kit; only the one that the section names, if it names one.
         where: file, slot and village, for messages.
+        romfs: names of the boards whose firmware in the kit has ROMFS.
 
     Raises:
         KitError: a board would refuse it.
+        HeapError: a board has too little heap for it.
     """
     own = config.get("board", {})
     boards = list(boards)
@@ -162,6 +168,7 @@ def check_boards(config: dict[str, Any], boards: Iterable[Board], where: str) ->
             "pack that board too (--board)."
         )
     for board in named or boards:
+        check_heap(board, config, board.name in romfs, where)
         package = board.port.split(".")[1]
         # Some boards have settings of their own and a check for them.
         if not (board.directory.parent / package / "settings.py").is_file():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.device import interpreter
-from agent.journal import journal, segment
+from agent.device import cpython, interpreter
+from agent.journal import journal
 from tests.agent.journal.journal_story import Story
 from tests.support import ROOT, micropython, micropython_env
 
@@ -32,7 +32,7 @@ class Recorder:
             self.take()
 
         monkeypatch.setattr(interpreter, "sync", lambda file: self.take())
-        monkeypatch.setattr(segment, "sync_directory", lambda path: None)
+        monkeypatch.setattr(cpython, "sync_directory", lambda path: None)
         monkeypatch.setattr(journal.os, "remove", removed)
 
     def known(self) -> dict[str, object]:
@@ -75,7 +75,7 @@ def test_a_file_cut_at_any_byte_of_any_write_costs_nothing(
         recorder = Recorder(story, recording)
         story.play()
     monkeypatch.setattr(interpreter, "sync", lambda file: None)
-    monkeypatch.setattr(segment, "sync_directory", lambda path: None)
+    monkeypatch.setattr(cpython, "sync_directory", lambda path: None)
     folder = tmp_path / "cut"
     count = random.randrange(EVERY)
     pictures = recorder.pictures

@@ -12,7 +12,8 @@ import time
 import traceback
 
 from agent.net import connection, dns
-from agent.net.mqtt import Client, MqttError
+from agent.net.errors import NetError
+from agent.net.mqtt import Client
 
 _MAX_PACKET = 512
 _SEEDS = [
@@ -110,14 +111,14 @@ async def run_mqtt(data: bytes) -> None:
             asyncio.ensure_future(client.subscribe([("a", 1)])),
         ]
         await client.wait_closed()
-    except MqttError as error:
+    except NetError as error:
         assert error.stage in ("mqtt", "session")
     assert client.reason and writer.closed and not client.connected
     assert delivered <= len(data) and client.bytes_in <= len(data) + 268435460
     assert client.handler_errors == 0
     await client.disconnect()
     for result in await asyncio.gather(*waiting, return_exceptions=True):
-        assert result is None or isinstance(result, MqttError), result
+        assert result is None or isinstance(result, NetError), result
     assert len(asyncio.all_tasks()) == tasks
     assert not escaped, escaped
 

@@ -12,7 +12,7 @@ import sys
 from agent.device import interpreter
 from agent.net import connection, dns, sntp, udp
 from agent.net.errors import NetError
-from agent.net.mqtt import Client, MqttError
+from agent.net.mqtt import Client
 from agent.net.tls import tls_context
 
 
@@ -43,7 +43,7 @@ async def connected(c):
     while True:
         try:
             return await c.connect()
-        except MqttError:
+        except NetError:
             await interpreter.sleep_ms(30)
 
 
@@ -96,7 +96,7 @@ async def connect(o):
     try:
         say("connected", await c.connect())
         await c.disconnect()
-    except MqttError as error:
+    except NetError as error:
         say("failed", failed(error))
 
 
@@ -143,7 +143,7 @@ async def refused_subscription(o):
     await c.connect()
     try:
         await c.subscribe([("test/ok", 1), ("test/forbidden", 1)])
-    except MqttError as error:
+    except NetError as error:
         say("failed", failed(error))
     say("still", c.connected)
     await c.disconnect()
@@ -158,7 +158,7 @@ async def interrupted(o):
         try:
             await c.publish("test/x", text)
             return "acknowledged"
-        except MqttError as error:
+        except NetError as error:
             return error.reason
 
     tasks = [asyncio.create_task(send(b"message %d" % i)) for i in range(3)]
@@ -222,7 +222,7 @@ async def scripts(o):
         try:
             await c.connect()
             await c.wait_closed()
-        except MqttError:
+        except NetError:
             pass
         say("end", [c.error.stage, c.reason, c.error.errno, c.unknown_acks, list(got)])
         if c.connected or c.in_flight:

@@ -58,7 +58,7 @@ def test_messages_go_and_come_over_mutual_tls(interpreter: str, province: Provin
         ["test/kept", 4, "kept", False],
         ["test/long", 2000, "long", False],
     ]
-    assert said["reason"] == "disconnected by this client"
+    assert said["reason"] == "this client closed the connection"
     assert said["kept"] == [["test/kept", 4, "kept", True]]
 
 

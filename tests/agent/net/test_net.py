@@ -280,7 +280,7 @@ def test_a_broker_that_never_says_connack_is_given_up(interpreter: str) -> None:
     with serve(handler) as port:
         ((what, failure),) = run(interpreter, "connect", port=port, connect_timeout_s=0.3)
     assert (what, failure[0], failure[2]) == ("failed", "mqtt", errno.ETIMEDOUT)  # type: ignore
-    assert failure[1].endswith("instead of CONNACK: no answer in time")  # type: ignore[index]
+    assert failure[1].endswith("no answer in time")  # type: ignore[index]
 
 
 @pytest.mark.parametrize("accept", [False, True])

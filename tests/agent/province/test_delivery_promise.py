@@ -15,8 +15,7 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from agent.device import interpreter
-from agent.journal import segment
+from agent.device import cpython, interpreter
 from agent.journal.journal import Journal
 from agent.measure.report import Reporter
 from agent.province import delivery
@@ -417,7 +416,7 @@ def test_whatever_happens_each_report_is_stored_once_or_declared(
     # The province answers late here, but it does.
     monkeypatch.setattr(delivery, "_ACK_MS", 10**9)
     monkeypatch.setattr(interpreter, "log", lambda *words: None)
-    monkeypatch.setattr(segment, "sync_directory", lambda path: None)
+    monkeypatch.setattr(cpython, "sync_directory", lambda path: None)
     World.safe = {}
     base = int(os.environ.get("DESALINK_SEED", part * 1000))
     for seed in range(base, base + LIVES // 4):

@@ -15,7 +15,8 @@ import pytest
 
 from host_tools import wire
 from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release, romfs_image
+from host_tools.devices.release import build_release
+from host_tools.devices.romfs import romfs_image
 from tests import support
 from tests.agent.sources.equipment import GIVEN, RAW, ROUTERS, SECRETS, Village
 from tests.agent.sources.source_lab import INTERPRETERS, WAYS, http, tcp, udp

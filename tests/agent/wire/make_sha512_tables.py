@@ -1,8 +1,7 @@
-"""Print the table of agent/wire/sha512_tables.py, computed from its definition in FIPS 180-4.
+"""The constants of SHA-512 from their definition in FIPS 180-4, not by the agent's own method.
 
 K are the first 64 bits of the fractional parts of the cube roots of the first 80 primes (4.2.3),
-the initial hash value those of the square roots of the first eight (5.3.5). The agent keeps both
-as little-endian 16-bit limbs, least significant first. A test compares the two.
+the initial hash value those of the square roots of the first eight (5.3.5). Little-endian words.
 """
 
 MASK = 2**64 - 1
@@ -43,15 +42,3 @@ def initial_value():
 def table():
     """The initial hash value, then the round constants."""
     return initial_value() + round_constants()
-
-
-def literal(data, name, width=32):
-    """`data` as the source of a bytes constant, `width` bytes to a line."""
-    lines = [f"{name} = ("]
-    for i in range(0, len(data), width):
-        lines.append('    b"' + "".join(f"\\x{b:02x}" for b in data[i : i + width]) + '"')
-    return "\n".join(lines) + "\n)"
-
-
-if __name__ == "__main__":
-    print(literal(table(), "TABLE", 22))

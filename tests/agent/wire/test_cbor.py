@@ -116,22 +116,22 @@ def test_what_cbor_or_the_reader_has_no_place_for_is_not_written(value: object) 
 def test_a_loop_is_not_written() -> None:
     loop: list[object] = []
     loop.append(loop)
-    with pytest.raises(cbor.CborError, match="nested"):
+    with pytest.raises(cbor.CborError, match="too deep"):
         cbor.dumps(loop)
 
 
 def test_an_error_says_what_and_where() -> None:
-    with pytest.raises(cbor.CborError, match="duplicate map key, at offset 3"):
+    with pytest.raises(cbor.CborError, match="key twice, at offset 3"):
         cbor.loads(bytes.fromhex("a201000101"))
     with pytest.raises(cbor.CborError, match="not UTF-8, at offset 1"):
         cbor.loads(bytes.fromhex("8161ff"))
-    with pytest.raises(cbor.CborError, match="bytes after the end, at offset 1"):
+    with pytest.raises(cbor.CborError, match="too long, at offset 1"):
         cbor.loads(b"\0\0")
 
 
 def test_limits_are_the_callers() -> None:
     assert cbor.loads(b"\x81" * 20 + b"\x80", max_depth=21)
-    with pytest.raises(cbor.CborError, match="nested"):
+    with pytest.raises(cbor.CborError, match="too deep"):
         cbor.loads(b"\x81" * 20 + b"\x80", max_depth=20)
     assert cbor.loads(bytes.fromhex("83010203"), max_items=3)
     for too_many in ("83010203", "818101", "a10102", "9f0102ff"):
@@ -168,4 +168,4 @@ try:
 except cbor.CborError as e:
     print(e)
 """
-    assert "out of memory" in run_micropython(script, heapsize="96k", check=True).stdout
+    assert "no memory" in run_micropython(script, heapsize="96k", check=True).stdout

@@ -344,3 +344,34 @@ def test_more_than_a_hundred_declared_losses_of_a_stream_are_one_finding(filled)
     filled.derive()
     assert filled.findings() == [("dropped", 1000, 1200, 0)]
     assert filled.facts() == filled.rebuilt()
+
+
+def test_breaks_of_a_chain_in_one_batch_are_one_finding(filled):
+    device = Device()
+    messages = [device.report(prev=bytes(8) if seq % 2 else None) for seq in range(40)]
+    for message in reversed(messages):
+        filled.store(device, [message], received_at=device.now)
+        filled.derive()
+    breaks = [(first, last) for kind, first, last, _ in filled.findings() if kind == "chain_break"]
+    assert breaks == [(2, 15), (16, 31), (32, 40)]
+    assert filled.facts() == filled.rebuilt()
+
+
+def test_more_than_a_hundred_boots_without_a_clock_are_one_finding(filled):
+    device = Device()
+    made = []
+    for _ in range(101):
+        device.reboot(60, clock=False)
+        made.append(device.report())
+    filled.store(device, made[:100], received_at=device.now)
+    filled.derive()
+    assert len(filled.findings()) == 100
+    filled.store(device, made[100:], received_at=device.now)
+    filled.derive()
+    assert filled.findings() == [("unplaced", 1, 101, 0)]
+    # The last boot comes to know the time.
+    device.clock = True
+    filled.store(device, [device.report()], received_at=device.now)
+    filled.derive()
+    assert len(filled.findings()) == 100
+    assert filled.facts() == filled.rebuilt()

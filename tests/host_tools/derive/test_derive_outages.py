@@ -268,3 +268,32 @@ def test_a_report_without_a_place_hides_no_step_of_the_clock_in_any_order(filled
         (START + 2300, START + 2600, "up"),
     ]
     assert filled.facts() == filled.rebuilt()
+
+
+HOUR = START - START % 3600 + 3600
+
+
+def test_an_outage_explains_a_sample_that_reaches_into_the_next_hour(filled):
+    device = Device(now=HOUR - 660, step=300)
+    messages = [
+        device.report({ids.STATE: [ids.UP] * 2}),
+        device.report({ids.STATE: [ids.DOWN_PROVIDER]}),
+        device.report({}, [outage_began(-300, 5), outage_ended(-295, 5, 5)]),
+    ]
+    for message in messages:
+        filled.store(device, [message], received_at=HOUR + 1000)
+        filled.derive()
+    assert filled.intervals()[-1] == (HOUR - 55, HOUR + 240, "up")
+    assert filled.facts() == filled.rebuilt()
+
+
+def test_a_sample_before_a_full_hour_that_comes_late_says_what_was_before_the_next(filled):
+    device = Device(now=HOUR - 300)
+    before = device.report()
+    events = [outage_began(-20, 5), outage_ended(-5, 5, 15)]
+    after = device.report({ids.STATE: [ids.DOWN_PROVIDER]}, events)
+    for message in (after, before):
+        filled.store(device, [message], received_at=HOUR + 1000)
+        filled.derive()
+    assert filled.intervals()[-1] == (HOUR - 5, HOUR + 60, "up")
+    assert filled.facts() == filled.rebuilt()

@@ -192,6 +192,18 @@ def test_data_gets_a_partition_behind_the_code_and_nothing_else_moves(chip):
     assert with_partitions(after, board) == after
 
 
+@pytest.mark.parametrize("chip", BOARDS)
+def test_firmware_of_our_own_build_keeps_its_partitions(cache, tmp_path, chip):
+    board = load_board(BOARDS[chip])
+    assert board.flash_size
+    image = firmware(chip, board.flash_size, romfs=True)
+    assert with_partitions(image, board) == image
+    file = tmp_path / f"desalink-{board.name}-v1.26.1.bin"
+    file.write_bytes(image)
+    cache.add(file, pin=True, board=board.name)
+    assert cache.path(board).read_bytes() == image
+
+
 def test_the_table_ends_with_the_sum_that_the_bootloader_compares():
     packed = partitions.pack(stock_table(0x400000))
     entries, row = packed[: 4 * 32], packed[4 * 32 : 5 * 32]

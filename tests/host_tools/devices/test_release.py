@@ -18,8 +18,9 @@ from host_tools.devices.release import (
     ReleaseError,
     build_release,
     release_paths,
-    romfs_image,
 )
+from host_tools.devices.romfs import romfs_image, with_release
+from tests.boards.images import firmware
 from tests.host_tools.field.provision.tree import other_tree
 from tests.sim.run import Site
 from tests.support import ROOT, run_micropython
@@ -255,3 +256,18 @@ def test_a_romfs_is_mounted_by_micropython_and_the_agent_runs_from_it(tmp_path):
         check=True,
     )
     assert ended.stdout.split() == ["/rom/agent/link/ladder.mpy", str(len(release.files))]
+
+
+def test_the_same_release_makes_the_same_image_whatever_the_order_of_its_files():
+    files = {"/agent/b.mpy": b"b", "/agent/wire/a.mpy": b"a", "/boards/x.mpy": b"x"}
+    one = romfs_image(Release("1", "board", files))
+    assert one == romfs_image(Release("1", "board", dict(reversed(files.items()))))
+
+
+def test_a_release_that_is_larger_than_its_place_in_the_flash_is_refused():
+    data = firmware(romfs=True)
+    fits = Release("1", "esp32-generic", {"/agent/x": bytes(0x46F00)})
+    assert len(with_release(data, 0x1000, fits)) == 0x200000 - 0x1000 + 0x48000 + 0x1000
+    over = Release("1", "esp32-generic", {"/agent/x": bytes(0x47000)})
+    with pytest.raises(ReleaseError, match="esp32-generic takes .* has 294912 for it"):
+        with_release(data, 0x1000, over)

@@ -1,4 +1,4 @@
-"""A province and a hub for every test of provisioning."""
+"""A province and a hub for every test of a technician's work."""
 
 from __future__ import annotations
 

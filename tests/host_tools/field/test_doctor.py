@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import pytest
 
 from host_tools.common.i18n import set_language
 from host_tools.field.doctor import Diagnosis, Machine, access, drivers, grabbers, laptop, usb
+from host_tools.field.doctor.laptop import check_programs
 from host_tools.keys.ca import Authority
 from host_tools.people.kits import KitDirectory
 from host_tools.people.kits.seal import new_header
@@ -490,3 +492,15 @@ def test_a_disk_that_is_only_for_reading(
     monkeypatch.setattr(laptop.os, "statvfs", lambda path: flags)
     text = f"The file system of {tmp_path} is read-only."
     _expect(laptop.check_disk(pc.machine(), tmp_path), "problem", text, "--to DIR")
+
+
+def test_missing_programs_are_had_from_the_office(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("host_tools.field.doctor.laptop.version", missing)
+    finding = check_programs()
+    assert finding.level == "problem" and "esptool" in finding.text
+    assert (
+        finding.fix is not None and "from the office" in finding.fix and "pip" not in finding.fix
+    )

@@ -91,7 +91,16 @@ def test_twelve_days_of_a_device_wait_for_its_enrolment(bench):
     assert len(bench.quarantine()) == 12 * 288
 
 
-def test_a_flood_of_one_device_keeps_nobody_from_being_stored(tmp_path):
+def measured(setting: Setting) -> dict[str, int]:
+    """Seconds that are derived, by slot."""
+    return dict(
+        setting.all(
+            "SELECT slot, sum(measured_s) FROM usage_hours JOIN slots ON id = slot_id GROUP BY 1"
+        )
+    )
+
+
+def test_a_flood_of_one_device_keeps_nobody_from_being_derived(tmp_path):
     noisy = Device()
     others = [Device(slot=f"64031120{n:02}-1", seed=n) for n in range(2, 12)]
     flood = noisy.reports(1500)
@@ -103,6 +112,7 @@ def test_a_flood_of_one_device_keeps_nobody_from_being_stored(tmp_path):
             for other in others:
                 setting.publish(other, *other.reports(3))
             wait_for(lambda: len(setting.seqs_of(*others)) == 30)
+            wait_for(lambda: measured(setting).items() >= {o.slot: 900 for o in others}.items())
             thread.join()
             figures = running.ingest.figures
             wait_for(lambda: figures.held + figures.reports == 1500 + 30)

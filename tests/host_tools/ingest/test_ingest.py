@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import cbor2
 import pytest
 
+from host_tools.derive import Deriver, rebuild
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry, Village
 from host_tools.store import StoreBusy, StoreLocked, StoreReplaced, open_database
@@ -167,6 +168,8 @@ def test_its_figures_are_served_and_a_second_one_refuses(setting, device):
         with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
             setting.ingest().run()
     assert b"desalink_ingest_reports_total 1.0" in page
+    for name in (b"database_bytes", b"archive_bytes", b"disk_free_bytes", b"disk_days_left"):
+        assert b"\ndesalink_ingest_%s " % name in page
     assert b'desalink_ingest_refused_total{reason="malformed"} 1.0' in page
 
 
@@ -203,3 +206,40 @@ def test_the_broker_s_word_of_sessions_is_kept_as_a_hint(setting, device):
             assert time.time() - liveness(db).broker < 60
     assert setting.all("SELECT * FROM quarantine") == []
     assert setting.all("SELECT * FROM slots") == []
+
+
+def test_it_does_not_end_before_what_came_meanwhile_is_read(setting, device, monkeypatch):
+    setting.subscribed()
+    setting.publish(device, device.report())
+    step = Deriver.step
+
+    def slow(self, limit):
+        monkeypatch.setattr(Deriver, "step", step)
+        setting.publish(device, *device.reports(3))
+        time.sleep(0.2)
+        return step(self, limit)
+
+    monkeypatch.setattr(Deriver, "step", slow)
+    setting.ingest(until_idle_s=0.1).run()
+    assert setting.seqs() == [1, 2, 3, 4]
+
+
+def test_a_running_ingest_asks_again_for_what_a_rebuild_finds_corrupt(setting, device):
+    messages = device.reports(5)
+    measured = "SELECT sum(measured_s) FROM usage_hours"
+    with setting.running(), client(setting.broker.port) as listener:
+        heard = acks(device, listener)
+        setting.publish(device, *messages)
+        wait_for(lambda: setting.all(measured) == [(25 * 60,)])
+        with open_database(setting.database) as db:
+            for seq in (3, 5):
+                with db.transaction():
+                    db.execute("UPDATE reports SET up = up + 1 WHERE seq = ?", (seq,))
+            rebuild(db, setting.keys.load())
+        ack = heard.get(timeout=20)[1]
+        while (ack[2], ack.get(3)) != (2, [[4, 4]]):
+            ack = heard.get(timeout=20)[1]
+        setting.publish(device, messages[2], messages[4])
+        wait_for(lambda: setting.all(measured) == [(25 * 60,)])
+    assert setting.seqs() == [1, 2, 3, 4, 5]
+    assert setting.all("SELECT count(*) FROM corrupt") == [(0,)]

@@ -11,6 +11,7 @@ from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import NO_LIMITS, Limits
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import StoreBusy, StoreFull, StoreReplaced, open_database
+from host_tools.store.archiving import Archiver
 from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Bounds
 from host_tools.wire import Key
@@ -92,6 +93,26 @@ def test_other_bytes_under_the_same_number_are_a_conflict(bench, device):
     device.conn = 0
     bench.send(device, device.birth(next=77), kind="birth")
     assert bench.quarantine()[1:] == [("conflict", None, 1)]
+
+
+def test_an_archived_report_is_known_and_is_never_stored_twice(bench, device, tmp_path):
+    messages = device.reports(5)
+    bench.send(device, *messages)
+    with bench.db.transaction():
+        bench.streams.save_ranges()
+    Archiver(bench.db, lambda _: None).archive_older(0, NOW + 90 * 86_400)
+    assert bench.stored() == [5]
+    assert bench.send(device, *messages).duplicates == 5
+    device.seq, device.last = 1, messages[0]
+    outcome = bench.send(device, other := device.report(), device.report(seq=6))
+    assert outcome.refused == {(device.slot, "conflict"): 1} and outcome.reports == 1
+    # Without the file nobody knows what is a duplicate: the device keeps it, others go on.
+    (archive,) = (tmp_path / "archive").glob("*.parquet")
+    archive.unlink()
+    again = Bench(tmp_path / "province.db", device)
+    outcome = again.send(device, messages[1], other, device.report(seq=7))
+    again.db.close()
+    assert outcome.held == {device.slot: 2} and outcome.reports == 1
 
 
 def test_a_well_signed_report_with_bad_content_is_kept_and_counts_as_stored(bench, device):

@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.office.archive import BackupError, read_files, read_manifest
 from host_tools.office.backup import make_backup
+from host_tools.office.backup_file import BackupError, read_files, read_manifest
 from host_tools.office.restore import restore
 from host_tools.province.registry import Registry
 from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import Province
-from host_tools.store import open_database
+from host_tools.store import open_database, queries
+from host_tools.store.archiving import Archiver, month_begin
 from tests.host_tools.conftest import Run
+from tests.host_tools.factory import Device
+from tests.host_tools.filled import Filled
 from tests.host_tools.office.killed import killed_at
 
 SLOT = "6403112001-1"
@@ -90,6 +93,52 @@ def test_a_copy_ends_and_is_consistent_beside_a_busy_writer(tmp_path: Path):
             rows = count_rows(copy)
             assert rows["one"] == rows["two"] > 50_000
             assert (tmp_path / "source.db-wal").stat().st_size > 0
+
+
+def _archive(province: Province, seed: int) -> None:
+    """Store some reports of October and of November, and archive those of October."""
+    filled, device = Filled(province.database), Device(seed=seed)
+    for begin in ("2026-10", "2026-11"):
+        filled.store(device, device.reports(5), received_at=month_begin(begin) + 60)
+    with filled.db.transaction():
+        filled.streams.save_ranges()
+    Archiver(filled.db, lambda _: None).archive_month("2026-10", month_begin("2026-12"))
+    filled.db.close()
+
+
+def test_each_file_of_the_archive_is_copied_once_and_restored(
+    kaltim: Province, tmp_path: Path, desalink: Run
+):
+    place = tmp_path / "backups"
+    place.mkdir()
+    _archive(kaltim, 1)
+    first = make_backup(kaltim, place, now=1)
+    (copy,) = first.archives.iterdir()
+    before = copy.stat()
+    _archive(kaltim, 2)
+    ended = desalink("-C", kaltim.directory, "backup", place)
+    assert "2 archives beside it" in ended.out and "1 of them new" in ended.out
+    assert copy.stat() == before
+    (second,) = {*place.glob("*.tar")} - {first.path}
+    for backup, count in ((first.path, 1), (second, 2)):
+        restore(backup, tmp_path / f"restored{count}")
+        with open_database(tmp_path / f"restored{count}" / "province.db") as db:
+            stored = queries.stored(db, SLOT)
+        assert sum(map(len, stored.values())) == 10 * count
+    assert _files(tmp_path / "restored2") == _files(kaltim.directory)
+    whole = copy.read_bytes()
+    copy.chmod(0o600)
+    for damage in (whole[:-1], whole[:-1] + b"x"):
+        copy.write_bytes(damage)
+        with pytest.raises(BackupError, match="not the file that was archived"):
+            restore(first.path, tmp_path / "damaged")
+    copy.unlink()
+    with pytest.raises(BackupError, match="folder with the archive's files beside it"):
+        restore(first.path, tmp_path / "damaged")
+    assert not (tmp_path / "damaged").exists()
+    (kaltim.archive / "2026-10.001.parquet").unlink()
+    with pytest.raises(BackupError, match="2026-10.001.parquet is missing"):
+        make_backup(kaltim, place, now=2)
 
 
 def test_what_is_restored_is_the_province_with_its_modes(

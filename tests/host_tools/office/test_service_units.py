@@ -36,6 +36,8 @@ def test_each_unit_runs_its_verb_in_the_province(
     installed: dict[str, Path], kaltim: Province, tmp_path: Path
 ):
     assert sorted(installed) == [
+        "desalink-archive.service",
+        "desalink-archive.timer",
         "desalink-backup.service",
         "desalink-backup.timer",
         "desalink-broker.service",
@@ -47,6 +49,7 @@ def test_each_unit_runs_its_verb_in_the_province(
         "broker": "broker run",
         "ingest": "ingest",
         "checks": "crl check --quiet",
+        "archive": "archive",
         "backup": f'backup "{tmp_path / "back ups"}" --keep 7',
     }
     for name, verb in verbs.items():
@@ -55,7 +58,7 @@ def test_each_unit_runs_its_verb_in_the_province(
 
 
 def test_what_a_unit_runs_works(installed: dict[str, Path], tmp_path: Path):
-    for name in ("checks", "backup"):
+    for name in ("checks", "archive", "backup"):
         (line,) = _commands(installed[f"desalink-{name}.service"])
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done

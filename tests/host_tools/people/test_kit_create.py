@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.devices.boards import load_board
+from host_tools.devices.heap import HeapError
 from host_tools.devices.release import Release
 from host_tools.keys.ca import Authority
 from host_tools.people.kits import Kit, KitError
@@ -18,6 +19,7 @@ from host_tools.people.kits.opened import read_kit
 from host_tools.people.kits.settings import read_settings
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
+from tests.boards.images import firmware as image
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
 from tests.host_tools.devices.test_firmware import published
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
@@ -118,6 +120,38 @@ def test_a_village_by_cable_and_one_by_wifi_have_one_kit(
     """
     kit = _packed(kaltim, authority, tmp_path, settings, *boards)
     assert kit.slots[SLOT].config["board"] == {"name": "esp32-poe"}
+
+
+@pytest.mark.parametrize(
+    ("board", "settings", "romfs", "fits"),
+    [
+        ("esp32-generic", "", False, False),
+        ("esp32-generic", "", True, True),
+        ("esp32-generic", "[board]\npsram = true", False, True),
+        ("raspberry-pi", "", False, True),
+    ],
+)
+def test_a_source_that_a_board_has_no_memory_for_makes_no_kit(
+    kaltim: Province,
+    authority: Authority,
+    tmp_path: Path,
+    board: str,
+    settings: str,
+    romfs: bool,
+    fits: bool,
+):
+    path = tmp_path / SITES
+    path.write_text(NET + settings + "\n[usage.snmp]\nhost = '192.168.1.1'\n")
+    firmware = {board: ("firmware.bin", image(romfs=romfs))}
+    releases = [Release("0.1.0", board, {"/main.py": b""})]
+    with Registry.open(kaltim.directory) as registry:
+        cargo = Cargo(read_settings(path), SITES, firmware, releases)
+        if fits:
+            assert make_kit(kaltim, registry, authority, cargo=cargo)
+            return
+        with pytest.raises(HeapError, match=rf"^{SITES}, slot {SLOT} \(Bohe Silian\): .* snmp"):
+            make_kit(kaltim, registry, authority, cargo=cargo)
+    assert _nothing_is_issued(kaltim)
 
 
 def test_the_command_names_the_file_and_needs_wifi_for_a_board_that_has_nothing_else(

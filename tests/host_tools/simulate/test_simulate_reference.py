@@ -10,6 +10,7 @@ from host_tools.derive import rebuild
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.storing import derive_rest
 from host_tools.store import open_database, queries
+from host_tools.store.archiving import Archiver, month_of
 from host_tools.store.evidence import Streams
 from host_tools.wire import Key
 from tests.host_tools.derive.test_reference import shown, verify
@@ -32,9 +33,12 @@ def test_the_reference_agrees_on_a_simulated_province(
     with open_database(tmp_path / "province.db") as db:
         derive_rest(db)
         now = db.value("SELECT max(received_at) FROM reports") + 60
+        hot = shown(db, now)
+        moved = Archiver(db, lambda _: None).archive_month(month_of(now), now + 90 * 86_400)
+        assert moved.reports > 1000 and shown(db, now) == hot
         found = verify.figures(db.path, keys_of(small), now)
         assert found["not_verified"] == []
-        assert found["slots"] == shown(db, now)
+        assert found["slots"] == hot
         assert sum(len(slot["outages"]) for slot in found["slots"].values()) > 30
 
 

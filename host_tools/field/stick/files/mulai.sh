@@ -9,11 +9,23 @@ Darwin-arm64) platform=macos-arm64 ;;
 *) platform=$(uname -s)-$(uname -m) ;;
 esac
 
-# The Python of the stick, unpacked once.
+hash_of() {
+    if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi
+}
+
+# The Python of the stick, checked and unpacked once.
 for archive in "$program/python/$platform"-*.tar.gz; do
     [ -e "$archive" ] || continue
     home=${XDG_DATA_HOME:-$HOME/.local/share}/desalink/python/$(basename "$archive" .tar.gz)
     if [ ! -e "$home/ready" ]; then
+        case "$(hash_of "$archive")" in
+        "$(cat "$archive.sha256")"*) ;;
+        *)
+            echo "Python di stik rusak; minta stik baru dari kantor." >&2
+            echo "The stick's Python is damaged; ask the office for a new stick." >&2
+            exit 1
+            ;;
+        esac
         rm -rf "$home"
         mkdir -p "$home"
         tar -xzf "$archive" -C "$home"

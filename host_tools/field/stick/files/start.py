@@ -4,7 +4,7 @@
 
 Runs before anything is installed, so it uses only Python itself. The first time it makes a
 private environment in the user's data folder, without network. The hash of each package is
-checked. Without an argument it opens a terminal in which `desalink` is a command.
+checked. Without an argument it starts the menu.
 """
 
 import hashlib
@@ -38,11 +38,11 @@ def main(platform: str, arguments: list[str]) -> int:
         print("Menyiapkan Desalink, sekali saja / Preparing Desalink, only once ...", flush=True)
         _make(environment, requirements)
     programs = environment / ("Scripts" if WINDOWS else "bin")
-    if arguments:
-        command = [str(programs / ("desalink.exe" if WINDOWS else "desalink")), *arguments]
-    else:
-        os.environ["PATH"] = str(programs) + os.pathsep + os.environ.get("PATH", "")
-        command = _terminal()
+    command = [str(programs / ("desalink.exe" if WINDOWS else "desalink"))]
+    command += arguments or ["menu"]
+    # For the terminal that the menu opens, and for the menu.
+    os.environ["PATH"] = str(programs) + os.pathsep + os.environ.get("PATH", "")
+    os.environ["DESALINK_STICK"] = str(STICK)
     if not WINDOWS:
         os.execv(command[0], command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
@@ -94,20 +94,6 @@ def _pip(requirements: Path) -> Path:
         "pip di stik rusak; minta stik baru dari kantor.\n"
         "The stick's pip is damaged; ask the office for a new stick."
     )
-
-
-def _terminal() -> list[str]:
-    print()
-    for kit in STICK.glob("*.desakit"):
-        print(f'    desalink kit open "{kit}"')
-    print("    desalink doctor")
-    print("    desalink provision --village ...")
-    print()
-    print(f"Panduan: {STICK / 'Panduan.pdf'} / Guide: {STICK / 'Guide.pdf'}")
-    print("'exit' menutup jendela ini / 'exit' closes this window.", flush=True)
-    if WINDOWS:
-        return [os.environ.get("COMSPEC", "cmd.exe"), "/k"]
-    return [os.environ.get("SHELL", "/bin/sh")]
 
 
 if __name__ == "__main__":

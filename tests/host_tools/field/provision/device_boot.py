@@ -1,6 +1,7 @@
 # What MicroPython's unix port runs first when it is a board: its "/" becomes the board's own
 # files, so that paths are as on a board and nothing outside can be reached. RIG_RAW: as after a
-# soft reset in the raw REPL, main.py is not run.
+# soft reset in the raw REPL, main.py is not run. RIG_ROMFS: its firmware has ROMFS, and with it
+# the loader and main.py.
 import os
 import sys
 
@@ -34,13 +35,35 @@ class Files:
         self._vfs.rename(self._path(old), self._path(new))
 
 
+def _frozen(path):
+    root = __file__.rsplit("/tests/", 1)[0]
+    with open(root + path) as f:
+        return f.read()
+
+
+def _romfs():
+    """The loader, and the text of main.py, as the firmware holds them."""
+    if not os.getenv("RIG_ROMFS"):
+        return None, None
+    with open(os.getenv("RIG_ROMFS"), "rb") as f:
+        rom = f.read()
+    loader = {}
+    exec(_frozen("/boards/_esp32/firmware/loader.py"), loader)
+    main = _frozen("/tests/host_tools/field/provision/rigboard/main.py")
+    return lambda: loader["mount"](rom), main
+
+
 def _boot():
+    mount, main = _romfs()
     files = Files(os.getenv("RIG_FILES"))
     os.umount("/")
     os.mount(files, "/")
     os.mount(os.VfsPosix("/proc"), "/proc")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
+    if mount:
+        mount()
+    return main
 
 
 class Machine:
@@ -65,17 +88,17 @@ class Wlan:
         return [(b"Tetangga", b"", 11, -83, 4, False), (b"KANTOR DESA", b"", 6, -61, 4, False)]
 
 
-_boot()
+_main = _boot()
 sys.modules["machine"] = Machine()
 sys.modules["network"] = Wlan()
 del _boot, Machine, Wlan
 print("RIG", "READY")  # only now may anybody interrupt
 if not os.getenv("RIG_RAW"):
     try:
-        os.stat("main.py")
+        if not _main:
+            with open("main.py") as _file:
+                _main = _file.read()
     except OSError:
         pass
     else:
-        with open("main.py") as _file:
-            _code = _file.read()
-        exec(_code, {"__name__": "__main__"})
+        exec(_main, {"__name__": "__main__"})

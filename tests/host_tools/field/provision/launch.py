@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,14 @@ def _note_arguments(path: str) -> None:
 def _hide_posix() -> None:
     """Nothing that Windows lacks is left for desalink. The drivers of the emulated line keep what
     they have imported: on Windows they have others."""
+    import subprocess  # noqa: F401 - asks for msvcrt, to know its system
+
     import mpremote.transport_serial  # noqa: F401
     import serial.tools.list_ports  # noqa: F401
 
+    console = types.ModuleType("msvcrt")
+    console.getwch = lambda: os.read(0, 1).decode("latin-1")  # type: ignore[attr-defined]
+    sys.modules["msvcrt"] = console
     for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty"):
         sys.modules[name] = None  # type: ignore[assignment]
     for name in (

@@ -27,6 +27,7 @@ from typing import Any
 from esp32_mock_bootloader import server
 from esptool.bin_image import LoadFirmwareImage
 
+from host_tools.devices import romfs
 from tests import support
 from tests.boards.images import APP
 from tests.host_tools.field.provision.bootloader import FLASH_2MB, FLASH_4MB, Flash, here
@@ -200,6 +201,15 @@ class Board(threading.Thread):
             and loaded.stored_digest == loaded.calc_digest
         )
 
+    def _romfs(self) -> str:
+        """A file with the partition `romfs` as it is in the flash, "" if there is none."""
+        found = romfs.partition(bytes(self.flash.data[:0x9000]), 0)
+        if found is None:
+            return ""
+        path = self.folder / "romfs"
+        path.write_bytes(self.flash.data[found.offset : found.offset + found.size])
+        return str(path)
+
     def _run_nothing(self) -> None:
         assert self._line is not None
         self._line.write(_INVALID)
@@ -284,13 +294,14 @@ class Board(threading.Thread):
             "RIG_FILES": str(self.files),
             "RIG_MAC": self.running_mac or self.mac,
             "RIG_FIRMWARE": self._firmware,
+            "RIG_ROMFS": self._romfs(),
             "RIG_NETWORK": self.network,
             "RIG_SLOW": "1" if self.slow else "",
         }
         if self._raw or not main:
             environment["RIG_RAW"] = "1"
         self._child = subprocess.Popen(
-            [support.micropython(), "-X", "heapsize=1m", "-i", str(_DEVICE_BOOT)],
+            [support.micropython(), "-X", "heapsize=2m", "-i", str(_DEVICE_BOOT)],
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,23 @@ def test_cable_is_pulled(world: World, a_hub: Hub, moment: str) -> None:
     second = world.provision(board.plug())
     assert second.returncode == 0, second.stderr
     world.check_done(board)
+
+
+def test_interrupt_says_how_to_go_on(world: World, a_hub: Hub) -> None:
+    board = a_hub.board(paced=True)  # flashing takes its time
+    command = world.command(
+        *("provision", "--village", VILLAGES[0], "--port", board.plug(), "--offline")
+    )
+    with subprocess.Popen(
+        command, env=world.environment(), stdout=-1, stderr=-1, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        while "firmware: running" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert err.strip() == "Interrupted. Run the same command again: it continues where it stopped."
 
 
 # In the middle of a step; after each one, see test_one_board_through_every_death.

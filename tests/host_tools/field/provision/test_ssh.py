@@ -393,6 +393,14 @@ def test_a_device_that_can_not_be_used_is_named_with_the_remedy(
     assert not laptop.log.records()
 
 
+def test_service_that_does_not_start_fails_the_step_start(laptop: Laptop, device: Device) -> None:
+    device.program("systemctl", '[ "$1" != is-active ]')
+    with pytest.raises(ProvisionError, match="'journalctl -u desalink' shows why"):
+        laptop.provision(device)
+    states = dict(laptop.steps)
+    assert (states["label"], states["start"]) == ("done", "failed")
+
+
 def test_a_user_who_is_not_root_works_through_sudo(laptop: Laptop, device: Device) -> None:
     device.program("id", "echo 1000")
     used = device.folder / "sudo"

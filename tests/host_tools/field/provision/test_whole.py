@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import json
 import re
 import sqlite3
@@ -12,16 +13,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import serial
 from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools.broker.config import write_config
+from host_tools.devices import romfs
+from host_tools.devices.release import Release
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.repl import Repl
+from host_tools.field.provision.serial_device import refuse_without_psram
 from host_tools.office.founding import found_province
 from tests.boards.images import APP, firmware
 from tests.host_tools.conftest import PASSPHRASE, running_broker
@@ -144,6 +150,48 @@ def test_new_firmware_keeps_the_key(tmp_path: Path, a_hub: Hub) -> None:
     assert done.returncode == 0, done.stderr
     assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
     assert bytes(board.flash.data[APP:]).rstrip(b"\xff") == newer[0xF000:]
+    assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
+
+
+def test_firmware_with_romfs_gets_the_agent_as_one_image(tmp_path: Path, a_hub: Hub) -> None:
+    world = World(tmp_path / "own", ["esp32"], villages=VILLAGES[:1])
+    data = firmware(size=120_000, romfs=True)
+    world.firmware = {"rig-esp32": ("romfs.bin", data)}
+    world.kit = world.make_kit()
+    place = romfs.partition(data, 0x1000)
+    assert place is not None
+
+    def in_flash() -> bytes:
+        return bytes(board.flash.data[place.offset : place.offset + place.size])
+
+    def image() -> bytes:
+        return romfs.half(romfs.romfs_image(world.kit.releases["rig-esp32"]))
+
+    board = a_hub.board()
+    port = board.plug()
+    done = world.provision(port)
+    assert done.returncode == 0, done.stderr
+    assert in_flash() == image().ljust(place.size, b"\xff")
+    assert not (board.files / "agent").exists()
+    seed = (board.files / "device" / "device.key").read_bytes()[:32]
+    assert world.log.records()[0].firmware_hash == hashlib.sha256(data[APP - 0x1000 :]).digest()
+    again = world.provision(port)
+    for step in ("firmware", "agent", "settings", "key", "enrolment"):
+        assert f"{step}: was done already" in again.stdout
+    assert world.provision(port, VILLAGES[0], "--settings-only").returncode == 0
+
+    # An update may have put a newer image into half B: the kit's is used nevertheless.
+    newer = romfs.half(romfs.romfs_image(Release("2", "", {"/agent/x.py": b""})), 9)
+    middle = place.offset + place.size // 2
+    board.flash.data[middle : middle + len(newer)] = newer
+    (release,) = world.releases
+    files = {**release.files, "/agent/device/note": b"a newer release"}
+    world.releases = [replace(release, files=files)]
+    world.kit = world.make_kit()
+    done = world.provision(port)
+    assert done.returncode == 0, done.stderr
+    assert "firmware: done" in done.stdout and "key: was done already" in done.stdout
+    assert in_flash().startswith(image().ljust(place.size // 2 + 0x1000, b"\xff"))
     assert (board.files / "device" / "device.key").read_bytes()[:32] == seed
 
 
@@ -428,6 +476,19 @@ def test_board_that_is_no_use(world: World, a_hub: Hub) -> None:
         _refused(world.provision(port), "in use", "serial monitors")
     _refused(world.provision(a_hub.ports / "nothing"), "no port")
     _refused(world.provision(a_hub.pattern), "--batch", "--port")
+
+
+@pytest.mark.parametrize(
+    ("memory", "refused"), [("320000", True), ("4500000", False), ("", False)]
+)
+def test_board_whose_settings_promise_psram_must_have_it(memory: str, refused: bool) -> None:
+    class Interpreter:
+        def run(self, script: str) -> str:
+            assert "idf_heap_info" in script
+            return memory + "\n"
+
+    with pytest.raises(ProvisionError, match="psram") if refused else ExitStack():
+        refuse_without_psram(cast(Repl, Interpreter()), "24:0a:c4:00:00:01")
 
 
 def test_kit_that_is_no_use(world: World, tmp_path: Path, a_hub: Hub) -> None:

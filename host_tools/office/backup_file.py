@@ -31,7 +31,7 @@ class BackupError(DesalinkError):
 
 
 @dataclass(frozen=True)
-class ArchiveEntry:
+class BackupEntry:
     """A file of the province in the archive."""
 
     size: int
@@ -54,9 +54,11 @@ class Manifest:
     crl_number: int
     directories: dict[str, int] = field(default_factory=dict)
     """Path and mode."""
-    files: dict[str, ArchiveEntry] = field(default_factory=dict)
+    files: dict[str, BackupEntry] = field(default_factory=dict)
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of each database, the rows of each table."""
+    archives: dict[str, BackupEntry] = field(default_factory=dict)
+    """Files of the province's archive, which lie beside the backup (archive_copies.py)."""
     format: int = FORMAT
 
 
@@ -108,7 +110,7 @@ class Writer:
         info.size, info.mode, info.mtime = size, mode, self._manifest.made_at
         digest = _Digest(source)
         self._tar.addfile(info, digest)
-        self._manifest.files[name] = ArchiveEntry(size, mode, digest.hexdigest())
+        self._manifest.files[name] = BackupEntry(size, mode, digest.hexdigest())
 
     def close(self) -> None:
         """Add the list; only now the archive is whole."""
@@ -167,12 +169,15 @@ def read_manifest(path: Path) -> Manifest:
 def _parse(table: Any) -> Manifest:
     if table["format"] != FORMAT:
         raise ValueError(f"format {table['format']}, this desalink knows {FORMAT}")
-    files = {_name(name): ArchiveEntry(**entry) for name, entry in table.pop("files").items()}
+    files = {_name(name): BackupEntry(**entry) for name, entry in table.pop("files").items()}
+    archives = {
+        _name(name): BackupEntry(**entry) for name, entry in table.pop("archives", {}).items()
+    }
     directories = {_name(name): _mode(mode) for name, mode in table.pop("directories").items()}
-    manifest = Manifest(**table, files=files, directories=directories)
+    manifest = Manifest(**table, files=files, directories=directories, archives=archives)
     texts = [manifest.desalink, manifest.code, manifest.name, manifest.root, manifest.owner]
     numbers = [manifest.made_at, manifest.crl_number]
-    for entry in files.values():
+    for entry in (*files.values(), *archives.values()):
         _mode(entry.mode)
         texts.append(entry.sha256)
         numbers.append(entry.size)

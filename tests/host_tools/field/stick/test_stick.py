@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -9,13 +11,18 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pypdfium2
 import pytest
 
+from host_tools.common.i18n import _, set_language
+from host_tools.field.menu.items import ITEMS
+from host_tools.field.stick.guide import write_guides
 from host_tools.field.stick.interpreter import Interpreters
 from host_tools.field.stick.platforms import PLATFORMS, StickError
 from tests.bench.namespaces import enter
+from tests.host_tools.field.menu.session import RealSession, whole_trip
 from tests.host_tools.field.provision.rig import Hub
-from tests.host_tools.field.provision.world import KIT_PASSPHRASE, PASSPHRASE, VILLAGES, World
+from tests.host_tools.field.provision.world import PASSPHRASE, World
 
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 # Its pip and its packages are out of reach: the stick brings its own.
@@ -29,20 +36,23 @@ class Laptop:
         home.mkdir()
         self.home = home
         self.stick = stick
-        self._path = path
 
-    def start(self, *arguments: object, said: str = "") -> subprocess.CompletedProcess[str]:
+        self._environment = {
+            "HOME": str(home),
+            "PATH": path,
+            "SHELL": "/bin/sh",
+            "DESALINK_LANG": "en",
+        }
+
+    def _command(self, arguments: tuple[object, ...]) -> list[str]:
         """What the technician starts from the stick."""
+        return [*enter(), "sh", str(self.stick / "mulai.sh"), *map(str, arguments)]
+
+    def start(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run one verb."""
         done = subprocess.run(
-            [*enter(), "sh", self.stick / "mulai.sh", *map(str, arguments)],
-            env={
-                "HOME": str(self.home),
-                "PATH": self._path,
-                "SHELL": "/bin/sh",
-                "DESALINK_LANG": "en",
-                "DESALINK_KIT_PASSPHRASE": KIT_PASSPHRASE,
-            },
-            input=said,
+            self._command(arguments),
+            env=self._environment,
             cwd=self.home,
             capture_output=True,
             text=True,
@@ -50,6 +60,10 @@ class Laptop:
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def menu(self, *arguments: object) -> RealSession:
+        """What a double click opens."""
+        return RealSession(self._command(arguments), self._environment, self.home)
 
     @property
     def program(self) -> Path:
@@ -72,44 +86,62 @@ def stick(_province: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.slow
+def test_damaged_package_is_refused(stick: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(stick, tmp_path / "damaged")
+    package = next((damaged / "program/wheels").glob("segno-*.whl"))
+    package.write_bytes(package.read_bytes()[:-1] + b"?")
+    refused = Laptop(tmp_path / "home", damaged).start("doctor")
+    assert refused.returncode == 1 and "ask the office for a new stick" in refused.stderr
+
+
+@pytest.mark.slow
 def test_stick_alone_leads_to_an_enrolled_device(
     world: World, a_hub: Hub, stick: Path, tmp_path: Path
 ) -> None:
     if not enter():
         pytest.skip("needs a network namespace of its own, which this machine refuses")
-    damaged = shutil.copytree(stick, tmp_path / "damaged")
-    package = next((damaged / "program/wheels").glob("segno-*.whl"))
-    package.write_bytes(package.read_bytes()[:-1] + b"?")
-    laptop = Laptop(tmp_path / "home", damaged)
-    refused = laptop.start("doctor")
-    assert refused.returncode == 1 and "ask the office for a new stick" in refused.stderr
-
-    laptop = Laptop(tmp_path / "another", stick)
-    kit = next(stick.glob("*.desakit"))
-    opened = laptop.start("kit", "open", kit)
-    assert opened.returncode == 0, opened.stderr
+    laptop = Laptop(tmp_path / "home", stick)
+    with contextlib.closing(laptop.menu()) as first:
+        first.expect("Open the kit", 120)
+        assert "No kit is open" in first.text
+        first.press("8")
+        first.expect("exit")
+        first.press("desalink --version\rexit\r")
+        first.expect("desalink 0.")
+        first.expect("Esc end")
+        first.press("\x1b")
+        assert first.end() == 0
     world.laptop = laptop.home / ".local/share/desalink/kit"
     # The emulated boards are no part of desalink.
     boards = next(laptop.program.glob("lib/python*/site-packages/boards"))
     for folder in (world.tree / "boards").glob("rig*"):
         shutil.copytree(folder, boards / folder.name)
-
-    board = a_hub.board()
-    done = laptop.start("provision", "--village", VILLAGES[0], "--port", board.plug(), "--offline")
-    assert done.returncode == 0, done.stdout + done.stderr
-    world.check_done(board)
-    export = tmp_path / "trip.desalog"
-    assert laptop.start("enrolments", "export", "-o", export).returncode == 0
+    with contextlib.closing(laptop.menu("menu", "--port", a_hub.pattern)) as second:
+        whole_trip(second, world, a_hub.board())
+    (export,) = stick.glob("*.desalog")
     done = world.desalink(
         *("-C", world.province.directory, "enrolments", "import", export),
         DESALINK_PASSPHRASE=PASSPHRASE,
     )
     assert "1 device enrolled" in done.stdout, done.stderr
 
-    # The window that a double click opens.
-    terminal = laptop.start(said="desalink --version\n")
-    assert str(kit) in terminal.stdout and "desalink 0." in terminal.stdout
-    assert (stick / "Panduan.pdf").read_bytes().startswith(b"%PDF")
+
+@pytest.mark.parametrize(("language", "name"), [("en", "Guide.pdf"), ("id", "Panduan.pdf")])
+def test_guide_fits_on_two_screens_and_names_what_the_menu_has(
+    tmp_path: Path, language: str, name: str
+) -> None:
+    write_guides(tmp_path)
+    guide = pypdfium2.PdfDocument(tmp_path / name)
+    text = " ".join(" ".join(page.get_textpage().get_text_bounded().split()) for page in guide)
+    assert len(guide) == 1 and len(text) < 2 * 24 * 80
+    set_language(language)
+    try:
+        for item in ITEMS[:4]:
+            assert item.title() in text
+        for title in (_("Start"), _("The device's network is here"), ITEMS[-1].title()):
+            assert title in text
+    finally:
+        set_language(None)
 
 
 def test_laptop_without_python_uses_that_of_the_stick(tmp_path: Path) -> None:
@@ -120,7 +152,18 @@ def test_laptop_without_python_uses_that_of_the_stick(tmp_path: Path) -> None:
     (stick / "program/pythons.txt").write_text("3.12\n")
     nothing = tmp_path / "bin"
     nothing.mkdir()
-    for name in ("sh", "dirname", "uname", "basename", "mkdir", "rm", "tar", "gzip", "cat"):
+    for name in (
+        "sh",
+        "dirname",
+        "uname",
+        "basename",
+        "mkdir",
+        "rm",
+        "tar",
+        "gzip",
+        "cat",
+        "sha256sum",
+    ):
         (nothing / name).symlink_to(str(shutil.which(name)))
 
     def start() -> subprocess.CompletedProcess[str]:
@@ -135,7 +178,13 @@ def test_laptop_without_python_uses_that_of_the_stick(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "no Python 3.12; ask for a stick with Python" in refused.stderr
     archive = make_python(tmp_path, "x86_64-unknown-linux-gnu", b'#!/bin/sh\necho "$@"\n')
-    shutil.copy(archive, stick / "program/python/linux-x64-0123.tar.gz")
+    copy = stick / "program/python/linux-x64-0123.tar.gz"
+    shutil.copy(archive, copy)
+    Path(f"{copy}.sha256").write_text("0" * 64 + "\n")
+    refused = start()
+    assert refused.returncode == 1 and "Python is damaged" in refused.stderr
+    assert not (tmp_path / ".local").exists()
+    Path(f"{copy}.sha256").write_text(hashlib.sha256(archive.read_bytes()).hexdigest() + "\n")
     for _again in range(2):
         assert start().stdout == f"{stick}/program/start.py linux-x64 doctor\n"
 

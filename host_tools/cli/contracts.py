@@ -1,0 +1,203 @@
+"""Import, list, end and withdraw the contracts by which villages are paid for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._store import json_option, regency_option, village_option
+
+_MAX_SHOWN = 20
+
+by_option = click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+why_option = click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
+
+
+@click.group()
+def command() -> None:
+    """Import, list, end and withdraw the contracts by which villages are paid for."""
+
+
+@command.command("import")
+@click.argument("file", type=PATH, metavar="FILE.csv|xlsx")
+@click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
+@by_option
+@pass_app
+def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> None:
+    """Import contracts from a table, one slot a row.
+
+    Columns: slot (or a village's code), provider, product, medium, mbps, price (rupiah a month),
+    target (availability in %), from, to (the last day; empty: without end), and if you like
+    exclusions (power, site, agent, maintenance, force_majeure; empty: as the rules have it; none),
+    hours (06:00-22:00), number. Nothing is imported while any row is bad, unless you say
+    --skip-bad.
+    """
+    import getpass
+
+    from host_tools.cli._output import counted
+    from host_tools.contracts.calendar import month_at
+    from host_tools.contracts.changes import add_all
+    from host_tools.contracts.months import all_rules
+    from host_tools.contracts.rules import rules_for
+    from host_tools.contracts.table import ContractError, read_contracts
+    from host_tools.province.registry import Registry
+
+    now = int(time.time())
+    with Registry.open(app.province.directory) as registry:
+        rules = rules_for(month_at(now).name, all_rules(registry))
+        table = read_contracts(file, registry.villages(), registry.contracts(), rules)
+        if table.encoding == "Windows-1252":
+            app.note(
+                f"{file} is not UTF-8; it was read as Windows-1252. Check names with letters such "
+                "as é."
+            )
+        for problem in table.problems[:_MAX_SHOWN]:
+            app.note(problem)
+        if len(table.problems) > _MAX_SHOWN:
+            app.note(f"... and {len(table.problems) - _MAX_SHOWN} more bad lines")
+        if table.problems and not skip_bad:
+            raise ContractError(
+                f"{file}: {counted(len(table.problems), 'bad line')} of "
+                f"{len(table.problems) + len(table.contracts)}, nothing was imported; correct "
+                "them, or import the good ones with --skip-bad."
+            )
+        if not table.contracts:
+            raise ContractError(f"{file} holds no row that can be imported; nothing was changed.")
+        contracts = [contract for _, contract in table.contracts]
+        new = add_all(registry, contracts, by=by or getpass.getuser(), now=now)
+    known = len(contracts) - new
+    click.echo(
+        f"{counted(new, 'contract')} imported"
+        + (f", {known} known already" if known else "")
+        + (f", {counted(len(table.problems), 'bad line')} skipped" if table.problems else "")
+        + "."
+    )
+
+
+@command.command("list")
+@village_option
+@regency_option
+@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
+@json_option
+@pass_app
+def list_(
+    app: Application,
+    village: str | None,
+    regency: str | None,
+    provider: str | None,
+    withdrawn: bool,
+    as_json: bool,
+) -> None:
+    """List contracts."""
+    from host_tools.cli._output import counted, print_json, print_table
+    from host_tools.cli._store import labels, place
+    from host_tools.common.times import day, iso
+    from host_tools.contracts.table import OPEN_END
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        code = place(registry, village, regency) or ""
+        named = labels(registry)
+        found = [
+            entry
+            for entry in registry.contracts(withdrawn=withdrawn)
+            if entry.contract.slot.startswith(code) and provider in (None, entry.contract.provider)
+        ]
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": entry.id,
+                    "slot": entry.contract.slot,
+                    "provider": entry.contract.provider,
+                    "product": entry.contract.product,
+                    "medium": entry.contract.medium,
+                    "mbps": entry.contract.mbps,
+                    "price": entry.contract.price,
+                    "target_percent": entry.contract.target_ppm / 10_000,
+                    "excluded": list(entry.contract.excluded),
+                    "hours_s": entry.contract.hours,
+                    "begin": iso(entry.contract.begin),
+                    "end": None if entry.contract.end == OPEN_END else iso(entry.contract.end),
+                    "number": entry.contract.number,
+                    "added_by": entry.added_by,
+                    "withdrawn_at": iso(entry.withdrawn_at),
+                    "withdrawn_by": entry.withdrawn_by,
+                    "withdrawn_why": entry.withdrawn_why,
+                }
+                for entry in found
+            ]
+        )
+        return
+    if not found:
+        app.note("There is no such contract; import some with 'desalink contracts import FILE'.")
+        return
+    print_table(
+        ("id", "village", "slot", "provider", "product", "Mbps", "rupiah", "target")
+        + ("from", "to", "state"),
+        [
+            (
+                entry.id,
+                named.get(entry.contract.slot[:10], ""),
+                entry.contract.slot,
+                entry.contract.provider,
+                entry.contract.product,
+                str(entry.contract.mbps),
+                f"{entry.contract.price:,}",
+                f"{entry.contract.target_ppm / 10_000:g} %",
+                day(entry.contract.begin),
+                "" if entry.contract.end == OPEN_END else day(entry.contract.end - 1),
+                "" if entry.withdrawn_at is None else f"withdrawn: {entry.withdrawn_why}",
+            )
+            for entry in found
+        ],
+        right=("Mbps", "rupiah", "target"),
+        whole=("id", "slot", "from", "to"),
+    )
+    app.note(counted(len(found), "contract"))
+
+
+@command.command("end")
+@click.argument("id", metavar="ID")
+@click.option("--on", "last", required=True, metavar="DAY", help="Its last day: 2026-10-14.")
+@why_option
+@by_option
+@pass_app
+def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
+    """End a contract early, as where another provider takes over."""
+    import getpass
+
+    from host_tools.common.times import DAY_S, day
+    from host_tools.contracts.calendar import day_begin
+    from host_tools.contracts.changes import end
+    from host_tools.province.registry import Registry
+
+    begin = day_begin(last)
+    if begin is None:
+        app.abort(f"'{last}' is not a day; give one such as 2026-10-14.")
+    with Registry.open(app.province.directory) as registry:
+        who = by or getpass.getuser()
+        contract = end(registry, id, begin + DAY_S, by=who, why=why, now=int(time.time()))
+    click.echo(f"{contract.slot}: {contract.provider} ends on {day(begin)}.")
+
+
+@command.command("withdraw")
+@click.argument("id", metavar="ID")
+@why_option
+@by_option
+@pass_app
+def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+    """Withdraw a contract that was never right; it stays on record."""
+    import getpass
+
+    from host_tools.contracts.changes import withdraw
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        who = by or getpass.getuser()
+        contract = withdraw(registry, id, by=who, why=why, now=int(time.time()))
+    click.echo(f"{contract.slot}: the contract with {contract.provider} is withdrawn.")

@@ -1,0 +1,169 @@
+"""Record, list and withdraw maintenance, force majeure and disputes."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.cli._store import json_option, regency_option, village_option
+
+_KINDS = {"maintenance": "maintenance", "force-majeure": "force_majeure", "dispute": "dispute"}
+
+
+@click.group()
+def command() -> None:
+    """Record, list and withdraw maintenance, force majeure and disputes."""
+
+
+@command.command("add")
+@click.argument("kind", type=click.Choice(list(_KINDS)))
+@click.option("--from", "begin", required=True, metavar="TIME", help="2026-10-05 14:00 (WITA).")
+@click.option("--until", "end", required=True, metavar="TIME", help="A day means its end.")
+@click.option("--why", required=True, metavar="TEXT", help="Why; the report prints it.")
+@click.option("--by", metavar="NAME", help="Who says so (else the user's name).")
+@click.option("--slot", metavar="SLOT", help="Only this slot.")
+@village_option
+@regency_option
+@click.option("--district", metavar="CODE", help="Only this district, by its 6 digits.")
+@click.option("--provider", metavar="NAME", help="Only this provider's villages.")
+@click.option("--everywhere", is_flag=True, help="All villages of the province.")
+@pass_app
+def add(
+    app: Application,
+    kind: str,
+    begin: str,
+    end: str,
+    why: str,
+    by: str | None,
+    slot: str | None,
+    village: str | None,
+    regency: str | None,
+    district: str | None,
+    provider: str | None,
+    everywhere: bool,
+) -> None:
+    """Record an event; KIND is maintenance, force-majeure or dispute.
+
+    Maintenance and force majeure take time out of what a provider is charged with, in villages
+    whose contracts exclude it. A dispute changes no figure: the report names it.
+    """
+    import getpass
+
+    from host_tools.cli._store import village_code
+    from host_tools.contracts import events
+    from host_tools.province.records import village_of
+    from host_tools.province.registry import Registry
+    from host_tools.province.villages import find_regency
+
+    given = [slot, village, regency, district, provider, everywhere or None]
+    if sum(one is not None for one in given) != 1:
+        app.abort(
+            "Say whom it concerns with one of --slot, --village, --district, --regency, "
+            "--provider and --everywhere."
+        )
+    with Registry.open(app.province.directory) as registry:
+        if slot is not None:
+            scope, value = "slot", slot.strip()
+            village_code(registry, village_of(value))
+        elif village is not None:
+            scope, value = "village", str(village_code(registry, village))
+        elif regency is not None:
+            scope, value = "regency", find_regency(registry, regency)
+        elif district is not None:
+            scope, value = "district", district.replace(".", "")
+            if not any(v.district_code == value for v in registry.villages()):
+                app.abort(f"This province has no district {district}; give its 6 digits.")
+        else:
+            scope, value = ("all", "") if provider is None else ("provider", provider)
+        event = events.add(
+            registry,
+            _KINDS[kind],
+            scope,
+            value,
+            events.parse_time(begin),
+            events.parse_time(end, end=True),
+            who=by or getpass.getuser(),
+            why=why,
+            now=int(time.time()),
+        )
+    click.echo(f"Event {event.id} is recorded.")
+
+
+@command.command("list")
+@click.option("--month", metavar="MONTH", help="Only those that reach into it: 2026-10.")
+@click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
+@json_option
+@pass_app
+def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -> None:
+    """List events."""
+    from host_tools.cli._output import counted, print_json, print_table
+    from host_tools.common.times import iso, wita
+    from host_tools.contracts.calendar import month_of
+    from host_tools.contracts.events import about
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        found = registry.contract_events(withdrawn=withdrawn)
+    if month:
+        found = about(found, month_of(month))
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": event.id,
+                    "kind": event.kind,
+                    "scope": event.scope,
+                    "value": event.value,
+                    "begin": iso(event.begin),
+                    "end": iso(event.end),
+                    "who": event.who,
+                    "why": event.why,
+                    "added_at": iso(event.added_at),
+                    "withdrawn_at": iso(event.withdrawn_at),
+                    "withdrawn_by": event.withdrawn_by,
+                    "withdrawn_why": event.withdrawn_why,
+                }
+                for event in found
+            ]
+        )
+        return
+    if not found:
+        app.note("There is no such event; record one with 'desalink events add'.")
+        return
+    print_table(
+        ("id", "kind", "concerns", "from", "until", "who", "why", "state"),
+        [
+            (
+                event.id,
+                event.kind.replace("_", " "),
+                f"{event.scope} {event.value}".strip(),
+                wita(event.begin),
+                wita(event.end),
+                event.who,
+                event.why,
+                "" if event.withdrawn_at is None else f"withdrawn: {event.withdrawn_why}",
+            )
+            for event in found
+        ],
+        whole=("id",),
+    )
+    app.note(counted(len(found), "event"))
+
+
+@command.command("withdraw")
+@click.argument("id", metavar="ID")
+@click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
+@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@pass_app
+def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+    """Withdraw an event; it stays on record."""
+    import getpass
+
+    from host_tools.contracts import events
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        events.withdraw(registry, id, by=by or getpass.getuser(), why=why, now=int(time.time()))
+    click.echo(f"Event {id} is withdrawn.")

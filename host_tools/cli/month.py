@@ -1,0 +1,191 @@
+"""Count a month by its contracts, close it, open it again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.cli._store import csv_option, json_option, regency_option, village_option
+
+if TYPE_CHECKING:
+    from host_tools.contracts.months import SlotMonth
+
+
+@click.group()
+def command() -> None:
+    """Count a month by its contracts, close it, open it again."""
+
+
+@command.command("show")
+@click.argument("month", metavar="MONTH")
+@village_option
+@regency_option
+@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@csv_option
+@json_option
+@pass_app
+def show(
+    app: Application,
+    month: str,
+    village: str | None,
+    regency: str | None,
+    provider: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Show a month's minutes, availability and restitution.
+
+    The least available come first.
+
+    Each second of the month is one of: up, short (an outage up to the threshold), down (the
+    provider's), site, power, agent, maintenance, force majeure, off hours, unknown. Availability
+    is (up + short) / (up + short + down). "worst" counts unknown time as down, "best" as up.
+    """
+    from host_tools.cli._output import print_csv, print_json
+    from host_tools.cli._store import labels, names, place, reading
+    from host_tools.contracts.calendar import month_of
+    from host_tools.contracts.months import as_json as figures
+    from host_tools.contracts.months import count, holding, rules_of
+
+    when = month_of(month)
+    with reading(app) as (registry, database):
+        code = place(registry, village, regency) or ""
+        closed = holding(registry, when)
+        rules = rules_of(registry, when)
+        found = list(
+            count(
+                registry,
+                database,
+                when,
+                rules,
+                wanted=lambda slot, its: (
+                    slot.startswith(code)
+                    and (provider is None or any(c.provider == provider for c in its))
+                ),
+            )
+        )
+        shown, named = labels(registry), names(registry)
+    if as_json:
+        print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])
+        return
+    if as_csv:
+        from host_tools.contracts.words import COLUMNS, row
+
+        print_csv(COLUMNS, [row(one, piece) for one in found for piece in one.pieces])
+        return
+    if not found:
+        app.note("No slot has a contract or a device; see 'desalink contracts import'.")
+        return
+    _list(app, found, shown)
+    state = "not closed yet"
+    if closed is not None:
+        state = f"closed, edition {closed.edition}, SHA-256 {closed.digest.hex()}"
+    app.note(f"{when.name}, rules {rules.version}: {state}.")
+
+
+def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> None:
+    from host_tools.cli._output import print_table
+    from host_tools.contracts.words import minutes, percent, rupiah
+
+    rows = [(one, piece) for one in found for piece in one.pieces]
+    rows.sort(key=lambda pair: (pair[1].availability is None, pair[1].availability or 0))
+    print_table(
+        ("village", "slot", "provider", "available", "worst", "best", "down", "unknown")
+        + ("excluded", "restitution"),
+        [
+            (
+                shown.get(one.slot[:10], ""),
+                one.slot,
+                "no contract" if piece.contract is None else piece.contract.provider,
+                percent(piece.availability),
+                percent(piece.worst),
+                percent(piece.best),
+                minutes(piece.seconds["down"]),
+                minutes(piece.seconds["unknown"]),
+                minutes(piece.length - piece.service_s - piece.seconds["unknown"]),
+                rupiah(piece.restitution),
+            )
+            for one, piece in rows
+        ],
+        right=("available", "worst", "best", "down", "unknown", "excluded", "restitution"),
+        whole=("slot",),
+    )
+    total = sum(one.restitution for one in found)
+    app.note(f"Restitution together: {rupiah(total)} of {rupiah(sum(o.price for o in found))}.")
+
+
+@command.command("close")
+@click.argument("month", metavar="MONTH")
+@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@pass_app
+def close_(app: Application, month: str, by: str | None) -> None:
+    """Close a month: its figures are never counted again.
+
+    They are kept under the rules of now.
+    """
+    import getpass
+
+    from host_tools.cli._store import reading
+    from host_tools.contracts.calendar import month_of
+    from host_tools.contracts.months import close
+
+    with reading(app) as (registry, database):
+        closed = close(
+            registry,
+            database,
+            month_of(month),
+            by=by or getpass.getuser(),
+            now=int(time.time()),
+        )
+    click.echo(
+        f"{closed.month} is closed under rules {closed.rules}, edition {closed.edition}. SHA-256 "
+        f"of its figures: {closed.digest.hex()}"
+    )
+
+
+@command.command("reopen")
+@click.argument("month", metavar="MONTH")
+@click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
+@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@pass_app
+def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
+    """Open a closed month again; its closed edition stays."""
+    import getpass
+
+    from host_tools.contracts.calendar import month_of
+    from host_tools.contracts.months import reopen
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        reopen(
+            registry,
+            month_of(month),
+            by=by or getpass.getuser(),
+            why=why,
+            now=int(time.time()),
+        )
+    click.echo(f"{month} is open again.")
+
+
+@command.command("figures")
+@click.argument("month", metavar="MONTH")
+@click.option("--edition", type=int, metavar="N", help="Else the one that holds.")
+@pass_app
+def figures_(app: Application, month: str, edition: int | None) -> None:
+    """Print a closed month's figures as JSON, byte for byte."""
+    from host_tools.contracts.calendar import month_of
+    from host_tools.contracts.months import holding
+    from host_tools.province.registry import Registry
+
+    when = month_of(month)
+    with Registry.open(app.province.directory) as registry:
+        found = holding(registry, when)
+        if edition is not None:
+            its = [c for c in registry.closed_months(when.name) if c.edition == edition]
+            found = its[0] if its else None
+    if found is None:
+        app.abort(f"{when.name} has no such edition; close it with 'desalink month close'.")
+    click.echo(found.figures.decode(), nl=False)

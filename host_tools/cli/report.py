@@ -1,0 +1,76 @@
+"""Write a month's report: pages, PDF, and tables for spreadsheets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._store import regency_option, village_option
+
+
+@click.command()
+@click.option("--month", required=True, metavar="MONTH", help="2026-10.")
+@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="Write it there.")
+@village_option
+@regency_option
+@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option("--no-pdf", is_flag=True, help="HTML and tables only.")
+@pass_app
+def command(
+    app: Application,
+    month: str,
+    output: Path,
+    village: str | None,
+    regency: str | None,
+    provider: str | None,
+    no_pdf: bool,
+) -> None:
+    """Write a month's report: pages, PDF, and tables for spreadsheets.
+
+    DIR gets summary, strips (the month of every village), quality (of the data), a page for each
+    village, figures.csv, outages.csv, usage.csv, report.xlsx, and SHA256SUMS. It is in the
+    language of --lang.
+    """
+    from host_tools.cli._output import counted
+    from host_tools.cli._store import place, reading
+    from host_tools.contracts.calendar import month_of
+    from host_tools.report.data import gather
+    from host_tools.report.files import write
+
+    when = month_of(month)
+    with reading(app) as (registry, database):
+        code = place(registry, village, regency)
+        wanted = None
+        if code is not None or provider is not None:
+
+            def wanted(slot: str, its: object) -> bool:
+                providers = [contract.provider for contract in its]  # type: ignore[attr-defined]
+                return slot.startswith(code or "") and provider in (None, *providers)
+
+        report = gather(
+            app.province.name,
+            registry,
+            database,
+            when,
+            wanted=wanted,
+            progress=lambda done: _show(f"{done} slots are counted"),
+        )
+        files = write(
+            report,
+            output,
+            pdf=not no_pdf,
+            progress=lambda done, of: _show(f"{done} of {of} pages are written"),
+        )
+    _show("")
+    click.echo(
+        f"{counted(len(files), 'file')} about {counted(len(report.slots), 'slot')}: {output}"
+    )
+
+
+def _show(text: str) -> None:
+    """How far it is, in one line of a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)

@@ -1,0 +1,131 @@
+"""List, show, add and try the rules by which months are counted."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app
+
+
+@click.group()
+def command() -> None:
+    """List, show, add and try the rules by which months are counted."""
+
+
+@command.command("list")
+@pass_app
+def list_(app: Application) -> None:
+    """List the versions of the rules."""
+    from host_tools.cli._output import print_table
+    from host_tools.contracts.months import all_rules
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        versions = all_rules(registry)
+    print_table(
+        ("version", "valid from", "threshold", "restitution", "SHA-256", "note"),
+        [
+            (
+                str(rules.version),
+                rules.valid_from,
+                f"{rules.threshold_s} s",
+                rules.restitution.formula,
+                rules.digest[:16],
+                rules.note,
+            )
+            for rules in versions
+        ],
+        right=("version",),
+    )
+
+
+@command.command("show")
+@click.argument("version", type=int, default=1)
+@pass_app
+def show(app: Application, version: int) -> None:
+    """Print a version of the rules, as it was added.
+
+    A new version can begin from it.
+    """
+    from host_tools.contracts.rules import first_text
+    from host_tools.province.registry import Registry
+
+    with Registry.open(app.province.directory) as registry:
+        texts = {1: first_text()} | {row[0]: row[1] for row in registry.rule_documents()}
+    if version not in texts:
+        app.abort(f"There is no version {version}; see 'desalink rules list'.")
+    click.echo(texts[version], nl=False)
+
+
+def _read(app: Application, file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        app.abort(f"{file} is not a text in UTF-8; save it as one.")
+
+
+@command.command("add")
+@click.argument("file", type=PATH, metavar="FILE.toml")
+@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@pass_app
+def add(app: Application, file: Path, by: str | None) -> None:
+    """Add a version of the rules; months that are closed stay as they are."""
+    import getpass
+
+    from host_tools.contracts.months import add_rules
+    from host_tools.province.registry import Registry
+
+    text = _read(app, file)
+    with Registry.open(app.province.directory) as registry:
+        rules = add_rules(
+            registry, text, str(file), by=by or getpass.getuser(), now=int(time.time())
+        )
+    click.echo(f"Rules {rules.version} hold from {rules.valid_from}.")
+
+
+@command.command("try")
+@click.argument("file", type=PATH, metavar="FILE.toml")
+@click.option("--month", required=True, metavar="MONTH", help="2026-10.")
+@pass_app
+def try_(app: Application, file: Path, month: str) -> None:
+    """Show what other rules would make of a month; nothing is changed."""
+    from host_tools.cli._output import counted, print_table
+    from host_tools.cli._store import labels, reading
+    from host_tools.contracts.calendar import month_of
+    from host_tools.contracts.months import compare_rules, rules_of
+    from host_tools.contracts.rules import read_rules
+    from host_tools.contracts.words import percent, rupiah
+
+    other, when = read_rules(_read(app, file), str(file)), month_of(month)
+    with reading(app) as (registry, database):
+        rules = rules_of(registry, when)
+        rows = compare_rules(registry, database, when, rules, other)
+        named = labels(registry)
+    if not rows:
+        app.note(f"{when.name} would be the same.")
+        return
+    print_table(
+        ("village", "slot", "availability", "would be", "restitution", "would be (Rp)"),
+        [
+            (
+                named.get(slot[:10], ""),
+                slot,
+                percent(now.availability),
+                percent(then.availability),
+                rupiah(now.restitution),
+                rupiah(then.restitution),
+            )
+            for slot, now, then in rows
+        ],
+        right=("availability", "would be", "restitution", "would be (Rp)"),
+        whole=("slot",),
+    )
+    total = sum(row.restitution for _, row, _ in rows)
+    then_total = sum(row.restitution for _, _, row in rows)
+    app.note(
+        f"{counted(len(rows), 'slot')} would change; restitution of these {rupiah(total)} -> "
+        f"{rupiah(then_total)}."
+    )

@@ -1,0 +1,354 @@
+"""The months of all slots: gathered from registry and store, closed, opened again.
+
+What is closed are the figures themselves, as one canonical JSON text with its SHA-256. A closed
+month is never counted anew; one that was opened again keeps its old edition beside the new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from host_tools.common.errors import DesalinkError
+from host_tools.common.times import DAY_S, WITA_S
+from host_tools.contracts.accounting import Charged, ContractTime, account
+from host_tools.contracts.calendar import Month
+from host_tools.contracts.rules import Rules, RulesError, first_text, read_rules, rules_for
+from host_tools.contracts.table import contract_id
+from host_tools.province.contract_records import ClosedMonth, Contract, ContractEvent
+from host_tools.province.records import Village, village_of
+from host_tools.province.registry import Registry
+from host_tools.store import Database, queries
+
+FORMAT = 1
+
+
+class MonthError(DesalinkError):
+    """A month that can't be counted, closed or opened."""
+
+
+@dataclass
+class MonthUsage:
+    """What went through a slot in a month.
+
+    measured_s: seconds that samples cover; by_hour: bytes by hour of the day in WITA;
+    unused_days: days that were measured and in which nothing was used.
+    """
+
+    measured_s: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    clients_peak: int | None = None
+    clients_day: int | None = None
+    measured_days: int = 0
+    unused_days: int = 0
+    by_hour: list[int] = field(default_factory=lambda: [0] * 24)
+
+
+@dataclass
+class SlotMonth:
+    """A slot's month. timeline: begin, end, state, clipped to the month."""
+
+    slot: str
+    village: Village
+    pieces: list[ContractTime]
+    usage: MonthUsage
+    timeline: list[tuple[int, int, str]]
+    events: list[ContractEvent]
+
+    @property
+    def seconds(self) -> Counter[str]:
+        """By kind, of the whole month."""
+        return sum((piece.seconds for piece in self.pieces), Counter())
+
+    @property
+    def restitution(self) -> int:
+        """Rupiah; each contract's is rounded by itself, half up."""
+        return sum(rounded(piece.restitution) for piece in self.pieces)
+
+    @property
+    def charged(self) -> list[Charged]:
+        """Outages of the provider beyond the threshold, in the order of time."""
+        return [outage for piece in self.pieces for outage in piece.charged]
+
+    @property
+    def repair_s(self) -> float | None:
+        """MTTR: the mean length of those outages."""
+        lengths = [outage.end - outage.begin for outage in self.charged]
+        return sum(lengths) / len(lengths) if lengths else None
+
+    @property
+    def between_s(self) -> float | None:
+        """MTBF: the time in which the service worked, for each of them."""
+        working = sum(piece.working_s for piece in self.pieces)
+        return working / len(self.charged) if self.charged else None
+
+    @property
+    def price(self) -> int:
+        """Rupiah, rounded as the restitution is."""
+        return sum(rounded(piece.price) for piece in self.pieces)
+
+
+def rounded(amount: Fraction) -> int:
+    """To the whole, half up."""
+    return (2 * amount.numerator + amount.denominator) // (2 * amount.denominator)
+
+
+def all_rules(registry: Registry) -> list[Rules]:
+    """Every version of the rules that the province has, the oldest first."""
+    added = registry.rule_documents()
+    found = [] if any(row[0] == 1 for row in added) else [read_rules(first_text(), "rules 1")]
+    return found + [read_rules(text, f"rules {version}") for version, text, *_ in added]
+
+
+def slots_of(registry: Registry, database: Database | None) -> list[str]:
+    """Every slot that has a contract, was ever filled, or ever reported."""
+    found = {entry.contract.slot for entry in registry.contracts()}
+    found |= {device.slot for device in registry.devices()}
+    found |= set(queries.slots(database)) if database else set()
+    return sorted(found)
+
+
+def count(
+    registry: Registry,
+    database: Database | None,
+    month: Month,
+    rules: Rules,
+    *,
+    wanted: Callable[[str, Sequence[Contract]], bool] | None = None,
+) -> Iterator[SlotMonth]:
+    """Count the month of each slot, in the order of their names.
+
+    Args:
+        database: None: nothing was ever reported.
+        wanted: of a slot and its contracts in the month: whether to count it; None: all.
+    """
+    villages = {village.code: village for village in registry.villages()}
+    contracts: dict[str, list[Contract]] = {}
+    for entry in registry.contracts():
+        own = entry.contract
+        if own.begin < month.end and month.begin < own.end:
+            contracts.setdefault(own.slot, []).append(own)
+    events = [
+        event
+        for event in registry.contract_events()
+        if event.begin < month.end and month.begin < event.end
+    ]
+    for slot in slots_of(registry, database):
+        its = contracts.get(slot, [])
+        village = villages.get(village_of(slot))
+        if village is None or (wanted and not wanted(slot, its)):
+            continue
+        timeline: list[tuple[int, int, str]] = []
+        if database:
+            timeline = [
+                (max(i.begin, month.begin), min(i.end, month.end), i.state)
+                for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
+            ]
+        providers: list[str | None] = [None, *{contract.provider for contract in its}]
+        about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
+        yield SlotMonth(
+            slot,
+            village,
+            account(month, slot, timeline, its, about, rules),
+            _usage(database, slot, month) if database else MonthUsage(),
+            timeline,
+            about,
+        )
+
+
+def _usage(database: Database, slot: str, month: Month) -> MonthUsage:
+    total = MonthUsage()
+    days: dict[int, int] = {}
+    for hour in queries.usage(database, by="hour", village=slot[:10], since=month.begin):
+        if hour.slot != slot or hour.begin >= month.end or not hour.measured_s:
+            continue
+        total.measured_s += hour.measured_s
+        if hour.bytes_down is None and hour.bytes_up is None:
+            continue
+        used = (hour.bytes_down or 0) + (hour.bytes_up or 0)
+        total.bytes_down += hour.bytes_down or 0
+        total.bytes_up += hour.bytes_up or 0
+        local = hour.begin + WITA_S
+        total.by_hour[local % DAY_S // 3600] += used
+        days[local // DAY_S] = days.get(local // DAY_S, 0) + used + (hour.clients_peak or 0)
+        for name in ("clients_peak", "clients_day"):
+            value, most = getattr(hour, name), getattr(total, name)
+            if value is not None and (most is None or value > most):
+                setattr(total, name, value)
+    total.measured_days = len(days)
+    total.unused_days = sum(not used for used in days.values())
+    return total
+
+
+# ---- closing ------------------------------------------------------------------------------
+
+
+def as_json(slot: SlotMonth) -> dict[str, Any]:
+    """The figures of a slot's month: whole numbers, times in Unix seconds, shares as fractions."""
+    usage = slot.usage
+    return {
+        "slot": slot.slot,
+        "pieces": [
+            {
+                "contract": None if piece.contract is None else contract_id(piece.contract),
+                "begin": piece.begin,
+                "end": piece.end,
+                "seconds": dict(sorted(piece.seconds.items())),
+                "causes": dict(sorted(piece.causes.items())),
+                "charged": [
+                    {
+                        "begin": outage.begin,
+                        "end": outage.end,
+                        "seconds": outage.seconds,
+                        "causes": dict(sorted(outage.causes.items())),
+                    }
+                    for outage in piece.charged
+                ],
+                "availability": _share(piece.availability),
+                "best": _share(piece.best),
+                "worst": _share(piece.worst),
+                "price": rounded(piece.price),
+                "restitution": rounded(piece.restitution),
+            }
+            for piece in slot.pieces
+        ],
+        "usage": {
+            "measured_s": usage.measured_s,
+            "bytes_down": usage.bytes_down,
+            "bytes_up": usage.bytes_up,
+            "clients_peak": usage.clients_peak,
+            "clients_day": usage.clients_day,
+            "measured_days": usage.measured_days,
+            "unused_days": usage.unused_days,
+        },
+    }
+
+
+def _share(value: Fraction | None) -> list[int] | None:
+    return None if value is None else [value.numerator, value.denominator]
+
+
+def canonical(month: Month, rules: Rules, slots: Sequence[SlotMonth]) -> bytes:
+    """The figures of a month as one text that is the same whenever they are."""
+    value = {
+        "format": FORMAT,
+        "month": month.name,
+        "rules": {"version": rules.version, "sha256": rules.digest},
+        "slots": [as_json(slot) for slot in slots],
+    }
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def holding(registry: Registry, month: Month) -> ClosedMonth | None:
+    """The edition of a closed month that holds, None if it is open."""
+    editions = [c for c in registry.closed_months(month.name) if c.opened_at is None]
+    return editions[-1] if editions else None
+
+
+def rules_of(registry: Registry, month: Month) -> Rules:
+    """The rules of a month: those it was closed under, else those valid for it.
+
+    Raises:
+        RulesError: none are valid for it.
+    """
+    versions = all_rules(registry)
+    closed = holding(registry, month)
+    if closed is not None:
+        return next(rules for rules in versions if rules.version == closed.rules)
+    return rules_for(month.name, versions)
+
+
+def close(
+    registry: Registry, database: Database | None, month: Month, *, by: str, now: int
+) -> ClosedMonth:
+    """Count a month for good.
+
+    Raises:
+        MonthError: it is closed already, or not over.
+        RulesError: no rules are valid for it.
+    """
+    if holding(registry, month) is not None:
+        raise MonthError(
+            f"{month.name} is closed already; see it with 'desalink month show {month.name}', or "
+            f"open it again with 'desalink month reopen {month.name} --why TEXT'."
+        )
+    if now < month.end:
+        raise MonthError(f"{month.name} is not over; close it when it is.")
+    rules = rules_of(registry, month)
+    figures = canonical(month, rules, list(count(registry, database, month, rules)))
+    closed = ClosedMonth(
+        month.name,
+        1 + max((c.edition for c in registry.closed_months(month.name)), default=0),
+        rules.version,
+        figures,
+        hashlib.sha256(figures).digest(),
+        now,
+        by,
+    )
+    registry.close_month(closed)
+    return closed
+
+
+def reopen(registry: Registry, month: Month, *, by: str, why: str, now: int) -> None:
+    """Open a closed month again; the closed edition stays on record.
+
+    Raises:
+        MonthError: it is not closed, or there is no reason.
+    """
+    if not why.strip():
+        raise MonthError(f"Say why {month.name} is opened again, with --why.")
+    if not registry.open_month(month.name, by=by, why=why.strip(), at=now):
+        raise MonthError(f"{month.name} is not closed; there is nothing to open again.")
+
+
+def add_rules(registry: Registry, text: str, name: str, *, by: str, now: int) -> Rules:
+    """Add a version of the rules.
+
+    Raises:
+        RulesError: it is not valid, not the next version, or would hold for a closed month.
+    """
+    rules = read_rules(text, name)
+    newest = max(known.version for known in all_rules(registry))
+    if rules.version != newest + 1:
+        raise RulesError(f"{name}: version {rules.version} is not the next; give {newest + 1}.")
+    later = [c.month for c in registry.closed_months() if c.opened_at is None]
+    if later and rules.valid_from <= max(later):
+        raise RulesError(
+            f"{name}: {max(later)} is closed; rules of before can't hold from {rules.valid_from}. "
+            "Open the months again first, or let the rules hold from a later month."
+        )
+    registry.add_rules(rules.version, text, by=by, at=now)
+    return rules
+
+
+class Paid(NamedTuple):
+    """Of a slot's month what is paid by: availability (None: nothing measured), rupiah."""
+
+    availability: Fraction | None
+    restitution: int
+
+
+def paid(slot: SlotMonth) -> Paid:
+    """The availability of a slot over all its contracts, and what is paid back."""
+    service_s = sum(piece.service_s for piece in slot.pieces)
+    working_s = sum(piece.working_s for piece in slot.pieces)
+    return Paid(Fraction(working_s, service_s) if service_s else None, slot.restitution)
+
+
+def compare_rules(
+    registry: Registry, database: Database | None, month: Month, rules: Rules, other: Rules
+) -> list[tuple[str, Paid, Paid]]:
+    """The slots whose month would be another under other rules, and both results."""
+    both = zip(
+        count(registry, database, month, rules),
+        count(registry, database, month, other),
+        strict=True,
+    )
+    found = [(now.slot, paid(now), paid(then)) for now, then in both]
+    return [row for row in found if row[1] != row[2]]

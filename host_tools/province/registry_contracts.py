@@ -1,0 +1,140 @@
+"""The registry's contracts, events, rules and closed months."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from host_tools.province.contract_records import (
+    ClosedMonth,
+    Contract,
+    ContractEntry,
+    ContractEvent,
+)
+from host_tools.province.registry_file import RegistryFile
+
+_CONTRACT = (
+    "id, slot, provider, product, medium, mbps, price, target_ppm, excluded, opens, closes, "
+    "t_begin, t_end, number, added_at, added_by, withdrawn_at, withdrawn_by, withdrawn_why"
+)
+_EVENT = (
+    "id, kind, scope, value, t_begin, t_end, who, why, added_at, withdrawn_at, withdrawn_by, "
+    "withdrawn_why"
+)
+_MONTH = (
+    "month, edition, rules, figures, digest, closed_at, closed_by, opened_at, opened_by, "
+    "opened_why"
+)
+
+
+class ContractTables(RegistryFile):
+    """Those tables. Changes that belong together are a `transaction` of the caller's."""
+
+    def contracts(self, *, withdrawn: bool = False) -> list[ContractEntry]:
+        """Contracts by slot and beginning. withdrawn: those that were withdrawn as well."""
+        found = self.rows(
+            f"SELECT {_CONTRACT} FROM contracts WHERE ? OR withdrawn_at IS NULL "
+            "ORDER BY slot, t_begin, added_at, id",
+            withdrawn,
+        )
+        return [_entry(*row) for row in found]
+
+    def add_contract(self, id: str, contract: Contract, *, by: str, at: int) -> bool:
+        """Record a contract; False if this very one is on record and was not withdrawn."""
+        c = contract
+        opens, closes = c.hours or (None, None)
+        return bool(
+            self.change(
+                f"INSERT INTO contracts ({_CONTRACT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                "?, ?, ?, ?, NULL, NULL, NULL) ON CONFLICT (id) DO UPDATE SET added_at = "
+                "excluded.added_at, added_by = excluded.added_by, withdrawn_at = NULL, "
+                "withdrawn_by = NULL, withdrawn_why = NULL WHERE withdrawn_at IS NOT NULL",
+                *(id, c.slot, c.provider, c.product, c.medium, c.mbps, c.price, c.target_ppm),
+                *(",".join(c.excluded), opens, closes, c.begin, c.end, c.number, at, by),
+            )
+        )
+
+    def withdraw_contract(self, id: str, *, by: str, why: str, at: int) -> bool:
+        """Withdraw a contract; False if it was not on record or is withdrawn."""
+        return bool(
+            self.change(
+                "UPDATE contracts SET withdrawn_at = ?, withdrawn_by = ?, withdrawn_why = ? "
+                "WHERE id = ? AND withdrawn_at IS NULL",
+                *(at, by, why, id),
+            )
+        )
+
+    def contract_events(self, *, withdrawn: bool = False) -> list[ContractEvent]:
+        """Events by their beginning. withdrawn: those that were withdrawn as well."""
+        found = self.rows(
+            f"SELECT {_EVENT} FROM contract_events WHERE ? OR withdrawn_at IS NULL "
+            "ORDER BY t_begin, added_at, id",
+            withdrawn,
+        )
+        return [ContractEvent(*row) for row in found]
+
+    def add_contract_event(self, event: ContractEvent) -> None:
+        """Record an event."""
+        e = event
+        self.change(
+            f"INSERT INTO contract_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
+            "NULL, NULL)",
+            *(e.id, e.kind, e.scope, e.value, e.begin, e.end, e.who, e.why, e.added_at),
+        )
+
+    def withdraw_contract_event(self, id: str, *, by: str, why: str, at: int) -> bool:
+        """Withdraw an event; False if it was not on record or is withdrawn."""
+        return bool(
+            self.change(
+                "UPDATE contract_events SET withdrawn_at = ?, withdrawn_by = ?, withdrawn_why = "
+                "? WHERE id = ? AND withdrawn_at IS NULL",
+                *(at, by, why, id),
+            )
+        )
+
+    def rule_documents(self) -> list[tuple[int, str, int, str]]:
+        """Version, text, time and author of the rules that were added, the oldest first."""
+        return self.rows("SELECT version, document, added_at, added_by FROM rules ORDER BY 1")
+
+    def add_rules(self, version: int, document: str, *, by: str, at: int) -> None:
+        """Record a version of the rules."""
+        self.change("INSERT INTO rules VALUES (?, ?, ?, ?)", version, document, at, by)
+
+    def closed_months(self, month: str | None = None) -> list[ClosedMonth]:
+        """Editions of closed months (of one, or of all), the oldest first; opened ones too."""
+        found = self.rows(
+            f"SELECT {_MONTH} FROM closed_months WHERE ? IS NULL OR month = ? "
+            "ORDER BY month, edition",
+            *(month, month),
+        )
+        return [
+            ClosedMonth(name, edition, rules, zlib.decompress(figures), *rest)
+            for name, edition, rules, figures, *rest in found
+        ]
+
+    def close_month(self, closed: ClosedMonth) -> None:
+        """Record a month's figures."""
+        c = closed
+        self.change(
+            f"INSERT INTO closed_months ({_MONTH}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
+            *(c.month, c.edition, c.rules, zlib.compress(c.figures), c.digest),
+            *(c.closed_at, c.closed_by),
+        )
+
+    def open_month(self, month: str, *, by: str, why: str, at: int) -> bool:
+        """Open a closed month again; its figures stay on record. False: it was not closed."""
+        return bool(
+            self.change(
+                "UPDATE closed_months SET opened_at = ?, opened_by = ?, opened_why = ? "
+                "WHERE month = ? AND opened_at IS NULL",
+                *(at, by, why, month),
+            )
+        )
+
+
+def _entry(id: str, *row: Any) -> ContractEntry:
+    excluded, opens, closes, begin, end, number = row[7:13]
+    kinds = tuple(filter(None, excluded.split(",")))
+    hours = None if opens is None else (opens, closes)
+    fields = (*row[:7], kinds, hours, begin, end, number)
+    return ContractEntry(id, Contract(*fields), *row[13:])

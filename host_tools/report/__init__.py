@@ -1,0 +1,1 @@
+"""The month as a report: pages, tables and figures by which the province pays."""

@@ -1,0 +1,222 @@
+"""What a month's report shows, gathered once for all its pages and tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from host_tools.contracts.accounting import ContractTime
+from host_tools.contracts.calendar import Month, before
+from host_tools.contracts.events import about
+from host_tools.contracts.months import (
+    Paid,
+    SlotMonth,
+    all_rules,
+    canonical,
+    count,
+    holding,
+    paid,
+    rounded,
+    rules_of,
+)
+from host_tools.contracts.rules import DOWN, UNKNOWN, Rules, RulesError, rules_for
+from host_tools.province.contract_records import Contract, ContractEvent
+from host_tools.province.registry import Registry
+from host_tools.store import Database, queries
+
+# A slot has got worse if its availability fell by more than this since the month before.
+_WORSE = Fraction(1, 100)
+_UNUSED_DAYS = 7
+
+
+@dataclass
+class Group:
+    """The sum of several contracts: of a provider, of a regency, of all."""
+
+    name: str
+    slots: set[str] = field(default_factory=set)
+    seconds: Counter[str] = field(default_factory=Counter)
+    working_s: int = 0
+    service_s: int = 0
+    price: int = 0
+    restitution: int = 0
+    below_target: int = 0
+    charged: int = 0
+
+    def add(self, one: SlotMonth, piece: ContractTime) -> None:
+        """Add the time of one contract."""
+        self.slots.add(one.slot)
+        self.seconds += piece.seconds
+        self.working_s += piece.working_s
+        self.service_s += piece.service_s
+        self.price += rounded(piece.price)
+        self.restitution += rounded(piece.restitution)
+        self.charged += len(piece.charged)
+        contract, availability = piece.contract, piece.availability
+        if contract is not None and availability is not None:
+            self.below_target += availability < contract.target
+
+    @property
+    def availability(self) -> Fraction | None:
+        return Fraction(self.working_s, self.service_s) if self.service_s else None
+
+    @property
+    def worst(self) -> Fraction | None:
+        total = self.service_s + self.seconds[UNKNOWN]
+        return Fraction(self.working_s, total) if total else None
+
+    @property
+    def best(self) -> Fraction | None:
+        total = self.service_s + self.seconds[UNKNOWN]
+        return Fraction(self.working_s + self.seconds[UNKNOWN], total) if total else None
+
+    @property
+    def down_s(self) -> int:
+        return self.seconds[DOWN]
+
+
+@dataclass
+class DataQuality:
+    """How good the data of a slot are: findings by kind, messages in quarantine."""
+
+    slot: str
+    coverage: Fraction
+    """Share of the month of which a state is known."""
+    no_data_s: int
+    unknown_s: int
+    findings: Counter[str]
+
+
+@dataclass
+class MonthReport:
+    """A month. `digest`: SHA-256 of the figures; `edition`: None while it is not closed."""
+
+    province: str
+    month: Month
+    rules: Rules
+    slots: list[SlotMonth]
+    total: Group
+    providers: list[Group]
+    regencies: list[Group]
+    worse: list[tuple[SlotMonth, Paid, Paid]]
+    unused: list[SlotMonth]
+    quality: list[DataQuality]
+    events: list[ContractEvent]
+    digest: str
+    edition: int | None
+    partial: bool
+    """Whether only some slots were chosen: then the digest is of these."""
+
+
+def gather(
+    province: str,
+    registry: Registry,
+    database: Database | None,
+    month: Month,
+    *,
+    wanted: Callable[[str, Sequence[Contract]], bool] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> MonthReport:
+    """Gather a month.
+
+    Args:
+        wanted: of a slot and its contracts in the month: whether the report is about it.
+        progress: called with the number of slots that are counted.
+    """
+    rules = rules_of(registry, month)
+    slots = []
+    for one in count(registry, database, month, rules, wanted=wanted):
+        slots.append(one)
+        progress(len(slots))
+    total = Group("")
+    providers: dict[str, Group] = {}
+    regencies: dict[str, Group] = {}
+    for one in slots:
+        for piece in one.pieces:
+            total.add(one, piece)
+            regency = one.village.regency
+            regencies.setdefault(regency, Group(regency)).add(one, piece)
+            if piece.contract is not None:
+                name = piece.contract.provider
+                providers.setdefault(name, Group(name)).add(one, piece)
+    closed = holding(registry, month)
+    if closed is not None and wanted is None:
+        digest = closed.digest.hex()
+    else:
+        digest = hashlib.sha256(canonical(month, rules, slots)).hexdigest()
+    return MonthReport(
+        province,
+        month,
+        rules,
+        slots,
+        total,
+        _ranked(providers.values()),
+        _ranked(regencies.values()),
+        _worse(registry, database, month, slots),
+        [one for one in slots if one.usage.unused_days >= _UNUSED_DAYS],
+        _quality(database, month, slots),
+        about(registry.contract_events(), month),
+        digest,
+        None if closed is None else closed.edition,
+        wanted is not None,
+    )
+
+
+def _ranked(groups: Iterable[Group]) -> list[Group]:
+    """The best first; those of which nothing is known last."""
+    return sorted(groups, key=lambda g: (g.availability is None, -(g.availability or 0), g.name))
+
+
+def _worse(
+    registry: Registry, database: Database | None, month: Month, slots: Sequence[SlotMonth]
+) -> list[tuple[SlotMonth, Paid, Paid]]:
+    """Slots whose availability fell since the month before: it, now and then; the worst first."""
+    earlier = before(month)
+    try:
+        rules = rules_for(earlier.name, all_rules(registry))
+    except RulesError:
+        return []
+    names = {one.slot for one in slots}
+    then = {
+        one.slot: paid(one)
+        for one in count(
+            registry, database, earlier, rules, wanted=lambda slot, _its: slot in names
+        )
+    }
+    found = []
+    for one in slots:
+        now = paid(one)
+        old = then.get(one.slot)
+        if old is None or now.availability is None or old.availability is None:
+            continue
+        if old.availability - now.availability > _WORSE:
+            found.append((one, now, old))
+    return sorted(found, key=lambda row: (row[1].availability or 0) - (row[2].availability or 0))
+
+
+def _quality(
+    database: Database | None, month: Month, slots: Sequence[SlotMonth]
+) -> list[DataQuality]:
+    """The slots with the least known time first."""
+    findings: dict[str, Counter[str]] = {}
+    if database:
+        for finding in queries.findings(database, resolved=True):
+            if month.begin <= finding.found_at < month.end:
+                findings.setdefault(finding.slot, Counter())[finding.kind] += 1
+    found = []
+    for one in slots:
+        unknown = one.seconds[UNKNOWN]
+        told = sum(end - begin for begin, end, state in one.timeline if state == "unknown")
+        found.append(
+            DataQuality(
+                one.slot,
+                1 - Fraction(unknown, month.seconds),
+                unknown - min(told, unknown),
+                min(told, unknown),
+                findings.get(one.slot, Counter()),
+            )
+        )
+    return sorted(found, key=lambda quality: (quality.coverage, quality.slot))

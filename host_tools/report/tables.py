@@ -1,0 +1,94 @@
+"""The report's tables for spreadsheets: CSV, and one XLSX workbook."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from host_tools.common.times import iso
+from host_tools.contracts.words import COLUMNS, row
+from host_tools.report.data import MonthReport
+
+OUTAGE_COLUMNS = ("slot", "village", "provider", "begin", "end", "length_s", "charged_s", "causes")
+USAGE_COLUMNS = (
+    "slot,village,measured_s,bytes_down,bytes_up,clients_peak,clients_day,measured_days,"
+    "unused_days"
+).split(",")
+
+_Cell = str | int | None
+
+
+def _outages(report: MonthReport) -> Iterator[Sequence[_Cell]]:
+    for one in report.slots:
+        for piece in one.pieces:
+            provider = "" if piece.contract is None else piece.contract.provider
+            for outage in piece.charged:
+                yield (
+                    one.slot,
+                    one.village.name,
+                    provider,
+                    iso(outage.begin),
+                    iso(outage.end),
+                    outage.end - outage.begin,
+                    outage.seconds,
+                    " ".join(f"{cause}={length}" for cause, length in outage.causes.items()),
+                )
+
+
+def _usage(report: MonthReport) -> Iterator[Sequence[_Cell]]:
+    for one in report.slots:
+        usage = one.usage
+        yield (
+            one.slot,
+            one.village.name,
+            usage.measured_s,
+            usage.bytes_down,
+            usage.bytes_up,
+            usage.clients_peak,
+            usage.clients_day,
+            usage.measured_days,
+            usage.unused_days,
+        )
+
+
+def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[Sequence[_Cell]]]]:
+    figures = (row(one, piece) for one in report.slots for piece in one.pieces)
+    yield "figures", COLUMNS, figures
+    yield "outages", OUTAGE_COLUMNS, _outages(report)
+    yield "usage", USAGE_COLUMNS, _usage(report)
+
+
+def _safe(cell: _Cell) -> _Cell:
+    """A text that a spreadsheet does not take for a formula: names come from outside."""
+    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{cell}"
+    return cell
+
+
+def write_csv(report: MonthReport, folder: Path) -> list[Path]:
+    """Write figures.csv, outages.csv and usage.csv; returns their paths."""
+    written = []
+    for name, columns, rows in _tables(report):
+        path = folder / f"{name}.csv"
+        # With a byte order mark: without it spreadsheets on Windows take it for another encoding.
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([_safe(cell) for cell in cells] for cells in rows)
+        written.append(path)
+    return written
+
+
+def write_workbook(report: MonthReport, path: Path) -> None:
+    """Write the same tables as one workbook."""
+    import openpyxl
+
+    book = openpyxl.Workbook(write_only=True)
+    for name, columns, rows in _tables(report):
+        sheet = book.create_sheet(name)
+        sheet.freeze_panes = "B2"
+        sheet.append(list(columns))
+        for cells in rows:
+            sheet.append([_safe(cell) for cell in cells])
+    book.save(path)
