@@ -86,7 +86,7 @@ def _menu(folder: Path, *pressed: str) -> str:
     console = Console(
         record=True,
         width=80,
-        height=16,
+        height=19,
         file=io.StringIO(),
         force_terminal=True,
         legacy_windows=False,

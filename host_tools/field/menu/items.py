@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def _provision(menu: Menu) -> list[str] | None:
     if kit is None:
         return None
     while (stop := _village(menu)) is not None:
-        where = _board(menu, kit)
+        where = _board(menu, remote=bool(_of_transport(kit, "ssh")))
         arguments = _options(menu, kit, stop, where) if where is not None else None
         if arguments is not None:
             return arguments
@@ -92,12 +92,15 @@ def _of_transport(kit: Kit, transport: str) -> list[str]:
     return [n for n in kit.releases if n in known and load_board(n).transport == transport]
 
 
-def _board(menu: Menu, kit: Kit) -> list[str] | None:
-    """Where the device is, as arguments of the verb."""
+def _board(menu: Menu, *, remote: bool) -> list[str] | None:
+    """Where the device is, as arguments of the verb.
+
+    Args:
+        remote: it may be a device that is reached over SSH.
+    """
     from host_tools.field.provision.ports import list_ports
 
     title = _("Where is the board?")
-    remote = bool(_of_transport(kit, "ssh"))
     while True:
         ports = list_ports(menu.ports)
         if len(ports) == 1 and not remote:
@@ -127,12 +130,13 @@ def _board(menu: Menu, kit: Kit) -> list[str] | None:
 
 def _options(menu: Menu, kit: Kit, stop: Stop, where: Sequence[str]) -> list[str] | None:
     """The whole command, after the technician has changed what differs."""
-    offline, wifi, kind = True, "", ""
+    offline, wifi, kind, site = True, "", "", False
     kinds = _of_transport(kit, "ssh" if "--ssh" in where else "serial")
     at = 0
     while True:
         arguments = ["provision", "--village", _short(stop), *where]
         arguments += ["--offline"] if offline else []
+        arguments += ["--site"] if site else []
         arguments += ["--wifi", wifi] if wifi else []
         arguments += ["--board", kind] if kind else []
         arguments += ["--replace"] if stop.filled else []
@@ -144,6 +148,9 @@ def _options(menu: Menu, kit: Kit, stop: Stop, where: Sequence[str]) -> list[str
         choices = {
             "start": Choice(_("Start")),
             "offline": Choice(network, "--offline"),
+            "site": Choice(
+                _("The site is measured too") if site else _("The site is not measured"), "--site"
+            ),
             "wifi": Choice(
                 _("Wi-Fi: {name}").format(name=wifi) if wifi else _("Wi-Fi: as in the kit"),
                 "--wifi",
@@ -159,6 +166,8 @@ def _options(menu: Menu, kit: Kit, stop: Stop, where: Sequence[str]) -> list[str
             del choices["board"]
         if "--ssh" in where:
             del choices["wifi"]
+        if offline:
+            del choices["site"]
         note = _command(arguments)
         if stop.filled:
             note = _("This village has a device already; the new one replaces it.") + "\n" + note
@@ -172,7 +181,9 @@ def _options(menu: Menu, kit: Kit, stop: Stop, where: Sequence[str]) -> list[str
         if name == "start":
             return arguments
         if name == "offline":
-            offline = not offline
+            offline, site = not offline, False
+        elif name == "site":
+            site = not site
         elif name == "wifi":
             wifi = menu.screen.ask(
                 _("Another Wi-Fi"),
@@ -263,6 +274,20 @@ def _left(menu: Menu) -> list[str] | None:
     return ["kit", "show", "--left"] if menu.kit() is not None else None
 
 
+def _visit(verb: str) -> Callable[[Menu], list[str] | None]:
+    """What asks where an installed device is, for `desalink device VERB`."""
+
+    def ask(menu: Menu) -> list[str] | None:
+        where = _board(menu, remote=True)
+        return ["device", verb, where[-1]] if where is not None else None
+
+    return ask
+
+
+def _accept(menu: Menu) -> list[str] | None:
+    return _visit("accept")(menu) if menu.kit() is not None else None
+
+
 ITEMS = (
     MenuItem(lambda: _("Open the kit"), "kit open", _open),
     MenuItem(lambda: _("Check this laptop"), "doctor", lambda menu: ["doctor"]),
@@ -271,4 +296,7 @@ ITEMS = (
     MenuItem(lambda: _("What is left to do"), "kit show --left", _left),
     MenuItem(lambda: _("Print the labels of this trip"), "labels --trip", _labels),
     MenuItem(lambda: _("Hand the enrolments over"), "enrolments export", _export),
+    MenuItem(lambda: _("Look at an installed device"), "device talk", _visit("talk")),
+    MenuItem(lambda: _("Point the antenna"), "device watch", _visit("watch")),
+    MenuItem(lambda: _("Measure the site"), "device accept", _accept),
 )

@@ -172,9 +172,11 @@ def test_device_is_set_up_with_what_differs_from_the_kit(world: World, tmp_path:
     port.touch()
     session = Session(world, str(port))
     first = (*PASSPHRASE_KEYS, ENTER)
-    shown = session.press("3", *first, "2", "3", "Kantor", ENTER)
+    shown = session.press("3", *first, "2", "4", "Kantor", ENTER)
     assert "network is here" in shown and "Wi-Fi: Kantor" in shown
-    session.press("3", ENTER, "2", "3", "Kantor", ENTER, "4", DOWN, ENTER, UP, UP, UP, ENTER)
+    shown = session.press("3", ENTER, "2", "3")
+    assert "site is measured" in shown and "--site" in _joined(shown)
+    session.press("3", ENTER, "2", "4", "Kantor", ENTER, "5", DOWN, ENTER, "1")
     kinds = list(world.kit.releases)
     command = ["provision", "--village", FIRST, "--port", str(port), "--wifi", "Kantor"]
     assert session.verbs == [["--lang", "en", *command, "--board", kinds[0]]]
@@ -204,6 +206,19 @@ def test_device_over_ssh(tmp_path: Path) -> None:
     session.press("3", ENTER, ENTER, "root@192.168.1.1", ENTER, ENTER)
     command = ["provision", "--village", VILLAGES[0], "--ssh", "root@192.168.1.1", "--offline"]
     assert session.verbs == [["--lang", "en", *command]]
+
+
+def test_installed_device_is_visited(world: World, tmp_path: Path) -> None:
+    (tmp_path / "ttyUSB0").touch()
+    session = Session(world, f"{tmp_path}/tty*")
+    session.press("8", ENTER)
+    session.press("9", DOWN, ENTER, "root@192.168.1.1", ENTER)
+    session.press(PAGE_DOWN, UP, UP, ENTER, *PASSPHRASE_KEYS, ENTER)
+    assert [verb[2:] for verb in session.verbs] == [
+        ["device", "talk", f"{tmp_path}/ttyUSB0"],
+        ["device", "watch", "root@192.168.1.1"],
+        ["device", "accept", f"{tmp_path}/ttyUSB0"],
+    ]
 
 
 def test_many_devices(world: World, tmp_path: Path) -> None:
@@ -247,11 +262,11 @@ def test_passphrase_is_given_to_verbs_only(world: World, monkeypatch: pytest.Mon
 def test_both_languages(world: World) -> None:
     session = Session(world)
     try:
-        shown = session.press("9")
+        shown = session.press(PAGE_DOWN, ENTER)
         assert "Periksa laptop ini" in shown and "English" in shown
         shown = session.press("3", *PASSPHRASE_KEYS)
         assert "Desa yang mana?" in shown and "Esc kembali" in shown
-        assert "Check this laptop" in session.press("9")
+        assert "Check this laptop" in session.press(PAGE_DOWN, ENTER)
     finally:
         set_language(None)
 

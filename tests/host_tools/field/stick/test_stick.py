@@ -104,7 +104,7 @@ def test_stick_alone_leads_to_an_enrolled_device(
     with contextlib.closing(laptop.menu()) as first:
         first.expect("Open the kit", 120)
         assert "No kit is open" in first.text
-        first.press("8")
+        first.press("\x1b[6~\x1b[A\r")  # page down, up, enter
         first.expect("exit")
         first.press("desalink --version\rexit\r")
         first.expect("desalink 0.")
