@@ -33,7 +33,7 @@ OPTIONS = {
     # when its key is made, and in the tests of its provisioning
     "provisioning": ("province.selftest", "device.enrolment"),
     # a new certificate
-    "renewal": ("province.renewal", "province.trial"),
+    "renewal": ("province.received", "province.renewal", "province.trial"),
     # a signature to verify, a value that reports don't have, a journal lost
     "rare": (
         "journal.reissue",
