@@ -30,6 +30,7 @@ _FAKETIME = shutil.which("faketime")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(_FAKETIME is None, reason="the program faketime is not installed"),
 ]
 
