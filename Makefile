@@ -11,7 +11,7 @@ JOBS ?= 4
 
 # What runs on technicians' laptops, so on Windows and macOS as well.
 OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli/,__init__.py \
-	doctor.py enrolments.py kit.py labels.py provision.py)
+	doctor.py enrolments.py kit.py labels.py menu.py provision.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz firmware clean

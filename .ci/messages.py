@@ -37,7 +37,7 @@ _PLURALS = {"id": "nplurals=1; plural=0;"}
 _HEADER = "# Desalink's messages. Renewed by .ci/messages.py; translations are edited here."
 # What people type: options, the verbs of desalink, commands of the system.
 _TYPED = re.compile(
-    r"(?<![\w-])--[a-z][a-z-]+|desalink (?:crl|devices|doctor|enrolments|firmware|kit|labels|menu"
+    r"(?<![\w-])--[a-z][a-z-]+|desalink (?:crl|devices?|doctor|enrolments|firmware|kit|labels|menu"
     r"|provision|technicians) ?[a-z]*|sudo \w+ \S+|[A-Z]+_[A-Z_]+"
 )
 # A catalogue must not change because it was made anew.

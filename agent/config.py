@@ -200,9 +200,9 @@ def _valid(kind, value, least, most):
         return False
     if kind != "slot":
         return True
-    village, dash, number = value.partition("-")
+    village, sign, number = value.partition("-")
     digits = all([c in "0123456789" for c in village + number])
-    return digits and len(village) == 10 and dash == "-" and number[0] != "0"
+    return digits and len(village) == 10 and sign == "-" and number[0] != "0"
 
 
 def _expected(kind, least, most):

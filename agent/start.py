@@ -114,26 +114,26 @@ def _build(path):
         resolvers=settings["broker.resolvers"],
     )
     session = Session(base, clock, client, settings["broker.backoff_max_s"])
-    cadence = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
-    cadence[2] = settings["cadence.quiet_samples"] or cadence[2]  # the most that a report takes
+    steps = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
+    steps[2] = settings["cadence.quiet_samples"] or steps[2]  # the most that a report takes
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}
-    fields[11] = cadence
+    fields[11] = steps
     fields[12] = digest
     delivery = Delivery(session, journal, clock, reporter)
     certificate = CertificateTopic(session, delivery, clock, settings, used, fields)
     birth = BirthMessage(session, journal, clock, signer, fields)
     link.broker.delivery = session
     session.memory_short = getattr(board, "memory_short", None)
-    sampler = Sampler(cadence[1], board, clock, journal, link, reporter)
-    books = None
+    sampler = Sampler(steps[1], board, clock, journal, link, reporter)
+    more = None
     sampler.sources = _sources(settings, board, clock, sampler, turns, link.busy)
     if counted:
-        books = budget.make(settings, clock, link, reporter, sampler, session, client)
+        more = budget.make(settings, clock, link, reporter, sampler, session, client)
     agent = Supervisor(
-        board, clock, journal, books or link, reporter, sampler, session, delivery, settings
+        board, clock, journal, more or link, reporter, sampler, session, delivery, settings
     )
-    if books:
-        agent.more = (books.run,)
+    if more:
+        agent.more = (more.run,)
     clock.raise_floor(floor)
     reporter.event(ids.BOOTED, 0, detail)
     clock.on_set = agent.clock_set

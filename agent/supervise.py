@@ -37,11 +37,11 @@ class Supervisor:
         self._report_samples = settings["cadence.report_samples"]
         self._quiet_samples = settings["cadence.quiet_samples"]
         # Of SNTP; None: the platform's clock is to be believed.
-        self._servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
+        self.servers = None if settings["clock.source"] == "system" else settings["clock.ntp"]
         self._resolvers = settings["broker.resolvers"]
         self.more = ()  # coroutine functions to be run beside the agent's own
         self._stopping = asyncio.Event()
-        self._stuck = None
+        self._error = None
         self.running = False
 
     async def run(self):
@@ -74,7 +74,7 @@ class Supervisor:
             self.save_alive()
             self.journal.close()
             self.running = False
-        return self._stuck
+        return self._error
 
     def stop(self):
         """Ask run() to end. May be called from a signal handler of the event loop."""
@@ -97,7 +97,7 @@ class Supervisor:
             except Exception:
                 pass  # there is no memory even for that
             await interpreter.sleep_ms(5000)
-        self._stuck = "%s, %d times in a row: restart it" % (type(error).__name__, failures)
+        self._error = "%s, %d times in a row: restart it" % (type(error).__name__, failures)
         self.stop()
 
     async def _rounds(self):
@@ -145,14 +145,14 @@ class Supervisor:
         wait = 0  # minutes
         count = 0
         while True:
-            if self._servers is None:
+            if self.servers is None:
                 clock.set(self._board.unix_time(), ids.CLOCK_SYSTEM)
             else:
                 clock.follow_system()
-            if self._servers and wait <= 0 and clock.source != ids.CLOCK_SYSTEM:
+            if self.servers and wait <= 0 and clock.source != ids.CLOCK_SYSTEM:
                 from agent.net import sntp
 
-                certain = await sntp.synchronise(clock, self._servers, self._resolvers)
+                certain = await sntp.synchronise(clock, self.servers, self._resolvers)
                 wait = 4 * 60 if certain else 1
             await interpreter.sleep_ms(60000)
             self.delivery.expire()

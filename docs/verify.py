@@ -24,8 +24,7 @@ from read_archive import archived
 
 PROGRAMME = 1_735_660_800  # 2025-01-01 00:00 WITA
 AHEAD, ROUNDING, SEAM, LAG = 300, 2, 10, 30
-HOUR, MOST = 3600, 2**53 - 1
-TIME = 2**33  # no time or duration in an event's detail is greater
+HOUR, MOST, TIME = 3600, 2**53 - 1, 2**33  # no time in an event's detail is greater than TIME
 STATES = (
     "unknown up degraded interface gateway provider dns portal tls broker next_hop other_dns clock"
 ).split()
@@ -397,11 +396,8 @@ def status(boots, reports, states, births, gaps, now):
 
 
 def slot_figures(reports, births, kept, now):
-    """All figures of one slot.
-
-    births: the newest of each (kid, stream); kept: (kid, stream, seq) of malformed reports that
-    count as stored.
-    """
+    """All figures of one slot; kept: (kid, stream, seq) of malformed reports that count as stored,
+    births: the newest of each (kid, stream)."""
     by_boot, seqs = defaultdict(list), defaultdict(set)
     for r in sorted(reports, key=lambda r: (r.rank, r.seq)):
         by_boot[r.rank].append(r)
@@ -450,10 +446,8 @@ def slot_figures(reports, births, kept, now):
 
 
 def figures(database, keys, now):
-    """The figures of every slot, and what does not verify.
-
-    keys: kid -> (public key, slot), of all devices that were ever enrolled.
-    """
+    """The figures of every slot, and what does not verify; keys: kid -> (public key, slot), of all
+    devices that were ever enrolled."""
     reports, kept, births, bad = defaultdict(list), defaultdict(list), defaultdict(dict), []
     with closing(sqlite3.connect(database)) as db:
         sql = (

@@ -11,7 +11,6 @@ from agent.wire import ids
 
 _DAY_S = const(86400)
 _BUILT = 1767225600  # 2026-01-01
-_STEP_S = const(2)  # smaller corrections are drift and make no event
 
 
 class Clock:
@@ -98,12 +97,12 @@ class Clock:
         step = None if self._offset is None else unix - up - self._offset
         self._offset = unix - up
         self._set_at = up
-        stepped = step is None or abs(step) >= _STEP_S
-        if stepped or source != self.source:
+        changed = step is None or abs(step) >= 2  # else it is drift
+        if changed or source != self.source:
             self._board.set_clock(unix)
         self.source = source
         self.confirmed = confirmed
-        if stepped and self.on_set:
+        if changed and self.on_set:
             self.on_set(source, step)
         return True
 
@@ -112,5 +111,5 @@ class Clock:
         if self._board.clock_synchronised():
             unix = self._board.unix_time()
             known = self.source == ids.CLOCK_SYSTEM
-            if not known or abs(unix - self.now()) >= _STEP_S:
+            if not known or abs(unix - self.now()) >= 2:
                 self.set(unix, ids.CLOCK_SYSTEM)

@@ -33,7 +33,11 @@ _room = None  # type: bytearray | None
 def keep_room():
     """Keep a piece for TLS: its context takes 3 KB at once, and later there is none so large."""
     global _room
-    _room = bytearray(4096)
+    gc.collect()
+    try:
+        _room = bytearray(4096)
+    except MemoryError:
+        pass  # there is none already: perhaps what is unloaded until then makes one
 
 
 def give_room():

@@ -203,5 +203,5 @@ def _end(journal, held, bad):
     while len(held.numbers) > (held is journal) and held.end_of_first() <= held.floor:
         journal.junk.append(held.pop(0))
     # The other way round, deleted before a header could say so: that happens on a full medium.
-    rotten = bad and held.numbers and bad[0] < held.numbers[0]
-    held.lose(held.floor, held.oldest - 1, ids.DROPPED_CORRUPT if rotten else ids.DROPPED_FULL)
+    lost = bad and held.numbers and bad[0] < held.numbers[0]
+    held.lose(held.floor, held.oldest - 1, ids.DROPPED_CORRUPT if lost else ids.DROPPED_FULL)

@@ -29,8 +29,7 @@ class Broker:
         self._port = settings["broker.port"]
         self._timeout_ms = settings["link.timeout_ms"]
         self._round_ms = settings["cadence.round_s"] * 1000
-        self._now = clock.up
-        self._clock_right = clock.right
+        self._clock = clock
         self._rounds = 0
         self._pings = 0  # without an answer; -1 after the first answer
         self._doubtful = self.lost = False
@@ -50,7 +49,7 @@ class Broker:
         # clock at the time of the attempt.
         if delivery.attempts != self._judged:
             self._judged = delivery.attempts
-            self.clock = ids.PROBE_OK if self._clock_right() else ids.PROBE_BAD_ANSWER
+            self.clock = ids.PROBE_OK if self._clock.right() else ids.PROBE_BAD_ANSWER
         return None if self.clock == ids.PROBE_BAD_ANSWER else ids.PROBE_CERTIFICATE
 
     async def ping(self):
@@ -113,7 +112,7 @@ class Broker:
             return port  # only the session ended
         # Only a session proves that it is back; its port has answered since now.
         if self.back is None:
-            self.back = self._now()
+            self.back = self._clock.up()
         return result
 
     async def _session(self):

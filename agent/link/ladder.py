@@ -68,7 +68,7 @@ class Link:
         """Probe once; returns events of Outages.feed (their times: seconds since start)."""
         now = self._clock.up()
         async with self.busy:
-            cause, evidence = await self._climb()
+            cause, evidence = await self.climb()
         # Nothing could be asked: silence is not "up".
         return () if cause is None else self._judge(now, cause, evidence)
 
@@ -102,7 +102,7 @@ class Link:
             quality.reset()  # the loss belongs to the outage
         return events
 
-    async def _climb(self):
+    async def climb(self):
         """(cause, evidence); (None, []) if nothing could be asked."""
         cause = ids.UP
         evidence = []

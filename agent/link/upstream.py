@@ -90,14 +90,14 @@ class Upstream:
         self._take_missed()
         counted = False
         for i, value, _ in answers:
-            counts = value is not None or failures[i] < _SILENT
-            if counts:
+            good = value is not None or failures[i] < _SILENT
+            if good:
                 self._quality.probe(now, i, value)
             if value is not None:
                 failures[i] = 0
             elif failures[i] < _DEAD:
                 failures[i] += 1
-            if counts and (all_count or (value is not None and not counted)):
+            if good and (all_count or (value is not None and not counted)):
                 self.statistic.add(value)
                 counted = True
 

@@ -4,13 +4,10 @@
 measured) and events, and closes them into one signed report in the journal.
 """
 
-from agent.device.interpreter import const
 from agent.wire import cbor, cose
 from agent.wire import ids
 
 MAX_SAMPLES = 60
-_MAX_EVENTS = const(32)
-_KEPT = const(64)  # events, while the journal's medium fails
 _COUNTS = (ids.BYTES_DOWN, ids.BYTES_UP)  # kind "count": summed, coded as they are
 
 
@@ -86,8 +83,8 @@ class Reporter:
         """Take an event at `up` (seconds since start, now if None). Sent with the next report.
 
         While no report can be made, the first and the newest are kept, not those between."""
-        if len(self._events) >= _KEPT:
-            del self._events[_KEPT // 2]
+        if len(self._events) >= 64:
+            del self._events[32]
         self._events.append((self._clock.up() if up is None else up, kind, detail or {}))
 
     @property
@@ -104,7 +101,7 @@ class Reporter:
             self.reopen()
             own = self._journal_events()
             rows, self.rows = self.rows, []
-            events, self._events = self._events[:_MAX_EVENTS], self._events[_MAX_EVENTS:]
+            events, self._events = self._events[:32], self._events[32:]
             if not rows and not events and not own:
                 return None
             up = self._up if rows else self._clock.up()

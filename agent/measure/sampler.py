@@ -38,7 +38,7 @@ class Sampler:
         self._link = link
         self._reporter = reporter
         self._factor = 1
-        self._given = None  # which of _TOLD the last sample had
+        self.given = None  # which of _TOLD the last sample had
         self.changed = self.well = False
         self.least = 1  # the factor that the budget demands
         self._began = None
@@ -55,7 +55,7 @@ class Sampler:
                 try:
                     source.observe()
                 except Exception as e:
-                    _complain(source, e)
+                    _note(source, e)
 
     async def next(self):
         """Wait for the current sample's end and take it. True if the report must close now."""
@@ -69,8 +69,8 @@ class Sampler:
             await interpreter.sleep_ms(wait_ms)
         row = await self.row()
         given = [metric in row for metric in _TOLD]
-        self.changed = given != self._given
-        self._given = given
+        self.changed = given != self.given
+        self.given = given
         up = row[ids.STATE] == ids.UP
         self.well = up and self._factor == 1 and self._clock.now() is not None
         began = self._began
@@ -81,7 +81,7 @@ class Sampler:
             self._began = self._clock.up()
             late = True
         self._reporter.add(row, began, step)
-        return self._pace() or late or len(self._reporter.rows) >= MAX_SAMPLES
+        return self._next() or late or len(self._reporter.rows) >= MAX_SAMPLES
 
     async def row(self):
         """The row of a sample that ends now."""
@@ -131,7 +131,7 @@ class Sampler:
         health[ids.TEMPERATURE] = self._board.temperature()
         return health
 
-    def _pace(self):
+    def _next(self):
         """Choose the next sample's length by journal and budget. True if it changed."""
         fill = self._journal.fill
         factor = self.least
@@ -155,7 +155,7 @@ async def _ask(source, row):
     try:
         await source.sample(row)
     except Exception as e:
-        _complain(source, e)
+        _note(source, e)
 
 
 def merge(part, row):
@@ -167,7 +167,7 @@ def merge(part, row):
                 row[metric] = value
 
 
-def _complain(source, error):
+def _note(source, error):
     # Only a system's error is quoted: another's text may hold what a source read of a user.
     text = cause(error) if isinstance(error, OSError) else ""
     interpreter.log("source:", type(source).__name__, type(error).__name__, text)

@@ -33,7 +33,7 @@ def _name(data, pos):
     """Read a name that may be compressed: (labels in lower case, position behind it).
 
     Bounded by 255 bytes and 16 jumps; raises ValueError or IndexError on hostile bytes."""
-    labels = b""
+    words = b""
     end = count = 0
     while True:
         n = data[pos]
@@ -42,11 +42,11 @@ def _name(data, pos):
             pos = _u16(data, pos) & 0x3FFF
             count += 1
         elif n == 0:
-            return labels, end or pos + 1
+            return words, end or pos + 1
         else:
-            labels += data[pos : pos + n + 1].lower()
+            words += data[pos : pos + n + 1].lower()
             pos += n + 1
-        if n >> 6 in (1, 2) or count > 16 or len(labels) > 254:
+        if n >> 6 in (1, 2) or count > 16 or len(words) > 254:
             raise ValueError
 
 

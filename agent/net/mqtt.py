@@ -49,13 +49,13 @@ class Client:
     will: (topic, payload, qos, retain) or None.
     on_message(topic, payload, retain): a plain function; payload is a memoryview that is valid
     only during the call. If it raises, the message counts as delivered (else it would come back
-    for ever); `handler_errors` and the log tell.
+    for ever); it is logged and counted in `errors`.
     window: QoS 1 publishes on their way at once. max_packet: bytes; a larger packet from the
     broker ends the connection. ack_timeout_s: how long the broker may owe an answer.
     `tls` may be replaced between connections.
 
     For the caller to read: connected; reason and error (NetError) of the last end; in_flight;
-    bytes_in and bytes_out of MQTT; pings; unknown_acks."""
+    bytes_in and bytes_out of MQTT; pings; `unknown`: acks of nothing."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Client:
     ):
         self._address = host, port, server_hostname, resolvers
         self.tls = tls
-        self._hello = packet.connect(client_id, int(keepalive_s), will)
+        self.hello = packet.connect(client_id, int(keepalive_s), will)
         self.on_message = on_message
         self.window = window
         self.max_packet = max_packet
@@ -87,13 +87,13 @@ class Client:
         self._sent = []  # in the order sent: MicroPython's dict keeps none
         self._subscribing = []
         self._tasks = ()
-        self._free = self._closed = None  # Events, made when a loop runs
+        self.wake = self._closed = None  # Events, made when a loop runs
         self._gone = self.pinging = False
         self.reader = self.writer = None
         self._sent_at = self._heard = 0
         self.connected = False
         self.error = None
-        self.bytes_in = self.bytes_out = self.pings = self.unknown_acks = self.handler_errors = 0
+        self.bytes_in = self.bytes_out = self.pings = self.unknown = self.errors = 0
 
     @property
     def reason(self):
@@ -122,7 +122,7 @@ class Client:
             self.error = error
             raise
         self._gone = self.pinging = False
-        self._free = asyncio.Event()
+        self.wake = asyncio.Event()
         self._closed = asyncio.Event()
         self.connected = True
         self._heard = interpreter.ticks_ms()
@@ -141,10 +141,10 @@ class Client:
         tls = self.tls
         own.add(400)  # TCP's own packets
         self.reader, self.writer = await connection.open_connection(
-            host, port, tls, hostname, resolvers, self._connect_ms, self._hello
+            host, port, tls, hostname, resolvers, self._connect_ms, self.hello
         )
         own.add(_TLS)
-        self.bytes_out += len(self._hello)
+        self.bytes_out += len(self.hello)
         self._sent_at = interpreter.ticks_ms()
         left = self._connect_ms - interpreter.ticks_diff(self._sent_at, began)
         code = 0
@@ -198,8 +198,8 @@ class Client:
                 raise _lost(error) from None
             return
         while len(self._sent) >= self.window:
-            self._free.clear()
-            await self._free.wait()
+            self.wake.clear()
+            await self.wake.wait()
             self._check_open()
         pid = self.next_id()
         data = packet.publish(topic, payload, pid, retain)
@@ -291,7 +291,7 @@ class Client:
                 waiting.end(error)
         finally:  # whatever fails here: nobody may go on waiting
             self._subscribing = []
-            self._free.set()
+            self.wake.set()
             self._closed.set()
 
     def abandon(self, error):
@@ -383,9 +383,9 @@ class Client:
                 waiting.codes = bytes(body[2:])
                 queue.remove(waiting)
                 waiting.end(None)
-                self._free.set()
+                self.wake.set()
                 return
-        self.unknown_acks += 1
+        self.unknown += 1
 
     def _on_message(self, kind, body):
         topic, start = packet.parse_publish(kind, body)
@@ -393,7 +393,7 @@ class Client:
             if self.on_message:
                 self.on_message(topic, body[start:], bool(kind & 1))
         except Exception as error:
-            self.handler_errors += 1
+            self.errors += 1
             interpreter.log("mqtt: no handler took %s: %r" % (topic, error))
         if kind & 2:
             self._send(b"\x40\2" + bytes(body[start - 2 : start]))

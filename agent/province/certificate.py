@@ -1,7 +1,7 @@
 """A renewed certificate that comes from the province (docs/wire.md, "The certificate").
 
-It is rare, so this role only receives it. renewal.py checks and stores it, trial.py tries it; both
-are loaded when they are needed.
+It is rare, so this role only receives it. received.py checks and stores it, trial.py tries it;
+both are loaded when they are needed.
 """
 
 import binascii
@@ -30,10 +30,10 @@ class CertificateTopic:
         if not len(payload) or seen == self._seen:
             return
         self._seen = seen  # first: a lack of memory must not come again with each connection
-        renewal = heap.seldom("agent.province.renewal")
+        received = heap.seldom("agent.province.received")
         now = self._parts[2].now()
         try:
-            if renewal.store(payload, self.path, self.folder, self.authority, now):
+            if received.store(payload, self.path, self.folder, self.authority, now):
                 interpreter.log("certificate: a new one is tried at the next connection")
                 self._try()
         except (OSError, ValueError) as e:

@@ -12,7 +12,6 @@ from agent.journal.stream import JournalError
 from agent.province.acks import read_ack, still_under_way
 from agent.wire import cbor, ids
 
-_UNSTORED_MAX = const(64)  # reports sent and not yet acknowledged: then wait for the province
 _ACK_MS = const(10000)  # so long a run's first report waits for an ack
 _RESEND_S = const(6 * 3600)  # without any ack for so long, what was sent counts as lost
 
@@ -106,7 +105,7 @@ class Delivery:
     def _next(self):
         """The newest report that is neither stored nor under way: (stream, seq or None)."""
         journal = self._journal
-        if len(self._sent) < _UNSTORED_MAX:
+        if len(self._sent) < 64:  # else wait for the province's acks
             for held in (journal, journal.previous):
                 if held:
                     found = []

@@ -1,4 +1,4 @@
-"""Reads, checks and stores the device's certificates and CAs (docs/wire.md, "The certificate").
+"""Reads the device's certificates and CAs and compares them (docs/wire.md, "The certificate").
 
 Needed at start and when a new certificate comes or is tried, so it is loaded for these moments
 only. MicroPython has no functions for certificates: what must be compared is cut out of the DER.
@@ -9,43 +9,36 @@ is on trial. Without them the configuration's own certificate counts. The CAs an
 came with a certificate are in its file; without them those of the configuration's CA file count.
 """
 
-import binascii
 import os
 
-from agent.device import heap, interpreter
-from agent.device.interpreter import const
-from agent.wire import cbor
+from agent.device import heap
 
 tls = heap.seldom("agent.net.tls")
 
 GOOD = "/certificate"
 NEW = "/certificate.new"
-_SHORTENED = "/certificate.tmp"  # may be cut off by a power cut
-_MAX_MESSAGE = 4096
-_MAX_CERTIFICATE = 2048
-_LINE = 48  # bytes in a line of PEM
-_AUTHORITIES = b"desa/1/authorities"
-_ROOT = b"ROOT KEY"  # 4 bytes: number of the document that named it; 32 bytes: the key
-_NUMBER_MAX = const(0xFFFFFFFF)
+ROOT = b"ROOT KEY"  # 4 bytes: number of the document that named it; 32 bytes: the key
 
 
 def fields(der):
     """Of an X.509 certificate (RFC 5280, 4.1): (serial, begin, end, who), in bytes and Unix
     seconds. `who` is what a renewal leaves as it is: issuer, subject, public key. ValueError."""
     at, end = _inside(der, *_inside(der, 0, len(der)))
-    elements = []
-    while at < end and len(elements) < 7:
+    parts = []
+    while at < end and len(parts) < 6:
         first, after = _inside(der, at, end)
         if der[at] != 0xA0:  # the version
-            elements.append((at, first, after))
+            parts.append((at, first, after))
         at = after
-    if len(elements) < 6:
+    if len(parts) < 6:
         raise ValueError("no certificate")
-    serial, _, issuer, validity, subject, key = elements[:6]
-    begin, middle = _time(der, validity[1], validity[2])
-    finish, _ = _time(der, middle, validity[2])
-    who = [der[element[0] : element[2]] for element in (issuer, subject, key)]
-    return der[serial[1] : serial[2]].lstrip(b"\0"), begin, finish, who
+    # serial, algorithm, issuer, validity, subject, key
+    _, first, after = parts[0]
+    serial = der[first:after].lstrip(b"\0")
+    _, first, after = parts[3]
+    begin, at = _time(der, first, after)
+    end, _ = _time(der, at, after)
+    return serial, begin, end, [der[parts[i][0] : parts[i][2]] for i in (2, 4, 5)]
 
 
 def _inside(der, at, end):
@@ -88,35 +81,10 @@ def trusted(path, ca):
     if not found:
         path = ca
         found = tls.blocks("CA", ca, b"CERTIFICATE", True)
-    for root in tls.blocks("CA", path, _ROOT):
+    for root in tls.blocks("CA", path, ROOT):
         if len(root) == 36:
             return int.from_bytes(root[:4], "big"), found, root[4:]
     return 0, found, None
-
-
-def _change(document, trust):
-    """The `trusted` of a document if the root has signed it and it is newer, else `trust`."""
-    if not isinstance(document, bytes):
-        raise ValueError("malformed")
-    if trust[2] is None:
-        return trust
-    cose = heap.seldom("agent.wire.cose_verify")
-    try:
-        table = cbor.loads(cose.verify1(trust[2], document, _AUTHORITIES))
-    except cose.CoseError:
-        return trust  # of an earlier or a later root
-    finally:
-        heap.seldom("agent.wire.ed25519_verify")
-    if not isinstance(table, dict):
-        raise ValueError("malformed")
-    number, found, root = table.get(1), table.get(2), table.get(3)
-    if not isinstance(number, int) or not isinstance(found, list) or not isinstance(root, bytes):
-        raise ValueError("malformed")
-    if number > _NUMBER_MAX or not found or len(root) != 32:
-        raise ValueError("malformed")
-    for ca in found:
-        fields(ca)
-    return (number, found, root) if number > trust[0] else trust
 
 
 def continues(der, old, authorities):
@@ -155,53 +123,6 @@ def present(path, folder, ca):
             path = folder + name
             found = newer
     return path, found[0], found[2], trial
-
-
-def store(payload, path, folder, ca, now):
-    """Put the certificate of a message on trial, and the CAs and root key that it brings. False if
-    all that is in use or on trial already.
-
-    path: of the certificate in use; now: Unix time or None. ValueError: it is refused, and why."""
-    if len(payload) > _MAX_MESSAGE:
-        raise ValueError("too large")
-    message = cbor.loads(payload)
-    der = message.get(1) if isinstance(message, dict) else None
-    if not isinstance(der, bytes) or not 0 < len(der) <= _MAX_CERTIFICATE:
-        raise ValueError("malformed")
-    old = tls.certificate(path)
-    before = trust = trusted(path, ca)
-    documents = message.get(2, [])
-    if not isinstance(documents, list):
-        raise ValueError("malformed")
-    for document in documents:
-        trust = _change(document, trust)
-    if der == old and trust is before:
-        return False
-    try:
-        new = folder + NEW
-        if der == tls.certificate(new) and trust[0] == trusted(new, ca)[0]:
-            return False
-    except OSError:
-        pass  # nothing is on trial
-    begin = continues(der, fields(old), trust[1])[1]
-    if now is not None and begin > now:
-        raise ValueError("it is not valid yet")
-    with open(folder + _SHORTENED, "wb") as file:
-        _write(file, b"CERTIFICATE", der)
-        if trust[0]:
-            for authority in trust[1]:
-                _write(file, tls.CA, authority)
-            _write(file, _ROOT, trust[0].to_bytes(4, "big") + trust[2])
-        interpreter.sync(file)
-    os.rename(folder + _SHORTENED, folder + NEW)
-    return True
-
-
-def _write(file, label, content):
-    file.write(b"-----BEGIN " + label + b"-----\n")
-    for at in range(0, len(content), _LINE):
-        file.write(binascii.b2a_base64(content[at : at + _LINE]))
-    file.write(b"-----END " + label + b"-----\n")
 
 
 def _remove(path):

@@ -7,8 +7,6 @@ can't be a wrap is a new interface too.
 
 from agent.wire import ids
 
-_WRAP = 1 << 32
-
 
 class Counter:
     """Differences of one counter that may wrap at 32 bits or begin anew."""
@@ -26,8 +24,8 @@ class Counter:
             return value, True
         if value >= last:
             return value - last, False
-        if last < _WRAP and last >= _WRAP >> 1:
-            return value + _WRAP - last, False
+        if last < (1 << 32) and last >= 1 << 31:
+            return value + (1 << 32) - last, False
         return value, True
 
 

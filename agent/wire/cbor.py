@@ -86,7 +86,7 @@ def _write(out, value, depth):
             at = len(out)
             _write(out, key, 1)
             if out[at] >= _ARRAY:
-                raise CborError("key's type")
+                raise CborError("malformed")
             _write(out, value[key], depth - 1)
     elif isinstance(value, Tag):
         write_head(out, _TAG, value.tag)
@@ -152,7 +152,7 @@ class _Reader:
         start = self.pos
         self.pos = start + n
         if self.pos > len(self.data):
-            self.fail("cut off", start)
+            self.fail("malformed", start)
         return self.data[start : self.pos]
 
     def item(self, depth):
@@ -171,7 +171,7 @@ class _Reader:
             size = 1 << info - 24
             n = int.from_bytes(self.take(size), "big")
             if self.strict and (n < 24 or not n >> 4 * size and size > 1):
-                self.fail("long form", start)
+                self.fail("malformed", start)
         if major == _INT:
             return n
         if major == _NEGATIVE:
@@ -202,7 +202,7 @@ class _Reader:
         # All in this one function: each call costs a device's small stack.
         step = 1 if major == _ARRAY else 2
         if n is not None and n * step > min(len(self.data) - self.pos, self.items):
-            self.fail("too many", start)
+            self.fail("too long", start)
         array = []
         result = {}
         before = b""
@@ -214,7 +214,7 @@ class _Reader:
                 break
             self.items -= step
             if self.items < 0:
-                self.fail("too many", self.pos)
+                self.fail("too long", self.pos)
             if major == _ARRAY:
                 array.append(self.item(depth))
                 continue
@@ -222,11 +222,11 @@ class _Reader:
             key = self.item(depth)
             encoded = self.data[at : self.pos]
             if encoded[0] >= _ARRAY:
-                self.fail("key's type", at)
+                self.fail("malformed", at)
             if key in result:
                 self.fail("key twice", at)
             if self.strict and encoded < before:
-                self.fail("key order", at)
+                self.fail("malformed", at)
             before = encoded
             result[key] = self.item(depth)
         return array if major == _ARRAY else result

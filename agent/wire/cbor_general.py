@@ -89,27 +89,27 @@ def simple(reader, info, start):
     if info < 24:
         return UNDEFINED if info == 23 else Simple(info)
     if info > 27:
-        reader.fail("reserved", start)
+        reader.fail("malformed", start)
     encoded = reader.take(1 << info - 24)
     if info == 24:
         if encoded[0] < 32:
-            reader.fail("reserved", start)
+            reader.fail("malformed", start)
         return Simple(encoded[0])
     if info == 25:
         value = _half(int.from_bytes(encoded, "big"))
     else:
         value = struct.unpack(">f" if info == 26 else ">d", encoded)[0]
     if reader.strict and (info < 27 or _DOUBLE) and _float(value)[1:] != encoded:
-        reader.fail("long form", start)
+        reader.fail("malformed", start)
     return value
 
 
 def check_indefinite(reader, first, start):
     """Let a first byte with additional information above 27 pass only as an indefinite length."""
     if first & 31 != 31 or not _BYTES <= first <= _MAP | 31:
-        reader.fail("reserved", start)
+        reader.fail("malformed", start)
     if reader.strict:
-        reader.fail("no length", start)
+        reader.fail("malformed", start)
 
 
 def chunks(reader, major):
@@ -121,7 +121,7 @@ def chunks(reader, major):
         if first == _BREAK:
             return (b"" if major == _BYTES else "").join(parts)
         if first & 0xE0 != major or first & 31 == 31:
-            reader.fail("no chunk", start)
+            reader.fail("malformed", start)
         reader.pos = start
         parts.append(reader.item(0))
 
@@ -131,7 +131,7 @@ def bignum(reader, number, value, start):
     if not isinstance(value, bytes):
         reader.fail("bignum", start)
     if reader.strict and (len(value) < 9 or value[0] == 0):
-        reader.fail("long form", start)
+        reader.fail("malformed", start)
     n = int.from_bytes(value, "big")
     return n if number == 2 else -1 - n
 

@@ -41,9 +41,9 @@ class Signer:
     def __init__(self, seed, public=None):
         if len(seed) != 32:
             raise ValueError("a seed has 32 bytes, not %d" % len(seed))
-        h = sha512.sha512(seed)
-        self.scalar = (_number(h[:32]) & (1 << 254) - 8) | 1 << 254
-        self._prefix = h[32:]
+        h0 = sha512.sha512(seed)
+        self.scalar = (_number(h0[:32]) & (1 << 254) - 8) | 1 << 254
+        self._prefix = h0[32:]
         self.public = public or list(_times_base(self.scalar))[-1]
 
     def sign(self, message):
@@ -60,12 +60,12 @@ class Signer:
         for digest in sha512.steps((self._prefix, message)):
             yield None
         r = _number(digest) % _L
-        for big_r in _times_base(r):
+        for first in _times_base(r):
             yield None
-        for digest in sha512.steps((big_r, self.public, message)):
+        for digest in sha512.steps((first, self.public, message)):
             yield None
         s = (r + _number(digest) * self.scalar) % _L
-        yield big_r + s.to_bytes(32, "little")
+        yield first + s.to_bytes(32, "little")
 
 
 def _number(data):
@@ -108,16 +108,16 @@ def _add(point, other):
     """The sum of any two points (RFC 8032, 5.1.4)."""
     m = _P
     x, y, z, t = point
-    x2, y2, z2, t2 = other
-    a = (y - x) * (y2 - x2) % m
-    b0 = (y + x) * (y2 + x2) % m
-    c = t * t2 % m * _D2 % m
-    d0 = 2 * z * z2 % m
+    a2, y2, c2, d2 = other
+    a = (y - x) * (y2 - a2) % m
+    b0 = (y + x) * (y2 + a2) % m
+    c = t * d2 % m * _D2 % m
+    d0 = 2 * z * c2 % m
     e = b0 - a
     f = d0 - c
     g = d0 + c
-    h = b0 + a
-    return e * f % m, g * h % m, f * g % m, e * h % m
+    h0 = b0 + a
+    return e * f % m, g * h0 % m, f * g % m, e * h0 % m
 
 
 def _double(point):
@@ -129,8 +129,8 @@ def _double(point):
     e = 2 * x * y % m
     g = b0 - a
     f = 2 * z * z % m - g
-    h = a + b0
-    return e * f % m, g * h % m, f * g % m, e * h % m
+    h0 = a + b0
+    return e * f % m, g * h0 % m, f * g % m, e * h0 % m
 
 
 def _encode(point):

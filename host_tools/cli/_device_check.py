@@ -34,6 +34,10 @@ def check(app: Application, port: str, out: Path, as_json: bool) -> None:
     from host_tools.field.device_check import check_board, figures, write_report
     from host_tools.field.provision.ports import one_port
 
+    if not out.is_dir():  # before minutes of measuring
+        app.abort(
+            _("There is no folder {out}; make it, or choose another with --out.").format(out=out)
+        )
     parts = check_board(
         one_port(port), lambda part: app.note(_("Checking: {part}").format(part=part))
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from host_tools.cli import Application
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Village
@@ -76,18 +77,21 @@ class Overview:
         alive = self.liveness
         if alive is None or not alive.ingest:
             return []
-        last = f" The last message came {wita(alive.message)}." if alive.message else ""
+        last = ""
+        if alive.message:
+            last = " " + _("The last message came {time}.").format(time=wita(alive.message))
         if self.now - alive.ingest > _DEAD_S:
-            return [
-                f"The ingest is not at work since {wita(alive.ingest)}. Until it is, 'no data' is "
-                f"our own fault. Start it with 'desalink ingest'.{last}"
-            ]
+            text = _(
+                "The ingest is not at work since {time}. Until it is, 'no data' is our own fault. "
+                "Start it with 'desalink ingest'."
+            )
+            return [text.format(time=wita(alive.ingest)) + last]
         if self.now - alive.broker > _DEAD_S:
-            since = wita(alive.broker) or "its start"
-            return [
-                f"The ingest has no connection to the broker since {since}. Until it has, 'no "
-                f"data' is our own fault. Start the broker with 'desalink broker run'.{last}"
-            ]
+            text = _(
+                "The ingest has no connection to the broker since {time}. Until it has, 'no data' "
+                "is our own fault. Start the broker with 'desalink broker run'."
+            )
+            return [text.format(time=wita(alive.broker) or _("its start")) + last]
         return []
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli._store import size, state_word
+from host_tools.common.i18n import _
 from host_tools.common.times import span, wita
 
 if TYPE_CHECKING:
@@ -47,20 +48,19 @@ def counts_line(found: Overview) -> str:
     revoked = counts.pop("revoked", 0)
     middle = sorted(set(counts) - {*_FIRST, *_LAST}, key=lambda state: (-counts[state], state))
     order = [state for state in (*_FIRST, *middle, *_LAST) if counts[state]]
-    line = ", ".join(f"{counts[state]} {state_word(state)}" for state in order) or "no slot"
+    line = ", ".join(f"{counts[state]} {state_word(state)}" for state in order) or _("no slot")
     if revoked:
-        line += f"; {revoked} revoked"
+        line += _("; {count} revoked").format(count=revoked)
     if found.lost:
-        line += f"; {len(found.lost)} with a lost session"
+        line += _("; {count} with a lost session").format(count=len(found.lost))
     return line + "."
 
 
 def heading(found: Overview) -> str:
     """How much of the province is installed, and how it is."""
-    return (
-        f"{found.installed} of {found.villages} villages are installed, {len(found.empty)} never "
-        f"had a device.\n{counts_line(found)}\n"
-    )
+    line = _("{installed} of {villages} villages are installed, {empty} never had a device.")
+    line = line.format(installed=found.installed, villages=found.villages, empty=len(found.empty))
+    return f"{line}\n{counts_line(found)}\n"
 
 
 def disk_line(its: Size) -> str:
@@ -97,7 +97,7 @@ def show(found: Overview, slots: list[SlotStatus]) -> None:
 def _cells(found: Overview, slot: SlotStatus) -> tuple[str, ...]:
     state = state_word(slot.state)
     if slot.slot in found.lost:
-        state += f", session lost {_ago(found.lost[slot.slot])}"
+        state += _(", session lost {ago}").format(ago=_ago(found.lost[slot.slot]))
     return (
         found.labels.get(slot.village, ""),
         slot.slot,
@@ -153,4 +153,4 @@ def table(found: Overview, slots: list[SlotStatus], width: int) -> Any:
 
 
 def _ago(at: float) -> str:
-    return f"{span(max(0.0, time.time() - at))} ago"
+    return _("{time} ago").format(time=span(max(0.0, time.time() - at)))

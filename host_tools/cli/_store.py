@@ -35,19 +35,6 @@ limit_option = click.option(
 DAY = "24h"
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
-# What a state is called on the screen; causes of being down are shown by their name.
-_WORDS = {
-    "up": "up",
-    "degraded": "slow",
-    "broker": "no way to the province",
-    "no_data": "no data",
-    "unknown": "not known yet",
-    "power": "no power",
-    "agent": "agent off",
-    "revoked": "revoked",
-    "empty": "no device",
-}
-
 
 _SHOWN = 1000
 
@@ -160,13 +147,13 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
     """What to do where no report has come yet, from a village or from any."""
     active = registry.active_devices()
     if not active:
-        return "No device is enrolled yet; enrol one with 'desalink enrol'."
+        return _("No device is enrolled yet; enrol one with 'desalink enrol'.")
     if code is not None and not any(device.slot.startswith(code) for device in active):
-        return (
-            f"No device of {names(registry)[code]} ({code}) is enrolled; enrol one with "
-            f"'desalink enrol --village {code}'."
-        )
-    return (
+        return _(
+            "No device of {name} ({code}) is enrolled; enrol one with 'desalink enrol --village "
+            "{code}'."
+        ).format(name=names(registry)[code], code=code)
+    return _(
         "No report has come yet; see that 'desalink broker run' and 'desalink ingest' run, and "
         "that the devices reach the broker."
     )
@@ -186,8 +173,19 @@ def size(number: int | None) -> str:
 
 
 def state_word(state: str) -> str:
-    """A state for eyes."""
-    return _WORDS.get(state) or f"down: {state}"
+    """A state for eyes; causes of being down are shown by their name."""
+    words = {
+        "up": _("up"),
+        "degraded": _("slow"),
+        "broker": _("no way to the province"),
+        "no_data": _("no data"),
+        "unknown": _("not known yet"),
+        "power": _("no power"),
+        "agent": _("agent off"),
+        "revoked": _("revoked"),
+        "empty": _("no device"),
+    }
+    return words.get(state) or _("down: {cause}").format(cause=state)
 
 
 def is_down(state: str) -> bool:

@@ -31,7 +31,23 @@ def _state(device: Device) -> str:
     return f"revoked {wita(device.revoked_at)}"
 
 
-def _as_json(device: Device, registry: Registry) -> dict[str, Any]:
+def _sites(registry: Registry) -> dict[bytes, dict[str, Any]]:
+    """Device -> the last measuring of its site, of the enrolments that were imported."""
+    from host_tools.field.enrolments import parse_record
+
+    records = [
+        parse_record(raw) for raw, _name, refused in registry.enrolment_records() if not refused
+    ]
+    return {
+        record.device: {"time": record.time, **record.site.as_json()}
+        for record in records
+        if record.site is not None
+    }
+
+
+def _as_json(
+    device: Device, registry: Registry, sites: dict[bytes, dict[str, Any]]
+) -> dict[str, Any]:
     village = registry.village(device.slot[:10])
     return {
         "device": device.kid.hex(),
@@ -48,6 +64,7 @@ def _as_json(device: Device, registry: Registry) -> dict[str, Any]:
         "revoked_at": device.revoked_at,
         "revoked_by": device.revoked_by,
         "replaced_by": device.replaced_by.hex() if device.replaced_by else None,
+        "site": sites.get(device.kid),
     }
 
 
@@ -89,7 +106,8 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
     with Registry.open(app.province.directory) as registry:
         devices = registry.devices() if everything else registry.active_devices()
         if as_json:
-            print_json([_as_json(device, registry) for device in devices])
+            sites = _sites(registry)
+            print_json([_as_json(device, registry, sites) for device in devices])
             return
         names = labels(registry)
     if not devices:
@@ -125,7 +143,7 @@ def show(app: Application, device: str, as_json: bool) -> None:
 
     with Registry.open(app.province.directory) as registry:
         found = _find(app, registry, device)
-        fields = _as_json(found, registry)
+        fields = _as_json(found, registry, _sites(registry))
         certificates = registry.certificates(found.slot)
     if as_json:
         fields["certificates"] = [
@@ -134,10 +152,14 @@ def show(app: Application, device: str, as_json: bool) -> None:
         ]
         print_json(fields)
         return
+    site = fields.pop("site")
     for name, value in fields.items():
         shown = wita(value) if name.endswith("_at") else value
         if shown not in (None, ""):
             click.echo(f"{name.replace('_', ' ') + ':':<13}{printable(str(shown))}")
+    if site is not None:
+        figures = ", ".join(f"{name} {value:g}" for name, value in site["figures"].items())
+        click.echo(f"{'site:':<13}{site['state']} on {wita(site['time'])}: {printable(figures)}")
     print_table(
         ("certificate", "valid until", "revoked"),
         [(c.serial, wita(c.not_after), wita(c.revoked_at)) for c in certificates],

@@ -134,6 +134,7 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
         "replaces": record.replaces.hex() if record.replaces else None,
         "kit": record.kit.hex(),
         "corrections": record.corrections or {},
+        "site": record.site.as_json() if record.site else None,
         "technician": technician,
         "state": state,
         "refused": refused,

@@ -20,6 +20,7 @@ from host_tools.cli._store import (
     until_option,
     village_option,
 )
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Outage
@@ -83,7 +84,9 @@ def command(
             seen = slots(database) if database else []
             reported = any(slot.startswith(code) for slot in seen)
             note = (
-                "No outage was reported in that time." if reported else nothing_yet(registry, one)
+                _("No outage was reported in that time.")
+                if reported
+                else nothing_yet(registry, one)
             )
     until_s = min(now, end or now)
     if by:
@@ -150,10 +153,10 @@ def _list(
         whole=("slot",),
     )
     if len(found) > limit:
-        app.note(
-            f"{len(found) - limit} older ones are left out; see them with --limit, --csv, or sum "
-            "up with --by."
+        text = _(
+            "{count} older ones are left out; see them with --limit, --csv, or sum up with --by."
         )
+        app.note(text.format(count=len(found) - limit))
 
 
 def _end(outage: Outage) -> str:
@@ -176,13 +179,15 @@ def _within(outage: Outage, start: float, end: float) -> int:
 
 
 def _total(found: Sequence[Outage], start: float, end: float) -> str:
-    from host_tools.cli._output import counted
     from host_tools.common.times import span, wita
 
-    whole = sum(_within(o, start, end) for o in found)
-    return (
-        f"{counted(len(found), 'outage')} of {counted(len({o.slot for o in found}), 'slot')}, "
-        f"together {span(whole)} from {wita(start)} to {wita(end)}."
+    slots = len({o.slot for o in found})
+    return _("{outages} of {slots}, together {time} from {begin} to {end}.").format(
+        outages=ngettext("{count} outage", "{count} outages", len(found)).format(count=len(found)),
+        slots=ngettext("{count} slot", "{count} slots", slots).format(count=slots),
+        time=span(sum(_within(o, start, end) for o in found)),
+        begin=wita(start),
+        end=wita(end),
     )
 
 

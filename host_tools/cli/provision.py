@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._site import (
+    kit_option,
+    kit_passphrase_option,
+    measure_option,
+    opened_kit,
+    photo_option,
+    show_site,
+)
 from host_tools.common.errors import DesalinkError
 
 if TYPE_CHECKING:
     from host_tools.field.provision.flow import Plan, Provisioning
     from host_tools.field.provision.screen import BoardRow, ProvisionScreen
-    from host_tools.people.kits.model import Kit
 
 
 @click.command()
@@ -38,13 +45,7 @@ if TYPE_CHECKING:
     help="Serial port, or a pattern such as '/dev/ttyUSB*' with --batch. [default: found]",
 )
 @click.option("--board", metavar="NAME", help="Kind of board. [default: found by its chip]")
-@click.option(
-    "--kit",
-    "kit_path",
-    type=PATH,
-    metavar="PATH",
-    help="The opened kit. [default: DESALINK_KIT, else where 'desalink kit open' put it]",
-)
+@kit_option
 @click.option(
     "--work",
     type=PATH,
@@ -87,11 +88,13 @@ if TYPE_CHECKING:
 )
 @click.option("--ssh", "target", metavar="USER@HOST", help="A Linux device over SSH.")
 @click.option(
-    "--kit-passphrase-file",
-    type=PATH,
-    metavar="FILE",
-    help="The kit's passphrase, in the first line of FILE (else DESALINK_KIT_PASSPHRASE, asked).",
+    "--site",
+    is_flag=True,
+    help="The device is in its village: measure the site and write the acceptance sheet.",
 )
+@measure_option
+@photo_option
+@kit_passphrase_option
 @pass_app
 def command(
     app: Application,
@@ -111,6 +114,9 @@ def command(
     count: int | None,
     ask: bool,
     target: str | None,
+    site: bool,
+    seconds: int,
+    photos: tuple[Path, ...],
     kit_passphrase_file: Path | None,
 ) -> None:
     """Make a board the device of a village, from an opened kit; no network is needed.
@@ -123,8 +129,10 @@ def command(
         raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
     if not batch and (villages is not None or count is not None or ask):
         raise click.UsageError(_("--villages, --count and --ask are for --batch."))
-    if batch and (wifi is not None or pairs or settings_only):
-        raise click.UsageError(_("--wifi, --set and --settings-only are for one device."))
+    if batch and (wifi is not None or pairs or settings_only or site):
+        raise click.UsageError(_("--wifi, --set, --settings-only and --site are for one device."))
+    if photos and not site:
+        raise click.UsageError(_("--photo is for the acceptance sheet: add --site."))
     if villages is not None and ask:
         raise click.UsageError(_("Give --villages to deal them, or --ask to be asked; not both."))
     if target is not None and (batch or port is not None):
@@ -140,12 +148,16 @@ def command(
             )
     from dataclasses import replace as changed
 
+    from host_tools.field.acceptance import check_photos
     from host_tools.field.provision.corrections import ask_wifi, read_corrections
 
+    check_photos(photos)
     plan = changed(
         _plan(kit_path, work, kit_passphrase_file, board, offline, replace),
         corrections=read_corrections(pairs, ask_wifi(wifi) if wifi is not None else None),
         settings_only=settings_only,
+        measure_s=seconds if site else 0,
+        photos=photos,
     )
     if batch:
         _several(app, plan, port, villages, count, ask)
@@ -169,28 +181,13 @@ def _plan(
     replace: bool,
 ) -> Plan:
     """The opened kit, with the folders of journals and enrolments."""
-    from host_tools.common.i18n import _
     from host_tools.field.enrolments import EnrolmentLog
     from host_tools.field.provision.flow import Plan
-    from host_tools.people.kits import KitDirectory, find_directory, passphrase
-    from host_tools.people.kits.model import KitError
-    from host_tools.people.kits.opened import refuse_expired
 
-    path = find_directory(kit_path)
-    if path.is_file():
-        raise KitError(
-            _(
-                "{path} is a kit that is not open yet; open it with 'desalink kit open {path}', "
-                "then run the same command without --kit."
-            ).format(path=path)
-        )
-    directory = KitDirectory(path)
-    # Do not ask for the passphrase of an expired kit.
-    refuse_expired(directory.header().expires, path)
-    kit: Kit = directory.open(passphrase.existing(passphrase_file))
+    directory, kit = opened_kit(kit_path, passphrase_file)
     return Plan(
         kit=kit,
-        work=work or path,
+        work=work or directory.path,
         log=EnrolmentLog(directory.enrolments),
         board=board,
         offline=offline,
@@ -236,6 +233,8 @@ def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Pro
             raise
         row.end(result_text(result, None), failed=False)
     click.echo(_("Print its label and put it on the device: {path}").format(path=result.label))
+    if result.site is not None and result.sheet is not None:
+        show_site(result.site, result.sheet)
 
 
 def _several(

@@ -12,6 +12,7 @@ import click
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._output import counted
 from host_tools.cli._store import reading
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.keys.ca import Authority
@@ -52,14 +53,15 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
     province = app.province
     within = RENEW_WITHIN if days is None else timedelta(days=days)
     if not ending(province, within):
-        click.echo(f"No service's certificate ends within {within.days} days.")
+        text = _("No service's certificate ends within {days} days.")
+        click.echo(text.format(days=within.days))
         return
     authority = _authority(app, passphrase_file)
     with _at_work(app) as registry:
         renewed = renew_services(province, registry, authority, within)
         left = ending(province, within)
     if renewed:
-        click.echo(f"Renewed: {', '.join(renewed)}.")
+        click.echo(_("Renewed: {services}.").format(services=", ".join(renewed)))
     if left:
         app.abort(_end_of_authority(authority, f"{', '.join(left)} can't be renewed for longer"))
 
@@ -162,9 +164,10 @@ def authority(app: Application, finish: bool, yes: bool, passphrase_file: Path |
         change = finish_authority if finish else renew_authority
         end = change(app.province, registry, secret).certificate.not_valid_after_utc
     if finish:
-        click.echo("Only the new CA counts now. Restart the broker.")
+        click.echo(_("Only the new CA counts now. Restart the broker."))
     else:
-        click.echo(f"The new CA issues from now on, and ends on {end:%Y-%m-%d}. {_NEXT}")
+        text = _("The new CA issues from now on, and ends on {date}.")
+        click.echo(f"{text.format(date=f'{end:%Y-%m-%d}')} {_next()}")
 
 
 @command.command()
@@ -181,13 +184,14 @@ def root(app: Application, passphrase_file: Path | None) -> None:
     secret = passphrase.existing(passphrase_file)
     with _at_work(app) as registry:
         renew_root(app.province, registry, secret)
-    click.echo(f"The province has a new root key. {_NEXT}")
+    click.echo(f"{_('The province has a new root key.')} {_next()}")
 
 
-_NEXT = (
-    "Restart the broker and the ingest, then run 'desalink renew devices'. Make a backup, and put "
-    "the offline copy of keys/ and ca/ in place of the one from before."
-)
+def _next() -> str:
+    return _(
+        "Restart the broker and the ingest, then run 'desalink renew devices'. Make a backup, and "
+        "put a new offline copy of keys/ and ca/ in place of the one from before."
+    )
 
 
 def _some(slots: tuple[str, ...]) -> str:

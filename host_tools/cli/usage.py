@@ -19,6 +19,7 @@ from host_tools.cli._store import (
     until_option,
     village_option,
 )
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Usage
@@ -86,7 +87,7 @@ def command(
             seen = slots(database) if database else []
             note = nothing_yet(registry, one)
             if any(slot.startswith(code) for slot in seen):
-                note = "Nothing was measured there in that time."
+                note = _("Nothing was measured there in that time.")
     rows = _of_regencies(found) if by == "regency" else found
     if by in ("village", "regency"):
         rows = sorted(rows, key=lambda u: (-(u.bytes_down or 0) - (u.bytes_up or 0), u.slot))
@@ -171,18 +172,21 @@ def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, l
         whole=("slot",),
     )
     if len(rows) > limit:
-        app.note(f"{len(rows) - limit} more are left out; see them with --limit or --csv.")
+        text = _("{count} more are left out; see them with --limit or --csv.")
+        app.note(text.format(count=len(rows) - limit))
 
 
 def _total(found: list[Usage]) -> str:
-    from host_tools.cli._output import counted
     from host_tools.cli._store import size
     from host_tools.common.times import span
 
     down = sum(u.bytes_down or 0 for u in found)
     up = sum(u.bytes_up or 0 for u in found)
-    return (
-        f"Together {size(down)} down and {size(up)} up at "
-        f"{counted(len({u.slot for u in found}), 'slot')}, measured for "
-        f"{span(sum(u.measured_s for u in found))}."
+    slots = len({u.slot for u in found})
+    return ngettext(
+        "Together {down} down and {up} up at {count} slot, measured for {time}.",
+        "Together {down} down and {up} up at {count} slots, measured for {time}.",
+        slots,
+    ).format(
+        down=size(down), up=size(up), count=slots, time=span(sum(u.measured_s for u in found))
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-def _give_to_owner_of_directory(path: Path) -> None:
+def give_to_owner_of_directory(path: Path) -> None:
     """Give root's new files in another user's province to that user, who must read them."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
@@ -38,7 +38,7 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
     """Create a directory with its parents; only the owner may read it."""
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     path.chmod(mode)
-    _give_to_owner_of_directory(path)
+    give_to_owner_of_directory(path)
 
 
 def _named(error: OSError, path: Path) -> OSError:
@@ -66,7 +66,7 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _give_to_owner_of_directory(temporary)
+        give_to_owner_of_directory(temporary)
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -216,7 +216,10 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
         kept |= {name for name in classes if logged or name.endswith("Error")}
         if path.startswith("boards/"):
             kept |= {name for name in _names(tree) if name[0] != "_"}
-    # What provisioning runs on a device calls the agent.
+    # What provisioning and visits run on a device calls the agent.
+    for node in ast.walk(trees["agent/visit.py"]) if "agent/visit.py" in trees else ():
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
+            kept.add(node.name)
     provision = _HERE.parents[1] / "field" / "provision"
     for name in ("payload.py", "serial_device.py"):
         kept |= set(_WORD.findall((provision / name).read_text()))

@@ -24,7 +24,11 @@ from itertools import islice
 from host_tools.archive.chain import DIRECTORY, Chain, Listed, file_digest
 from host_tools.archive.file import ArchivedReport, ArchiveFile, write
 from host_tools.common.errors import DesalinkError
-from host_tools.common.files import make_directory, sync_directory
+from host_tools.common.files import (
+    give_to_owner_of_directory,
+    make_directory,
+    sync_directory,
+)
 from host_tools.common.times import DAY_S, WITA, WITA_S
 from host_tools.store.archived import archives, check_chain, register, stream_ids
 from host_tools.store.database import Database
@@ -178,6 +182,7 @@ class Archiver:
                 yield report
 
         count = write(part, counted())
+        give_to_owner_of_directory(part)
         handle = os.open(part, os.O_RDONLY)
         os.fchmod(handle, 0o400)
         os.fsync(handle)

@@ -26,6 +26,7 @@ from tests.bench import (
     flood,
     heap,
     ingest,
+    month,
     operator,
     provision,
     queries,
@@ -311,6 +312,18 @@ def _operator(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _month(quick: bool) -> tuple[Figures, list[Row]]:
+    found = month.run(60 if quick else 841)
+    return found, [
+        (
+            f"a month's report of {found['month_villages']} villages, all pages as PDF",
+            f"{found['month_report_s']:.1f} s",
+            f"target for 841: 60 s and 500 MB; counting takes {found['month_count_s']:.1f} s of"
+            f" it; the largest process takes {found['month_report_mb']} MB",
+        )
+    ]
+
+
 def _provision(quick: bool) -> tuple[Figures, list[Row]]:
     found = provision.measure(quick)
     one, eight = found["provision_one_s"], found["provision_eight_s"]
@@ -354,6 +367,7 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "flood": _flood,
     "queries": _queries,
     "operator": _operator,
+    "month": _month,
     "provision": _provision,
     "stick": _stick,
 }

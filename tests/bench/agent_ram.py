@@ -30,10 +30,10 @@ OPTIONS = {
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
     "ntp": ("net.sntp",),
-    # when its key is made, and in the tests of its provisioning
-    "provisioning": ("province.selftest", "device.enrolment"),
+    # when its key is made, in the tests of its provisioning, and while a technician looks at it
+    "provisioning": ("province.selftest", "device.enrolment", "visit"),
     # a new certificate
-    "renewal": ("province.renewal", "province.trial"),
+    "renewal": ("province.received", "province.renewal", "province.trial"),
     # a signature to verify, a value that reports don't have, a journal lost
     "rare": (
         "journal.reissue",

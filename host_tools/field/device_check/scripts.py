@@ -131,15 +131,16 @@ if w:
  r['networks']=sorted([[x[3],x[2]] for x in f],reverse=True)[:10]
 """
 
-# A public key from its seed takes as long as a signature, whose function has another name in each
-# release.
-_SIGNATURE = """
+# The proof that enrols a device takes its public key and a signature.
+_SIGNATURE = f"""
+import os
 try:
- from agent.wire import ed25519
+ os.stat({CONFIG!r})
+ from agent import start
  t=time.ticks_ms()
- ed25519.Signer(bytes(32))
- r['key_ms']=ms(t)
-except ImportError: pass
+ start.enrol({CONFIG!r})
+ r['proof_ms']=ms(t)
+except (OSError,ImportError): pass
 """
 
 # The rows of tests/esp32/test_lwip.py.

@@ -6,5 +6,6 @@ imports it (office/importing.py).
 
 from host_tools.field.enrolments.log import EnrolmentLog
 from host_tools.field.enrolments.record import LogError, Record, parse_record
+from host_tools.field.enrolments.site import MeasuredSite
 
-__all__ = ["EnrolmentLog", "LogError", "Record", "parse_record"]
+__all__ = ["EnrolmentLog", "LogError", "Record", "MeasuredSite", "parse_record"]

@@ -32,6 +32,7 @@ from host_tools.field.enrolments.record import (
     sign_record,
     verified,
 )
+from host_tools.field.enrolments.site import MeasuredSite
 from host_tools.people.kits.model import Kit, KitError, KitSlot, same_id
 from host_tools.people.kits.opened import refuse_expired
 from host_tools.wire.envelope import MAX_MESSAGE
@@ -119,12 +120,13 @@ class EnrolmentLog:
         replaces: bytes | None = None,
         *,
         corrections: dict[str, str] | None = None,
+        site: MeasuredSite | None = None,
         now: float | None = None,
     ) -> Record:
         """Countersign an enrolment and write it to the disk durably.
 
-        The same device for the same slot with the same certificate and corrections is recorded
-        once: another call returns that record.
+        The same device for the same slot with the same certificate, corrections and site is
+        recorded once: another call returns that record.
 
         Args:
             proof: of the device, as it signed it.
@@ -133,6 +135,7 @@ class EnrolmentLog:
             certificate_serial: of the certificate that it was given, hexadecimal.
             replaces: kid of the device that it replaces, if the slot is filled.
             corrections: settings that differ from the kit's, see `Record`.
+            site: what was measured there; None: nothing new.
             now: Unix time, the present if None.
 
         Raises:
@@ -163,9 +166,9 @@ class EnrolmentLog:
             wanted = (slot, device, certificate_serial)
             for record in reversed(records):
                 if (record.slot, record.device, record.certificate_serial) == wanted:
-                    if record.corrections == corrections:
+                    if record.corrections == corrections and site in (None, record.site):
                         return record
-                    break  # its settings have changed since
+                    break  # its settings have changed since, or its site was measured
             if unique_id is not None:
                 _refuse_elsewhere(records, kit, slot, unique_id)
             filled = _filled_by(records, kit, slot)
@@ -197,6 +200,7 @@ class EnrolmentLog:
                 replaces=replaces,
                 kit=kit.id,
                 corrections=corrections,
+                site=site,
             )
             record = parse_record(raw)
             file.seek(good)

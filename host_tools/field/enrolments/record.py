@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.errors import DesalinkError, EnrolmentError
 from host_tools.devices.proof import verify_proof
+from host_tools.field.enrolments.site import MeasuredSite, parse_site
 from host_tools.keys.signing import sign1, verify1
 from host_tools.wire.envelope import hash8, split
 from host_tools.wire.payload import MAX_TIME, Enrolment, decode
@@ -53,6 +54,8 @@ class Record:
     corrections: dict[str, str] | None
     """Settings that the technician gave instead of the kit's: key path -> JSON, no secrets. None
     without any."""
+    site: MeasuredSite | None
+    """What was measured at the site, None if nothing was."""
 
     @property
     def hash(self) -> bytes:
@@ -78,8 +81,11 @@ _NUMBERS = {field.name: number for number, field in enumerate(fields(Record)[2:]
 
 def sign_record(key: Ed25519PrivateKey, **values: Any) -> bytes:
     """The signed bytes of a record; `values` are the fields of `Record` from `prev` on."""
-    if values.get("corrections") is None:
-        values.pop("corrections", None)  # earlier versions have no such key
+    if values.get("site") is not None:
+        values["site"] = values["site"].table()
+    for name in ("corrections", "site"):
+        if values.get(name) is None:
+            values.pop(name, None)  # earlier versions have no such key
     table = {_NUMBERS[name]: value for name, value in values.items()}
     return sign1(key, cbor2.dumps(table, canonical=True), AAD)
 
@@ -112,6 +118,8 @@ def parse_record(raw: bytes) -> Record:
         if not valid:
             raise malformed(f"{name} of the enrolment record is missing or not valid")
     values: list[Any] = [get(number) for number in _NUMBERS.values()]
+    if values[-1] is not None:
+        values[-1] = parse_site(values[-1])
     return Record(raw, technician, *values)
 
 

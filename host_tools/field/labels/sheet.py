@@ -42,7 +42,9 @@ def _runs(line: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _draw_label(pdf: FPDF, label: Label, x: float, y: float) -> None:
+def draw_label(pdf: FPDF, label: Label, x: float, y: float) -> None:
+    """Draw a label with its upper left corner at a place in mm."""
+
     def measure(text: str, size: float) -> float:
         pdf.set_font(_FONT, size=size * _POINTS)
         return float(pdf.get_string_width(layout.in_charset(text, _CHARSET)))
@@ -71,7 +73,7 @@ def _draw_page(pdf: FPDF, labels: Sequence[Label], title: str) -> None:
         row, column = divmod(index, _COLUMNS)
         x, y = _LEFT + column * layout.WIDTH, _TOP + row * layout.HEIGHT
         pdf.rect(x, y, layout.WIDTH, layout.HEIGHT)
-        _draw_label(pdf, label, x, y)
+        draw_label(pdf, label, x, y)
 
 
 def write_sheet(labels: Sequence[Label], path: Path, title: str = "") -> None:

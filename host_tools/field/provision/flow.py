@@ -8,7 +8,7 @@ implementation for a cable and one for SSH.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from host_tools.common.i18n import _
 from host_tools.devices.boards import Board
 from host_tools.devices.proof import verify_proof
-from host_tools.field.enrolments import EnrolmentLog, Record
+from host_tools.field.acceptance import write_acceptance
+from host_tools.field.enrolments import EnrolmentLog, MeasuredSite, Record
 from host_tools.field.labels import Label, write_label
 from host_tools.field.provision.corrections import corrected, for_the_record
 from host_tools.field.provision.errors import ProvisionError, refuse_swapped
@@ -25,6 +26,8 @@ from host_tools.field.provision.flash import Progress
 from host_tools.field.provision.journal import DeviceJournal
 from host_tools.field.provision.network import ELSEWHERE, network_error
 from host_tools.field.provision.payload import KitFirmware, release_of
+from host_tools.field.talk.rounds import measure
+from host_tools.field.talk.visitor import Visitor
 from host_tools.people.kits.model import Kit, KitSlot
 from host_tools.wire import Key, Refused, Verifier, hash8, parse_report, topic_name
 from host_tools.wire.payload import Enrolment
@@ -38,6 +41,7 @@ STEPS = (
     "key",
     "network",
     "report",
+    "site",
     "enrol",
     "label",
     "start",
@@ -55,6 +59,7 @@ def step_title(step: str) -> str:
         "key": _("key"),
         "network": _("network"),
         "report": _("report"),
+        "site": _("site"),
         "enrol": _("enrolment"),
         "label": _("label"),
         "start": _("start"),
@@ -95,6 +100,9 @@ class TargetDevice(Protocol):
     def first_report(self, unix: int) -> tuple[str, bytes]:
         """Topic and bytes of the first report, which is made if missing. unix: the laptop's
         clock."""
+
+    def visit(self) -> AbstractContextManager[Visitor]:
+        """A visit, by which the site is measured; the agent does not run."""
 
     def start(self) -> None:
         """Start the agent, now and after each power-on."""
@@ -137,7 +145,8 @@ class Plan:
     work: the laptop's directory for devices; board: name of the board, None: found by its chip;
     offline: the network test may fail, as the device's network is elsewhere; replace: the devices
     replace those in the slots; corrections: settings instead of the kit's, by key path;
-    settings_only: the device is installed, and keeps its firmware and agent.
+    settings_only: the device is installed, and keeps its firmware and agent; measure_s: how long
+    its site is measured, 0: not at all; photos: for the acceptance sheet.
     """
 
     kit: Kit
@@ -148,11 +157,14 @@ class Plan:
     replace: bool = False
     corrections: Mapping[str, Any] = field(default_factory=dict)
     settings_only: bool = False
+    measure_s: int = 0
+    photos: Sequence[Path] = ()
 
 
 @dataclass
 class DeviceResult:
-    """The result for a device. `states`: of each step that was started."""
+    """The result for a device. `states`: of each step that was started; site, sheet: what was
+    measured there and the acceptance sheet, None if nothing was."""
 
     port: str
     mac: str = ""
@@ -162,6 +174,8 @@ class DeviceResult:
     kid: str = ""
     check: str = ""
     label: Path | None = None
+    site: MeasuredSite | None = None
+    sheet: Path | None = None
     seconds: float = 0.0
     states: dict[str, str] = field(default_factory=dict)
 
@@ -273,6 +287,10 @@ class Provisioning:
             entry.update(self._network(device))
         with self._step("report") as entry:
             entry.update(self._report(device, slot, enrolment, known=same))
+        if plan.measure_s:
+            with self._step("site") as entry, device.visit() as visitor:
+                result.site = site = measure(visitor, plan.measure_s, self._watch.progress)
+                entry.update(site=site.as_json())
         with self._step("enrol") as entry:
             filled = plan.log.filled_by(kit, slot.slot)
             replaces = filled if plan.replace and filled != kid else None
@@ -280,6 +298,7 @@ class Provisioning:
             record = plan.log.append(
                 *(kit, slot.slot, proof, mac, board, digest, slot.serial, replaces),
                 corrections=for_the_record(plan.corrections) or None,
+                site=result.site,
             )
             entry.update(state="already" if same else "done", record=record.number)
         with self._step("label") as entry:
@@ -295,6 +314,12 @@ class Provisioning:
             )
             result.check, result.label = label.check, write_label(label, journal.directory)[0]
             entry.update(file=result.label.name, check=label.check)
+            if result.site is not None:
+                result.sheet = journal.directory / f"acceptance-{slot.slot}.pdf"
+                write_acceptance(
+                    result.sheet, label, result.site, kit.technician, record.time, plan.photos
+                )
+                entry.update(sheet=result.sheet.name)
         with self._step("start"):
             device.start()
 
@@ -368,7 +393,8 @@ class Provisioning:
         result, detail = device.test_network(int(time.time()))
         if result == "ok":
             return {}
-        if self._plan.offline and result in ELSEWHERE:
+        # Where the site is measured, the figures say what is wrong with it.
+        if (self._plan.offline or self._plan.measure_s) and result in ELSEWHERE:
             return {"state": "elsewhere", "result": result, "detail": detail}
         raise network_error(result, detail, kit.broker_host, kit.broker_port)
 

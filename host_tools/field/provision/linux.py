@@ -10,24 +10,21 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host_tools.common.i18n import _
-from host_tools.devices.boards import Board, load_board
-from host_tools.devices.packages.openwrt import HOME as OPENWRT_HOME
-from host_tools.devices.packages.openwrt import SETTINGS, STATE, system_files
+from host_tools.devices.boards import Board
+from host_tools.devices.packages.openwrt import SETTINGS, system_files
 from host_tools.devices.packages.uci import to_uci
-from host_tools.field.provision.errors import ProvisionError, understood
+from host_tools.field.provision.errors import understood
 from host_tools.field.provision.flash import Progress
+from host_tools.field.provision.linux_agent import Identity, LinuxAgent, board_of, identify
 from host_tools.field.provision.payload import IMPORT_SELFTEST, import_with_time
 from host_tools.field.provision.ssh import SshConnection, Target, check_host_key
+from host_tools.field.talk.over_ssh import SshVisitor, visiting
 from host_tools.people.kits.model import Kit, KitSlot
 
 _PI_SYSTEM = {
@@ -36,98 +33,10 @@ _PI_SYSTEM = {
     "watchdog.conf": "/etc/systemd/system.conf.d/desalink-watchdog.conf",
 }
 _PUBLIC = 0o644
-# A serial number, MAC address or machine id. It names the device's folder on the laptop, so
-# it must not hold a path.
-_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z:._-]{0,62}[0-9A-Za-z])?")
-# An agent with a wrong configuration ends within this time.
-SETTLE_S = 2.0
 
 
-@dataclass(frozen=True)
-class Identity:
-    """The identity that a device reports.
-
-    unique_id: what its agent will sign as its identity; board: name of its board, None if it is
-    unknown; model: for people; interpreter: of the agent, None if missing; uplink: the interface
-    of its default route, None if missing.
-    """
-
-    unique_id: str
-    board: str | None
-    model: str
-    interpreter: str | None
-    uplink: str | None
-
-
-# Uses the same places in the same order as the boards' modules: the proof must have the same id.
-# Prints NAME=VALUE lines.
-_IDENTIFY = """\
-r={root}
-line() {{ tr -d '\\000\\n' < "$1" 2>/dev/null; }}
-macs() {{
-	for n in "$@" $(LC_ALL=C ls /sys/class/net 2>/dev/null); do
-		[ ! -f "/sys/class/net/$n/address" ] || cat "/sys/class/net/$n/address"
-	done | tr A-F a-f | grep '^..:..:..:..:..:..$' | grep -v '^00:00:00:00:00:00$'
-}}
-if [ -e "$r/etc/openwrt_release" ]; then
-	echo system=openwrt
-	id="$(macs br-lan lan lan1 eth0 | grep '^.[048c]:' | head -n 1)"
-	[ -n "$id" ] || id="$(macs br-lan lan lan1 eth0 | head -n 1)"
-	echo "id=$id"
-	echo "model=$(line /tmp/sysinfo/model)"
-	programs="micropython python3"
-else
-	echo system=linux
-	id="$(sed -n 's/^Serial[[:space:]]*: *//p' /proc/cpuinfo | head -n 1)"
-	[ -n "$id" ] || id="$(line /proc/device-tree/serial-number)"
-	[ -n "$id" ] || id="$(macs | head -n 1)"
-	[ -n "$id" ] || id="$(line /etc/machine-id)"
-	echo "id=$id"
-	echo "model=$(line /proc/device-tree/model)"
-	programs="python3"
-fi
-for p in $programs; do
-	"$p" -c 'import asyncio, ssl, json, hashlib' 2>/dev/null || continue
-	echo "interpreter=$p"
-	break
-done
-echo "uplink=$(awk '$2 == "00000000" && $8 == "00000000" {{ print $7, $1 }}' /proc/net/route \\
-	| sort -n | head -n 1 | cut -d ' ' -f 2)"
-"""
-
-
-def identify(connection: SshConnection, prefix: str = "") -> Identity:
-    """Ask a device what it is. Writes nothing.
-
-    Raises:
-        ProvisionError: the connection is lost, or it has no identity.
-    """
-    said = connection.run(_IDENTIFY.format(root=shlex.quote(prefix)))
-    lines = said.decode(errors="replace").splitlines()
-    facts = dict(line.split("=", 1) for line in lines if "=" in line)
-    if not facts.get("id"):
-        raise connection.refused("it has no serial number and no network interface of its own")
-    if _ID.fullmatch(facts["id"]) is None:
-        raise connection.refused(f"its serial number {facts['id'][:60]!r} is not valid")
-    board = None
-    if facts.get("system") == "openwrt":
-        board = "openwrt"
-    elif "Raspberry Pi" in facts.get("model", ""):
-        board = "raspberry-pi"
-    return Identity(
-        facts["id"],
-        board,
-        facts.get("model", ""),
-        facts.get("interpreter") or None,
-        facts.get("uplink") or None,
-    )
-
-
-class LinuxDevice:
-    """One device, identified, on an open connection.
-
-    prefix: of every path on the device; for tests.
-    """
+class LinuxDevice(LinuxAgent):
+    """A device to be filled for a slot."""
 
     firmware = None
 
@@ -141,37 +50,10 @@ class LinuxDevice:
         prefix: str = "",
     ) -> None:
         """Raises ProvisionError: `device`: it has no interpreter."""
+        super().__init__(connection, identity, board, prefix)
         self._kit = kit
         self._slot = slot
-        self.connection = connection
-        self.identity = identity
-        self.board = board
-        self._prefix = prefix
-        self._openwrt = board.name == "openwrt"
-        if identity.interpreter is None:
-            raise ProvisionError(
-                "device",
-                _(
-                    "{device} has no interpreter for the agent; install {packages} on it and run "
-                    "the same command."
-                ).format(
-                    device=connection.target,
-                    packages="micropython-mbedtls" if self._openwrt else "python3",
-                ),
-            )
-        self._interpreter = identity.interpreter
-        self._home = prefix + (OPENWRT_HOME if self._openwrt else "/opt/desalink")
-        self._own = prefix + (STATE if self._openwrt else "/etc/desalink")
-        self._state = prefix + (f"{STATE}/state" if self._openwrt else "/var/lib/desalink")
-        self._stage = f"{self._own}/.new"
-        # On OpenWrt the start script makes this file of UCI's settings.
-        self.config_path = (
-            f"{prefix}/var/run/desalink/config.json"
-            if self._openwrt
-            else f"{self._own}/config.json"
-        )
-        # With systemd the agent has its own user, except in tests.
-        self._user = None if self._openwrt or prefix else "desalink"
+        self._stage = f"{self.own}/.new"
 
     # ---- files
 
@@ -179,9 +61,9 @@ class LinuxDevice:
         """A slot's configuration, completed with paths, board and uplink of this device."""
         result = json.loads(json.dumps(config))
         result["port"] = self.board.port
-        result["state_dir"] = self._state
+        result["state_dir"] = self.state
         for name, file in (("ca", "ca.pem"), ("cert", "client.pem"), ("key", "client.key")):
-            result.setdefault("broker", {})[name] = f"{self._own}/{file}"
+            result.setdefault("broker", {})[name] = f"{self.own}/{file}"
         settings = dict(self.board.settings)
         if settings:
             result["board"] = {**settings, **result.get("board", {})}
@@ -189,7 +71,7 @@ class LinuxDevice:
         if self.identity.uplink:
             link.setdefault("interface", self.identity.uplink)
             usage.setdefault("interface", self.identity.uplink)
-        if self._openwrt:
+        if self.openwrt:
             usage.setdefault("leases", "/tmp/dhcp.leases")
         return dict(result)
 
@@ -201,10 +83,10 @@ class LinuxDevice:
         return False
 
     def install(self, files: Mapping[str, bytes], progress: Progress) -> int:
-        code = {f"{self._home}/{path.lstrip('/')}": data for path, data in files.items()}
+        code = {f"{self.home}/{path.lstrip('/')}": data for path, data in files.items()}
         wanted = {path: (data, _PUBLIC) for path, data in code.items()}
-        have = self.connection.hashes([self._home, *self._system()])
-        stray = [path for path in have if path.startswith(self._home) and path not in wanted]
+        have = self.connection.hashes([self.home, *self._system()])
+        stray = [path for path in have if path.startswith(self.home) and path not in wanted]
         missing = self._different({**wanted, **self._system()}, have)
         if not missing and not stray:
             progress(1)
@@ -243,29 +125,29 @@ class LinuxDevice:
 
     def _system(self) -> dict[str, tuple[bytes, int]]:
         """The service's files: path on the device -> (content, mode)."""
-        if self._openwrt:
+        if self.openwrt:
             return {
-                self._prefix + entry.path: (entry.content, entry.mode)
+                self.prefix + entry.path: (entry.content, entry.mode)
                 for entry in system_files()
                 if entry.content is not None and entry.path != SETTINGS
             }
         return {
-            self._prefix + path: ((self.board.directory / name).read_bytes(), _PUBLIC)
+            self.prefix + path: ((self.board.directory / name).read_bytes(), _PUBLIC)
             for name, path in _PI_SYSTEM.items()
         }
 
     def _prepare(self) -> None:
         """Make the agent's folders, closed to other users."""
-        own, state = shlex.quote(self._own), shlex.quote(self._state)
+        own, state = shlex.quote(self.own), shlex.quote(self.state)
         self.connection.run(f"umask 077; mkdir -p {own} {state} && chmod 700 {state}")
 
     def configure(self, progress: Progress) -> int:
         slot = self._slot
         config = self.configuration(slot.config)
-        own = self._own
-        if self._openwrt:
-            text = to_uci(config, enabled=True, interpreter=self._interpreter)
-            settings = {self._prefix + SETTINGS: (text.encode(), 0o600)}
+        own = self.own
+        if self.openwrt:
+            text = to_uci(config, enabled=True, interpreter=self.interpreter)
+            settings = {self.prefix + SETTINGS: (text.encode(), 0o600)}
         else:
             text = json.dumps(config, indent=2) + "\n"
             settings = {self.config_path: (text.encode(), 0o640)}
@@ -285,7 +167,7 @@ class LinuxDevice:
         return len(missing)
 
     def forget_other(self, slot: str | None) -> bool:
-        if self._openwrt:
+        if self.openwrt:
             said = self.connection.execute("uci -q get desalink.agent.slot").out.decode().strip()
         else:
             text = self.connection.execute(f"cat {shlex.quote(self.config_path)}").out
@@ -297,26 +179,26 @@ class LinuxDevice:
             return False
         self.stop()
         # The settings last: while they exist, the deletion is not complete.
-        state = shlex.quote(self._state)
-        settings = self._prefix + SETTINGS if self._openwrt else self.config_path
+        state = shlex.quote(self.state)
+        settings = self.prefix + SETTINGS if self.openwrt else self.config_path
         self.connection.run(f"rm -rf {state} && sync && rm -f {shlex.quote(settings)}")
         return True
 
     def _set_owner(self) -> None:
         """Give the agent's files to its user, which is made if missing."""
-        if self._user is None:
+        if self.user is None:
             return
         self.connection.run(
-            f"systemd-sysusers /etc/sysusers.d/desalink.conf && chown -R {self._user}:"
-            f"{self._user} {self._state} && chown -R root:{self._user} {self._own} && "
-            f"chmod 750 {self._own}"
+            f"systemd-sysusers /etc/sysusers.d/desalink.conf && chown -R {self.user}:"
+            f"{self.user} {self.state} && chown -R root:{self.user} {self.own} && "
+            f"chmod 750 {self.own}"
         )
 
     # ---- the agent
 
     def make_key(self) -> bytes:
         self.stop()  # only one process may use key and journal
-        said = self._agent("-m agent --enrol " + shlex.quote(self.config_path), 120)
+        said = self.run("-m agent --enrol " + shlex.quote(self.config_path), 120)
         words = said.split()
         try:
             if len(words) != 1:
@@ -324,6 +206,11 @@ class LinuxDevice:
             return base64.b64decode(words[0], validate=True)
         except binascii.Error:
             raise self.connection.refused(f"its agent gave no proof ({said[:60]!r})") from None
+
+    @contextmanager
+    def visit(self) -> Iterator[SshVisitor]:
+        with visiting(self) as visitor:
+            yield visitor
 
     def test_network(self, unix: int) -> tuple[str, str]:
         with understood(self.connection.refused):
@@ -339,106 +226,11 @@ class LinuxDevice:
 
     def _selftest(self, call: str, load: str = IMPORT_SELFTEST) -> Any:
         code = f"import json\n{load}print('ANSWER', json.dumps(selftest.{call}))\n"
-        said = self._agent("-c " + shlex.quote(code), 180)
+        said = self.run("-c " + shlex.quote(code), 180)
         for line in said.splitlines():
             if line.startswith("ANSWER "):
                 return json.loads(line[7:])
         raise self.connection.refused(f"its agent gave no answer ({said[:60]!r})")
-
-    def _agent(self, arguments: str, timeout: float) -> str:
-        """The output of the interpreter in the agent's folder, run as the agent's user."""
-        home = shlex.quote(self._home)
-        prepare = self._convert() if self._openwrt else ""
-        user = "" if self._user is None else f"runuser -u {self._user} -- "
-        ended = self.connection.execute(
-            f"{prepare}cd {home} && umask 077 && {user}env MICROPYPATH=.:.frozen PYTHONPATH=. "
-            f"PYTHONDONTWRITEBYTECODE=1 {self._interpreter} {arguments}",
-            timeout=timeout,
-        )
-        if ended.code != 0:
-            reasons = [line[7:] for line in ended.err.splitlines() if line.startswith("agent: ")]
-            reason = reasons[-1] if reasons else ended.err or str(ended.code)
-            raise self.connection.refused(reason)
-        return ended.out.decode(errors="replace")
-
-    def _convert(self) -> str:
-        """The script that converts UCI's settings, as the start script does."""
-        path, home = shlex.quote(self.config_path), shlex.quote(self._home)
-        return (
-            f"umask 077; mkdir -p {shlex.quote(self.config_path.rpartition('/')[0])} && "
-            f"uci -q show desalink | env MICROPYPATH={home}:.frozen PYTHONPATH={home} "
-            f"PYTHONDONTWRITEBYTECODE=1 {self._interpreter} -m boards.openwrt.uci {path} && "
-        )
-
-    # ---- the service
-
-    def stop(self) -> None:
-        """Stop the agent, if it runs."""
-        if self._openwrt:
-            script = shlex.quote(f"{self._prefix}/etc/init.d/desalink")
-            self.connection.run(f"[ ! -f {script} ] || {self._service('stop')}", timeout=90)
-        else:
-            # Fails if the service is not installed yet.
-            self.connection.execute("systemctl stop desalink.service", timeout=90)
-
-    def start(self) -> None:
-        """Start the agent now and at every boot.
-
-        Raises:
-            ProvisionError: it ends within seconds.
-        """
-        if self._openwrt:
-            run = f"{self._service('enable')} && {self._service('restart')}"
-        else:
-            run = (
-                "systemctl daemon-reload && systemctl enable --quiet desalink.service && "
-                "systemctl restart desalink.service"
-            )
-        self.connection.run(run, timeout=120)
-        time.sleep(SETTLE_S)
-        if not self.running():
-            log = "logread -e desalink" if self._openwrt else "journalctl -u desalink"
-            raise self.connection.refused(f"its agent ends at once; '{log}' shows why")
-
-    def running(self) -> bool:
-        """Whether the agent runs."""
-        if self._openwrt:
-            list_it = 'ubus call service list \'{"name": "desalink"}\''
-            check = f"{list_it} | grep -q '\"running\": true'"
-        else:
-            check = "systemctl is-active --quiet desalink.service"
-        return self.connection.execute(check).code == 0
-
-    def _service(self, action: str) -> str:
-        root = shlex.quote(self._prefix)
-        return (
-            f"env IPKG_INSTROOT={root} sh {root}/etc/rc.common {root}/etc/init.d/desalink {action}"
-        )
-
-
-def board_of(identity: Identity, name: str | None) -> Board:
-    """The board of a device, found or named by the technician.
-
-    Raises:
-        ProvisionError: `board`: it is unknown, or differs from the name.
-    """
-    if name is None and identity.board is None:
-        raise ProvisionError(
-            "board",
-            _(
-                "This device ({model}) is neither an OpenWrt router nor a Raspberry Pi; if it has "
-                "systemd and Python, add --board raspberry-pi."
-            ).format(model=identity.model or identity.unique_id),
-        )
-    board = load_board(name or str(identity.board))
-    if board.transport != "ssh" or (identity.board == "openwrt") != (board.name == "openwrt"):
-        raise ProvisionError(
-            "board",
-            _("This device ({model}) is no {board}; run the command without --board.").format(
-                model=identity.model or identity.board, board=board.title
-            ),
-        )
-    return board
 
 
 class FoundHost:
@@ -466,18 +258,18 @@ class FoundHost:
 def over_ssh(
     target: Target,
     say: Callable[[str], None] = lambda sentence: None,
-    options: Sequence[str] = (),
+    keys: Sequence[Path] = (),
     prefix: str = "",
 ) -> Iterator[FoundHost]:
     """The device at an SSH address.
 
     Args:
         say: gets sentences for the technician, such as a new fingerprint.
-        options: further arguments for ssh.
+        keys: files of private keys, instead of the user's own.
         prefix: of every path on the device; for tests.
 
     Raises:
         ProvisionError: it can't be reached, or has no identity.
     """
-    with SshConnection(target, options) as connection:
+    with SshConnection(target, keys) as connection:
         yield FoundHost(connection, prefix, say)

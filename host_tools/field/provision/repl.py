@@ -7,11 +7,13 @@ Every call has a time limit, and every failure is a ProvisionError: `cable` if t
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import struct
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from mpremote.transport import TransportError  # type: ignore[import-untyped]
 from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
@@ -59,6 +61,16 @@ class _Transport(SerialTransport):
             else:
                 time.sleep(0.01)
         return bytes(data)
+
+
+def refused_by_agent(reason: str) -> ProvisionError:
+    """The error for a sentence of the board's agent."""
+    return ProvisionError(
+        "device",
+        _("The board's agent reports: {reason}. Run the same command again.").format(
+            reason=reason.rstrip(".")
+        ),
+    )
 
 
 class Repl:
@@ -132,6 +144,22 @@ class Repl:
             )
         text: str = out.decode(errors="replace")
         return text.replace("\r\n", "\n")
+
+    def answer(self, load: str, call: str, timeout: float) -> Any:
+        """The result of a function of the device's agent, as JSON.
+
+        The agent reports an error by a sentence and SystemExit, which would restart the board.
+
+        Args:
+            load: a script with only the imports that `call` needs, because the heap is small.
+        """
+        script = f"{load}print('ANSWER',json.dumps({call}))\n".replace("\n", "\n ")
+        said = self.run(f"import json\ntry:\n {script}\nexcept SystemExit:\n pass", timeout)
+        for line in said.splitlines():
+            if line.startswith("ANSWER "):
+                return json.loads(line[7:])
+        reasons = [line[7:] for line in said.splitlines() if line.startswith("agent: ")]
+        raise refused_by_agent(reasons[-1] if reasons else said.strip()[-200:])
 
     def _hears(self, ending: bytes, timeout: float) -> bool:
         """Whether the board sends `ending` in time; the data behind it stays unread."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from host_tools.common.i18n import _
 from host_tools.devices.boards import Board
@@ -30,7 +28,8 @@ from host_tools.field.provision.payload import (
     import_with_time,
     own_files,
 )
-from host_tools.field.provision.repl import Repl
+from host_tools.field.provision.repl import Repl, refused_by_agent
+from host_tools.field.talk.over_serial import SerialVisitor
 from host_tools.people.kits.model import Kit, KitSlot
 
 # While this file exists, main.py does not start the agent.
@@ -100,7 +99,7 @@ class DeviceFiles:
         """Path -> SHA-256 (hex) of the files of the agent, the boards and the device, without
         key and journal."""
         said = self._repl.run("l('/',0)\nl('/agent',1)\nl('/boards',1)\nl('/device',0)", 60)
-        with understood(_refused):
+        with understood(refused_by_agent):
             lines = [line.split(" ", 1) for line in said.splitlines()]
             return {path: digest for digest, path in lines}
 
@@ -175,15 +174,6 @@ class DeviceFiles:
         for path, content in missing.items():
             self.put(path, content, more)
         return len(missing) + len(stray)
-
-
-def _refused(reason: str) -> ProvisionError:
-    return ProvisionError(
-        "device",
-        _("The board's agent reports: {reason}. Run the same command again.").format(
-            reason=reason.rstrip(".")
-        ),
-    )
 
 
 def _swap_safe(repl: Repl, mac: str) -> None:
@@ -325,6 +315,12 @@ class SerialDevice:
         self._repl.soft_reset()
         return first_report(self._repl, unix)
 
+    @contextmanager
+    def visit(self) -> Iterator[SerialVisitor]:
+        visitor = SerialVisitor(self._repl)
+        yield visitor
+        visitor.close()
+
     def start(self) -> None:
         self._repl.run(f"import os\nos.remove({MARK!r})")
         self._repl.start()
@@ -367,41 +363,24 @@ def over_cable(port: str) -> Iterator[FoundBoard]:
         yield FoundBoard(port, opened.enter_context(Bootloader(port)), opened)
 
 
-def _answer(repl: Repl, load: str, call: str, timeout: float) -> Any:
-    """The result of a function of the device's agent, as JSON.
-
-    The agent reports an error by a sentence and SystemExit, which would restart the board.
-
-    Args:
-        load: a script with only the imports that `call` needs, because the heap is small.
-    """
-    script = f"{load}print('ANSWER',json.dumps({call}))\n".replace("\n", "\n ")
-    said = repl.run(f"import json\ntry:\n {script}\nexcept SystemExit:\n pass", timeout)
-    for line in said.splitlines():
-        if line.startswith("ANSWER "):
-            return json.loads(line[7:])
-    reasons = [line[7:] for line in said.splitlines() if line.startswith("agent: ")]
-    raise _refused(reasons[-1] if reasons else said.strip()[-200:])
-
-
 def make_key(repl: Repl) -> bytes:
     """See `TargetDevice.make_key`."""
-    with understood(_refused):
+    with understood(refused_by_agent):
         load = "from agent import start\n"
-        return base64.b64decode(_answer(repl, load, f"start.enrol({CONFIG!r})", 120))
+        return base64.b64decode(repl.answer(load, f"start.enrol({CONFIG!r})", 120))
 
 
 def test_network(repl: Repl, unix: int) -> tuple[str, str]:
     """See `TargetDevice.test_network`."""
-    with understood(_refused):
+    with understood(refused_by_agent):
         call = f"selftest.network({CONFIG!r},{unix})"
-        result, detail = _answer(repl, IMPORT_SELFTEST, call, 180)
+        result, detail = repl.answer(IMPORT_SELFTEST, call, 180)
         return str(result), str(detail)
 
 
 def first_report(repl: Repl, unix: int) -> tuple[str, bytes]:
     """See `TargetDevice.first_report`."""
-    with understood(_refused):
+    with understood(refused_by_agent):
         call = f"selftest.first_report({CONFIG!r})"
-        topic, report = _answer(repl, import_with_time(unix), call, 180)
+        topic, report = repl.answer(import_with_time(unix), call, 180)
         return str(topic), base64.b64decode(report)

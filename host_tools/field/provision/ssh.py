@@ -1,60 +1,45 @@
-"""A Linux device over the system's OpenSSH client: one connection, commands and files over it.
+"""A Linux device over SSH: one connection, commands and files over it.
 
-ssh asks no questions (BatchMode). `SshConnection.host_key` is the key that the device showed;
-`check_host_key` compares it with the key in the device's folder on the laptop. Commands are
-scripts for `sh`. Files are sent under a temporary name and renamed once their hash is right.
+No question is asked: the login is by the user's keys or agent. `SshConnection.host_key` is the key
+that the device showed; `check_host_key` compares it with the key in the device's folder on the
+laptop. Commands are scripts for `sh`. Files are sent under a temporary name and renamed once their
+hash is right.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
+import getpass
 import hashlib
 import io
-import os
+import logging
 import re
-import selectors
 import shlex
-import shutil
-import subprocess
+import socket
 import tarfile
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import paramiko  # type: ignore[import-untyped]
 
 from host_tools.common.files import write_private
 from host_tools.common.i18n import _
-from host_tools.common.passphrase import scrubbed_environment
 from host_tools.field.provision.errors import ProvisionError
 
 HOST_KEY_FILE = "host_key"
-# The name of the device in known_hosts files, because many routers have the same address.
-_ALIAS = "desalink-device"
-_CONNECT_S = 20
-_LOST = 255  # ssh's own exit code
+_CONNECT_S = 15
+_KEEPALIVE_S = 5
+_SILENT_MS = 20_000
+_MOST = 1 << 24  # bytes of one answer
+_LOST = (OSError, EOFError, paramiko.SSHException)
 
-_OPTIONS = {
-    "BatchMode": "yes",
-    "ConnectTimeout": "15",
-    "ServerAliveInterval": "5",
-    "ServerAliveCountMax": "4",
-    "StrictHostKeyChecking": "accept-new",
-    "GlobalKnownHostsFile": "/dev/null",
-    "HostKeyAlias": _ALIAS,
-    # A fixed order, so that a device always shows the same one of its keys.
-    "HostKeyAlgorithms": "ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
-    "HashKnownHosts": "no",
-    "CheckHostIP": "no",
-    "UpdateHostKeys": "no",
-    "ClearAllForwardings": "yes",
-    "ForwardAgent": "no",
-    "PermitLocalCommand": "no",
-    "RequestTTY": "no",
-    "LogLevel": "ERROR",
-}
+# Its warnings would stand between the sentences for the technician.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -90,14 +75,6 @@ class Target:
         name = self.host if self.user is None else f"{self.user}@{self.host}"
         return f"ssh-copy-id {name}" if self.port is None else f"ssh-copy-id -p {self.port} {name}"
 
-    @property
-    def arguments(self) -> list[str]:
-        """The arguments for ssh."""
-        found = [] if self.port is None else ["-p", str(self.port)]
-        if self.user is not None:
-            found += ["-l", self.user]
-        return [*found, "--", self.host]
-
 
 class Ended(NamedTuple):
     """How a command on the device ended."""
@@ -113,43 +90,44 @@ class SshConnection:
     host_key: what the device showed, as "ssh-ed25519 AAAA...".
     """
 
-    def __init__(self, target: Target, options: Sequence[str] = ()) -> None:
+    def __init__(self, target: Target, keys: Sequence[Path] = ()) -> None:
         """Connect.
 
         Args:
-            options: further arguments for ssh, such as `-i FILE`.
+            keys: files of private keys, instead of the user's own settings, keys and agent.
 
         Raises:
             ProvisionError: `unreachable`, `access` (the login is refused) or `usage`.
         """
         self.target = target
-        if os.name == "nt":
-            raise ProvisionError(
-                "usage",
-                _(
-                    "Linux devices can't be provisioned from Windows; use a laptop with Linux "
-                    "or macOS."
-                ),
-            )
-        program = shutil.which("ssh")
-        if program is None:
-            raise ProvisionError(
-                "usage", _("There is no ssh on this laptop; install the OpenSSH client.")
-            )
-        # In /tmp, because the path of a socket has at most about 100 characters.
-        self._folder = Path(tempfile.mkdtemp(prefix="desalink-", dir="/tmp"))
-        known = self._folder / "known"
-        self._command = [program, *options, "-S", str(self._folder / "s")]
-        for name, value in {**_OPTIONS, "UserKnownHostsFile": str(known)}.items():
-            self._command += ["-o", f"{name}={value}"]
-        self._environment = {**scrubbed_environment(), "LC_ALL": "C"}
-        self._master: subprocess.Popen[bytes] | None = None
         self.root = True
+        self._client = client = paramiko.SSHClient()
+        # Any key is taken here; `check_host_key` compares it before anything is sent.
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         try:
-            self._open()
-            self.host_key = _shown(known)
+            own = {} if keys else _own_settings(target.host)
+            host, port = own.get("hostname", target.host), target.port or int(own.get("port", 22))
+            client.connect(
+                host,
+                port,
+                target.user or own.get("user") or getpass.getuser(),
+                key_filename=own.get("identityfile", []) or [str(key) for key in keys],
+                allow_agent=not keys,
+                look_for_keys=not keys,
+                timeout=_CONNECT_S,
+                banner_timeout=_CONNECT_S,
+                auth_timeout=_CONNECT_S,
+                sock=_connected(host, port),
+            )
+            self._transport = client.get_transport()
+            self._transport.set_keepalive(_KEEPALIVE_S)
+            shown = self._transport.get_remote_server_key()
+            self.host_key = f"{shown.get_name()} {shown.get_base64()}"
             # After the key is known: this uses the open connection.
             self.root = self.run("id -u").strip() == b"0"
+        except _LOST as error:
+            self.close()
+            raise self._failure(error) from None
         except BaseException:
             self.close()
             raise
@@ -167,44 +145,7 @@ class SshConnection:
 
     def close(self) -> None:
         """Close the connection."""
-        master, self._master = self._master, None
-        if master is not None:
-            assert master.stdin is not None and master.stdout is not None
-            with contextlib.suppress(OSError):
-                master.stdin.close()  # the device's `cat` ends, and the connection with it
-            try:
-                master.wait(5)
-            except subprocess.TimeoutExpired:
-                master.kill()
-                master.wait()
-            master.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _open(self) -> None:
-        """The first session, `cat`, which keeps the connection open. It echoes one letter when
-        all is well, and ends with this process, as its input then ends."""
-        said = self._folder / "said"
-        with said.open("wb") as err:
-            self._master = subprocess.Popen(
-                [*self._command, "-M", *self.target.arguments, "cat"],
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=err,
-                # Ctrl-C must not end it; `close` does.
-                start_new_session=True,
-            )
-        stdin, stdout = self._master.stdin, self._master.stdout
-        assert stdin is not None and stdout is not None
-        with contextlib.suppress(OSError):
-            stdin.write(b"\n")
-            stdin.flush()
-            with selectors.DefaultSelector() as ready:
-                ready.register(stdout, selectors.EVENT_READ)
-                if ready.select(_CONNECT_S) and os.read(stdout.fileno(), 1) == b"\n":
-                    return
-        self._master.kill()
-        raise self._failure(said.read_text(errors="replace"))
+        self._client.close()
 
     def execute(self, script: str, data: bytes = b"", timeout: float = 60) -> Ended:
         """Run a script in the device's `sh`, as root where sudo gives that.
@@ -215,23 +156,22 @@ class SshConnection:
         Raises:
             ProvisionError: the connection is lost, or the script did not end in time.
         """
-        words = ["sh", "-c", script] if self.root else ["sudo", "-n", "sh", "-c", script]
-        command = [*self._command, "-o", "ControlMaster=no", *self.target.arguments]
         try:
-            done = subprocess.run(
-                [*command, shlex.join(words)],
-                env=self._environment,
-                input=data,
-                capture_output=True,
-                timeout=timeout,
-                start_new_session=True,
-            )
-        except subprocess.TimeoutExpired:
+            with self._running(script) as channel:
+                feeder = threading.Thread(target=_feed, args=(channel, data), daemon=True)
+                feeder.start()
+                end = time.monotonic() + timeout
+                out = _all(channel, channel.recv, end)
+                said = _all(channel, channel.recv_stderr, end).decode(errors="replace").strip()
+                channel.status_event.wait(max(0.0, end - time.monotonic()))
+                code = channel.recv_exit_status() if channel.exit_status_ready() else -1
+        except TimeoutError:
             raise self._failure(f"no answer in {timeout:.0f} s") from None
-        said = done.stderr.decode(errors="replace").strip()
-        if done.returncode == _LOST or done.returncode < 0:
+        except _LOST as error:
+            raise self._failure(error) from None
+        if code < 0:
             raise self._failure(said)
-        if not self.root and done.returncode == 1 and said.startswith("sudo:"):
+        if not self.root and code == 1 and said.startswith("sudo:"):
             raise ProvisionError(
                 "access",
                 _(
@@ -239,7 +179,28 @@ class SshConnection:
                     "or allow it in /etc/sudoers.d, and run the same command."
                 ).format(device=self.target),
             )
-        return Ended(done.returncode, done.stdout, said)
+        return Ended(code, out, said)
+
+    def _running(self, script: str) -> Any:
+        """The channel of a script that runs on the device; a context manager."""
+        words = ["sh", "-c", script] if self.root else ["sudo", "-n", "sh", "-c", script]
+        channel = self._transport.open_session(timeout=_CONNECT_S)
+        channel.exec_command(shlex.join(words))
+        return channel
+
+    @contextlib.contextmanager
+    def conversation(self, script: str) -> Iterator[Conversation]:
+        """A script that answers each line of its input; it ends with the block."""
+        try:
+            channel = self._running(script)
+        except _LOST as error:
+            raise self._failure(error) from None
+        with channel:
+            yield Conversation(channel)
+            # The script ends in order before anything else runs there.
+            with contextlib.suppress(*_LOST):
+                channel.shutdown_write()
+                _all(channel, channel.recv, time.monotonic() + _CONNECT_S)
 
     def run(self, script: str, data: bytes = b"", timeout: float = 60) -> bytes:
         """The output of a script; see `execute`.
@@ -304,11 +265,12 @@ class SshConnection:
         script = _PUT.format(folder=shlex.quote(stage), size=len(listing))
         self.run(script, listing + archive.getvalue(), timeout=600)
 
-    def _failure(self, said: str) -> ProvisionError:
-        """The error for a message of ssh."""
-        text = said.lower()
-        last = (said.strip().splitlines() or ["no reason given"])[-1].rstrip(".\r")
-        if "permission denied" in text or "too many authentication failures" in text:
+    def _failure(self, error: object) -> ProvisionError:
+        """The error for what has ended the connection."""
+        last = (str(error).strip().splitlines() or ["no reason given"])[-1].rstrip(".\r")
+        refused = isinstance(error, paramiko.AuthenticationException)
+        # So paramiko says that there is no key at all.
+        if refused or "No authentication methods" in last or "encrypted" in last:
             kind, sentence = (
                 "access",
                 _(
@@ -316,7 +278,7 @@ class SshConnection:
                     "({command}) and run the same command."
                 ),
             )
-        elif self._master is not None and not hasattr(self, "host_key"):
+        elif not hasattr(self, "host_key"):
             kind, sentence = (
                 "unreachable",
                 _(
@@ -336,6 +298,79 @@ class SshConnection:
         return ProvisionError(
             kind, sentence.format(device=self.target, said=last, command=command)
         )
+
+
+def _own_settings(host: str) -> Mapping[str, Any]:
+    """What the user's own SSH settings say of a host: name, port, user, keys."""
+    path = Path.home() / ".ssh" / "config"
+    if not path.is_file():
+        return {}
+    found: Mapping[str, Any] = paramiko.SSHConfig.from_path(str(path)).lookup(host)
+    return found
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    """A socket that notices a dead line within seconds, where the system can do that."""
+    found = socket.create_connection((host, port), _CONNECT_S)
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        found.setsockopt(socket.IPPROTO_TCP, option, _SILENT_MS)
+    return found
+
+
+def _feed(channel: Any, data: bytes) -> None:
+    """Send a script its input. One that has ended without reading it says so by its exit code."""
+    with contextlib.suppress(*_LOST):
+        channel.sendall(data)
+        channel.shutdown_write()
+
+
+def _all(channel: Any, receive: Callable[[int], bytes], end: float) -> bytes:
+    """All that comes until the script has ended, or `end`, a time of the monotonic clock."""
+    found = bytearray()
+    while len(found) <= _MOST:
+        channel.settimeout(max(0.01, end - time.monotonic()))
+        more = receive(65536)
+        if not more:
+            break
+        found += more
+    return bytes(found)
+
+
+class Conversation:
+    """A script that runs on the device and answers line by line."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._unread = b""
+
+    def say(self, line: str) -> None:
+        """Send a line. A script that has ended shows at the next `hear`."""
+        with contextlib.suppress(*_LOST):
+            self._channel.sendall(line.encode() + b"\n")
+
+    def hear(self, timeout: float) -> str | None:
+        """The next line, None if the script ended or said nothing for so many seconds."""
+        self._channel.settimeout(timeout)
+        with contextlib.suppress(TimeoutError):
+            while b"\n" not in self._unread and len(self._unread) <= _MOST:
+                more = self._channel.recv(65536)
+                if not more:
+                    break
+                self._unread += more
+        line, end, rest = self._unread.partition(b"\n")
+        if not end:
+            return None
+        self._unread = rest
+        return line.decode(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """What the script has written to its error output."""
+        found = b""
+        while self._channel.recv_stderr_ready() and len(found) <= _MOST:
+            found += self._channel.recv_stderr(65536)
+        return found.decode(errors="replace")
 
 
 # Reads `size` bytes of lines "hash mode number path", then a tar of files named by number.
@@ -369,15 +404,6 @@ def fingerprint(host_key: str) -> str:
     """SHA-256 fingerprint of "type base64", as `ssh-keygen -l` shows it."""
     digest = hashlib.sha256(base64.b64decode(host_key.split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-def _shown(known: Path) -> str:
-    """The key that ssh has recorded: "type base64"."""
-    words = known.read_text().split() if known.exists() else []
-    with contextlib.suppress(binascii.Error, IndexError):
-        base64.b64decode(words[2], validate=True)
-        return f"{words[1]} {words[2]}"
-    raise ProvisionError("device", _("ssh did not record the device's host key; update OpenSSH."))
 
 
 def check_host_key(folder: Path, connection: SshConnection, say: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from host_tools.field.stick.platforms import Platform, StickError
 # What technicians' verbs import; pip adds what these need in turn.
 _NEEDED = (
     *("cbor2", "click", "cryptography", "esptool", "filelock", "fpdf2", "mpremote", "msgspec"),
-    *("pillow", "pip", "PyNaCl", "pyserial", "rich", "segno"),
+    *("paramiko", "pillow", "pip", "PyNaCl", "pyserial", "rich", "segno"),
 )
 # Published without a wheel. It is pure Python: one that is built here runs everywhere.
 _BUILT = ("esptool",)

@@ -115,7 +115,7 @@ async def run_mqtt(data: bytes) -> None:
         assert error.stage in ("mqtt", "session")
     assert client.reason and writer.closed and not client.connected
     assert delivered <= len(data) and client.bytes_in <= len(data) + 268435460
-    assert client.handler_errors == 0
+    assert client.errors == 0
     await client.disconnect()
     for result in await asyncio.gather(*waiting, return_exceptions=True):
         assert result is None or isinstance(result, NetError), result

@@ -224,7 +224,7 @@ async def scripts(o):
             await c.wait_closed()
         except NetError:
             pass
-        say("end", [c.error.stage, c.reason, c.error.errno, c.unknown_acks, list(got)])
+        say("end", [c.error.stage, c.reason, c.error.errno, c.unknown, list(got)])
         if c.connected or c.in_flight:
             say("left over")
 
@@ -239,7 +239,7 @@ async def handler_raises(o):
     interpreter.log = lambda *words: say("log", words[-1])
     c = client(o, on_message=handler)
     await c.connect()
-    await until(lambda: c.handler_errors == 2)
+    await until(lambda: c.errors == 2)
     say("got", got)
     say("connected", c.connected)
     await c.close()

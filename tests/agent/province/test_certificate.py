@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.device import interpreter
 from agent.net.errors import NetError
 from agent.province import certificate as role
-from agent.province import renewal
+from agent.province import received, renewal
 from host_tools.keys.authorities import Authorities, root_block, sign_authorities
 from host_tools.keys.ca import Authority
 from host_tools.keys.signing import public_bytes, sign1
@@ -370,7 +370,7 @@ def test_a_power_cut_at_any_write_leaves_the_old_or_the_new_one(
             step("rest")
             self._file.write(data[len(data) // 2 :])
 
-    real = renewal.os.rename
+    real = received.os.rename
 
     def rename(old: str, to: str) -> None:
         step("before the rename")
@@ -378,9 +378,9 @@ def test_a_power_cut_at_any_write_leaves_the_old_or_the_new_one(
         step("after the rename")
 
     with monkeypatch.context() as patched:
-        patched.setattr(renewal, "open", File, raising=False)
+        patched.setattr(received, "open", File, raising=False)
         patched.setattr(interpreter, "sync", lambda file: step("sync"))
-        patched.setattr(renewal.os, "rename", rename)
+        patched.setattr(received.os, "rename", rename)
         try:
             device.receive(new, change)
             asyncio.run(device.connection(proved=True))

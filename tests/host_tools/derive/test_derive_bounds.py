@@ -8,7 +8,7 @@ from agent.wire import ids
 from host_tools.derive.readings import Readings
 from host_tools.store import Database, queries
 from tests.host_tools.derive.test_reference import shown, verify
-from tests.host_tools.factory import START, Device, outage_began
+from tests.host_tools.factory import START, Device, outage_began, outage_ended
 from tests.host_tools.filled import Filled
 
 DAY_S = 86400
@@ -54,13 +54,6 @@ def crowd(device: Device):
         yield device.report({ids.STATE: [ids.UP] * 60}, start=START, up=60, step=1)
 
 
-def offs(device: Device):
-    """Thousands of starts, each after two hours in which nothing ran."""
-    for _ in range(2100):
-        booted = device.reboot(1, alive=START - 7200)
-        yield device.report({ids.STATE: [ids.UP]}, [booted], step=1)
-
-
 @contextmanager
 def counted_rows(monkeypatch):
     """How many rows each transaction reads and writes."""
@@ -91,7 +84,7 @@ def counted_rows(monkeypatch):
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("shape", [wide, events, boots, moved, crowd, offs])
+@pytest.mark.parametrize("shape", [wide, events, boots, moved, crowd])
 def test_no_report_makes_a_step_long_and_the_others_are_derived_first(
     tmp_path, monkeypatch, shape
 ):
@@ -132,5 +125,28 @@ def test_a_crowded_hour_shows_nothing_and_the_next_one_what_it_holds(tmp_path):
     keys = {device.kid: (device.public_key, device.slot)}
     reference = verify.figures(filled.db.path, keys, device.now)["slots"]
     assert reference == shown(filled.db, device.now)
+    assert filled.facts() == filled.rebuilt()
+    filled.db.close()
+
+
+def outages(device: Device):
+    return [device.report(events=[outage_ended(k * 9, 5, 3) for k in range(1, 27)])]
+
+
+def starts(device: Device):
+    return [device.report(events=[device.reboot(9, alive=START)], step=1) for _ in range(26)]
+
+
+@pytest.mark.parametrize("shape", [outages, starts])
+def test_so_does_an_hour_with_more_outages_or_starts_than_can_be(tmp_path, monkeypatch, shape):
+    monkeypatch.setattr("host_tools.derive.slot.MOST_ROWS", 25)
+    device = Device()
+    messages = shape(device)
+    filled = Filled(tmp_path / "province.db")
+    for message in messages:
+        assert filled.intervals() or message is messages[0]
+        filled.store(device, [message], received_at=device.now + 3600)
+        filled.derive()
+    assert filled.intervals() == [] and filled.facts()["usage_hours"] == []
     assert filled.facts() == filled.rebuilt()
     filled.db.close()

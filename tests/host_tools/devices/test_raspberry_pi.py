@@ -14,7 +14,8 @@ import pytest
 from agent.wire import ids
 from boards.raspberry_pi import board
 from host_tools.devices.boards import load_board
-from host_tools.field.provision.linux import Identity, LinuxDevice
+from host_tools.field.provision.linux import LinuxDevice
+from host_tools.field.provision.linux_agent import Identity
 from tests.support import ROOT
 
 UNIT = ROOT / "boards/raspberry_pi/desalink.service"

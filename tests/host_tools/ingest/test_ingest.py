@@ -5,6 +5,7 @@ import os
 import queue
 import shutil
 import sqlite3
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ import pytest
 from host_tools.derive import Deriver, rebuild
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry, Village
-from host_tools.store import StoreBusy, StoreLocked, StoreReplaced, open_database
+from host_tools.store import StoreBusy, StoreLocked, StoreReplaced, open_database, queries
+from host_tools.store.archiving import Archiver
 from host_tools.store.sessions import liveness, sessions
 from host_tools.wire import Key
 from tests import support
@@ -30,7 +32,7 @@ def device() -> Device:
 
 @pytest.fixture
 def setting(tmp_path, device, monkeypatch):
-    monkeypatch.setattr("host_tools.store.database._BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("host_tools.store.dialect._BUSY_TIMEOUT_S", 0.1)
     with support.start_mosquitto(tmp_path / "broker", BROKER_LINES) as broker:
         yield Setting(tmp_path, broker, device)
 
@@ -70,6 +72,27 @@ def test_what_came_while_it_was_away_waits_for_it(setting, device):
     ingest.run()
     assert setting.seqs() == list(range(1, 301))
     assert (ingest.figures.duplicates, ingest.figures.derive_pending) == (0, 0)
+
+
+def test_months_are_archived_beside_a_running_ingest(setting, device):
+    messages = device.reports(400)
+    later = time.time() + 60 * 86_400
+    with setting.running() as running:
+        setting.publish(device, *messages[:200])
+        wait_for(lambda: len(setting.seqs()) == 200)
+        running.ingest.stop()  # saves which reports are stored
+    with setting.running(), open_database(setting.database) as db:
+        publishing = threading.Thread(
+            target=setting.publish, args=(device, *messages[200:], *messages[:50])
+        )
+        publishing.start()
+        moved = Archiver(db, lambda _: None, 40).archive_older(0, later)
+        publishing.join()
+        assert moved.reports >= 199 and moved.files >= 5
+        wait_for(lambda: setting.all("SELECT sum(duplicates) FROM streams") == [(50,)])
+        stored = queries.stored(db, device.slot)
+    assert stored == {device.stream: dict(enumerate(messages, 1))}
+    assert not setting.said("store_failed")
 
 
 def test_a_broker_that_dies_is_found_again(setting, device):
@@ -213,11 +236,11 @@ def test_it_does_not_end_before_what_came_meanwhile_is_read(setting, device, mon
     setting.publish(device, device.report())
     step = Deriver.step
 
-    def slow(self, limit):
+    def slow(self, *limits):
         monkeypatch.setattr(Deriver, "step", step)
         setting.publish(device, *device.reports(3))
         time.sleep(0.2)
-        return step(self, limit)
+        return step(self, *limits)
 
     monkeypatch.setattr(Deriver, "step", slow)
     setting.ingest(until_idle_s=0.1).run()

@@ -99,6 +99,7 @@ def the_rest(db: Database, device: Device) -> None:
     """What a quiet afternoon does not call."""
     queries.certificates(db)
     queries.count_findings(db)
+    queries.usage_sums(db, since=START)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)
@@ -108,12 +109,14 @@ def the_rest(db: Database, device: Device) -> None:
         derived = Derived(db)
         derived.pending()
         derived.put_redo(1, [(1, 1)])
+        derived.redo(1, 9)
         derived.put_stale(1, [(1, 2)])
         derived.stale(1)
         derived.put_placement(1, 1, None)
         derived.lasting_boots(1)
         derived.lasting_since(1, 1)
-        derived.clock_trouble(1, 1, "future")
+        derived.clock_troubles(1, "future", 9)
+        derived.all_clock_troubles(1, "future")
         derived.sum_day(999, 0, 1)
         for rows in (
             [FindingRow(0, 1, 3, 3, 5, "")],
@@ -121,7 +124,7 @@ def the_rest(db: Database, device: Device) -> None:
             [FindingRow(0, 2, 3, 2, 5, "")],
             [],
         ):
-            derived.settle("test", 1, 1, (0, 99), rows, 5, None)
+            derived.settle("test", 1, 1, (0, 99), rows, 5)
     sessions(db)
     liveness(db)
     note, quarantine = Note("I", "a test", START), Quarantine(db)

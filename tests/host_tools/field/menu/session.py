@@ -119,7 +119,7 @@ class RealSession:
         stretch of white space as one blank."""
         return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown))
 
-    def expect(self, text: str, seconds: float = 60) -> None:
+    def expect(self, text: str, seconds: float = 120) -> None:
         """Wait for a text since the last key."""
         end = time.monotonic() + seconds
         while text not in self.text:

@@ -108,8 +108,8 @@ def make_key(path: Path) -> str:
 class Device:
     """The device, a Raspberry Pi as far as it goes.
 
-    root: what is `/` on it; bin: its programs; target: where to reach it; options: for ssh; board:
-    what the technician has to say with --board.
+    root: what is `/` on it; bin: its programs; target: where to reach it; keys: of the laptop;
+    board: what the technician has to say with --board.
     """
 
     board: str | None = "raspberry-pi"
@@ -134,9 +134,9 @@ class Device:
         return f"{getpass.getuser()}@127.0.0.1:{self.port}"
 
     @property
-    def options(self) -> list[str]:
-        """The laptop has no configuration of its own, and one key."""
-        return ["-F", "none", "-o", "IdentitiesOnly=yes", "-i", str(self.folder / "login")]
+    def keys(self) -> list[Path]:
+        """The laptop has one key."""
+        return [self.folder / "login"]
 
     def program(self, name: str, text: str) -> None:
         """Put a program on the device: a script for its shell, or with a first line of its own."""

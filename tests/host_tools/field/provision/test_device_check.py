@@ -49,7 +49,7 @@ def test_a_provisioned_board_is_measured_and_starts_again(world: World, a_hub: H
     assert parts["clock"]["year"] >= 2026 and abs(parts["clock"]["permille"]) < 100
     assert parts["flash"]["/"]["same"]
     assert parts["radio"]["networks"] == [[-67, 6]]
-    assert parts["signature"]["key_ms"] >= 0
+    assert parts["signature"]["proof_ms"] >= 0
     assert parts["sockets"]["open"]["send"] == 1
     assert parts["network"]["1.1.1.1"]
     assert "16 KiB written to /" in page.read_text()
@@ -93,6 +93,8 @@ def test_an_unplugged_board_ends_with_a_sentence(world: World) -> None:
     done = world.desalink("device", "check", world.place / "nothing")
     assert done.returncode == 1
     assert "check that the board is plugged in" in done.stderr
+    done = world.desalink("device", "check", "any", "--out", world.place / "nowhere")
+    assert "There is no folder" in done.stderr
 
 
 _LWIP = {
@@ -114,7 +116,7 @@ _LWIP = {
         ("clock", "rtc_kept", 0, "RTC"),
         ("flash", "/", {"error": 28}, "written to /"),
         ("radio", "networks", [], "Wi-Fi"),
-        ("signature", "key_ms", 5000, "signature"),
+        ("signature", "proof_ms", 5000, "signature"),
         ("sockets", "sockets", [17, "E23"], "too many"),
         ("sockets", "error", "it restarted", "sockets"),
         ("network", "result", "no_tls", "broker"),
@@ -131,7 +133,7 @@ def test_what_differs_from_what_the_agent_expects_is_named(
         "clock": {"permille": 1, "rtc_kept": 24},
         "flash": {"/": {"write_ms": 300, "read_ms": 9, "same": True}, "/other": {"error": 2}},
         "radio": {"scan_ms": 2500, "networks": [[-60, 6]]},
-        "signature": {"key_ms": 400},
+        "signature": {"proof_ms": 400},
         "sockets": _LWIP,
         "network": {"result": "ok", "ms": 4000, "gateway": [[12, 0]] * 3},
     }  # fmt: skip

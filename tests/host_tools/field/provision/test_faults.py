@@ -99,7 +99,9 @@ def test_one_board_through_every_death(world: World, a_hub: Hub) -> None:
     board = a_hub.board("esp32c3")
     port = board.plug()
     for step in STEPS[1:]:
-        assert world.provision(port, die=step).returncode == -signal.SIGKILL
+        site = ("--site", "--measure", 1) if step == "site" else ()
+        died = world.provision(port, VILLAGES[0], *site, die=step)
+        assert died.returncode == -signal.SIGKILL, died.stderr
         board.pull()
         board.wait_unplugged()
         port = board.plug()

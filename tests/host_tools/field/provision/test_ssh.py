@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +14,13 @@ import pytest
 
 from host_tools.broker.config import write_config
 from host_tools.field.enrolments import EnrolmentLog
-from host_tools.field.provision import linux
+from host_tools.field.provision import linux, linux_agent
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provisioning
-from host_tools.field.provision.linux import LinuxDevice, board_of, identify, over_ssh
+from host_tools.field.provision.linux import LinuxDevice, over_ssh
+from host_tools.field.provision.linux_agent import board_of, identify
 from host_tools.field.provision.ssh import HOST_KEY_FILE, SshConnection, Target, fingerprint
+from host_tools.field.talk import over_ssh as visits
 from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
 from tests.host_tools.field.provision.tree import other_tree
@@ -44,7 +45,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """These devices are fast."""
-    monkeypatch.setattr(linux, "SETTLE_S", 0.1)
+    monkeypatch.setattr(linux_agent, "SETTLE_S", 0.1)
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Laptop:
     def provision(self, device: Device, slot: str = SLOT, replace: bool = False) -> DeviceResult:
         plan = Plan(self.office.kit, self.work, self.log, device.board, replace=replace)
         where = Target.parse(device.target)
-        connect = partial(over_ssh, where, self.messages.append, device.options, str(device.root))
+        connect = partial(over_ssh, where, self.messages.append, device.keys, str(device.root))
         return Provisioning(plan, str(where), connect, lambda unique_id: slot, self).run()
 
     def folder(self) -> Path:
@@ -102,7 +103,7 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
     with KINDS[kind](tmp_path / "device") as device:
         outcome = laptop.provision(device)
         assert [step for step, state in laptop.steps if state == "done"] == [
-            step for step in STEPS if step != "flash"
+            step for step in STEPS if step not in ("flash", "site")
         ]
         assert outcome.label is not None and outcome.label.exists()
         (record,) = laptop.log.records()
@@ -147,7 +148,7 @@ def test_the_command_over_ssh(
     monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
     monkeypatch.setenv("DESALINK_LANG", "en")
     # The device is a folder, and the laptop's user has no key for it.
-    here = partial(over_ssh, options=device.options, prefix=str(device.root))
+    here = partial(over_ssh, keys=device.keys, prefix=str(device.root))
     monkeypatch.setattr(linux, "over_ssh", here)
     code, out, err = run("--ssh", device.target)
     assert code == 0, err
@@ -156,6 +157,44 @@ def test_the_command_over_ssh(
     assert record.slot == SLOT
     code, out, err = run("--ssh", "root@nowhere@else")
     assert code == 1 and "no SSH address" in err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_visit_over_ssh(
+    kind: str,
+    laptop: Laptop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from host_tools.cli import main
+    from host_tools.people.kits import KitDirectory
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["device", *arguments])
+        said = capsys.readouterr()
+        assert ended.value.code == 0, said.err
+        return said.out
+
+    KitDirectory(laptop.work).put(laptop.office.kit_file, KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_KIT", str(laptop.work))
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_LANG", "en")
+    with KINDS[kind](tmp_path / "device") as device:
+        outcome = laptop.provision(device)
+        device.wait_for_reports()
+        here = partial(visits.visit_ssh, keys=device.keys, prefix=str(device.root))
+        monkeypatch.setattr(visits, "visit_ssh", here)
+        said = json.loads(run("talk", device.target, "--json"))
+        assert (said["slot"], said["state"]) == (SLOT, "up")
+        assert said["province"]["result"] == "ok" and said["advice"] is None
+        assert said["last_report"]["device"] == outcome.kid
+        run("accept", device.target, "--measure", "1")
+        first, second = laptop.log.records()
+        assert first.site is None and second.site is not None
+        assert second.site.province == "ok" and second.site.usage["Interface"]
+        device.wait_for_reports()
 
 
 def test_secrets_stay_where_they_belong(laptop: Laptop, device: Device) -> None:
@@ -279,7 +318,7 @@ def test_a_cut_in_the_middle_of_a_transfer_costs_nothing(laptop: Laptop, device:
 @contextmanager
 def opened(laptop: Laptop, device: Device) -> Iterator[LinuxDevice]:
     """The device on a connection, without the other steps."""
-    with SshConnection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.keys) as connection:
         identity = identify(connection, str(device.root))
         board = board_of(identity, device.board)
         kit = laptop.office.kit
@@ -408,14 +447,23 @@ def test_what_is_no_address_never_reaches_ssh(text: str) -> None:
         Target.parse(text)
 
 
-def test_the_laptop_without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ProvisionError, match="install the OpenSSH client"):
-        SshConnection(Target.parse("root@192.168.1.1"))
+def test_the_users_own_ssh_settings_count(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    user, _at, _address = device.target.partition("@")
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text(
+        f"Host router\n HostName 127.0.0.1\n Port {device.port}\n User {user}\n"
+        f" IdentityFile {device.keys[0]}\n"
+    )
+    with SshConnection(Target.parse("router")) as connection:
+        assert connection.fingerprint == fingerprint((device.folder / "host.pub").read_text())
 
 
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
     from boards.raspberry_pi.board import Board
 
-    with SshConnection(Target.parse(device.target), device.options) as connection:
+    with SshConnection(Target.parse(device.target), device.keys) as connection:
         assert identify(connection).unique_id == Board(str(tmp_path)).unique_id()
