@@ -176,10 +176,11 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
     """Two names get the same short one where no file, nor another that shares its classes, has
     both: so that a device has few. Private ones begin with a line, others end with one."""
     trees = {
-        path.relative_to(root).as_posix(): ast.parse(path.read_bytes())
+        name: ast.parse((root / name).read_bytes())
         for room in ("agent", "boards")
         for path in sorted((root / room).rglob("*.py"))
-        if path.relative_to(root).as_posix() not in IDS
+        # What is frozen into firmware keeps its names, and knows none of the agent's.
+        if (name := path.relative_to(root).as_posix()) not in IDS and "/firmware/" not in name
     }
     kept = _kept_everywhere(trees)
     groups = _groups(trees)
