@@ -6,8 +6,8 @@ PYTHON_OF_VENV := .venv/bin/python
 
 # Each fuzzer runs this long.
 SECONDS ?= 60
-# Test processes side by side: more than the two cores of CI, as half of the time they wait.
-JOBS ?= 4
+# Test processes side by side: more than the two cores of CI, as part of the time they wait.
+JOBS ?= 6
 
 # What runs on technicians' laptops, so on Windows and macOS as well.
 OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli/,__init__.py \
@@ -15,11 +15,12 @@ OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli
 	menu.py provision.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-lab demo test lab lint format bench fuzz firmware clean
+.PHONY: help setup setup-demo setup-lab demo test proofs lab lint format bench fuzz firmware clean
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
-	@echo "make test    the whole test suite (ARGS='-k journal', JOBS=4)"
+	@echo "make test    the tests, but for the slow ones (ARGS='-k journal', JOBS=6)"
+	@echo "make proofs  the slow tests: a day, years, kills, power cuts, 841 villages"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style and types"
 	@echo "make format  puts the style right"
@@ -43,7 +44,10 @@ demo: setup-demo
 
 # worksteal: neighbours share a module's fixtures, and a long test at the end leaves no core idle.
 test: setup
-	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' $(ARGS)
+
+proofs: setup
+	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
 # Twenty minutes and more; QUICK=1 takes four. Where namespaces are not allowed it only says so.
 lab: setup-lab

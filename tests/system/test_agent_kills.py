@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.system.audit import audit
 from tests.system.plant import Plant
 
@@ -11,6 +13,7 @@ _KILLS = 36
 _INTERRUPTS = 12
 
 
+@pytest.mark.slow
 def test_agents_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     devices = ("micropython", "cpython", "micropython", "cpython")
     with Plant(tmp_path / "plant", devices) as plant:

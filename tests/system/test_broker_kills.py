@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.system.audit import audit
 from tests.system.plant import Plant
 
 _DEVICES = ("micropython", "cpython", "micropython")
 
 
+@pytest.mark.slow
 def test_a_broker_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
     with Plant(tmp_path / "plant", _DEVICES) as plant:
         plant.start()
@@ -58,6 +61,7 @@ def test_a_backlog_that_only_the_broker_had_comes_again(tmp_path: Path) -> None:
         audit(plant)
 
 
+@pytest.mark.slow
 def test_a_broker_that_comes_back_with_an_old_memory_loses_nothing(tmp_path: Path) -> None:
     """It is killed some time after it has saved: old births, acks and reports come back."""
     with Plant(tmp_path / "plant", _DEVICES) as plant:

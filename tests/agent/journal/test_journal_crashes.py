@@ -67,6 +67,7 @@ def cuts(before: dict[str, bytes], after: dict[str, bytes]) -> Iterator[dict[str
     yield after
 
 
+@pytest.mark.slow
 def test_a_file_cut_at_any_byte_of_any_write_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,11 @@ def on_device(script: str, *args: object, heapsize: str | None = None) -> dict[s
 
 @pytest.mark.parametrize(
     ("block", "blocks", "torn", "second"),
-    [(512, 64, 0, 0), (512, 64, 1, 7), (4096, 24, 1, 23)],
+    [
+        (512, 64, 0, 0),
+        pytest.param(512, 64, 1, 7, marks=pytest.mark.slow),
+        pytest.param(4096, 24, 1, 23, marks=pytest.mark.slow),
+    ],
     ids=["small blocks", "torn writes and a second cut", "blocks of an ESP32"],
 )
 def test_a_power_cut_at_any_flash_write_costs_nothing(

@@ -275,6 +275,7 @@ def test_any_source_fits_beside_the_agent_in_a_small_heap(name: str, tmp_path: P
     endure(tmp_path, [name], 40)
 
 
+@pytest.mark.slow
 def test_all_sources_together_live_a_short_day_in_a_small_heap(tmp_path: Path):
     heaps, lived = endure(tmp_path, ALL, 62)
     assert heaps[-1] - heaps[0] <= 2048, heaps

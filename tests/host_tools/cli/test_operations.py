@@ -177,6 +177,7 @@ SAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_every_command_of_the_page_does_what_the_page_says(operator: Operator):
     done = []

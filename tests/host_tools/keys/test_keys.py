@@ -57,6 +57,7 @@ def test_a_key_file_asks_for_rounds_that_slow_down_guessing(monkeypatch: pytest.
     assert int.from_bytes(body[at : at + 4]) >= 48
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [False, True])
 def test_thousands_of_wrong_passphrases_are_all_known_for_wrong(tmp_path: Path, old: bool):
     path = tmp_path / "root.key"

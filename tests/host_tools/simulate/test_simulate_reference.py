@@ -6,6 +6,8 @@ import random
 import shutil
 from pathlib import Path
 
+import pytest
+
 from host_tools.derive import rebuild
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.storing import derive_rest
@@ -26,6 +28,7 @@ def keys_of(small: Simulated) -> dict[bytes, tuple[bytes, str]]:
     return {signer.kid: (signer.public_key, slot) for signer, slot in signers}
 
 
+@pytest.mark.slow
 def test_the_reference_agrees_on_a_simulated_province(
     small: Simulated, filled: Path, tmp_path: Path
 ):
@@ -42,6 +45,7 @@ def test_the_reference_agrees_on_a_simulated_province(
         assert sum(len(slot["outages"]) for slot in found["slots"].values()) > 30
 
 
+@pytest.mark.slow
 def test_every_changed_byte_and_every_deleted_row_is_found_and_named(
     small: Simulated, filled: Path, tmp_path: Path
 ):

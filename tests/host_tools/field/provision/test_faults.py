@@ -40,6 +40,7 @@ CUTS: dict[str, Callable[[Board], Cut]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", CUTS)
 def test_cable_is_pulled(world: World, a_hub: Hub, moment: str) -> None:
     board = a_hub.board()
@@ -94,6 +95,7 @@ def test_laptop_is_killed(world: World, a_hub: Hub, moment: str) -> None:
     world.check_done(board)
 
 
+@pytest.mark.slow
 def test_one_board_through_every_death(world: World, a_hub: Hub) -> None:
     """The same laptop dies after each step in turn, and the cable is pulled in between."""
     board = a_hub.board("esp32c3")
