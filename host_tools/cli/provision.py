@@ -223,13 +223,11 @@ def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
 def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
     """Show the work, and the path of the label."""
     from host_tools.common.i18n import _
-    from host_tools.common.interrupts import remembered
     from host_tools.field.provision.batch import result_text
 
     with screen.shown():
         try:
-            with remembered() as row.check:
-                result = work.run()
+            result = work.run()
         except KeyboardInterrupt:
             app.note(_("Interrupted. Run the same command again: it continues where it stopped."))
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,18 +36,14 @@ class BoardRow:
         self.failed = False
         self.began = time.monotonic()
         self.seconds: float | None = None
-        self.check: Callable[[], None] = lambda: None
-        """Called whenever the work goes on; raises where it shall not."""
 
     def step(self, name: str, state: str) -> None:
-        self.check()
         self.states[name] = state
         self.share = 0.0
         if name != "find" or state == "failed":
             self._screen.print_line(self, f"{step_title(name)}: {_state_title(state)}")
 
     def progress(self, share: float) -> None:
-        self.check()
         self.share = share
 
     def known(self, mac: str, slot: KitSlot) -> None:
