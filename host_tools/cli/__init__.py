@@ -11,6 +11,10 @@ from __future__ import annotations
 import sys
 
 try:
+    from host_tools.common.interrupts import keep_interrupts
+
+    keep_interrupts()
+
     import os
     from collections.abc import Sequence
     from copy import deepcopy
@@ -21,6 +25,10 @@ try:
 
     from host_tools import __version__
     from host_tools.common.errors import DesalinkError, ProvinceError, printable
+
+    # The code that opens a file reports that it can't be read; click would do it in English. Here,
+    # as click looks for its own translations at its first parameter.
+    PATH = click.Path(path_type=Path, readable=False)
 except KeyboardInterrupt:
     # These take a quarter of a second, in which nothing is begun: as `main` ends it afterwards.
     sys.exit(130)
@@ -32,10 +40,6 @@ DIRECTORY_VARIABLE = "DESALINK_DIR"
 
 # Set by the shell when it asks for completions (click's convention).
 _COMPLETION_VARIABLE = "_DESALINK_COMPLETE"
-
-
-# The code that opens a file reports that it can't be read; click would do it in English.
-PATH = click.Path(path_type=Path, readable=False)
 
 
 class Application:

@@ -32,15 +32,11 @@ def telling(*values: tuple[int, object], after: float = 0) -> Source:
     return Source(do)
 
 
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SOURCE_MS", 100)
-
-
 def read(*sources: Source, times: int = 1, pause: float = 0) -> list[dict]:
     async def run() -> list[dict]:
         sampler = module.Sampler(60, None, None, None, None, None)
         sampler.sources = sources
+        sampler.wait_ms = 100
         rows: list[dict] = []
         for _ in range(times):
             rows.append({})
