@@ -90,7 +90,10 @@ class Wlan:
 
 _main = _boot()
 sys.modules["machine"] = Machine()
-sys.modules["network"] = Wlan()
+try:
+    os.stat("network.py")  # a test's own
+except OSError:
+    sys.modules["network"] = Wlan()
 del _boot, Machine, Wlan
 print("RIG", "READY")  # only now may anybody interrupt
 if not os.getenv("RIG_RAW"):
