@@ -50,15 +50,21 @@ def check_board(port: str, progress: Callable[[str], None] = lambda part: None) 
     with ExitStack() as opened:
         repl = _entered(port, opened)
         try:
+            failed = False
             for name, scripts in PARTS:
                 progress(name)
-                try:
-                    found[name] = _run(repl, scripts)
-                except ProvisionError as error:
-                    found[name] = {"error": str(error)}
-                    # It may have restarted. With native USB its port restarts, too.
-                    opened.close()
-                    repl = _entered(port, opened)
+                # A board that restarted after the part before may not have been ready.
+                for _ in range(2 if failed else 1):
+                    try:
+                        found[name] = _run(repl, scripts)
+                        failed = False
+                        break
+                    except ProvisionError as error:
+                        failed = True
+                        found[name] = {"error": str(error)}
+                        # It may have restarted. With native USB its port restarts, too.
+                        opened.close()
+                        repl = _entered(port, opened)
             found["clock"]["permille"] = _drift(repl)
         finally:
             repl.start()

@@ -156,9 +156,16 @@ def new(k=1,p=0):
  return s
 l=socket.socket()
 l.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)
-l.bind(socket.getaddrinfo('127.0.0.1',{OPEN_PORT})[0][-1])
+o={OPEN_PORT}
+while True:
+ try:
+  l.bind(socket.getaddrinfo('127.0.0.1',o)[0][-1])
+  break
+ except OSError:
+  o+=2
+  if o>{OPEN_PORT}+200: raise
 l.listen(4)
-for n,port in (('open',{OPEN_PORT}),('closed',{CLOSED_PORT})):
+for n,port in (('open',o),('closed',{CLOSED_PORT})):
  a=socket.getaddrinfo('127.0.0.1',port)[0][-1]
  def made():
   s=new()
