@@ -48,7 +48,7 @@ def show(
     from host_tools.cli._store import labels, names, place, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import as_json as figures
-    from host_tools.contracts.months import count, holding, rules_of
+    from host_tools.contracts.months import check_closed, count, holding, rules_of
 
     when = month_of(month)
     with reading(app) as (registry, database):
@@ -67,6 +67,8 @@ def show(
                 ),
             )
         )
+        if closed is not None:
+            check_closed(closed, found)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -249,6 +249,22 @@ def holding(registry: Registry, month: Month) -> ClosedMonth | None:
     """The edition of a closed month that holds, None if it is open."""
     editions = [c for c in registry.closed_months(month.name) if c.opened_at is None]
     return editions[-1] if editions else None
+
+
+def check_closed(closed: ClosedMonth, slots: Iterable[SlotMonth]) -> None:
+    """See that slots still count as they did when their month was closed.
+
+    Raises:
+        MonthError: one does not, as where reports came in later; names it.
+    """
+    kept = {one["slot"]: one for one in json.loads(closed.figures)["slots"]}
+    for one in slots:
+        if kept.get(one.slot) != as_json(one):
+            raise MonthError(
+                f"{closed.month} is closed, and {one.slot} counts otherwise by what has come in "
+                f"since; 'desalink month figures {closed.month}' prints what holds. To count it "
+                f"anew, open it with 'desalink month reopen {closed.month} --why TEXT'."
+            )
 
 
 def rules_of(registry: Registry, month: Month) -> Rules:

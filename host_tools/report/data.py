@@ -16,6 +16,7 @@ from host_tools.contracts.months import (
     SlotMonth,
     all_rules,
     canonical,
+    check_closed,
     count,
     holding,
     paid,
@@ -125,6 +126,9 @@ def gather(
     Args:
         wanted: of a slot and its contracts in the month: whether the report is about it.
         progress: called with the number of slots that are counted.
+
+    Raises:
+        MonthError: the month is closed, and would count otherwise now.
     """
     rules = rules_of(registry, month)
     slots = []
@@ -143,6 +147,8 @@ def gather(
                 name = piece.contract.provider
                 providers.setdefault(name, Group(name)).add(one, piece)
     closed = holding(registry, month)
+    if closed is not None:
+        check_closed(closed, slots)
     if closed is not None and wanted is None:
         digest = closed.digest.hex()
     else:

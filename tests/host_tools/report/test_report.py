@@ -143,6 +143,20 @@ def test_in_indonesian(office, tmp_path: Path, monkeypatch):
     assert "Availability" not in village and "Minutes" not in village
 
 
+def test_a_closed_month_never_shows_other_figures(office, kaltim: Province, tmp_path: Path):
+    office("month", "close", "2026-10")
+    words = ("report", "--month", "2026-10", "-o", tmp_path / "r", "--no-pdf")
+    assert office(*words).code == 0
+    with open_database(kaltim.database) as db, db.transaction():
+        db.execute("UPDATE intervals SET state = 'power' WHERE slot_id = 1 AND state = 'up'")
+    for changed in (words, ("month", "show", "2026-10")):
+        ended = office(*changed)
+        assert ended.code == 1
+        assert "2026-10 is closed, and 6403112001-1 counts otherwise" in ended.err
+    # Others of that month are as they were.
+    assert office(*words, "--village", "6403112002").code == 0
+
+
 def test_only_a_providers_villages(office, tmp_path: Path):
     folder = tmp_path / "report"
     office("report", "--month", "2026-10", "-o", folder, "--provider", "Icon+", "--no-pdf")
