@@ -32,6 +32,8 @@ from host_tools.store.size import size
 from host_tools.wire import Key
 
 _MEASURE_S = 300.0  # how often the disk is measured
+# How long one statement may wait for another process that writes; the broker hears nothing then.
+_PATIENCE_S = 2.0
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
@@ -92,7 +94,7 @@ class Ingest:
         with lock(self._path):
             if not self._path.exists():
                 self._log("database_new", path=self._path)
-            with open_database(self._path, create=True) as db:
+            with open_database(self._path, create=True, patience_s=_PATIENCE_S) as db:
                 try:
                     if self._options.metrics_port is not None:
                         metrics = serve(self.figures, self._options.metrics_port)

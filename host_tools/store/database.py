@@ -156,12 +156,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def open_database(path: Path, *, create: bool = False, readonly: bool = False) -> Database:
+def open_database(
+    path: Path, *, create: bool = False, readonly: bool = False, patience_s: float = 30.0
+) -> Database:
     """Open the province's database and bring it to this version's schema.
 
     Args:
         create: make it if it is not there.
         readonly: only ever read; may run beside an ingest, and needs no right to write.
+        patience_s: a statement waits so long for another process that writes.
 
     Raises:
         StoreMissing: it is not there.
@@ -177,7 +180,9 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
         # Its own mode, before SQLite makes it with everybody's: counts of users are in there.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
-        db = dialect.connect(path, readonly=readonly, may_write=may_write(path))
+        db = dialect.connect(
+            path, readonly=readonly, may_write=may_write(path), patience_s=patience_s
+        )
         found, ours = dialect.version(db)
     except Failure as error:
         raise translated(error, path) from error

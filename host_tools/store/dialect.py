@@ -18,7 +18,6 @@ Failure = sqlite3.Error
 
 APPLICATION_ID = 0x44455341  # "DESA"
 
-_BUSY_TIMEOUT_S = 2.0
 # Checkpoints happen within a commit; fewer and larger ones cost less than many small ones.
 _WAL_PAGES = 4000
 _CACHE_KIB = 65536
@@ -57,7 +56,7 @@ def schema(text: str) -> list[str]:
 # ---- the connection ----------------------------------------------------------------------
 
 
-def connect(path: Path, *, readonly: bool, may_write: bool) -> Connection:
+def connect(path: Path, *, readonly: bool, may_write: bool, patience_s: float) -> Connection:
     """Open a database file.
 
     `synchronous=FULL`, because with NORMAL a power cut may take back a commit that a device was
@@ -65,7 +64,7 @@ def connect(path: Path, *, readonly: bool, may_write: bool) -> Connection:
     """
     uri = readonly and not may_write
     where = readonly_uri(path) if uri else str(path)
-    db = sqlite3.connect(where, uri=uri, isolation_level=None, timeout=_BUSY_TIMEOUT_S)
+    db = sqlite3.connect(where, uri=uri, isolation_level=None, timeout=patience_s)
     db.execute("PRAGMA foreign_keys=ON")
     db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     if readonly:
