@@ -30,6 +30,9 @@ REPLACE = "INSERT OR REPLACE INTO"
 ADD = "INSERT OR IGNORE INTO"
 """Inserts a row, unless one has its key."""
 
+ALL = -1
+"""As a LIMIT: all rows."""
+
 BEGIN = "BEGIN IMMEDIATE"
 """Begins a transaction that will write."""
 

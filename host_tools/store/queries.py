@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
+from host_tools.store.dialect import ALL
 from host_tools.wire import parse_birth
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
@@ -31,7 +32,6 @@ _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
 _EVER = -(2**62)
-_ALL = -1  # as a LIMIT
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -128,6 +128,11 @@ class Finding:
     found_at: int
     resolved_at: int | None
     detail: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many it stands for."""
+        return int(self.detail.get("findings", 1))
 
 
 class Change(NamedTuple):
@@ -279,7 +284,7 @@ def outages(
         "FROM outages WHERE"
     )
     start = _EVER if since is None else since
-    most = _ALL if limit is None else limit
+    most = ALL if limit is None else limit
     ended = "t_end >= ? ORDER BY t_end DESC LIMIT ?"
     lasting = "t_end IS NULL AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT ?"
     if village is None and slot is None:
@@ -364,7 +369,7 @@ def usage(
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
     named = _slots_of(db, village, None)
-    most = _ALL if limit is None else limit
+    most = ALL if limit is None else limit
     if by == "day" and village is None:
         rows = db.all(
             f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ? "
@@ -438,7 +443,7 @@ def findings(
     where, values = _matching(db, kinds, village, resolved)
     rows = db.all(
         f"{_FINDINGS}WHERE {where} ORDER BY found_at DESC, findings.id DESC LIMIT ?",
-        (*values, _ALL if limit is None else limit),
+        (*values, ALL if limit is None else limit),
     )
     return [_finding(row) for row in reversed(rows)]
 
