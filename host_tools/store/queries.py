@@ -368,29 +368,28 @@ def usage(
     if since is not None:
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
-    named = _slots_of(db, village, None)
-    most = ALL if limit is None else limit
     if by == "day" and village is None:
-        rows = db.all(
-            f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ? "
-            "ORDER BY day DESC LIMIT ?",
-            (start, most),
+        rows = db.iterate(
+            f"SELECT slot, village, day, {values} FROM usage_days JOIN slots ON slots.id = "
+            "slot_id WHERE day >= ? ORDER BY day DESC, slot DESC LIMIT ?",
+            (start, ALL if limit is None else limit),
         )
-    else:
-        sql = f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
-        if by == "day":
-            sql = (
-                f"SELECT slot_id, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
-                "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
-                "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
-            )
-        # Of each slot no more is read than is shown.
-        newest_first = f"{sql}ORDER BY 2 DESC"
-        each = [db.iterate(newest_first, (slot_id, start)) for slot_id in named]
-        newest = chain(*each) if limit is None else merge(*each, key=itemgetter(1), reverse=True)
-        rows = list(islice(newest, limit))
-    found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
-    return sorted(found, key=attrgetter("begin", "slot"))
+        return list(map(Usage._make, rows))[::-1]
+    sql = f"SELECT ?, ?, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
+    if by == "day":
+        sql = (
+            f"SELECT ?, ?, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
+            "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
+            "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
+        )
+    # Of each slot no more is read than is shown.
+    newest_first = f"{sql}ORDER BY 3 DESC"
+    each = [
+        db.iterate(newest_first, (*names, slot_id, start))
+        for slot_id, names in _slots_of(db, village, None).items()
+    ]
+    newest = chain(*each) if limit is None else merge(*each, key=itemgetter(2), reverse=True)
+    return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
 # A device may report values so large that their exact sum is no 64-bit number.
