@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from host_tools.store.database import Database, Row
-from host_tools.store.dialect import ALL, REPLACE, schema
+from host_tools.store.dialect import ALL, REPLACE, UNLESS_KNOWN, greater, or_change, schema
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
@@ -186,6 +186,10 @@ def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
+_AT_LEAST_ONE = greater("reports", "1")
+_OR_MOVED = or_change("slot_id, stream_id, chunk", "moved = 1")
+_OR_LONGER = or_change("slot_id, t_begin", f"t_end = {greater('t_end', 'new.t_end')}")
+_REACHES = greater("coalesce(last_t, 0)", "t_begin")
 _PIECE, _BOOT, _OUTAGE, _LATEST = map(_columns, (Piece, BootRow, OutageRow, LatestRow))
 
 
@@ -209,7 +213,7 @@ class Derived:
         s = self._s
         return int(
             self._db.value(
-                f"SELECT (SELECT coalesce(sum(max(reports, 1)), 0) FROM dirty{s}) + "
+                f"SELECT (SELECT coalesce(sum({_AT_LEAST_ONE}), 0) FROM dirty{s}) + "
                 f"(SELECT count(*) FROM stale{s}) + (SELECT count(*) FROM redo{s})"
             )
         )
@@ -264,7 +268,7 @@ class Derived:
     def put_redo(self, slot_id: int, boots: Iterable[tuple[int, int]]) -> None:
         """Have outages of boots found again."""
         self._db.executemany(
-            f"INSERT INTO redo{self._s} VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            f"INSERT INTO redo{self._s} VALUES (?, ?, ?) {UNLESS_KNOWN}",
             [(slot_id, *boot) for boot in boots],
         )
 
@@ -273,7 +277,7 @@ class Derived:
         s = self._s
         self._db.execute(
             f"INSERT INTO redo{s} SELECT slot_id, stream_id, boot FROM boots{s} "
-            "WHERE slot_id = ? AND untold > 0 ON CONFLICT DO NOTHING",
+            f"WHERE slot_id = ? AND untold > 0 {UNLESS_KNOWN}",
             (slot_id,),
         )
 
@@ -290,7 +294,7 @@ class Derived:
             f"coalesce(({anchor} < ? AND first_anchor IS NOT NULL ORDER BY chunk DESC LIMIT 1), "
             f"0) AND coalesce(({anchor} > ? AND first_anchor IS NOT NULL ORDER BY chunk "
             f"LIMIT 1), {2**32}) AND chunk != ? "
-            "AND clockless > 0 ON CONFLICT DO UPDATE SET moved = 1",
+            f"AND clockless > 0 {_OR_MOVED}",
             (slot_id, *its, *its, chunk, *its, chunk, chunk),
         )
 
@@ -311,8 +315,7 @@ class Derived:
     def put_stale(self, slot_id: int, spans: Iterable[Span]) -> None:
         """Have times of a slot painted again."""
         self._db.executemany(
-            f"INSERT INTO stale{self._s} VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET t_end = max(t_end, excluded.t_end)",
+            f"INSERT INTO stale{self._s} VALUES (?, ?, ?) {_OR_LONGER}",
             [(slot_id, *span) for span in spans],
         )
 
@@ -375,13 +378,13 @@ class Derived:
         self._db.execute(f"{REPLACE} placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t))
 
     def chunks_in(
-        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = -1
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = ALL
     ) -> list[tuple[int, int]]:
         """Stream and chunk of all reports that may have samples between two times.
 
         Args:
             longest_s: no row of the slot spans more (`longest`).
-            limit: no more than so many; -1: all.
+            limit: no more than so many.
         """
         found = self._db.all(
             f"SELECT DISTINCT stream_id, chunk FROM pieces{self._s} WHERE slot_id = ? "
@@ -614,10 +617,10 @@ class Derived:
             "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
             (slot_id, begin, end + longest_s, end, limit),
         ) + self._db.all(
-            f"SELECT {columns}, max(coalesce(last_t, 0), t_begin), begin_up, o.cause "
+            f"SELECT {columns}, {_REACHES}, begin_up, o.cause "
             f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
             "AND t_end IS NULL AND t_begin IS NOT NULL AND t_begin <= ? "
-            "AND max(coalesce(last_t, 0), t_begin) >= ? LIMIT ?",
+            f"AND {_REACHES} >= ? LIMIT ?",
             (slot_id, end, begin, limit),
         )
 
@@ -868,7 +871,7 @@ class Derived:
             for chunk in range(first // CHUNK, last // CHUNK + 1)
         }
         self._db.executemany(
-            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) {UNLESS_KNOWN}",
             (
                 (slot_id, stream_id, chunk, *span, seqs.count(*span))
                 for chunk, span in sorted(chunks.items())

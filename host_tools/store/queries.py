@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
-from host_tools.store.dialect import ALL
+from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
 from host_tools.wire import parse_birth
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
@@ -392,10 +392,6 @@ def usage(
     return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
-# A device may report values so large that their exact sum is no 64-bit number.
-_SUM = "CASE WHEN count({0}) > 0 THEN CAST(min(total({0}), 9e18) AS INTEGER) END"
-
-
 def usage_sums(
     db: Database, *, since: float, until: float | None = None, place: str = ""
 ) -> list[Usage]:
@@ -408,10 +404,10 @@ def usage_sums(
     """
     start = (since + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
     rows = db.all(
-        f"SELECT slot, village, min(day), {_SUM.format('measured_s')}, "
-        f"{_SUM.format('bytes_down')}, {_SUM.format('bytes_up')}, max(clients_peak), "
+        f"SELECT slot, village, min(day), {bounded_sum('measured_s')}, "
+        f"{bounded_sum('bytes_down')}, {bounded_sum('bytes_up')}, max(clients_peak), "
         "max(clients_day) FROM usage_days JOIN slots ON slots.id = slot_id WHERE day >= ? AND "
-        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot_id ORDER BY slot",
+        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot, village ORDER BY slot",
         (start, -_EVER if until is None else until, len(place), place),
     )
     return [Usage(*row) for row in rows]
@@ -496,8 +492,8 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
     """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
     found: dict[bytes, dict[int, bytes]] = {}
     for stream, seq, message in db.iterate(
-        "SELECT stream, seq, message FROM slots CROSS JOIN streams ON slot_id = slots.id "
-        "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
+        f"SELECT stream, seq, message FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+        f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
@@ -530,8 +526,8 @@ def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(
         db.value(
-            "SELECT count(*) FROM slots CROSS JOIN streams ON slot_id = slots.id "
-            "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
+            f"SELECT count(*) FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+            f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     ) + count_archived(db, slot)
