@@ -193,6 +193,8 @@ def _extent(finding: Finding) -> str:
     extent = f"report {first}" if first == last else f"reports {first} to {last}"
     if finding.kind == "gap" and not finding.resolved_at:
         extent += f", {finding.missing} missing"
+    if finding.count > 1:
+        extent += f", {finding.count} findings"
     return extent
 
 
