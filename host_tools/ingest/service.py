@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ from host_tools.wire import Key
 _MEASURE_S = 300.0  # how often the disk is measured
 # How long one statement may wait for another process that writes; the broker hears nothing then.
 _PATIENCE_S = 2.0
+_OBJECTS = 100_000  # new ones between two searches for cycles
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
@@ -46,6 +48,18 @@ _DERIVE_PAUSE_S = 5.0
 T = TypeVar("T")
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Have Python search for cycles of objects more rarely. What an ingest keeps in memory holds
+    none, and the search took a tenth of its time."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class Ingest:
@@ -94,7 +108,10 @@ class Ingest:
         with lock(self._path):
             if not self._path.exists():
                 self._log("database_new", path=self._path)
-            with open_database(self._path, create=True, patience_s=_PATIENCE_S) as db:
+            with (
+                open_database(self._path, create=True, patience_s=_PATIENCE_S) as db,
+                _rare_collections(),
+            ):
                 try:
                     if self._options.metrics_port is not None:
                         metrics = serve(self.figures, self._options.metrics_port)

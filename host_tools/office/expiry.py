@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from host_tools.broker.acl import SERVICES
 from host_tools.broker.upkeep import load_crl
-from host_tools.common.times import day
+from host_tools.common.times import day, wita
 from host_tools.keys.ca import load_certificate, load_certificates
 from host_tools.people.technicians import newest_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 
 _DAY_S = 86400
+
+WARN_DAYS = 90
+"""Time to do something about what ends."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,18 @@ def ends(
         for what, at, remedy in _all(province, registry, shown)
     ]
     return sorted(found, key=lambda end: end.at)
+
+
+def warning(soon: Sequence[End]) -> str:
+    """What ends, and the command that renews it.
+
+    Args:
+        soon: of `ends`, the soonest first; at least one.
+    """
+    first = soon[0]
+    when = f"ends in {first.days} days" if first.days >= 0 else "has ended"
+    others = f" (and {len(soon) - 1} more)" if len(soon) > 1 else ""
+    return f"{first.what} {when}, on {wita(first.at)}{others}; {first.remedy}."
 
 
 def in_use(registry: Registry, shown: Mapping[str, str]) -> list[str]:
@@ -100,7 +115,7 @@ def _all(
         yield (
             "The trust document",
             trust[0].expires,
-            "make a new one by adding a technician ('desalink technicians add')",
+            "make a new one with 'desalink technicians add NAME --renew'",
         )
 
 

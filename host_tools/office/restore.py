@@ -26,6 +26,7 @@ from host_tools.broker.revoked import catch_up, number
 from host_tools.broker.upkeep import load_crl, unlisted
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, sync_directory, write_file, write_private
+from host_tools.keys.authorities import newest_authorities
 from host_tools.keys.ca import load_certificate
 from host_tools.office.archive_copies import copies_directory, restore_archives
 from host_tools.office.backup_file import BackupError, Manifest, read_files, read_manifest
@@ -188,7 +189,8 @@ def _take_over(
             f"{former} has another root key than the backup, which is of another province or of "
             "before a new root key; choose another backup or another directory."
         )
-    _take_newer_list(old, new, notes)
+    if not _take_newer_authority(old, new, notes):
+        _take_newer_list(old, new, notes)
     _take_newer_trust(old, new)
     for key in sorted(old.technicians.glob("*.key")) if old.technicians.is_dir() else ():
         if not (new.technicians / key.name).exists():
@@ -211,6 +213,39 @@ def _take_over(
         return 0
     finally:
         shutil.rmtree(copy.parent)
+
+
+def _take_newer_authority(old: Province, new: Province, notes: list[str]) -> bool:
+    """Keep the CA that devices have followed to since the backup, with all that it has issued."""
+
+    def change(province: Province) -> int:
+        newest = newest_authorities(province.authorities)
+        return 0 if newest is None else newest.number
+
+    try:
+        if change(old) <= change(new):
+            return False
+        load_crl(old)
+        load_certificate(old.ca_certificate)
+    except (KeyFileError, OSError) as error:
+        notes.append(f"The CA of {old.directory} can't be read ({error}); the backup's counts.")
+        return False
+    # The root key is the same; its passphrase is that of the CA's key.
+    names = ["keys/root.key", "broker/server.crt", "broker/server.key"]
+    for pattern in ("ca/*", "services/*", "technicians/*.key"):
+        names += [p.relative_to(old.directory).as_posix() for p in old.directory.glob(pattern)]
+    shutil.rmtree(new.ca_key.parent)
+    for name in names:
+        source, path = old.directory / name, new.directory / name
+        if not path.parent.exists():
+            make_directory(path.parent)
+        if source.exists():
+            write_private(path, source.read_bytes())
+    notes.append(
+        f"The CA of {old.directory} is newer than the backup, and devices know it: it counts, "
+        "with the certificates of broker and services, under the passphrase that it had last."
+    )
+    return True
 
 
 def _take_newer_list(old: Province, new: Province, notes: list[str]) -> None:

@@ -6,6 +6,7 @@ docs/metrics.md: ms, %, bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
 from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
-from host_tools.wire import parse_birth
+from host_tools.wire import Refused, parse_birth
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -516,7 +517,9 @@ def certificates(db: Database) -> dict[str, str]:
         "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
         (),
     ):
-        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        serial = None
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            serial = parse_birth(message[split(message)[1] : -66]).certificate
         if serial is not None:
             found[slot] = serial
     return found
