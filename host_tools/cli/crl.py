@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.i18n import _
 
 
 @click.group()
@@ -54,8 +55,14 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
         app.note(sentence)
     if soon:
         first = soon[0]
-        when = f"ends in {first.days} days" if first.days >= 0 else "has ended"
-        others = f" (and {len(soon) - 1} more)" if len(soon) > 1 else ""
-        app.abort(f"{first.what} {when}, on {wita(first.at)}{others}; {first.remedy}.")
+        when = (
+            _("ends in {days} days").format(days=first.days) if first.days >= 0 else _("has ended")
+        )
+        others = _(" (and {count} more)").format(count=len(soon) - 1) if len(soon) > 1 else ""
+        app.abort(
+            _("{what} {when}, on {time}{others}; {remedy}.").format(
+                what=first.what, when=when, time=wita(first.at), others=others, remedy=first.remedy
+            )
+        )
     if older:
-        app.abort("An older registry.db was put back; it has caught up, see above.")
+        app.abort(_("An older registry.db was put back; it has caught up, see above."))

@@ -81,9 +81,11 @@ def set_language(name: str | None) -> None:
     global _chosen
     wanted = os.environ.get(VARIABLE) if name is None else name
     if wanted and _known(wanted) is None or name == "":
-        where = "" if name is not None else f" of {VARIABLE}"
+        sentence = _("There is no language '{wanted}'; give one of {names}.")
+        if name is None:
+            sentence = _("There is no language '{wanted}' of {variable}; give one of {names}.")
         raise LanguageError(
-            f"There is no language '{wanted}'{where}; give one of {', '.join(LANGUAGES)}."
+            sentence.format(wanted=wanted, variable=VARIABLE, names=", ".join(LANGUAGES))
         )
     _chosen = None if name is None else _known(name)
 
@@ -113,6 +115,11 @@ def _catalogue() -> NullTranslations:
 def _(message: str) -> str:
     """A message in the language in force."""
     return _catalogue().gettext(message)
+
+
+def marked(message: str) -> str:
+    """The message as it is, for the catalogue: of a constant that `_()` translates at its use."""
+    return message
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:

@@ -71,7 +71,7 @@ def test_a_choice_of_the_program_is_stronger_and_can_be_taken_back(
 
 def test_an_unknown_language_is_refused_and_changes_nothing():
     set_language("id")
-    with pytest.raises(LanguageError, match="no language 'fr'; give one of en, id"):
+    with pytest.raises(LanguageError, match="Tidak ada bahasa 'fr'; .* en, id"):
         set_language("fr")
     assert language() == "id"
 
