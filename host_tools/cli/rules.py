@@ -32,7 +32,7 @@ def list_(app: Application) -> None:
             (
                 str(rules.version),
                 rules.valid_from,
-                f"{rules.threshold_s} s",
+                _("{seconds} s").format(seconds=rules.threshold_s),
                 rules.restitution.formula,
                 rules.digest[:16],
                 rules.note,

@@ -133,7 +133,9 @@ def number(value: float, digits: int = 0) -> str:
     Args:
         digits: behind the decimal sign.
     """
-    text = f"{value:,.{digits}f}"
-    if language() == "id":
-        return text.translate(str.maketrans(",.", ".,"))
-    return text
+    return local(f"{value:,.{digits}f}")
+
+
+def local(text: str) -> str:
+    """A number that is written in English, such as `1,234.5`, in the language in force."""
+    return text.translate(str.maketrans(",.", ".,")) if language() == "id" else text
