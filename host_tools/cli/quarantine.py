@@ -206,6 +206,8 @@ def _extent(finding: Finding) -> str:
     )
     if finding.kind == "gap" and not finding.resolved_at:
         extent += _(", {missing} missing").format(missing=finding.missing)
+    if finding.count > 1:
+        extent += _(", {count} findings").format(count=finding.count)
     return extent
 
 

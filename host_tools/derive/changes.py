@@ -19,6 +19,7 @@ class Changes:
     Attributes:
         outages, booted: boots with other events of outages, or of their start.
         clocks: streams with other troubles of clocks.
+        batches: streams with other findings in chunks, and their kinds.
         cost: of what was done, about in reports.
     """
 
@@ -28,6 +29,7 @@ class Changes:
     streams: set[int] = field(default_factory=set)
     declared: set[tuple[bytes, bytes]] = field(default_factory=set)
     clocks: set[int] = field(default_factory=set)
+    batches: set[tuple[int, str]] = field(default_factory=set)
     spans: list[Span] = field(default_factory=list)
     moved: bool = False
     now: int = 0

@@ -57,18 +57,27 @@ def constants(path: Path) -> dict[str, Any]:
     return found
 
 
+@cache
+def _numbers(root: Path) -> dict[str, Any]:
+    return constants(root / IDS[0]) | constants(root / IDS[1])
+
+
 def source_code(path: str, micropython: bool = False) -> bytes:
     """A file (its path from the root) as devices get it.
 
     Raises:
         DeviceCodeError: a number that there is not, or another use of `ids`.
     """
-    code = (ROOT / path).read_text()
+    return _source_code(path, (ROOT / path).read_text(), micropython)
+
+
+@cache
+def _source_code(path: str, code: str, micropython: bool) -> bytes:
     tree = ast.parse(code)
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
     edits = _imports(tree, dropped, lines)
-    numbers = constants(ROOT / IDS[0]) | constants(ROOT / IDS[1])
+    numbers = _numbers(ROOT)
     short = short_names(path) if micropython else {}
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
@@ -243,10 +252,12 @@ def _kept(tree: ast.AST) -> Iterator[str]:
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        for field in ("id", "attr", "name", "arg"):
-            if isinstance(name := getattr(node, field, None), str):
-                yield name
+    return itertools.chain.from_iterable(map(_names_of, ast.walk(tree)))
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    values = [getattr(node, field, None) for field in ("id", "attr", "name", "arg")]
+    return [name for name in values if isinstance(name, str)]
 
 
 def _bound(tree: ast.AST) -> set[str]:
@@ -311,7 +322,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
     ]
     for function in functions:
         inside = list(ast.walk(function))
-        used = {name for node in inside for name in _names(node)}
+        used = set().union(*map(_names_of, inside))
         used |= {found[p] for n in inside if (p := _place(n)) in found}
         inner = {
             arg.arg

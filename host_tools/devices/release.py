@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -235,36 +236,40 @@ def module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
-    command = _compiler(board)
-    files = {}
+@cache
+def _mpy(command: tuple[str, ...], path: str, source: bytes) -> bytes:
+    """A file, compiled."""
     with tempfile.TemporaryDirectory(prefix="desalink-") as folder:
-        source, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
-        for path in paths:
-            source.write_bytes(source_code(path, micropython=True))
-            result = subprocess.run(
-                [*command, "-s", module_name(path), "-o", str(target), str(source)],
-                capture_output=True,
-                text=True,
-                check=False,
+        written, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
+        written.write_bytes(source)
+        result = subprocess.run(
+            [*command, "-s", module_name(path), "-o", str(target), str(written)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode or result.stdout or result.stderr:
+            said = (result.stdout + result.stderr).strip().replace("\n", " ")
+            raise ReleaseError(
+                _("{path} can't be compiled: {said}; correct it.").format(path=path, said=said)
             )
-            if result.returncode or result.stdout or result.stderr:
-                said = (result.stdout + result.stderr).strip().replace("\n", " ")
-                raise ReleaseError(
-                    _("{path} can't be compiled for {name}: {said}; mend it.").format(
-                        path=path, name=board.name, said=said
-                    )
+        return target.read_bytes()
+
+
+def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
+    command = tuple(_compiler(board))
+    files = {}
+    for path in paths:
+        data = _mpy(command, path, source_code(path, micropython=True))
+        name = Path(path).name
+        if name in _BY_ITSELF:
+            files[f"/{name}"] = (device_code.ROOT / path).read_bytes()
+            continue
+        if board.firmware and data[:2] != b"M" + bytes([int(board.firmware.mpy[0])]):
+            raise ReleaseError(
+                _("{path}: mpy-cross made no .mpy that {name} loads.").format(
+                    path=path, name=board.name
                 )
-            name = Path(path).name
-            if name in _BY_ITSELF:
-                files[f"/{name}"] = (device_code.ROOT / path).read_bytes()
-                continue
-            data = target.read_bytes()
-            if board.firmware and data[:2] != b"M" + bytes([int(board.firmware.mpy[0])]):
-                raise ReleaseError(
-                    _("{path}: mpy-cross made no .mpy that {name} loads.").format(
-                        path=path, name=board.name
-                    )
-                )
-            files["/" + path.removesuffix(".py") + ".mpy"] = data
+            )
+        files["/" + path.removesuffix(".py") + ".mpy"] = data
     return files

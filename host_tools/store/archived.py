@@ -16,6 +16,7 @@ from host_tools.archive.file import ArchivedReport
 from host_tools.archive.reader import ArchivePlace
 from host_tools.common.i18n import _
 from host_tools.store.database import Database
+from host_tools.store.dialect import THEN_JOIN
 from host_tools.store.errors import StoreDamaged
 from host_tools.store.ranges import RangeSet
 
@@ -100,8 +101,8 @@ def count_archived(db: Database, slot: str) -> int:
     """How many reports of a slot are in the archive."""
     return int(
         db.value(
-            "SELECT coalesce(sum(reports), 0) FROM slots CROSS JOIN streams ON slot_id = slots.id "
-            "CROSS JOIN archived ON stream_id = streams.id WHERE slot = ?",
+            f"SELECT coalesce(sum(reports), 0) FROM slots {THEN_JOIN} streams "
+            f"ON slot_id = slots.id {THEN_JOIN} archived ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     )

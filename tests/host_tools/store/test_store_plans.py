@@ -42,6 +42,8 @@ ALLOWED = {
     "quarantine_overflow": "one row for each slot and reason",
     "findings": "open ones, by a partial index; all of them where all are asked for",
     "findings_new": "the same of a rebuild",
+    "batch_findings": "read at start: one row for each chunk with findings",
+    "batch_findings_new": "the same of a rebuild",
     "outages": "those that last, by a partial index",
     "usage_days": "all of them where all are asked for",
     "sqlite_master": "the schema",
@@ -124,7 +126,10 @@ def the_rest(db: Database, device: Device) -> None:
             [FindingRow(0, 2, 3, 2, 5, "")],
             [],
         ):
-            derived.settle("test", 1, 1, (0, 99), rows, 5)
+            derived.settle("test", 1, 1, rows, 5)
+            derived.put_batch("test", 1, 1, rows)
+        for most in (0, 9):
+            derived.of_batches("test", 1, most)
     sessions(db)
     liveness(db)
     note, quarantine = Note("I", "a test", START), Quarantine(db)
