@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.i18n import _
 
 
 @click.group()
@@ -55,4 +56,4 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     if soon:
         app.abort(warning(soon))
     if older:
-        app.abort("An older registry.db was put back; it has caught up, see above.")
+        app.abort(_("An older registry.db was put back; it has caught up, see above."))

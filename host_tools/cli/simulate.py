@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.i18n import _, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,12 @@ def command(
         _compare(directory)
         return
     if report_every % 5:
-        app.abort(f"--report-every {report_every} is not a multiple of 5; give one that is.", 2)
+        app.abort(
+            _("--report-every {report_every} is not a multiple of 5; give one that is.").format(
+                report_every=report_every
+            ),
+            2,
+        )
     first = int(begin.replace(tzinfo=WITA).timestamp())
     settings = SimulationSettings(villages, days, seed, first, report_every)
     if over_mqtt:
@@ -123,10 +129,12 @@ def _fill(
         store.close()
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(
-        f"The simulated province with {settings.villages} villages is in {directory}; the truth "
-        f"is in {directory / truth.FILE}."
+        _(
+            "The simulated province with {villages} villages is in {directory}; the truth is in "
+            "{file}."
+        ).format(villages=settings.villages, directory=directory, file=directory / truth.FILE)
     )
-    click.echo(f"Next: 'desalink simulate {directory} --compare'.")
+    click.echo(_("Next: 'desalink simulate {directory} --compare'.").format(directory=directory))
 
 
 def _publish(
@@ -144,19 +152,29 @@ def _publish(
     if not (directory / FILE).exists():
         found(directory, settings, villages, port=port, tell=app.note)
         click.echo(
-            f"The simulated province is in {directory}. Next: 'desalink -C {directory} broker "
-            f"run' and 'desalink -C {directory} ingest', then this command again."
+            _(
+                "The simulated province is in {directory}. Next: 'desalink -C {directory} broker "
+                "run' and 'desalink -C {directory} ingest', then this command again."
+            ).format(directory=directory)
         )
         return
     province, kept = load_simulated(directory)
     if kept != settings:
-        app.abort(f"{directory} was made with other options; give those in {directory / FILE}.")
+        app.abort(
+            _("{directory} was made with other options; give those in {file}.").format(
+                directory=directory, file=directory / FILE
+            )
+        )
     store = MqttStore(province, pace, settings.begin)
     store.prepare([village.slot for village in villages if village.devices])
     lines = run(settings, its_places, store, progress=_progress(app, settings))
     store.close()
     truth.write(directory / truth.FILE, settings, lines)
-    click.echo(f"All is published; the truth is in {directory / truth.FILE}.")
+    click.echo(
+        _("All is published; the truth is in {directory}.").format(
+            directory=directory / truth.FILE
+        )
+    )
 
 
 def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, int], None]:
@@ -169,7 +187,11 @@ def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, 
         if now - shown >= _SHOW_EVERY_S:
             shown = now
             part = 100 * (at - settings.begin) / (settings.end - settings.begin)
-            app.note(f"{part:5.1f} %, {total} messages, {total / (now - began):.0f}/s")
+            app.note(
+                _("{part} %, {messages} messages, {rate}/s").format(
+                    part=f"{part:5.1f}", messages=total, rate=number(total / (now - began))
+                )
+            )
 
     return show
 
@@ -181,7 +203,7 @@ def _compare(directory: Path) -> None:
     from host_tools.simulate.storing import derive_rest
     from host_tools.store import lock, open_database
 
-    province, _ = load_simulated(directory)
+    province, _settings = load_simulated(directory)
     with lock(province.database), open_database(province.database) as db:
         derive_rest(db)
         click.echo(compare(db, directory / truth.FILE).text())

@@ -8,6 +8,7 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, provider_option, regency_option, village_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.cli._overview import Overview
@@ -70,7 +71,7 @@ def command(
     them are missing in between.
     """
     if watch and (as_json or check):
-        app.abort("--watch shows a table; run the command again and again instead.", 2)
+        app.abort(_("--watch shows a table; run the command again and again instead."), 2)
     if check:
         _check(app, (village, regency, provider), tolerate, as_json)
         return
@@ -152,7 +153,7 @@ def _check(
     elif soon or len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or (["The ingest has never been at work here; start it."] if never else [])
+    said = ours or ([_("The ingest has never been at work here; start it.")] if never else [])
     if soon:
         said.append(warning(soon))
     if as_json:
@@ -173,7 +174,15 @@ def _check(
             }
         )
     else:
-        click.echo(" ".join([f"{word}: {len(problems)} problems.", counts_line(found), *said]))
+        click.echo(
+            " ".join(
+                [
+                    _("{word}: {count} problems.").format(word=word, count=len(problems)),
+                    counts_line(found),
+                    *said,
+                ]
+            )
+        )
     if code:
         raise SystemExit(code)
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
@@ -90,9 +91,15 @@ def _source_code(path: str, code: str, micropython: bool) -> bytes:
         end = token.end
         if token.string == "ids" and not after_dot:
             if attribute[:1] != ["."]:
-                raise DeviceCodeError(f"{path}: ids may only stand in ids.NAME; correct it.")
+                raise DeviceCodeError(
+                    _("{path}: ids may only stand in ids.NAME; correct it.").format(path=path)
+                )
             if attribute[1] not in numbers:
-                raise DeviceCodeError(f"{path}: {IDS[0]} has no {attribute[1]}; correct the name.")
+                raise DeviceCodeError(
+                    _("{path}: {ids} has no {attribute}; correct the name.").format(
+                        path=path, ids=IDS[0], attribute=attribute[1]
+                    )
+                )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
         elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
             instead = "True"
@@ -195,9 +202,9 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
     groups = _groups(trees)
     names = [Counter(itertools.chain(*(_names(trees[p]) for p in group))) for group in groups]
     uses = sum(names, Counter())
-    tables: list[dict[str, str]] = [{} for _ in groups]
+    tables: list[dict[str, str]] = [{} for _group in groups]
     bound = [set().union(*(_bound(trees[path]) for path in group)) - kept for group in groups]
-    for name, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
+    for name, _count in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
         private = name[0] == "_"
         inside = [i for i, known in enumerate(names) if name in known]
         if private:

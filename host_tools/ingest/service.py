@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from host_tools.archive.errors import ArchiveError
 from host_tools.common.errors import BrokerError, DesalinkError
+from host_tools.common.i18n import _
 from host_tools.derive import Deriver
 from host_tools.derive.deriver import STEP_S
 from host_tools.ingest.acks import Acks
@@ -197,7 +198,11 @@ class Ingest:
             self._receiver.sleep(0 if self._underived else wait_s)
             if self._idle_for_s() <= 0 and not self._underived and self._refused is not None:
                 seconds = self._options.until_idle_s
-                raise BrokerError(f"Ended after {seconds:g} s without a broker: {self._refused}")
+                raise BrokerError(
+                    _("Ended after {seconds:g} s without a broker: {refused}").format(
+                        seconds=seconds, refused=self._refused
+                    )
+                )
             return False
         self.figures.connected = 0
         try:

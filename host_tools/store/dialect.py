@@ -10,6 +10,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+from host_tools.common.i18n import _
 from host_tools.common.readonly import readonly_uri
 from host_tools.store.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 
@@ -146,15 +147,25 @@ def translated(error: Failure, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING:
         return StoreBusy(
-            f"The database {path} is held by another program; close what reads or copies it."
+            _(
+                "The database {path} is held by another program; close what reads or copies it."
+            ).format(path=path)
         )
     if code == sqlite3.SQLITE_READONLY:
         return StoreFull(
-            f"The database {path} may not be written; run this as the owner of the province."
+            _(
+                "The database {path} may not be written; run this as the owner of the province."
+            ).format(path=path)
         )
     if code in _FULL:
-        return StoreFull(f"The database {path} can't be written ({error}); make room on its disk.")
+        return StoreFull(
+            _("The database {path} can't be written ({error}); make room on its disk.").format(
+                path=path, error=error
+            )
+        )
     return StoreDamaged(
-        f"The database {path} can't be used ({error}); put it back from the backup, "
-        "the devices send what is missing again."
+        _(
+            "The database {path} can't be used ({error}); put it back from the backup, the "
+            "devices send what is missing again."
+        ).format(path=path, error=error)
     )
