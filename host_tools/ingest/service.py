@@ -15,13 +15,13 @@ from typing import TypeVar
 from host_tools.archive.errors import ArchiveError
 from host_tools.common.errors import BrokerError, DesalinkError
 from host_tools.common.i18n import _
+from host_tools.common.log import Log, Seldom, make_log
 from host_tools.derive import Deriver
 from host_tools.derive.deriver import STEP_S
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Tally
 from host_tools.ingest.clock import ArrivalClock
 from host_tools.ingest.keys import KeySource
-from host_tools.ingest.log import Log, Seldom, make_log
 from host_tools.ingest.metrics import Figures, serve
 from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline

@@ -20,7 +20,7 @@ from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
 from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
-from host_tools.wire import Refused, parse_birth
+from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -44,6 +44,7 @@ class SlotStatus:
     heard. fresh: a report came within three report intervals; without one the state is `no_data`.
     journal_fill: % of the device's journal that holds what is not stored. backlog: reports that
     the device has made and the province lacks; gaps: those of them in the middle, of all streams.
+    interval_s: seconds between its reports.
     """
 
     slot: str
@@ -60,6 +61,7 @@ class SlotStatus:
     backlog: int = 0
     gaps: int = 0
     duplicates: int = 0
+    interval_s: int = 300
 
 
 class Outage(NamedTuple):
@@ -232,6 +234,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
                 missing + unsent,
                 missing,
                 duplicates.get(slot_id, 0),
+                interval_s,
             )
         )
     return found
@@ -257,6 +260,11 @@ def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
         (after, limit),
     )
     return [Change(*row) for row in rows]
+
+
+def newest_change(db: Database) -> int:
+    """The id of the last change of a slot's state; 0 if there was none."""
+    return int(db.value("SELECT max(id) FROM changes") or 0)
 
 
 # ---- the past ----------------------------------------------------------------------------
@@ -522,6 +530,25 @@ def certificates(db: Database) -> dict[str, str]:
             serial = parse_birth(message[split(message)[1] : -66]).certificate
         if serial is not None:
             found[slot] = serial
+    return found
+
+
+def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
+    """By slot, the last value of the first of some metrics that its newest report has."""
+    wanted = tuple(names)
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM latest JOIN slots ON slots.id = latest.slot_id JOIN reports ON "
+        "reports.stream_id = latest.stream_id AND seq = (SELECT max(seq) FROM reports AS newest "
+        "WHERE newest.stream_id = latest.stream_id)",
+        (),
+    ):
+        columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        for name in wanted:
+            values = [value for value in columns.get(name, ()) if value is not None]
+            if values:
+                found[slot] = values[-1] / SCALES[name]
+                break
     return found
 
 

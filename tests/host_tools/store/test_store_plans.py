@@ -100,6 +100,8 @@ def matches(parts: tuple[str, ...], sql: str) -> bool:
 def the_rest(db: Database, device: Device) -> None:
     """What a quiet afternoon does not call."""
     queries.certificates(db)
+    queries.newest_change(db)
+    queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
     queries.usage_sums(db, since=START)
     with db.transaction():
