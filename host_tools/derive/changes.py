@@ -18,6 +18,7 @@ class Changes:
 
     Attributes:
         outages, booted: boots with other events of outages, or of their start.
+        begins: when outages begin that are other now.
         clocks: streams with other troubles of clocks.
         cost: of what was done, about in reports.
     """
@@ -29,6 +30,7 @@ class Changes:
     declared: set[tuple[bytes, bytes]] = field(default_factory=set)
     clocks: set[int] = field(default_factory=set)
     spans: list[Span] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
     moved: bool = False
     now: int = 0
     cost: int = 0
