@@ -45,6 +45,9 @@ _SHOW_EVERY_S = 10
     metavar="S",
     help="Seconds of which a report tells; more makes long times cheap.",
 )
+@click.option(
+    "--contracts", is_flag=True, help="With contracts and events, so that its months count."
+)
 @click.option("--trusted", is_flag=True, help="Store without verifying: faster.")
 @click.option(
     "--mqtt", "over_mqtt", is_flag=True, help="Publish to the province's running broker."
@@ -75,6 +78,7 @@ def command(
     seed: int,
     begin: datetime,
     report_every: int,
+    contracts: bool,
     trusted: bool,
     over_mqtt: bool,
     pace: float,
@@ -103,15 +107,23 @@ def command(
     first = int(begin.replace(tzinfo=WITA).timestamp())
     settings = SimulationSettings(villages, days, seed, first, report_every)
     if over_mqtt:
+        if contracts:
+            app.abort("--contracts does not go with --mqtt; leave one out.", 2)
         _publish(app, directory, settings, pace, broker_port)
     else:
-        _fill(app, directory, settings, trusted, broker_port)
+        _fill(app, directory, settings, trusted, broker_port, contracts)
 
 
 def _fill(
-    app: Application, directory: Path, settings: SimulationSettings, trusted: bool, port: int
+    app: Application,
+    directory: Path,
+    settings: SimulationSettings,
+    trusted: bool,
+    port: int,
+    contracts: bool,
 ) -> None:
     from host_tools.simulate import truth
+    from host_tools.simulate.contracts import add_contracts
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run
     from host_tools.simulate.storing import TrustedStore, VerifiedStore
@@ -122,6 +134,8 @@ def _fill(
     world = World(settings, its_places)
     villages = [world.village(index) for index in range(len(its_places))]
     province = found(directory, settings, villages, port=port, tell=app.note)
+    if contracts:
+        add_contracts(directory, settings, villages, world)
     with lock(province.database):
         path = province.database
         store = TrustedStore(path) if trusted else VerifiedStore(path, villages)
