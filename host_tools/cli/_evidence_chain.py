@@ -106,8 +106,8 @@ def commit(app: Application, qr: Path | None) -> None:
     """
     from host_tools.cli._store import reading
     from host_tools.common.times import day
-    from host_tools.evidence.checking import verified_trusts
     from host_tools.people.office_log import verify_entries
+    from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import OFFICE, signers
 
     *_, newest = [None, *_chain(app)]
@@ -166,8 +166,8 @@ def _roots(app: Application) -> list[bytes]:
 
 def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
     from host_tools.cli._store import reading
-    from host_tools.evidence.checking import verified_trusts
     from host_tools.people.receipts import verify_receipts
+    from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import INGEST, signers
     from host_tools.store.receipts import receipts
 

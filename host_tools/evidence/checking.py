@@ -5,7 +5,6 @@ Each function yields a sentence for each thing that is wrong, the most telling o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,8 +22,8 @@ from host_tools.people.receipts import (
     StreamReceipt,
     verify_receipts,
 )
-from host_tools.people.trust import INGEST, OFFICE, RoleSigner, Trust, TrustError, signers
-from host_tools.people.trust import verify_trust as verify_document
+from host_tools.people.technicians import verified_trusts
+from host_tools.people.trust import INGEST, OFFICE, RoleSigner, signers
 from host_tools.province.registry import Registry
 from host_tools.store import Database
 from host_tools.store.evidence import all_births
@@ -37,26 +36,6 @@ from host_tools.store.receipts import (
 )
 
 Progress = Callable[[str], None]
-
-
-def verified_trusts(registry: Registry, roots: Sequence[bytes]) -> list[Trust]:
-    """All trust documents of a registry, ascending.
-
-    Raises:
-        TrustError: none of the roots signed one, or one says another version than its row.
-    """
-    found = []
-    for version, document in registry.trusts():
-        for root in roots:
-            with contextlib.suppress(TrustError):
-                trust = verify_document(document, root, now=0)
-                break
-        else:
-            raise TrustError(f"Trust document {version} is not signed by a root key of here.")
-        if trust.version != version:
-            raise TrustError(f"Trust document {version} says that it is version {trust.version}.")
-        found.append(trust)
-    return found
 
 
 def check(
@@ -191,14 +170,13 @@ def _tables(registry: Registry, state: OfficeState) -> Iterator[tuple[str, _Rows
             for id, k in state.kits.items()
         },
     )
-    # Documents of before the log began are not in it.
-    first = min(state.trusts, default=0)
+    # Others are of before the log began, or came back with trust.cbor: the root signed them all.
     yield (
         "Trust document",
         {
             str(version): {"SHA-256": hashlib.sha256(document).digest()}
             for version, document in registry.trusts()
-            if version >= first
+            if version in state.trusts
         },
         {str(version): {"SHA-256": digest} for version, digest in state.trusts.items()},
     )

@@ -5,7 +5,7 @@ What entries hold and who may sign them is in people/office_log.py and people/of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from host_tools.common.errors import RegistryError
@@ -76,7 +76,7 @@ class OfficeLogTable(RegistryFile):
         body = {"code": v.code, "name": v.name, "district": v.district, "regency": v.regency}
         self.enter("village", body, by="")
 
-    def add_office_entries(self, first: int, entries: list[bytes]) -> None:
+    def add_office_entries(self, first: int, entries: Sequence[bytes]) -> None:
         """Add entries that another registry holds, as they were signed."""
         with self.transaction():
             self._db.executemany("INSERT INTO office_log VALUES (?, ?)", enumerate(entries, first))

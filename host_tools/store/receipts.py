@@ -17,6 +17,7 @@ from host_tools.people.receipts import (
 )
 from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
+from host_tools.store.dialect import ADD
 from host_tools.store.evidence import Evidence, corrupt_seqs, get_meta, set_meta
 from host_tools.store.ranges import RangeSet
 
@@ -256,3 +257,22 @@ def add_receipt(db: Database, number: int, receipt: bytes, counted: Counted) -> 
     db.executemany("UPDATE streams SET receipt_seq = ? WHERE id = ?", counted.highest)
     set_meta(db, _REPORT_MARK, counted.report_mark)
     set_meta(db, _BIRTH_MARK, counted.birth_mark)
+
+
+def append_receipt(db: Database, receipt: Receipt, signed: bytes) -> None:
+    """Keep a receipt of another copy of the database, within a transaction.
+
+    A stream that only the other copy knows begins here too: its highest seq must not go back.
+    """
+    db.execute("INSERT INTO receipts VALUES (?, ?)", (receipt.number, signed))
+    for row in receipt.streams:
+        db.execute(f"{ADD} slots (slot, village) VALUES (?, ?)", (row.slot, row.slot[:10]))
+        db.execute(
+            f"{ADD} streams (kid, slot_id, stream, first_at) "
+            "SELECT ?, id, ?, ? FROM slots WHERE slot = ?",
+            (row.kid, row.stream, receipt.begin, row.slot),
+        )
+        db.execute(
+            "UPDATE streams SET receipt_seq = ? WHERE kid = ? AND stream = ?",
+            (row.highest_seq, row.kid, row.stream),
+        )

@@ -12,6 +12,7 @@ from host_tools.derive import Deriver, rebuild
 from host_tools.derive.samples import samples
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
+from host_tools.people.receipts import Receipt, StreamReceipt
 from host_tools.store import (
     Database,
     dialect,
@@ -116,8 +117,12 @@ def receive(db: Database) -> None:
             break
     with db.transaction():
         receipts.add_receipt(db, 0, b"?", counted)
+    row = StreamReceipt(bytes(8), bytes(4), "6403112009-1", 1, 1, 1, bytes(32))
+    with db.transaction():
+        other = Receipt(1, b"", 0, 0, 0, 1, 0, (row,), None, 1, b"", None)
+        receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
-    assert list(receipts.receipts(db)) == [b"?"]
+    assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
 
 
