@@ -29,7 +29,8 @@ def staffed(kaltim: Province) -> Province:
 
 
 def _keys(province: Province) -> list[Path]:
-    return [province.root_key, province.ca_key, *province.technicians.glob("*.key")]
+    own = (province.root_key, province.ca_key, province.office_key)
+    return [*own, *province.technicians.glob("*.key")]
 
 
 def _opened_by(province: Province, passphrase: str) -> list[bool]:
@@ -52,10 +53,10 @@ def test_every_key_opens_with_the_new_passphrase_only(
     ended = desalink(
         "-C", staffed.directory, "passphrase", "change", "--new-passphrase-file", file
     )
-    assert (ended.code, ended.out) == (0, "3 keys now under the new passphrase.\n")
-    assert _opened_by(staffed, NEW) == [True] * 3
-    assert _opened_by(staffed, PASSPHRASE) == [False] * 3
-    assert [path.stat().st_mode & 0o777 for path in _keys(staffed)] == [0o600] * 3
+    assert (ended.code, ended.out) == (0, "4 keys now under the new passphrase.\n")
+    assert _opened_by(staffed, NEW) == [True] * 4
+    assert _opened_by(staffed, PASSPHRASE) == [False] * 4
+    assert [path.stat().st_mode & 0o777 for path in _keys(staffed)] == [0o600] * 4
     Authority.load(staffed.ca_key, staffed.ca_certificate, NEW)
 
 
