@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+import pycddl
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -28,7 +29,8 @@ from host_tools.people.receipts import (
     verify_receipts,
 )
 from host_tools.people.trust import INGEST, OFFICE, RoleSigner, Trust, TrustedKey, signers
-from host_tools.wire.envelope import hash8
+from host_tools.wire.envelope import hash8, split
+from tests.support import ROOT
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KID = hash8(public_bytes(KEY))
@@ -87,6 +89,16 @@ def test_a_log_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(OfficeLogError, match=problem):
         OfficeState.replay(verify_entries(log(*entries, **changed), KEYS))
+
+
+def test_both_follow_wire_cddl() -> None:
+    cddl = (ROOT / "docs" / "wire.cddl").read_text()
+    late = (LateReports(bytes(8), bytes(4), ((1, 2), (9, 9))),)
+    for kind, message in (
+        ("office-entry", log(("enrol", device(1)))[0]),
+        ("receipt", sign_receipt(KEY, receipt(late=late))),
+    ):
+        pycddl.Schema(f"start = {kind}\n{cddl}").validate_cbor(message[split(message)[1] : -66])
 
 
 def test_only_the_office_s_key_and_the_kinds_that_are_known_count() -> None:
