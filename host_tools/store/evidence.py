@@ -220,13 +220,14 @@ def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Ev
     archived = archived_reports(db, stream_id, first, last)
     if not archived:
         return found
-    for seq in _corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
+    for seq in corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
         archived.pop(seq, None)
     found += [Evidence(r.seq, r.received_at, r.message) for r in archived.values()]
     return sorted(found)
 
 
-def _corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+def corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+    """The seqs, from one to another, of stored reports that are not what was signed."""
     rows = db.all(
         "SELECT seq FROM corrupt WHERE stream_id = ? AND seq BETWEEN ? AND ?",
         (stream_id, first, last),

@@ -408,6 +408,15 @@ CREATE TABLE archived (                      -- reports of a stream in a row gro
 ) CLUSTERED
 """
 
+# What the ingest has signed, and up to which seq of each stream.
+_RECEIPTS = """
+CREATE TABLE receipts (
+    number        COUNTER,                   -- from 0, without holes
+    receipt       BYTES NOT NULL             -- as it was signed
+);
+ALTER TABLE streams ADD COLUMN receipt_seq INTEGER NOT NULL DEFAULT 0
+"""
+
 MIGRATIONS = (
     _EVIDENCE,
     "SELECT 1",
@@ -417,4 +426,5 @@ MIGRATIONS = (
     _QUARANTINE_INDEX,
     _BOUNDED,
     _ARCHIVE,
+    _RECEIPTS,
 )
