@@ -13,7 +13,7 @@ from host_tools.evidence.container import EvidenceError
 from host_tools.evidence.recount import Basis
 from host_tools.people.office_log import CLOSE, GRACE_S, OfficeMonth, OfficeState, verify_entries
 from host_tools.people.receipts import Receipt, verify_receipts
-from host_tools.people.trust import Signer, Trust
+from host_tools.people.trust import RoleSigner, Trust
 from host_tools.province.contract_records import Contract
 
 BEFORE_S = 3 * DAY_S
@@ -33,7 +33,7 @@ class Office:
     """
 
     def __init__(
-        self, entries: Iterable[bytes], keys: Mapping[bytes, Signer], month: Month
+        self, entries: Iterable[bytes], keys: Mapping[bytes, RoleSigner], month: Month
     ) -> None:
         """
         Raises:
@@ -116,7 +116,7 @@ class Expected(NamedTuple):
     receipt: int
     kid: bytes
     stream: bytes
-    count: int
+    reports: int
     highest: int
     digest: bytes
 
@@ -147,7 +147,7 @@ class Chain:
         self.hashes: list[bytes] = []
 
     def walk(
-        self, receipts: Iterable[bytes], keys: Mapping[bytes, Signer], first: int, last: int
+        self, receipts: Iterable[bytes], keys: Mapping[bytes, RoleSigner], first: int, last: int
     ) -> Iterator[Receipt]:
         """Verify the receipts one after the other.
 
@@ -162,9 +162,7 @@ class Chain:
                 self.reported.add(s.slot)
                 if receipt.number >= first and (self._slots is None or s.slot in self._slots):
                     self.expected.setdefault(s.slot, []).append(
-                        Expected(
-                            receipt.number, s.kid, s.stream, s.count, s.highest_seq, s.digest
-                        )
+                        Expected(receipt.number, s.kid, s.stream, s.count, s.highest_seq, s.digest)
                     )
             yield receipt
 
@@ -185,6 +183,6 @@ class Chain:
                 )
         if receipt.trust and receipt.trust not in self._versions:
             raise EvidenceError(
-                f"{where} knows trust document {receipt.trust}, and it is not there: a key that it "
-                "revokes could seem valid."
+                f"{where} knows trust document {receipt.trust}, and it is not there: a key that "
+                "it revokes could seem valid."
             )

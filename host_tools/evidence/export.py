@@ -18,7 +18,14 @@ from host_tools import __version__
 from host_tools.contracts.calendar import Month
 from host_tools.contracts.months import holding
 from host_tools.evidence.chains import BEFORE_S, Chain, Expected, Office
-from host_tools.evidence.container import FORMAT, MAX_PART, EvidenceError, PartMessage, Writer, pack
+from host_tools.evidence.container import (
+    FORMAT,
+    MAX_PART,
+    EvidenceError,
+    PartMessage,
+    Writer,
+    pack,
+)
 from host_tools.evidence.recount import Received, dumped, recount
 from host_tools.evidence.verify import totals, trusts_under
 from host_tools.people.receipts import StreamDigest
@@ -27,7 +34,13 @@ from host_tools.province.contract_records import ClosedMonth
 from host_tools.province.registry import Registry
 from host_tools.store import Database
 from host_tools.store.evidence import stream_births
-from host_tools.store.receipts import ReceiptIndex, StreamName, receipts, stored_pages, stream_names
+from host_tools.store.receipts import (
+    ReceiptIndex,
+    StreamName,
+    receipts,
+    stored_pages,
+    stream_names,
+)
 from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
 
@@ -56,10 +69,10 @@ class _OtherFigures(Exception):
     def sentence(self, month: Month) -> EvidenceError:
         """The error for people."""
         return EvidenceError(
-            f"{self.slot} was closed with other figures than the reports give that receipts count: "
-            "some came in between the last receipt and the closing. Open the month again with "
-            f"'desalink month reopen {month.name} --why TEXT', close it, and export it after the "
-            "next midnight."
+            f"{self.slot} was closed with other figures than those reports give that receipts "
+            "count: some came in between the last receipt and the closing. Open the month again "
+            f"with 'desalink month reopen {month.name} --why TEXT', close it, and export it after "
+            "the next midnight."
         )
 
 
@@ -130,11 +143,11 @@ class Exporter:
                 else:
                     raise error.sentence(month) from None
 
-    def _chain(self, office: Office, index: list[ReceiptIndex] | None, first: int, last: int) -> Chain:
+    def _chain(
+        self, office: Office, index: list[ReceiptIndex] | None, first: int, last: int
+    ) -> Chain:
         chain = Chain(office, self._trusts)
-        walk = chain.walk(
-            receipts(self._database), signers(self._trusts, INGEST), first, last
-        )
+        walk = chain.walk(receipts(self._database), signers(self._trusts, INGEST), first, last)
         if index is None:
             for _ in walk:
                 pass
@@ -198,9 +211,7 @@ class Exporter:
                 file.put({"slot": slot, "figures": mine})
             file.put({"totals": totals(map(json.loads, figures))})
             file.finish()
-        return Exported(
-            file.digest, len(slots), reports, (first, last), chain.hashes[-1].hex()
-        )
+        return Exported(file.digest, len(slots), reports, (first, last), chain.hashes[-1].hex())
 
     def _write_chains(self, file: Writer, slots: Sequence[str]) -> None:
         file.put({"trust": self._documents})
@@ -237,9 +248,9 @@ class Exporter:
                 digest.add(report.message, report.received_at)
             counted[key] = digest.count, digest.digest()
         for row in expected:
-            if counted.pop(row[:3], None) != (row.count, row.digest):
+            if counted.pop(row[:3], None) != (row.reports, row.digest):
                 raise EvidenceError(
-                    f"Receipt {row.receipt} counts {row.count} reports of stream "
+                    f"Receipt {row.receipt} counts {row.reports} reports of stream "
                     f"{row.stream.hex()}, and those that are stored are not these; see 'desalink "
                     "evidence check'."
                 )

@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
 from host_tools.common.errors import DesalinkError
 from host_tools.common.times import DAY_S, day
 from host_tools.contracts.calendar import Month, month_of
@@ -25,13 +29,14 @@ from host_tools.evidence.chains import BEFORE_S, SCOPES, Chain, Expected, Office
 from host_tools.evidence.container import FORMAT, EvidenceError, Reader, inflate
 from host_tools.evidence.recount import Received, dumped, recount
 from host_tools.field.enrolments.record import Record, check_signer, parse_record
+from host_tools.keys.signing import public_bytes
 from host_tools.people.office_log import OfficeDevice
 from host_tools.people.receipts import StreamDigest
 from host_tools.people.trust import (
     INGEST,
     OFFICE,
     TECHNICIAN,
-    Signer,
+    RoleSigner,
     Trust,
     signers,
     verify_trust,
@@ -41,6 +46,7 @@ from host_tools.store.ranges import RangeSet
 from host_tools.wire import Refused, parse_report, topic_name
 from host_tools.wire.envelope import byte_string_head, check_signature, signed_bytes, split
 
+_MAX_ROOTS = 1 << 16  # bytes
 _MAX_CLOSED = 64 << 20  # bytes of a province's figures
 
 Progress = Callable[[str], None]
@@ -74,6 +80,33 @@ class Checked:
     reports: int
     totals: dict[str, Any]
     unproved: list[str]
+
+
+def read_roots(path: Path) -> list[bytes]:
+    """The public keys in a file, 32 bytes each: PEM, one or several.
+
+    Raises:
+        EvidenceError: it holds something else.
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        pem = file.read(_MAX_ROOTS)
+    end = b"-----END PUBLIC KEY-----"
+    found: list[bytes] = []
+    for part in pem.split(end)[:-1]:
+        try:
+            key = load_pem_public_key(part.lstrip() + end)
+        except (ValueError, UnsupportedAlgorithm):
+            key = None
+        if not isinstance(key, Ed25519PublicKey):
+            found.clear()
+            break
+        found.append(public_bytes(key))
+    if not found:
+        raise EvidenceError(
+            f"{path} is no public root key; give the province's keys/root.pub with --root."
+        )
+    return found
 
 
 def verify(
@@ -170,7 +203,7 @@ def _header(item: dict[str, Any]) -> Header:
 
     if item.get("format") != FORMAT:
         raise EvidenceError(
-            f"The file's format is {str(item.get('format'))[:40]}, and this desalink reads {FORMAT}."
+            f"The file's format is {str(item.get('format'))[:40]}; this desalink reads {FORMAT}."
         )
     province, scope, slots = item.get("province"), item.get("scope"), item.get("slots")
     if type(province) is not str or not province.isprintable():
@@ -264,8 +297,8 @@ def _receipts(
     missing = {head.strip().lower() for head in heads} - {h.hex() for h in chain.hashes}
     if missing:
         raise EvidenceError(
-            f"The published head {min(missing)} is none of the {len(chain.hashes)} receipts in the "
-            "file: the receipts were made anew after it was published, or the file is older."
+            f"The published head {min(missing)} is none of the {len(chain.hashes)} receipts in "
+            "the file: the receipts were made anew after it was published, or the file is older."
         )
     return chain
 
@@ -301,7 +334,7 @@ def _check_window(header: Header, office: Office, chain: Chain) -> None:
 
 
 def _records(
-    file: Reader, header: Header, office: Office, technicians: Mapping[bytes, Signer]
+    file: Reader, header: Header, office: Office, technicians: Mapping[bytes, RoleSigner]
 ) -> list[str]:
     """Check who enrolled the devices; returns what was not proved."""
     records: dict[bytes, Record] = {}
@@ -338,7 +371,9 @@ def _records(
     return unproved
 
 
-def _check_record(where: str, device: OfficeDevice, record: Record, signer: Signer | None) -> None:
+def _check_record(
+    where: str, device: OfficeDevice, record: Record, signer: RoleSigner | None
+) -> None:
     if record.slot != device.slot or record.proof != device.proof:
         raise EvidenceError(f"{where}: the technician's record is of another device or slot.")
     if signer is None:
@@ -409,7 +444,9 @@ def _signed(
             "revoked."
         )
     topic = topic_name(slot, kind).encode()
-    if not check_signature(device.key, signed_bytes(message, byte_string_head(len(topic)) + topic)):
+    if not check_signature(
+        device.key, signed_bytes(message, byte_string_head(len(topic)) + topic)
+    ):
         raise EvidenceError(
             f"{where} is not what its device {kid.hex()} signed: it was changed, or it is another "
             "slot's."
@@ -432,9 +469,7 @@ class _Reports:
         before = (-1, b"", b"", 0)
         for number, received_at, message in self._file.of_slot("reports", self._slot):
             where = f"Report {self.count} of {self._slot} (receipt {number})"
-            kid, payload = _signed(
-                self._slot, "report", message, where, self._office, received_at
-            )
+            kid, payload = _signed(self._slot, "report", message, where, self._office, received_at)
             try:
                 report = parse_report(payload)
             except Refused as refused:
@@ -472,22 +507,22 @@ class _Reports:
         if now is None:
             return
         where = f"stream {now.stream.hex()} of {self._slot} in receipt {now.receipt}"
-        if self._digest.count != now.count:
+        if self._digest.count != now.reports:
             raise EvidenceError(
-                f"The receipt counts {now.count} reports of {where}, and the file holds "
+                f"The receipt counts {now.reports} reports of {where}, and the file holds "
                 f"{self._digest.count}: reports were left out or added."
             )
         if self._digest.digest() != now.digest:
             raise EvidenceError(
-                f"The reports of {where} are not those that the receipt counts: one was exchanged, "
-                "or its time of receipt was changed."
+                f"The reports of {where} are not those that the receipt counts: one was "
+                "exchanged, or its time of receipt was changed."
             )
         if now.highest < self._seqs[now.kid, now.stream].last:
             raise EvidenceError(f"The highest seq of {where} is less than that of its reports.")
 
     def _left_out(self, row: Expected) -> EvidenceError:
         return EvidenceError(
-            f"Receipt {row.receipt} counts {row.count} reports of stream {row.stream.hex()} of "
+            f"Receipt {row.receipt} counts {row.reports} reports of stream {row.stream.hex()} of "
             f"{self._slot}, and the file holds none of them: they were left out."
         )
 
@@ -528,7 +563,8 @@ def _difference(said: Any, counted: Any, where: str = "") -> str:
         for number, pair in enumerate(zip(said, counted, strict=True)):
             if pair[0] != pair[1]:
                 return _difference(*pair, f"{where}[{number}]")
-    return f"{where.lstrip('.') or 'the form'} is {said!s:.60}, and the evidence gives {counted!s:.60}"
+    name = where.lstrip(".") or "the form"
+    return f"{name} is {said!s:.60}, and the evidence gives {counted!s:.60}"
 
 
 def totals(figures: Iterable[dict[str, Any]]) -> dict[str, Any]:
