@@ -121,7 +121,7 @@ class Expected(NamedTuple):
     digest: bytes
 
 
-class Chain:
+class ReceiptChain:
     """All receipts, and what those from `first` to `last` say of the streams of some slots.
 
     Attributes:

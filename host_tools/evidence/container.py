@@ -167,7 +167,7 @@ def unpack(data: Any) -> Iterator[PartMessage]:
 # ---- reading --------------------------------------------------------------------------------
 
 
-class Reader:
+class EvidenceReader:
     """The items of a file, one after the other, and never more than one in memory.
 
     Attributes:
@@ -262,7 +262,7 @@ class Reader:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> EvidenceReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -272,7 +272,7 @@ class Reader:
 # ---- writing --------------------------------------------------------------------------------
 
 
-class Writer:
+class EvidenceWriter:
     """Writes a file item by item; it gets its name only when it is whole.
 
     Attributes:
@@ -304,7 +304,7 @@ class Writer:
         os.replace(self._part, self._path)
         self.digest = self._sha.hexdigest()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> EvidenceWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

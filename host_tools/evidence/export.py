@@ -17,16 +17,16 @@ from pathlib import Path
 from host_tools import __version__
 from host_tools.contracts.calendar import Month
 from host_tools.contracts.months import holding
-from host_tools.evidence.chains import BEFORE_S, Chain, Expected, Office
+from host_tools.evidence.chains import BEFORE_S, Expected, Office, ReceiptChain
 from host_tools.evidence.container import (
     FORMAT,
     MAX_PART,
     EvidenceError,
+    EvidenceWriter,
     PartMessage,
-    Writer,
     pack,
 )
-from host_tools.evidence.recount import Received, dumped, recount
+from host_tools.evidence.recount import Received, Recounter, dumped
 from host_tools.evidence.verify import totals, trusts_under
 from host_tools.people.receipts import StreamDigest
 from host_tools.people.trust import INGEST, OFFICE, Trust, signers
@@ -145,8 +145,8 @@ class Exporter:
 
     def _chain(
         self, office: Office, index: list[ReceiptIndex] | None, first: int, last: int
-    ) -> Chain:
-        chain = Chain(office, self._trusts)
+    ) -> ReceiptChain:
+        chain = ReceiptChain(office, self._trusts)
         walk = chain.walk(receipts(self._database), signers(self._trusts, INGEST), first, last)
         if index is None:
             for _ in walk:
@@ -175,7 +175,7 @@ class Exporter:
             published = {one["slot"]: dumped(one) for one in json.loads(closed.figures)["slots"]}
         names = stream_names(self._database)
         reports, figures = 0, []
-        with Writer(path) as file:
+        with EvidenceWriter(path) as file, Recounter(basis) as recounter:
             file.put(
                 {
                     "format": FORMAT,
@@ -196,7 +196,7 @@ class Exporter:
             for number, slot in enumerate(slots, 1):
                 own = [name for name in names if name.slot == slot]
                 rows = self._reports(own, found[0], first, last, chain.expected.get(slot, ()))
-                mine = recount(basis, slot, map(_received, rows))
+                mine = recounter.count(slot, map(_received, rows))
                 if published is not None and published.get(slot) != mine:
                     raise _OtherFigures(slot)
                 births = self._births(own, found[0], first, last)
@@ -213,7 +213,7 @@ class Exporter:
             file.finish()
         return Exported(file.digest, len(slots), reports, (first, last), chain.hashes[-1].hex())
 
-    def _write_chains(self, file: Writer, slots: Sequence[str]) -> None:
+    def _write_chains(self, file: EvidenceWriter, slots: Sequence[str]) -> None:
         file.put({"trust": self._documents})
         for rows in _parts(self._registry.office_log(), MAX_PART):
             file.put({"office": rows})

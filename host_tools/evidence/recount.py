@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from host_tools.contracts.rules import Rules
 from host_tools.derive import Deriver
 from host_tools.province.contract_records import Contract, ContractEvent
 from host_tools.province.records import Village, village_of
-from host_tools.store import open_database
+from host_tools.store import Database, open_database
 from host_tools.store.evidence import StoredReport, Streams, insert_reports
 from host_tools.wire import Report
 from host_tools.wire.envelope import split
@@ -41,38 +42,58 @@ Received = tuple[int, bytes, Report]
 """When a report was received, its signed bytes, and what it says."""
 
 
-def recount(basis: Basis, slot: str, reports: Iterable[Received]) -> bytes:
-    """The figures of a slot's month, as the JSON that is published.
+class Recounter:
+    """Counts months by one basis; a context manager.
 
-    A database of its own holds the reports meanwhile, so that the rules of derivation are those of
-    the province, and no other slot can have part in them.
+    Each slot has a database of its own meanwhile: the rules of derivation are those of the
+    province, and no other slot can have part in its figures.
     """
-    month = basis.month
-    events = [event for event in basis.events if reaches(event, month)]
-    with (
-        tempfile.TemporaryDirectory(prefix="desalink-") as directory,
-        open_database(Path(directory) / "slot.db", create=True) as db,
-    ):
-        streams = Streams(db)
-        rest = iter(reports)
-        while batch := list(islice(rest, _ROWS)):
-            rows = []
-            with db.transaction(durable=False):
-                for received_at, message, report in batch:
-                    kid = split(message)[0]
-                    stream = streams.find(kid, report.stream) or streams.add(
-                        kid, slot, report.stream, received_at
-                    )
-                    stream.ranges.add(report.seq)
-                    its = (report.seq, report.boot, report.up, report.start)
-                    rows.append(StoredReport(stream.id, *its, received_at, message))
-                insert_reports(db, rows)
-        deriver = Deriver(db, streams)
-        while deriver.step(1000):
-            pass
-        village = Village(village_of(slot), "", "", "")
-        found = count_slot(db, month, slot, village, basis.of(slot), events, basis.rules)
-    return dumped(as_json(found))
+
+    def __init__(self, basis: Basis) -> None:
+        self._basis = basis
+        self._events = [event for event in basis.events if reaches(event, basis.month)]
+        self._directory = tempfile.TemporaryDirectory(prefix="desalink-")
+        self._empty = Path(self._directory.name) / "empty.db"
+        open_database(self._empty, create=True).close()
+
+    def __enter__(self) -> Recounter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.cleanup()
+
+    def count(self, slot: str, reports: Iterable[Received]) -> bytes:
+        """The figures of a slot's month, as the JSON that is published."""
+        basis, path = self._basis, self._empty.with_name("slot.db")
+        shutil.copyfile(self._empty, path)
+        try:
+            with open_database(path) as db:
+                _derive(db, slot, reports)
+                village, its = Village(village_of(slot), "", "", ""), basis.of(slot)
+                found = count_slot(db, basis.month, slot, village, its, self._events, basis.rules)
+        finally:
+            path.unlink()
+        return dumped(as_json(found))
+
+
+def _derive(db: Database, slot: str, reports: Iterable[Received]) -> None:
+    streams, rest = Streams(db), iter(reports)
+    deriver = Deriver(db, streams)
+    while batch := list(islice(rest, _ROWS)):
+        rows = []
+        with db.transaction(durable=False):
+            for received_at, message, report in batch:
+                kid = split(message)[0]
+                stream = streams.find(kid, report.stream)
+                stream = stream or streams.add(kid, slot, report.stream, received_at)
+                stream.ranges.add(report.seq)
+                its = (report.seq, report.boot, report.up, report.start)
+                rows.append(StoredReport(stream.id, *its, received_at, message))
+            insert_reports(db, rows)
+        for row, (_, _, report) in zip(rows, batch, strict=True):
+            deriver.take(row, report)
+    while deriver.step(1000):
+        pass
 
 
 def dumped(value: object) -> bytes:

@@ -25,9 +25,9 @@ from host_tools.contracts.calendar import Month, month_of
 from host_tools.contracts.months import FORMAT as FIGURES_FORMAT
 from host_tools.contracts.rules import Rules
 from host_tools.devices.proof import verify_proof
-from host_tools.evidence.chains import BEFORE_S, SCOPES, Chain, Expected, Office
-from host_tools.evidence.container import FORMAT, EvidenceError, Reader, inflate
-from host_tools.evidence.recount import Received, dumped, recount
+from host_tools.evidence.chains import BEFORE_S, SCOPES, Expected, Office, ReceiptChain
+from host_tools.evidence.container import FORMAT, EvidenceError, EvidenceReader, inflate
+from host_tools.evidence.recount import Received, Recounter, dumped
 from host_tools.field.enrolments.record import Record, check_signer, parse_record
 from host_tools.keys.signing import public_bytes
 from host_tools.people.office_log import OfficeDevice
@@ -52,7 +52,7 @@ _MAX_CLOSED = 64 << 20  # bytes of a province's figures
 Progress = Callable[[str], None]
 
 
-class Header(NamedTuple):
+class EvidenceHeader(NamedTuple):
     """What a file says that it is. receipts: first and last whose reports are in it."""
 
     province: str
@@ -71,7 +71,7 @@ class Checked:
     the figures; unproved: sentences.
     """
 
-    header: Header
+    header: EvidenceHeader
     digest: str
     head: str
     head_number: int
@@ -126,7 +126,7 @@ def verify(
         EvidenceError: names the first thing that is wrong.
         OSError: the file can't be read.
     """
-    with Reader(path) as file:
+    with EvidenceReader(path) as file:
         try:
             return _verify(file, roots, heads, progress)
         except EvidenceError:
@@ -136,7 +136,7 @@ def verify(
 
 
 def _verify(
-    file: Reader, roots: Sequence[bytes], heads: Sequence[str], progress: Progress
+    file: EvidenceReader, roots: Sequence[bytes], heads: Sequence[str], progress: Progress
 ) -> Checked:
     header = _header(file.take("header"))
     trusts = trusts_under(_byte_strings(file, "trust"), roots)
@@ -155,15 +155,16 @@ def _verify(
     _check_scope(header, office.slots(header.scope, chain.reported))
     figures: dict[str, bytes] = {}
     count = 0
-    for number, slot in enumerate(header.slots, 1):
-        for birth in file.of_slot("births", slot):
-            where = f"A birth of {slot} (receipt {birth.receipt})"
-            _signed(slot, "birth", birth.message, where, office, birth.received_at)
-        reports = _Reports(file, slot, office, chain)
-        figures[slot] = recount(office.basis, slot, reports)
-        reports.end()
-        count += reports.count
-        progress(f"{number} of {len(header.slots)} slots are checked")
+    with Recounter(office.basis) as recounter:
+        for number, slot in enumerate(header.slots, 1):
+            for birth in file.of_slot("births", slot):
+                where = f"A birth of {slot} (receipt {birth.receipt})"
+                _signed(slot, "birth", birth.message, where, office, birth.received_at)
+            reports = _Reports(file, slot, office, chain)
+            figures[slot] = recounter.count(slot, reports)
+            reports.end()
+            count += reports.count
+            progress(f"{number} of {len(header.slots)} slots are checked")
     for slot, mine in figures.items():
         _compare(slot, file.take("figures"), mine)
         if published is not None and dumped(published.get(slot)) != mine:
@@ -197,7 +198,7 @@ def _verify(
 # ---- header ---------------------------------------------------------------------------------
 
 
-def _header(item: dict[str, Any]) -> Header:
+def _header(item: dict[str, Any]) -> EvidenceHeader:
     def wrong(name: str) -> EvidenceError:
         return EvidenceError(f"The header of the file has no valid '{name}'; get the file again.")
 
@@ -234,13 +235,13 @@ def _header(item: dict[str, Any]) -> Header:
         raise wrong("receipts")
     if edition is not None and type(edition) is not int:
         raise wrong("edition")
-    return Header(province, month, scope, slots, (window[0], window[1]), edition)
+    return EvidenceHeader(province, month, scope, slots, (window[0], window[1]), edition)
 
 
 # ---- what the root, the office and the ingest signed ------------------------------------------
 
 
-def _byte_strings(file: Reader, kind: str) -> Iterator[bytes]:
+def _byte_strings(file: EvidenceReader, kind: str) -> Iterator[bytes]:
     for rows in file.parts(kind):
         for row in rows:
             if type(row) is not bytes:
@@ -288,9 +289,13 @@ def _check_trusts(office: Office, trusts: Sequence[Trust]) -> None:
 
 
 def _receipts(
-    file: Reader, header: Header, office: Office, trusts: Sequence[Trust], heads: Sequence[str]
-) -> Chain:
-    chain = Chain(office, trusts, set(header.slots))
+    file: EvidenceReader,
+    header: EvidenceHeader,
+    office: Office,
+    trusts: Sequence[Trust],
+    heads: Sequence[str],
+) -> ReceiptChain:
+    chain = ReceiptChain(office, trusts, set(header.slots))
     raw = _byte_strings(file, "receipts")
     for _ in chain.walk(raw, signers(trusts, INGEST), *header.receipts):
         pass
@@ -303,7 +308,7 @@ def _receipts(
     return chain
 
 
-def _check_window(header: Header, office: Office, chain: Chain) -> None:
+def _check_window(header: EvidenceHeader, office: Office, chain: ReceiptChain) -> None:
     (first, last), month = header.receipts, header.month
     if last >= len(chain.spans):
         raise EvidenceError(
@@ -334,7 +339,10 @@ def _check_window(header: Header, office: Office, chain: Chain) -> None:
 
 
 def _records(
-    file: Reader, header: Header, office: Office, technicians: Mapping[bytes, RoleSigner]
+    file: EvidenceReader,
+    header: EvidenceHeader,
+    office: Office,
+    technicians: Mapping[bytes, RoleSigner],
 ) -> list[str]:
     """Check who enrolled the devices; returns what was not proved."""
     records: dict[bytes, Record] = {}
@@ -390,7 +398,7 @@ def _check_record(
 # ---- the month ------------------------------------------------------------------------------
 
 
-def _published(file: Reader, office: Office) -> dict[str, dict[str, Any]]:
+def _published(file: EvidenceReader, office: Office) -> dict[str, dict[str, Any]]:
     """The figures of the whole province as the month was closed, by slot."""
     text = inflate(file.take("closed")["closed"], _MAX_CLOSED)
     closed, rules = office.closed, office.basis.rules
@@ -412,7 +420,7 @@ def _published(file: Reader, office: Office) -> dict[str, dict[str, Any]]:
     return slots
 
 
-def _check_scope(header: Header, expected: list[str]) -> None:
+def _check_scope(header: EvidenceHeader, expected: list[str]) -> None:
     missing = sorted(set(expected) - set(header.slots))
     if missing:
         raise EvidenceError(f"{missing[0]} belongs into the file and is left out of it.")
@@ -457,7 +465,9 @@ def _signed(
 class _Reports:
     """The reports of a slot, each verified and held against its receipt."""
 
-    def __init__(self, file: Reader, slot: str, office: Office, chain: Chain) -> None:
+    def __init__(
+        self, file: EvidenceReader, slot: str, office: Office, chain: ReceiptChain
+    ) -> None:
         self._file, self._slot, self._office, self._chain = file, slot, office, chain
         self._expected = iter(chain.expected.get(slot, ()))
         self._now: Expected | None = None

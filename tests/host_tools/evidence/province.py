@@ -178,9 +178,9 @@ def found(directory: Path) -> SmallProvince:
     filled = Filled(directory / "province.db")
     its = SmallProvince(directory, registry, filled, pen)
     first, second = (
-        Device(slot, seed=number, now=BEGIN, step=600) for number, slot in enumerate(SLOTS, 1)
+        Device(slot, seed=number, now=BEGIN, step=1200) for number, slot in enumerate(SLOTS, 1)
     )
-    third = Device(SLOTS[1], seed=3, now=B + DAY_S, step=600)
+    third = Device(SLOTS[1], seed=3, now=B + DAY_S, step=1200)
     its.devices = {"first": first, "second": second, "third": third}
     for device in (first, second):
         registry.enrol(
@@ -208,14 +208,14 @@ def found(directory: Path) -> SmallProvince:
 
 
 def _life(device: Device, until: int) -> Iterable[bytes]:
-    """Reports of 50 minutes each, with an outage of an hour on every second day."""
+    """Reports of 100 minutes each, with an outage of an hour on every second day."""
     while device.now < until:
         hour = (device.now - BEGIN) // 3600
         if hour % 48 == 30:
             yield device.report(
                 ordinary(state=ids.DOWN_PROVIDER), [outage_began(0, ids.DOWN_PROVIDER)]
             )
-            yield device.report(ordinary(), [outage_ended(600, ids.DOWN_PROVIDER, 3600)])
+            yield device.report(ordinary(), [outage_ended(1200, ids.DOWN_PROVIDER, 3600)])
         else:
             yield device.report(ordinary(base=device.seq))
 
