@@ -550,6 +550,8 @@ def totals_of(figures):
 
 def header_of(table):
     need(table and table.get("format") == "desalink-evidence-1", "it is no evidence file")
+    name = table.get("province")
+    need(type(name) is str and name.isprintable(), "the province's name is wrong")
     scope, slots, window = table.get("scope"), table.get("slots"), table.get("receipts")
     good = (
         type(scope) is dict and len(scope) < 2 and {*scope} <= {"village", "regency", "provider"}
@@ -597,7 +599,9 @@ def receipts_of(rows, keys, office, versions, slots, window):
 
 
 def check_devices(file, office, slots, technicians):
-    records = {sha(row): row for row in file.rows("records")}
+    rows = list(file.rows("records"))
+    records = {sha(row): row for row in rows}
+    need(len(records) == len(rows), "an enrolment record is in the file twice")
     unproved = []
     for kid, device in office.devices.items():
         slot = device["slot"]

@@ -351,6 +351,8 @@ def _records(
             record = parse_record(raw)
         except Refused as refused:
             raise EvidenceError(f"An enrolment record of the file is wrong: {refused}.") from None
+        if record.hash in records:
+            raise EvidenceError(f"An enrolment record of {record.slot} is in the file twice.")
         records[record.hash] = record
     unproved = []
     slots = set(header.slots)

@@ -186,6 +186,6 @@ class Forgery:
         self.figures = {slot: self.figures[slot] for slot in slots}
         self.totals = totals(json.loads(self.figures[slot]) for slot in slots)
 
-    @property
-    def head(self) -> str:
-        return hashlib.sha256(self.receipts[-1]).hexdigest()
+    def hash_of(self, number: int) -> str:
+        """The head that was published when a receipt was the newest."""
+        return hashlib.sha256(self.receipts[number]).hexdigest()
