@@ -599,9 +599,11 @@ def receipts_of(rows, keys, office, versions, slots, window):
 
 
 def check_devices(file, office, slots, technicians):
-    rows = list(file.rows("records"))
-    records = {sha(row): row for row in rows}
-    need(len(records) == len(rows), "an enrolment record is in the file twice")
+    named, records = {d["record"] for d in office.devices.values() if d["slot"] in slots}, {}
+    for row in file.rows("records"):
+        good = sha(row) in named and sha(row) not in records
+        need(good, "an enrolment record is in the file twice, or enrols no device")
+        records[sha(row)] = row
     unproved = []
     for kid, device in office.devices.items():
         slot = device["slot"]

@@ -6,12 +6,13 @@ published, more receipts are taken in; where that does not help, no file is made
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 from host_tools import __version__
@@ -109,7 +110,7 @@ class Exporter:
         """
         office = Office(self._registry.office_log(), signers(self._trusts, OFFICE), month)
         closed = holding(self._registry, month)
-        chain = self._chain(office, None, 0, -1)
+        chain, _ = self._chain(office, 0, -1)
         if not chain.spans:
             raise EvidenceError(
                 "No receipt was made yet: the ingest makes the first at midnight. Export after "
@@ -130,30 +131,26 @@ class Exporter:
             )
         counted = last
         begins = [begin for begin, _ in chain.spans]
-        first = max(0, min(last, bisect_right(begins, month.begin - BEFORE_S) - 1))
+        first = start = max(0, min(last, bisect_right(begins, month.begin - BEFORE_S) - 1))
         while True:
             try:
-                return self._write(path, office, closed, scope, (first, last), now)
+                return self._write(path, office, closed, scope, (first, last), len(begins), now)
             except _OtherFigures as error:
                 # A report that came between the last receipt and the closing is in the next one.
                 if first:
                     first = max(0, 2 * first - last - 1)
                 elif last == counted and last + 1 < len(chain.spans):
-                    last += 1
+                    first, last = start, last + 1
                 else:
                     raise error.sentence(month) from None
 
     def _chain(
-        self, office: Office, index: list[ReceiptIndex] | None, first: int, last: int
-    ) -> ReceiptChain:
+        self, office: Office, first: int, last: int, count: int | None = None
+    ) -> tuple[ReceiptChain, ReceiptIndex]:
         chain = ReceiptChain(office, self._trusts)
-        walk = chain.walk(receipts(self._database), signers(self._trusts, INGEST), first, last)
-        if index is None:
-            for _ in walk:
-                pass
-        else:
-            index.append(ReceiptIndex(walk))
-        return chain
+        rows = islice(receipts(self._database), count)
+        walk = chain.walk(rows, signers(self._trusts, INGEST), first, last)
+        return chain, ReceiptIndex(walk)
 
     def _write(
         self,
@@ -162,11 +159,11 @@ class Exporter:
         closed: ClosedMonth | None,
         scope: Mapping[str, str],
         window: tuple[int, int],
+        count: int,
         now: int,
     ) -> Exported:
         first, last = window
-        found: list[ReceiptIndex] = []
-        chain = self._chain(office, found, first, last)
+        chain, index = self._chain(office, first, last, count)
         slots = office.slots(scope, chain.reported)
         if not slots:
             raise EvidenceError("No slot of that has a contract or a device; choose another.")
@@ -189,17 +186,17 @@ class Exporter:
                     "edition": None if closed is None else closed.edition,
                 }
             )
-            self._write_chains(file, slots)
+            self._write_chains(file, office, len(chain.spans), slots)
             file.put({"rules": office.rules_text})
             if closed is not None:
                 file.put({"closed": zlib.compress(closed.figures)})
             for number, slot in enumerate(slots, 1):
                 own = [name for name in names if name.slot == slot]
-                rows = self._reports(own, found[0], first, last, chain.expected.get(slot, ()))
+                rows = self._reports(own, index, first, last, chain.expected.get(slot, ()))
                 mine = recounter.count(slot, map(_received, rows))
                 if published is not None and published.get(slot) != mine:
                     raise _OtherFigures(slot)
-                births = self._births(own, found[0], first, last)
+                births = self._births(own, index, first, last)
                 for kind, all_rows in (("births", births), ("reports", rows)):
                     for begin in range(0, len(all_rows), MAX_PART):
                         part = all_rows[begin : begin + MAX_PART]
@@ -213,13 +210,23 @@ class Exporter:
             file.finish()
         return Exported(file.digest, len(slots), reports, (first, last), chain.hashes[-1].hex())
 
-    def _write_chains(self, file: EvidenceWriter, slots: Sequence[str]) -> None:
-        file.put({"trust": self._documents})
-        for rows in _parts(self._registry.office_log(), MAX_PART):
+    def _write_chains(
+        self, file: EvidenceWriter, office: Office, count: int, slots: Sequence[str]
+    ) -> None:
+        for rows in _parts(self._documents, MAX_PART):
+            file.put({"trust": rows})
+        # What office and ingest have added since is not in the file.
+        for rows in _parts(islice(self._registry.office_log(), len(office.hashes)), MAX_PART):
             file.put({"office": rows})
-        for rows in _parts(receipts(self._database), 64):
+        for rows in _parts(islice(receipts(self._database), count), 64):
             file.put({"receipts": rows})
-        records = (r for slot in slots for r in self._registry.records_of_slot(slot))
+        named = {device.record for device in office.state.devices.values()}
+        records = (
+            record
+            for slot in slots
+            for record in self._registry.records_of_slot(slot)
+            if hashlib.sha256(record).digest() in named
+        )
         for rows in _parts(records, MAX_PART):
             file.put({"records": rows})
 

@@ -139,9 +139,10 @@ def _verify(
     file: EvidenceReader, roots: Sequence[bytes], heads: Sequence[str], progress: Progress
 ) -> Checked:
     header = _header(file.take("header"))
-    trusts = trusts_under(_byte_strings(file, "trust"), roots)
+    hashes: list[bytes] = []
+    trusts = trusts_under(_hashed(_byte_strings(file, "trust"), hashes), roots)
     office = Office(_byte_strings(file, "office"), signers(trusts, OFFICE), header.month)
-    _check_trusts(office, trusts)
+    _check_trusts(office, {t.version: digest for t, digest in zip(trusts, hashes, strict=True)})
     chain = _receipts(file, header, office, trusts, heads)
     _check_window(header, office, chain)
     unproved = _records(file, header, office, signers(trusts, TECHNICIAN))
@@ -278,14 +279,19 @@ def _under(document: bytes, roots: Sequence[bytes]) -> Trust:
     return verify_trust(document, roots[-1], now=0)
 
 
-def _check_trusts(office: Office, trusts: Sequence[Trust]) -> None:
-    versions = {trust.version for trust in trusts}
-    missing = sorted(set(office.state.trusts) - versions)
-    if missing:
-        raise EvidenceError(
-            f"The office log names trust document {missing[0]}, and the file does not hold it: a "
-            "key that it revokes could seem valid."
-        )
+def _hashed(rows: Iterable[bytes], hashes: list[bytes]) -> Iterator[bytes]:
+    for row in rows:
+        hashes.append(hashlib.sha256(row).digest())
+        yield row
+
+
+def _check_trusts(office: Office, hashes: Mapping[int, bytes]) -> None:
+    for version, digest in sorted(office.state.trusts.items()):
+        if hashes.get(version) != digest:
+            raise EvidenceError(
+                f"The office log names trust document {version}, and the file does not hold it: a "
+                "key that it revokes could seem valid."
+            )
 
 
 def _receipts(
@@ -345,20 +351,22 @@ def _records(
     technicians: Mapping[bytes, RoleSigner],
 ) -> list[str]:
     """Check who enrolled the devices; returns what was not proved."""
+    slots = set(header.slots)
+    devices = [device for device in office.state.devices.values() if device.slot in slots]
+    named = {device.record for device in devices}
     records: dict[bytes, Record] = {}
     for raw in _byte_strings(file, "records"):
         try:
             record = parse_record(raw)
         except Refused as refused:
             raise EvidenceError(f"An enrolment record of the file is wrong: {refused}.") from None
-        if record.hash in records:
-            raise EvidenceError(f"An enrolment record of {record.slot} is in the file twice.")
+        if record.hash in records or record.hash not in named:
+            raise EvidenceError(
+                f"An enrolment record of {record.slot} is in the file twice, or enrols no device."
+            )
         records[record.hash] = record
     unproved = []
-    slots = set(header.slots)
-    for device in office.state.devices.values():
-        if device.slot not in slots:
-            continue
+    for device in devices:
         where = f"Device {device.kid.hex()} of {device.slot}"
         if device.proof is None:
             if not device.adopted:
