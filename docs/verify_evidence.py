@@ -629,7 +629,10 @@ def check_devices(file, office, slots, technicians):
 
 def slot_reports(file, slot, office, spans, expected):
     """The reports of a slot, each verified, and all that the receipts count."""
-    for _, received_at, message in file.messages("births", slot):
+    rows, before = file.messages("births", slot), [-1]
+    for row in rows:
+        need(row > before, f"a birth of {slot} is there twice, or not in its order")
+        before = (_, received_at, message) = row
         kid, *_ = signer(message)
         signed(message, f"desa/1/{slot[:4]}/{slot}/birth", office.counts(kid, slot, received_at))
     found, groups, before, seqs = [], {}, (-1, b"", b"", 0), set()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import json_option, regency_option, village_option
 
 _MAX_SHOWN = 20
@@ -25,8 +26,11 @@ def command() -> None:
 @click.argument("file", type=PATH, metavar="FILE.csv|xlsx")
 @click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
 @by_option
+@passphrase_option
 @pass_app
-def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> None:
+def import_(
+    app: Application, file: Path, skip_bad: bool, by: str | None, passphrase_file: Path | None
+) -> None:
     """Import contracts from a table, one slot a row.
 
     Columns: slot (or a village's code), provider, product, medium, mbps, price (rupiah a month),
@@ -67,6 +71,7 @@ def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> Non
         if not table.contracts:
             raise ContractError(f"{file} holds no row that can be imported; nothing was changed.")
         contracts = [contract for _, contract in table.contracts]
+        sign_changes(app, registry, passphrase_file)
         new = add_all(registry, contracts, by=by or getpass.getuser(), now=now)
     known = len(contracts) - new
     click.echo(
@@ -166,8 +171,16 @@ def list_(
 @click.option("--on", "last", required=True, metavar="DAY", help="Its last day: 2026-10-14.")
 @why_option
 @by_option
+@passphrase_option
 @pass_app
-def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
+def end(
+    app: Application,
+    id: str,
+    last: str,
+    why: str,
+    by: str | None,
+    passphrase_file: Path | None,
+) -> None:
     """End a contract early, as where another provider takes over."""
     import getpass
 
@@ -181,6 +194,7 @@ def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
         app.abort(f"'{last}' is not a day; give one such as 2026-10-14.")
     with Registry.open(app.province.directory) as registry:
         who = by or getpass.getuser()
+        sign_changes(app, registry, passphrase_file)
         contract = end(registry, id, begin + DAY_S, by=who, why=why, now=int(time.time()))
     click.echo(f"{contract.slot}: {contract.provider} ends on {day(begin)}.")
 
@@ -189,8 +203,11 @@ def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
 @click.argument("id", metavar="ID")
 @why_option
 @by_option
+@passphrase_option
 @pass_app
-def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+def withdraw(
+    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Withdraw a contract that was never right; it stays on record."""
     import getpass
 
@@ -199,5 +216,6 @@ def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
 
     with Registry.open(app.province.directory) as registry:
         who = by or getpass.getuser()
+        sign_changes(app, registry, passphrase_file)
         contract = withdraw(registry, id, by=who, why=why, now=int(time.time()))
     click.echo(f"{contract.slot}: the contract with {contract.provider} is withdrawn.")

@@ -1,16 +1,17 @@
-"""Export the evidence of a month's figures, and check such a file."""
+"""Publish what figures are proved by, export it, and check it."""
 
 from __future__ import annotations
 
 import click
 
+from host_tools.cli._evidence_chain import begin, check, commit, receipts
 from host_tools.cli._evidence_file import export, verify
 
 
 @click.group()
 def command() -> None:
-    """Export the evidence of a month's figures, and check such a file."""
+    """Publish what figures are proved by, export it, and check it."""
 
 
-command.add_command(export)
-command.add_command(verify)
+for verb in (begin, receipts, commit, check, export, verify):
+    command.add_command(verb)

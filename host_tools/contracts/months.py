@@ -24,6 +24,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
+from host_tools.store.receipts import newest_receipt
 
 FORMAT = 1
 
@@ -326,7 +327,8 @@ def close(
         now,
         by,
     )
-    registry.close_month(closed)
+    newest = newest_receipt(database) if database else None
+    registry.close_month(closed, receipt=newest[0] if newest else None)
     return closed
 
 

@@ -261,6 +261,12 @@ class Exporter:
                     f"{row.stream.hex()}, and those that are stored are not these; see 'desalink "
                     "evidence check'."
                 )
+        if counted:
+            number, _, stream = min(counted)
+            raise EvidenceError(
+                f"Receipt {number} does not count the stored reports of stream {stream.hex()}; "
+                "see 'desalink evidence check'."
+            )
         return [row[4] for row in found]
 
     def _births(

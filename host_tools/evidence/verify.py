@@ -26,7 +26,13 @@ from host_tools.contracts.months import FORMAT as FIGURES_FORMAT
 from host_tools.contracts.rules import Rules
 from host_tools.devices.proof import verify_proof
 from host_tools.evidence.chains import BEFORE_S, SCOPES, Expected, Office, ReceiptChain
-from host_tools.evidence.container import FORMAT, EvidenceError, EvidenceReader, inflate
+from host_tools.evidence.container import (
+    FORMAT,
+    EvidenceError,
+    EvidenceReader,
+    PartMessage,
+    inflate,
+)
 from host_tools.evidence.recount import Received, Recounter, dumped
 from host_tools.field.enrolments.record import Record, check_signer, parse_record
 from host_tools.keys.signing import public_bytes
@@ -158,9 +164,7 @@ def _verify(
     count = 0
     with Recounter(office.basis) as recounter:
         for number, slot in enumerate(header.slots, 1):
-            for birth in file.of_slot("births", slot):
-                where = f"A birth of {slot} (receipt {birth.receipt})"
-                _signed(slot, "birth", birth.message, where, office, birth.received_at)
+            _births(file, slot, office)
             reports = _Reports(file, slot, office, chain)
             figures[slot] = recounter.count(slot, reports)
             reports.end()
@@ -470,6 +474,16 @@ def _signed(
             "slot's."
         )
     return kid, message[begin:-66]
+
+
+def _births(file: EvidenceReader, slot: str, office: Office) -> None:
+    before = PartMessage(-1, 0, b"")
+    for birth in file.of_slot("births", slot):
+        where = f"A birth of {slot} (receipt {birth.receipt})"
+        if birth <= before:
+            raise EvidenceError(f"{where} is not in its order, or is there twice.")
+        before = birth
+        _signed(slot, "birth", birth.message, where, office, birth.received_at)
 
 
 class _Reports:

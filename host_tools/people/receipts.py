@@ -100,7 +100,11 @@ class StreamDigest:
         self.count = 0
 
     def add(self, message: bytes, received_at: int) -> None:
-        self._hash.update(hashlib.sha256(message).digest() + received_at.to_bytes(8, "big"))
+        self.add_hash(hashlib.sha256(message).digest(), received_at)
+
+    def add_hash(self, sha256: bytes, received_at: int) -> None:
+        """Add a message by its SHA-256."""
+        self._hash.update(sha256 + received_at.to_bytes(8, "big"))
         self.count += 1
 
     def digest(self) -> bytes:

@@ -116,6 +116,12 @@ class Registry(PeopleTables, ContractTables):
         found = self._devices("kid = ?", kid)
         return found[0] if found else None
 
+    def proof_of(self, kid: bytes) -> bytes | None:
+        """A device's signed enrolment, where it is known."""
+        rows = self.rows("SELECT proof FROM devices WHERE kid = ?", kid)
+        proof: bytes | None = rows[0][0] if rows else None
+        return proof
+
     def active_devices(self) -> list[Device]:
         """Every device that fills a slot now."""
         return self._devices("revoked_at IS NULL")

@@ -41,24 +41,18 @@ class ContractTables(OfficeLogTable):
 
     def add_contract(self, id: str, contract: Contract, *, by: str, at: int) -> bool:
         """Record a contract; False if this very one is on record and was not withdrawn."""
-        c = contract
-        opens, closes = c.hours or (None, None)
-        values = (
-            *(id, c.slot, c.provider, c.product, c.medium, c.mbps, c.price, c.target_ppm),
-            *(",".join(c.excluded), opens, closes, c.begin, c.end, c.number, at),
-        )
+        body = contract_body(id, contract, at)
         with self.transaction():
-            self.enter_village(c.slot)
+            self.enter_village(contract.slot)
             added = self.change(
                 f"INSERT INTO contracts ({_CONTRACT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
                 "?, ?, ?, ?, NULL, NULL, NULL) ON CONFLICT (id) DO UPDATE SET added_at = "
                 "excluded.added_at, added_by = excluded.added_by, withdrawn_at = NULL, "
                 "withdrawn_by = NULL, withdrawn_why = NULL WHERE withdrawn_at IS NOT NULL",
-                *(*values, by),
+                *(*body.values(), by),
             )
             if added:
-                names = _CONTRACT.split(", ")
-                self.enter("contract", dict(zip(names, values, strict=False)), by=by)
+                self.enter("contract", body, by=by)
         return bool(added)
 
     def withdraw_contract(self, id: str, *, by: str, why: str, at: int) -> bool:
@@ -87,15 +81,14 @@ class ContractTables(OfficeLogTable):
 
     def add_contract_event(self, event: ContractEvent) -> None:
         """Record an event."""
-        e = event
-        values = (e.id, e.kind, e.scope, e.value, e.begin, e.end, e.who, e.why, e.added_at)
+        body = event_body(event)
         with self.transaction():
             self.change(
                 f"INSERT INTO contract_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
                 "NULL, NULL)",
-                *values,
+                *body.values(),
             )
-            self.enter("event", dict(zip(_EVENT.split(", "), values, strict=False)), by=e.who)
+            self.enter("event", body, by=event.who)
 
     def withdraw_contract_event(self, id: str, *, by: str, why: str, at: int) -> bool:
         """Withdraw an event; False if it was not on record or is withdrawn."""
@@ -163,3 +156,21 @@ def _entry(id: str, *row: Any) -> ContractEntry:
     hours = None if opens is None else (opens, closes)
     fields = (*row[:7], kinds, hours, begin, end, number)
     return ContractEntry(id, Contract(*fields), *row[13:])
+
+
+def contract_body(id: str, contract: Contract, at: int) -> dict[str, Any]:
+    """The columns of a contract's row that its entry in the office log holds, in their order."""
+    c = contract
+    opens, closes = c.hours or (None, None)
+    values = (
+        *(id, c.slot, c.provider, c.product, c.medium, c.mbps, c.price, c.target_ppm),
+        *(",".join(c.excluded), opens, closes, c.begin, c.end, c.number, at),
+    )
+    return dict(zip(_CONTRACT.split(", "), values, strict=False))
+
+
+def event_body(event: ContractEvent) -> dict[str, Any]:
+    """The same of an event."""
+    e = event
+    values = (e.id, e.kind, e.scope, e.value, e.begin, e.end, e.who, e.why, e.added_at)
+    return dict(zip(_EVENT.split(", "), values, strict=False))

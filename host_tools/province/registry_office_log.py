@@ -10,7 +10,8 @@ from typing import Any
 
 from host_tools.common.errors import RegistryError
 from host_tools.common.i18n import _
-from host_tools.province.registry_file import RegistryFile
+from host_tools.province.records import Village
+from host_tools.province.registry_file import VILLAGE_COLUMNS, RegistryFile
 
 Pen = Callable[[bytes | None, str, dict[str, Any], str], bytes]
 """Signs an entry. It takes the entry before (None: it is the first), kind, body and author."""
@@ -64,16 +65,16 @@ class OfficeLogTable(RegistryFile):
             "SELECT 1 FROM contracts WHERE slot GLOB ? LIMIT 1",
             *2 * (f"{code}-*",),
         )
-        village = (
-            ()
-            if known
-            else self.rows(
-                "SELECT code, name, district, regency FROM villages WHERE code = ?", code
-            )
-        )
-        for values in village:
-            names = ("code", "name", "district", "regency")
-            self.enter("village", dict(zip(names, values, strict=True)), by="")
+        if not known:
+            found = self.rows(f"SELECT {VILLAGE_COLUMNS} FROM villages WHERE code = ?", code)
+            for row in found:
+                self.enter_village_now(Village(*row))
+
+    def enter_village_now(self, village: Village) -> None:
+        """Enter a village."""
+        v = village
+        body = {"code": v.code, "name": v.name, "district": v.district, "regency": v.regency}
+        self.enter("village", body, by="")
 
     def add_office_entries(self, first: int, entries: list[bytes]) -> None:
         """Add entries that another registry holds, as they were signed."""

@@ -11,7 +11,7 @@ there as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -342,6 +342,14 @@ def stream_births(db: Database, stream_id: int) -> list[Row]:
         "SELECT boot, conn, received_at, message FROM births WHERE stream_id = ? "
         "ORDER BY boot, conn",
         (stream_id,),
+    )
+
+
+def all_births(db: Database) -> Iterator[Row]:
+    """Every birth in the order of receipts: kid, stream, boot, conn, received_at, message."""
+    return db.iterate(
+        "SELECT kid, stream, boot, conn, received_at, message FROM births "
+        "JOIN streams ON streams.id = stream_id ORDER BY kid, stream, boot, conn"
     )
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from host_tools.people.receipts import Receipt
-from host_tools.store.archived import archived_reports
+from host_tools.people.receipts import (
+    LateBirth,
+    LateReports,
+    Receipt,
+    StreamDigest,
+    StreamReceipt,
+)
+from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
-from host_tools.store.evidence import Evidence, corrupt_seqs
+from host_tools.store.evidence import Evidence, corrupt_seqs, get_meta, set_meta
 from host_tools.store.ranges import RangeSet
 
 _REPORT_MARK, _BIRTH_MARK = "receipt_report", "receipt_birth"
@@ -53,11 +61,16 @@ class ReceiptIndex:
     """Which receipt counts a stored report."""
 
     def __init__(self, chain: Iterable[Receipt]) -> None:
+        self._begin = 0  # of the first receipt that is given
         self._ends: list[int] = []
+        self._numbers: list[int] = []
         self._late: dict[tuple[bytes, bytes], list[tuple[int, RangeSet]]] = {}
         self._late_births: dict[tuple[bytes, bytes, int, int], int] = {}
         for receipt in chain:
+            if not self._ends:
+                self._begin = receipt.begin
             self._ends.append(receipt.end)
+            self._numbers.append(receipt.number)
             for late in receipt.late:
                 ranges = RangeSet(late.ranges)
                 of_stream = self._late.setdefault((late.kid, late.stream), [])
@@ -81,8 +94,8 @@ class ReceiptIndex:
         return self._by_time(received_at) if late is None else late
 
     def _by_time(self, received_at: int) -> int | None:
-        number = bisect_right(self._ends, received_at)
-        return number if number < len(self._ends) else None
+        at = bisect_right(self._ends, received_at)
+        return self._numbers[at] if at < len(self._ends) and received_at >= self._begin else None
 
 
 def stored_pages(
@@ -117,3 +130,129 @@ def stored_pages(
         if found:
             yield found
         after = end
+
+
+# ---- what the next receipt counts -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a receipt counts of what is stored, and up to which rows that is."""
+
+    streams: tuple[StreamReceipt, ...]
+    births: int
+    births_digest: bytes
+    late: tuple[LateReports, ...]
+    late_births: tuple[LateBirth, ...]
+    highest: tuple[tuple[int, int], ...]
+    """Highest seq that is counted now, and id, of each stream."""
+    report_mark: int
+    birth_mark: int
+
+    @property
+    def reports(self) -> int:
+        return sum(stream.count for stream in self.streams)
+
+
+def counted_mark(db: Database) -> int | None:
+    """The id of the newest report that receipts count; None where there is no receipt."""
+    return None if newest_receipt(db) is None else get_meta(db, _REPORT_MARK)
+
+
+def count_reports(db: Database, begin: int, end: int) -> Generator[None, None, Counted]:
+    """Count what was stored since the last receipt and arrived before `end`.
+
+    It yields after each page that it has read, so that others get their turn.
+
+    Args:
+        begin, end: of the receipt. `begin` is 0 in the first one, which counts the archive too.
+    """
+    seqs: dict[int, RangeSet] = {}
+    late_seqs: dict[int, RangeSet] = {}
+    if begin == 0:
+        for stream_id, ranges in archived_ranges(db):
+            of_stream = seqs.setdefault(stream_id, RangeSet())
+            for first, last in ranges:
+                of_stream.add_range(first, last)
+        yield
+    mark = get_meta(db, _REPORT_MARK)
+    # What arrived before the first report of the next day is counted, and no id after that one.
+    while rows := db.all(
+        "SELECT id, stream_id, seq, received_at FROM reports WHERE id > ? ORDER BY id LIMIT ?",
+        (mark, _PAGE),
+    ):
+        taken = [row for row in rows if row[3] < end]
+        if len(taken) < len(rows):
+            taken = rows[: next(n for n, row in enumerate(rows) if row[3] >= end)]
+        for id, stream_id, seq, received_at in taken:
+            mark = id
+            seqs.setdefault(stream_id, RangeSet()).add(seq)
+            if received_at < begin:
+                late_seqs.setdefault(stream_id, RangeSet()).add(seq)
+        yield
+        if len(taken) < len(rows):
+            break
+    streams, late, highest = [], [], []
+    before: dict[int, int] = dict(db.all("SELECT id, receipt_seq FROM streams"))
+    for name in stream_names(db):
+        if name.id not in seqs:
+            continue
+        digest, first, last = StreamDigest(), 0, 0
+        really_late = RangeSet()
+        for ends in seqs[name.id]:
+            for page in stored_pages(db, name.id, *ends):
+                for seq, received_at, message in page:
+                    if seq in late_seqs.get(name.id, ()):
+                        really_late.add(seq)
+                    digest.add(message, received_at)
+                    first, last = first or seq, seq
+                yield
+        if digest.count:
+            last = max(last, before.get(name.id, 0))
+            names = (name.kid, name.stream)
+            streams.append(
+                StreamReceipt(*names, name.slot, digest.count, first, last, digest.digest())
+            )
+            highest.append((last, name.id))
+            if ranges_late := tuple(really_late):
+                late.append(LateReports(*names, ranges_late))
+    births, late_births, birth_mark = _births(db, begin, end)
+    digest = StreamDigest()
+    for *_, sha256, received_at in sorted(births):
+        digest.add_hash(sha256, received_at)
+    return Counted(
+        *(tuple(streams), len(births), digest.digest(), tuple(late)),
+        *(tuple(sorted(late_births, key=_birth_order)), tuple(highest), mark, birth_mark),
+    )
+
+
+_BirthRow = tuple[bytes, bytes, int, int, bytes, int]
+
+
+def _births(db: Database, begin: int, end: int) -> tuple[list[_BirthRow], list[LateBirth], int]:
+    mark = get_meta(db, _BIRTH_MARK)
+    births, late = [], []
+    for id, kid, stream, boot, conn, received_at, message in db.iterate(
+        "SELECT births.id, kid, stream, boot, conn, received_at, message FROM births "
+        "JOIN streams ON streams.id = stream_id WHERE births.id > ? ORDER BY births.id",
+        (mark,),
+    ):
+        if received_at >= end:
+            break
+        mark = id
+        births.append((kid, stream, boot, conn, hashlib.sha256(message).digest(), received_at))
+        if received_at < begin:
+            late.append(LateBirth(kid, stream, boot, conn))
+    return births, late, mark
+
+
+def _birth_order(birth: LateBirth) -> tuple[bytes, bytes, int, int]:
+    return birth.kid, birth.stream, birth.boot, birth.conn
+
+
+def add_receipt(db: Database, number: int, receipt: bytes, counted: Counted) -> None:
+    """Keep a signed receipt, within a transaction."""
+    db.execute("INSERT INTO receipts VALUES (?, ?)", (number, receipt))
+    db.executemany("UPDATE streams SET receipt_seq = ? WHERE id = ?", counted.highest)
+    set_meta(db, _REPORT_MARK, counted.report_mark)
+    set_meta(db, _BIRTH_MARK, counted.birth_mark)

@@ -52,6 +52,7 @@ class Forgery:
             items.append(cbor2.load(stream))
         self.header: dict[str, Any] = items[0]
         lists: dict[str, list[bytes]] = {"trust": [], "office": [], "receipts": [], "records": []}
+        self.births: dict[str, bytes] = {}
         self.reports: dict[str, list[PartMessage]] = {}
         self.figures: dict[str, bytes] = {}
         self.closed: bytes | None = None
@@ -61,6 +62,8 @@ class Forgery:
                     lists[kind] += value
                 elif kind == "reports":
                     self.reports.setdefault(item["slot"], []).extend(unpack(value))
+                elif kind == "births":
+                    self.births[item["slot"]] = value
                 elif kind == "figures":
                     self.figures[item["slot"]] = value
                 elif kind == "closed":
@@ -83,6 +86,8 @@ class Forgery:
             if self.closed is not None:
                 file.put({"closed": zlib.compress(self.closed)})
             for slot in self.header["slots"]:
+                if slot in self.births:
+                    file.put({"slot": slot, "births": self.births[slot]})
                 if rows := self.reports.get(slot):
                     file.put({"slot": slot, "reports": pack(self._ordered(rows))})
             for slot in self.header["slots"]:

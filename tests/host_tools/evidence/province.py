@@ -22,20 +22,18 @@ from host_tools.contracts.calendar import month_of
 from host_tools.contracts.table import contract_id
 from host_tools.evidence.export import Exported, Exporter
 from host_tools.field.enrolments.record import parse_record, sign_record
+from host_tools.ingest.receipting import close_all
 from host_tools.keys.signing import public_bytes
 from host_tools.people.office_log import OfficeEntry, entry_hash, sign_entry
-from host_tools.people.receipts import (
-    Receipt,
-    StreamDigest,
-    StreamReceipt,
-    receipt_hash,
-    sign_receipt,
-)
+from host_tools.people.receipts import receipt_hash
 from host_tools.people.trust import INGEST, OFFICE, TECHNICIAN, TrustedKey, sign_trust
-from host_tools.province.contract_records import ClosedMonth, Contract, ContractEvent
+from host_tools.province.contract_records import Contract, ContractEvent
 from host_tools.province.records import RoleKey, Village
 from host_tools.province.registry import Registry
-from host_tools.wire.envelope import hash8
+from host_tools.store.evidence import insert_birth
+from host_tools.store.receipts import newest_receipt
+from host_tools.wire import parse_birth
+from host_tools.wire.envelope import hash8, split
 from tests.host_tools.factory import Device, ordinary, outage_began, outage_ended
 from tests.host_tools.filled import Filled
 
@@ -90,6 +88,10 @@ def contract(slot: str, price: int = 1_150_000) -> Contract:
     return Contract(slot, *terms, B, E + 31 * DAY_S, "12")
 
 
+Arrival = tuple[int, Device, bytes]
+"""When a report of a device arrives."""
+
+
 @dataclass
 class SmallProvince:
     """The province, open. published: the head that was posted after the last receipt."""
@@ -111,63 +113,37 @@ class SmallProvince:
         """Close October."""
         self.pen.at = at
         self.filled.derive()
-        rules = months.rules_of(self.registry, OCTOBER)
-        counted = list(months.count(self.registry, self.filled.db, OCTOBER, rules))
-        figures = months.canonical(OCTOBER, rules, counted)
-        edition = 1 + len(self.registry.closed_months(OCTOBER.name))
-        digest = hashlib.sha256(figures).digest()
-        closed = ClosedMonth(OCTOBER.name, edition, 1, figures, digest, at, "Rina")
-        receipt = self.filled.db.value("SELECT max(number) FROM receipts")
-        self.registry.close_month(closed, receipt=receipt)
+        months.close(self.registry, self.filled.db, OCTOBER, by="Rina", now=at)
 
-    def receive(self, first: int, last: int, name: str = "ingest") -> None:
+    def store(self, arrivals: Iterable[Arrival], until: int = E + DAY_S) -> None:
+        """Store what arrives before a time."""
+        for at, device, message in arrivals:
+            if at < until:
+                self.filled.store(device, [message], received_at=at)
+
+    def receive(self, first: int, last: int) -> None:
         """Sign the receipts of the days whose end lies in the time from first to last."""
-        db = self.filled.db
-        newest = self.registry.newest_office_entry()
-        rows = db.all(
-            "SELECT kid, stream, slot, seq, received_at, message FROM reports "
-            "JOIN streams ON streams.id = stream_id JOIN slots ON slots.id = slot_id "
-            "ORDER BY kid, stream, seq"
-        )
-        before = db.one("SELECT receipt FROM receipts ORDER BY number DESC LIMIT 1")
         for end in range(first, last + 1, DAY_S):
-            old = cbor2.loads(cbor2.loads(before[0]).value[2]) if before else None
-            streams: dict[tuple[bytes, bytes, str], tuple[list[int], StreamDigest]] = {}
-            highest: dict[tuple[bytes, bytes, str], int] = {}
-            begin = old[4] if old else 0
-            for kid, stream, slot, seq, received_at, message in rows:
-                if received_at >= end:
-                    continue
-                highest[kid, stream, slot] = seq
-                if received_at >= begin:
-                    its = streams.setdefault((kid, stream, slot), ([], StreamDigest()))
-                    its[0].append(seq)
-                    its[1].add(message, received_at)
-            receipt = Receipt(
-                number=old[1] + 1 if old else 0,
-                prev=receipt_hash(before[0]) if before else bytes(32),
-                begin=begin,
-                end=end,
-                made=end + 60,
-                reports=sum(len(seqs) for seqs, _ in streams.values()),
-                births=0,
-                streams=tuple(
-                    StreamReceipt(*it, len(seqs), seqs[0], highest[it], digest.digest())
-                    for it, (seqs, digest) in sorted(streams.items())
-                ),
-                office=newest and (newest[0], entry_hash(newest[1])),
-                trust=self.registry.trusts()[-1][0],
-                births_digest=hashlib.sha256().digest(),
-                archive=None,
-            )
-            signed = sign_receipt(key(name), receipt)
-            with db.transaction():
-                db.execute("INSERT INTO receipts VALUES (?, ?)", (receipt.number, signed))
-            before = (signed,)
-            self.published = receipt_hash(signed).hex()
+            close_all(self.filled.db, self, end + 60, clock=lambda end=end: end + 60)
+        newest = newest_receipt(self.filled.db)
+        assert newest is not None
+        self.published = receipt_hash(newest[1]).hex()
+
+    # What a receipt needs from outside the database.
+
+    def key(self) -> Ed25519PrivateKey:
+        return key("ingest")
+
+    def office(self) -> tuple[tuple[int, bytes] | None, int]:
+        newest = self.registry.newest_office_entry()
+        trust = self.registry.trusts()[-1][0]
+        return newest and (newest[0], entry_hash(newest[1])), trust
+
+    def archive(self) -> None:
+        return None
 
 
-def found(directory: Path) -> SmallProvince:
+def found(directory: Path, extra: Iterable[Arrival] = ()) -> SmallProvince:
     """Make the province; its month is over and not closed."""
     villages = [Village(slot[:10], f"Desa {slot[9]}", "Kelay", "Berau") for slot in SLOTS]
     registry = Registry.create(directory, villages)
@@ -197,27 +173,47 @@ def found(directory: Path) -> SmallProvince:
             *("Rina", "mast", BEGIN),
         )
     )
-    for device, days in ((first, 6), (second, 5)):
-        filled.store(device, _life(device, BEGIN + days * DAY_S))
+    arrivals = [*_life(first, BEGIN + 6 * DAY_S), *_life(second, BEGIN + 5 * DAY_S)]
+    arrivals = sorted([*arrivals, *extra], key=lambda arrival: arrival[0])
+    late = arrivals.pop(30)
+    _be_born(filled, first)
+    _be_born(filled, second)
+    its.store(arrivals, until=B + DAY_S)
     its.receive(BEGIN, B + DAY_S)
     pen.at = B + DAY_S
     _replace(registry, third, second)
-    filled.store(third, _life(third, B + 3 * DAY_S))
+    _be_born(filled, third)
+    its.store([late])  # it waited in quarantine
+    rest = [*_life(third, B + 3 * DAY_S), *(a for a in arrivals if a[0] >= B + DAY_S)]
+    its.store(sorted(rest, key=lambda arrival: arrival[0]))
     its.receive(B + 2 * DAY_S, E + 3 * DAY_S)
     return its
 
 
-def _life(device: Device, until: int) -> Iterable[bytes]:
+def _be_born(filled: Filled, device: Device) -> None:
+    message = device.birth()
+    with filled.db.transaction():
+        stream = filled.streams.add(device.kid, device.slot, device.stream, device.now)
+        birth = parse_birth(message[split(message)[1] : -66])
+        insert_birth(filled.db, stream, birth, device.now, message)
+
+
+def arrival(device: Device, message: bytes) -> Arrival:
+    """A report that arrives when it was made."""
+    return device.now, device, message
+
+
+def _life(device: Device, until: int) -> Iterable[Arrival]:
     """Reports of 100 minutes each, with an outage of an hour on every second day."""
     while device.now < until:
         hour = (device.now - BEGIN) // 3600
         if hour % 48 == 30:
-            yield device.report(
-                ordinary(state=ids.DOWN_PROVIDER), [outage_began(0, ids.DOWN_PROVIDER)]
-            )
-            yield device.report(ordinary(), [outage_ended(1200, ids.DOWN_PROVIDER, 3600)])
+            began = [outage_began(0, ids.DOWN_PROVIDER)]
+            yield arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER), began))
+            ended = [outage_ended(1200, ids.DOWN_PROVIDER, 3600)]
+            yield arrival(device, device.report(ordinary(), ended))
         else:
-            yield device.report(ordinary(base=device.seq))
+            yield arrival(device, device.report(ordinary(base=device.seq)))
 
 
 def _replace(registry: Registry, device: Device, old: Device) -> None:

@@ -88,7 +88,7 @@ def change_the_order(file: Forgery) -> None:
 
 @way("after its receipt ends")
 def count_a_report_in_an_earlier_receipt(file: Forgery) -> None:
-    moved = next(n for n, row in enumerate(file.reports[FIRST]) if row.receipt == 6)
+    moved = max(n for n, row in enumerate(file.reports[FIRST]) if row.receipt == 6)
     replaced(file, FIRST, moved, receipt=5)
     file.count_again()
 

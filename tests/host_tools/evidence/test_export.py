@@ -22,6 +22,7 @@ from tests.host_tools.evidence.province import (
     B,
     E,
     SmallProvince,
+    arrival,
     found,
 )
 from tests.host_tools.factory import Device, ordinary, outage_began
@@ -74,23 +75,20 @@ class TestScope:
 
 class TestWindow:
     def test_older_receipts_are_taken_in_where_the_figures_need_them(
-        self, small: SmallProvince, tmp_path: Path, exports: Exports
+        self, tmp_path: Path, exports: Exports
     ):
-        # An outage that began weeks before is still going on: nothing else says so.
+        # An outage that began before the window is still going on: nothing else says so.
         device = Device(FIRST, seed=1, now=BEGIN - 3 * DAY_S, step=1200, boot=9, stream=b"long")
-        began = device.report(
-            ordinary(state=ids.DOWN_PROVIDER), [outage_began(0, ids.DOWN_PROVIDER)]
-        )
+        began = [outage_began(0, ids.DOWN_PROVIDER)]
+        life = [arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER), began))]
         device.now = B + 20 * DAY_S
-        last = device.report(ordinary(state=ids.DOWN_PROVIDER))
-        small.filled.store(device, [began])
-        small.filled.store(device, [last])
-        small.filled.db.execute("DELETE FROM receipts")
-        small.receive(BEGIN, E + 3 * DAY_S)
+        life.append(arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER))))
+        (tmp_path / "province").mkdir()
+        small = found(tmp_path / "province", life)
         small.close()
-        done = small.export(tmp_path / "long.evidence")
-        assert done.receipts[0] == 0
-        assert exports.refusal(tmp_path / "long.evidence", small.published) == ""
+        path = tmp_path / "long.evidence"
+        assert small.export(path).receipts[0] == 0
+        assert exports.refusal(path, small.published) == ""
 
     def test_a_report_between_the_last_receipt_and_the_closing_is_in_the_next_receipt(
         self, small: SmallProvince, tmp_path: Path, exports: Exports

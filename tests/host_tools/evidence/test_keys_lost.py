@@ -64,6 +64,7 @@ def swap_a_key(file: Forgery, office: str, ingest: str | None) -> None:
     own = own_device()
     change = {"kid": own.kid, "key": own.public_key, "proof": proof(own)}
     file.change_entry("enrol", lambda body: body.update(change), office)
+    file.births.pop(FIRST)
     sign_again_as(file, own_device(), ingest)
 
 

@@ -10,10 +10,10 @@ from host_tools.common.errors import PassphraseError
 from host_tools.keys.ca import Authority
 from host_tools.keys.root import load_encrypted, load_root_key
 from host_tools.people import technicians
-from host_tools.province.registry import Registry
 from host_tools.province.rekeying import exchange_files
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.office.killed import count_steps, killed_at
 
 NEW = "staple horse battery"
@@ -23,7 +23,7 @@ NEW = "staple horse battery"
 def staffed(kaltim: Province) -> Province:
     """The province with a technician."""
     root = load_root_key(kaltim.root_key, PASSPHRASE)
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         technicians.add(kaltim, registry, root, "Ani", PASSPHRASE)
     return kaltim
 

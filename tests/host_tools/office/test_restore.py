@@ -22,6 +22,7 @@ from host_tools.people import technicians
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import SECOND, SLOT, make_kit
 from tests.host_tools.office.killed import count_steps, killed_at
 
@@ -34,7 +35,7 @@ class Years:
     def __init__(self, province: Province, authority: Authority, folder: Path) -> None:
         self.province = province
         root = load_root_key(province.root_key, PASSPHRASE)
-        with Registry.open(province.directory) as registry:
+        with signing_registry(province) as registry:
             for number, slot in enumerate((SLOT, SECOND)):
                 self._enrol(registry, authority, slot, number)
             make_kit(province, registry, authority, "Ani", [SLOT])
@@ -73,7 +74,7 @@ class Years:
         """What was revoked is revoked, in the registry and in the next list."""
         province = load(self.province.directory)
         authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-        with Registry.open(province.directory) as registry:
+        with signing_registry(province) as registry:
             write_crl(province, registry, authority)
             assert self.revoked.keys() == dict(registry.revoked_certificates()).keys()
             assert {serial for serial, _ in listed(load_crl(province))} == self.revoked.keys()
