@@ -154,6 +154,15 @@ class PeopleTables(OfficeLogTable):
             "technician ORDER BY log, number"
         )
 
+    def records_of_slot(self, slot: str) -> list[bytes]:
+        """The records that enrolled devices of a slot, as they were signed."""
+        rows = self.rows(
+            "SELECT record FROM enrolment_records WHERE slot = ? AND refused IS NULL "
+            "ORDER BY log, number",
+            slot,
+        )
+        return [record for (record,) in rows]
+
     def imported_records(self) -> dict[bytes, int]:
         """Log -> how many of its records were imported."""
         return dict(self.rows("SELECT log, max(number) + 1 FROM enrolment_records GROUP BY log"))

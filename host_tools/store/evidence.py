@@ -336,6 +336,15 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
     return message
 
 
+def stream_births(db: Database, stream_id: int) -> list[Row]:
+    """The births of a stream in their order: boot, conn, received_at, message."""
+    return db.all(
+        "SELECT boot, conn, received_at, message FROM births WHERE stream_id = ? "
+        "ORDER BY boot, conn",
+        (stream_id,),
+    )
+
+
 def all_births(db: Database) -> Iterator[Row]:
     """Every birth in the order of receipts: kid, stream, boot, conn, received_at, message."""
     return db.iterate(
