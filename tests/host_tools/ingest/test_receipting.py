@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from host_tools.people.receipts import Receipt, verify_receipts
 from host_tools.people.technicians import root_public
 from host_tools.people.trust import INGEST, signers, verify_trust
 from host_tools.province.settings import Province
+from host_tools.store import Database
 from host_tools.store.archiving import Archiver
 from host_tools.store.evidence import Streams
 from host_tools.store.receipts import receipts
@@ -161,3 +163,47 @@ def test_the_helpers_province_closes_a_month_that_counts_its_receipts(kaltim: Pr
     filled.db.close()
     assert sum(r.reports for r in found) == 24 and found[-1].end == made.month.end
     assert sum(r.births for r in found) == 3
+
+
+@pytest.mark.slow
+def test_a_day_of_841_villages_is_counted_a_page_at_a_time(
+    filled: Filled, kaltim: Province, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """242,208 reports: no step reads more than a page, so none holds the ingest up."""
+    slots, each = 841, 288
+    with filled.db.transaction(durable=False):
+        for number in range(1, slots + 1):
+            name = number.to_bytes(8, "big")
+            slot = f"{6400000000 + number}-1"
+            filled.db.execute("INSERT INTO slots VALUES (?, ?, ?)", (number, slot, slot[:10]))
+            filled.db.execute(
+                "INSERT INTO streams (id, kid, slot_id, stream, first_at) VALUES (?, ?, ?, ?, 0)",
+                (number, name, number, name[4:]),
+            )
+        filled.db.executemany(
+            "INSERT INTO reports (stream_id, seq, boot, up, received_at, message) "
+            "VALUES (?, ?, 1, 1, ?, ?)",
+            [
+                (stream, seq, MIDNIGHT - DAY_S + seq * 299, bytes(300))
+                for seq in range(1, each + 1)
+                for stream in range(1, slots + 1)
+            ],
+        )
+    rows: list[int] = []
+    read = Database.all
+
+    def counting(db: Database, sql: str, values: Any = ()) -> list[Any]:
+        found = read(db, sql, values)
+        if "FROM reports" in sql:
+            rows[-1] += len(found)
+        return found
+
+    monkeypatch.setattr(Database, "all", counting)
+    receipting = Receipting(filled.db, ProvinceReceipts(kaltim), time.time)
+    receipt = None
+    while receipt is None:
+        rows.append(0)
+        receipt = receipting.step(MIDNIGHT + 60, 0)
+    assert (receipt.reports, len(receipt.streams)) == (slots * each, slots)
+    assert max(rows) <= 1000 and sum(rows) == 2 * slots * each
+    assert len(rows) > slots + slots * each // 1000
