@@ -118,7 +118,8 @@ class Post:
         first: str,
     ) -> None:
         self._records.queue(
-            *(name, f"{alert.id}.{name}.{channel}", channel, text.subject, text.body),
+            *(name, f"{alert.id}.{name}.{channel}", channel),
+            *(" ".join(text.subject.split()), text.body),
             now=now,
             due=due,
             alert=alert.id,

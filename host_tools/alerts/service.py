@@ -48,6 +48,7 @@ class AlertService:
         self._log = log
         self._clock = clock
         self._stop = threading.Event()
+        self._failure: BaseException | None = None
         self._settings: AlertSettings = load_settings(province.directory)
         self._places: dict[str, AlertPlace] = {}
         self._places_at = self._slow_at = float("-inf")
@@ -84,6 +85,8 @@ class AlertService:
                         self._log("look_failed", level="error", error=error)
                     self._stop.wait(LOOK_S)
             sending.join(60)
+            if self._failure is not None:
+                raise self._failure
         finally:
             lock.release()
 
@@ -145,6 +148,13 @@ class AlertService:
         }
 
     def _send(self) -> None:
+        try:
+            self._send_until_stopped()
+        except BaseException as error:  # noqa: BLE001 - the other thread ends with it
+            self._failure = error
+            self._stop.set()
+
+    def _send_until_stopped(self) -> None:
         directory = self._province.directory
         with open_records(directory) as records:
             outbox = Outbox(

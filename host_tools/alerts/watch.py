@@ -25,7 +25,7 @@ from host_tools.alerts.settings import (
     AlertSettings,
     seconds,
 )
-from host_tools.alerts.view import ProvinceView, SlotView
+from host_tools.alerts.view import CLOCK, ProvinceView, SlotView
 from host_tools.common.times import DAY_S
 from host_tools.wire.vocabulary import NO_DATA
 
@@ -119,9 +119,9 @@ class Watch:
             self._records.set_meta(_LAST_RUN, now)
             self._own_side(its)
             its.holds = self._records.holds(now - _HOLDS_S)
-            self._conditions(its)
             if not any(b <= now and (e is None or now < e) for b, e in its.holds):
                 self._links(its)
+                self._conditions(its)
             self._escalate(its)
 
     # ---- what is known -------------------------------------------------------------------
@@ -269,7 +269,8 @@ class Watch:
         self, its: _Now, name: str, trouble: _Trouble | None, told: tuple[AlertMember, Alert]
     ) -> None:
         member, alert = told
-        if trouble is not None and trouble.family == alert.family:
+        same = trouble is not None and trouble.family == alert.family
+        if same or (trouble is not None and trouble.rule.rank >= _rank(alert)):
             self._calm.pop(name, None)
             return
         since = self._calm.setdefault(name, its.at)
@@ -425,11 +426,14 @@ class Watch:
         for member in records.in_trouble():
             if member.alert_id in alerts:
                 known.setdefault(alerts[member.alert_id].rule, []).append(member)
+        # A slot that is silent keeps its conditions: nothing else is known.
+        unknown = {slot.slot for slot in its.view.slots if slot.state in (NO_DATA, CLOCK)}
         for name, found in its.view.found.items():
             rule = self._settings.rules[name]
             old = {member.member for member in known.get(name, ())}
             for member in known.get(name, ()):
-                if member.member not in found:
+                gone = member.member not in its.places
+                if member.member not in found and (gone or member.member not in unknown):
                     records.recover(member, now)
             new = sorted(found.keys() - old - set(its.silenced))
             if new:

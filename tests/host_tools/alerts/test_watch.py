@@ -400,3 +400,27 @@ def test_conditions_are_one_message_for_all_slots_that_are_new(plant):
     ]
     assert "- Desa 1 (6403112001-1): 90 %" in plant.sent[0].body
     assert plant.records.alert(1).closed_at is not None
+
+
+def test_what_becomes_worse_is_alerted_again_and_recovers_once(plant):
+    slot = plant.slots[0]
+    plant.set("degraded", slot)
+    plant.run(4 * HOUR)
+    plant.set("no_data", slot)
+    plant.run(HOUR)
+    plant.set("up", slot)
+    plant.run(HOUR)
+    assert [(m.what, m.alert_id) for m in plant.sent if m.state != "dropped"] == [
+        *(("opened", 1), ("opened", 2), ("recovered", 2))
+    ]
+    assert plant.records.alert(1).merged_into == 2
+
+
+def test_a_silent_village_keeps_its_conditions(plant):
+    slot = plant.slots[0]
+    plant.run(MINUTE, found={"voltage": {slot: "11.2 V"}})
+    plant.set("no_data", slot)
+    plant.run(HOUR, found={"voltage": {}})
+    plant.set("up", slot)
+    plant.run(MINUTE, found={"voltage": {slot: "11.1 V"}})
+    assert [m.what for m in plant.sent if "voltage" in m.subject] == ["opened"]
