@@ -123,7 +123,7 @@ class AlertService:
             if seen is None:  # what was before the first look is old
                 seen = newest_change(database)
             view.changes = changes(database, seen)
-            post.told = _told(database)
+            post.spells = _spells(database)
         after = [rule.after_s for rule in settings.of_kind(OWN)]
         if after:
             view.own = own_troubles(database, now, after[0])
@@ -168,10 +168,10 @@ class AlertService:
                 self._stop.wait(_SEND_S)
 
 
-def _told(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
+def _spells(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
     """The states of a slot other than up; a message must not wait for a busy database."""
 
-    def told(slot: str, begin: int, end: int) -> Sequence[Spell]:
+    def spells(slot: str, begin: int, end: int) -> Sequence[Spell]:
         with suppress(StoreBusy):
             return [
                 (max(its.begin, begin), min(its.end, end), its.state)
@@ -180,4 +180,4 @@ def _told(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
             ]
         return ()
 
-    return told
+    return spells
