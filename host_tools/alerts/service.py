@@ -17,7 +17,14 @@ from host_tools.alerts.post import Post
 from host_tools.alerts.records import FILE, AlertRecords, open_records
 from host_tools.alerts.settings import OWN, AlertSettings, load_settings
 from host_tools.alerts.texts import Spell
-from host_tools.alerts.view import ProvinceView, conditions, look, own_troubles
+from host_tools.alerts.view import (
+    DERIVE,
+    ProvinceView,
+    conditions,
+    endings,
+    look,
+    own_troubles,
+)
 from host_tools.alerts.watch import Watch
 from host_tools.common.errors import DesalinkError
 from host_tools.province.registry import Registry
@@ -52,6 +59,7 @@ class AlertService:
         self._settings: AlertSettings = load_settings(province.directory)
         self._places: dict[str, AlertPlace] = {}
         self._places_at = self._slow_at = float("-inf")
+        self._behind_since: int | None = None
 
     def stop(self, *_: object) -> None:
         """End soon; may be called from a signal's handler or another thread."""
@@ -127,12 +135,17 @@ class AlertService:
         after = [rule.after_s for rule in settings.of_kind(OWN)]
         if after:
             view.own = own_troubles(database, now, after[0])
+            # It is behind for a moment whenever many devices come back at once.
+            self._behind_since = (self._behind_since or now) if DERIVE in view.own else None
+            if self._behind_since is not None and now - self._behind_since < after[0]:
+                del view.own[DERIVE]
         if now - self._slow_at >= _SLOW_S:
             self._slow_at = now
+            view.found = conditions(database, settings, now)
             try:
-                view.found = conditions(self._province, registry, database, settings, now)
+                view.found |= endings(self._province, registry, database, settings, now)
             except DesalinkError as error:
-                self._log("conditions_failed", level="warning", error=error)
+                self._log("endings_failed", level="warning", error=error)
         watch.tick(now, view, self._places, self._silenced(registry, records, now))
         if seen is not None:
             with records.transaction(durable=False):

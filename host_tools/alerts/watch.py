@@ -241,8 +241,11 @@ class Watch:
                     self._open_late(its, slot.slot, trouble)
             elif slot.slot not in its.silenced:
                 ripe.append(slot.slot)
-        for member, _alert in [t for slot, t in its.alerted.items() if slot not in its.places]:
-            records.recover(member, now)  # its device is not in use any more
+        for member, alert in [t for slot, t in its.alerted.items() if slot not in its.places]:
+            # Its device is not in use any more, and nobody needs a message.
+            records.recover(member, now)
+            if all(m.recovered_at is not None for m in records.members(alert.id)):
+                records.close_alert(alert.id, now)
         for name in sorted(ripe, key=lambda name: (its.troubles[name].begin, name)):
             alerted = its.alerted.get(name)
             if alerted is None or its.troubles[name].rule.rank > _rank(alerted[1]):

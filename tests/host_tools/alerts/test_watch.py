@@ -433,6 +433,15 @@ def test_what_becomes_worse_is_alerted_again_and_recovers_once(plant):
     assert plant.records.alert(1).merged_into == 2
 
 
+def test_a_device_that_is_taken_out_of_use_ends_its_alert_without_a_message(plant):
+    plant.set("no_data", plant.slots[0])
+    plant.run(HOUR)
+    del plant.places[plant.slots[0]]
+    plant.run(HOUR)
+    assert [m.what for m in plant.sent] == ["opened"]
+    assert plant.records.open_alerts() == []
+
+
 def test_a_silent_village_keeps_its_conditions(plant):
     slot = plant.slots[0]
     plant.run(MINUTE, found={"voltage": {slot: "11.2 V"}})
