@@ -20,7 +20,7 @@ from tests.support import ROOT
 # From the bottom to the top: a room imports itself and what stands before it.
 ROOMS = {
     "host_tools": "common wire keys province devices people field broker archive office store"
-    " derive exports contracts report alerts ingest simulate demo cli".split(),
+    " derive exports contracts evidence report alerts ingest simulate demo cli".split(),
     "agent": "interpreter wire device net journal link measure sources province top".split(),
 }
 # What of a room stands below all others.

@@ -407,8 +407,9 @@ class AlertRecords:
         """Put a message into the outbox; False if it was there before."""
         return bool(
             self._db.execute(
-                f"{dialect.ADD} outbox (alert_id, what, name, channel, subject, body, reply_to, "
-                "queued_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO outbox (alert_id, what, name, channel, subject, body, reply_to, "
+                "queued_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                f"{dialect.UNLESS_KNOWN}",
                 (alert, what, name, channel, subject, body, reply_to, now, due, DUE),
             )
         )

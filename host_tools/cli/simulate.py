@@ -122,13 +122,15 @@ def _fill(
     port: int,
     contracts: bool,
 ) -> None:
+    from host_tools.common.times import DAY_S
+    from host_tools.ingest.receipting import PAUSE_S, ProvinceReceipts, close_all, last_midnight
     from host_tools.simulate import truth
     from host_tools.simulate.contracts import add_contracts
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run
     from host_tools.simulate.storing import TrustedStore, VerifiedStore
     from host_tools.simulate.world import World
-    from host_tools.store import lock
+    from host_tools.store import lock, open_database
 
     its_places = places(settings.villages)
     world = World(settings, its_places)
@@ -141,6 +143,11 @@ def _fill(
         store = TrustedStore(path) if trusted else VerifiedStore(path, villages)
         lines = run(settings, its_places, store, progress=_progress(app, settings))
         store.close()
+        with open_database(path) as db:
+            source = ProvinceReceipts(province)
+            first = last_midnight(settings.begin) + DAY_S
+            for midnight in range(first, settings.end + 1, DAY_S):
+                close_all(db, source, midnight + PAUSE_S, time.time)
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(
         _(

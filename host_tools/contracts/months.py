@@ -25,6 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
+from host_tools.store.receipts import newest_receipt
 
 FORMAT = 1
 
@@ -107,6 +108,11 @@ def all_rules(registry: Registry) -> list[Rules]:
     return found + [read_rules(text, f"rules {version}") for version, text, *_ in added]
 
 
+def reaches(one: Contract | ContractEvent, month: Month) -> bool:
+    """Whether a contract or an event has any time in a month."""
+    return one.begin < month.end and month.begin < one.end
+
+
 def slots_of(registry: Registry, database: Database | None) -> list[str]:
     """Every slot that has a contract, was ever filled, or ever reported."""
     found = {entry.contract.slot for entry in registry.contracts()}
@@ -133,34 +139,48 @@ def count(
     contracts: dict[str, list[Contract]] = {}
     for entry in registry.contracts():
         own = entry.contract
-        if own.begin < month.end and month.begin < own.end:
+        if reaches(own, month):
             contracts.setdefault(own.slot, []).append(own)
-    events = [
-        event
-        for event in registry.contract_events()
-        if event.begin < month.end and month.begin < event.end
-    ]
+    events = [e for e in registry.contract_events() if reaches(e, month)]
     for slot in slots_of(registry, database):
         its = contracts.get(slot, [])
         village = villages.get(village_of(slot))
         if village is None or (wanted and not wanted(slot, its)):
             continue
-        timeline: list[tuple[int, int, str]] = []
-        if database:
-            timeline = [
-                (max(i.begin, month.begin), min(i.end, month.end), i.state)
-                for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
-            ]
-        providers: list[str | None] = [None, *{contract.provider for contract in its}]
-        about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
-        yield SlotMonth(
-            slot,
-            village,
-            account(month, slot, timeline, its, about, rules),
-            _usage(database, slot, month) if database else MonthUsage(),
-            timeline,
-            about,
-        )
+        yield count_slot(database, month, slot, village, its, events, rules)
+
+
+def count_slot(
+    database: Database | None,
+    month: Month,
+    slot: str,
+    village: Village,
+    contracts: Sequence[Contract],
+    events: Iterable[ContractEvent],
+    rules: Rules,
+) -> SlotMonth:
+    """Count the month of one slot.
+
+    Args:
+        contracts: those of the slot in the month.
+        events: of the month; those that do not concern the slot are left out.
+    """
+    timeline: list[tuple[int, int, str]] = []
+    if database:
+        timeline = [
+            (max(i.begin, month.begin), min(i.end, month.end), i.state)
+            for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
+        ]
+    providers: list[str | None] = [None, *{contract.provider for contract in contracts}]
+    about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
+    return SlotMonth(
+        slot,
+        village,
+        account(month, slot, timeline, contracts, about, rules),
+        _usage(database, slot, month) if database else MonthUsage(),
+        timeline,
+        about,
+    )
 
 
 def _usage(database: Database, slot: str, month: Month) -> MonthUsage:
@@ -312,7 +332,8 @@ def close(
         now,
         by,
     )
-    registry.close_month(closed)
+    newest = newest_receipt(database) if database else None
+    registry.close_month(closed, receipt=newest[0] if newest else None)
     return closed
 
 

@@ -11,7 +11,7 @@ there as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -224,13 +224,14 @@ def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Ev
     archived = archived_reports(db, stream_id, first, last)
     if not archived:
         return found
-    for seq in _corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
+    for seq in corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
         archived.pop(seq, None)
     found += [Evidence(r.seq, r.received_at, r.message) for r in archived.values()]
     return sorted(found)
 
 
-def _corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+def corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+    """The seqs, from one to another, of stored reports that are not what was signed."""
     rows = db.all(
         "SELECT seq FROM corrupt WHERE stream_id = ? AND seq BETWEEN ? AND ?",
         (stream_id, first, last),
@@ -339,6 +340,23 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
         (stream_id, boot, conn),
     )
     return message
+
+
+def stream_births(db: Database, stream_id: int) -> list[Row]:
+    """The births of a stream in their order: boot, conn, received_at, message."""
+    return db.all(
+        "SELECT boot, conn, received_at, message FROM births WHERE stream_id = ? "
+        "ORDER BY boot, conn",
+        (stream_id,),
+    )
+
+
+def all_births(db: Database) -> Iterator[Row]:
+    """Every birth in the order of receipts: kid, stream, boot, conn, received_at, message."""
+    return db.iterate(
+        "SELECT kid, stream, boot, conn, received_at, message FROM births "
+        "JOIN streams ON streams.id = stream_id ORDER BY kid, stream, boot, conn"
+    )
 
 
 def saved_mark(db: Database) -> int:

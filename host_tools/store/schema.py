@@ -436,6 +436,14 @@ _BOUNDED_FINDINGS = ";\n".join(
         f"DELETE FROM findings {_BATCHED}",
     )
 )
+# What the ingest has signed, and up to which seq of each stream.
+_RECEIPTS = """
+CREATE TABLE receipts (
+    number        COUNTER,                   -- from 0, without holes
+    receipt       BYTES NOT NULL             -- as it was signed
+);
+ALTER TABLE streams ADD COLUMN receipt_seq INTEGER NOT NULL DEFAULT 0
+"""
 
 MIGRATIONS = (
     _EVIDENCE,
@@ -447,4 +455,5 @@ MIGRATIONS = (
     _BOUNDED,
     _ARCHIVE,
     _BOUNDED_FINDINGS,
+    _RECEIPTS,
 )

@@ -28,6 +28,7 @@ from host_tools.people.trust import verify_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, running_broker
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import CHEAP, KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import ROOT
 
@@ -109,7 +110,7 @@ def test_a_backup_from_before_a_new_root_key_does_not_take_the_provinces_place(
     kaltim: Province, tmp_path: Path
 ) -> None:
     before = make_backup(kaltim, tmp_path / "before.tar").path
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         renew_root(kaltim, registry, PASSPHRASE)
         renew_authority(kaltim, registry, PASSPHRASE)
     after = make_backup(kaltim, tmp_path / "after.tar", now=time.time() + 1).path
