@@ -16,6 +16,7 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from agent.wire import ids
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
@@ -401,6 +402,18 @@ def usage(
     return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
+def slot_hours(
+    db: Database, slot: str, begin: int, end: int
+) -> list[tuple[int, int, int | None, int | None, int | None, int | None]]:
+    """A slot's hours that begin in a time: when, measured_s and what follows it in `Usage`."""
+    return db.all(
+        "SELECT hour, measured_s, bytes_down, bytes_up, clients_peak, clients_day "
+        "FROM usage_hours WHERE slot_id = (SELECT id FROM slots WHERE slot = ?) AND hour >= ? "
+        "AND hour < ? ORDER BY hour",
+        (slot, begin, end),
+    )
+
+
 def usage_sums(
     db: Database, *, since: float, until: float | None = None, place: str = ""
 ) -> list[Usage]:
@@ -492,6 +505,52 @@ def overflow(db: Database) -> list[tuple[str, str, int]]:
             "SELECT slot, reason, count FROM quarantine_overflow ORDER BY 1, 2"
         )
     ]
+
+
+class Said(NamedTuple):
+    """A report that says what happened from begin to end: stream in hexadecimal, and seq."""
+
+    begin: int
+    end: int
+    stream: str
+    seq: int
+
+
+def said(db: Database, slot: str, begin: int, end: int) -> list[Said]:
+    """Which reports say of the outages of a slot, and of times in which nothing ran.
+
+    Of an outage it is the report with its beginning, else the one with its end.
+    """
+    end_of = (
+        "(SELECT min(seq) FROM events WHERE events.stream_id = {0}.stream_id "
+        "AND events.boot = {0}.boot AND kind = ? AND t = {1})"
+    )
+    rows = db.all(
+        "SELECT t_begin, coalesce(t_end, ?), stream, coalesce(told, "
+        + end_of.format("outages", "t_end")
+        + ") FROM outages JOIN streams ON streams.id = stream_id WHERE outages.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND t_begin < ? AND (t_end IS NULL OR t_end > ?) "
+        "UNION ALL SELECT off_begin, off_end, stream, "
+        + end_of.format("boots", "started_t")
+        + " FROM boots JOIN streams ON streams.id = stream_id WHERE boots.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND off_begin < ? AND off_end > ? "
+        "ORDER BY 1, 2, 3, 4",
+        (end, ids.OUTAGE_ENDED, slot, end, begin, ids.BOOTED, slot, end, begin),
+    )
+    return [Said(b, e, bytes(stream).hex(), seq) for b, e, stream, seq in rows if seq is not None]
+
+
+def quarantined(db: Database, begin: int, end: int) -> list[tuple[str, str, int, str, str]]:
+    """Messages in quarantine that came in a time: slot, reason, how many, who dismissed them, why.
+
+    The last two are empty where nobody has.
+    """
+    return db.all(
+        "SELECT slot, reason, count(*), coalesce(who, ''), coalesce(why, '') FROM quarantine "
+        "LEFT JOIN quarantine_notes AS notes ON notes.id = note_id WHERE received_at >= ? "
+        "AND received_at < ? GROUP BY slot, reason, who, why ORDER BY slot, reason, who, why",
+        (begin, end),
+    )
 
 
 # ---- evidence ----------------------------------------------------------------------------
