@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from host_tools.cli._status_table import heading, show, table
 
 if TYPE_CHECKING:
-    from host_tools.cli._overview import Overview
+    from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
 
 _EVERY_S = 2.0

@@ -54,8 +54,11 @@ class RegistryFile:
         return registry
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path, *, readonly: bool = False) -> Self:
         """Open the registry of a province; whoever may not write to it can read it.
+
+        Args:
+            readonly: only ever read.
 
         Raises:
             RegistryError: it is missing, not a registry, or made by a newer desalink.
@@ -66,7 +69,7 @@ class RegistryFile:
                 f"The registry {path} is missing; put it back from the province's backup."
             )
         try:
-            db = cls._connect(path)
+            db = cls._connect(path, readonly)
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
@@ -90,7 +93,7 @@ class RegistryFile:
                 f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
                 "that wrote it, or a newer one."
             )
-        if version < FORMAT and not may_write(path):
+        if version < FORMAT and (readonly or not may_write(path)):
             db.close()
             raise RegistryError(
                 f"The registry {path} is from an older version; any command of its owner, such "
@@ -115,9 +118,9 @@ class RegistryFile:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
+    def _connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
         # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
-        writable = may_write(path)
+        writable = not readonly and may_write(path)
         where = str(path) if writable else readonly_uri(path)
         db = sqlite3.connect(
             where, uri=not writable, isolation_level=None, timeout=10, check_same_thread=False
