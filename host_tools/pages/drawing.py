@@ -113,7 +113,7 @@ def _frame(body: str, begin: int, end: int, most: str, title: str) -> Markup:
     )
     return Markup(
         '<svg class="chart" role="img" aria-label="{0}" viewBox="0 -12 {1} {2}">'
-        '<text x="0" y="-2">{3}</text>{4}{5}</svg>'
+        '<text x="0" y="-2">{0}: {3}</text>{4}{5}</svg>'
     ).format(title, _CHART_W, _CHART_H + 28, most, Markup(body), Markup(marks))
 
 

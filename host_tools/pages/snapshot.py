@@ -202,7 +202,7 @@ class ProvinceWatcher:
             self._providers,
             strips,
             _yesterday(strips, now - DAY_S),
-            changes[::-1],
+            sorted(changes, key=lambda change: change.t, reverse=True),
             lasting,
             ahead,
             self._contracts,

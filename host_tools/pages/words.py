@@ -32,7 +32,16 @@ def state_word(state: str) -> str:
         "revoked": _("revoked"),
         "empty": _("no device"),
     }
-    return words.get(state) or _("down: {cause}").format(cause=state)
+    causes = {
+        "provider": _("provider"),
+        "gateway": _("gateway"),
+        "interface": _("interface"),
+        "portal": _("portal"),
+        "clock": _("clock"),
+        "next_hop": _("next_hop"),
+        "other_dns": _("other_dns"),
+    }
+    return words.get(state) or _("down: {cause}").format(cause=causes.get(state, state))
 
 
 def is_down(state: str) -> bool:
