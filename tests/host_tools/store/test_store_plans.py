@@ -140,6 +140,11 @@ def the_rest(db: Database, device: Device) -> None:
     queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
     queries.usage_sums(db, since=START)
+    queries.newest_change(db)
+    queries.count_clocks_ahead(db)
+    queries.software(db)
+    queries.recent_states(db, START)
+    queries.ended_outages(db, before=START + 9000, since=START, limit=9)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)
