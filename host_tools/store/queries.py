@@ -307,7 +307,7 @@ def recent_states(db: Database, since: int) -> dict[str, list[tuple[int, int, st
     """By slot: begin, end and state of what reaches beyond a time, in the order of time."""
     found: dict[str, list[tuple[int, int, str]]] = {}
     for slot, *span in db.iterate(
-        "SELECT slot, t_begin, t_end, state FROM slots CROSS JOIN intervals "
+        f"SELECT slot, t_begin, t_end, state FROM slots {THEN_JOIN} intervals "
         "ON slot_id = slots.id AND t_begin >= coalesce((SELECT max(earlier.t_begin) FROM "
         "intervals AS earlier WHERE earlier.slot_id = slots.id AND earlier.t_begin <= ?), ?) "
         "ORDER BY slots.id, t_begin",
@@ -693,7 +693,9 @@ def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
         "WHERE newest.stream_id = latest.stream_id)",
         (),
     ):
-        columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        columns = {}
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            columns = decode_columns(parse_report(message[split(message)[1] : -66]))
         for name in wanted:
             values = [value for value in columns.get(name, ()) if value is not None]
             if values:
