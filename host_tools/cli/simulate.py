@@ -43,7 +43,7 @@ _SHOW_EVERY_S = 10
     default=300,
     show_default=True,
     metavar="S",
-    help="Seconds of which a report tells; more makes long times cheap.",
+    help="Seconds that one report covers; more makes long times cheap.",
 )
 @click.option("--trusted", is_flag=True, help="Store without verifying: faster.")
 @click.option(

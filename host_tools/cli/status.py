@@ -35,7 +35,7 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
     "--check",
     is_flag=True,
     help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages), 2 "
-    "(ingest or broker is not at work) or 3 (not known).",
+    "(ingest or broker is not running) or 3 (not known).",
 )
 @click.option(
     "--tolerate",
@@ -150,7 +150,7 @@ def _check(
     elif len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or ([_("The ingest has never been at work here; start it.")] if never else [])
+    said = ours or ([_("The ingest has never run here; start it.")] if never else [])
     if as_json:
         print_json(
             {

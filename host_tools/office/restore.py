@@ -83,7 +83,7 @@ def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -
         raise BackupError(
             _(
                 "{directory} is a province already; give --replace to put the backup in its "
-                "place. It is then kept beside, and its revocations are taken over."
+                "place. The present one is kept under another name, and its revocations stay."
             ).format(directory=directory)
         )
     if not existing and directory.exists() and any(directory.iterdir()):
@@ -196,8 +196,9 @@ def _take_over(
             return 0
         raise BackupError(
             _(
-                "{former} has another root key than the backup, which is of another province or "
-                "of before a new root key; choose another backup or another directory."
+                "{former} has another root key than the backup. The backup is of another "
+                "province, or was made before the root key was replaced; choose another backup or "
+                "another directory."
             ).format(former=former)
         )
     _take_newer_list(old, new, notes)
