@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import json_option, regency_option, village_option
 from host_tools.common.i18n import _, number
 
@@ -24,8 +25,11 @@ def command() -> None:
 @click.argument("file", type=PATH, metavar="FILE.csv|xlsx")
 @click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
 @by_option
+@passphrase_option
 @pass_app
-def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> None:
+def import_(
+    app: Application, file: Path, skip_bad: bool, by: str | None, passphrase_file: Path | None
+) -> None:
     """Import contracts from a table, one slot a row.
 
     Columns: slot (or a village's code), provider, product, medium, mbps, price (rupiah a month),
@@ -52,6 +56,7 @@ def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> Non
         good = len(table.contracts)
         skipped = check_rows(app, file, table.encoding, table.problems, good, skip_bad)
         contracts = [contract for _line, contract in table.contracts]
+        sign_changes(app, registry, passphrase_file)
         new = add_all(registry, contracts, by=by or getpass.getuser(), now=now)
     known = len(contracts) - new
     click.echo(
@@ -152,8 +157,16 @@ def list_(
 @click.option("--on", "last", required=True, metavar="DAY", help="Its last day: 2026-10-14.")
 @why_option
 @by_option
+@passphrase_option
 @pass_app
-def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
+def end(
+    app: Application,
+    id: str,
+    last: str,
+    why: str,
+    by: str | None,
+    passphrase_file: Path | None,
+) -> None:
     """End a contract early, as where another provider takes over."""
     import getpass
 
@@ -167,6 +180,7 @@ def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
         app.abort(_("'{last}' is not a day; give one such as 2026-10-14.").format(last=last))
     with Registry.open(app.province.directory) as registry:
         who = by or getpass.getuser()
+        sign_changes(app, registry, passphrase_file)
         contract = end(registry, id, begin + DAY_S, by=who, why=why, now=int(time.time()))
     click.echo(
         _("{slot}: {provider} ends on {date}.").format(
@@ -179,8 +193,11 @@ def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
 @click.argument("id", metavar="ID")
 @why_option
 @by_option
+@passphrase_option
 @pass_app
-def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+def withdraw(
+    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Withdraw a contract that was never right; it stays on record."""
     import getpass
 
@@ -189,6 +206,7 @@ def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
 
     with Registry.open(app.province.directory) as registry:
         who = by or getpass.getuser()
+        sign_changes(app, registry, passphrase_file)
         contract = withdraw(registry, id, by=who, why=why, now=int(time.time()))
     click.echo(
         _("{slot}: the contract with {provider} is withdrawn.").format(

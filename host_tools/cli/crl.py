@@ -35,7 +35,7 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     from host_tools.cli._output import print_json, print_table
     from host_tools.cli._store import reading
     from host_tools.common.times import wita
-    from host_tools.office.expiry import ends
+    from host_tools.office.expiry import ends, warning
     from host_tools.store.queries import certificates
 
     province = app.province
@@ -54,15 +54,6 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     for sentence in older:
         app.note(sentence)
     if soon:
-        first = soon[0]
-        when = (
-            _("ends in {days} days").format(days=first.days) if first.days >= 0 else _("has ended")
-        )
-        others = _(" (and {count} more)").format(count=len(soon) - 1) if len(soon) > 1 else ""
-        app.abort(
-            _("{what} {when}, on {time}{others}; {remedy}.").format(
-                what=first.what, when=when, time=wita(first.at), others=others, remedy=first.remedy
-            )
-        )
+        app.abort(warning(soon))
     if older:
         app.abort(_("An older registry.db was put back; it has caught up, see above."))

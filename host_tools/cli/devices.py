@@ -199,10 +199,13 @@ def show(app: Application, device: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("device", metavar="DEVICE|SLOT")
+@click.option("--why", default="", metavar="TEXT", help="Why; kept in the office log.")
 @click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
 @passphrase_option
 @pass_app
-def revoke(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
+def revoke(
+    app: Application, device: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Revoke a device: its key and its certificate.
 
     Its reports are refused from now on, and the broker refuses its certificate. What it signed
@@ -214,6 +217,7 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
     from host_tools.broker.revocation import apply_revocations, drop_session
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -223,10 +227,10 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
         if along:
             app.note(along)
         # Before anything is changed: without the CA's key only half of it could be done.
-        authority = Authority.load(
-            province.ca_key, province.ca_certificate, passphrase.existing(passphrase_file)
-        )
-        registry.revoke(found.kid, by=by or getpass.getuser())
+        secret = passphrase.existing(passphrase_file)
+        authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        open_office(province, registry, secret)
+        registry.revoke(found.kid, by=by or getpass.getuser(), reason=why)
         if not any(other.active for other in registry.keys_for_slot(found.slot)):
             registry.revoke_certificates(found.slot)
         click.echo(

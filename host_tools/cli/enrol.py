@@ -80,16 +80,20 @@ def command(
     from host_tools.devices.proof import ROOT
     from host_tools.keys.ca import Authority
     from host_tools.office.enrol import enrol_here
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
     from host_tools.province.villages import find_village
 
     province = app.province
 
-    def open_authority() -> Authority:
-        secret = passphrase.existing(passphrase_file)
-        return Authority.load(province.ca_key, province.ca_certificate, secret)
-
     with Registry.open(province.directory) as registry:
+
+        def open_authority() -> Authority:
+            secret = passphrase.existing(passphrase_file)
+            authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+            open_office(province, registry, secret)
+            return authority
+
         village = find_village(registry, code)
         done = enrol_here(
             province,

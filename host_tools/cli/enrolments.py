@@ -182,8 +182,8 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
 
     A log that is forked, changed or not signed by a technician of this province is refused. A
     record that conflicts with the registry is refused alone, with the reason, and retried when the
-    file is imported again. A replaced device is revoked with its certificate, which needs the
-    passphrase. Importing a file twice changes nothing.
+    file is imported again. A replaced device is revoked with its certificate. Importing a file
+    twice changes nothing. Needs the passphrase: the office log gets an entry for each device.
     """
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
@@ -194,18 +194,25 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         needs_authority,
         read_export,
     )
+    from host_tools.people.office_pen import has_log, open_office
     from host_tools.province.registry import Registry
 
     province = app.province
-
-    def open_authority() -> Authority:
-        secret = passphrase.existing(passphrase_file)
-        return Authority.load(province.ca_key, province.ca_certificate, secret)
 
     with file.open("rb") as source:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
     with Registry.open(province.directory) as registry:
+        secret = passphrase.existing(passphrase_file) if has_log(registry) else None
+        if secret is not None:
+            open_office(province, registry, secret)
+
+        def open_authority() -> Authority:
+            return Authority.load(
+                *(province.ca_key, province.ca_certificate),
+                secret or passphrase.existing(passphrase_file),
+            )
+
         # Before anything is changed: without the passphrase only half of it could be done.
         needed = needs_authority(province, registry, records, file)
         authority = open_authority() if needed else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import json_option, regency_option, village_option
 from host_tools.common.i18n import _, marked
 
@@ -41,6 +43,7 @@ def command() -> None:
 @click.option("--district", metavar="CODE", help="Only this district, by its 6 digits.")
 @click.option("--provider", metavar="NAME", help="Only this provider's villages.")
 @click.option("--everywhere", is_flag=True, help="All villages of the province.")
+@passphrase_option
 @pass_app
 def add(
     app: Application,
@@ -55,6 +58,7 @@ def add(
     district: str | None,
     provider: str | None,
     everywhere: bool,
+    passphrase_file: Path | None,
 ) -> None:
     """Record an event; KIND is maintenance, force-majeure or dispute.
 
@@ -95,13 +99,15 @@ def add(
                 )
         else:
             scope, value = ("all", "") if provider is None else ("provider", provider)
+        begins, ends = events.parse_time(begin), events.parse_time(end, end=True)
+        sign_changes(app, registry, passphrase_file)
         event = events.add(
             registry,
             _KINDS[kind],
             scope,
             value,
-            events.parse_time(begin),
-            events.parse_time(end, end=True),
+            begins,
+            ends,
             who=by or getpass.getuser(),
             why=why,
             now=int(time.time()),
@@ -174,8 +180,11 @@ def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -
 @click.argument("id", metavar="ID")
 @click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+def withdraw(
+    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Withdraw an event; it stays on record."""
     import getpass
 
@@ -183,5 +192,6 @@ def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
+        sign_changes(app, registry, passphrase_file)
         events.withdraw(registry, id, by=by or getpass.getuser(), why=why, now=int(time.time()))
     click.echo(_("Event {id} is withdrawn.").format(id=id))

@@ -79,6 +79,7 @@ def command(
     from host_tools.common.errors import BrokerError
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
+    from host_tools.ingest.receipting import ProvinceReceipts
 
     if rebuild and _rebuild(app):
         return
@@ -96,6 +97,7 @@ def command(
                 until_idle_s=until_idle,
                 accept_clock=accept_clock,
             ),
+            receipts=ProvinceReceipts(app.province),
         )
         signals = (signal.SIGTERM, signal.SIGINT)
         before = [signal.signal(number, lambda *_signal: ingest.stop()) for number in signals]

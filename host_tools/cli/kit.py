@@ -119,6 +119,7 @@ def create(
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.check import is_loopback
     from host_tools.people.kits.create import chosen_slots, create_kit, write_kit
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -152,6 +153,7 @@ def create(
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        open_office(province, registry, secret)
         renew_services(province, registry, authority)  # while the CA's key is open
         key = technicians.load_key(province, technician, secret)
         own_secret = kit_passphrase.new(kit_passphrase_file)
@@ -176,6 +178,7 @@ def create(
     except OSError:
         # The kit has no file, so it must not be listed as valid.
         with Registry.open(province.directory) as registry:
+            open_office(province, registry, secret)
             entry = book.find(registry, kit.id.hex())
             registry.revoke_kit(entry, by="desalink", at=int(time.time()), unused_only=False)
         raise
@@ -329,6 +332,7 @@ def revoke(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.office.kit_revoking import revoke_kit
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -339,6 +343,7 @@ def revoke(
         # Before any change, because a part of it needs the keys.
         secret = passphrase.existing(passphrase_file)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        open_office(province, registry, secret)
         root = None if unused_only else load_root_key(province.root_key, secret)
         done = revoke_kit(
             province,

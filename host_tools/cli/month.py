@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import csv_option, json_option, regency_option, village_option
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from host_tools.contracts.months import SlotMonth
 
 
@@ -133,8 +136,9 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
 @command.command("close")
 @click.argument("month", metavar="MONTH")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def close_(app: Application, month: str, by: str | None) -> None:
+def close_(app: Application, month: str, by: str | None, passphrase_file: Path | None) -> None:
     """Close a month: its figures are never counted again.
 
     They are kept under the rules of now.
@@ -146,6 +150,7 @@ def close_(app: Application, month: str, by: str | None) -> None:
     from host_tools.contracts.months import close
 
     with reading(app) as (registry, database):
+        sign_changes(app, registry, passphrase_file)
         closed = close(
             registry,
             database,
@@ -170,8 +175,11 @@ def close_(app: Application, month: str, by: str | None) -> None:
 @click.argument("month", metavar="MONTH")
 @click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
+def reopen_(
+    app: Application, month: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Open a closed month again; its closed edition stays."""
     import getpass
 
@@ -180,6 +188,7 @@ def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
+        sign_changes(app, registry, passphrase_file)
         reopen(
             registry,
             month_of(month),

@@ -32,8 +32,9 @@ def command(app: Application, backup: Path, directory: Path, replace: bool) -> N
     from host_tools.cli._output import counted
     from host_tools.common.times import wita
     from host_tools.office.restore import restore
+    from host_tools.store.restored_receipts import take_newer_receipts
 
-    done = restore(backup, directory, replace_existing=replace)
+    done = restore(backup, directory, replace_existing=replace, take_receipts=take_newer_receipts)
     for note in done.notes:
         app.note(note)
     click.echo(

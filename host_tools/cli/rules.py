@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.common.i18n import _
 
 
@@ -73,8 +74,9 @@ def _read(app: Application, file: Path) -> str:
 @command.command("add")
 @click.argument("file", type=PATH, metavar="FILE.toml")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def add(app: Application, file: Path, by: str | None) -> None:
+def add(app: Application, file: Path, by: str | None, passphrase_file: Path | None) -> None:
     """Add a version of the rules; months that are closed stay as they are."""
     import getpass
 
@@ -83,6 +85,7 @@ def add(app: Application, file: Path, by: str | None) -> None:
 
     text = _read(app, file)
     with Registry.open(app.province.directory) as registry:
+        sign_changes(app, registry, passphrase_file)
         rules = add_rules(
             registry, text, str(file), by=by or getpass.getuser(), now=int(time.time())
         )

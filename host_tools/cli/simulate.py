@@ -45,6 +45,9 @@ _SHOW_EVERY_S = 10
     metavar="S",
     help="Seconds that one report covers; more makes long times cheap.",
 )
+@click.option(
+    "--contracts", is_flag=True, help="With contracts and events, so that its months count."
+)
 @click.option("--trusted", is_flag=True, help="Store without verifying: faster.")
 @click.option(
     "--mqtt", "over_mqtt", is_flag=True, help="Publish to the province's running broker."
@@ -75,6 +78,7 @@ def command(
     seed: int,
     begin: datetime,
     report_every: int,
+    contracts: bool,
     trusted: bool,
     over_mqtt: bool,
     pace: float,
@@ -103,30 +107,47 @@ def command(
     first = int(begin.replace(tzinfo=WITA).timestamp())
     settings = SimulationSettings(villages, days, seed, first, report_every)
     if over_mqtt:
+        if contracts:
+            app.abort(_("--contracts does not go with --mqtt; leave one out."), 2)
         _publish(app, directory, settings, pace, broker_port)
     else:
-        _fill(app, directory, settings, trusted, broker_port)
+        _fill(app, directory, settings, trusted, broker_port, contracts)
 
 
 def _fill(
-    app: Application, directory: Path, settings: SimulationSettings, trusted: bool, port: int
+    app: Application,
+    directory: Path,
+    settings: SimulationSettings,
+    trusted: bool,
+    port: int,
+    contracts: bool,
 ) -> None:
+    from host_tools.common.times import DAY_S
+    from host_tools.ingest.receipting import PAUSE_S, ProvinceReceipts, close_all, last_midnight
     from host_tools.simulate import truth
+    from host_tools.simulate.contracts import add_contracts
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run
     from host_tools.simulate.storing import TrustedStore, VerifiedStore
     from host_tools.simulate.world import World
-    from host_tools.store import lock
+    from host_tools.store import lock, open_database
 
     its_places = places(settings.villages)
     world = World(settings, its_places)
     villages = [world.village(index) for index in range(len(its_places))]
     province = found(directory, settings, villages, port=port, tell=app.note)
+    if contracts:
+        add_contracts(directory, settings, villages, world)
     with lock(province.database):
         path = province.database
         store = TrustedStore(path) if trusted else VerifiedStore(path, villages)
         lines = run(settings, its_places, store, progress=_progress(app, settings))
         store.close()
+        with open_database(path) as db:
+            source = ProvinceReceipts(province)
+            first = last_midnight(settings.begin) + DAY_S
+            for midnight in range(first, settings.end + 1, DAY_S):
+                close_all(db, source, midnight + PAUSE_S, time.time)
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(
         _(

@@ -45,12 +45,14 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
     from host_tools.common.times import wita
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
+        open_office(province, registry, secret)
         added = technicians.add(province, registry, root, name, secret, days=days, renew=renew)
         newest = technicians.newest_trust(province, registry)
     assert newest is not None
@@ -144,6 +146,7 @@ def revoke(
     from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -163,7 +166,9 @@ def revoke(
             )
         kids = [t.kid for t in found]
         confirm(app, _goes_along(registry, kids), yes)
-        root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
+        secret = passphrase.existing(passphrase_file)
+        root = load_root_key(province.root_key, secret)
+        open_office(province, registry, secret)
         technicians.revoke(province, registry, root, kids, by=by or getpass.getuser())
         newest = technicians.newest_trust(province, registry)
     assert newest is not None

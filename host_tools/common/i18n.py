@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +90,17 @@ def set_language(name: str | None) -> None:
             sentence.format(wanted=wanted, variable=VARIABLE, names=", ".join(LANGUAGES))
         )
     _chosen = None if name is None else _known(name)
+
+
+@contextmanager
+def speaking(name: str) -> Iterator[None]:
+    """Take the texts of a block in a language, whatever is in force outside of it."""
+    global _chosen
+    before, _chosen = _chosen, name
+    try:
+        yield
+    finally:
+        _chosen = before
 
 
 def language() -> str:

@@ -25,6 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
+from host_tools.store.receipts import newest_receipt
 
 FORMAT = 1
 
@@ -107,6 +108,11 @@ def all_rules(registry: Registry) -> list[Rules]:
     return found + [read_rules(text, f"rules {version}") for version, text, *_ in added]
 
 
+def reaches(one: Contract | ContractEvent, month: Month) -> bool:
+    """Whether a contract or an event has any time in a month."""
+    return one.begin < month.end and month.begin < one.end
+
+
 def slots_of(registry: Registry, database: Database | None) -> list[str]:
     """Every slot that has a contract, was ever filled, or ever reported."""
     found = {entry.contract.slot for entry in registry.contracts()}
@@ -122,66 +128,90 @@ def count(
     rules: Rules,
     *,
     wanted: Callable[[str, Sequence[Contract]], bool] | None = None,
+    usage: bool = True,
 ) -> Iterator[SlotMonth]:
     """Count the month of each slot, in the order of their names.
 
     Args:
         database: None: nothing was ever reported.
         wanted: of a slot and its contracts in the month: whether to count it; None: all.
+        usage: whether to sum up the usage as well, which takes most of the time.
     """
     villages = {village.code: village for village in registry.villages()}
     contracts: dict[str, list[Contract]] = {}
     for entry in registry.contracts():
         own = entry.contract
-        if own.begin < month.end and month.begin < own.end:
+        if reaches(own, month):
             contracts.setdefault(own.slot, []).append(own)
-    events = [
-        event
-        for event in registry.contract_events()
-        if event.begin < month.end and month.begin < event.end
-    ]
+    events = [e for e in registry.contract_events() if reaches(e, month)]
     for slot in slots_of(registry, database):
         its = contracts.get(slot, [])
         village = villages.get(village_of(slot))
         if village is None or (wanted and not wanted(slot, its)):
             continue
-        timeline: list[tuple[int, int, str]] = []
-        if database:
-            timeline = [
-                (max(i.begin, month.begin), min(i.end, month.end), i.state)
-                for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
-            ]
-        providers: list[str | None] = [None, *{contract.provider for contract in its}]
-        about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
-        yield SlotMonth(
-            slot,
-            village,
-            account(month, slot, timeline, its, about, rules),
-            _usage(database, slot, month) if database else MonthUsage(),
-            timeline,
-            about,
-        )
+        yield count_slot(database, month, slot, village, its, events, rules, usage=usage)
+
+
+def count_slot(
+    database: Database | None,
+    month: Month,
+    slot: str,
+    village: Village,
+    contracts: Sequence[Contract],
+    events: Iterable[ContractEvent],
+    rules: Rules,
+    *,
+    usage: bool = True,
+) -> SlotMonth:
+    """Count the month of one slot.
+
+    Args:
+        contracts: those of the slot in the month.
+        events: of the month; those that do not concern the slot are left out.
+        usage: as for `count`.
+    """
+    timeline: list[tuple[int, int, str]] = []
+    if database:
+        timeline = [
+            (max(i.begin, month.begin), min(i.end, month.end), i.state)
+            for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
+        ]
+    providers: list[str | None] = [None, *{contract.provider for contract in contracts}]
+    about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
+    return SlotMonth(
+        slot,
+        village,
+        account(month, slot, timeline, contracts, about, rules),
+        _usage(database, slot, month) if database and usage else MonthUsage(),
+        timeline,
+        about,
+    )
 
 
 def _usage(database: Database, slot: str, month: Month) -> MonthUsage:
     total = MonthUsage()
     days: dict[int, int] = {}
-    for hour in queries.usage(database, by="hour", village=slot[:10], since=month.begin):
-        if hour.slot != slot or hour.begin >= month.end or not hour.measured_s:
+    peaks: list[int] = []
+    clients: list[int] = []
+    for begin, measured_s, down, up, peak, day in queries.slot_hours(
+        database, slot, month.begin, month.end
+    ):
+        if not measured_s:
             continue
-        total.measured_s += hour.measured_s
-        if hour.bytes_down is None and hour.bytes_up is None:
+        total.measured_s += measured_s
+        if down is None and up is None:
             continue
-        used = (hour.bytes_down or 0) + (hour.bytes_up or 0)
-        total.bytes_down += hour.bytes_down or 0
-        total.bytes_up += hour.bytes_up or 0
-        local = hour.begin + WITA_S
+        used = (down or 0) + (up or 0)
+        total.bytes_down += down or 0
+        total.bytes_up += up or 0
+        local = begin + WITA_S
         total.by_hour[local % DAY_S // 3600] += used
-        days[local // DAY_S] = days.get(local // DAY_S, 0) + used + (hour.clients_peak or 0)
-        for name in ("clients_peak", "clients_day"):
-            value, most = getattr(hour, name), getattr(total, name)
-            if value is not None and (most is None or value > most):
-                setattr(total, name, value)
+        days[local // DAY_S] = days.get(local // DAY_S, 0) + used + (peak or 0)
+        if peak is not None:
+            peaks.append(peak)
+        if day is not None:
+            clients.append(day)
+    total.clients_peak, total.clients_day = max(peaks, default=None), max(clients, default=None)
     total.measured_days = len(days)
     total.unused_days = sum(not used for used in days.values())
     return total
@@ -313,7 +343,8 @@ def close(
         now,
         by,
     )
-    registry.close_month(closed)
+    newest = newest_receipt(database) if database else None
+    registry.close_month(closed, receipt=newest[0] if newest else None)
     return closed
 
 

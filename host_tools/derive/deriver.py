@@ -111,7 +111,8 @@ class Deriver:
         if changes.streams or redone:
             slot.renew_latest()
             derived.put_latest(latest)
-            spans = [slot.affected(*span) for span in hours_of(changes.spans)]
+            all_spans = [*changes.spans, *slot.explained(changes.begins)]
+            spans = [slot.affected(*span) for span in hours_of(all_spans)]
             for begin, until in spans:
                 at = begin
                 if until - begin <= _SLICE_S and time.monotonic() < end:
@@ -308,6 +309,7 @@ class Deriver:
             if begin is not None:
                 end = max(begin, boot.last_t or begin) if end is None else end
                 changes.span(begin, end)
+                changes.begins.append(begin)
                 latest.longest_s = max(latest.longest_s, end - begin)
         untold = sum(outage.duration is None for outage in new)
         lasting = sum(_lasts(outage) for outage in new)

@@ -29,6 +29,7 @@ from host_tools.devices.config import STATE, default_config, read_config, set_va
 from host_tools.devices.proof import ROOT as ROOT
 from host_tools.devices.proof import ask_agent, verify_proof
 from host_tools.keys.ca import Authority, common_name, load_certificate, serial_text
+from host_tools.people.office_pen import has_log
 from host_tools.province.registry import Device, Registry, Village, slot_name
 from host_tools.province.settings import Province
 from host_tools.wire.envelope import hash8
@@ -136,7 +137,8 @@ def enrol_here(
     Args:
         number: which access point of the village, from 1.
         directory: the device's own; made if it is not there.
-        open_authority: called only if a certificate has to be issued or revoked.
+        open_authority: opens the office's key too; called only if a certificate has to be issued
+            or revoked, or the office log needs an entry.
         by: who enrols, for the record.
         interpreter: `cpython`, `micropython` or a path.
         port: the agent's board module; None takes the interpreter's.
@@ -212,9 +214,12 @@ def enrol_here(
         raise EnrolmentError(_filled(slot, filled))
 
     authority: Authority | None = None
-    # For a key that the registry will refuse below, none is issued.
-    if serial is None and (known is None or (known.active and known.slot == slot)):
+    # For a key that the registry will refuse below, none is issued. A new one is entered in the
+    # office log, for which the same passphrase is needed.
+    welcome = known is None or (known.active and known.slot == slot)
+    if welcome and (serial is None or (known is None and has_log(registry))):
         authority = open_authority()
+    if authority is not None and serial is None:
         renew_services(province, registry, authority)  # while the CA's key is open
         serial = _issue(authority, slot, directory, registry)
         warnings += filter(None, [authority.clipped()])

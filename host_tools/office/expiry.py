@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from host_tools.broker.acl import SERVICES
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.i18n import _
-from host_tools.common.times import day
+from host_tools.common.times import day, wita
 from host_tools.keys.ca import load_certificate, load_certificates
 from host_tools.people.technicians import newest_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 
 _DAY_S = 86400
+
+WARN_DAYS = 90
+"""Time to do something about what ends."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,20 @@ def ends(
         for what, at, remedy in _all(province, registry, shown)
     ]
     return sorted(found, key=lambda end: end.at)
+
+
+def warning(soon: Sequence[End]) -> str:
+    """What ends, and the command that renews it.
+
+    Args:
+        soon: of `ends`, the soonest first; at least one.
+    """
+    first = soon[0]
+    when = _("ends in {days} days").format(days=first.days) if first.days >= 0 else _("has ended")
+    others = _(" (and {count} more)").format(count=len(soon) - 1) if len(soon) > 1 else ""
+    return _("{what} {when}, on {time}{others}; {remedy}.").format(
+        what=first.what, when=when, time=wita(first.at), others=others, remedy=first.remedy
+    )
 
 
 def in_use(registry: Registry, shown: Mapping[str, str]) -> list[str]:
@@ -101,7 +118,7 @@ def _all(
         yield (
             _("The trust document"),
             trust[0].expires,
-            _("make a new one by adding a technician ('desalink technicians add')"),
+            _("make a new one with 'desalink technicians add NAME --renew'"),
         )
 
 

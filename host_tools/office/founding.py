@@ -198,6 +198,7 @@ def _fill(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import create_root_key, load_root_key
     from host_tools.keys.signing import public_bytes
+    from host_tools.people.office_pen import make_office_keys
     from host_tools.people.technicians import make_trust, publish_trust
     from host_tools.province.registry import Registry
 
@@ -218,8 +219,9 @@ def _fill(
             client = building.service(common)
             write_private(client.key, issued.key_pem)
             write_file(client.certificate, issued.certificate_pem)
-        # It names no key yet; a device that has it refuses an older one from now on.
-        make_trust(building, registry, load_root_key(building.root_key, passphrase))
+        with registry.transaction():
+            make_office_keys(building, registry, passphrase)
+            make_trust(building, registry, load_root_key(building.root_key, passphrase))
         publish_trust(building, registry)
     # Last: a directory without it is no province, whatever else is in it.
     write_file(building.directory / FILE, render(final).encode())

@@ -294,6 +294,7 @@ def _enrol(registry: Registry, record: Record, technician: RoleKey) -> str:
         at=record.time,
         certificate=record.certificate_serial,
         firmware_hash=record.firmware_hash,
+        record=record.hash,
     )
     if outcome == "already":
         # Provisioned once more with another kit: the certificate on the device is the new one.

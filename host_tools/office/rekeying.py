@@ -1,4 +1,4 @@
-"""A new passphrase for the province's keys: root, CA, and the technicians' role keys."""
+"""A new passphrase for the province's keys: root, CA, office, technicians."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def change_passphrase(province: Province, old: str, new: str) -> list[str]:
     """
     check_passphrase(new)
     with hold(office_lock(province.directory), _(OFFICE_BUSY)):
-        keys = (province.root_key, province.ca_key, province.former_ca_key)
+        keys = (
+            *(province.root_key, province.ca_key, province.former_ca_key, province.office_key),
+        )
         paths = [path for path in keys if path.exists()]
         paths += sorted(province.technicians.glob("*.key"))
         files = {

@@ -1,4 +1,4 @@
-"""Systemd units that keep a province's broker, ingest, backup and checks at work."""
+"""Systemd units that keep a province's broker, ingest, alerts, backup and checks at work."""
 
 from __future__ import annotations
 
@@ -137,6 +137,14 @@ def units(settings: Settings) -> dict[str, str]:
         service="Type=exec\n" + _RESTART,
         install="multi-user.target",
     )
+    alerts = _unit(
+        settings,
+        "Desalink alerts of {name}",
+        "alerts run",
+        after="network-online.target",
+        service="Type=exec\n" + _RESTART,
+        install="multi-user.target",
+    )
     checks = _unit(
         settings,
         "Desalink check of what ends soon in {name}",
@@ -146,6 +154,7 @@ def units(settings: Settings) -> dict[str, str]:
     found = {
         "desalink-broker.service": broker,
         "desalink-ingest.service": ingest,
+        "desalink-alerts.service": alerts,
         "desalink-checks.service": checks,
         "desalink-checks.timer": _timer("Daily check of what ends soon", "*-*-* 06:00"),
     }

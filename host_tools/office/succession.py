@@ -32,6 +32,7 @@ from host_tools.keys.ca import AUTHORITY_LIFE, Authority, load_certificates
 from host_tools.keys.private_keys import encrypted_pem
 from host_tools.keys.root import load_root_key, public_pem
 from host_tools.keys.signing import public_bytes
+from host_tools.people.office_pen import open_office
 from host_tools.people.technicians import make_trust, publish_trust
 from host_tools.province.registry import Registry
 from host_tools.province.rekeying import exchange_files
@@ -126,6 +127,7 @@ def renew_root(province: Province, registry: Registry, passphrase: str) -> None:
         "keys/root.pub": public_pem(new),
         "keys/former.pub": former + public_pem(old),
     }
+    open_office(province, registry, passphrase)
     exchange_files(province.directory, files)
     with registry.transaction():
         make_trust(province, registry, new)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -138,6 +139,34 @@ def newest_trust(province: Province, registry: Registry) -> tuple[Trust, bytes] 
         with contextlib.suppress(TrustError):
             return verify_trust(newest[1], root, now=0), newest[1]
     return verify_trust(newest[1], root_public(province), now=0), newest[1]
+
+
+def verified_trusts(registry: Registry, roots: Sequence[bytes]) -> list[Trust]:
+    """All trust documents of a registry, ascending.
+
+    Raises:
+        TrustError: none of the roots signed one, or one says another version than its row.
+    """
+    found = []
+    for version, document in registry.trusts():
+        for root in roots:
+            with contextlib.suppress(TrustError):
+                trust = verify_trust(document, root, now=0)
+                break
+        else:
+            raise TrustError(
+                _("Trust document {version} is not signed by a root key of here.").format(
+                    version=version
+                )
+            )
+        if trust.version != version:
+            raise TrustError(
+                _("Trust document {version} says that it is version {trust_version}.").format(
+                    version=version, trust_version=trust.version
+                )
+            )
+        found.append(trust)
+    return found
 
 
 def make_trust(

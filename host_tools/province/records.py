@@ -65,7 +65,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         """CREATE TABLE role_keys (
     kid           BLOB PRIMARY KEY,          -- first 8 bytes of SHA-256(public_key)
     public_key    BLOB NOT NULL,             -- Ed25519, 32 bytes
-    role          INTEGER NOT NULL,          -- 1 technician, 2 operator, 3 release
+    role          INTEGER NOT NULL,          -- as in people/trust.py
     name          TEXT NOT NULL,
     added_at      INTEGER NOT NULL,
     not_after     INTEGER NOT NULL,
@@ -120,6 +120,12 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     4: CONTRACT_TABLES,
     5: ("ALTER TABLE villages ADD COLUMN provider TEXT",),  # of its link, as the office names it
+    6: (
+        """CREATE TABLE office_log (
+    number        INTEGER PRIMARY KEY,       -- from 0, without holes
+    entry         BLOB NOT NULL              -- as it was signed
+)""",
+    ),
 }
 FORMAT = max(MIGRATIONS)
 

@@ -119,6 +119,12 @@ class Registry(PeopleTables, ContractTables):
         found = self._devices("kid = ?", kid)
         return found[0] if found else None
 
+    def proof_of(self, kid: bytes) -> bytes | None:
+        """A device's signed enrolment, where it is known."""
+        rows = self.rows("SELECT proof FROM devices WHERE kid = ?", kid)
+        proof: bytes | None = rows[0][0] if rows else None
+        return proof
+
     def active_devices(self) -> list[Device]:
         """Every device that fills a slot now."""
         return self._devices("revoked_at IS NULL")
@@ -158,6 +164,7 @@ class Registry(PeopleTables, ContractTables):
         at: int | None = None,
         certificate: str | None = None,
         firmware_hash: bytes | None = None,
+        record: bytes | None = None,
     ) -> tuple[Device, str]:
         """Record that a device fills a slot.
 
@@ -169,6 +176,7 @@ class Registry(PeopleTables, ContractTables):
             at: Unix time; now if None.
             certificate: serial of the certificate that the device was given.
             firmware_hash: SHA-256 of the firmware that runs on it.
+            record: SHA-256 of the technician's record that enrols it.
 
         Returns:
             The device, and `enrolled`, `replaced` or `already` (the same key filled it before).
@@ -207,6 +215,7 @@ class Registry(PeopleTables, ContractTables):
                         "its place, say so with --replace."
                     ).format(slot=slot, kid=others[0].kid.hex(), board=others[0].board)
                 )
+            self.enter_village(slot)
             self._db.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, ?)", (slot, village, now))
             for device in others:
                 # The rows point at each other: the old one is revoked first, the link set last.
@@ -225,6 +234,14 @@ class Registry(PeopleTables, ContractTables):
                 self._db.execute(
                     "UPDATE devices SET replaced_by = ? WHERE kid = ?", (kid, device.kid)
                 )
+            replaced = others[0].kid if others else None
+            self.enter(
+                "enrol",
+                {"slot": slot, "kid": kid, "key": public_key, "proof": proof, "at": now}
+                | {"certificate": certificate, "replaces": replaced, "record": record}
+                | {"adopted": False},
+                by=by,
+            )
         enrolled = self.device_by_kid(kid)
         assert enrolled is not None
         return enrolled, "replaced" if others else "enrolled"
@@ -255,7 +272,7 @@ class Registry(PeopleTables, ContractTables):
                 ).format(name=name, slot=slot)
             )
 
-    def revoke(self, kid: bytes, *, by: str, at: int | None = None) -> Device:
+    def revoke(self, kid: bytes, *, by: str, at: int | None = None, reason: str = "") -> Device:
         """Revoke a device's key; what it signed before stays verifiable.
 
         Revoking twice keeps the first time.
@@ -265,11 +282,12 @@ class Registry(PeopleTables, ContractTables):
         """
         now = int(time.time()) if at is None else at
         with self.transaction():
-            self._db.execute(
+            if self.change(
                 "UPDATE devices SET revoked_at = ?, revoked_by = ? WHERE kid = ? AND revoked_at "
                 "IS NULL",
-                (now, by, kid),
-            )
+                *(now, by, kid),
+            ):
+                self.enter("revoke", {"kid": kid, "at": now, "reason": reason}, by=by)
         device = self.device_by_kid(kid)
         if device is None:
             raise RegistryError(

@@ -88,6 +88,8 @@ class Province:
     registry = Inside("registry.db")
     root_key = Inside("keys/root.key")
     root_public = Inside("keys/root.pub")
+    office_key = Inside("keys/office.key")  # signs the office log
+    receipt_key = Inside("services/receipts.key")  # the ingest's, for its receipts
     former_roots = Inside("keys/former.pub")  # all before it, the oldest first
     trust = Inside("trust.cbor")
     technicians = Inside("technicians")  # their role keys, each under the province's passphrase

@@ -8,6 +8,7 @@ from pathlib import Path
 from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _
 from host_tools.office.founding import found_province
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.province.villages import province_name, villages_of_province
@@ -62,6 +63,7 @@ def found(
         tell=tell,
     )
     with Registry.open(directory) as registry, registry.transaction():
+        open_office(province, registry, PASSPHRASE)
         for village in villages:
             _enrol(registry, village)
     settings.save(directory)

@@ -143,7 +143,11 @@ def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str
 
 
 class World:
-    """All villages of a simulation, and the faults that they share."""
+    """All villages of a simulation, and the faults that they share.
+
+    Attributes:
+        storms, backbones: the district or provider that a fault strikes, its begin and end.
+    """
 
     def __init__(self, settings: SimulationSettings, places: Sequence[ChosenVillage]) -> None:
         self.settings = settings
@@ -154,8 +158,8 @@ class World:
         self._powers = dealt(rng, {n: k.share for n, k in r.POWERS.items()}, count, "grid")
         self._specials = dealt(rng, r.SPECIALS, count, r.ORDINARY)
         self._providers = [rng.choice(r.LINKS[link].providers) for link in self._links]
-        self._storms = self._shared(rng, r.STORMS, r.STORM_S, [p.district for p in places])
-        self._backbones = self._shared(rng, r.BACKBONE_CUTS, r.BACKBONE_S, self._providers)
+        self.storms = self._shared(rng, r.STORMS, r.STORM_S, [p.district for p in places])
+        self.backbones = self._shared(rng, r.BACKBONE_CUTS, r.BACKBONE_S, self._providers)
         self._broker = self._shared(rng, r.BROKER_CUTS, r.BROKER_S, [""])
 
     def _shared(
@@ -228,11 +232,11 @@ class World:
         faults = [Spell(begin, end, "broker") for _name, begin, end in self._broker]
         faults += [
             Spell(begin, end, "provider")
-            for provider, begin, end in self._backbones
+            for provider, begin, end in self.backbones
             if provider == village.provider
         ]
         district = self.places[village.index].district
-        for where, begin, end in self._storms:
+        for where, begin, end in self.storms:
             hit = rng.random() < link.storm
             if where == district and hit:
                 faults.append(Spell(begin + rng.randrange(900), end, "provider"))
@@ -266,7 +270,7 @@ class World:
             length = int(power.cut_s * rng.lognormvariate(0, 0.8))
             offs.append(Spell(begin, begin + max(120, length), POWER))
         district = self.places[village.index].district
-        for where, begin, end in self._storms:
+        for where, begin, end in self.storms:
             hit = rng.random() < r.STORM_POWER
             if where == district and hit:
                 offs.append(Spell(begin, end, POWER))

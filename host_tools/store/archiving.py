@@ -35,6 +35,7 @@ from host_tools.store.archived import archives, check_chain, register, stream_id
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.evidence import last_before, saved_mark
+from host_tools.store.receipts import counted_mark
 from host_tools.store.schema import REBUILDING
 
 _FILE_REPORTS = 500_000  # some 70 MB
@@ -133,9 +134,11 @@ class Archiver:
         return moved
 
     def _boundary(self) -> int:
-        """Only rows up to this id may go. The ranges of streams are saved up to there, and one row
-        after it stays: the ids of new ones are counted on from the newest."""
-        return saved_mark(self._db) - 1
+        """Only rows up to this id may go. The ranges of streams are saved up to there, receipts
+        count them, and one row after it stays: the ids of new ones are counted on from the
+        newest."""
+        saved, counted = saved_mark(self._db), counted_mark(self._db)
+        return (saved if counted is None else min(saved, counted)) - 1
 
     def _months(self, boundary: int) -> list[str]:
         days = self._db.all(

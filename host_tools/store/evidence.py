@@ -11,7 +11,7 @@ there as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ _OR_MORE = or_change(
 )
 _REPORTS_MARK = "ranges_reports"
 _QUARANTINE_MARK = "ranges_quarantine"
+RECEIPT_MARK = "receipt_report"
+"""The id of the newest report that a receipt counts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -171,20 +173,41 @@ class Streams:
             stream.dirty = False
 
 
-def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
-    """Store reports, within a transaction."""
+def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[int, int], int]:
+    """Store reports, within a transaction.
+
+    A corrupt one that has arrived again, in good order, takes the place of the old row. If a
+    receipt has counted that, its time of receipt stays.
+
+    Returns:
+        That time, by stream id and seq. The ranges of streams must be saved with it, because the
+        row has no new id.
+    """
     rows = list(reports)
-    # A corrupt one has arrived again, in good order.
-    db.executemany(
-        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
+    again: dict[tuple[int, int], int] = {}
     if db.value("SELECT 1 FROM corrupt LIMIT 1"):
+        for row in rows:
+            old = db.one(
+                "SELECT id, received_at FROM corrupt JOIN reports USING (stream_id, seq) "
+                "WHERE stream_id = ? AND seq = ? AND counted",
+                row[:2],
+            )
+            if old is not None:
+                db.execute(
+                    "UPDATE reports SET boot = ?, up = ?, start = ?, message = ? WHERE id = ?",
+                    (row.boot, row.up, row.start, row.message, old[0]),
+                )
+                again[row.stream_id, row.seq] = old[1]
         db.executemany(
             "DELETE FROM corrupt WHERE stream_id = ? AND seq = ?", [row[:2] for row in rows]
         )
+    db.executemany(
+        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [row for row in rows if row[:2] not in again],
+    )
     mark_dirty(db, [(row.stream_id, row.seq) for row in rows])
+    return again
 
 
 def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
@@ -224,13 +247,14 @@ def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Ev
     archived = archived_reports(db, stream_id, first, last)
     if not archived:
         return found
-    for seq in _corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
+    for seq in corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
         archived.pop(seq, None)
     found += [Evidence(r.seq, r.received_at, r.message) for r in archived.values()]
     return sorted(found)
 
 
-def _corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+def corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+    """The seqs, from one to another, of stored reports that are not what was signed."""
     rows = db.all(
         "SELECT seq FROM corrupt WHERE stream_id = ? AND seq BETWEEN ? AND ?",
         (stream_id, first, last),
@@ -282,7 +306,9 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
     db.execute(
-        f"INSERT INTO corrupt VALUES (?, ?, ?, ?) {UNLESS_KNOWN}", (stream_id, seq, now, detail)
+        "INSERT INTO corrupt SELECT ?, ?, ?, ?, EXISTS (SELECT 1 FROM reports WHERE stream_id = ? "
+        f"AND seq = ? AND id <= ?) WHERE true {UNLESS_KNOWN}",
+        (stream_id, seq, now, detail, stream_id, seq, get_meta(db, RECEIPT_MARK)),
     )
 
 
@@ -339,6 +365,23 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
         (stream_id, boot, conn),
     )
     return message
+
+
+def stream_births(db: Database, stream_id: int) -> list[Row]:
+    """The births of a stream in their order: boot, conn, received_at, message."""
+    return db.all(
+        "SELECT boot, conn, received_at, message FROM births WHERE stream_id = ? "
+        "ORDER BY boot, conn",
+        (stream_id,),
+    )
+
+
+def all_births(db: Database) -> Iterator[Row]:
+    """Every birth in the order of receipts: kid, stream, boot, conn, received_at, message."""
+    return db.iterate(
+        "SELECT kid, stream, boot, conn, received_at, message FROM births "
+        "JOIN streams ON streams.id = stream_id ORDER BY kid, stream, boot, conn"
+    )
 
 
 def saved_mark(db: Database) -> int:

@@ -6,6 +6,7 @@ docs/metrics.md: ms, %, bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from agent.wire import ids
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
 from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
-from host_tools.wire import parse_birth
+from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -43,6 +45,7 @@ class SlotStatus:
     heard. fresh: a report came within three report intervals; without one the state is `no_data`.
     journal_fill: % of the device's journal that holds what is not stored. backlog: reports that
     the device has made and the province lacks; gaps: those of them in the middle, of all streams.
+    interval_s: seconds between its reports.
     """
 
     slot: str
@@ -59,6 +62,7 @@ class SlotStatus:
     backlog: int = 0
     gaps: int = 0
     duplicates: int = 0
+    interval_s: int = 300
 
 
 class Outage(NamedTuple):
@@ -231,6 +235,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
                 missing + unsent,
                 missing,
                 duplicates.get(slot_id, 0),
+                interval_s,
             )
         )
     return found
@@ -256,6 +261,11 @@ def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
         (after, limit),
     )
     return [Change(*row) for row in rows]
+
+
+def newest_change(db: Database) -> int:
+    """The id of the last change of a slot's state; 0 if there was none."""
+    return int(db.value("SELECT max(id) FROM changes") or 0)
 
 
 # ---- the past ----------------------------------------------------------------------------
@@ -392,6 +402,18 @@ def usage(
     return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
+def slot_hours(
+    db: Database, slot: str, begin: int, end: int
+) -> list[tuple[int, int, int | None, int | None, int | None, int | None]]:
+    """A slot's hours that begin in a time: when, measured_s and what follows it in `Usage`."""
+    return db.all(
+        "SELECT hour, measured_s, bytes_down, bytes_up, clients_peak, clients_day "
+        "FROM usage_hours WHERE slot_id = (SELECT id FROM slots WHERE slot = ?) AND hour >= ? "
+        "AND hour < ? ORDER BY hour",
+        (slot, begin, end),
+    )
+
+
 def usage_sums(
     db: Database, *, since: float, until: float | None = None, place: str = ""
 ) -> list[Usage]:
@@ -485,6 +507,52 @@ def overflow(db: Database) -> list[tuple[str, str, int]]:
     ]
 
 
+class Said(NamedTuple):
+    """A report that says what happened from begin to end: stream in hexadecimal, and seq."""
+
+    begin: int
+    end: int
+    stream: str
+    seq: int
+
+
+def said(db: Database, slot: str, begin: int, end: int) -> list[Said]:
+    """Which reports say of the outages of a slot, and of times in which nothing ran.
+
+    Of an outage it is the report with its beginning, else the one with its end.
+    """
+    end_of = (
+        "(SELECT min(seq) FROM events WHERE events.stream_id = {0}.stream_id "
+        "AND events.boot = {0}.boot AND kind = ? AND t = {1})"
+    )
+    rows = db.all(
+        "SELECT t_begin, coalesce(t_end, ?), stream, coalesce(told, "
+        + end_of.format("outages", "t_end")
+        + ") FROM outages JOIN streams ON streams.id = stream_id WHERE outages.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND t_begin < ? AND (t_end IS NULL OR t_end > ?) "
+        "UNION ALL SELECT off_begin, off_end, stream, "
+        + end_of.format("boots", "started_t")
+        + " FROM boots JOIN streams ON streams.id = stream_id WHERE boots.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND off_begin < ? AND off_end > ? "
+        "ORDER BY 1, 2, 3, 4",
+        (end, ids.OUTAGE_ENDED, slot, end, begin, ids.BOOTED, slot, end, begin),
+    )
+    return [Said(b, e, bytes(stream).hex(), seq) for b, e, stream, seq in rows if seq is not None]
+
+
+def quarantined(db: Database, begin: int, end: int) -> list[tuple[str, str, int, str, str]]:
+    """Messages in quarantine that came in a time: slot, reason, how many, who dismissed them, why.
+
+    The last two are empty where nobody has.
+    """
+    return db.all(
+        "SELECT slot, reason, count(*), coalesce(who, ''), coalesce(why, '') FROM quarantine "
+        "LEFT JOIN quarantine_notes AS notes ON notes.id = note_id WHERE received_at >= ? "
+        "AND received_at < ? GROUP BY slot, reason, who, why ORDER BY slot, reason, who, why",
+        (begin, end),
+    )
+
+
 # ---- evidence ----------------------------------------------------------------------------
 
 
@@ -516,9 +584,30 @@ def certificates(db: Database) -> dict[str, str]:
         "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
         (),
     ):
-        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        serial = None
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            serial = parse_birth(message[split(message)[1] : -66]).certificate
         if serial is not None:
             found[slot] = serial
+    return found
+
+
+def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
+    """By slot, the last value of the first of some metrics that its newest report has."""
+    wanted = tuple(names)
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM latest JOIN slots ON slots.id = latest.slot_id JOIN reports ON "
+        "reports.stream_id = latest.stream_id AND seq = (SELECT max(seq) FROM reports AS newest "
+        "WHERE newest.stream_id = latest.stream_id)",
+        (),
+    ):
+        columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        for name in wanted:
+            values = [value for value in columns.get(name, ()) if value is not None]
+            if values:
+                found[slot] = values[-1] / SCALES[name]
+                break
     return found
 
 
