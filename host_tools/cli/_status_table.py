@@ -43,7 +43,7 @@ _LAST = ("no_data", "unknown")
 
 
 def counts_line(found: Overview) -> str:
-    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what is not at work."""
+    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what does not run."""
     counts = found.counts()
     revoked = counts.pop("revoked", 0)
     middle = sorted(set(counts) - {*_FIRST, *_LAST}, key=lambda state: (-counts[state], state))

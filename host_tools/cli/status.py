@@ -36,7 +36,7 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
     "--check",
     is_flag=True,
     help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages, or "
-    "a certificate ends within 90 days), 2 (ingest or broker is not at work, or a certificate has "
+    "a certificate ends within 90 days), 2 (ingest or broker is not running, or a certificate has "
     "ended) or 3 (not known).",
 )
 @click.option(
@@ -176,7 +176,7 @@ def _check(
     elif soon or len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or ([_("The ingest has never been at work here; start it.")] if never else [])
+    said = ours or ([_("The ingest has never run here; start it.")] if never else [])
     if soon:
         said.append(warning(soon))
     if as_json:

@@ -293,9 +293,10 @@ def check_closed(closed: ClosedMonth, slots: Iterable[SlotMonth]) -> None:
         if kept.get(one.slot) != as_json(one):
             raise MonthError(
                 _(
-                    "{month} is closed, and {slot} counts otherwise by what has come in since; "
-                    "'desalink month figures {month}' prints what holds. To count it anew, open "
-                    "it with 'desalink month reopen {month} --why TEXT'."
+                    "{month} is closed, and {slot} would have other figures with the data that "
+                    "came later; 'desalink month figures {month}' prints those that hold. To "
+                    "count the month again, open it with 'desalink month reopen {month} --why "
+                    "TEXT'."
                 ).format(month=closed.month, slot=one.slot)
             )
 
@@ -379,9 +380,8 @@ def add_rules(registry: Registry, text: str, name: str, *, by: str, now: int) ->
     if later and rules.valid_from <= max(later):
         raise RulesError(
             _(
-                "{name}: {month} is closed; rules of before can't hold from {valid_from}. Open "
-                "the "
-                "months again first, or let the rules hold from a later month."
+                "{name}: {month} is closed, so new rules can't hold from {valid_from}. Open the "
+                "closed months first, or give a later month in valid_from."
             ).format(name=name, month=max(later), valid_from=rules.valid_from)
         )
     registry.add_rules(rules.version, text, by=by, at=now)

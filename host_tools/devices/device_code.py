@@ -79,15 +79,13 @@ def source_code(path: str, micropython: bool = False) -> bytes:
 
 @cache
 def _source_code(path: str, code: str, micropython: bool) -> bytes:
-    return "
-".join(_edited(path, code, ast.parse(code), micropython)).encode()
+    return "\n".join(_edited(path, code, ast.parse(code), micropython)).encode()
 
 
 def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[str]:
     """The lines of a file as devices get it."""
     dropped = {"ids", "const"} if micropython else {"ids"}
-    lines = code.split("
-")
+    lines = code.split("\n")
     short = short_names(path) if micropython else {}
     inside = path in CORE if micropython else None
     edits = _imports(tree, dropped, lines, short, inside)

@@ -91,7 +91,10 @@ def default_settings(
     for path in (province.directory, backups or province.directory):
         if any(character in str(path) for character in "%\n\"\\'$"):
             raise ServiceError(
-                _("{path} holds a character that systemd reads in its own way.").format(path=path)
+                _(
+                    "{path} has a character with a special meaning for systemd; choose another "
+                    "path."
+                ).format(path=path)
             )
     beside = Path(sys.executable).parent / "desalink"
     found = str(beside) if beside.exists() else shutil.which("desalink")

@@ -86,8 +86,8 @@ class Overview:
             last = " " + _("The last message came {time}.").format(time=wita(alive.message))
         if self.now - alive.ingest > _DEAD_S:
             text = _(
-                "The ingest is not at work since {time}. Until it is, 'no data' is our own fault. "
-                "Start it with 'desalink ingest'."
+                "The ingest has not been running since {time}. Until it runs, 'no data' is our "
+                "own fault. Start it with 'desalink ingest'."
             )
             return [text.format(time=wita(alive.ingest)) + last]
         if self.now - alive.broker > _DEAD_S:

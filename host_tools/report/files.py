@@ -58,7 +58,7 @@ def _only_within(url: str, *_arguments: object, **_named: object) -> object:
     """What an image's URL holds itself; the report loads nothing from elsewhere."""
     from weasyprint.urls import URLFetcherResponse  # type: ignore[import-untyped]
 
-    head, _, content = url.partition(",")
+    head, _comma, content = url.partition(",")
     if head != "data:image/png;base64":
         raise ValueError(f"the report loads nothing from elsewhere: {url[:80]}")
     return URLFetcherResponse(url, b64decode(content), {"Content-Type": "image/png"})

@@ -139,7 +139,7 @@ def test_a_lost_session_stands_beside_the_last_known_state(desalink: Run, provin
 def test_when_our_own_side_is_dead_no_data_is_ours(desalink: Run, province: Province):
     alive(province.directory, ingest_s=600, broker_s=600)
     ended = desalink("-C", province.directory, "status")
-    assert "The ingest is not at work since 20" in ended.err and "our own fault" in ended.err
+    assert "The ingest has not been running since 20" in ended.err and "our own fault" in ended.err
     alive(province.directory, ingest_s=0, broker_s=600)
     assert (
         "no connection to the broker since 20" in desalink("-C", province.directory, "status").err
@@ -175,7 +175,7 @@ def test_a_monitoring_system_reads_exit_codes_and_json(desalink: Run, province: 
     assert line.startswith("OK: ") and line.count("\n") == 1
     alive(province.directory, ingest_s=600, broker_s=600)
     code, said = check("--tolerate", "800")
-    assert code == 2 and "ingest is not at work" in said["said"][0]
+    assert code == 2 and "ingest has not been running" in said["said"][0]
     (province.directory / "registry.db").write_bytes(b"noise" * 1000)
     ended = desalink("-C", province.directory, "status", "--check")
     assert ended.code == 3 and "backup" in ended.err
