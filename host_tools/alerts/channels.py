@@ -118,13 +118,16 @@ class AppriseSender:
         if way is None:
             raise NotTaken("Apprise does not know this address; correct it.", for_good=True)
         with apprise.LogCapture(level=logging.WARNING) as said:
-            taken = way.notify(
-                title=message.subject,
-                body=message.body,
-                notify_type=apprise.NotifyType.WARNING,
-                body_format=apprise.NotifyFormat.TEXT,
-            )
-            reason = " ".join(said.getvalue().split())
+            try:
+                taken = way.notify(
+                    title=message.subject,
+                    body=message.body,
+                    notify_type=apprise.NotifyType.WARNING,
+                    body_format=apprise.NotifyFormat.TEXT,
+                )
+            except Exception as error:  # noqa: BLE001 - of some hundred plug-ins
+                raise NotTaken(_without_secrets(f"Apprise failed: {error!r}")) from None
+            reason = said.getvalue()
         if not taken:
             raise NotTaken(_without_secrets(reason) or "The other side did not take it.")
 

@@ -99,6 +99,8 @@ def queue_digest(
         for channel in team.channels(0, now)
     ]
     for channel in dict.fromkeys(channels):
+        if records.has_message(f"digest.{name}.{channel}"):
+            continue
         with speaking(settings.channels[channel].language):
             text = digest_text(records, places, now)
         with records.transaction():

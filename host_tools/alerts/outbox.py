@@ -53,6 +53,8 @@ class Outbox:
             if message.channel in failed or not self._records.sending(message.id):
                 continue
             try:
+                if now - message.due_at > GIVE_UP_S:  # of a backup that was put back
+                    raise NotTaken("It is older than a day.", for_good=True)
                 self._hand_over(message)
             except NotTaken as error:
                 failed.add(message.channel)
@@ -93,10 +95,9 @@ class Outbox:
         return f"desalink.{self._nonce}.{safe}"
 
     def _not_taken(self, message: Outgoing, error: NotTaken, now: float) -> None:
-        first = max(message.queued_at, message.due_at if not message.attempts else 0)
         pause = min(_MOST_S, _FIRST_S * 2 ** min(message.attempts, 10))
         pause *= random.uniform(0.8, 1.2)  # many provinces may wait for one server
-        over = error.for_good or now + pause - first > GIVE_UP_S
+        over = error.for_good or now + pause - message.planned_at > GIVE_UP_S
         self._records.not_sent(message.id, str(error), None if over else now + pause)
         self._log(
             "given_up" if over else "not_taken",

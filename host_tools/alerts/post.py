@@ -13,7 +13,7 @@ from host_tools.alerts.tokens import make_token
 from host_tools.alerts.watch import OPENED, RECOVERED
 from host_tools.common.i18n import speaking
 
-Told = Callable[[str, int, int], Sequence[Spell]]
+SpellsOf = Callable[[str, int, int], Sequence[Spell]]
 
 
 def _nothing(slot: str, begin: int, end: int) -> Sequence[Spell]:
@@ -25,14 +25,14 @@ class Post:
 
     Attributes:
         places: names of slots, renewed by the service.
-        told: the states of a slot other than up, from begin to end, as they are known now.
+        spells: the states of a slot other than up, from begin to end, as they are known now.
     """
 
     def __init__(self, settings: AlertSettings, records: AlertRecords) -> None:
         self._settings = settings
         self._records = records
         self.places: Mapping[str, AlertPlace] = {}
-        self.told: Told = _nothing
+        self.spells: SpellsOf = _nothing
 
     def post(self, alert: Alert, what: str, members: Sequence[AlertMember], now: int) -> None:
         """Put the messages of an alert into the outbox."""
@@ -91,12 +91,12 @@ class Post:
 
     def _recovered(self, alert: Alert, members: Sequence[AlertMember], now: int) -> None:
         """To all who know of it, and to nobody else."""
-        told: dict[str, list[Outgoing]] = {}
+        knowing: dict[str, list[Outgoing]] = {}
         for message in self._records.of_alert(alert.id):
             if message.what != RECOVERED and message.state != DROPPED:
-                told.setdefault(message.channel, []).append(message)
-        spells = self.told(alert.value, alert.begin, now) if alert.scope == "slot" else ()
-        for channel, messages in told.items():
+                knowing.setdefault(message.channel, []).append(message)
+        spells = self.spells(alert.value, alert.begin, now) if alert.scope == "slot" else ()
+        for channel, messages in knowing.items():
             # What waits for working hours is not worth a message any more.
             waiting = [m for m in messages if m.state == DUE and m.due_at > now and not m.attempts]
             if all([m in waiting and self._records.drop(m.id) for m in messages]):
@@ -118,7 +118,8 @@ class Post:
         first: str,
     ) -> None:
         self._records.queue(
-            *(name, f"{alert.id}.{name}.{channel}", channel, text.subject, text.body),
+            *(name, f"{alert.id}.{name}.{channel}", channel),
+            *(" ".join(text.subject.split()), text.body),
             now=now,
             due=due,
             alert=alert.id,

@@ -78,6 +78,7 @@ CREATE TABLE outbox (
     body          TEXT NOT NULL,
     reply_to      TEXT NOT NULL,             -- name of the first message of the alert, or ''
     queued_at     INTEGER NOT NULL,
+    planned_at    INTEGER NOT NULL,          -- when it was to be sent first
     due_at        INTEGER NOT NULL,
     state         TEXT NOT NULL,
     attempts      INTEGER NOT NULL DEFAULT 0,
@@ -139,6 +140,7 @@ class Outgoing(NamedTuple):
     body: str
     reply_to: str
     queued_at: int
+    planned_at: int
     due_at: int
     state: str
     attempts: int
@@ -171,8 +173,8 @@ _ALERT = (
 )
 _MEMBER = "SELECT alert_id, member, t_begin, state, detail, recovered_at FROM members"
 _OUT = (
-    "SELECT id, alert_id, what, name, channel, subject, body, reply_to, queued_at, due_at, state, "
-    "attempts, sent_at, error FROM outbox"
+    "SELECT id, alert_id, what, name, channel, subject, body, reply_to, queued_at, planned_at, "
+    "due_at, state, attempts, sent_at, error FROM outbox"
 )
 
 
@@ -408,11 +410,15 @@ class AlertRecords:
         return bool(
             self._db.execute(
                 "INSERT INTO outbox (alert_id, what, name, channel, subject, body, reply_to, "
-                "queued_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "queued_at, planned_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                 f"{dialect.UNLESS_KNOWN}",
-                (alert, what, name, channel, subject, body, reply_to, now, due, DUE),
+                (alert, what, name, channel, subject, body, reply_to, now, due, due, DUE),
             )
         )
+
+    def has_message(self, name: str) -> bool:
+        """Whether the outbox has, or had, a message of that name."""
+        return bool(self._db.value("SELECT 1 FROM outbox WHERE name = ?", (name,)))
 
     def of_alert(self, id: int) -> list[Outgoing]:
         """The messages of an alert, in the order in which they were put in."""

@@ -17,7 +17,14 @@ from host_tools.alerts.post import Post
 from host_tools.alerts.records import FILE, AlertRecords, open_records
 from host_tools.alerts.settings import OWN, AlertSettings, load_settings
 from host_tools.alerts.texts import Spell
-from host_tools.alerts.view import ProvinceView, conditions, look, own_troubles
+from host_tools.alerts.view import (
+    DERIVE,
+    ProvinceView,
+    conditions,
+    endings,
+    look,
+    own_troubles,
+)
 from host_tools.alerts.watch import Watch
 from host_tools.common.errors import DesalinkError
 from host_tools.province.registry import Registry
@@ -48,9 +55,11 @@ class AlertService:
         self._log = log
         self._clock = clock
         self._stop = threading.Event()
+        self._failure: BaseException | None = None
         self._settings: AlertSettings = load_settings(province.directory)
         self._places: dict[str, AlertPlace] = {}
         self._places_at = self._slow_at = float("-inf")
+        self._behind_since: int | None = None
 
     def stop(self, *_: object) -> None:
         """End soon; may be called from a signal's handler or another thread."""
@@ -84,6 +93,8 @@ class AlertService:
                         self._log("look_failed", level="error", error=error)
                     self._stop.wait(LOOK_S)
             sending.join(60)
+            if self._failure is not None:
+                raise self._failure
         finally:
             lock.release()
 
@@ -120,16 +131,21 @@ class AlertService:
             if seen is None:  # what was before the first look is old
                 seen = newest_change(database)
             view.changes = changes(database, seen)
-            post.told = _told(database)
+            post.spells = _spells(database)
         after = [rule.after_s for rule in settings.of_kind(OWN)]
         if after:
             view.own = own_troubles(database, now, after[0])
+            # It is behind for a moment whenever many devices come back at once.
+            self._behind_since = (self._behind_since or now) if DERIVE in view.own else None
+            if self._behind_since is not None and now - self._behind_since < after[0]:
+                del view.own[DERIVE]
         if now - self._slow_at >= _SLOW_S:
             self._slow_at = now
+            view.found = conditions(database, settings, now)
             try:
-                view.found = conditions(self._province, registry, database, settings, now)
+                view.found |= endings(self._province, registry, database, settings, now)
             except DesalinkError as error:
-                self._log("conditions_failed", level="warning", error=error)
+                self._log("endings_failed", level="warning", error=error)
         watch.tick(now, view, self._places, self._silenced(registry, records, now))
         if seen is not None:
             with records.transaction(durable=False):
@@ -145,6 +161,13 @@ class AlertService:
         }
 
     def _send(self) -> None:
+        try:
+            self._send_until_stopped()
+        except BaseException as error:  # noqa: BLE001 - the other thread ends with it
+            self._failure = error
+            self._stop.set()
+
+    def _send_until_stopped(self) -> None:
         directory = self._province.directory
         with open_records(directory) as records:
             outbox = Outbox(
@@ -158,10 +181,10 @@ class AlertService:
                 self._stop.wait(_SEND_S)
 
 
-def _told(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
+def _spells(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
     """The states of a slot other than up; a message must not wait for a busy database."""
 
-    def told(slot: str, begin: int, end: int) -> Sequence[Spell]:
+    def spells(slot: str, begin: int, end: int) -> Sequence[Spell]:
         with suppress(StoreBusy):
             return [
                 (max(its.begin, begin), min(its.end, end), its.state)
@@ -170,4 +193,4 @@ def _told(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
             ]
         return ()
 
-    return told
+    return spells

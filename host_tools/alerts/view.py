@@ -109,11 +109,7 @@ def look(database: Database, now: float) -> list[SlotView]:
 
 
 def conditions(
-    province: Province,
-    registry: Registry,
-    database: Database | None,
-    settings: AlertSettings,
-    now: float,
+    database: Database | None, settings: AlertSettings, now: float
 ) -> dict[str, dict[str, str]]:
     """By rule, where its condition holds, of the rules that look at more than states."""
     found: dict[str, dict[str, str]] = {}
@@ -140,6 +136,22 @@ def conditions(
             days = size(database, now).days_left
             low = days is not None and days < rule.limit
             found[rule.name] = {"disk": f"{days:.0f} d"} if low and days is not None else {}
+    return found
+
+
+def endings(
+    province: Province,
+    registry: Registry,
+    database: Database | None,
+    settings: AlertSettings,
+    now: float,
+) -> dict[str, dict[str, str]]:
+    """By rule, what ends soon.
+
+    Raises:
+        KeyFileError, TrustError: as `ends`.
+    """
+    found: dict[str, dict[str, str]] = {}
     for rule in settings.of_kind(CERTIFICATE):
         shown: Mapping[str, str] = certificates(database) if database is not None else {}
         found[rule.name] = {

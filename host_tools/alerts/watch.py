@@ -25,7 +25,7 @@ from host_tools.alerts.settings import (
     AlertSettings,
     seconds,
 )
-from host_tools.alerts.view import ProvinceView, SlotView
+from host_tools.alerts.view import CLOCK, ProvinceView, SlotView
 from host_tools.common.times import DAY_S
 from host_tools.wire.vocabulary import NO_DATA
 
@@ -68,7 +68,7 @@ class _Now:
     holds: list[tuple[int, int | None]] = field(default_factory=list)
     expected: list[SlotView] = field(default_factory=list)
     troubles: dict[str, _Trouble] = field(default_factory=dict)
-    told: dict[str, tuple[AlertMember, Alert]] = field(default_factory=dict)
+    alerted: dict[str, tuple[AlertMember, Alert]] = field(default_factory=dict)
 
     def age(self, begin: int, until: int | None = None) -> int:
         """Seconds since then, without those in which the own side did not work."""
@@ -119,9 +119,9 @@ class Watch:
             self._records.set_meta(_LAST_RUN, now)
             self._own_side(its)
             its.holds = self._records.holds(now - _HOLDS_S)
-            self._conditions(its)
             if not any(b <= now and (e is None or now < e) for b, e in its.holds):
                 self._links(its)
+                self._conditions(its)
             self._escalate(its)
 
     # ---- what is known -------------------------------------------------------------------
@@ -223,29 +223,32 @@ class Watch:
         for member in records.in_trouble():
             alert = alerts.setdefault(member.alert_id, records.alert(member.alert_id))
             if alert is not None and alert.scope not in (_ONE_RULE, _OWN_SIDE):
-                its.told[member.member] = member, alert
+                its.alerted[member.member] = member, alert
         its.troubles = dict(self._troubles)
         self._add_flapping(its)
         ripe = []
         for slot in its.expected:
             trouble = its.troubles.get(slot.slot)
-            told = its.told.get(slot.slot)
-            if told is not None:
-                self._renew_calm(its, slot.slot, trouble, told)
+            alerted = its.alerted.get(slot.slot)
+            if alerted is not None:
+                self._renew_calm(its, slot.slot, trouble, alerted)
             if trouble is None or not self._ripe(its, trouble):
                 continue
-            if told is not None and trouble.rule.rank <= _rank(told[1]):
+            if alerted is not None and trouble.rule.rank <= _rank(alerted[1]):
                 continue
             if its.age(trouble.begin, trouble.known) > seconds(self._settings.calm.late):
-                if told is None:
+                if alerted is None:
                     self._open_late(its, slot.slot, trouble)
             elif slot.slot not in its.silenced:
                 ripe.append(slot.slot)
-        for member, _alert in [t for slot, t in its.told.items() if slot not in its.places]:
-            records.recover(member, now)  # its device is not in use any more
+        for member, alert in [t for slot, t in its.alerted.items() if slot not in its.places]:
+            # Its device is not in use any more, and nobody needs a message.
+            records.recover(member, now)
+            if all(m.recovered_at is not None for m in records.members(alert.id)):
+                records.close_alert(alert.id, now)
         for name in sorted(ripe, key=lambda name: (its.troubles[name].begin, name)):
-            told = its.told.get(name)
-            if told is None or its.troubles[name].rule.rank > _rank(told[1]):
+            alerted = its.alerted.get(name)
+            if alerted is None or its.troubles[name].rule.rank > _rank(alerted[1]):
                 self._alert(its, name, ripe)
         self._close(its)
 
@@ -260,16 +263,17 @@ class Watch:
             return
         for name, times in self._flips.items():
             trouble = its.troubles.get(name)
-            told = its.told.get(name)
-            flaps = len(times) >= (rule.limit if told is None else rule.limit / 2)
+            alerted = its.alerted.get(name)
+            flaps = len(times) >= (rule.limit if alerted is None else rule.limit / 2)
             if flaps and (trouble is None or not self._ripe(its, trouble)):
                 its.troubles[name] = _Trouble(rule, rule.name, times[0], its.at, FLAPPING)
 
     def _renew_calm(
-        self, its: _Now, name: str, trouble: _Trouble | None, told: tuple[AlertMember, Alert]
+        self, its: _Now, name: str, trouble: _Trouble | None, alerted: tuple[AlertMember, Alert]
     ) -> None:
-        member, alert = told
-        if trouble is not None and trouble.family == alert.family:
+        member, alert = alerted
+        same = trouble is not None and trouble.family == alert.family
+        if same or (trouble is not None and trouble.rule.rank >= _rank(alert)):
             self._calm.pop(name, None)
             return
         since = self._calm.setdefault(name, its.at)
@@ -277,12 +281,12 @@ class Watch:
         settle = seconds(calm.flapping_settle) if alert.flapping else self._settle
         if its.at - since >= settle:
             self._records.recover(member, its.at)
-            del self._calm[name], its.told[name]
+            del self._calm[name], its.alerted[name]
 
     def _open_late(self, its: _Now, name: str, trouble: _Trouble) -> None:
         alert = self._open(its, trouble, (_ONE_SLOT, name), late=True)
         self._records.add_members(alert.id, [(name, trouble.begin, trouble.state, "")])
-        its.told[name] = self._records.members(alert.id)[0], alert
+        its.alerted[name] = self._records.members(alert.id)[0], alert
 
     def _open(
         self,
@@ -351,7 +355,7 @@ class Watch:
                 found[slot.slot] = trouble.begin
             elif silent and (silent.family or silent.name) == family and slot.quiet is not None:
                 found[slot.slot] = slot.quiet
-        for name, (member, alert) in its.told.items():
+        for name, (member, alert) in its.alerted.items():
             if name in found and alert.family == family:
                 found[name] = min(found[name], member.begin)
         return found
@@ -369,29 +373,29 @@ class Watch:
     def _absorb(self, its: _Now, alert: Alert, together: Sequence[str]) -> None:
         """Take over those that were alerted in others."""
         for name in together:
-            told = its.told.get(name)
-            if told is not None and told[1].family == alert.family and not told[1].late:
-                self._move(its, told, alert)
+            alerted = its.alerted.get(name)
+            if alerted is not None and alerted[1].family == alert.family and not alerted[1].late:
+                self._move(its, alerted, alert)
 
-    def _move(self, its: _Now, told: tuple[AlertMember, Alert], alert: Alert) -> None:
+    def _move(self, its: _Now, alerted: tuple[AlertMember, Alert], alert: Alert) -> None:
         """Make a member of one alert that of another; the one is over if it was the last."""
-        member, old = told
+        member, old = alerted
         self._records.move_member(member, alert.id)
-        its.told[member.member] = member._replace(alert_id=alert.id), alert
+        its.alerted[member.member] = member._replace(alert_id=alert.id), alert
         if all(m.recovered_at is not None for m in self._records.members(old.id)):
             self._records.close_alert(old.id, its.at, alert.id)
 
     def _join(self, its: _Now, alert: Alert, names: Sequence[str]) -> None:
         for name in names:
-            told = its.told.get(name)
-            if told is not None:
-                if told[1].id != alert.id:  # it has become worse
-                    self._move(its, told, alert)
+            alerted = its.alerted.get(name)
+            if alerted is not None:
+                if alerted[1].id != alert.id:  # it has become worse
+                    self._move(its, alerted, alert)
                 continue
             trouble = its.troubles[name]
             member = AlertMember(alert.id, name, trouble.begin, trouble.state, "", None)
             self._records.add_members(alert.id, [member[1:5]])
-            its.told[name] = member, alert
+            its.alerted[name] = member, alert
             self._calm.pop(name, None)
 
     def _close(self, its: _Now) -> None:
@@ -407,7 +411,7 @@ class Watch:
             coming = [
                 name
                 for name, trouble in its.troubles.items()
-                if name not in its.told
+                if name not in its.alerted
                 and name in its.places
                 and self._belongs(its, alert, name, trouble)
             ]
@@ -425,11 +429,14 @@ class Watch:
         for member in records.in_trouble():
             if member.alert_id in alerts:
                 known.setdefault(alerts[member.alert_id].rule, []).append(member)
+        # A slot that is silent keeps its conditions: nothing else is known.
+        unknown = {slot.slot for slot in its.view.slots if slot.state in (NO_DATA, CLOCK)}
         for name, found in its.view.found.items():
             rule = self._settings.rules[name]
             old = {member.member for member in known.get(name, ())}
             for member in known.get(name, ()):
-                if member.member not in found:
+                gone = member.member not in its.places
+                if member.member not in found and (gone or member.member not in unknown):
                     records.recover(member, now)
             new = sorted(found.keys() - old - set(its.silenced))
             if new:

@@ -63,6 +63,12 @@ class SmallProvince:
         self.authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
         self.broker = BrokerProcess(province)
 
+    def open_registry(self) -> Registry:
+        """Its registry, which signs what is changed."""
+        registry = Registry.open(self.province.directory)
+        open_office(self.province, registry, self._passphrase)
+        return registry
+
     def device_folder(self, code: str) -> Path:
         """Where the device of a village has its configuration and state."""
         return self.folder / slot_name(code, 1)
@@ -75,10 +81,9 @@ class SmallProvince:
         Returns:
             The village's name, and the command that starts the agent.
         """
-        with Registry.open(self.province.directory) as registry:
+        with self.open_registry() as registry:
             village = registry.village(code)
             assert village is not None
-            open_office(self.province, registry, self._passphrase)
             done = enrol_here(
                 self.province,
                 registry,

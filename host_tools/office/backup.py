@@ -162,11 +162,12 @@ def _write(
         writer = Writer(file, manifest)
         # In this order a file never lacks what an earlier one names: a report's device is in the
         # registry, and what the registry has revoked is in the list.
-        for database in (province.database, province.registry):
+        first = (province.database, province.registry)
+        for database in (*first, *sorted(set(directory.glob("*.db")) - {*first})):
             if database.exists():
                 _add_database(writer, manifest, database, place)
         manifest.crl_number = number(load_crl(province))
-        notes = _add_files(writer, directory)
+        notes = _add_files(writer, directory, set(manifest.rows))
         # After the list, which may only grow, was written: no file of it is missing.
         new_archives = add_archives(province.archive, manifest, copies)
         missing = [name for name in _NEEDED if name not in manifest.files]
@@ -208,7 +209,7 @@ def _add_database(writer: Writer, manifest: Manifest, database: Path, place: Pat
     copy.unlink()
 
 
-def _add_files(writer: Writer, directory: Path) -> list[str]:
+def _add_files(writer: Writer, directory: Path, databases: set[str]) -> list[str]:
     notes = []
     for folder, folders, files in os.walk(directory):
         base = Path(folder)
@@ -225,7 +226,7 @@ def _add_files(writer: Writer, directory: Path) -> list[str]:
         for name in sorted(files):
             path = base / name
             relative = path.relative_to(directory).as_posix()
-            if _LEFT_OUT.fullmatch(relative) or relative in ("province.db", "registry.db"):
+            if _LEFT_OUT.fullmatch(relative) or relative in databases:
                 continue
             if path.is_symlink():
                 notes.append(_link_note(path))

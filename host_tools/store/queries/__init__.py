@@ -5,7 +5,14 @@ docs/metrics.md: ms, %, bytes.
 """
 
 from host_tools.store.queries.common import slots
-from host_tools.store.queries.found import Finding, count_findings, finding, findings, overflow
+from host_tools.store.queries.found import (
+    Finding,
+    count_findings,
+    finding,
+    findings,
+    overflow,
+    quarantined,
+)
 from host_tools.store.queries.messages import (
     certificates,
     count_duplicates,
@@ -18,9 +25,12 @@ from host_tools.store.queries.now import Change, SlotStatus, changes, newest_cha
 from host_tools.store.queries.past import (
     Interval,
     Outage,
+    Said,
     Usage,
     intervals,
     outages,
+    said,
+    slot_hours,
     usage,
     usage_sums,
 )
@@ -30,6 +40,7 @@ __all__ = [
     "Finding",
     "Interval",
     "Outage",
+    "Said",
     "SlotStatus",
     "Usage",
     "certificates",
@@ -45,6 +56,9 @@ __all__ = [
     "newest_values",
     "outages",
     "overflow",
+    "quarantined",
+    "said",
+    "slot_hours",
     "slots",
     "status",
     "stored",

@@ -105,3 +105,16 @@ def overflow(db: Database) -> list[tuple[str, str, int]]:
             "SELECT slot, reason, count FROM quarantine_overflow ORDER BY 1, 2"
         )
     ]
+
+
+def quarantined(db: Database, begin: int, end: int) -> list[tuple[str, str, int, str, str]]:
+    """Messages in quarantine that came in a time: slot, reason, how many, who dismissed them, why.
+
+    The last two are empty where nobody has.
+    """
+    return db.all(
+        "SELECT slot, reason, count(*), coalesce(who, ''), coalesce(why, '') FROM quarantine "
+        "LEFT JOIN quarantine_notes AS notes ON notes.id = note_id WHERE received_at >= ? "
+        "AND received_at < ? GROUP BY slot, reason, who, why ORDER BY slot, reason, who, why",
+        (begin, end),
+    )

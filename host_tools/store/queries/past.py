@@ -9,6 +9,7 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+from agent.wire import ids
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.dialect import ALL, bounded_sum
@@ -200,6 +201,18 @@ def usage(
     return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
+def slot_hours(
+    db: Database, slot: str, begin: int, end: int
+) -> list[tuple[int, int, int | None, int | None, int | None, int | None]]:
+    """A slot's hours that begin in a time: when, measured_s and what follows it in `Usage`."""
+    return db.all(
+        "SELECT hour, measured_s, bytes_down, bytes_up, clients_peak, clients_day "
+        "FROM usage_hours WHERE slot_id = (SELECT id FROM slots WHERE slot = ?) AND hour >= ? "
+        "AND hour < ? ORDER BY hour",
+        (slot, begin, end),
+    )
+
+
 def usage_sums(
     db: Database, *, since: float, until: float | None = None, place: str = ""
 ) -> list[Usage]:
@@ -219,3 +232,36 @@ def usage_sums(
         (start, -_EVER if until is None else until, len(place), place),
     )
     return [Usage(*row) for row in rows]
+
+
+class Said(NamedTuple):
+    """A report that says what happened from begin to end: stream in hexadecimal, and seq."""
+
+    begin: int
+    end: int
+    stream: str
+    seq: int
+
+
+def said(db: Database, slot: str, begin: int, end: int) -> list[Said]:
+    """Which reports say of the outages of a slot, and of times in which nothing ran.
+
+    Of an outage it is the report with its beginning, else the one with its end.
+    """
+    end_of = (
+        "(SELECT min(seq) FROM events WHERE events.stream_id = {0}.stream_id "
+        "AND events.boot = {0}.boot AND kind = ? AND t = {1})"
+    )
+    rows = db.all(
+        "SELECT t_begin, coalesce(t_end, ?), stream, coalesce(told, "
+        + end_of.format("outages", "t_end")
+        + ") FROM outages JOIN streams ON streams.id = stream_id WHERE outages.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND t_begin < ? AND (t_end IS NULL OR t_end > ?) "
+        "UNION ALL SELECT off_begin, off_end, stream, "
+        + end_of.format("boots", "started_t")
+        + " FROM boots JOIN streams ON streams.id = stream_id WHERE boots.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND off_begin < ? AND off_end > ? "
+        "ORDER BY 1, 2, 3, 4",
+        (end, ids.OUTAGE_ENDED, slot, end, begin, ids.BOOTED, slot, end, begin),
+    )
+    return [Said(b, e, bytes(stream).hex(), seq) for b, e, stream, seq in rows if seq is not None]

@@ -126,7 +126,7 @@ def play(
 Found = list[tuple[Alert, AlertMember]]
 
 
-def told_of(records: AlertRecords, family: str = "down") -> dict[str, Found]:
+def alerts_of(records: AlertRecords, family: str = "down") -> dict[str, Found]:
     """By slot, the alerts of a family in which it is."""
     found: dict[str, Found] = {}
     for alert in records.alerts_since(0):
@@ -155,11 +155,11 @@ def judge(
     village is expected to be up and the own side works. It may be alerted if it was silent for so
     long, which is up to two reports more.
     """
-    verdict, told = Verdict(), told_of(records)
+    verdict, alerted = Verdict(), alerts_of(records)
     holds = [(b, e or end) for b, e in records.holds(0)]
     for village in villages:
         runs = _outages(village)
-        its = told.get(village.slot, [])
+        its = alerted.get(village.slot, [])
         verdict.alerts += len(its)
         for begin, until in runs:
             until = min(until, end)

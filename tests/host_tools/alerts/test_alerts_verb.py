@@ -16,7 +16,7 @@ from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.places import places_of
 from host_tools.alerts.records import open_records
 from host_tools.alerts.settings import AlertSettingsError, load_settings
-from host_tools.alerts.view import conditions
+from host_tools.alerts.view import BROKER, INGEST, conditions, endings, own_troubles
 from host_tools.common.times import DAY_S
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -163,19 +163,32 @@ def test_a_channel_is_tried_and_the_digest_is_sent_once(
         assert records.messages()[0].name == "digest.2026-W49.hook"
 
 
-def test_conditions_are_read_from_the_province(reported: Province):
+def test_conditions_are_read_from_the_province(reported: Province, tmp_path: Path):
     settings = load_settings(reported.directory)
     with (
         Registry.open(reported.directory) as registry,
         open_database(reported.database, readonly=True) as database,
     ):
         now = time.time()
-        found = conditions(reported, registry, database, settings, now)
+        found = conditions(database, settings, now)
         assert found["voltage"] == {SLOTS[0]: "11.00 V"}
         assert found["journal"] == {SLOTS[0]: "80 %"}
         assert (found["unused"], found["disk"]) == ({}, {})
+        settings = load_settings(tmp_path)
+        soon = endings(reported, registry, database, settings, now + 9000 * DAY_S)
+        assert "The certificate of the service ingest" in soon["certificate"]
+        assert own_troubles(database, now, 180) == {}
+        assert list(own_troubles(database, now + 300, 180)) == [INGEST]
         place = places_of(registry, settings, now)[SLOTS[0]]
         assert (place.label, place.district) == ("Bohe Silian", "Maratua")
+
+
+def test_an_ingest_without_its_broker_is_noticed(reported: Province):
+    now = int(time.time())
+    with open_database(reported.database) as database:
+        with database.transaction():
+            save_alive(database, now + 300, connected=False)
+        assert list(own_troubles(database, now + 301, 180)) == [BROKER]
 
 
 @pytest.mark.parametrize(

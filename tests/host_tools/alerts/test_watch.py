@@ -17,11 +17,11 @@ from host_tools.simulate.world import SimulationSettings
 from host_tools.store.queries import Change
 from tests.host_tools.alerts.playing import (
     BEGIN,
+    alerts_of,
     cuts_of,
     judge,
     play,
     settings_in,
-    told_of,
     villages_of,
 )
 
@@ -35,7 +35,8 @@ class Plant:
     def __init__(self, folder: Path, count: int = 12, more: str = "") -> None:
         self.folder, self.more = folder, more
         self.now = NOON
-        self.states = {f"640311{2000 + n}-1": ("up", NOON - DAY) for n in range(count)}
+        # Twelve to a district.
+        self.states = {f"6403{11 + n // 12}{2000 + n}-1": ("up", NOON - DAY) for n in range(count)}
         self.places = {slot: self.place(slot, n) for n, slot in enumerate(self.states)}
         self.silenced: set[str] = set()
         self.start()
@@ -51,7 +52,7 @@ class Plant:
         settings = settings_in(self.folder, self.more)
         post = Post(settings, self.records)
         post.places = self.places
-        post.told = lambda slot, begin, end: [(begin, end - 600, "power")]
+        post.spells = lambda slot, begin, end: [(begin, end - 600, "power")]
         self.watch = Watch(settings, self.records, post)
 
     @property
@@ -111,7 +112,7 @@ def judged(folder: Path, villages: int, days: int, seed: int, least: int) -> Non
         }
         alerts = {
             alert.id
-            for slot, its in told_of(records).items()
+            for slot, its in alerts_of(records).items()
             if slot in members
             for alert, member in its
             if abs(member.begin - begin) <= 400
@@ -174,6 +175,22 @@ def test_what_was_alerted_alone_becomes_a_part_of_what_it_was(plant):
     (alert,) = plant.records.open_alerts()
     assert (alert.scope, alert.value) == ("provider", "Orbit 4G")
     assert {m.member for m in plant.records.members(alert.id)} == {first, *others}
+
+
+def test_a_storm_over_a_district_is_one_alert_and_what_falls_elsewhere_another(tmp_path):
+    plant = Plant(tmp_path, count=48)
+    hit, elsewhere = plant.slots[12:20], plant.slots[40]
+    plant.run(HOUR)
+    for number, slot in enumerate(hit):
+        plant.set("no_data", slot, since=plant.now + 120 * number)
+    plant.set("no_data", elsewhere, since=plant.now + 60)
+    plant.run(20 * MINUTE)
+    plant.run(3 * HOUR)
+    storm, other = sorted(plant.records.open_alerts(), key=lambda alert: alert.scope)
+    assert (storm.scope, storm.value, storm.fallen) == ("district", "640312", 8)
+    assert {m.member for m in plant.records.members(storm.id)} == set(hit)
+    assert (other.scope, other.value) == ("slot", elsewhere)
+    assert any("8 villages in D12: no data since" in m.subject for m in plant.sent)
 
 
 def test_two_that_fall_at_once_are_two(plant):
@@ -348,14 +365,14 @@ def test_who_is_on_duty_is_alerted_and_the_head_if_nobody_acknowledges(tmp_path)
                     read_token(plant.records, token), "Sari", plant.now
                 )
         plant.run(7 * DAY - HOUR, step=5 * MINUTE)
-    told = [(m.alert_id, m.what, m.channel) for m in plant.sent]
+    sent = [(m.alert_id, m.what, m.channel) for m in plant.sent]
     # The second week is Budi's; what Sari knows of, she is sent again with the head.
-    assert told[0] == (1, "opened", "sari")
-    assert {t for t in told if t[0] == 1 and t[1] != "opened"} == {
+    assert sent[0] == (1, "opened", "sari")
+    assert {t for t in sent if t[0] == 1 and t[1] != "opened"} == {
         (1, "escalated1", "sari"),
         (1, "escalated1", "head"),
     }
-    assert [t for t in told if t[0] == 2] == [(2, "opened", "budi")]
+    assert [t for t in sent if t[0] == 2] == [(2, "opened", "budi")]
 
 
 def test_what_can_wait_is_sent_in_working_hours_if_it_is_not_over_by_then(tmp_path):
@@ -400,3 +417,36 @@ def test_conditions_are_one_message_for_all_slots_that_are_new(plant):
     ]
     assert "- Desa 1 (6403112001-1): 90 %" in plant.sent[0].body
     assert plant.records.alert(1).closed_at is not None
+
+
+def test_what_becomes_worse_is_alerted_again_and_recovers_once(plant):
+    slot = plant.slots[0]
+    plant.set("degraded", slot)
+    plant.run(4 * HOUR)
+    plant.set("no_data", slot)
+    plant.run(HOUR)
+    plant.set("up", slot)
+    plant.run(HOUR)
+    assert [(m.what, m.alert_id) for m in plant.sent if m.state != "dropped"] == [
+        *(("opened", 1), ("opened", 2), ("recovered", 2))
+    ]
+    assert plant.records.alert(1).merged_into == 2
+
+
+def test_a_device_that_is_taken_out_of_use_ends_its_alert_without_a_message(plant):
+    plant.set("no_data", plant.slots[0])
+    plant.run(HOUR)
+    del plant.places[plant.slots[0]]
+    plant.run(HOUR)
+    assert [m.what for m in plant.sent] == ["opened"]
+    assert plant.records.open_alerts() == []
+
+
+def test_a_silent_village_keeps_its_conditions(plant):
+    slot = plant.slots[0]
+    plant.run(MINUTE, found={"voltage": {slot: "11.2 V"}})
+    plant.set("no_data", slot)
+    plant.run(HOUR, found={"voltage": {}})
+    plant.set("up", slot)
+    plant.run(MINUTE, found={"voltage": {slot: "11.1 V"}})
+    assert [m.what for m in plant.sent if "voltage" in m.subject] == ["opened"]

@@ -123,13 +123,18 @@ def receive(db: Database) -> None:
             break
     with db.transaction():
         receipts.add_receipt(db, 0, b"?", counted)
-    row = StreamReceipt(bytes(8), bytes(4), "6403112009-1", 1, 1, 1, bytes(32))
+    stream = StreamReceipt(bytes(8), bytes(4), "6403112009-1", 1, 1, 1, bytes(32))
     with db.transaction():
-        other = Receipt(1, b"", 0, 0, 0, 1, 0, (row,), None, 1, b"", None)
+        other = Receipt(1, b"", 0, 0, 0, 1, 0, (stream,), None, 1, b"", None)
         receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
+    evidence.stream_births(db, 1)
+    row = StoredReport(*evidence.evidence_after(db, 0, 1)[0][1:])
+    with db.transaction():
+        evidence.mark_corrupt(db, row.stream_id, row.seq, START, "?")
+        assert evidence.insert_reports(db, [row]) == {row[:2]: row.received_at}
 
 
 def the_rest(db: Database, device: Device) -> None:
@@ -139,6 +144,9 @@ def the_rest(db: Database, device: Device) -> None:
     queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
     queries.usage_sums(db, since=START)
+    queries.slot_hours(db, device.slot, START, START + 900)
+    queries.said(db, device.slot, START, START + 900)
+    queries.quarantined(db, START, START + 900)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)

@@ -67,20 +67,16 @@ def test_what_is_left_to_derive_is_derived_after_a_restart(tmp_path: Path):
     again.db.close()
 
 
-def test_findings_of_an_older_database_are_found_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_findings_of_an_older_database_are_found_again(tmp_path: Path):
     path, device = tmp_path / "db", Device()
-    with monkeypatch.context() as before:
-        before.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:9])
-        filled = Filled(path)
-        filled.store(device, [device.report(prev=bytes(8) if seq else None) for seq in range(40)])
-        filled.derive()
-        facts = filled.facts()
-        filled.db.execute("DROP TABLE batch_findings")
-        filled.db.execute("DROP INDEX findings_resolved")
-        filled.db.execute("PRAGMA user_version = 8")
-        filled.db.close()
+    filled = Filled(path)
+    filled.store(device, [device.report(prev=bytes(8) if seq else None) for seq in range(40)])
+    filled.derive()
+    facts = filled.facts()
+    filled.db.execute("DROP TABLE batch_findings")
+    filled.db.execute("DROP INDEX findings_resolved")
+    filled.db.execute("PRAGMA user_version = 9")
+    filled.db.close()
     again = Filled(path)
     again.derive()
     assert again.facts() == facts
