@@ -52,7 +52,11 @@ def office(desalink: Run, kaltim: Province, tmp_path: Path):
             db.executemany(
                 "INSERT INTO intervals VALUES (?, ?, ?, ?)", [(slot_id, *s) for s in spans]
             )
-        db.execute("INSERT INTO streams VALUES (1, ?, 1, ?, ?, 0, '1-9')", (b"k" * 8, b"abcd", B))
+        db.execute(
+            "INSERT INTO streams (id, kid, slot_id, stream, first_at, ranges) "
+            "VALUES (1, ?, 1, ?, ?, '1-9')",
+            (b"k" * 8, b"abcd", B),
+        )
         db.execute(
             "INSERT INTO outages (stream_id, boot, begin_up, cause, slot_id, flaps, t_begin, "
             "t_end, interrupted, told) VALUES (1, 1, 0, 5, 1, 0, ?, ?, 0, 7)",
