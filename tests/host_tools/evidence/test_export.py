@@ -180,6 +180,9 @@ class TestStore:
         )
         with pytest.raises(EvidenceError, match="with other figures"):
             small.export(tmp_path / "changed.evidence")
+        small.registry.change("DELETE FROM closed_months")
+        with pytest.raises(EvidenceError, match="what the office has not signed"):
+            small.export(tmp_path / "changed.evidence")
 
     def test_the_file_is_for_its_owner_only(self, exports: Exports):
         assert stat.S_IMODE(exports.open.stat().st_mode) == 0o600
