@@ -10,6 +10,7 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._store import json_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.people.receipts import Receipt
@@ -40,10 +41,14 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
         Registry.open(province.directory) as registry,
     ):
         if has_log(registry):
-            raise ProvinceError("This province keeps an office log already; nothing was changed.")
+            raise ProvinceError(
+                _("This province keeps an office log already; nothing was changed.")
+            )
         entries = begin_log(province, registry, passphrase.existing(passphrase_file))
-    click.echo(f"The office log has begun with {counted(entries, 'signed row')}.")
-    click.echo("Next: 'desalink evidence check', and a backup: it must hold keys/office.key.")
+    click.echo(
+        _("The office log has begun with {rows}.").format(rows=counted(entries, "signed row"))
+    )
+    click.echo(_("Next: 'desalink evidence check', and a backup: it must hold keys/office.key."))
 
 
 @click.command("receipts")
@@ -75,7 +80,7 @@ def receipts(app: Application, as_json: bool) -> None:
         )
         return
     if not found:
-        app.note("There is no receipt yet; the ingest makes the first at the next midnight.")
+        app.note(_("There is no receipt yet; the ingest makes the first at the next midnight."))
         return
     print_table(
         ("receipt", "day", "reports", "births", "made", "head"),
@@ -111,13 +116,13 @@ def commit(app: Application, qr: Path | None) -> None:
     from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import OFFICE, signers
 
-    *_, newest = [None, *_chain(app)]
+    *_older, newest = [None, *_chain(app)]
     if newest is None:
-        app.abort("There is no receipt yet; the ingest makes the first at the next midnight.")
+        app.abort(_("There is no receipt yet; the ingest makes the first at the next midnight."))
     receipt, head = newest
-    with reading(app) as (registry, _):
+    with reading(app) as (registry, _database):
         keys = signers(verified_trusts(registry, _roots(app)), OFFICE)
-        *_, (entry, office) = verify_entries(registry.office_log(), keys)
+        *_before, (entry, office) = verify_entries(registry.office_log(), keys)
     line = (
         f"Desalink {app.province.name}: receipt {receipt.number} of {day(receipt.end - 1)}, head "
         f"{head.hex()}, office log {entry.number} {office.hex()}"
@@ -127,7 +132,7 @@ def commit(app: Application, qr: Path | None) -> None:
         import segno
 
         segno.make(line, error="m").save(str(qr), kind="png", scale=6)
-        app.note(f"The QR code is in {qr}.")
+        app.note(_("The QR code is in {qr}.").format(qr=qr))
 
 
 @click.command("check")
@@ -154,14 +159,14 @@ def check(app: Application, everything: bool) -> None:
         app.note(sentence)
     if wrong:
         app.abort(wrong[-1])
-    click.echo("Registry and reports are what the office and the ingest signed.")
+    click.echo(_("Registry and reports are what the office and the ingest signed."))
 
 
 def _need_log(app: Application, registry: Registry) -> None:
     from host_tools.people.office_pen import has_log
 
     if not has_log(registry):
-        app.abort("This province keeps no office log; begin it with 'desalink evidence begin'.")
+        app.abort(_("This province keeps no office log; begin it: 'desalink evidence begin'."))
 
 
 def _roots(app: Application) -> list[bytes]:

@@ -10,8 +10,20 @@ import click
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.common.i18n import _, marked
 
 _KINDS = {"maintenance": "maintenance", "force-majeure": "force_majeure", "dispute": "dispute"}
+_SHOWN = {
+    "maintenance": marked("maintenance"),
+    "force_majeure": marked("force majeure"),
+    "dispute": marked("dispute"),
+    "all": marked("all"),
+    "provider": marked("provider"),
+    "regency": marked("regency"),
+    "district": marked("district"),
+    "village": marked("village"),
+    "slot": marked("slot"),
+}
 
 
 @click.group()
@@ -64,8 +76,10 @@ def add(
     given = [slot, village, regency, district, provider, everywhere or None]
     if sum(one is not None for one in given) != 1:
         app.abort(
-            "Say whom it concerns with one of --slot, --village, --district, --regency, "
-            "--provider and --everywhere."
+            _(
+                "Say whom it concerns with one of --slot, --village, --district, --regency, "
+                "--provider and --everywhere."
+            )
         )
     with Registry.open(app.province.directory) as registry:
         if slot is not None:
@@ -78,7 +92,11 @@ def add(
         elif district is not None:
             scope, value = "district", district.replace(".", "")
             if not any(v.district_code == value for v in registry.villages()):
-                app.abort(f"This province has no district {district}; give its 6 digits.")
+                app.abort(
+                    _("This province has no district {district}; give its 6 digits.").format(
+                        district=district
+                    )
+                )
         else:
             scope, value = ("all", "") if provider is None else ("provider", provider)
         begins, ends = events.parse_time(begin), events.parse_time(end, end=True)
@@ -94,7 +112,7 @@ def add(
             why=why,
             now=int(time.time()),
         )
-    click.echo(f"Event {event.id} is recorded.")
+    click.echo(_("Event {id} is recorded.").format(id=event.id))
 
 
 @command.command("list")
@@ -104,7 +122,7 @@ def add(
 @pass_app
 def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -> None:
     """List events."""
-    from host_tools.cli._output import counted, print_json, print_table
+    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
     from host_tools.common.times import iso, wita
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.events import about
@@ -136,20 +154,20 @@ def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -
         )
         return
     if not found:
-        app.note("There is no such event; record one with 'desalink events add'.")
+        app.note(_("There is no such event; record one with 'desalink events add'."))
         return
     print_table(
         ("id", "kind", "concerns", "from", "until", "who", "why", "state"),
         [
             (
                 event.id,
-                event.kind.replace("_", " "),
-                f"{event.scope} {event.value}".strip(),
+                _(_SHOWN[event.kind]),
+                f"{_(_SHOWN[event.scope])} {event.value}".strip(),
                 wita(event.begin),
                 wita(event.end),
                 event.who,
                 event.why,
-                "" if event.withdrawn_at is None else f"withdrawn: {event.withdrawn_why}",
+                withdrawn_cell(event.withdrawn_at, event.withdrawn_why),
             )
             for event in found
         ],
@@ -176,4 +194,4 @@ def withdraw(
     with Registry.open(app.province.directory) as registry:
         sign_changes(app, registry, passphrase_file)
         events.withdraw(registry, id, by=by or getpass.getuser(), why=why, now=int(time.time()))
-    click.echo(f"Event {id} is withdrawn.")
+    click.echo(_("Event {id} is withdrawn.").format(id=id))

@@ -10,6 +10,7 @@ import click
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import csv_option, json_option, regency_option, village_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,13 +83,19 @@ def show(
         print_csv(COLUMNS, [row(one, piece) for one in found for piece in one.pieces])
         return
     if not found:
-        app.note("No slot has a contract or a device; see 'desalink contracts import'.")
+        app.note(_("No slot has a contract or a device; see 'desalink contracts import'."))
         return
     _list(app, found, shown)
-    state = "not closed yet"
+    state = _("not closed yet")
     if closed is not None:
-        state = f"closed, edition {closed.edition}, SHA-256 {closed.digest.hex()}"
-    app.note(f"{when.name}, rules {rules.version}: {state}.")
+        state = _("closed, edition {edition}, SHA-256 {digest}").format(
+            edition=closed.edition, digest=closed.digest.hex()
+        )
+    app.note(
+        _("{name}, rules {version}: {state}.").format(
+            name=when.name, version=rules.version, state=state
+        )
+    )
 
 
 def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> None:
@@ -104,7 +111,7 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
             (
                 shown.get(one.slot[:10], ""),
                 one.slot,
-                "no contract" if piece.contract is None else piece.contract.provider,
+                _("no contract") if piece.contract is None else piece.contract.provider,
                 percent(piece.availability),
                 percent(piece.worst),
                 percent(piece.best),
@@ -119,7 +126,11 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
         whole=("slot",),
     )
     total = sum(one.restitution for one in found)
-    app.note(f"Restitution together: {rupiah(total)} of {rupiah(sum(o.price for o in found))}.")
+    app.note(
+        _("Restitution together: {amount} of {price}.").format(
+            amount=rupiah(total), price=rupiah(sum(o.price for o in found))
+        )
+    )
 
 
 @command.command("close")
@@ -148,8 +159,15 @@ def close_(app: Application, month: str, by: str | None, passphrase_file: Path |
             now=int(time.time()),
         )
     click.echo(
-        f"{closed.month} is closed under rules {closed.rules}, edition {closed.edition}. SHA-256 "
-        f"of its figures: {closed.digest.hex()}"
+        _(
+            "{month} is closed under rules {rules}, edition {edition}. SHA-256 of its figures: "
+            "{digest}"
+        ).format(
+            month=closed.month,
+            rules=closed.rules,
+            edition=closed.edition,
+            digest=closed.digest.hex(),
+        )
     )
 
 
@@ -178,7 +196,7 @@ def reopen_(
             why=why,
             now=int(time.time()),
         )
-    click.echo(f"{month} is open again.")
+    click.echo(_("{month} is open again.").format(month=month))
 
 
 @command.command("figures")
@@ -198,5 +216,9 @@ def figures_(app: Application, month: str, edition: int | None) -> None:
             its = [c for c in registry.closed_months(when.name) if c.edition == edition]
             found = its[0] if its else None
     if found is None:
-        app.abort(f"{when.name} has no such edition; close it with 'desalink month close'.")
+        app.abort(
+            _("{name} has no such edition; close it with 'desalink month close'.").format(
+                name=when.name
+            )
+        )
     click.echo(found.figures.decode(), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from host_tools.common.i18n import _
 from host_tools.common.passphrase import check_passphrase
 from host_tools.keys.private_keys import encrypted_pem, load_encrypted
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
@@ -22,7 +23,7 @@ def change_passphrase(province: Province, old: str, new: str) -> list[str]:
         OSError: a file can't be read or written.
     """
     check_passphrase(new)
-    with hold(office_lock(province.directory), OFFICE_BUSY):
+    with hold(office_lock(province.directory), _(OFFICE_BUSY)):
         keys = (
             *(province.root_key, province.ca_key, province.former_ca_key, province.office_key),
         )

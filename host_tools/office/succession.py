@@ -19,6 +19,7 @@ from host_tools.broker.revoked import catch_up, number
 from host_tools.broker.services import IDENTITIES, renew_services
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.keys.authorities import (
     Authorities,
     load_documents,
@@ -62,8 +63,10 @@ def renew_authority(province: Province, registry: Registry, passphrase: str) -> 
     """
     if in_period(province):
         raise ProvinceError(
-            "The CA before this one still counts; finish that change first, with 'desalink renew "
-            "authority --finish'."
+            _(
+                "The CA before this one still counts; finish that change first, with 'desalink "
+                "renew authority --finish'."
+            )
         )
     old = Authority.load(province.ca_key, province.ca_certificate, passphrase)
     root = load_root_key(province.root_key, passphrase)
@@ -91,7 +94,7 @@ def finish_authority(province: Province, registry: Registry, passphrase: str) ->
         OSError: a file can't be written.
     """
     if not in_period(province):
-        raise ProvinceError("No former CA counts any more; there is nothing to finish.")
+        raise ProvinceError(_("No former CA counts any more; there is nothing to finish."))
     authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
     root = load_root_key(province.root_key, passphrase)
     catch_up(province, registry)

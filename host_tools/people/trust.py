@@ -71,8 +71,10 @@ def sign_trust(
     payload = cbor2.dumps({1: version, 2: issued, 3: expires, 4: rows}, canonical=True)
     if len(payload) > MAX_PAYLOAD:
         raise TrustError(
-            f"The trust document would hold {len(rows)} keys and take more than {MAX_MESSAGE} "
-            "bytes; revoke technicians who no longer work ('desalink technicians revoke')."
+            _(
+                "The trust document would hold {count} keys and take more than {max_message} "
+                "bytes; revoke technicians who no longer work ('desalink technicians revoke')."
+            ).format(count=len(rows), max_message=MAX_MESSAGE)
         )
     return sign1(root, payload, AAD)
 

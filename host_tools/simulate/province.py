@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.office.founding import found_province
 from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry
@@ -29,8 +30,9 @@ def places(count: int) -> list[ChosenVillage]:
     known = villages_of_province(CODE)
     if not 1 <= count <= len(known):
         raise ProvinceError(
-            f"{province_name(CODE)} has {len(known)} villages; give --villages a number from 1 "
-            f"to {len(known)}."
+            _(
+                "{province_name} has {count} villages; give --villages a number from 1 to {count}."
+            ).format(province_name=province_name(CODE), count=len(known))
         )
     chosen = [known[number * len(known) // count] for number in range(count)]
     return [ChosenVillage(village.code, village.district_code) for village in chosen]
@@ -50,7 +52,7 @@ def found(
         ProvinceError, OSError: as `found_province`.
     """
     villages = list(villages)
-    province, _ = found_province(
+    province, _count = found_province(
         directory,
         CODE,
         PASSPHRASE,

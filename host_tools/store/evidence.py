@@ -17,11 +17,16 @@ from typing import NamedTuple
 
 from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
-from host_tools.store.dialect import ADD, REPLACE
+from host_tools.store.dialect import REPLACE, UNLESS_KNOWN, greater, lesser, or_change
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Birth, hash8
 
+_OR_MORE = or_change(
+    "slot_id, stream_id, chunk",
+    f"first_seq = {lesser('first_seq', 'new.first_seq')}, "
+    f"last_seq = {greater('last_seq', 'new.last_seq')}, reports = reports + new.reports",
+)
 _REPORTS_MARK = "ranges_reports"
 _QUARANTINE_MARK = "ranges_quarantine"
 RECEIPT_MARK = "receipt_report"
@@ -212,8 +217,7 @@ def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
         chunks.setdefault((stream_id, seq // CHUNK), []).append(seq)
     db.executemany(
         "INSERT INTO dirty SELECT slot_id, id, ?, ?, ?, ?, 0 FROM streams WHERE id = ? "
-        "ON CONFLICT DO UPDATE SET first_seq = min(first_seq, excluded.first_seq), "
-        "last_seq = max(last_seq, excluded.last_seq), reports = reports + excluded.reports",
+        f"{_OR_MORE}",
         [
             (chunk, min(seqs), max(seqs), len(seqs), stream_id)
             for (stream_id, chunk), seqs in chunks.items()
@@ -302,8 +306,8 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
     db.execute(
-        f"{ADD} corrupt SELECT ?, ?, ?, ?, EXISTS (SELECT 1 FROM reports WHERE stream_id = ? "
-        "AND seq = ? AND id <= ?)",
+        "INSERT INTO corrupt SELECT ?, ?, ?, ?, EXISTS (SELECT 1 FROM reports WHERE stream_id = ? "
+        f"AND seq = ? AND id <= ?) WHERE true {UNLESS_KNOWN}",
         (stream_id, seq, now, detail, stream_id, seq, get_meta(db, RECEIPT_MARK)),
     )
 
@@ -430,7 +434,6 @@ def get_meta(db: Database, key: str) -> int:
 def set_meta(db: Database, key: str, value: int) -> None:
     """Set such a number, within a transaction."""
     db.execute(
-        "INSERT INTO meta (key, value) VALUES (?, ?) "
-        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        f"INSERT INTO meta (key, value) VALUES (?, ?) {or_change('key', 'value = new.value')}",
         (key, value),
     )

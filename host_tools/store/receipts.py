@@ -17,7 +17,7 @@ from host_tools.people.receipts import (
 )
 from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
-from host_tools.store.dialect import ADD
+from host_tools.store.dialect import UNLESS_KNOWN
 from host_tools.store.evidence import (
     RECEIPT_MARK,
     Evidence,
@@ -272,10 +272,11 @@ def append_receipt(db: Database, receipt: Receipt, signed: bytes) -> None:
     """
     db.execute("INSERT INTO receipts VALUES (?, ?)", (receipt.number, signed))
     for row in receipt.streams:
-        db.execute(f"{ADD} slots (slot, village) VALUES (?, ?)", (row.slot, row.slot[:10]))
+        slot = row.slot, row.slot[:10]
+        db.execute(f"INSERT INTO slots (slot, village) VALUES (?, ?) {UNLESS_KNOWN}", slot)
         db.execute(
-            f"{ADD} streams (kid, slot_id, stream, first_at) "
-            "SELECT ?, id, ?, ? FROM slots WHERE slot = ?",
+            "INSERT INTO streams (kid, slot_id, stream, first_at) "
+            f"SELECT ?, id, ?, ? FROM slots WHERE slot = ? {UNLESS_KNOWN}",
             (row.kid, row.stream, receipt.begin, row.slot),
         )
         db.execute(

@@ -515,7 +515,7 @@ def test_a_record_that_was_refused_enrols_nobody_once_its_technician_is_revoked(
     ("changes", "sentence"),
     [
         ({"certificate_serial": "abc"}, "was not given out for slot"),
-        ({"kit": bytes(8)}, "is none of this province"),
+        ({"kit": bytes(8)}, "is not a kit of this province"),
         ({"unique_id": "24:0a:c4:00:00:07"}, "the device says 240ac4000002"),
         ({"replaces": bytes(8)}, None),
     ],

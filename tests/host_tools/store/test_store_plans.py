@@ -53,6 +53,8 @@ ALLOWED = {
     "quarantine_overflow": "one row for each slot and reason",
     "findings": "open ones, by a partial index; all of them where all are asked for",
     "findings_new": "the same of a rebuild",
+    "batch_findings": "read at start: one row for each chunk with findings",
+    "batch_findings_new": "the same of a rebuild",
     "outages": "those that last, by a partial index",
     "usage_days": "all of them where all are asked for",
     "sqlite_master": "the schema",
@@ -134,8 +136,18 @@ def receive(db: Database) -> None:
 def the_rest(db: Database, device: Device) -> None:
     """What a quiet afternoon does not call."""
     queries.certificates(db)
+    queries.newest_change(db)
+    queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
+    queries.said(db, "6403112001-1", START, START + 9)
+    queries.quarantined(db, START, START + 9)
+    queries.slot_hours(db, "6403112001-1", START, START + 9)
     queries.usage_sums(db, since=START)
+    queries.newest_change(db)
+    queries.count_clocks_ahead(db)
+    queries.software(db)
+    queries.recent_states(db, START)
+    queries.ended_outages(db, before=START + 9000, since=START, limit=9)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)
@@ -160,7 +172,10 @@ def the_rest(db: Database, device: Device) -> None:
             [FindingRow(0, 2, 3, 2, 5, "")],
             [],
         ):
-            derived.settle("test", 1, 1, (0, 99), rows, 5)
+            derived.settle("test", 1, 1, rows, 5)
+            derived.put_batch("test", 1, 1, rows)
+        for most in (0, 9):
+            derived.of_batches("test", 1, most)
     sessions(db)
     liveness(db)
     note, quarantine = Note("I", "a test", START), Quarantine(db)
