@@ -184,8 +184,14 @@ class TestStore:
         with pytest.raises(EvidenceError, match="what the office has not signed"):
             small.export(tmp_path / "changed.evidence")
 
-    def test_the_file_is_for_its_owner_only(self, exports: Exports):
-        assert stat.S_IMODE(exports.open.stat().st_mode) == 0o600
+    def test_the_file_is_for_its_owner_only(self, exports: Exports, tmp_path: Path):
+        part = tmp_path / "again.evidence.part"
+        part.write_text("of an export that was killed")
+        exports.province.export(tmp_path / "again.evidence")
+        assert stat.S_IMODE((tmp_path / "again.evidence").stat().st_mode) == 0o600
+        assert not part.exists()
+        with pytest.raises(FileNotFoundError, match="none/month.evidence'"):
+            exports.province.export(tmp_path / "none" / "month.evidence")
 
 
 class TestVerbs:
