@@ -14,6 +14,7 @@ from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.people.receipts import Receipt
+    from host_tools.province.registry import Registry
 
 
 @click.command("begin")
@@ -148,11 +149,9 @@ def check(app: Application, everything: bool) -> None:
     from host_tools.archive.chain import Chain
     from host_tools.cli._store import reading
     from host_tools.evidence.checking import check
-    from host_tools.people.office_pen import has_log
 
     with reading(app) as (registry, database):
-        if not has_log(registry):
-            app.abort(_("This province keeps no office log; begin it: 'desalink evidence begin'."))
+        _need_log(app, registry)
         found = check(registry, database, _roots(app), Chain(app.province.archive), _show)
         wrong = list(found if everything else islice(found, 1))
     _show("")
@@ -161,6 +160,13 @@ def check(app: Application, everything: bool) -> None:
     if wrong:
         app.abort(wrong[-1])
     click.echo(_("Registry and reports are what the office and the ingest signed."))
+
+
+def _need_log(app: Application, registry: Registry) -> None:
+    from host_tools.people.office_pen import has_log
+
+    if not has_log(registry):
+        app.abort(_("This province keeps no office log; begin it: 'desalink evidence begin'."))
 
 
 def _roots(app: Application) -> list[bytes]:
@@ -177,6 +183,7 @@ def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
     from host_tools.store.receipts import receipts
 
     with reading(app) as (registry, database):
+        _need_log(app, registry)
         if database is None:
             return []
         keys = signers(verified_trusts(registry, _roots(app)), INGEST)

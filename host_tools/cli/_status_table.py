@@ -13,7 +13,7 @@ from host_tools.common.i18n import _, number
 from host_tools.common.times import span, wita
 
 if TYPE_CHECKING:
-    from host_tools.cli._overview import Overview
+    from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
     from host_tools.store.size import Size
 

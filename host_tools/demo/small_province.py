@@ -107,10 +107,18 @@ class SmallProvince:
             self.broker.start(len(self.villages), stderr=out)
         self.broker.wait_ready()
 
-    def ingest_command(self) -> list[str]:
-        """`desalink ingest` by this very interpreter, installed as a command or not."""
+    def _command(self, *arguments: str) -> list[str]:
+        """`desalink` by this very interpreter, installed as a command or not."""
         start = "from host_tools.cli import main; main()"
-        return [sys.executable, "-c", start, "-C", str(self.province.directory), "ingest"]
+        return [sys.executable, "-c", start, "-C", str(self.province.directory), *arguments]
+
+    def ingest_command(self) -> list[str]:
+        """`desalink ingest`."""
+        return self._command("ingest")
+
+    def serve_command(self, port: int) -> list[str]:
+        """`desalink serve` on a port."""
+        return self._command("serve", "--port", str(port))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query of the database; none while there is no database."""

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive, save_sessions
@@ -37,7 +36,7 @@ def filled(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """East Kalimantan: 800 villages report since two days, 41 never had a device."""
     directory = tmp_path_factory.mktemp("filled") / "kaltim"
     shutil.copytree(founded, directory)
-    with Registry.open(directory) as registry, registry.transaction():
+    with signing_registry(load(directory)) as registry, registry.transaction():
         codes = [village.code for village in registry.villages()][:_INSTALLED]
         for number, code in enumerate(codes):
             key = number.to_bytes(32, "big")

@@ -807,10 +807,10 @@ def test_from_the_laptop_to_the_province(
     assert (ended.code, "is not a province" in ended.err) == (1, True)
     monkeypatch.setenv("DESALINK_KIT", str(laptop.path))
 
-    # A first enrolment takes nothing back, so nobody asks for the passphrase.
-    monkeypatch.delenv("DESALINK_PASSPHRASE")
     ended = desalink("-C", kaltim.directory, "enrolments", "import", trip)
     assert (ended.code, ended.err) == (0, "")
+    # Again there is nothing to sign, so nobody asks for the passphrase.
+    monkeypatch.delenv("DESALINK_PASSPHRASE")
     assert ended.out.splitlines() == [
         f"Device {device.kid.hex()} (esp32-generic) is enrolled for slot {SLOT}, by Ani.",
         "1 device enrolled, 0 of them in the place of another; 0 were known.",
