@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.people.receipts import verify_receipts
 from host_tools.people.technicians import former_roots, root_public, verified_trusts
 from host_tools.people.trust import INGEST, signers
@@ -32,26 +33,28 @@ def take_newer_receipts(former: Province, restored: Province) -> str | None:
             keys = signers(verified_trusts(registry, roots), INGEST)
         chain = [receipt for receipt, _ in verify_receipts(theirs, keys)]
     except DesalinkError as error:
-        return (
-            f"The receipts of {former.directory} can't be taken over ({error}); the chain goes on "
-            "from the backup's newest one."
-        )
+        return _(
+            "The receipts of {directory} can't be taken over ({error}); the chain goes on from "
+            "the backup's newest one."
+        ).format(directory=former.directory, error=error)
     with open_database(restored.database) as db:
         ours = list(receipts(db))
         common = min(len(ours), len(theirs))
         if ours[:common] != theirs[:common]:
             raise ReceiptsForked(
-                f"The receipts of {former.directory} and those of the backup differ: one chain "
-                "was forked. Keep both, and find out which one the published heads belong to; to "
-                "restore all the same, move that directory away first."
+                _(
+                    "The receipts of {directory} and those of the backup differ: one chain was "
+                    "forked. Keep both, and find out which one the published heads belong to; to "
+                    "restore all the same, move that directory away first."
+                ).format(directory=former.directory)
             )
         if len(theirs) == common:
             return None
         with db.transaction():
             for receipt, signed in zip(chain[common:], theirs[common:], strict=True):
                 append_receipt(db, receipt, signed)
-    return (
-        f"Receipts {common} to {len(theirs) - 1} are newer than the backup and are kept. Reports "
-        "that they count come again from the devices and are counted once more; 'desalink "
-        "evidence check' names what is missing."
-    )
+    return _(
+        "Receipts {common} to {count} are newer than the backup and are kept. Reports that they "
+        "count come again from the devices and are counted once more; 'desalink evidence check' "
+        "names what is missing."
+    ).format(common=common, count=len(theirs) - 1)
