@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
@@ -60,6 +61,11 @@ def constants(path: Path) -> dict[str, Any]:
     return found
 
 
+@cache
+def _numbers(root: Path) -> dict[str, Any]:
+    return constants(root / IDS[0]) | constants(root / IDS[1])
+
+
 def source_code(path: str, micropython: bool = False) -> bytes:
     """A file (its path from the root, or CORE_PATH) as devices get it.
 
@@ -68,7 +74,11 @@ def source_code(path: str, micropython: bool = False) -> bytes:
     """
     if path == CORE_PATH:
         return _core_code().encode()
-    code = (ROOT / path).read_text()
+    return _source_code(path, (ROOT / path).read_text(), micropython)
+
+
+@cache
+def _source_code(path: str, code: str, micropython: bool) -> bytes:
     return "\n".join(_edited(path, code, ast.parse(code), micropython)).encode()
 
 
@@ -80,7 +90,7 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
     inside = path in CORE if micropython else None
     edits = _imports(tree, dropped, lines, short, inside)
     prefixes = _core_modules(tree) if inside else set()
-    numbers = constants(ROOT / IDS[0]) | constants(ROOT / IDS[1])
+    numbers = _numbers(ROOT)
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
     for at, token in enumerate(tokens):
@@ -93,9 +103,15 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
         end = token.end
         if token.string == "ids" and not after_dot:
             if attribute[:1] != ["."]:
-                raise DeviceCodeError(f"{path}: ids may only stand in ids.NAME; correct it.")
+                raise DeviceCodeError(
+                    _("{path}: ids may only stand in ids.NAME; correct it.").format(path=path)
+                )
             if attribute[1] not in numbers:
-                raise DeviceCodeError(f"{path}: {IDS[0]} has no {attribute[1]}; correct the name.")
+                raise DeviceCodeError(
+                    _("{path}: {ids} has no {attribute}; correct the name.").format(
+                        path=path, ids=IDS[0], attribute=attribute[1]
+                    )
+                )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
         elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
             instead = "True"
@@ -387,9 +403,9 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
     of_core: set[str] = set()
     names = [Counter(itertools.chain(*(_names(trees[p]) for p in group))) for group in groups]
     uses = sum(names, Counter())
-    tables: list[dict[str, str]] = [{} for _ in groups]
+    tables: list[dict[str, str]] = [{} for _group in groups]
     bound = [set().union(*(_bound(trees[path]) for path in group)) - kept for group in groups]
-    for name, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
+    for name, _count in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
         private = name[0] == "_"
         inside = [i for i, known in enumerate(names) if name in known]
         if private:
@@ -446,10 +462,12 @@ def _kept(tree: ast.AST) -> Iterator[str]:
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        for field in ("id", "attr", "name", "arg"):
-            if isinstance(name := getattr(node, field, None), str):
-                yield name
+    return itertools.chain.from_iterable(map(_names_of, ast.walk(tree)))
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    values = [getattr(node, field, None) for field in ("id", "attr", "name", "arg")]
+    return [name for name in values if isinstance(name, str)]
 
 
 def _bound(tree: ast.AST) -> set[str]:
@@ -514,7 +532,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
     ]
     for function in functions:
         inside = list(ast.walk(function))
-        used = {name for node in inside for name in _names(node)}
+        used = set().union(*map(_names_of, inside))
         used |= {found[p] for n in inside if (p := _place(n)) in found}
         inner = {
             arg.arg
