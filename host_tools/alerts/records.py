@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.province.contract_records import ContractEvent
 from host_tools.store import Database, dialect
 from host_tools.store.dialect import Failure, translated
@@ -195,7 +196,9 @@ def open_records(directory: Path) -> AlertRecords:
         raise translated(error, path) from error
     if found > 1:
         connection.close()
-        raise DesalinkError(f"{path} is from a newer desalink; install that one.")
+        raise DesalinkError(
+            _("{path} is from a newer desalink; install that one.").format(path=path)
+        )
     db = Database(path, connection)
     if found == 0:
         with db.transaction():
@@ -225,7 +228,7 @@ class AlertRecords:
     def __enter__(self) -> AlertRecords:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # ---- numbers and secrets -------------------------------------------------------------
@@ -409,8 +412,9 @@ class AlertRecords:
         """Put a message into the outbox; False if it was there before."""
         return bool(
             self._db.execute(
-                f"{dialect.ADD} outbox (alert_id, what, name, channel, subject, body, reply_to, "
-                "queued_at, planned_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO outbox (alert_id, what, name, channel, subject, body, reply_to, "
+                "queued_at, planned_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                f"{dialect.UNLESS_KNOWN}",
                 (alert, what, name, channel, subject, body, reply_to, now, due, due, DUE),
             )
         )

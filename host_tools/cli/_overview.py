@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from host_tools.cli import Application
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Village
@@ -67,8 +67,10 @@ class Overview:
         if days is None or days > _DISK_DAYS:
             return []
         return [
-            f"The disk of province.db is full in about {days:.0f} days. Make room on it; "
-            "'desalink archive' makes older months smaller."
+            _(
+                "The disk of province.db is full in about {days} days. Make room on it; 'desalink "
+                "archive' makes older months smaller."
+            ).format(days=number(days))
         ]
 
     def _not_at_work(self) -> list[str]:

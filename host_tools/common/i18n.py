@@ -83,9 +83,11 @@ def set_language(name: str | None) -> None:
     global _chosen
     wanted = os.environ.get(VARIABLE) if name is None else name
     if wanted and _known(wanted) is None or name == "":
-        where = "" if name is not None else f" of {VARIABLE}"
+        sentence = _("There is no language '{wanted}'; give one of {names}.")
+        if name is None:
+            sentence = _("There is no language '{wanted}' of {variable}; give one of {names}.")
         raise LanguageError(
-            f"There is no language '{wanted}'{where}; give one of {', '.join(LANGUAGES)}."
+            sentence.format(wanted=wanted, variable=VARIABLE, names=", ".join(LANGUAGES))
         )
     _chosen = None if name is None else _known(name)
 
@@ -128,6 +130,11 @@ def _(message: str) -> str:
     return _catalogue().gettext(message)
 
 
+def marked(message: str) -> str:
+    """The message as it is, for the catalogue: of a constant that `_()` translates at its use."""
+    return message
+
+
 def ngettext(singular: str, plural: str, count: int) -> str:
     """The message that fits a count, in the language in force."""
     return _catalogue().ngettext(singular, plural, count)
@@ -139,7 +146,9 @@ def number(value: float, digits: int = 0) -> str:
     Args:
         digits: behind the decimal sign.
     """
-    text = f"{value:,.{digits}f}"
-    if language() == "id":
-        return text.translate(str.maketrans(",.", ".,"))
-    return text
+    return local(f"{value:,.{digits}f}")
+
+
+def local(text: str) -> str:
+    """A number that is written in English, such as `1,234.5`, in the language in force."""
+    return text.translate(str.maketrans(",.", ".,")) if language() == "id" else text

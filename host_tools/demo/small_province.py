@@ -16,6 +16,7 @@ from host_tools.broker.process import BrokerProcess
 from host_tools.keys.ca import Authority
 from host_tools.office.enrol import enrol_here
 from host_tools.office.founding import found_province
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry, slot_name
 from host_tools.store import StoreMissing, open_database
 
@@ -46,7 +47,7 @@ class SmallProvince:
             port, bind, hosts: of the broker.
             passphrase: of the keys; None: a random one that nobody needs to know.
         """
-        passphrase = passphrase or secrets.token_urlsafe(24)
+        self._passphrase = passphrase = passphrase or secrets.token_urlsafe(24)
         self.folder = folder
         self.villages = villages
         self.province, _ = found_province(
@@ -77,6 +78,7 @@ class SmallProvince:
         with Registry.open(self.province.directory) as registry:
             village = registry.village(code)
             assert village is not None
+            open_office(self.province, registry, self._passphrase)
             done = enrol_here(
                 self.province,
                 registry,

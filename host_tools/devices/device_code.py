@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
@@ -56,18 +57,27 @@ def constants(path: Path) -> dict[str, Any]:
     return found
 
 
+@cache
+def _numbers(root: Path) -> dict[str, Any]:
+    return constants(root / IDS[0]) | constants(root / IDS[1])
+
+
 def source_code(path: str, micropython: bool = False) -> bytes:
     """A file (its path from the root) as devices get it.
 
     Raises:
         DeviceCodeError: a number that there is not, or another use of `ids`.
     """
-    code = (ROOT / path).read_text()
+    return _source_code(path, (ROOT / path).read_text(), micropython)
+
+
+@cache
+def _source_code(path: str, code: str, micropython: bool) -> bytes:
     tree = ast.parse(code)
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
     edits = _imports(tree, dropped, lines)
-    numbers = constants(ROOT / IDS[0]) | constants(ROOT / IDS[1])
+    numbers = _numbers(ROOT)
     short = short_names(path) if micropython else {}
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
@@ -81,9 +91,15 @@ def source_code(path: str, micropython: bool = False) -> bytes:
         end = token.end
         if token.string == "ids" and not after_dot:
             if attribute[:1] != ["."]:
-                raise DeviceCodeError(f"{path}: ids may only stand in ids.NAME; correct it.")
+                raise DeviceCodeError(
+                    _("{path}: ids may only stand in ids.NAME; correct it.").format(path=path)
+                )
             if attribute[1] not in numbers:
-                raise DeviceCodeError(f"{path}: {IDS[0]} has no {attribute[1]}; correct the name.")
+                raise DeviceCodeError(
+                    _("{path}: {ids} has no {attribute}; correct the name.").format(
+                        path=path, ids=IDS[0], attribute=attribute[1]
+                    )
+                )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
         elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
             instead = "True"
@@ -186,9 +202,9 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
     groups = _groups(trees)
     names = [Counter(itertools.chain(*(_names(trees[p]) for p in group))) for group in groups]
     uses = sum(names, Counter())
-    tables: list[dict[str, str]] = [{} for _ in groups]
+    tables: list[dict[str, str]] = [{} for _group in groups]
     bound = [set().union(*(_bound(trees[path]) for path in group)) - kept for group in groups]
-    for name, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
+    for name, _count in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
         private = name[0] == "_"
         inside = [i for i, known in enumerate(names) if name in known]
         if private:
@@ -236,10 +252,12 @@ def _kept(tree: ast.AST) -> Iterator[str]:
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        for field in ("id", "attr", "name", "arg"):
-            if isinstance(name := getattr(node, field, None), str):
-                yield name
+    return itertools.chain.from_iterable(map(_names_of, ast.walk(tree)))
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    values = [getattr(node, field, None) for field in ("id", "attr", "name", "arg")]
+    return [name for name in values if isinstance(name, str)]
 
 
 def _bound(tree: ast.AST) -> set[str]:
@@ -304,7 +322,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
     ]
     for function in functions:
         inside = list(ast.walk(function))
-        used = {name for node in inside for name in _names(node)}
+        used = set().union(*map(_names_of, inside))
         used |= {found[p] for n in inside if (p := _place(n)) in found}
         inner = {
             arg.arg

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.province.settings import Province
 
 # Alike in all units: they see the system, and write only where the unit says.
@@ -76,17 +77,25 @@ def default_settings(
         pwd.getpwnam(user)
     except KeyError:
         raise ServiceError(
-            f"There is no user {user} on this machine; make it with 'adduser --system {user}'."
+            _(
+                "There is no user {user} on this machine; make it with 'adduser --system {user}'."
+            ).format(user=user)
         ) from None
     if backups is not None and not backups.is_dir():
-        raise ServiceError(f"There is no directory {backups}; make it, and give it to {user}.")
+        raise ServiceError(
+            _("There is no directory {backups}; make it, and give it to {user}.").format(
+                backups=backups, user=user
+            )
+        )
     for path in (province.directory, backups or province.directory):
         if any(character in str(path) for character in "%\n\"\\'$"):
-            raise ServiceError(f"{path} holds a character that systemd reads in its own way.")
+            raise ServiceError(
+                _("{path} holds a character that systemd reads in its own way.").format(path=path)
+            )
     beside = Path(sys.executable).parent / "desalink"
     found = str(beside) if beside.exists() else shutil.which("desalink")
     if found is None:
-        raise ServiceError("The command desalink is not installed; install it ('pip install').")
+        raise ServiceError(_("The command desalink is not installed; install it ('pip install')."))
     return Settings(
         province,
         Path(found).absolute(),
@@ -101,7 +110,9 @@ def _owner(directory: Path) -> str:
         return pwd.getpwuid(directory.stat().st_uid).pw_name
     except KeyError:
         raise ServiceError(
-            f"The owner of {directory} is not a user of this machine; give --user."
+            _("The owner of {directory} is not a user of this machine; give --user.").format(
+                directory=directory
+            )
         ) from None
 
 

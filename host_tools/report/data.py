@@ -211,7 +211,7 @@ def _quality(
     if database:
         for finding in queries.findings(database, resolved=True):
             if month.begin <= finding.found_at < month.end:
-                findings.setdefault(finding.slot, Counter())[finding.kind] += 1
+                findings.setdefault(finding.slot, Counter())[finding.kind] += finding.count
     found = []
     for one in slots:
         unknown = one.seconds[UNKNOWN]

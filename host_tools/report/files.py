@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.contracts.months import SlotMonth
 from host_tools.report import pages
 from host_tools.report.data import MonthReport
@@ -73,8 +74,10 @@ def write(
     """
     if not report.slots:
         raise ReportError(
-            f"No slot has a contract or a device that {report.month.name} could be about; see "
-            "'desalink contracts list'."
+            _(
+                "No slot has a contract or a device that {name} could be about; see 'desalink "
+                "contracts list'."
+            ).format(name=report.month.name)
         )
     folder.mkdir(parents=True, exist_ok=True)
     named: list[tuple[str, Callable[[], str]]] = [

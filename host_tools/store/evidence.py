@@ -11,17 +11,22 @@ there as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
-from host_tools.store.dialect import ADD, REPLACE
+from host_tools.store.dialect import REPLACE, UNLESS_KNOWN, greater, lesser, or_change
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Birth, hash8
 
+_OR_MORE = or_change(
+    "slot_id, stream_id, chunk",
+    f"first_seq = {lesser('first_seq', 'new.first_seq')}, "
+    f"last_seq = {greater('last_seq', 'new.last_seq')}, reports = reports + new.reports",
+)
 _REPORTS_MARK = "ranges_reports"
 _QUARANTINE_MARK = "ranges_quarantine"
 
@@ -189,8 +194,7 @@ def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
         chunks.setdefault((stream_id, seq // CHUNK), []).append(seq)
     db.executemany(
         "INSERT INTO dirty SELECT slot_id, id, ?, ?, ?, ?, 0 FROM streams WHERE id = ? "
-        "ON CONFLICT DO UPDATE SET first_seq = min(first_seq, excluded.first_seq), "
-        "last_seq = max(last_seq, excluded.last_seq), reports = reports + excluded.reports",
+        f"{_OR_MORE}",
         [
             (chunk, min(seqs), max(seqs), len(seqs), stream_id)
             for (stream_id, chunk), seqs in chunks.items()
@@ -220,13 +224,14 @@ def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Ev
     archived = archived_reports(db, stream_id, first, last)
     if not archived:
         return found
-    for seq in _corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
+    for seq in corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
         archived.pop(seq, None)
     found += [Evidence(r.seq, r.received_at, r.message) for r in archived.values()]
     return sorted(found)
 
 
-def _corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+def corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+    """The seqs, from one to another, of stored reports that are not what was signed."""
     rows = db.all(
         "SELECT seq FROM corrupt WHERE stream_id = ? AND seq BETWEEN ? AND ?",
         (stream_id, first, last),
@@ -277,7 +282,9 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
-    db.execute(f"{ADD} corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
+    db.execute(
+        f"INSERT INTO corrupt VALUES (?, ?, ?, ?) {UNLESS_KNOWN}", (stream_id, seq, now, detail)
+    )
 
 
 def corrupt(db: Database) -> list[Row]:
@@ -335,6 +342,23 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
     return message
 
 
+def stream_births(db: Database, stream_id: int) -> list[Row]:
+    """The births of a stream in their order: boot, conn, received_at, message."""
+    return db.all(
+        "SELECT boot, conn, received_at, message FROM births WHERE stream_id = ? "
+        "ORDER BY boot, conn",
+        (stream_id,),
+    )
+
+
+def all_births(db: Database) -> Iterator[Row]:
+    """Every birth in the order of receipts: kid, stream, boot, conn, received_at, message."""
+    return db.iterate(
+        "SELECT kid, stream, boot, conn, received_at, message FROM births "
+        "JOIN streams ON streams.id = stream_id ORDER BY kid, stream, boot, conn"
+    )
+
+
 def saved_mark(db: Database) -> int:
     """The id of the newest report that the saved ranges of streams cover."""
     return get_meta(db, _REPORTS_MARK)
@@ -385,7 +409,6 @@ def get_meta(db: Database, key: str) -> int:
 def set_meta(db: Database, key: str, value: int) -> None:
     """Set such a number, within a transaction."""
     db.execute(
-        "INSERT INTO meta (key, value) VALUES (?, ?) "
-        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        f"INSERT INTO meta (key, value) VALUES (?, ?) {or_change('key', 'value = new.value')}",
         (key, value),
     )

@@ -6,6 +6,7 @@ docs/metrics.md: ms, %, bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
-from host_tools.wire import decode_columns, parse_birth, parse_report
+from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
+from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -31,7 +33,6 @@ _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
 _EVER = -(2**62)
-_ALL = -1  # as a LIMIT
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -130,6 +131,11 @@ class Finding:
     found_at: int
     resolved_at: int | None
     detail: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many it stands for."""
+        return int(self.detail.get("findings", 1))
 
 
 class Change(NamedTuple):
@@ -287,7 +293,7 @@ def outages(
         "FROM outages WHERE"
     )
     start = _EVER if since is None else since
-    most = _ALL if limit is None else limit
+    most = ALL if limit is None else limit
     ended = "t_end >= ? ORDER BY t_end DESC LIMIT ?"
     lasting = "t_end IS NULL AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT ?"
     if village is None and slot is None:
@@ -371,33 +377,28 @@ def usage(
     if since is not None:
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
-    named = _slots_of(db, village, None)
-    most = _ALL if limit is None else limit
     if by == "day" and village is None:
-        rows = db.all(
-            f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ? "
-            "ORDER BY day DESC LIMIT ?",
-            (start, most),
+        rows = db.iterate(
+            f"SELECT slot, village, day, {values} FROM usage_days JOIN slots ON slots.id = "
+            "slot_id WHERE day >= ? ORDER BY day DESC, slot DESC LIMIT ?",
+            (start, ALL if limit is None else limit),
         )
-    else:
-        sql = f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
-        if by == "day":
-            sql = (
-                f"SELECT slot_id, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
-                "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
-                "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
-            )
-        # Of each slot no more is read than is shown.
-        newest_first = f"{sql}ORDER BY 2 DESC"
-        each = [db.iterate(newest_first, (slot_id, start)) for slot_id in named]
-        newest = chain(*each) if limit is None else merge(*each, key=itemgetter(1), reverse=True)
-        rows = list(islice(newest, limit))
-    found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
-    return sorted(found, key=attrgetter("begin", "slot"))
-
-
-# A device may report values so large that their exact sum is no 64-bit number.
-_SUM = "CASE WHEN count({0}) > 0 THEN CAST(min(total({0}), 9e18) AS INTEGER) END"
+        return list(map(Usage._make, rows))[::-1]
+    sql = f"SELECT ?, ?, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
+    if by == "day":
+        sql = (
+            f"SELECT ?, ?, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
+            "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
+            "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
+        )
+    # Of each slot no more is read than is shown.
+    newest_first = f"{sql}ORDER BY 3 DESC"
+    each = [
+        db.iterate(newest_first, (*names, slot_id, start))
+        for slot_id, names in _slots_of(db, village, None).items()
+    ]
+    newest = chain(*each) if limit is None else merge(*each, key=itemgetter(2), reverse=True)
+    return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
 def usage_sums(
@@ -412,10 +413,10 @@ def usage_sums(
     """
     start = (since + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
     rows = db.all(
-        f"SELECT slot, village, min(day), {_SUM.format('measured_s')}, "
-        f"{_SUM.format('bytes_down')}, {_SUM.format('bytes_up')}, max(clients_peak), "
+        f"SELECT slot, village, min(day), {bounded_sum('measured_s')}, "
+        f"{bounded_sum('bytes_down')}, {bounded_sum('bytes_up')}, max(clients_peak), "
         "max(clients_day) FROM usage_days JOIN slots ON slots.id = slot_id WHERE day >= ? AND "
-        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot_id ORDER BY slot",
+        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot, village ORDER BY slot",
         (start, -_EVER if until is None else until, len(place), place),
     )
     return [Usage(*row) for row in rows]
@@ -446,7 +447,7 @@ def findings(
     where, values = _matching(db, kinds, village, resolved)
     rows = db.all(
         f"{_FINDINGS}WHERE {where} ORDER BY found_at DESC, findings.id DESC LIMIT ?",
-        (*values, _ALL if limit is None else limit),
+        (*values, ALL if limit is None else limit),
     )
     return [_finding(row) for row in reversed(rows)]
 
@@ -500,8 +501,8 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
     """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
     found: dict[bytes, dict[int, bytes]] = {}
     for stream, seq, message in db.iterate(
-        "SELECT stream, seq, message FROM slots CROSS JOIN streams ON slot_id = slots.id "
-        "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
+        f"SELECT stream, seq, message FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+        f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
@@ -524,7 +525,9 @@ def certificates(db: Database) -> dict[str, str]:
         "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
         (),
     ):
-        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        serial = None
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            serial = parse_birth(message[split(message)[1] : -66]).certificate
         if serial is not None:
             found[slot] = serial
     return found
@@ -553,8 +556,8 @@ def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(
         db.value(
-            "SELECT count(*) FROM slots CROSS JOIN streams ON slot_id = slots.id "
-            "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
+            f"SELECT count(*) FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+            f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     ) + count_archived(db, slot)

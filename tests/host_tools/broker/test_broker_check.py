@@ -12,9 +12,9 @@ from host_tools.broker.config import broker_files
 from host_tools.broker.process import BrokerProcess
 from host_tools.common.errors import BrokerError
 from host_tools.keys.ca import Authority
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run, running_broker
+from tests.host_tools.evidencing import signing_registry
 
 RULES = 14
 
@@ -22,7 +22,7 @@ RULES = 14
 def results(
     province: Province, authority: Authority | None = None, timeout: float = 2
 ) -> list[RuleResult]:
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         check = Check(province, registry, authority=authority, timeout=timeout)
         return list(check.run())
 

@@ -27,6 +27,7 @@ from host_tools.store.sessions import save_alive, save_sessions
 from tests.bench.queries import fill
 from tests.host_tools.cli.test_cli import COMMAND, environment
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 
 _INSTALLED = 800
 
@@ -111,7 +112,7 @@ def test_status_is_narrowed_by_state_regency_and_time(desalink: Run, province: P
 
 
 def test_a_revoked_slot_is_not_up(desalink: Run, province: Province):
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         device = registry.active_devices()[-1]
         registry.revoke(device.kid, by="test")
     (slot,) = [s for s in states(desalink, province) if s["slot"] == device.slot]
@@ -149,7 +150,7 @@ def test_when_our_own_side_is_dead_no_data_is_ours(desalink: Run, province: Prov
 def test_villages_of_the_same_name_are_told_apart_by_their_district(
     desalink: Run, province: Province
 ):
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         names = [village.name for village in registry.villages()]
         double = next(v for v in registry.villages() if names.count(v.name) > 1)
     for verb in (("status", "--all"), ("outages",), ("usage",), ("devices", "list")):
@@ -245,7 +246,7 @@ def test_each_verb_is_narrowed_to_a_provider(desalink: Run, province: Province, 
         ended = desalink("-C", province.directory, *verb, "--json", "--provider", provider)
         return [row["slot"] for row in json.loads(ended.out)]
 
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         codes = [village.code for village in registry.villages()][:60]
     table = tmp_path / "table.csv"
     rows = [f"{code};{'Starlink' if n % 2 else 'Icon+'}" for n, code in enumerate(codes)]

@@ -13,11 +13,11 @@ import pytest
 
 from host_tools.common.i18n import set_language
 from host_tools.contracts.calendar import month_of
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.report import drawing
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 
 OCTOBER = month_of("2026-10")
 B, E = OCTOBER.begin, OCTOBER.end
@@ -196,5 +196,5 @@ class TestDrawings:
 
 
 def test_the_registry_of_before_gets_the_new_tables(kaltim: Province):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert registry.contracts() == [] and registry.closed_months() == []
