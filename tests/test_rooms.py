@@ -20,7 +20,7 @@ from tests.support import ROOT
 # From the bottom to the top: a room imports itself and what stands before it.
 ROOMS = {
     "host_tools": "common wire keys province devices people field broker archive office store"
-    " derive exports contracts evidence report alerts ingest simulate demo cli".split(),
+    " derive exports contracts evidence report alerts ingest pages simulate demo cli".split(),
     "agent": "interpreter wire device net journal link measure sources province top".split(),
 }
 # What of a room stands below all others.
@@ -29,10 +29,13 @@ PLACED = dict.fromkeys(
 )
 # What a technician's laptop needs reaches nothing of the province's side, by no detour.
 LAPTOP = "field"
-PROVINCE_ONLY = ("province.registry", "broker", "archive", "office", "store", "derive", "ingest")
+PROVINCE_ONLY = (
+    *("province.registry", "broker", "archive", "office", "store", "derive", "ingest", "pages"),
+)
 
 SQL_PLACES = re.compile(
-    r"host_tools/(store/|alerts/records\.py|province/(registry\w*|records|contract_records)\.py)"
+    r"host_tools/(store/|(alerts|pages)/records\.py"
+    r"|province/(registry\w*|records|contract_records)\.py)"
 )
 _SQL = re.compile(
     r"\s*(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s"

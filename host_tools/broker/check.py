@@ -276,8 +276,8 @@ class Check:
         except AccessRefused as error:
             raise BrokerError(
                 _(
-                    "The broker on {local_host}, port {port}, lets nobody in ({error}); start it "
-                    "with 'desalink broker run'."
+                    "The broker on {local_host}, port {port}, accepts no client ({error}); start "
+                    "it with 'desalink broker run'."
                 ).format(local_host=self._province.broker.local_host, port=self._port, error=error)
             ) from None
         rules: list[tuple[str, Callable[[], None]]] = [

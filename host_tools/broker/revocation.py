@@ -92,8 +92,8 @@ def apply_revocations(province: Province, registry: Registry, authority: Authori
         if not reload_until_refused(province, identity, configured_port(province)):
             raise BrokerError(
                 _(
-                    "The revocation list is written but the running broker does not heed it; "
-                    "restart it with 'desalink broker run'."
+                    "The revocation list is written, but the running broker does not use it; "
+                    "restart the broker with 'desalink broker run'."
                 )
             )
     return True

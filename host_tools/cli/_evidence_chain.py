@@ -10,9 +10,11 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._store import json_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.people.receipts import Receipt
+    from host_tools.province.registry import Registry
 
 
 @click.command("begin")
@@ -39,10 +41,14 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
         Registry.open(province.directory) as registry,
     ):
         if has_log(registry):
-            raise ProvinceError("This province keeps an office log already; nothing was changed.")
+            raise ProvinceError(
+                _("This province keeps an office log already; nothing was changed.")
+            )
         entries = begin_log(province, registry, passphrase.existing(passphrase_file))
-    click.echo(f"The office log has begun with {counted(entries, 'signed row')}.")
-    click.echo("Next: 'desalink evidence check', and a backup: it must hold keys/office.key.")
+    click.echo(
+        _("The office log has begun with {rows}.").format(rows=counted(entries, "signed row"))
+    )
+    click.echo(_("Next: 'desalink evidence check', and a backup: it must hold keys/office.key."))
 
 
 @click.command("receipts")
@@ -74,7 +80,7 @@ def receipts(app: Application, as_json: bool) -> None:
         )
         return
     if not found:
-        app.note("There is no receipt yet; the ingest makes the first at the next midnight.")
+        app.note(_("There is no receipt yet; the ingest makes the first at the next midnight."))
         return
     print_table(
         ("receipt", "day", "reports", "births", "made", "head"),
@@ -110,13 +116,13 @@ def commit(app: Application, qr: Path | None) -> None:
     from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import OFFICE, signers
 
-    *_, newest = [None, *_chain(app)]
+    *_older, newest = [None, *_chain(app)]
     if newest is None:
-        app.abort("There is no receipt yet; the ingest makes the first at the next midnight.")
+        app.abort(_("There is no receipt yet; the ingest makes the first at the next midnight."))
     receipt, head = newest
-    with reading(app) as (registry, _):
+    with reading(app) as (registry, _database):
         keys = signers(verified_trusts(registry, _roots(app)), OFFICE)
-        *_, (entry, office) = verify_entries(registry.office_log(), keys)
+        *_before, (entry, office) = verify_entries(registry.office_log(), keys)
     line = (
         f"Desalink {app.province.name}: receipt {receipt.number} of {day(receipt.end - 1)}, head "
         f"{head.hex()}, office log {entry.number} {office.hex()}"
@@ -126,7 +132,7 @@ def commit(app: Application, qr: Path | None) -> None:
         import segno
 
         segno.make(line, error="m").save(str(qr), kind="png", scale=6)
-        app.note(f"The QR code is in {qr}.")
+        app.note(_("The QR code is in {qr}.").format(qr=qr))
 
 
 @click.command("check")
@@ -143,11 +149,9 @@ def check(app: Application, everything: bool) -> None:
     from host_tools.archive.chain import Chain
     from host_tools.cli._store import reading
     from host_tools.evidence.checking import check
-    from host_tools.people.office_pen import has_log
 
     with reading(app) as (registry, database):
-        if not has_log(registry):
-            app.abort("This province keeps no office log; begin it: 'desalink evidence begin'.")
+        _need_log(app, registry)
         found = check(registry, database, _roots(app), Chain(app.province.archive), _show)
         wrong = list(found if everything else islice(found, 1))
     _show("")
@@ -155,7 +159,14 @@ def check(app: Application, everything: bool) -> None:
         app.note(sentence)
     if wrong:
         app.abort(wrong[-1])
-    click.echo("Registry and reports are what the office and the ingest signed.")
+    click.echo(_("Registry and reports are what the office and the ingest signed."))
+
+
+def _need_log(app: Application, registry: Registry) -> None:
+    from host_tools.people.office_pen import has_log
+
+    if not has_log(registry):
+        app.abort(_("This province keeps no office log; begin it: 'desalink evidence begin'."))
 
 
 def _roots(app: Application) -> list[bytes]:
@@ -172,6 +183,7 @@ def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
     from host_tools.store.receipts import receipts
 
     with reading(app) as (registry, database):
+        _need_log(app, registry)
         if database is None:
             return []
         keys = signers(verified_trusts(registry, _roots(app)), INGEST)

@@ -10,6 +10,7 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app
 from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.common.i18n import _
 
 
 @click.command("export")
@@ -42,10 +43,10 @@ def export(
 
     when = month_of(month)
     if sum(value is not None for value in (village, regency, provider)) > 1:
-        app.abort("Give one of --village, --regency and --provider.", 2)
+        app.abort(_("Give one of --village, --regency and --provider."), 2)
     with reading(app) as (registry, database):
         if database is None:
-            app.abort("No report has come yet: there is nothing to export.")
+            app.abort(_("No report has come yet: there is nothing to export."))
         scope = {"provider": provider} if provider is not None else {}
         code = place(registry, village, regency)
         if code is not None:
@@ -56,9 +57,17 @@ def export(
         done = exporter.export(output, when, scope, now=int(time.time()))
     _show("")
     click.echo(
-        f"{output}: {counted(done.reports, 'report')} of {counted(done.slots, 'slot')}, "
-        f"{size(output.stat().st_size)}. SHA-256: {done.digest}\n"
-        f"Newest receipt in it: {done.head}"
+        _(
+            "{output}: {reports} of {slots}, {size}. SHA-256: {digest}\nNewest receipt in it: "
+            "{head}"
+        ).format(
+            output=output,
+            reports=counted(done.reports, "report"),
+            slots=counted(done.slots, "slot"),
+            size=size(output.stat().st_size),
+            digest=done.digest,
+            head=done.head,
+        )
     )
 
 
@@ -114,15 +123,29 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
     scope = " ".join(f"{name} {value}" for name, value in header.scope.items())
     edition = "not closed" if header.edition is None else f"edition {header.edition}"
     click.echo(
-        f"{header.month.name} of {header.province} ({scope or 'all'}; {edition}, rules "
-        f"{found.rules.version}): {counted(totals['slots'], 'slot')}, "
-        f"{counted(found.reports, 'report')}. Every figure in the file follows from them.\n"
-        f"Price {rupiah(totals['price'])}, restitution {rupiah(totals['restitution'])}.\n"
-        f"SHA-256 of the file: {found.digest}\n"
-        f"Newest receipt: {found.head_number}, up to {day(found.head_end)}, head {found.head}"
+        _(
+            "{name} of {province} ({scope}; {edition}, rules {version}): {slots}, {reports}. "
+            "Every figure in the file follows from them.\nPrice {price}, restitution "
+            "{restitution}.\nSHA-256 of the file: {digest}\nNewest receipt: {head_number}, up to "
+            "{date}, head {head}"
+        ).format(
+            name=header.month.name,
+            province=header.province,
+            scope=scope or _("all"),
+            edition=edition,
+            version=found.rules.version,
+            slots=counted(totals["slots"], "slot"),
+            reports=counted(found.reports, "report"),
+            price=rupiah(totals["price"]),
+            restitution=rupiah(totals["restitution"]),
+            digest=found.digest,
+            head_number=found.head_number,
+            date=day(found.head_end),
+            head=found.head,
+        )
     )
     for sentence in found.unproved:
-        click.echo(f"Not proved: {sentence}")
+        click.echo(_("Not proved: {sentence}").format(sentence=sentence))
 
 
 def _show(text: str) -> None:

@@ -13,7 +13,7 @@ from host_tools.common.i18n import _, number
 from host_tools.common.times import span, wita
 
 if TYPE_CHECKING:
-    from host_tools.cli._overview import Overview
+    from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
     from host_tools.store.size import Size
 
@@ -43,7 +43,7 @@ _LAST = ("no_data", "unknown")
 
 
 def counts_line(found: Overview) -> str:
-    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what is not at work."""
+    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what does not run."""
     counts = found.counts()
     revoked = counts.pop("revoked", 0)
     middle = sorted(set(counts) - {*_FIRST, *_LAST}, key=lambda state: (-counts[state], state))

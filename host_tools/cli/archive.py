@@ -50,7 +50,7 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
             else:
                 moved = archiver.archive_month(month, now)
     except StoreLocked:
-        app.abort(_("A rebuild or another 'desalink archive' is at work; try again later."), 75)
+        app.abort(_("A rebuild or another 'desalink archive' is running; try again later."), 75)
     if as_json:
         print_json(
             {

@@ -43,7 +43,7 @@ def command(app: Application, target: Path, keep: int | None) -> None:
     archives = ""
     if made.manifest.archives:
         count = counted(len(made.manifest.archives), "archive")
-        archives = _("; {count} beside it in {archives}, {new_archives} of them new").format(
+        archives = _("; {count} in {archives} next to it, {new_archives} of them new").format(
             count=count, archives=made.archives, new_archives=made.new_archives
         )
     click.echo(

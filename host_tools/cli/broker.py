@@ -156,9 +156,9 @@ def _serves(app: Application, process: BrokerProcess, villages: int, ending: lis
     if moved is not None:
         app.note(
             _(
-                "Mosquitto could not read what it had saved and has begun anew; the file is now "
-                "{moved} and may be deleted. No report is lost: the devices send again what only "
-                "the broker had."
+                "Mosquitto could not read what it had saved, and has started with an empty "
+                "memory; the file is now {moved} and may be deleted. No report is lost: the "
+                "devices send again what only the broker had."
             ).format(moved=moved[1])
         )
     return True

@@ -23,7 +23,7 @@ from host_tools.common.i18n import _
     "--keep",
     type=PATH,
     metavar="DIR",
-    help="Make everything in DIR, a new directory, and leave it there.",
+    help="Make everything in DIR, a new directory, and keep it.",
 )
 @click.option("--no-faults", is_flag=True, help="Disturb nothing.")
 @click.option(

@@ -203,8 +203,11 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
     with Registry.open(province.directory) as registry:
-        secret = passphrase.existing(passphrase_file) if has_log(registry) else None
-        if secret is not None:
+        known = registry.records_of_log(records[0].log)
+        done = len(known) >= len(records) and all(refused is None for _, refused, _ in known)
+        secret = None
+        if has_log(registry) and not done:
+            secret = passphrase.existing(passphrase_file)
             open_office(province, registry, secret)
 
         def open_authority() -> Authority:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First verify all reports and derive everything again, also beside a running ingest.",
+    help="First verify all reports and derive everything again, also while an ingest runs.",
 )
 @click.option(
     "--accept-clock",
@@ -173,5 +173,5 @@ def _rebuild(app: Application) -> bool:
         with lock(path):
             return False
     except StoreLocked:
-        app.note(_("The ingest that runs goes on with it."))
+        app.note(_("The running ingest continues with it."))
         return True

@@ -26,7 +26,7 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     "malformed": (
         marked("the content is not what docs/wire.md describes"),
-        marked("update the device's agent; if it goes on, report it"),
+        marked("update the device's agent; if it continues, report it"),
     ),
     "unknown_key": (
         marked("no enrolled device has this key"),
@@ -38,11 +38,11 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     "bad_signature": (
         marked("the device of this key has not signed this"),
-        marked("if it goes on, look for a forger or a broken device"),
+        marked("if it continues, search for a forger or a broken device"),
     ),
     "revoked_key": (
         marked("the device's key is revoked"),
-        marked("take the device off the network, or enrol it anew"),
+        marked("disconnect the device, or enrol it again"),
     ),
     "conflict": (
         marked("the same number is stored with other bytes"),
@@ -50,7 +50,7 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     "replay": (
         marked("an older birth came after a newer one"),
-        marked("if it goes on, find out who publishes under this slot"),
+        marked("if it continues, find out who publishes under this slot"),
     ),
     "gap": (
         marked("reports are missing in between"),
@@ -58,11 +58,11 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     "dropped": (
         marked("the device has lost these reports and says so"),
-        marked("look at its storage if the reason is 'corrupt'; else its outage was too long"),
+        marked("check its storage if the reason is 'corrupt'; else its outage was too long"),
     ),
     "chain_break": (
         marked("a report does not follow from the one before"),
-        marked("look at the device: its reports from here on are not one record"),
+        marked("check the device: its reports from here on do not continue those before"),
     ),
     "future_clock": (
         marked("the device's clock is ahead of ours"),
@@ -74,11 +74,13 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     "corrupt": (
         marked("a stored report is not what its device has signed, or is missing"),
-        marked("look at the disk and at who may write the database; the device sends it again"),
+        marked(
+            "check the disk, and who may write to the database; the device sends the report again"
+        ),
     ),
     "stream_lost": (
         marked("the device's journal had lost its end, or all of it; a new one was begun"),
-        marked("look at its storage; nothing that was stored is lost"),
+        marked("check its storage; nothing that was stored is lost"),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from host_tools.common.i18n import _
 @village_option
 @regency_option
 @click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The evidence file that each page names, with its SHA-256.",
+)
 @click.option("--no-pdf", is_flag=True, help="HTML and tables only.")
 @pass_app
 def command(
@@ -27,6 +34,7 @@ def command(
     village: str | None,
     regency: str | None,
     provider: str | None,
+    evidence: Path | None,
     no_pdf: bool,
 ) -> None:
     """Write a month's report: pages, PDF, and tables for spreadsheets.
@@ -38,7 +46,7 @@ def command(
     from host_tools.cli._output import counted
     from host_tools.cli._store import place, reading
     from host_tools.contracts.calendar import month_of
-    from host_tools.report.data import gather
+    from host_tools.report.data import EvidenceFile, gather
     from host_tools.report.files import write
 
     when = month_of(month)
@@ -57,6 +65,7 @@ def command(
             database,
             when,
             wanted=wanted,
+            evidence=None if evidence is None else EvidenceFile(evidence.name, _digest(evidence)),
             progress=lambda done: _show(_("{done} slots are counted").format(done=done)),
         )
         files = write(
@@ -75,6 +84,11 @@ def command(
             output=output,
         )
     )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _show(text: str) -> None:

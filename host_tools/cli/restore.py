@@ -16,7 +16,8 @@ from host_tools.common.i18n import _
 @click.option(
     "--replace",
     is_flag=True,
-    help="DIR is this province already: put the backup in its place, and keep it beside.",
+    help="DIR is this province already: put the backup in its place, and keep the present one "
+    "under another name.",
 )
 @pass_app
 def command(app: Application, backup: Path, directory: Path, replace: bool) -> None:

@@ -43,7 +43,7 @@ _SHOW_EVERY_S = 10
     default=300,
     show_default=True,
     metavar="S",
-    help="Seconds of which a report tells; more makes long times cheap.",
+    help="Seconds that one report covers; more makes long times cheap.",
 )
 @click.option(
     "--contracts", is_flag=True, help="With contracts and events, so that its months count."
@@ -108,7 +108,7 @@ def command(
     settings = SimulationSettings(villages, days, seed, first, report_every)
     if over_mqtt:
         if contracts:
-            app.abort("--contracts does not go with --mqtt; leave one out.", 2)
+            app.abort(_("--contracts does not go with --mqtt; leave one out."), 2)
         _publish(app, directory, settings, pace, broker_port)
     else:
         _fill(app, directory, settings, trusted, broker_port, contracts)

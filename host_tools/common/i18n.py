@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,9 @@ class LanguageError(DesalinkError):
 
 
 _chosen: str | None = None
-_loaded: tuple[str, NullTranslations] | None = None
+# Of one reader of the pages: a server speaks both languages at once.
+_of_reader: ContextVar[str | None] = ContextVar("_of_reader", default=None)
+_loaded: dict[str, NullTranslations] = {}
 
 
 def _known(locale: str) -> str | None:
@@ -92,37 +95,40 @@ def set_language(name: str | None) -> None:
     _chosen = None if name is None else _known(name)
 
 
+def set_reader_language(name: str) -> None:
+    """Choose the language, `en` or `id`, of what the present context (`contextvars`) writes."""
+    _of_reader.set(name)
+
+
 @contextmanager
 def speaking(name: str) -> Iterator[None]:
     """Take the texts of a block in a language, whatever is in force outside of it."""
-    global _chosen
-    before, _chosen = _chosen, name
+    before = _of_reader.set(name)
     try:
         yield
     finally:
-        _chosen = before
+        _of_reader.reset(before)
 
 
 def language() -> str:
     """The language in force, `en` or `id`."""
-    return _chosen or _from_environment()
+    return _of_reader.get() or _chosen or _from_environment()
 
 
 def _catalogue() -> NullTranslations:
-    global _loaded
     name = language()
-    loaded = _loaded
-    if loaded is None or loaded[0] != name:
+    loaded = _loaded.get(name)
+    if loaded is None:
         from gettext import NullTranslations, translation
 
         # English is the messages themselves: it has no catalogue, hence the fallback.
         try:
-            loaded = (name, translation(DOMAIN, LOCALE, [name], fallback=True))
+            loaded = translation(DOMAIN, LOCALE, [name], fallback=True)
         except OSError:
             # Perhaps the very error that a text is wanted for, such as too many open files.
             return NullTranslations()
-        _loaded = loaded
-    return loaded[1]
+        _loaded[name] = loaded
+    return loaded
 
 
 def _(message: str) -> str:

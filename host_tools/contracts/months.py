@@ -128,12 +128,14 @@ def count(
     rules: Rules,
     *,
     wanted: Callable[[str, Sequence[Contract]], bool] | None = None,
+    usage: bool = True,
 ) -> Iterator[SlotMonth]:
     """Count the month of each slot, in the order of their names.
 
     Args:
         database: None: nothing was ever reported.
         wanted: of a slot and its contracts in the month: whether to count it; None: all.
+        usage: whether to sum up the usage as well, which takes most of the time.
     """
     villages = {village.code: village for village in registry.villages()}
     contracts: dict[str, list[Contract]] = {}
@@ -147,7 +149,7 @@ def count(
         village = villages.get(village_of(slot))
         if village is None or (wanted and not wanted(slot, its)):
             continue
-        yield count_slot(database, month, slot, village, its, events, rules)
+        yield count_slot(database, month, slot, village, its, events, rules, usage=usage)
 
 
 def count_slot(
@@ -158,12 +160,15 @@ def count_slot(
     contracts: Sequence[Contract],
     events: Iterable[ContractEvent],
     rules: Rules,
+    *,
+    usage: bool = True,
 ) -> SlotMonth:
     """Count the month of one slot.
 
     Args:
         contracts: those of the slot in the month.
         events: of the month; those that do not concern the slot are left out.
+        usage: as for `count`.
     """
     timeline: list[tuple[int, int, str]] = []
     if database:
@@ -177,7 +182,7 @@ def count_slot(
         slot,
         village,
         account(month, slot, timeline, contracts, about, rules),
-        _usage(database, slot, month) if database else MonthUsage(),
+        _usage(database, slot, month) if database and usage else MonthUsage(),
         timeline,
         about,
     )
@@ -186,22 +191,27 @@ def count_slot(
 def _usage(database: Database, slot: str, month: Month) -> MonthUsage:
     total = MonthUsage()
     days: dict[int, int] = {}
-    for hour in queries.usage(database, by="hour", village=slot[:10], since=month.begin):
-        if hour.slot != slot or hour.begin >= month.end or not hour.measured_s:
+    peaks: list[int] = []
+    clients: list[int] = []
+    for begin, measured_s, down, up, peak, day in queries.slot_hours(
+        database, slot, month.begin, month.end
+    ):
+        if not measured_s:
             continue
-        total.measured_s += hour.measured_s
-        if hour.bytes_down is None and hour.bytes_up is None:
+        total.measured_s += measured_s
+        if down is None and up is None:
             continue
-        used = (hour.bytes_down or 0) + (hour.bytes_up or 0)
-        total.bytes_down += hour.bytes_down or 0
-        total.bytes_up += hour.bytes_up or 0
-        local = hour.begin + WITA_S
+        used = (down or 0) + (up or 0)
+        total.bytes_down += down or 0
+        total.bytes_up += up or 0
+        local = begin + WITA_S
         total.by_hour[local % DAY_S // 3600] += used
-        days[local // DAY_S] = days.get(local // DAY_S, 0) + used + (hour.clients_peak or 0)
-        for name in ("clients_peak", "clients_day"):
-            value, most = getattr(hour, name), getattr(total, name)
-            if value is not None and (most is None or value > most):
-                setattr(total, name, value)
+        days[local // DAY_S] = days.get(local // DAY_S, 0) + used + (peak or 0)
+        if peak is not None:
+            peaks.append(peak)
+        if day is not None:
+            clients.append(day)
+    total.clients_peak, total.clients_day = max(peaks, default=None), max(clients, default=None)
     total.measured_days = len(days)
     total.unused_days = sum(not used for used in days.values())
     return total
@@ -283,9 +293,10 @@ def check_closed(closed: ClosedMonth, slots: Iterable[SlotMonth]) -> None:
         if kept.get(one.slot) != as_json(one):
             raise MonthError(
                 _(
-                    "{month} is closed, and {slot} counts otherwise by what has come in since; "
-                    "'desalink month figures {month}' prints what holds. To count it anew, open "
-                    "it with 'desalink month reopen {month} --why TEXT'."
+                    "{month} is closed, and {slot} would have other figures with the data that "
+                    "came later; 'desalink month figures {month}' prints those that hold. To "
+                    "count the month again, open it with 'desalink month reopen {month} --why "
+                    "TEXT'."
                 ).format(month=closed.month, slot=one.slot)
             )
 
@@ -369,9 +380,8 @@ def add_rules(registry: Registry, text: str, name: str, *, by: str, now: int) ->
     if later and rules.valid_from <= max(later):
         raise RulesError(
             _(
-                "{name}: {month} is closed; rules of before can't hold from {valid_from}. Open "
-                "the "
-                "months again first, or let the rules hold from a later month."
+                "{name}: {month} is closed, so new rules can't hold from {valid_from}. Open the "
+                "closed months first, or give a later month in valid_from."
             ).format(name=name, month=max(later), valid_from=rules.valid_from)
         )
     registry.add_rules(rules.version, text, by=by, at=now)

@@ -23,7 +23,7 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.devices import device_code
 from host_tools.devices.boards import Board
-from host_tools.devices.device_code import IDS, constants, source_code
+from host_tools.devices.device_code import CORE, CORE_PATH, IDS, constants, source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
@@ -98,7 +98,8 @@ def build_release(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
 
 def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = None) -> list[str]:
     """Paths of the Python files of a release, from the repository's root: the agent without its
-    sources, the board's own files, and what these import."""
+    sources, the board's own files, and what these import; on MicroPython, CORE_PATH in place of
+    the files of CORE."""
     optional = _optional(board)
     unwanted = set(IDS)
     if configs is not None:
@@ -117,6 +118,8 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     while more:
         found |= more
         more = {p for path in more for p in _imported(path, unwanted)} - found
+    if board.interpreter == "micropython":
+        found = {CORE_PATH, *found}.difference(CORE)
     packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
     return sorted(
         found | {package for package in packages if (device_code.ROOT / package).exists()}

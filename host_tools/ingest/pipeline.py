@@ -136,7 +136,7 @@ class Pipeline:
                 else:
                     batch.tally.ignored += 1
             batch.write()
-        self._newest += batch.tally.reports
+        self._newest += batch.tally.reports - batch.tally.restored
         if self._stored is not None:
             for row, report in batch.reports.values():
                 self._stored(row, report)
@@ -173,7 +173,7 @@ class Pipeline:
                         self._quarantine.change(message, item)
                 batch.write()
                 self._streams.save_ranges()
-            self._newest += batch.tally.reports
+            self._newest += batch.tally.reports - batch.tally.restored
             total.reports += batch.tally.reports
             total.births += batch.tally.births
         return total

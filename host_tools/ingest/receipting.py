@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.archive.chain import Chain
 from host_tools.common.errors import KeyFileError
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA_S
 from host_tools.people.office_log import entry_hash
 from host_tools.people.receipts import BEGINNING, Receipt, receipt_hash, sign_receipt
@@ -52,7 +53,9 @@ class ProvinceReceipts:
         except (ValueError, TypeError):
             key = None
         if not isinstance(key, Ed25519PrivateKey):
-            raise KeyFileError(f"{path} is not an Ed25519 key; put it back from the backup.")
+            raise KeyFileError(
+                _("{path} is not an Ed25519 key; put it back from the backup.").format(path=path)
+            )
         return key
 
     def office(self) -> tuple[tuple[int, bytes] | None, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.keys.root import load_root_key
 from host_tools.people.office_log import CONTRACT, EVENT
 from host_tools.people.office_pen import has_log, make_office_keys
@@ -29,7 +30,7 @@ def begin_log(province: Province, registry: Registry, passphrase: str) -> int:
         OSError: a file can't be written.
     """
     if has_log(registry):
-        raise ProvinceError("This province keeps an office log already; nothing was changed.")
+        raise ProvinceError(_("This province keeps an office log already; nothing was changed."))
     root = load_root_key(province.root_key, passphrase)
     with registry.transaction():
         make_office_keys(province, registry, passphrase)

@@ -86,9 +86,9 @@ def make_backup(
         path = target / f"{file_prefix(province)}{moment:%Y%m%dT%H%M%SZ}{SUFFIX}"
     elif keep is not None:
         raise BackupError(
-            _("--keep needs a directory and {target} is none; make it, or leave off.").format(
-                target=target
-            )
+            _(
+                "--keep needs a directory, and {target} is not one; make it, or leave --keep out."
+            ).format(target=target)
         )
     else:
         path = target

@@ -363,7 +363,7 @@ def _check_kit(registry: Registry, record: Record, technician: RoleKey) -> None:
     if holder is None:
         raise EnrolmentError(
             _(
-                "kit {kit} is none of this province; provision the device again from a kit of "
+                "kit {kit} is not a kit of this province; provision the device again from one of "
                 "this province"
             ).format(kit=record.kit.hex())
         )

@@ -92,7 +92,7 @@ def restore(
         raise BackupError(
             _(
                 "{directory} is a province already; give --replace to put the backup in its "
-                "place. It is then kept beside, and its revocations are taken over."
+                "place. The present one is kept under another name, and its revocations stay."
             ).format(directory=directory)
         )
     if not existing and directory.exists() and any(directory.iterdir()):
@@ -207,8 +207,9 @@ def _take_over(
             return 0
         raise BackupError(
             _(
-                "{former} has another root key than the backup, which is of another province or "
-                "of before a new root key; choose another backup or another directory."
+                "{former} has another root key than the backup. The backup is of another "
+                "province, or was made before the root key was replaced; choose another backup or "
+                "another directory."
             ).format(former=former)
         )
     if not _take_newer_authority(old, new, notes):
@@ -228,12 +229,18 @@ def _take_over(
             entries = _newer_entries(new, registry, other)
             if entries is None and must_fit:
                 raise BackupError(
-                    f"The office log of {former} and that of the backup differ: one of them was "
-                    "forked. Keep both, and find out which one the published heads belong to; to "
-                    "restore all the same, move that directory away first."
+                    _(
+                        "The office log of {former} and that of the backup differ: one of them "
+                        "was forked. Keep both, and find out which one the published heads belong "
+                        "to; to restore all the same, move that directory away first."
+                    ).format(former=former)
                 )
             if entries is None:
-                notes.append(f"{former} has another office log, of which nothing is taken over.")
+                notes.append(
+                    _("{former} has another office log, of which nothing is taken over.").format(
+                        former=former
+                    )
+                )
             return merge_registry(registry, other, entries or ())
     except BackupError:
         raise

@@ -1,7 +1,8 @@
-"""Systemd units that keep a province's broker, ingest, alerts, backup and checks at work."""
+"""Systemd units that keep a province's services, backup and checks at work."""
 
 from __future__ import annotations
 
+import importlib.util
 import pwd
 import shutil
 import sys
@@ -90,7 +91,10 @@ def default_settings(
     for path in (province.directory, backups or province.directory):
         if any(character in str(path) for character in "%\n\"\\'$"):
             raise ServiceError(
-                _("{path} holds a character that systemd reads in its own way.").format(path=path)
+                _(
+                    "{path} has a character with a special meaning for systemd; choose another "
+                    "path."
+                ).format(path=path)
             )
     beside = Path(sys.executable).parent / "desalink"
     found = str(beside) if beside.exists() else shutil.which("desalink")
@@ -155,6 +159,20 @@ def units(settings: Settings) -> dict[str, str]:
         "desalink-checks.service": checks,
         "desalink-checks.timer": _timer("Daily check of what ends soon", "*-*-* 06:00"),
     }
+    if importlib.util.find_spec("starlette") is not None:
+        # Of the keys the pages see nothing.
+        keys = " ".join(
+            f'"-{settings.province.directory / name}"'
+            for name in ("keys", "technicians", "services", "ca/ca.key", "ca/former.key")
+        )
+        found["desalink-pages.service"] = _unit(
+            settings,
+            "Desalink pages of {name}",
+            "serve",
+            after="network-online.target",
+            service=f"Type=exec\n{_RESTART}InaccessiblePaths={keys}\n",
+            install="multi-user.target",
+        )
     found["desalink-archive.service"] = _unit(
         settings,
         "Desalink archive of closed months of {name}",

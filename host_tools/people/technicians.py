@@ -154,9 +154,17 @@ def verified_trusts(registry: Registry, roots: Sequence[bytes]) -> list[Trust]:
                 trust = verify_trust(document, root, now=0)
                 break
         else:
-            raise TrustError(f"Trust document {version} is not signed by a root key of here.")
+            raise TrustError(
+                _("Trust document {version} is not signed by a root key of here.").format(
+                    version=version
+                )
+            )
         if trust.version != version:
-            raise TrustError(f"Trust document {version} says that it is version {trust.version}.")
+            raise TrustError(
+                _("Trust document {version} says that it is version {trust_version}.").format(
+                    version=version, trust_version=trust.version
+                )
+            )
         found.append(trust)
     return found
 

@@ -57,8 +57,11 @@ class RegistryFile:
         return registry
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path, *, readonly: bool = False) -> Self:
         """Open the registry of a province; whoever may not write to it can read it.
+
+        Args:
+            readonly: only ever read.
 
         Raises:
             RegistryError: it is missing, not a registry, or made by a newer desalink.
@@ -71,7 +74,7 @@ class RegistryFile:
                 ).format(path=path)
             )
         try:
-            db = cls._connect(path)
+            db = cls._connect(path, readonly)
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
@@ -103,7 +106,7 @@ class RegistryFile:
                     "desalink that wrote it, or a newer one."
                 ).format(path=path, version=version, format=FORMAT)
             )
-        if version < FORMAT and not may_write(path):
+        if version < FORMAT and (readonly or not may_write(path)):
             db.close()
             raise RegistryError(
                 _(
@@ -130,9 +133,9 @@ class RegistryFile:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
+    def _connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
         # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
-        writable = may_write(path)
+        writable = not readonly and may_write(path)
         where = str(path) if writable else readonly_uri(path)
         db = sqlite3.connect(
             where, uri=not writable, isolation_level=None, timeout=10, check_same_thread=False

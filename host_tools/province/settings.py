@@ -64,6 +64,24 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True)
+class PagesSettings:
+    """How `desalink serve` answers.
+
+    certificate, key: PEM files for its own TLS, relative to the province; empty: plain HTTP.
+    https: a proxy in front of it speaks HTTPS. proxies: addresses of proxies whose headers say
+    who asks. public: availability by village and month is shown without a log-in.
+    """
+
+    bind: Annotated[str, _LINE] = "127.0.0.1"
+    port: Annotated[int, whole(1, 65535)] = 8480
+    certificate: Annotated[str, _LINE] = ""
+    key: Annotated[str, _LINE] = ""
+    https: Annotated[bool, Meta(description="true or false")] = False
+    proxies: Annotated[tuple[str, ...], Meta(description="a list of texts")] = ()
+    public: Annotated[bool, Meta(description="true or false")] = False
+
+
+@dataclass(frozen=True)
 class TlsFiles:
     """What a client of the broker needs for TLS (PEM)."""
 
@@ -82,10 +100,12 @@ class Province:
     created: datetime
     broker: BrokerSettings
     hot_months: int = HOT_MONTHS
+    pages: PagesSettings = PagesSettings()
 
     database = Inside("province.db")
     archive = Inside("archive")
     registry = Inside("registry.db")
+    pages_database = Inside("pages.db")  # accounts, cases and notes of the pages
     root_key = Inside("keys/root.key")
     root_public = Inside("keys/root.pub")
     office_key = Inside("keys/office.key")  # signs the office log
@@ -160,6 +180,7 @@ class _File:
     province: Annotated[_ProvinceTable, Meta(description="a section")]
     broker: Annotated[BrokerSettings, Meta(description="a section")]
     retention: Annotated[_Retention, Meta(description="a section")] = _Retention()
+    pages: Annotated[PagesSettings, Meta(description="a section")] = PagesSettings()
 
 
 @dataclass(frozen=True)
@@ -221,6 +242,7 @@ def load(directory: Path) -> Province:
         created=found.province.created,
         broker=found.broker,
         hot_months=found.retention.hot_months,
+        pages=found.pages,
     )
 
 

@@ -10,16 +10,26 @@ from host_tools.common.times import iso
 from host_tools.contracts.words import COLUMNS, row
 from host_tools.report.data import MonthReport
 
-OUTAGE_COLUMNS = ("slot", "village", "provider", "begin", "end", "length_s", "charged_s", "causes")
+OUTAGE_COLUMNS = (
+    "slot",
+    "village",
+    "provider",
+    "begin",
+    "end",
+    "length_s",
+    "charged_s",
+    "causes",
+    "reports",
+)
 USAGE_COLUMNS = (
     "slot,village,measured_s,bytes_down,bytes_up,clients_peak,clients_day,measured_days,"
-    "unused_days"
+    "unused_days,busiest_hour"
 ).split(",")
 
-_Cell = str | int | None
+Cell = str | int | float | None
 
 
-def _outages(report: MonthReport) -> Iterator[Sequence[_Cell]]:
+def _outages(report: MonthReport) -> Iterator[Sequence[Cell]]:
     for one in report.slots:
         for piece in one.pieces:
             provider = "" if piece.contract is None else piece.contract.provider
@@ -33,10 +43,11 @@ def _outages(report: MonthReport) -> Iterator[Sequence[_Cell]]:
                     outage.end - outage.begin,
                     outage.seconds,
                     " ".join(f"{cause}={length}" for cause, length in outage.causes.items()),
+                    " ".join(f"{r.stream}:{r.seq}" for r in report.reports_of(one, outage)),
                 )
 
 
-def _usage(report: MonthReport) -> Iterator[Sequence[_Cell]]:
+def _usage(report: MonthReport) -> Iterator[Sequence[Cell]]:
     for one in report.slots:
         usage = one.usage
         yield (
@@ -49,17 +60,18 @@ def _usage(report: MonthReport) -> Iterator[Sequence[_Cell]]:
             usage.clients_day,
             usage.measured_days,
             usage.unused_days,
+            usage.by_hour.index(max(usage.by_hour)) if any(usage.by_hour) else None,
         )
 
 
-def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[Sequence[_Cell]]]]:
+def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[Sequence[Cell]]]]:
     figures = (row(one, piece) for one in report.slots for piece in one.pieces)
     yield "figures", COLUMNS, figures
     yield "outages", OUTAGE_COLUMNS, _outages(report)
     yield "usage", USAGE_COLUMNS, _usage(report)
 
 
-def _safe(cell: _Cell) -> _Cell:
+def safe(cell: Cell) -> Cell:
     """A text that a spreadsheet does not take for a formula: names come from outside."""
     if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{cell}"
@@ -75,7 +87,7 @@ def write_csv(report: MonthReport, folder: Path) -> list[Path]:
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
-            writer.writerows([_safe(cell) for cell in cells] for cells in rows)
+            writer.writerows([safe(cell) for cell in cells] for cells in rows)
         written.append(path)
     return written
 
@@ -90,5 +102,5 @@ def write_workbook(report: MonthReport, path: Path) -> None:
         sheet.freeze_panes = "B2"
         sheet.append(list(columns))
         for cells in rows:
-            sheet.append([_safe(cell) for cell in cells])
+            sheet.append([safe(cell) for cell in cells])
     book.save(path)

@@ -29,6 +29,8 @@ _OR_MORE = or_change(
 )
 _REPORTS_MARK = "ranges_reports"
 _QUARANTINE_MARK = "ranges_quarantine"
+RECEIPT_MARK = "receipt_report"
+"""The id of the newest report that a receipt counts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -171,20 +173,41 @@ class Streams:
             stream.dirty = False
 
 
-def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
-    """Store reports, within a transaction."""
+def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[int, int], int]:
+    """Store reports, within a transaction.
+
+    A corrupt one that has arrived again, in good order, takes the place of the old row. If a
+    receipt has counted that, its time of receipt stays.
+
+    Returns:
+        That time, by stream id and seq. The ranges of streams must be saved with it, because the
+        row has no new id.
+    """
     rows = list(reports)
-    # A corrupt one has arrived again, in good order.
-    db.executemany(
-        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
+    again: dict[tuple[int, int], int] = {}
     if db.value("SELECT 1 FROM corrupt LIMIT 1"):
+        for row in rows:
+            old = db.one(
+                "SELECT id, received_at FROM corrupt JOIN reports USING (stream_id, seq) "
+                "WHERE stream_id = ? AND seq = ? AND counted",
+                row[:2],
+            )
+            if old is not None:
+                db.execute(
+                    "UPDATE reports SET boot = ?, up = ?, start = ?, message = ? WHERE id = ?",
+                    (row.boot, row.up, row.start, row.message, old[0]),
+                )
+                again[row.stream_id, row.seq] = old[1]
         db.executemany(
             "DELETE FROM corrupt WHERE stream_id = ? AND seq = ?", [row[:2] for row in rows]
         )
+    db.executemany(
+        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [row for row in rows if row[:2] not in again],
+    )
     mark_dirty(db, [(row.stream_id, row.seq) for row in rows])
+    return again
 
 
 def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
@@ -283,7 +306,9 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
     db.execute(
-        f"INSERT INTO corrupt VALUES (?, ?, ?, ?) {UNLESS_KNOWN}", (stream_id, seq, now, detail)
+        "INSERT INTO corrupt SELECT ?, ?, ?, ?, EXISTS (SELECT 1 FROM reports WHERE stream_id = ? "
+        f"AND seq = ? AND id <= ?) WHERE true {UNLESS_KNOWN}",
+        (stream_id, seq, now, detail, stream_id, seq, get_meta(db, RECEIPT_MARK)),
     )
 
 

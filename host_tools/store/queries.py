@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
@@ -16,6 +16,7 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from agent.wire import ids
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
@@ -263,11 +264,99 @@ def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
 
 
 def newest_change(db: Database) -> int:
-    """The id of the last change of a slot's state; 0 if there was none."""
+    """The id of the newest change, 0 if there is none."""
     return int(db.value("SELECT max(id) FROM changes") or 0)
 
 
+def count_clocks_ahead(db: Database) -> int:
+    """How many slots have reports that were made in what is the future here."""
+    return int(
+        db.value(
+            "SELECT count(DISTINCT slot_id) FROM findings WHERE resolved_at IS NULL "
+            "AND kind = 'future_clock'"
+        )
+    )
+
+
+class Software(NamedTuple):
+    """What runs on the device of a slot, by its newest birth."""
+
+    slot: str
+    board: str
+    agent: str
+    interpreter: str
+    received_at: int
+
+
+def software(db: Database, slot: str | None = None) -> list[Software]:
+    """What runs on the device of each slot, or of one."""
+    rows = db.all(
+        "SELECT slot, board, agent, interpreter, births.received_at FROM slots "
+        "JOIN latest ON latest.slot_id = slots.id JOIN births ON births.id = (SELECT newest.id "
+        "FROM births AS newest WHERE newest.stream_id = latest.stream_id "
+        "ORDER BY boot DESC, conn DESC LIMIT 1) WHERE ? IS NULL OR slot = ? ORDER BY slot",
+        (slot, slot),
+    )
+    return [Software(*row) for row in rows]
+
+
 # ---- the past ----------------------------------------------------------------------------
+
+
+def recent_states(db: Database, since: int) -> dict[str, list[tuple[int, int, str]]]:
+    """By slot: begin, end and state of what reaches beyond a time, in the order of time."""
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    for slot, *span in db.iterate(
+        f"SELECT slot, t_begin, t_end, state FROM slots {THEN_JOIN} intervals "
+        "ON slot_id = slots.id AND t_begin >= coalesce((SELECT max(earlier.t_begin) FROM "
+        "intervals AS earlier WHERE earlier.slot_id = slots.id AND earlier.t_begin <= ?), ?) "
+        "ORDER BY slots.id, t_begin",
+        (since, _EVER),
+    ):
+        begin, end, state = span
+        if end > since:
+            found.setdefault(slot, []).append((begin, end, state))
+    return found
+
+
+def ended_outages(
+    db: Database,
+    *,
+    before: int,
+    since: int,
+    limit: int,
+    wanted: Callable[[str, str], bool] = lambda slot, cause: True,
+    read: int = 10_000,
+) -> tuple[list[Outage], int | None]:
+    """Outages that ended in a time, those that ended last first.
+
+    Args:
+        before: they ended before then.
+        limit: at most so many.
+        wanted: of slot and cause: whether it is one of them.
+        read: look at so many at most.
+
+    Returns:
+        They, and the `before` that leads to older ones; None: there are none.
+    """
+    named = _slots_of(db, None, None)
+    found: list[Outage] = []
+    seen = 0
+    for slot_id, cause, begin, end, flaps, cut, evidence in db.iterate(
+        "SELECT slot_id, cause, t_begin, t_end, flaps, interrupted, evidence FROM outages "
+        "WHERE t_end < ? AND t_end >= ? ORDER BY t_end DESC",
+        (before, since),
+    ):
+        slot, village = named[slot_id]
+        name = state_name(cause)
+        if wanted(slot, name):
+            its = (slot, village, name, begin, end, flaps, bool(cut), _evidence(evidence))
+            found.append(Outage(*its))
+        seen += 1
+        if len(found) == limit or seen == read:
+            # Those that ended in the same second are read twice, and none is left out.
+            return found, end + 1 if end + 1 < before else end
+    return found, None
 
 
 def outages(
@@ -279,6 +368,7 @@ def outages(
     until: float | None = None,
     now: float | None = None,
     limit: int | None = None,
+    silent: Collection[str] | None = None,
 ) -> list[Outage]:
     """Outages that lasted into the time since, in the order of their beginning.
 
@@ -286,6 +376,7 @@ def outages(
         until: only those that began before.
         now: tells which slots are silent; without it none is.
         limit: at most so many, those that ended last and those that last.
+        silent: the slots that are silent, for a caller who knows; `now` is not needed then.
     """
     named = _slots_of(db, village, slot)
     columns = (
@@ -307,7 +398,8 @@ def outages(
     if limit is not None and len(rows) > limit:
         rows.sort(key=lambda row: (row[3] is None, row[3]), reverse=True)
         rows = rows[:limit]
-    silent: set[str] = set()
+    if silent is None:
+        silent = set()
     if now is not None and any(row[3] is None for row in rows):
         silent = {its.slot for its in status(db, now, village) if not its.fresh}
     found = []
@@ -399,6 +491,18 @@ def usage(
     ]
     newest = chain(*each) if limit is None else merge(*each, key=itemgetter(2), reverse=True)
     return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
+
+
+def slot_hours(
+    db: Database, slot: str, begin: int, end: int
+) -> list[tuple[int, int, int | None, int | None, int | None, int | None]]:
+    """A slot's hours that begin in a time: when, measured_s and what follows it in `Usage`."""
+    return db.all(
+        "SELECT hour, measured_s, bytes_down, bytes_up, clients_peak, clients_day "
+        "FROM usage_hours WHERE slot_id = (SELECT id FROM slots WHERE slot = ?) AND hour >= ? "
+        "AND hour < ? ORDER BY hour",
+        (slot, begin, end),
+    )
 
 
 def usage_sums(
@@ -494,6 +598,52 @@ def overflow(db: Database) -> list[tuple[str, str, int]]:
     ]
 
 
+class Said(NamedTuple):
+    """A report that says what happened from begin to end: stream in hexadecimal, and seq."""
+
+    begin: int
+    end: int
+    stream: str
+    seq: int
+
+
+def said(db: Database, slot: str, begin: int, end: int) -> list[Said]:
+    """Which reports say of the outages of a slot, and of times in which nothing ran.
+
+    Of an outage it is the report with its beginning, else the one with its end.
+    """
+    end_of = (
+        "(SELECT min(seq) FROM events WHERE events.stream_id = {0}.stream_id "
+        "AND events.boot = {0}.boot AND kind = ? AND t = {1})"
+    )
+    rows = db.all(
+        "SELECT t_begin, coalesce(t_end, ?), stream, coalesce(told, "
+        + end_of.format("outages", "t_end")
+        + ") FROM outages JOIN streams ON streams.id = stream_id WHERE outages.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND t_begin < ? AND (t_end IS NULL OR t_end > ?) "
+        "UNION ALL SELECT off_begin, off_end, stream, "
+        + end_of.format("boots", "started_t")
+        + " FROM boots JOIN streams ON streams.id = stream_id WHERE boots.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND off_begin < ? AND off_end > ? "
+        "ORDER BY 1, 2, 3, 4",
+        (end, ids.OUTAGE_ENDED, slot, end, begin, ids.BOOTED, slot, end, begin),
+    )
+    return [Said(b, e, bytes(stream).hex(), seq) for b, e, stream, seq in rows if seq is not None]
+
+
+def quarantined(db: Database, begin: int, end: int) -> list[tuple[str, str, int, str, str]]:
+    """Messages in quarantine that came in a time: slot, reason, how many, who dismissed them, why.
+
+    The last two are empty where nobody has.
+    """
+    return db.all(
+        "SELECT slot, reason, count(*), coalesce(who, ''), coalesce(why, '') FROM quarantine "
+        "LEFT JOIN quarantine_notes AS notes ON notes.id = note_id WHERE received_at >= ? "
+        "AND received_at < ? GROUP BY slot, reason, who, why ORDER BY slot, reason, who, why",
+        (begin, end),
+    )
+
+
 # ---- evidence ----------------------------------------------------------------------------
 
 
@@ -543,7 +693,9 @@ def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
         "WHERE newest.stream_id = latest.stream_id)",
         (),
     ):
-        columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        columns = {}
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            columns = decode_columns(parse_report(message[split(message)[1] : -66]))
         for name in wanted:
             values = [value for value in columns.get(name, ()) if value is not None]
             if values:

@@ -18,10 +18,16 @@ from host_tools.people.receipts import (
 from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
 from host_tools.store.dialect import UNLESS_KNOWN
-from host_tools.store.evidence import Evidence, corrupt_seqs, get_meta, set_meta
+from host_tools.store.evidence import (
+    RECEIPT_MARK,
+    Evidence,
+    corrupt_seqs,
+    get_meta,
+    set_meta,
+)
 from host_tools.store.ranges import RangeSet
 
-_REPORT_MARK, _BIRTH_MARK = "receipt_report", "receipt_birth"
+_BIRTH_MARK = "receipt_birth"
 _PAGE = 1000
 _LAST = 2**32
 
@@ -157,7 +163,7 @@ class Counted:
 
 def counted_mark(db: Database) -> int | None:
     """The id of the newest report that receipts count; None where there is no receipt."""
-    return None if newest_receipt(db) is None else get_meta(db, _REPORT_MARK)
+    return None if newest_receipt(db) is None else get_meta(db, RECEIPT_MARK)
 
 
 def count_reports(db: Database, begin: int, end: int) -> Generator[None, None, Counted]:
@@ -176,7 +182,7 @@ def count_reports(db: Database, begin: int, end: int) -> Generator[None, None, C
             for first, last in ranges:
                 of_stream.add_range(first, last)
         yield
-    mark = get_meta(db, _REPORT_MARK)
+    mark = get_meta(db, RECEIPT_MARK)
     # What arrived before the first report of the next day is counted, and no id after that one.
     while rows := db.all(
         "SELECT id, stream_id, seq, received_at FROM reports WHERE id > ? ORDER BY id LIMIT ?",
@@ -255,7 +261,7 @@ def add_receipt(db: Database, number: int, receipt: bytes, counted: Counted) -> 
     """Keep a signed receipt, within a transaction."""
     db.execute("INSERT INTO receipts VALUES (?, ?)", (number, receipt))
     db.executemany("UPDATE streams SET receipt_seq = ? WHERE id = ?", counted.highest)
-    set_meta(db, _REPORT_MARK, counted.report_mark)
+    set_meta(db, RECEIPT_MARK, counted.report_mark)
     set_meta(db, _BIRTH_MARK, counted.birth_mark)
 
 

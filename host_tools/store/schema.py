@@ -419,6 +419,18 @@ CREATE TABLE archived (                      -- reports of a stream in a row gro
 ) CLUSTERED
 """
 
+# What the ingest has signed, up to which seq of each stream, and whether it has counted a report
+# that was found corrupt later.
+_RECEIPTS = """
+CREATE TABLE receipts (
+    number        COUNTER,                   -- from 0, without holes
+    receipt       BYTES NOT NULL             -- as it was signed
+);
+ALTER TABLE streams ADD COLUMN receipt_seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE corrupt ADD COLUMN counted INTEGER NOT NULL DEFAULT 0
+"""
+
+
 # Findings of a slot are bounded: those of chunks are kept apart, and are found again.
 _BATCHED = "WHERE kind IN ('chain_break', 'stream_lost') AND resolved_at IS NULL"
 _BOUNDED_FINDINGS = ";\n".join(
@@ -436,14 +448,6 @@ _BOUNDED_FINDINGS = ";\n".join(
         f"DELETE FROM findings {_BATCHED}",
     )
 )
-# What the ingest has signed, and up to which seq of each stream.
-_RECEIPTS = """
-CREATE TABLE receipts (
-    number        COUNTER,                   -- from 0, without holes
-    receipt       BYTES NOT NULL             -- as it was signed
-);
-ALTER TABLE streams ADD COLUMN receipt_seq INTEGER NOT NULL DEFAULT 0
-"""
 
 MIGRATIONS = (
     _EVIDENCE,
@@ -454,6 +458,6 @@ MIGRATIONS = (
     _QUARANTINE_INDEX,
     _BOUNDED,
     _ARCHIVE,
-    _BOUNDED_FINDINGS,
     _RECEIPTS,
+    _BOUNDED_FINDINGS,
 )

@@ -67,6 +67,7 @@ def evidenced(
             registry.enrol(
                 *(device.slot, device.public_key),
                 **{"board": "unix", "firmware": "0.1.0", "by": "Ani", "at": when.begin - 7200},
+                proof=device.proof(),
             )
         contracts = [
             Contract(

@@ -60,7 +60,7 @@ def test_without_a_broker_it_says_how_to_start_one(desalink: Run, kaltim: Provin
     ended = desalink("-C", kaltim.directory, "broker", "check")
     assert ended.code == 1
     assert ended.err.startswith(
-        f"desalink: The broker on 127.0.0.1, port {kaltim.broker.port}, lets nobody in ("
+        f"desalink: The broker on 127.0.0.1, port {kaltim.broker.port}, accepts no client ("
     )
     assert ended.err.endswith("start it with 'desalink broker run'.\n")
 
@@ -220,5 +220,5 @@ def test_a_broker_that_trusts_another_ca_only_refuses_everybody(kaltim: Province
         (f"cafile {kaltim.ca_certificate}", f"cafile {other}"),
         ("\ncrlfile ", "\n#crlfile "),
     )
-    with running_broker(kaltim), pytest.raises(BrokerError, match="lets nobody in"):
+    with running_broker(kaltim), pytest.raises(BrokerError, match="accepts no client"):
         results(kaltim)

@@ -172,7 +172,7 @@ class TestVerbs:
         text = first_text().replace("version = 1", "version = 2").replace("= 300", "= 60")
         path.write_text(text.replace("2025-01", "2026-10"))
         refused = office("rules", "add", path)
-        assert refused.code == 1 and "2026-10 is closed; rules of before" in refused.err
+        assert refused.code == 1 and "2026-10 is closed, so new rules" in refused.err
         path.write_text(text.replace("2025-01", "2026-11"))
         assert office("rules", "try", path, "--month", "2026-10").code == 0
         assert office("rules", "add", path).out == "Rules 2 hold from 2026-11.\n"

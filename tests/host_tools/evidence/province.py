@@ -76,12 +76,6 @@ class Pen:
         return sign_entry(self.key, OfficeEntry(number, prev, self.at, kind, body, by))
 
 
-def proof(device: Device) -> bytes:
-    """A device's proof that it has its key."""
-    table = {1: device.slot, 2: device.public_key, 3: None, 4: "unix", 5: "0.1.0", 6: None}
-    return device.sign(table, "enrol")
-
-
 def contract(slot: str, price: int = 1_150_000) -> Contract:
     kinds = ("agent", "force_majeure", "maintenance", "power", "site")
     terms = ("Comtelindo", "Desa 50", "radio", 50, price, 990_000, kinds, None)
@@ -161,7 +155,7 @@ def found(directory: Path, extra: Iterable[Arrival] = ()) -> SmallProvince:
     for device in (first, second):
         registry.enrol(
             *(device.slot, device.public_key),
-            **{"board": "unix", "firmware": "1", "by": "Rina", "proof": proof(device)},
+            **{"board": "unix", "firmware": "1", "by": "Rina", "proof": device.proof()},
             at=BEGIN,
         )
     for slot in SLOTS:
@@ -224,7 +218,7 @@ def _replace(registry: Registry, device: Device, old: Device) -> None:
         number=0,
         time=B + DAY_S,
         slot=device.slot,
-        proof=proof(device),
+        proof=device.proof(),
         unique_id=None,
         board="unix",
         firmware_hash=None,
@@ -244,6 +238,6 @@ def _replace(registry: Registry, device: Device, old: Device) -> None:
     )
     registry.enrol(
         *(device.slot, device.public_key),
-        **{"board": "unix", "firmware": "1", "by": "Budi", "proof": proof(device)},
+        **{"board": "unix", "firmware": "1", "by": "Budi", "proof": device.proof()},
         **{"replace": True, "at": B + DAY_S, "record": record.hash},
     )

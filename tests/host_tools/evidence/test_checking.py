@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.field.enrolments import EnrolmentLog
 from host_tools.keys.ca import Authority
 from host_tools.people.office_log import OfficeEntry, OfficeState, verify_entries
 from host_tools.people.technicians import root_public
@@ -17,7 +18,7 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import Run
 from tests.host_tools.evidencing import PASSPHRASE, SLOTS, Evidenced, evidenced
-from tests.host_tools.kits import make_kit
+from tests.host_tools.kits import FieldDevice, make_kit
 
 ADDED = {"trust", "village", "enrol", "contract", "event", "close"}
 
@@ -80,13 +81,18 @@ def test_each_verb_leaves_its_entry_and_the_check_is_content(
     with Registry.open(province.directory) as registry:
         authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
         kit, _ = make_kit(province, registry, authority)
+    log = EnrolmentLog(tmp_path / "log")
+    record = FieldDevice("a0:b7:65:00:00:01").enrol(log, kit, SLOTS[0])
+    (tmp_path / "ani.desalog").write_bytes(log.export())
+    verb("enrolments", "import", tmp_path / "ani.desalog")
     verb("kit", "revoke", kit.id.hex(), "--yes")
     found = entries(province)[len(before) :]
     assert [entry.kind for entry in found] == [
         *("village", "contract", "contract_withdraw", "contract", "contract_withdraw"),
         *("event", "event_withdraw", "rules", "reopen", "close", "revoke"),
-        *("trust", "kit", "kit_revoke", "trust"),
+        *("trust", "kit", "enrol", "kit_revoke", "trust"),
     ]
+    assert found[13].body["record"] == record.hash and found[13].by == "Ani"
     assert found[1].by == "Budi" and found[10].body["reason"] == "stolen"
     assert found[9].body["receipt"] == 30 and found[9].body["edition"] == 2
     assert all(entry.by for entry in found)

@@ -12,6 +12,7 @@ import pytest
 from agent.wire import ids
 from host_tools.common.times import DAY_S
 from host_tools.evidence.container import EvidenceError
+from host_tools.province.settings import Province
 from host_tools.store.archiving import Archiver
 from tests.host_tools.conftest import Run
 from tests.host_tools.evidence.conftest import Exports
@@ -25,6 +26,7 @@ from tests.host_tools.evidence.province import (
     arrival,
     found,
 )
+from tests.host_tools.evidencing import evidenced
 from tests.host_tools.factory import Device, ordinary, outage_began
 
 FIRST, SECOND = SLOTS
@@ -184,6 +186,19 @@ class TestStore:
 
 
 class TestVerbs:
+    def test_a_province_exports_a_village_and_an_auditor_checks_it(
+        self, desalink: Run, kaltim: Province, tmp_path: Path
+    ):
+        evidenced(kaltim)
+        file = tmp_path / "october.evidence"
+        command = ("-C", kaltim.directory, "evidence", "export", "--month", "2026-10")
+        done = desalink(*command, "--village", "6403112001", "-o", file)
+        assert done.code == 0 and "8 reports of 1 slot" in done.out
+        done = desalink("evidence", "verify", file, "--root", kaltim.root_public, "--json")
+        assert json.loads(done.out)["scope"] == {"village": "6403112001"}
+        done = desalink(*command, "--village", "6403112001", "--regency", "6403", "-o", file)
+        assert done.code == 2 and "Give one of" in done.err
+
     def test_an_auditor_checks_a_file_without_a_province(
         self, desalink: Run, exports: Exports, tmp_path: Path
     ):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.host_tools.evidence.conftest import Exports
 from tests.host_tools.evidence.forging import Forgery, table_of
-from tests.host_tools.evidence.province import BEGIN, SLOTS, E, proof, trust
+from tests.host_tools.evidence.province import BEGIN, SLOTS, E, trust
 from tests.host_tools.factory import Device, ordinary
 from tests.support import ROOT as REPOSITORY
 
@@ -62,7 +62,7 @@ def own_device() -> Device:
 
 def swap_a_key(file: Forgery, office: str, ingest: str | None) -> None:
     own = own_device()
-    change = {"kid": own.kid, "key": own.public_key, "proof": proof(own)}
+    change = {"kid": own.kid, "key": own.public_key, "proof": own.proof()}
     file.change_entry("enrol", lambda body: body.update(change), office)
     file.births.pop(FIRST)
     sign_again_as(file, own_device(), ingest)

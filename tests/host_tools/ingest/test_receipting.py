@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from host_tools.derive import rebuild
+from host_tools.evidence.checking import StoreCheck
+from host_tools.ingest.acks import Acks
+from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.receipting import ProvinceReceipts, Receipting, last_midnight
 from host_tools.people.receipts import Receipt, verify_receipts
 from host_tools.people.technicians import root_public
 from host_tools.people.trust import INGEST, signers, verify_trust
 from host_tools.province.settings import Province
+from host_tools.store import Database
 from host_tools.store.archiving import Archiver
+from host_tools.store.evidence import Streams
 from host_tools.store.receipts import receipts
+from host_tools.wire import Key
 from tests.host_tools.evidencing import evidenced, receipts_until
 from tests.host_tools.factory import Device
 from tests.host_tools.filled import Filled
@@ -114,6 +122,34 @@ def test_reports_go_to_the_archive_after_a_receipt_has_counted_them(
     assert found[-1].archive is not None
 
 
+def test_a_corrupt_report_that_comes_again_gets_back_its_time_of_receipt(
+    filled: Filled, kaltim: Province
+) -> None:
+    device = Device(now=BOOT)
+    messages = reports(device, MIDNIGHT - 1000, 4)
+    keys = {device.kid: Key(device.public_key, device.slot, True)}
+
+    def publish(*some: bytes, at: int) -> None:
+        pipeline = Pipeline(filled.db, Streams(filled.db), Acks(8, 1800), keys)
+        found = pipeline.process([Message(device.topic("report"), m) for m in some], at, 0)
+        assert found.reports == len(some)
+        pipeline.process([], at, 0)
+
+    publish(*messages, at=MIDNIGHT - 5)
+    receipts_until(filled, kaltim, MIDNIGHT + 60)
+    before = chain(filled, kaltim)[0]
+    filled.db.execute("UPDATE reports SET message = zeroblob(90), boot = 7 WHERE seq IN (2, 4)")
+    rebuild(filled.db, keys)
+    publish(messages[1], messages[3], at=MIDNIGHT + 500)
+    rows = filled.db.all("SELECT id, seq, boot, received_at FROM reports ORDER BY id")
+    assert rows == [(n, n, 1, MIDNIGHT - 5) for n in (1, 2, 3, 4)]
+    assert 4 in Streams(filled.db).by_id(1).ranges
+    trust = verify_trust(kaltim.trust.read_bytes(), root_public(kaltim))
+    assert list(StoreCheck(filled.db, signers([trust], INGEST)).differences()) == []
+    receipts_until(filled, kaltim, MIDNIGHT + DAY_S + 60)
+    assert [r.reports for r in chain(filled, kaltim)] == [before.reports, 0]
+
+
 def test_a_province_without_the_key_makes_no_receipt(filled: Filled, kaltim: Province) -> None:
     kaltim.receipt_key.unlink()
     receipts_until(filled, kaltim, MIDNIGHT + 60)
@@ -127,3 +163,47 @@ def test_the_helpers_province_closes_a_month_that_counts_its_receipts(kaltim: Pr
     filled.db.close()
     assert sum(r.reports for r in found) == 24 and found[-1].end == made.month.end
     assert sum(r.births for r in found) == 3
+
+
+@pytest.mark.slow
+def test_a_day_of_841_villages_is_counted_a_page_at_a_time(
+    filled: Filled, kaltim: Province, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """242,208 reports: no step reads more than a page, so none holds the ingest up."""
+    slots, each = 841, 288
+    with filled.db.transaction(durable=False):
+        for number in range(1, slots + 1):
+            name = number.to_bytes(8, "big")
+            slot = f"{6400000000 + number}-1"
+            filled.db.execute("INSERT INTO slots VALUES (?, ?, ?)", (number, slot, slot[:10]))
+            filled.db.execute(
+                "INSERT INTO streams (id, kid, slot_id, stream, first_at) VALUES (?, ?, ?, ?, 0)",
+                (number, name, number, name[4:]),
+            )
+        filled.db.executemany(
+            "INSERT INTO reports (stream_id, seq, boot, up, received_at, message) "
+            "VALUES (?, ?, 1, 1, ?, ?)",
+            [
+                (stream, seq, MIDNIGHT - DAY_S + seq * 299, bytes(300))
+                for seq in range(1, each + 1)
+                for stream in range(1, slots + 1)
+            ],
+        )
+    rows: list[int] = []
+    read = Database.all
+
+    def counting(db: Database, sql: str, values: Any = ()) -> list[Any]:
+        found = read(db, sql, values)
+        if "FROM reports" in sql:
+            rows[-1] += len(found)
+        return found
+
+    monkeypatch.setattr(Database, "all", counting)
+    receipting = Receipting(filled.db, ProvinceReceipts(kaltim), time.time)
+    receipt = None
+    while receipt is None:
+        rows.append(0)
+        receipt = receipting.step(MIDNIGHT + 60, 0)
+    assert (receipt.reports, len(receipt.streams)) == (slots * each, slots)
+    assert max(rows) <= 1000 and sum(rows) == 2 * slots * each
+    assert len(rows) > slots + slots * each // 1000

@@ -70,6 +70,12 @@ def test_a_device_is_enrolled_by_its_own_key(
         f"{SLOT}, Bohe Silian in Maratua."
     )
     assert f"-m agent {device}/config.json" in ended.out.splitlines()[1]
+    with Registry.open(kaltim.directory) as registry:
+        newest = registry.newest_office_entry()
+    assert newest is not None
+    entry = cbor2.loads(cbor2.loads(newest[1]).value[2])
+    assert (entry[4], entry[5]["kid"], entry[6]) == ("enrol", enrolled.kid, "ani")
+    assert entry[5]["proof"] is not None
 
     # Again: the same key, the same certificate, and no passphrase needed.
     certificate = (device / "client.pem").read_bytes()

@@ -45,11 +45,13 @@ def test_each_unit_runs_its_verb_in_the_province(
         "desalink-checks.service",
         "desalink-checks.timer",
         "desalink-ingest.service",
+        "desalink-pages.service",
     ]
     verbs = {
         "broker": "broker run",
         "ingest": "ingest",
         "alerts": "alerts run",
+        "pages": "serve",
         "checks": "crl check --quiet",
         "archive": "archive",
         "backup": f'backup "{tmp_path / "back ups"}" --keep 7',

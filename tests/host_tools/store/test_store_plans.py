@@ -119,13 +119,18 @@ def receive(db: Database) -> None:
             break
     with db.transaction():
         receipts.add_receipt(db, 0, b"?", counted)
-    row = StreamReceipt(bytes(8), bytes(4), "6403112009-1", 1, 1, 1, bytes(32))
+    stream = StreamReceipt(bytes(8), bytes(4), "6403112009-1", 1, 1, 1, bytes(32))
     with db.transaction():
-        other = Receipt(1, b"", 0, 0, 0, 1, 0, (row,), None, 1, b"", None)
+        other = Receipt(1, b"", 0, 0, 0, 1, 0, (stream,), None, 1, b"", None)
         receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
+    evidence.stream_births(db, 1)
+    row = StoredReport(*evidence.evidence_after(db, 0, 1)[0][1:])
+    with db.transaction():
+        evidence.mark_corrupt(db, row.stream_id, row.seq, START, "?")
+        assert evidence.insert_reports(db, [row]) == {row[:2]: row.received_at}
 
 
 def the_rest(db: Database, device: Device) -> None:
@@ -134,7 +139,15 @@ def the_rest(db: Database, device: Device) -> None:
     queries.newest_change(db)
     queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
+    queries.said(db, "6403112001-1", START, START + 9)
+    queries.quarantined(db, START, START + 9)
+    queries.slot_hours(db, "6403112001-1", START, START + 9)
     queries.usage_sums(db, since=START)
+    queries.newest_change(db)
+    queries.count_clocks_ahead(db)
+    queries.software(db)
+    queries.recent_states(db, START)
+    queries.ended_outages(db, before=START + 9000, since=START, limit=9)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)

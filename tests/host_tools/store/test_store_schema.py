@@ -75,7 +75,7 @@ def test_findings_of_an_older_database_are_found_again(tmp_path: Path):
     facts = filled.facts()
     filled.db.execute("DROP TABLE batch_findings")
     filled.db.execute("DROP INDEX findings_resolved")
-    filled.db.execute("PRAGMA user_version = 8")
+    filled.db.execute("PRAGMA user_version = 9")
     filled.db.close()
     again = Filled(path)
     again.derive()

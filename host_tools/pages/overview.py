@@ -1,17 +1,16 @@
-"""The whole province as of now: what `desalink status` shows and checks."""
+"""The whole province as of now: what `desalink status` and the pages show and check."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from host_tools.cli import Application
 from host_tools.common.i18n import _, number
 
 if TYPE_CHECKING:
-    from host_tools.province.registry import Village
+    from host_tools.province.registry import Registry, Village
+    from host_tools.store import Database
     from host_tools.store.queries import SlotStatus
     from host_tools.store.sessions import Liveness
     from host_tools.store.size import Size
@@ -41,7 +40,6 @@ class Overview:
     labels: dict[str, str]
     liveness: Liveness | None
     size: Size | None
-    note: str | None
 
     def counts(self) -> Counter[str]:
         """How many slots there are of each state."""
@@ -57,6 +55,10 @@ class Overview:
         return sorted(
             found, key=lambda slot: (self.lost.get(slot.slot, slot.since or 0), slot.slot)
         )
+
+    def heard(self) -> bool:
+        """Whether any report has ever come."""
+        return any(slot.last_report for slot in self.slots)
 
     def ours(self) -> list[str]:
         """What is wrong on the province's own side: then silence is no fault of villages."""
@@ -84,8 +86,8 @@ class Overview:
             last = " " + _("The last message came {time}.").format(time=wita(alive.message))
         if self.now - alive.ingest > _DEAD_S:
             text = _(
-                "The ingest is not at work since {time}. Until it is, 'no data' is our own fault. "
-                "Start it with 'desalink ingest'."
+                "The ingest has not been running since {time}. Until it runs, 'no data' is our "
+                "own fault. Start it with 'desalink ingest'."
             )
             return [text.format(time=wita(alive.ingest)) + last]
         if self.now - alive.broker > _DEAD_S:
@@ -98,58 +100,75 @@ class Overview:
 
 
 def overview(
-    app: Application, village: str | None, regency: str | None, provider: str | None = None
+    registry: Registry,
+    database: Database | None,
+    now: float,
+    *,
+    code: str = "",
+    chosen: frozenset[str] | None = None,
 ) -> Overview:
-    """The province, or a village, a regency or a provider's villages of it, as of now."""
-    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
+    """The province, or a part of it, as of now.
+
+    Args:
+        code: the first digits of the slots.
+        chosen: codes of villages; None: all.
+    """
+    from host_tools.pages.words import labels
     from host_tools.store.queries import SlotStatus, status
     from host_tools.store.sessions import liveness, sessions
     from host_tools.store.size import size
 
-    now = time.time()
-    with reading(app) as (registry, database):
-        code = place(registry, village, regency) or ""
-        chosen = of_provider(registry, provider)
+    def meant(slot: str) -> bool:
+        return slot.startswith(code) and (chosen is None or slot[:10] in chosen)
 
-        def meant(slot: str) -> bool:
-            return slot.startswith(code) and (chosen is None or slot[:10] in chosen)
+    known = status(database, now) if database else []
+    found = {slot.slot: slot for slot in known if meant(slot.slot)}
+    active, filled = set(), set()
+    for device in registry.devices():
+        if not meant(device.slot):
+            continue
+        filled.add(device.slot)
+        if device.active:
+            active.add(device.slot)
+    for slot in filled:
+        if slot not in found:
+            found[slot] = SlotStatus(slot, slot[:10], "no_data", None, False)
+        if slot not in active:
+            found[slot] = replace(found[slot], state=REVOKED)
+    everywhere = registry.villages()
+    villages = [v for v in everywhere if meant(v.code)]
+    having = {slot[:10] for slot in found}
+    alive = liveness(database) if database else None
+    lost = {}
+    if database and alive and now - min(alive.ingest, alive.broker) <= _DEAD_S:
+        for slot, session in sessions(database).items():
+            current = found.get(slot)
+            if current and not session.online and current.fresh and slot in active:
+                lost[slot] = session.since
+    return Overview(
+        now=now,
+        slots=[found[slot] for slot in sorted(found)],
+        lost=lost,
+        empty=[v for v in villages if v.code not in having],
+        villages=len(villages),
+        installed=len({slot[:10] for slot in active}),
+        names={village.code: village.name for village in everywhere},
+        labels=labels(everywhere),
+        liveness=alive,
+        size=size(database, now) if database else None,
+    )
 
-        known = status(database, now) if database else []
-        found = {slot.slot: slot for slot in known if meant(slot.slot)}
-        active, filled = set(), set()
-        for device in registry.devices():
-            if not meant(device.slot):
-                continue
-            filled.add(device.slot)
-            if device.active:
-                active.add(device.slot)
-        for slot in filled:
-            if slot not in found:
-                found[slot] = SlotStatus(slot, slot[:10], "no_data", None, False)
-            if slot not in active:
-                found[slot] = replace(found[slot], state=REVOKED)
-        villages = [v for v in registry.villages() if meant(v.code)]
-        having = {slot[:10] for slot in found}
-        alive = liveness(database) if database else None
-        lost = {}
-        if database and alive and now - min(alive.ingest, alive.broker) <= _DEAD_S:
-            for slot, session in sessions(database).items():
-                current = found.get(slot)
-                if current and not session.online and current.fresh and slot in active:
-                    lost[slot] = session.since
-        note = None
-        if not any(slot.last_report for slot in found.values()):
-            note = nothing_yet(registry, code if len(code) == 10 else None)
-        return Overview(
-            now=now,
-            slots=[found[slot] for slot in sorted(found)],
-            lost=lost,
-            empty=[v for v in villages if v.code not in having],
-            villages=len(villages),
-            installed=len({slot[:10] for slot in active}),
-            names=names(registry),
-            labels=labels(registry),
-            liveness=alive,
-            size=size(database, now) if database else None,
-            note=note,
-        )
+
+def providers(registry: Registry, now: float) -> dict[str, list[str]]:
+    """By village the providers of its links: of the contracts in force, or else as the village's
+    own record has it."""
+    found: dict[str, list[str]] = {}
+    for entry in registry.contracts():
+        contract = entry.contract
+        its = found.setdefault(contract.slot[:10], [])
+        if contract.begin <= now < contract.end and contract.provider not in its:
+            its.append(contract.provider)
+    for village in registry.villages():
+        if village.provider and not found.get(village.code):
+            found[village.code] = [village.provider]
+    return {code: its for code, its in found.items() if its}
