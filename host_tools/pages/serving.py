@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from host_tools.common.errors import DesalinkError, reason
+from host_tools.common.errors import DesalinkError, RegistryError, reason
 from host_tools.common.i18n import LANGUAGES, _, language, set_reader_language
 from host_tools.pages.access import find_session, token_account
 from host_tools.pages.records import ROLES, VIEWER, LoggedIn, PagesError
@@ -139,7 +139,7 @@ class Requests:
             response = self._sentence(route, request, str(error), 404)
         except NotAllowed as error:
             response = self._sentence(route, request, str(error), 403)
-        except (StoreError, sqlite3.OperationalError) as error:
+        except (StoreError, RegistryError, sqlite3.OperationalError) as error:
             # A restarted ingest, a full disk: it passes, or the sentence says what to do.
             busy = isinstance(error, (StoreBusy, sqlite3.OperationalError))
             text = _("The database is busy; try again in a moment.") if busy else str(error)

@@ -261,6 +261,23 @@ def test_a_page_that_is_kept_is_made_again_when_something_changes(pages: Pages):
     assert 'class="state site"' in client.get("/villages").text
 
 
+def test_a_backup_that_was_put_back_is_what_the_pages_show(pages: Pages):
+    client = pages.of("viewer")
+    assert "IndiHome" in client.get("/devices").text and client.get("/outages").status_code == 200
+    for name in ("registry.db", "province.db"):
+        path = pages.directory / name
+        path.with_suffix(".new").write_bytes(path.read_bytes())
+        path.with_suffix(".new").replace(path)
+    with Registry.open(pages.directory) as registry:
+        registry.place_villages([(VILLAGES[0], None, None, "Bestcamp")])
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("DELETE FROM outages")
+    pages.site.watcher.look()
+    text = client.get("/devices").text
+    assert "Bestcamp" in text and "IndiHome" not in text
+    assert "0 rows" in client.get("/outages").text
+
+
 def test_each_part_that_changes_by_itself_has_its_element_on_the_page(shared: Pages):
     text = shared.of("viewer").get("/").text
     snapshot = shared.site.watcher.newest()
