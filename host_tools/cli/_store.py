@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
 from host_tools.pages.words import is_down as is_down
 from host_tools.pages.words import state_word as state_word
 
@@ -90,7 +90,7 @@ def place(registry: Registry, village: str | None, regency: str | None) -> str |
     from host_tools.province.villages import find_regency
 
     if village and regency:
-        raise DesalinkError("Give --village or --regency, not both.")
+        raise DesalinkError(_("Give --village or --regency, not both."))
     return find_regency(registry, regency) if regency else village_code(registry, village)
 
 
@@ -113,10 +113,12 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
         code for code, names in known.items() if wanted in {name.casefold() for name in names}
     )
     if not found:
-        listed = ", ".join(sorted(set().union(*known.values()))) or "none is on record"
+        listed = ", ".join(sorted(set().union(*known.values()))) or _("none is on record")
         raise DesalinkError(
-            f"No village has the provider '{provider}' ({listed}); 'desalink villages import' "
-            "takes providers from a column 'provider'."
+            _(
+                "No village has the provider '{provider}' ({listed}); 'desalink villages import' "
+                "takes providers from a column 'provider'."
+            ).format(provider=provider, listed=listed)
         )
     return found
 
@@ -149,14 +151,14 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
     )
 
 
-def size(number: int | None) -> str:
+def size(count: int | None) -> str:
     """Bytes for eyes: `12.3 MB`."""
-    if number is None:
+    if count is None:
         return "-"
-    if number < 1000:
-        return f"{number} B"
-    value, units = number / 1000, ["TB", "GB", "MB", "kB"]
+    if count < 1000:
+        return f"{count} B"
+    value, units = count / 1000, ["TB", "GB", "MB", "kB"]
     while value >= 1000 and len(units) > 1:
         value /= 1000
         units.pop()
-    return f"{value:.1f} {units[-1]}"
+    return f"{number(value, 1)} {units[-1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app
 from host_tools.cli._store import regency_option, village_option
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -17,6 +19,12 @@ from host_tools.cli._store import regency_option, village_option
 @village_option
 @regency_option
 @click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The evidence file that each page names, with its SHA-256.",
+)
 @click.option("--no-pdf", is_flag=True, help="HTML and tables only.")
 @pass_app
 def command(
@@ -26,6 +34,7 @@ def command(
     village: str | None,
     regency: str | None,
     provider: str | None,
+    evidence: Path | None,
     no_pdf: bool,
 ) -> None:
     """Write a month's report: pages, PDF, and tables for spreadsheets.
@@ -37,7 +46,7 @@ def command(
     from host_tools.cli._output import counted
     from host_tools.cli._store import place, reading
     from host_tools.contracts.calendar import month_of
-    from host_tools.report.data import gather
+    from host_tools.report.data import EvidenceFile, gather
     from host_tools.report.files import write
 
     when = month_of(month)
@@ -56,18 +65,30 @@ def command(
             database,
             when,
             wanted=wanted,
-            progress=lambda done: _show(f"{done} slots are counted"),
+            evidence=None if evidence is None else EvidenceFile(evidence.name, _digest(evidence)),
+            progress=lambda done: _show(_("{done} slots are counted").format(done=done)),
         )
         files = write(
             report,
             output,
             pdf=not no_pdf,
-            progress=lambda done, of: _show(f"{done} of {of} pages are written"),
+            progress=lambda done, of: _show(
+                _("{done} of {of} pages are written").format(done=done, of=of)
+            ),
         )
     _show("")
     click.echo(
-        f"{counted(len(files), 'file')} about {counted(len(report.slots), 'slot')}: {output}"
+        _("{files} about {slots}: {output}").format(
+            files=counted(len(files), "file"),
+            slots=counted(len(report.slots), "slot"),
+            output=output,
+        )
     )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _show(text: str) -> None:

@@ -8,8 +8,10 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, provider_option, regency_option, village_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
+    from host_tools.office.expiry import End
     from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
 
@@ -33,8 +35,9 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
 @click.option(
     "--check",
     is_flag=True,
-    help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages), 2 "
-    "(ingest or broker is not at work) or 3 (not known).",
+    help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages, or "
+    "a certificate ends within 90 days), 2 (ingest or broker is not running, or a certificate has "
+    "ended) or 3 (not known).",
 )
 @click.option(
     "--tolerate",
@@ -68,7 +71,7 @@ def command(
     them are missing in between.
     """
     if watch and (as_json or check):
-        app.abort("--watch shows a table; run the command again and again instead.", 2)
+        app.abort(_("--watch shows a table; run the command again and again instead."), 2)
     if check:
         _check(app, (village, regency, provider), tolerate, as_json)
         return
@@ -159,20 +162,23 @@ def _check(
     from host_tools.cli._status_table import counts_line
     from host_tools.common.errors import DesalinkError
     from host_tools.common.times import iso
+    from host_tools.office.expiry import warning
 
     try:
-        found = _overview(app, *where)
+        found, soon = _overview(app, *where), _ending(app)
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)
     problems, ours = found.problems(), found.ours()
     never = found.liveness is None or not found.liveness.ingest
     code = 0
-    if ours or never:
+    if ours or never or (soon and soon[0].days < 0):
         code = CRITICAL
-    elif len(problems) > tolerate:
+    elif soon or len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or (["The ingest has never been at work here; start it."] if never else [])
+    said = ours or ([_("The ingest has never run here; start it.")] if never else [])
+    if soon:
+        said.append(warning(soon))
     if as_json:
         print_json(
             {
@@ -186,13 +192,38 @@ def _check(
                 "broker_alive": iso(found.liveness.broker if found.liveness else None),
                 "last_message": iso(found.liveness.message if found.liveness else None),
                 "disk": asdict(found.size) if found.size else None,
+                "ends_soon": [{"what": e.what, "ends": iso(e.at), "days": e.days} for e in soon],
                 "said": said,
             }
         )
     else:
-        click.echo(" ".join([f"{word}: {len(problems)} problems.", counts_line(found), *said]))
+        click.echo(
+            " ".join(
+                [
+                    _("{word}: {count} problems.").format(word=word, count=len(problems)),
+                    counts_line(found),
+                    *said,
+                ]
+            )
+        )
     if code:
         raise SystemExit(code)
+
+
+def _ending(app: Application) -> list[End]:
+    """What ends soon; nothing where a certificate is missing or may not be read, of which
+    'crl check' speaks."""
+    from host_tools.cli._store import reading
+    from host_tools.common.errors import DesalinkError
+    from host_tools.office.expiry import WARN_DAYS, ends
+    from host_tools.store.queries import certificates
+
+    with reading(app) as (registry, database):
+        try:
+            found = ends(app.province, registry, shown=certificates(database) if database else {})
+        except (PermissionError, DesalinkError):
+            return []
+    return [end for end in found if end.days < WARN_DAYS]
 
 
 def _as_json(found: Overview, slot: SlotStatus) -> dict[str, Any]:

@@ -107,12 +107,12 @@ class Deriver:
                 break
         if changes.streams:
             self._boots(slot_id, changes, latest)
-            self._findings.take_clocks(slot_id, changes)
             self._findings.take_streams(changes)
         if changes.streams or redone:
             slot.renew_latest()
             derived.put_latest(latest)
-            spans = [slot.affected(*span) for span in hours_of(changes.spans)]
+            all_spans = [*changes.spans, *slot.explained(changes.begins)]
+            spans = [slot.affected(*span) for span in hours_of(all_spans)]
             for begin, until in spans:
                 at = begin
                 if until - begin <= _SLICE_S and time.monotonic() < end:
@@ -185,7 +185,7 @@ class Deriver:
             if any(p is not None and troubled(p) for p in (old, new)):
                 changes.clocks.add(stream_id)
             self._events(key, its if clockless else fresh, changes)
-        self._findings.take_chunk(slot_id, stream_id, chunk, readings, changes)
+        self._findings.take_chunk(stream_id, chunk, readings, changes)
 
     def _place(
         self, boot: int, chunk: int, readings: list[Reading], clockless: list[Reading]
@@ -309,6 +309,7 @@ class Deriver:
             if begin is not None:
                 end = max(begin, boot.last_t or begin) if end is None else end
                 changes.span(begin, end)
+                changes.begins.append(begin)
                 latest.longest_s = max(latest.longest_s, end - begin)
         untold = sum(outage.duration is None for outage in new)
         lasting = sum(_lasts(outage) for outage in new)

@@ -54,6 +54,28 @@ class Slot:
         _, high = _reach(self._readings.between(chunks, end, end), end, end)
         return begin, -(-high // HOUR_S) * HOUR_S
 
+    def explained(self, begins: list[int]) -> list[Span]:
+        """What outages explain of the hour before that in which they begin.
+
+        A sample may reach from there to an outage; it is painted in both hours.
+        """
+        first: dict[int, int] = {}
+        for begin in begins:
+            hour = begin // HOUR_S * HOUR_S
+            first[hour] = min(begin, first.get(hour, begin))
+        spans = []
+        for hour, begin in first.items():
+            longest_s = self._latest.longest_s
+            chunks = self._derived.chunks_in(self._id, hour, hour, longest_s, MOST_CHUNKS + 1)
+            if self._crowded(chunks):
+                continue
+            for reading in self._readings.between(chunks, hour, hour):
+                t, step = reading.t or 0, reading.step
+                start = t + (hour - t) // step * step
+                if start < hour and start + step + SEAM_S >= begin:
+                    spans.append((start, hour))
+        return spans
+
     def paint(self, begin: int, end: int) -> int:
         """Make intervals and usage again from begin, or from there to an earlier end.
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Registry, Village
@@ -68,11 +68,12 @@ class Overview:
         days = self.size.days_left if self.size else None
         if days is None or days > _DISK_DAYS:
             return []
-        text = _(
-            "The disk of province.db is full in about {days} days. Make room on it; 'desalink "
-            "archive' makes older months smaller."
-        )
-        return [text.format(days=f"{days:.0f}")]
+        return [
+            _(
+                "The disk of province.db is full in about {days} days. Make room on it; 'desalink "
+                "archive' makes older months smaller."
+            ).format(days=number(days))
+        ]
 
     def _not_at_work(self) -> list[str]:
         from host_tools.common.times import wita
@@ -85,8 +86,8 @@ class Overview:
             last = " " + _("The last message came {time}.").format(time=wita(alive.message))
         if self.now - alive.ingest > _DEAD_S:
             text = _(
-                "The ingest is not at work since {time}. Until it is, 'no data' is our own fault. "
-                "Start it with 'desalink ingest'."
+                "The ingest has not been running since {time}. Until it runs, 'no data' is our "
+                "own fault. Start it with 'desalink ingest'."
             )
             return [text.format(time=wita(alive.ingest)) + last]
         if self.now - alive.broker > _DEAD_S:

@@ -24,7 +24,7 @@ def state_word(state: str) -> str:
     words = {
         "up": _("up"),
         "degraded": _("slow"),
-        "broker": _("no way to the province"),
+        "broker": _("no connection to the province"),
         "no_data": _("no data"),
         "unknown": _("not known yet"),
         "power": _("no power"),

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
-from host_tools.contracts.accounting import ContractTime
+from host_tools.contracts.accounting import Charged, ContractTime
 from host_tools.contracts.calendar import Month, before
 from host_tools.contracts.events import about
 from host_tools.contracts.months import (
@@ -88,12 +89,25 @@ class DataQuality:
     """Share of the month of which a state is known."""
     no_data_s: int
     unknown_s: int
+    missing: int
+    """Reports that a device has numbered and the province does not have."""
     findings: Counter[str]
+
+
+class EvidenceFile(NamedTuple):
+    """The file from which an outsider recomputes the report: its name and SHA-256."""
+
+    name: str
+    digest: str
 
 
 @dataclass
 class MonthReport:
-    """A month. `digest`: SHA-256 of the figures; `edition`: None while it is not closed."""
+    """A month. `digest`: SHA-256 of the figures; `edition`: None while it is not closed.
+
+    said: by slot, which reports say of its outages. withdrawn: events that do not count any more.
+    quarantined: as `queries.quarantined` has it.
+    """
 
     province: str
     month: Month
@@ -110,6 +124,24 @@ class MonthReport:
     edition: int | None
     partial: bool
     """Whether only some slots were chosen: then the digest is of these."""
+    said: dict[str, list[queries.Said]] = field(default_factory=dict)
+    withdrawn: list[ContractEvent] = field(default_factory=list)
+    quarantined: list[tuple[str, str, int, str, str]] = field(default_factory=list)
+    evidence: EvidenceFile | None = None
+
+    def reports_of(self, one: SlotMonth, outage: Charged) -> list[queries.Said]:
+        """The reports that say of a charged outage."""
+        return [
+            said
+            for said in self.said.get(one.slot, ())
+            if said.begin < outage.end and said.end > outage.begin
+        ]
+
+    def ranking(self) -> list[tuple[int, SlotMonth, Paid]]:
+        """Rank, slot and what it is paid by, the most available first; unknown ones not."""
+        known = [(one, its) for one in self.slots if (its := paid(one)).availability is not None]
+        known.sort(key=lambda pair: (-(pair[1].availability or 0), pair[0].slot))
+        return [(place, *pair) for place, pair in enumerate(known, 1)]
 
 
 def gather(
@@ -119,6 +151,7 @@ def gather(
     month: Month,
     *,
     wanted: Callable[[str, Sequence[Contract]], bool] | None = None,
+    evidence: EvidenceFile | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> MonthReport:
     """Gather a month.
@@ -168,7 +201,27 @@ def gather(
         digest,
         None if closed is None else closed.edition,
         wanted is not None,
+        said={
+            one.slot: queries.said(database, one.slot, month.begin, month.end)
+            for one in slots
+            if database and one.charged
+        },
+        withdrawn=[
+            event
+            for event in about(registry.contract_events(withdrawn=True), month)
+            if event.withdrawn_at is not None
+        ],
+        quarantined=_quarantined(database, month, slots, wanted is None),
+        evidence=evidence,
     )
+
+
+def _quarantined(
+    database: Database | None, month: Month, slots: Sequence[SlotMonth], all_slots: bool
+) -> list[tuple[str, str, int, str, str]]:
+    names = {one.slot for one in slots}
+    found = queries.quarantined(database, month.begin, month.end) if database else []
+    return [row for row in found if all_slots or row[0] in names]
 
 
 def _ranked(groups: Iterable[Group]) -> list[Group]:
@@ -186,12 +239,10 @@ def _worse(
     except RulesError:
         return []
     names = {one.slot for one in slots}
-    then = {
-        one.slot: paid(one)
-        for one in count(
-            registry, database, earlier, rules, wanted=lambda slot, _its: slot in names
-        )
-    }
+    counted = count(
+        registry, database, earlier, rules, wanted=lambda slot, _its: slot in names, usage=False
+    )
+    then = {one.slot: paid(one) for one in counted}
     found = []
     for one in slots:
         now = paid(one)
@@ -208,10 +259,12 @@ def _quality(
 ) -> list[DataQuality]:
     """The slots with the least known time first."""
     findings: dict[str, Counter[str]] = {}
+    missing: Counter[str] = Counter()
     if database:
         for finding in queries.findings(database, resolved=True):
             if month.begin <= finding.found_at < month.end:
-                findings.setdefault(finding.slot, Counter())[finding.kind] += 1
+                findings.setdefault(finding.slot, Counter())[finding.kind] += finding.count
+                missing[finding.slot] += finding.missing * (finding.resolved_at is None)
     found = []
     for one in slots:
         unknown = one.seconds[UNKNOWN]
@@ -222,6 +275,7 @@ def _quality(
                 1 - Fraction(unknown, month.seconds),
                 unknown - min(told, unknown),
                 min(told, unknown),
+                missing[one.slot],
                 findings.get(one.slot, Counter()),
             )
         )

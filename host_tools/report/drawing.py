@@ -1,8 +1,13 @@
-"""Drawings of a month as SVG: a strip, a grid of days, the hours of use."""
+"""Drawings of a month as images: a strip, a grid of days, the hours of use.
+
+Images are quicker than vectors: a PDF page with thousands of rectangles takes half a second.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
 
 from host_tools.common.times import DAY_S
 from host_tools.contracts.accounting import ContractTime, Span
@@ -21,9 +26,12 @@ COLOURS = {
     "site": "#d98e04",
     "down": "#b3001b",
 }
-_STRIP = 1000
-_GRID = 600
-_ROW = 7
+# Pixels. A pixel of a day's row is two minutes.
+_STRIP, _DAY = 1000, 720
+_ROW = 5  # of a day, one of them empty
+_BAR, _HOURS_HEIGHT = 10, 40
+_BLUE = "#2471a3"
+_WHITE = 255
 
 
 def layer(pieces: Iterable[ContractTime]) -> list[Span]:
@@ -31,76 +39,59 @@ def layer(pieces: Iterable[ContractTime]) -> list[Span]:
     return sorted(span for piece in pieces for span in piece.spans)
 
 
-def _placed(
-    spans: Iterable[Span], begin: int, end: int, width: int
-) -> Iterator[tuple[int, int, str]]:
-    """Left edge, width and kind of each span; what is shorter than a point is one wide."""
-    for its_begin, its_end, kind in spans:
+def _image(rows: Iterable[bytes], width: int, colours: Sequence[str]) -> str:
+    """A PNG as a data URL; each byte of a row is the number of a colour, `_WHITE` is white."""
+    raw = [b"\0" + row for row in rows]
+    palette = b"".join(bytes.fromhex(colour[1:]) for colour in colours).ljust(3 * 256, b"\xff")
+    size = width.to_bytes(4) + len(raw).to_bytes(4)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(name + content).to_bytes(4)
+        return len(content).to_bytes(4) + name + content + check
+
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\x03\0\0\0")
+    png += chunk(b"PLTE", palette) + chunk(b"IDAT", zlib.compress(b"".join(raw)))
+    return "data:image/png;base64," + b64encode(png + chunk(b"IEND", b"")).decode()
+
+
+def _row(spans: Iterable[Span], begin: int, end: int, width: int) -> bytes:
+    """A time from left to right; what is shorter than a pixel is one wide. The order is that of
+    COLOURS: what is wrong lies over what is up."""
+    row = bytearray([_WHITE]) * width
+    order = {kind: number for number, kind in enumerate(COLOURS)}
+    for its_begin, its_end, kind in sorted(spans, key=lambda span: order[span[2]]):
         left = (max(its_begin, begin) - begin) * width // (end - begin)
         right = -((begin - min(its_end, end)) * width // (end - begin))
-        yield left, max(1, right - left), kind
+        right = min(max(right, left + 1), width)
+        row[left:right] = bytes([order[kind]]) * (right - left)
+    return bytes(row)
 
 
-def _paths(rectangles: Iterable[tuple[int, int, int, int, str]]) -> str:
-    """Rectangles (x, y, width, height, kind), one path a colour: fewer elements are quicker. The
-    order is that of COLOURS: what is wrong lies over what is up."""
-    by_kind: dict[str, list[str]] = {kind: [] for kind in COLOURS}
-    for x, y, width, height, kind in rectangles:
-        by_kind.setdefault(kind, []).append(f"M{x} {y}h{width}v{height}h-{width}z")
-    return "".join(
-        f'<path fill="{COLOURS[kind]}" d="{"".join(parts)}"/>'
-        for kind, parts in by_kind.items()
-        if parts
-    )
-
-
-def strip(month: Month, spans: Sequence[Span], height: int = 12) -> str:
-    """The month from left to right."""
-    body = _paths(
-        (left, 0, width, height, kind)
-        for left, width, kind in _placed(spans, month.begin, month.end, _STRIP)
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_STRIP} {height}" '
-        f'preserveAspectRatio="none" class="strip">{body}</svg>'
-    )
+def strip(month: Month, spans: Sequence[Span]) -> str:
+    """The month from left to right, as the URL of an image."""
+    row = _row(spans, month.begin, month.end, _STRIP)
+    return _image([row], _STRIP, list(COLOURS.values()))
 
 
 def grid(month: Month, spans: Sequence[Span]) -> str:
-    """A row for each day, midnight (WITA) at the left."""
-    rectangles: list[tuple[int, int, int, int, str]] = []
-    labels = []
-    for number in range(month.days):
-        begin = month.begin + number * DAY_S
+    """A row for each day, midnight (WITA) at the left, as the URL of an image."""
+    rows = []
+    for begin in range(month.begin, month.end, DAY_S):
         within = [span for span in spans if span[0] < begin + DAY_S and span[1] > begin]
-        y = number * _ROW
-        for left, width, kind in _placed(within, begin, begin + DAY_S, _GRID):
-            rectangles.append((20 + left, y, width, _ROW - 1, kind))
-        if number % 5 == 0:
-            labels.append(f'<text x="16" y="{y + 6}" text-anchor="end">{number + 1}</text>')
-    height = month.days * _ROW
-    for hour in range(0, 25, 6):
-        x = 20 + _GRID * hour // 24
-        labels.append(f'<text x="{x}" y="{height + 9}" text-anchor="middle">{hour:02d}</text>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_GRID + 32} {height + 12}" '
-        f'preserveAspectRatio="none" class="grid" font-size="8">{_paths(rectangles)}'
-        f"{''.join(labels)}</svg>"
-    )
+        rows += [_row(within, begin, begin + DAY_S, _DAY)] * (_ROW - 1)
+        rows.append(bytes([_WHITE]) * _DAY)
+    return _image(rows, _DAY, list(COLOURS.values()))
 
 
 def hours(by_hour: Sequence[int]) -> str:
-    """Bars of what was used in each hour of the day."""
+    """Bars of what was used in each hour of the day, as the URL of an image."""
     most = max(by_hour) or 1
-    bars = []
-    for hour, used in enumerate(by_hour):
-        height = round(50 * used / most)
-        bars.append(f"M{hour * 12} {52 - height}h10v{height}h-10z")
-    labels = "".join(
-        f'<text x="{hour * 12 + 5}" y="61" text-anchor="middle">{hour:02d}</text>'
-        for hour in range(0, 24, 6)
-    )
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 290 64" class="hours" '
-        f'font-size="8"><path fill="#2471a3" d="{"".join(bars)}"/>{labels}</svg>'
-    )
+    heights = [-(-_HOURS_HEIGHT * used // most) for used in by_hour]
+    rows = [
+        b"".join(
+            bytes([0 if height > level else _WHITE]) * (_BAR - 1) + bytes([_WHITE])
+            for height in heights
+        )
+        for level in reversed(range(_HOURS_HEIGHT))
+    ]
+    return _image(rows, _BAR * len(by_hour), [_BLUE])

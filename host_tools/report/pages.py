@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from importlib import resources
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from host_tools.common.i18n import language
 from host_tools.common.times import day, wita
-from host_tools.contracts.months import SlotMonth
+from host_tools.contracts.months import SlotMonth, paid
+from host_tools.contracts.rules import EXCLUDABLE
+from host_tools.province.contract_records import DISPUTE
 from host_tools.report import drawing, texts
 from host_tools.report.data import MonthReport
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # So many fit on a village's one page.
 MOST_OUTAGES = 12
+# So many of the best and of the worst slots stand in the ranking; figures.csv has all.
+_RANKED = 15
 
 
 @lru_cache(1)
@@ -42,15 +45,25 @@ def _share(part: int, whole: int) -> Fraction | None:
     return Fraction(part, whole) if whole else None
 
 
-def _qr(report: MonthReport) -> str:
+def _check(report: MonthReport) -> str:
+    """The command that checks what a page says."""
+    if report.evidence is not None:
+        return f"desalink evidence verify {report.evidence.name} --root root.pub"
+    return f"desalink month figures {report.month.name} | sha256sum"
+
+
+def _qr_text(report: MonthReport) -> str:
+    text = f"desalink {report.month.name} rules {report.rules.version} sha256 {report.digest}"
+    if report.evidence is not None:
+        text += f" evidence {report.evidence.name} sha256 {report.evidence.digest}"
+    return f"{text} check: {_check(report)}"
+
+
+def _qr(text: str) -> str:
     import segno
 
-    content = f"desalink {report.month.name} rules {report.rules.version} sha256 {report.digest}"
-    buffer = io.BytesIO()
-    segno.make(content, error="m", micro=False).save(
-        buffer, kind="svg", xmldecl=False, svgclass=None, lineclass=None, omitsize=True
-    )
-    return buffer.getvalue().decode()
+    url: str = segno.make(text, error="l", micro=False).png_data_uri(scale=4, border=2)
+    return url
 
 
 def _render(name: str, report: MonthReport, **values: Any) -> str:
@@ -69,7 +82,9 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
             colours=drawing.COLOURS,
             language=language(),
             css=Markup(css),
-            qr=Markup(_qr(report)),
+            qr=_qr(_qr_text(report)),
+            qr_text=_qr_text(report),
+            check=_check(report),
             share=_share,
             percent=texts.percent,
             minutes=texts.minutes,
@@ -86,8 +101,6 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
 
 def villages(report: MonthReport, slots: Sequence[SlotMonth]) -> str:
     """A page for each of some slots."""
-    from markupsafe import Markup
-
     pages = []
     for one in slots:
         causes: Counter[str] = Counter()
@@ -97,27 +110,42 @@ def villages(report: MonthReport, slots: Sequence[SlotMonth]) -> str:
             {
                 "one": one,
                 "causes": causes.most_common(),
-                "grid": Markup(drawing.grid(report.month, drawing.layer(one.pieces))),
-                "hours": Markup(drawing.hours(one.usage.by_hour)),
+                "grid": drawing.grid(report.month, drawing.layer(one.pieces)),
+                "alt": texts.percent(paid(one).availability),
+                "hours": drawing.hours(one.usage.by_hour),
+                "busiest": _busiest(one.usage.by_hour),
+                "outages": [(outage, report.reports_of(one, outage)) for outage in one.charged],
             }
         )
     return _render("villages.html", report, villages=pages, most_outages=MOST_OUTAGES)
 
 
+def _busiest(by_hour: Sequence[int]) -> str:
+    """The three hours of the day in which most was used, the busiest first."""
+    used = sorted((-size, hour) for hour, size in enumerate(by_hour) if size)
+    return ", ".join(f"{hour:02d}–{hour + 1:02d}" for _, hour in used[:3])
+
+
 def summary(report: MonthReport) -> str:
-    """The province's page: by provider and regency, what got worse, what is not used."""
-    return _render("summary.html", report, all_s=sum(report.total.seconds.values()))
+    """The province's page: by provider and regency, ranking, what got worse, what is not used."""
+    ranked = report.ranking()
+    ends = ranked if len(ranked) <= 2 * _RANKED else ranked[:_RANKED] + ranked[-_RANKED:]
+    return _render(
+        "summary.html",
+        report,
+        all_s=sum(report.total.seconds.values()),
+        ranking=ends,
+        disputes=[event for event in report.events if event.kind == DISPUTE],
+    )
 
 
 def strips(report: MonthReport) -> str:
     """The month of every slot as a strip, by regency."""
-    from markupsafe import Markup
-
     rows = [
         (
             regency,
             [
-                (one, Markup(drawing.strip(report.month, drawing.layer(one.pieces))))
+                (one, paid(one), drawing.strip(report.month, drawing.layer(one.pieces)))
                 for one in group
             ],
         )
@@ -129,4 +157,22 @@ def strips(report: MonthReport) -> str:
 def quality(report: MonthReport) -> str:
     """The page of the data's own quality."""
     names = {one.slot: one.village.name for one in report.slots}
-    return _render("quality.html", report, names=names)
+    labels, kinds = texts.labels(), texts.findings()
+    rows: list[tuple[str, int, str]] = []
+
+    def add(name: str, values: list[int], shown: Callable[[int], str]) -> None:
+        rows.append((name, sum(map(bool, values)), shown(sum(values))))
+
+    quality = report.quality
+    add(labels["no_data"], [q.no_data_s for q in quality], texts.duration)
+    add(labels["told_unknown"], [q.unknown_s for q in quality], texts.duration)
+    add(labels["missing"], [q.missing for q in quality], texts.count)
+    for kind, name in kinds.items():
+        add(name, [q.findings[kind] for q in quality], texts.count)
+    messages: Counter[str] = Counter()
+    for slot, _, number, *_ in report.quarantined:
+        messages[slot] += number
+    add(labels["quarantine"], list(messages.values()), texts.count)
+    for kind in EXCLUDABLE:
+        add(texts.kinds()[kind], [one.seconds[kind] for one in report.slots], texts.duration)
+    return _render("quality.html", report, names=names, summary=rows)

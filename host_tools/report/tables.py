@@ -10,10 +10,20 @@ from host_tools.common.times import iso
 from host_tools.contracts.words import COLUMNS, row
 from host_tools.report.data import MonthReport
 
-OUTAGE_COLUMNS = ("slot", "village", "provider", "begin", "end", "length_s", "charged_s", "causes")
+OUTAGE_COLUMNS = (
+    "slot",
+    "village",
+    "provider",
+    "begin",
+    "end",
+    "length_s",
+    "charged_s",
+    "causes",
+    "reports",
+)
 USAGE_COLUMNS = (
     "slot,village,measured_s,bytes_down,bytes_up,clients_peak,clients_day,measured_days,"
-    "unused_days"
+    "unused_days,busiest_hour"
 ).split(",")
 
 Cell = str | int | float | None
@@ -33,6 +43,7 @@ def _outages(report: MonthReport) -> Iterator[Sequence[Cell]]:
                     outage.end - outage.begin,
                     outage.seconds,
                     " ".join(f"{cause}={length}" for cause, length in outage.causes.items()),
+                    " ".join(f"{r.stream}:{r.seq}" for r in report.reports_of(one, outage)),
                 )
 
 
@@ -49,6 +60,7 @@ def _usage(report: MonthReport) -> Iterator[Sequence[Cell]]:
             usage.clients_day,
             usage.measured_days,
             usage.unused_days,
+            usage.by_hour.index(max(usage.by_hour)) if any(usage.by_hour) else None,
         )
 
 

@@ -30,7 +30,7 @@ def kinds() -> dict[str, str]:
 def causes() -> dict[str, str]:
     """What each state is called that a provider is charged with."""
     return {
-        "provider": _("no way beyond the village"),
+        "provider": _("no connection beyond the village"),
         "next_hop": _("the provider's first router does not answer"),
         "dns": _("names are not resolved (DNS)"),
         "other_dns": _("only other name servers answer"),
@@ -47,11 +47,11 @@ def causes() -> dict[str, str]:
 def findings() -> dict[str, str]:
     """What each kind of finding is called."""
     return {
-        "gap": _("missing reports"),
+        "gap": _("gaps in the reports"),
         "dropped": _("reports that a device has lost"),
         "chain_break": _("broken chains"),
         "stream_lost": _("journals begun anew"),
-        "unplaced": _("reports without a time"),
+        "unplaced": _("devices without a clock: reports without a time"),
         "future_clock": _("clocks ahead"),
         "corrupt": _("damaged evidence"),
     }
@@ -132,6 +132,23 @@ def labels() -> dict[str, str]:
         "hours_note": _("Bytes by hour of the day (WITA)"),
         "timeline": _("Every day of the month, by the hour (WITA)"),
         "nothing": _("None."),
+        "figures": _("Figures"),
+        "days": _("Days"),
+        "when": _("Begin – end (WITA)"),
+        "evidence": _("Evidence file"),
+        "report": _("Report (stream:number)"),
+        "dispute": _("dispute"),
+        "disputes": _("Disputes"),
+        "ranking": _("Ranking: the most and the least available"),
+        "rank": _("Rank"),
+        "repair_short": _("MTTR"),
+        "between_short": _("MTBF"),
+        "busiest": _("Busiest hours"),
+        "count": _("Count"),
+        "missing": _("Missing reports"),
+        "withdrawn": _("Withdrawn, and by whom"),
+        "quarantine": _("Messages in quarantine, not counted"),
+        "dismissed": _("Dismissed by"),
     }
 
 

@@ -98,6 +98,16 @@ ORDINARY = "ordinary"
 
 WRONG_CLOCKS = (-3 * HOUR, 2 * HOUR, -46 * 365 * DAY)
 
+# What is special about a village's contract, and its share. All others are "ordinary".
+CONTRACTS = {
+    "all_charged": 0.04,  # excludes nothing
+    "power_charged": 0.10,  # excludes maintenance and force majeure only
+    "daytime": 0.15,  # owed from 06:00 to 22:00
+    "handed_over": 0.10,  # another provider from the middle on
+    "ended": 0.03,  # no contract from the middle on
+    "none": 0.02,
+}
+
 # Faults that many villages share: how often in 30 days (once at least), and how long.
 BACKBONE_CUTS, BACKBONE_S = 1.5, (1 * HOUR, 6 * HOUR)
 BROKER_CUTS, BROKER_S = 1.0, (10 * MINUTE, 40 * MINUTE)

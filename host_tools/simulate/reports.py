@@ -42,6 +42,13 @@ class Happening(NamedTuple):
     urgent: bool = False
 
 
+def last_alive(run: Run) -> int:
+    """When the device of a run last saved that it is alive."""
+    booted_at = run.begin - r.UP_S
+    lived_s = (run.end - booted_at) // _ALIVE_EVERY_S * _ALIVE_EVERY_S
+    return booted_at + max(r.UP_S, lived_s)
+
+
 @dataclass(slots=True)
 class Made:
     """What a device has made at a moment: a report, or nothing but a connection.
@@ -234,8 +241,8 @@ class _RunMaker:
                     self._events.append(Happening(at, ids.CADENCE_CHANGED, {1: step}))
 
     def _die(self) -> None:
-        up = max(r.UP_S, (self._run.end - self._booted_at) // _ALIVE_EVERY_S * _ALIVE_EVERY_S)
-        at = self._booted_at + up
+        at = last_alive(self._run)
+        up = at - self._booted_at
         unix = at + self._village.clock_error(at) if at >= self._clock_at else None
         self._journal.alive = (self._journal.boot, up, unix)
 

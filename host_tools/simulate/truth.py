@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import ProvinceError
-from host_tools.simulate.reports import Made
+from host_tools.common.i18n import _
+from host_tools.simulate.reports import Made, last_alive
 from host_tools.simulate.world import Run, SimulatedVillage, SimulationSettings
 
 FILE = "truth.jsonl"
@@ -88,6 +89,7 @@ class Truth:
                     for spell, known in zip(village.spells, self._known, strict=True)
                 ],
                 "told": merged(self._told),
+                "runs": [[run.begin, last_alive(run)] for run in village.runs],
                 "hours": [[hour, *sums] for hour, sums in sorted(self._hours.items())],
             },
             separators=(",", ":"),
@@ -119,6 +121,7 @@ class VillageTruth:
     spells: list[tuple[int, int, str, int | None]]
     told: list[tuple[int, int]]
     hours: list[tuple[int, int, int, int, int]]
+    runs: list[tuple[int, int]] = field(default_factory=list)
 
 
 def write(path: Path, settings: SimulationSettings, lines: list[str]) -> None:
@@ -138,12 +141,14 @@ def read(path: Path) -> Iterator[VillageTruth]:
         file = path.open()
     except FileNotFoundError:
         raise ProvinceError(
-            f"There is no {path}; only a province that 'desalink simulate' has filled has one."
+            _(
+                "There is no {path}; only a province that 'desalink simulate' has filled has one."
+            ).format(path=path)
         ) from None
     with file:
         next(file, None)
         for line in file:
             fields: dict[str, Any] = json.loads(line)
-            for name in ("spells", "told", "hours"):
-                fields[name] = [tuple(item) for item in fields[name]]
+            for name in ("spells", "told", "hours", "runs"):
+                fields[name] = [tuple(item) for item in fields.get(name, ())]
             yield VillageTruth(**fields)

@@ -6,6 +6,7 @@ docs/metrics.md: ms, %, bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from agent.wire import ids
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
-from host_tools.wire import parse_birth
+from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
+from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -31,7 +34,6 @@ _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
 _EVER = -(2**62)
-_ALL = -1  # as a LIMIT
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -43,6 +45,7 @@ class SlotStatus:
     heard. fresh: a report came within three report intervals; without one the state is `no_data`.
     journal_fill: % of the device's journal that holds what is not stored. backlog: reports that
     the device has made and the province lacks; gaps: those of them in the middle, of all streams.
+    interval_s: seconds between its reports.
     """
 
     slot: str
@@ -59,6 +62,7 @@ class SlotStatus:
     backlog: int = 0
     gaps: int = 0
     duplicates: int = 0
+    interval_s: int = 300
 
 
 class Outage(NamedTuple):
@@ -128,6 +132,11 @@ class Finding:
     found_at: int
     resolved_at: int | None
     detail: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many it stands for."""
+        return int(self.detail.get("findings", 1))
 
 
 class Change(NamedTuple):
@@ -226,6 +235,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
                 missing + unsent,
                 missing,
                 duplicates.get(slot_id, 0),
+                interval_s,
             )
         )
     return found
@@ -297,7 +307,7 @@ def recent_states(db: Database, since: int) -> dict[str, list[tuple[int, int, st
     """By slot: begin, end and state of what reaches beyond a time, in the order of time."""
     found: dict[str, list[tuple[int, int, str]]] = {}
     for slot, *span in db.iterate(
-        "SELECT slot, t_begin, t_end, state FROM slots CROSS JOIN intervals "
+        f"SELECT slot, t_begin, t_end, state FROM slots {THEN_JOIN} intervals "
         "ON slot_id = slots.id AND t_begin >= coalesce((SELECT max(earlier.t_begin) FROM "
         "intervals AS earlier WHERE earlier.slot_id = slots.id AND earlier.t_begin <= ?), ?) "
         "ORDER BY slots.id, t_begin",
@@ -374,7 +384,7 @@ def outages(
         "FROM outages WHERE"
     )
     start = _EVER if since is None else since
-    most = _ALL if limit is None else limit
+    most = ALL if limit is None else limit
     ended = "t_end >= ? ORDER BY t_end DESC LIMIT ?"
     lasting = "t_end IS NULL AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT ?"
     if village is None and slot is None:
@@ -459,33 +469,40 @@ def usage(
     if since is not None:
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
-    named = _slots_of(db, village, None)
-    most = _ALL if limit is None else limit
     if by == "day" and village is None:
-        rows = db.all(
-            f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ? "
-            "ORDER BY day DESC LIMIT ?",
-            (start, most),
+        rows = db.iterate(
+            f"SELECT slot, village, day, {values} FROM usage_days JOIN slots ON slots.id = "
+            "slot_id WHERE day >= ? ORDER BY day DESC, slot DESC LIMIT ?",
+            (start, ALL if limit is None else limit),
         )
-    else:
-        sql = f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
-        if by == "day":
-            sql = (
-                f"SELECT slot_id, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
-                "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
-                "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
-            )
-        # Of each slot no more is read than is shown.
-        newest_first = f"{sql}ORDER BY 2 DESC"
-        each = [db.iterate(newest_first, (slot_id, start)) for slot_id in named]
-        newest = chain(*each) if limit is None else merge(*each, key=itemgetter(1), reverse=True)
-        rows = list(islice(newest, limit))
-    found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
-    return sorted(found, key=attrgetter("begin", "slot"))
+        return list(map(Usage._make, rows))[::-1]
+    sql = f"SELECT ?, ?, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
+    if by == "day":
+        sql = (
+            f"SELECT ?, ?, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
+            "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
+            "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
+        )
+    # Of each slot no more is read than is shown.
+    newest_first = f"{sql}ORDER BY 3 DESC"
+    each = [
+        db.iterate(newest_first, (*names, slot_id, start))
+        for slot_id, names in _slots_of(db, village, None).items()
+    ]
+    newest = chain(*each) if limit is None else merge(*each, key=itemgetter(2), reverse=True)
+    return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
-# A device may report values so large that their exact sum is no 64-bit number.
-_SUM = "CASE WHEN count({0}) > 0 THEN CAST(min(total({0}), 9e18) AS INTEGER) END"
+def slot_hours(
+    db: Database, slot: str, begin: int, end: int
+) -> list[tuple[int, int, int | None, int | None, int | None, int | None]]:
+    """A slot's hours that begin in a time: when, measured_s and what follows it in `Usage`."""
+    return db.all(
+        "SELECT hour, measured_s, bytes_down, bytes_up, clients_peak, clients_day "
+        "FROM usage_hours WHERE slot_id = (SELECT id FROM slots WHERE slot = ?) AND hour >= ? "
+        "AND hour < ? ORDER BY hour",
+        (slot, begin, end),
+    )
 
 
 def usage_sums(
@@ -500,10 +517,10 @@ def usage_sums(
     """
     start = (since + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
     rows = db.all(
-        f"SELECT slot, village, min(day), {_SUM.format('measured_s')}, "
-        f"{_SUM.format('bytes_down')}, {_SUM.format('bytes_up')}, max(clients_peak), "
+        f"SELECT slot, village, min(day), {bounded_sum('measured_s')}, "
+        f"{bounded_sum('bytes_down')}, {bounded_sum('bytes_up')}, max(clients_peak), "
         "max(clients_day) FROM usage_days JOIN slots ON slots.id = slot_id WHERE day >= ? AND "
-        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot_id ORDER BY slot",
+        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot, village ORDER BY slot",
         (start, -_EVER if until is None else until, len(place), place),
     )
     return [Usage(*row) for row in rows]
@@ -534,7 +551,7 @@ def findings(
     where, values = _matching(db, kinds, village, resolved)
     rows = db.all(
         f"{_FINDINGS}WHERE {where} ORDER BY found_at DESC, findings.id DESC LIMIT ?",
-        (*values, _ALL if limit is None else limit),
+        (*values, ALL if limit is None else limit),
     )
     return [_finding(row) for row in reversed(rows)]
 
@@ -581,6 +598,52 @@ def overflow(db: Database) -> list[tuple[str, str, int]]:
     ]
 
 
+class Said(NamedTuple):
+    """A report that says what happened from begin to end: stream in hexadecimal, and seq."""
+
+    begin: int
+    end: int
+    stream: str
+    seq: int
+
+
+def said(db: Database, slot: str, begin: int, end: int) -> list[Said]:
+    """Which reports say of the outages of a slot, and of times in which nothing ran.
+
+    Of an outage it is the report with its beginning, else the one with its end.
+    """
+    end_of = (
+        "(SELECT min(seq) FROM events WHERE events.stream_id = {0}.stream_id "
+        "AND events.boot = {0}.boot AND kind = ? AND t = {1})"
+    )
+    rows = db.all(
+        "SELECT t_begin, coalesce(t_end, ?), stream, coalesce(told, "
+        + end_of.format("outages", "t_end")
+        + ") FROM outages JOIN streams ON streams.id = stream_id WHERE outages.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND t_begin < ? AND (t_end IS NULL OR t_end > ?) "
+        "UNION ALL SELECT off_begin, off_end, stream, "
+        + end_of.format("boots", "started_t")
+        + " FROM boots JOIN streams ON streams.id = stream_id WHERE boots.slot_id = "
+        "(SELECT id FROM slots WHERE slot = ?) AND off_begin < ? AND off_end > ? "
+        "ORDER BY 1, 2, 3, 4",
+        (end, ids.OUTAGE_ENDED, slot, end, begin, ids.BOOTED, slot, end, begin),
+    )
+    return [Said(b, e, bytes(stream).hex(), seq) for b, e, stream, seq in rows if seq is not None]
+
+
+def quarantined(db: Database, begin: int, end: int) -> list[tuple[str, str, int, str, str]]:
+    """Messages in quarantine that came in a time: slot, reason, how many, who dismissed them, why.
+
+    The last two are empty where nobody has.
+    """
+    return db.all(
+        "SELECT slot, reason, count(*), coalesce(who, ''), coalesce(why, '') FROM quarantine "
+        "LEFT JOIN quarantine_notes AS notes ON notes.id = note_id WHERE received_at >= ? "
+        "AND received_at < ? GROUP BY slot, reason, who, why ORDER BY slot, reason, who, why",
+        (begin, end),
+    )
+
+
 # ---- evidence ----------------------------------------------------------------------------
 
 
@@ -588,8 +651,8 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
     """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
     found: dict[bytes, dict[int, bytes]] = {}
     for stream, seq, message in db.iterate(
-        "SELECT stream, seq, message FROM slots CROSS JOIN streams ON slot_id = slots.id "
-        "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
+        f"SELECT stream, seq, message FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+        f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
@@ -612,9 +675,32 @@ def certificates(db: Database) -> dict[str, str]:
         "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
         (),
     ):
-        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        serial = None
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            serial = parse_birth(message[split(message)[1] : -66]).certificate
         if serial is not None:
             found[slot] = serial
+    return found
+
+
+def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
+    """By slot, the last value of the first of some metrics that its newest report has."""
+    wanted = tuple(names)
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM latest JOIN slots ON slots.id = latest.slot_id JOIN reports ON "
+        "reports.stream_id = latest.stream_id AND seq = (SELECT max(seq) FROM reports AS newest "
+        "WHERE newest.stream_id = latest.stream_id)",
+        (),
+    ):
+        columns = {}
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        for name in wanted:
+            values = [value for value in columns.get(name, ()) if value is not None]
+            if values:
+                found[slot] = values[-1] / SCALES[name]
+                break
     return found
 
 
@@ -622,8 +708,8 @@ def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(
         db.value(
-            "SELECT count(*) FROM slots CROSS JOIN streams ON slot_id = slots.id "
-            "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
+            f"SELECT count(*) FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+            f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     ) + count_archived(db, slot)

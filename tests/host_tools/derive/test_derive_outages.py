@@ -55,6 +55,20 @@ def test_beginning_and_end_may_come_one_by_one_in_any_order(filled, order):
     assert filled.facts() == filled.rebuilt()
 
 
+def test_an_outage_explains_a_long_sample_that_began_in_the_hour_before(filled):
+    device = Device(step=360, now=START - 540)
+    assert START % 3600 == 0
+    filled.store(device, [device.report(states(1, 5))])
+    filled.derive()
+    filled.store(device, [device.report(states(5), [outage_began(-60, 5)])])
+    filled.derive()
+    assert filled.intervals() == [
+        (START - 540, START + 120, "up"),
+        (START + 120, START + 540, "provider"),
+    ]
+    assert filled.facts() == filled.rebuilt()
+
+
 def test_the_end_alone_tells_a_whole_outage(filled):
     device = Device()
     first, _, last = an_outage(device)

@@ -36,6 +36,7 @@ def test_each_unit_runs_its_verb_in_the_province(
     installed: dict[str, Path], kaltim: Province, tmp_path: Path
 ):
     assert sorted(installed) == [
+        "desalink-alerts.service",
         "desalink-archive.service",
         "desalink-archive.timer",
         "desalink-backup.service",
@@ -49,6 +50,7 @@ def test_each_unit_runs_its_verb_in_the_province(
     verbs = {
         "broker": "broker run",
         "ingest": "ingest",
+        "alerts": "alerts run",
         "pages": "serve",
         "checks": "crl check --quiet",
         "archive": "archive",

@@ -1,23 +1,28 @@
 """The month's report as an office gets it: pages, PDF, tables; from the verb to the file."""
 
+import base64
 import csv
+import ctypes
 import hashlib
+import io
+import json
 import re
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
 import openpyxl
+import PIL.Image
 import pypdfium2
 import pytest
 
 from host_tools.common.i18n import set_language
 from host_tools.contracts.calendar import month_of
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.report import drawing
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 
 OCTOBER = month_of("2026-10")
 B, E = OCTOBER.begin, OCTOBER.end
@@ -44,6 +49,23 @@ def office(desalink: Run, kaltim: Province, tmp_path: Path):
             db.executemany(
                 "INSERT INTO intervals VALUES (?, ?, ?, ?)", [(slot_id, *s) for s in spans]
             )
+        db.execute("INSERT INTO streams VALUES (1, ?, 1, ?, ?, 0, '1-9')", (b"k" * 8, b"abcd", B))
+        db.execute(
+            "INSERT INTO outages (stream_id, boot, begin_up, cause, slot_id, flaps, t_begin, "
+            "t_end, interrupted, told) VALUES (1, 1, 0, 5, 1, 0, ?, ?, 0, 7)",
+            (B, B + 10 * HOUR),
+        )
+        db.execute(
+            "INSERT INTO quarantine_notes (id, noted_at, action, who, why) "
+            "VALUES (1, ?, 'dismiss', 'Budi', 'a copied card')",
+            (B,),
+        )
+        db.executemany(
+            "INSERT INTO quarantine (id, digest, topic, payload, reason, detail, slot, "
+            "received_at, last_at, note_id) VALUES (?, ?, '', '', 'conflict', '', "
+            "'6403112001-1', ?, 0, ?)",
+            [(1, b"1", B, 1), (2, b"2", B, 1), (3, b"3", E, None)],
+        )
         db.executemany(
             "INSERT INTO usage_hours (slot_id, hour, measured_s, bytes_down, bytes_up, "
             "clients_peak, clients_day) VALUES (2, ?, 3600, 0, 0, 0, 0)",
@@ -70,12 +92,16 @@ class _Loads(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
-        self.tables = self.headings = 0
+        self.tables = self.headings = self.images = self.named = 0
 
     def handle_starttag(self, tag, attrs):
         self.tables += tag == "table"
         self.headings += tag == "th"
+        self.images += tag == "img"
+        self.named += tag == "img" and bool(dict(attrs).get("alt"))
         for name, value in attrs:
+            if name == "src" and (value or "").startswith("data:image/png;base64,"):
+                continue
             if name in ("src", "href", "action") or "url(" in (value or ""):
                 self.found.append(f"{tag} {name}={value}")
         assert tag not in ("script", "b-injected", "iframe"), tag
@@ -102,6 +128,9 @@ def test_the_whole_report(office, tmp_path: Path):
     assert by_slot["6401012009-1"]["unknown_s"] == str(E - B)
     (charged,) = rows(folder / "outages.csv")
     assert (charged["begin"], charged["charged_s"]) == ("2026-10-01T00:00:00+08:00", "36000")
+    # What an auditor looks up: the stream, and the number of the report that says it.
+    assert charged["reports"] == "61626364:7"
+    assert "61626364:7" in (folder / "villages-6403.html").read_text()
     book = openpyxl.load_workbook(folder / "report.xlsx")
     assert book.sheetnames == ["figures", "outages", "usage"]
     assert book["figures"].max_row == 1 + len(rows(folder / "figures.csv"))
@@ -109,7 +138,7 @@ def test_the_whole_report(office, tmp_path: Path):
         parser = _Loads()
         parser.feed(page.read_text())
         assert parser.found == [], page.name
-        assert parser.tables <= parser.headings or page.name == "strips.html"
+        assert parser.tables <= parser.headings and parser.images == parser.named, page.name
     # What comes from outside is shown, not obeyed.
     village = (folder / "villages-6403.html").read_text()
     assert "&lt;b&gt;Desa&lt;/b&gt;" in village and "<b>Desa</b>" not in village
@@ -123,13 +152,22 @@ def test_the_pdf_has_text_a_page_a_village_and_the_digest(office, tmp_path: Path
     folder = tmp_path / "report"
     office("month", "close", "2026-10")
     digest = hashlib.sha256(office("month", "figures", "2026-10").out.encode()).hexdigest()
-    office("report", "--month", "2026-10", "-o", folder)
+    evidence = tmp_path / "oct.evidence"
+    evidence.write_bytes(b"its bytes")
+    office("report", "--month", "2026-10", "-o", folder, "--evidence", evidence)
     document = pypdfium2.PdfDocument(folder / "villages-6403.pdf")
     pages = [page.get_textpage().get_text_range() for page in document]
     assert len(pages) == 2
     assert "Bohe Silian" in pages[0] and "Payung-Payung" in pages[1]
     assert all(digest in page for page in pages)
     assert not any("not closed" in page for page in pages)
+    file = hashlib.sha256(b"its bytes").hexdigest()
+    for page in pages:
+        assert f"oct.evidence: SHA-256 {file}" in page
+        assert "desalink evidence verify oct.evidence --root root.pub" in page
+    # Tagged: a reader for the blind knows what is a table, and what a heading of it.
+    for page in document:
+        assert {"H1", "H2", "Table", "TR", "TH", "TD", "Figure"} <= roles(page)
 
 
 def test_in_indonesian(office, tmp_path: Path, monkeypatch):
@@ -157,6 +195,29 @@ def test_a_closed_month_never_shows_other_figures(office, kaltim: Province, tmp_
     assert office(*words, "--village", "6403112002").code == 0
 
 
+def test_what_is_disputed_withdrawn_or_refused_stands_in_the_report(office, tmp_path: Path):
+    folder = tmp_path / "report"
+    times = ("--from", "2026-10-01", "--until", "2026-10-01", "--by", "Pak Kades")
+    slot = ("--slot", "6403112001-1")
+    office("events", "add", "dispute", *slot, *times, "--why", "it was power")
+    office("events", "add", "maintenance", "--provider", "Icon+", *times, "--why", "a mistake")
+    listed = json.loads(office("events", "list", "--json").out)
+    (number,) = (event["id"] for event in listed if event["kind"] == "maintenance")
+    office("events", "withdraw", number, "--why", "another day", "--by", "Ibu Sari")
+    office("report", "--month", "2026-10", "-o", folder, "--no-pdf")
+    pages = {name: (folder / f"{name}.html").read_text() for name in ("summary", "quality")}
+    for page in pages.values():
+        assert "dispute" in page and "Pak Kades" in page and "it was power" in page
+    assert "another day" in pages["quality"] and "Ibu Sari" in pages["quality"]
+    assert "another day" not in pages["summary"]
+    refused = re.search(r"<tr><td>6403112001-1</td><td>conflict</td>.*?</tr>", pages["quality"])
+    assert refused and ">2<" in refused[0] and "Budi" in refused[0] and "a copied" in refused[0]
+    # The ranking has those of whom something is known, the best first.
+    ranking = pages["summary"].split("Ranking")[1].split("Disputes")[0]
+    assert ranking.index("6403112002-1") < ranking.index("6403112001-1")
+    assert "6401012009-1" not in ranking
+
+
 def test_only_a_providers_villages(office, tmp_path: Path):
     folder = tmp_path / "report"
     office("report", "--month", "2026-10", "-o", folder, "--provider", "Icon+", "--no-pdf")
@@ -178,23 +239,70 @@ def test_the_workbook_opens_without_macros_or_links(office, tmp_path: Path):
     assert "<f>" not in sheet
 
 
-class TestDrawings:
+def roles(page: pypdfium2.PdfPage) -> set[str]:
+    """What the structure of a page names its parts."""
+    raw = pypdfium2.raw
+    tree = raw.FPDF_StructTree_GetForPage(page.raw)
+    waiting = [
+        raw.FPDF_StructTree_GetChildAtIndex(tree, i)
+        for i in range(raw.FPDF_StructTree_CountChildren(tree))
+    ]
+    found = set()
+    while waiting:
+        element = waiting.pop()
+        name = ctypes.create_string_buffer(80)
+        length = raw.FPDF_StructElement_GetType(element, name, 80)
+        found.add(name.raw[: max(0, length - 2)].decode("utf-16-le"))
+        for i in range(max(0, raw.FPDF_StructElement_CountChildren(element))):
+            child = raw.FPDF_StructElement_GetChildAtIndex(element, i)
+            if child:
+                waiting.append(child)
+    raw.FPDF_StructTree_Close(tree)
+    return found
+
+
+def pixels(url: str) -> PIL.Image.Image:
+    return PIL.Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2 defines it."""
+
+    def light(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        parts = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    lights = sorted((light(one), light(other)))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+class TestColours:
     def test_an_outage_of_a_minute_is_seen_in_the_month(self):
         spans = [(B, B + 60, "down"), (B + 60, E, "up")]
-        assert drawing.COLOURS["down"] in drawing.strip(OCTOBER, spans)
-        fill = drawing.COLOURS["down"]
-        (path,) = re.findall(rf'fill="{fill}" d="([^"]*)"', drawing.grid(OCTOBER, spans))
-        assert path == "M20 0h1v6h-1z"
+        red = (0xB3, 0x00, 0x1B)
+        for image in (drawing.strip(OCTOBER, spans), drawing.grid(OCTOBER, spans)):
+            shown = pixels(image)
+            assert shown.getpixel((0, 0)) == red
+            assert shown.getpixel((1, 0)) == (0x7B, 0xC8, 0xA4)
+        # The second day begins in the sixth row, below an empty one.
+        assert shown.getpixel((0, 4)) == (255, 255, 255) and shown.getpixel((0, 5)) != red
 
-    def test_colours_are_told_apart_in_grey(self):
-        def grey(colour: str) -> float:
-            red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-            return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    def test_kinds_are_told_apart_in_grey(self):
+        assert contrast(drawing.COLOURS["up"], drawing.COLOURS["down"]) > 3
+        assert contrast(drawing.COLOURS["up"], drawing.COLOURS["power"]) > 3
 
-        assert abs(grey(drawing.COLOURS["up"]) - grey(drawing.COLOURS["down"])) > 100
-        assert abs(grey(drawing.COLOURS["up"]) - grey(drawing.COLOURS["power"])) > 60
+    def test_every_text_has_contrast(self):
+        css = (Path(drawing.__file__).parent / "templates" / "report.css").read_text()
+        texts = set(re.findall(r"[{; ]color: (#[0-9a-f]{3,6})", css))
+        grounds = set(re.findall(r"background: (#[0-9a-f]{3,6})", css))
+        assert "#111" in texts and "#fff" in grounds
+        for text in texts:
+            for ground in grounds:
+                assert contrast(text, ground) >= 4.5, (text, ground)
 
 
 def test_the_registry_of_before_gets_the_new_tables(kaltim: Province):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert registry.contracts() == [] and registry.closed_months() == []
