@@ -7,11 +7,11 @@ from agent.device import heap
 from agent.wire import ids
 
 
-# To compile a module takes many times of what stays of it, and later so much is not free. So what
-# takes most comes first; "prepare" stands for reading the configuration.
+# To compile a module takes many times of what stays of it, and later so much is not free. So from
+# source what takes most comes first; "prepare" stands for reading the configuration.
 _LARGE = (
     "net.mqtt journal.journal link.ladder prepare journal.recovery wire.cose measure.sampler "
-    "supervise province.delivery province.session province.renewal"
+    "supervise province.delivery province.session"
 )
 
 
@@ -61,13 +61,13 @@ def build(path):
 
 
 def _build(path):
-    for name in _LARGE.split():
+    for name in _LARGE.split() if __file__[-3:] == ".py" else ("prepare",):
         if name == "prepare":
             prepare = _prepare()
             settings, board = prepare.load(path)
+            context, digest, used = prepare.secured(path, settings, board)
         else:
             __import__("agent." + name)
-    heap.keep_room()
     turns = None
     if settings["usage"]:
         turns = take_turns(settings["usage"])
@@ -79,7 +79,7 @@ def _build(path):
     from agent.province.certificate import CertificateTopic
 
     signer = prepare.signer_of(settings["state_dir"])
-    journal, context, digest, used = prepare.opened(path, settings, board)
+    journal = prepare.opened(settings)
     from agent.supervise import ALIVE, Supervisor
 
     detail, floor = prepare.booted(board, journal, ALIVE)

@@ -33,7 +33,8 @@ class Visit:
         settings, board = prepare.load(path)
         self._settings = settings
         self._board = board
-        self._journal, _, _, self._certificate = prepare.opened(path, settings, board)
+        _, _, self._certificate = prepare.secured(path, settings, board)
+        self._journal = prepare.opened(settings)
         clock = Clock(board)
         self._link = Link(settings, clock)
         self._link.broker.delivery = _NoSession()

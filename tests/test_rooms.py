@@ -20,7 +20,7 @@ from tests.support import ROOT
 # From the bottom to the top: a room imports itself and what stands before it.
 ROOMS = {
     "host_tools": "common wire keys province devices people field broker archive office store"
-    " derive contracts report ingest simulate demo cli".split(),
+    " derive exports contracts evidence report alerts ingest pages simulate demo cli".split(),
     "agent": "interpreter wire device net journal link measure sources province top".split(),
 }
 # What of a room stands below all others.
@@ -29,9 +29,14 @@ PLACED = dict.fromkeys(
 )
 # What a technician's laptop needs reaches nothing of the province's side, by no detour.
 LAPTOP = "field"
-PROVINCE_ONLY = ("province.registry", "broker", "archive", "office", "store", "derive", "ingest")
+PROVINCE_ONLY = (
+    *("province.registry", "broker", "archive", "office", "store", "derive", "ingest", "pages"),
+)
 
-SQL_PLACES = re.compile(r"host_tools/(store/|province/(registry\w*|records|contract_records)\.py)")
+SQL_PLACES = re.compile(
+    r"host_tools/(store/|(alerts|pages)/records\.py"
+    r"|province/(registry\w*|records|contract_records)\.py)"
+)
 _SQL = re.compile(
     r"\s*(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s"
     r"|CREATE\s+(TABLE|INDEX|UNIQUE)\s|PRAGMA\s)",
@@ -145,7 +150,10 @@ def stray_sql(root: Path) -> set[str]:
 DIALECT = "host_tools/store/dialect.py"
 _DIALECT = re.compile(
     r"\b(PRAGMA|WITHOUT ROWID|AUTOINCREMENT|INSERT OR|REPLACE INTO|sqlite_\w+|BLOB|ATTACH|VACUUM"
-    r"|BEGIN (IMMEDIATE|EXCLUSIVE)|IFNULL|strftime|GLOB|INDEXED BY|rowid)\b"
+    r"|BEGIN (IMMEDIATE|EXCLUSIVE)|IFNULL|strftime|GLOB|INDEXED BY|rowid"
+    r"|ON CONFLICT|excluded|CROSS JOIN)\b|\bLIMIT -1|\btotal\("
+    # The greater or lesser of several values, which is no aggregate.
+    r"|\b(max|min)\((?:[^(),]|\((?:[^()]|\([^()]*\))*\))*,"
 )
 
 
@@ -214,6 +222,7 @@ DETOUR = {
     "host_tools/people/b.py": "import host_tools.store\n",
     "host_tools/store/__init__.py": "",
 }
+TWO_VALUES = "q = f'SELECT sum(max(coalesce({a}, 0), b)) FROM c'\n"
 TWO = {"host_tools/wire/a.py": "class A: ...\n", "agent/net/a.py": "class A: ...\n"}
 
 
@@ -227,6 +236,7 @@ TWO = {"host_tools/wire/a.py": "class A: ...\n", "agent/net/a.py": "class A: ...
         (stray_sql, "host_tools/a.py", {"host_tools/a.py": "q = f'SELECT {a} FROM b'\n"}),
         (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": "import sqlite3\n"}),
         (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": "q = 'PRAGMA a'\n"}),
+        (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": TWO_VALUES}),
         (twice, "A", TWO),
         (reached_into, "agent/a.py", {"agent/a.py": "def f(b):\n    return b._x\n"}),
     ],

@@ -27,30 +27,10 @@ def begin():
         micropython.opt_level(3)
 
 
-_room = None  # type: bytearray | None
-
-
-def keep_room():
-    """Keep a piece for TLS: its context takes 3 KB at once, and later there is none so large."""
-    global _room
-    gc.collect()
-    try:
-        _room = bytearray(4096)
-    except MemoryError:
-        pass  # there is none already: perhaps what is unloaded until then makes one
-
-
-def give_room():
-    """Free it, right before that is made."""
-    global _room
-    _room = None
-    gc.collect()
-
-
 def built(board, *parts):
     """When everything is made. parts: objects of which no second one will be made."""
     if MICROPYTHON:
-        for name in ("begin", "keep_room", "give_room", "built"):
+        for name in ("begin", "built"):
             globals()[name] = None  # not needed again
         # Together these constructors take 2 KB, and what a board does at start only 1.5 KB.
         for part in parts:

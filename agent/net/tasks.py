@@ -23,17 +23,19 @@ async def within(timeout_ms, coro):
     Not asyncio.wait_for: MicroPython's cancels its caller, and so can swallow a cancellation from
     outside; CPython's before 3.12 can too. Here the caller waits for an event that the work or
     the timer sets, and whatever happens, neither task outlives the call."""
-    over = asyncio.Event()
-    outcome = []
-    tasks = []
+    tasks = None
     try:
+        over = asyncio.Event()
+        outcome = []
+        tasks = []
         # The timer first: should memory fail between the two, no work goes on without an end.
         tasks.append(asyncio.create_task(_timer(timeout_ms, over)))
         tasks.append(asyncio.create_task(_work(coro, outcome, over)))
         await over.wait()
     finally:
-        await reap(*tasks)
-        coro.close()  # it never started if its task was cancelled first
+        if tasks:
+            await reap(*tasks)
+        coro.close()  # it never started if its task was cancelled first, or memory failed
     if not outcome:
         raise timed_out()
     if len(outcome) > 1:

@@ -18,8 +18,8 @@ def is_address(host):
     return len(parts) == 4
 
 
-async def exchange(server, port, request, timeout_ms, accept=None, size=512):
-    """Send one datagram and return the first answer (bytes, cut at `size`) that `accept` takes.
+async def exchange(server, port, request, timeout_ms, accept=None):
+    """Send one datagram and return the first answer (bytes, cut at 512) that `accept` takes.
 
     `server` is an address in digits. The socket is connected: the system drops datagrams from
     any other address or port. Raises OSError with the system's errno: ETIMEDOUT when no answer was
@@ -39,7 +39,7 @@ async def exchange(server, port, request, timeout_ms, accept=None, size=512):
             if left <= 0 or not await interpreter.ready(sock, False, left):
                 raise timed_out()
             try:
-                answer = sock.recv(size)
+                answer = sock.recv(512)
             except OSError as error:
                 if error.errno != errno.EAGAIN:  # the datagram's checksum was wrong
                     raise

@@ -44,8 +44,8 @@ _END_OF_VIEW = const(0x82)  # noSuchObject 0x80, noSuchInstance 0x81
 _TRY_MS = const(1400)
 _TRIES = const(2)
 _SENDS = const(4)  # version 3: again with the router's identity, again with its time
-_MOST_BYTES = const(2048)
-_ROWS_AT_ONCE = const(16)
+_MOST_BYTES = const(512)  # that exchange takes; a full heap has no larger piece
+_ROWS_AT_ONCE = const(8)
 _MOST_ROWS = const(512)
 
 # Encoded names: ifTable's and ifXTable's columns (1.3.6.1.2.1.2.2.1, 1.3.6.1.2.1.31.1.1.1)
@@ -165,7 +165,8 @@ class SnmpClient:
 
         def accept(data):
             try:
-                found.append(parse(data))
+                # One that was cut is asked for again in smaller parts.
+                found.append((_TOO_BIG, ()) if len(data) == _MOST_BYTES else parse(data))
                 return True
             except (ValueError, IndexError):
                 strange.append(1)
@@ -174,7 +175,7 @@ class SnmpClient:
         failures = []
         for _ in range(_SENDS):
             try:
-                await exchange(address, self._port, wrap(), _TRY_MS, accept, _MOST_BYTES)
+                await exchange(address, self._port, wrap(), _TRY_MS, accept)
                 if found[-1] is not None:
                     return found[-1]
             except OSError as error:

@@ -29,7 +29,9 @@ async def sign1_async(signer, payload, aad):
     signer: an ed25519.Signer, or the 32-byte seed of one.
     """
     if not isinstance(signer, ed25519.Signer):
-        signer = await ed25519.signer_async(signer)
+        from agent.wire import ed25519_verify
+
+        signer = await ed25519_verify.signer_async(signer)
     protected = protected_header(-19, signer.public)  # Ed25519
     signature = await signer.sign_async(sig_structure(protected, aad, payload))
     return cbor.dumps(cbor.Tag(18, [protected, {}, payload, signature]))

@@ -1,8 +1,9 @@
 """The part of cose.py that a device in the field seldom needs: it verifies, and signs at once."""
 
 from agent.device.interpreter import const
-from agent.wire import cbor, ed25519
+from agent.wire import cbor, ed25519_verify
 from agent.wire.cose import protected_header, sig_structure
+from agent.wire.ed25519 import Signer
 
 _TAG = const(18)
 _ALG = const(1)  # header labels (RFC 9052, 3.1)
@@ -18,8 +19,8 @@ class CoseError(ValueError):
 
 def sign1(signer, payload, aad):
     """`cose.sign1_async` without an event loop."""
-    if not isinstance(signer, ed25519.Signer):
-        signer = ed25519.Signer(signer)
+    if not isinstance(signer, Signer):
+        signer = Signer(signer)
     protected = protected_header(_ED25519, signer.public)
     signature = signer.sign(sig_structure(protected, aad, payload))
     return cbor.dumps(cbor.Tag(_TAG, [protected, {}, payload, signature]))
@@ -35,13 +36,13 @@ def verify1(public_key, message, aad, profile=True):
     Raises CoseError for everything else, and nothing else.
     """
     payload, signed, signature = _parse(public_key, message, aad, profile)
-    return _checked(payload, ed25519.verify(public_key, signed, signature))
+    return _checked(payload, ed25519_verify.verify(public_key, signed, signature))
 
 
 async def verify1_async(public_key, message, aad, profile=True):
     """The same, while the event loop runs."""
     payload, signed, signature = _parse(public_key, message, aad, profile)
-    return _checked(payload, await ed25519.verify_async(public_key, signed, signature))
+    return _checked(payload, await ed25519_verify.verify_async(public_key, signed, signature))
 
 
 def _checked(payload, good):

@@ -16,6 +16,7 @@ from typing import Any
 
 from host_tools.archive.errors import ArchiveDamaged
 from host_tools.common.files import make_directory, write_file
+from host_tools.common.i18n import _
 
 DIRECTORY = "archive"
 LIST = "archive.jsonl"
@@ -81,11 +82,15 @@ class Chain:
             for number, line in enumerate(lines, 1):
                 listed = _parse(json.loads(line))
                 if listed.line != line or listed.previous != self.head:
-                    raise ValueError(f"line {number} does not continue the one before")
+                    raise ValueError(
+                        _("line {number} does not continue the one before").format(number=number)
+                    )
                 self.files.append(listed)
         except (OSError, ValueError, TypeError) as error:
             raise ArchiveDamaged(
-                f"{self.path} is not as it was written ({error}); put it back from a backup."
+                _("{path} is not as it was written ({error}); put it back from a backup.").format(
+                    path=self.path, error=error
+                )
             ) from None
 
     @property
@@ -117,11 +122,15 @@ class Chain:
             good = path.stat().st_size == listed.size and file_digest(path) == listed.sha256
         except OSError as error:
             raise ArchiveDamaged(
-                f"{path} can't be read ({error.strerror}); put it back from a backup."
+                _("{path} can't be read ({strerror}); put it back from a backup.").format(
+                    path=path, strerror=error.strerror
+                )
             ) from None
         if not good:
             raise ArchiveDamaged(
-                f"{path} is not the file that was archived; put it back from a backup."
+                _("{path} is not the file that was archived; put it back from a backup.").format(
+                    path=path
+                )
             )
         return path
 
@@ -133,7 +142,7 @@ def _parse(table: Any) -> Listed:
     found = Listed(**table)
     kinds = Listed.__annotations__
     if any(type(getattr(found, name)).__name__ != kind for name, kind in kinds.items()):
-        raise ValueError("a value is of another kind")
+        raise ValueError(_("a value is of another kind"))
     if not _NAME.fullmatch(found.file):
-        raise ValueError(f"{found.file!r} is not the name of an archive")
+        raise ValueError(_("{file!r} is not the name of an archive").format(file=found.file))
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from host_tools.archive.errors import ArchiveDamaged, ArchiveUnavailable
+from host_tools.common.i18n import _
 
 ROWS = 8192  # of a row group, and a few more
 _LEVEL = 9
@@ -40,8 +41,10 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow.parquet as parquet  # type: ignore[import-untyped]
     except ImportError:
         raise ArchiveUnavailable(
-            "The package pyarrow, which reads and writes archives, is not installed; install it "
-            "with 'pip install desalink[archive]'."
+            _(
+                "The package pyarrow, which reads and writes archives, is not installed; install "
+                "it with 'pip install desalink[archive]'."
+            )
         ) from None
     return pyarrow, parquet
 
@@ -107,7 +110,7 @@ class ArchiveFile:
         try:
             self._file = parquet.ParquetFile(path, page_checksum_verification=True)
             if self._file.schema_arrow != _schema(arrow):
-                raise damaged(path, "it has other columns")
+                raise damaged(path, _("it has other columns"))
         except self._failures as error:
             raise damaged(path, str(error)) from None
 
@@ -137,5 +140,7 @@ class ArchiveFile:
 def damaged(path: Path, why: str) -> ArchiveDamaged:
     """The error of a file that can't be used."""
     return ArchiveDamaged(
-        f"{path} can't be read as it was written ({why}); put this file back from a backup."
+        _(
+            "{path} can't be read as it was written ({why}); put this file back from a backup."
+        ).format(path=path, why=why)
     )

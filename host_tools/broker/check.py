@@ -22,6 +22,7 @@ from host_tools.broker.config import broker_files
 from host_tools.broker.process import request_reload
 from host_tools.broker.revocation import PROBE_LIFE, is_refused, reload_until_refused, write_crl
 from host_tools.common.errors import BrokerError
+from host_tools.common.i18n import _
 from host_tools.keys.ca import Authority, common_name, load_certificate
 from host_tools.province.registry import Registry
 from host_tools.province.settings import CHECK_SLOTS, CHECK_VILLAGE, Province, TlsFiles
@@ -100,7 +101,7 @@ class Check:
             message = Delivered(topic, _payload())
             sender.publish(message.topic, message.payload)
             if not receiver.until(message)[1]:
-                raise RuleBroken(f"a message on {topic} did not arrive")
+                raise RuleBroken(_("a message on {topic} did not arrive").format(topic=topic))
 
     def _nothing_of(
         self, payload: bytes, receiver: CheckClient, sender: CheckClient, marker: str
@@ -114,10 +115,12 @@ class Check:
         before, found = receiver.until(last)
         delivered = sorted({message.topic for message in before if message.payload == payload})
         if delivered:
-            raise RuleBroken(f"delivered: {', '.join(delivered)}")
+            raise RuleBroken(_("delivered: {topics}").format(topics=", ".join(delivered)))
         if not found:
             raise RuleBroken(
-                f"an allowed message on {marker} did not arrive, so nothing is proved"
+                _("an allowed message on {marker} did not arrive, so nothing is proved").format(
+                    marker=marker
+                )
             )
 
     @staticmethod
@@ -133,9 +136,13 @@ class Check:
         try:
             found = files.acl.read_text()
         except FileNotFoundError:
-            raise RuleBroken("there is no ACL file; run 'desalink broker config'") from None
+            raise RuleBroken(_("there is no ACL file; run 'desalink broker config'")) from None
         if found != render_acl(self._regencies):
-            raise RuleBroken(f"{files.acl} was changed; run 'desalink broker config', then reload")
+            raise RuleBroken(
+                _("{acl} was changed; run 'desalink broker config', then reload").format(
+                    acl=files.acl
+                )
+            )
 
     def _own_publish(self) -> None:
         with self._service("ingest") as ingest, self._device() as device:
@@ -229,7 +236,7 @@ class Check:
             self._connect(None, ca=ca).close()
         except AccessRefused:
             return
-        raise RuleBroken(f"{who} could connect")
+        raise RuleBroken(_("{who} could connect").format(who=who))
 
     def _foreign_authority(self) -> None:
         # The same name as the real CA: only the signature differs.
@@ -238,7 +245,7 @@ class Check:
         issued = foreign.issue_client(CHECK_SLOTS[0], PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
             if not is_refused(self._province, identity, self._port, self._timeout):
-                raise RuleBroken("a certificate of another CA could connect")
+                raise RuleBroken(_("a certificate of another CA could connect"))
 
     def _revoked(self) -> None:
         assert self._authority is not None
@@ -246,15 +253,15 @@ class Check:
         with temporary_identity(self._province.ca_certificate, issued) as identity:
             if is_refused(self._province, identity, self._port, self._timeout):
                 raise RuleBroken(
-                    "a certificate was refused before it was revoked, so nothing is proved"
+                    _("a certificate was refused before it was revoked, so nothing is proved")
                 )
             write_crl(self._province, self._registry, self._authority, issued)
             if not request_reload(self._province):
                 raise RuleBroken(
-                    "no broker of this province runs on this machine, so it can't be reloaded"
+                    _("no broker of this province runs on this machine, so it can't be reloaded")
                 )
             if not reload_until_refused(self._province, identity, self._port):
-                raise RuleBroken("a revoked certificate could connect after the reload")
+                raise RuleBroken(_("a revoked certificate could connect after the reload"))
             # Refused because of the list, and not because the broker is gone.
             self._device().close()
 
@@ -268,51 +275,56 @@ class Check:
             self._device().close()
         except AccessRefused as error:
             raise BrokerError(
-                f"The broker on {self._province.broker.local_host}, port {self._port}, lets "
-                f"nobody in ({error}); start it with 'desalink broker run'."
+                _(
+                    "The broker on {local_host}, port {port}, accepts no client ({error}); start "
+                    "it with 'desalink broker run'."
+                ).format(local_host=self._province.broker.local_host, port=self._port, error=error)
             ) from None
         rules: list[tuple[str, Callable[[], None]]] = [
-            ("the ACL is the generated one", self._files_as_generated),
-            ("a slot's own messages reach the ingest", self._own_publish),
+            (_("the ACL is the generated one"), self._files_as_generated),
+            (_("a slot's own messages reach the ingest"), self._own_publish),
             (
-                "a slot can't publish as another slot",
+                _("a slot can't publish as another slot"),
                 lambda: self._forbidden_publish(self._device_topics(1)),
             ),
             (
-                "a slot can't publish under a made-up regency",
+                _("a slot can't publish under a made-up regency"),
                 lambda: self._forbidden_publish(
                     self._topic(leaf, regency="0000") for leaf in DEVICE_TOPICS
                 ),
             ),
-            ("a slot receives nothing of other slots", self._foreign_subscribe),
+            (_("a slot receives nothing of other slots"), self._foreign_subscribe),
             (
-                "ack, command and release reach their slot, replies the operator",
+                _("ack, command and release reach their slot, replies the operator"),
                 self._told_by_province,
             ),
             (
-                "a slot can't write its own ack or command, trust or release",
+                _("a slot can't write its own ack or command, trust or release"),
                 lambda: self._written_by_slot(0),
             ),
             (
-                "a slot can't write another's ack or command, trust or release",
+                _("a slot can't write another's ack or command, trust or release"),
                 lambda: self._written_by_slot(1),
             ),
-            ("ingest and operator can't do each other's work", self._services_apart),
-            ("nobody takes another's session by its client id", self._client_id_is_name),
+            (_("ingest and operator can't do each other's work"), self._services_apart),
+            (_("nobody takes another's session by its client id"), self._client_id_is_name),
             (
-                "a client without a certificate is refused",
+                _("a client without a certificate is refused"),
                 lambda: self._no_certificate(
-                    self._province.ca_certificate, "a client without a certificate"
+                    self._province.ca_certificate, _("a client without a certificate")
                 ),
             ),
-            ("a certificate of another CA is refused", self._foreign_authority),
-            ("plain text is refused", lambda: self._no_certificate(None, "a client without TLS")),
+            (_("a certificate of another CA is refused"), self._foreign_authority),
+            (
+                _("plain text is refused"),
+                lambda: self._no_certificate(None, _("a client without TLS")),
+            ),
         ]
         for rule, prove in rules:
             yield self._tried(rule, prove)
-        rule = "a revoked certificate is refused after a reload"
+        rule = _("a revoked certificate is refused after a reload")
         if self._authority is None:
-            yield RuleResult(rule, None, "not tried: it needs the passphrase of the CA's key")
+            yield RuleResult(rule, None, _("not tried: it needs the passphrase of the CA's key"))
         else:
             yield self._tried(rule, self._revoked)
 
@@ -323,5 +335,5 @@ class Check:
         except RuleBroken as failure:
             return RuleResult(rule, False, str(failure))
         except BrokerError as error:
-            return RuleResult(rule, False, f"the broker failed: {error}")
+            return RuleResult(rule, False, _("the broker failed: {error}").format(error=error))
         return RuleResult(rule, True)

@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from host_tools.common.errors import BrokerError, reason
 from host_tools.common.files import write_private
+from host_tools.common.i18n import _, number
 from host_tools.keys.ca import Issued
 from host_tools.province.settings import TlsFiles
 
@@ -87,22 +88,22 @@ class CheckClient:
         self._paho.loop_start()
         if not self._connected.wait(timeout) or self._refusal is not None:
             self._paho.loop_stop()
-            raise AccessRefused(self._refusal or "no answer to CONNECT")
+            raise AccessRefused(self._refusal or _("no answer to CONNECT"))
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_rest: Any) -> None:
         if reason.is_failure:
             self._refusal = f"CONNACK: {reason}"
         self._connected.set()
 
-    def _on_disconnect(self, *_: Any) -> None:
+    def _on_disconnect(self, *_rest: Any) -> None:
         if not self._connected.is_set():
-            self._refusal = "the connection was closed"
+            self._refusal = _("the connection was closed")
         self._connected.set()
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         self.messages.put(Delivered(message.topic, bytes(message.payload)))
 
-    def _on_confirmed(self, _client: Any, _data: Any, mid: int, *_: Any) -> None:
+    def _on_confirmed(self, _client: Any, _data: Any, mid: int, *_rest: Any) -> None:
         self._confirmed.put(mid)
 
     def _await(self, mid: int | None, what: str) -> None:
@@ -111,20 +112,24 @@ class CheckClient:
                 pass
         except queue.Empty:
             raise BrokerError(
-                f"The broker did not confirm {what} within {self.timeout:.0f} s."
+                _("The broker did not confirm {what} within {timeout} s.").format(
+                    what=what, timeout=number(self.timeout)
+                )
             ) from None
 
     def subscribe(self, *topics: str) -> None:
         """Subscribe with QoS 1 and await the SUBACK."""
         result, mid = self._paho.subscribe([(topic, 1) for topic in topics])
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise BrokerError(f"The connection ended before subscribing to {topics[0]}.")
-        self._await(mid, f"the subscription to {topics[0]}")
+            raise BrokerError(
+                _("The connection ended before subscribing to {topic}.").format(topic=topics[0])
+            )
+        self._await(mid, _("the subscription to {topics}").format(topics=topics[0]))
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1 and await the PUBACK."""
         info = self._paho.publish(topic, payload, qos=1, retain=retain)
-        self._await(info.mid, f"a message on {topic}")
+        self._await(info.mid, _("a message on {topic}").format(topic=topic))
 
     def until(self, last: Delivered) -> tuple[list[Delivered], bool]:
         """What is delivered before a certain message, and whether that one comes in time."""
@@ -143,7 +148,7 @@ class CheckClient:
     def __enter__(self) -> CheckClient:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 

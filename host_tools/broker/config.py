@@ -11,6 +11,7 @@ from pathlib import Path
 from host_tools.broker.acl import render_acl
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import Inside, make_directory, write_file
+from host_tools.common.i18n import _
 from host_tools.province.settings import Province
 
 # A report at most 8 KiB (docs/wire.md), a release's chunk more; topic and MQTT header on top.
@@ -63,7 +64,10 @@ def _owner(directory: Path) -> str:
         return pwd.getpwuid(directory.stat().st_uid).pw_name
     except KeyError:
         raise BrokerError(
-            f"The owner of {directory} is not a user of this machine; give it to one with chown."
+            _(
+                "The owner of {directory} is not a user of this machine; give it to one with "
+                "chown."
+            ).format(directory=directory)
         ) from None
 
 

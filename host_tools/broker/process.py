@@ -20,6 +20,7 @@ from typing import IO
 from host_tools.broker.acl import check_identity
 from host_tools.broker.config import BrokerFiles, broker_files, connection_limit
 from host_tools.common.errors import BrokerError
+from host_tools.common.i18n import _
 from host_tools.common.passphrase import scrubbed_environment
 from host_tools.province.settings import Province
 
@@ -40,18 +41,26 @@ def find_mosquitto() -> str:
     program = shutil.which("mosquitto", path=path)
     if program is None:
         raise BrokerError(
-            "Mosquitto is not installed; install it ('apt install mosquitto', or from "
-            "mosquitto.org) and try again."
+            _(
+                "Mosquitto is not installed; install it ('apt install mosquitto', or from "
+                "mosquitto.org) and try again."
+            )
         )
     shown = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=10).stdout
     match = re.search(r"mosquitto version ([0-9]+)\.([0-9]+)", shown)
     if match is None:
-        raise BrokerError(f"{program} does not print its version; install Mosquitto 2.0 or newer.")
+        raise BrokerError(
+            _("{program} does not print its version; install Mosquitto 2.0 or newer.").format(
+                program=program
+            )
+        )
     version = int(match[1]), int(match[2])
     if version < MINIMUM_VERSION:
         raise BrokerError(
-            f"{program} is version {match[1]}.{match[2]} and 2.0 is the oldest that can be used; "
-            "install a newer one from mosquitto.org."
+            _(
+                "{program} is version {major}.{minor} and 2.0 is the oldest that can be used; "
+                "install a newer one from mosquitto.org."
+            ).format(program=program, major=match[1], minor=match[2])
         )
     return program
 
@@ -70,17 +79,25 @@ def check_port_is_free(bind: str, port: int) -> None:
             return
         except OSError as error:
             problem = error
-    where = f"port {port}" + (f" of {bind}" if bind else "")
+    where = _("port {port}").format(port=port) + (
+        _(" of {bind}").format(bind=bind) if bind else ""
+    )
     if problem.errno == errno.EADDRINUSE:
         raise BrokerError(
-            f"Another program listens on {where}; end it, or choose another port with --port or "
-            "in province.toml."
+            _(
+                "Another program listens on {where}; end it, or choose another port with --port "
+                "or in province.toml."
+            ).format(where=where)
         )
     if problem.errno == errno.EACCES:
-        raise BrokerError(f"Only root may listen on {where}; choose a port above 1023.")
+        raise BrokerError(
+            _("Only root may listen on {where}; choose a port above 1023.").format(where=where)
+        )
     raise BrokerError(
-        f"The broker can't listen on {where} ({(problem.strerror or str(problem)).lower()}); "
-        "correct bind and port in province.toml."
+        _(
+            "The broker can't listen on {where} ({reason}); correct bind and port in "
+            "province.toml."
+        ).format(where=where, reason=(problem.strerror or str(problem)).lower())
     )
 
 
@@ -122,8 +139,10 @@ def request_reload(province: Province) -> bool:
         return False
     except PermissionError:
         raise BrokerError(
-            f"The broker (process {pid}) belongs to another user; reload it yourself with 'sudo "
-            f"kill -HUP {pid}'."
+            _(
+                "The broker (process {pid}) belongs to another user; reload it yourself with "
+                "'sudo kill -HUP {pid}'."
+            ).format(pid=pid)
         ) from None
     return True
 
@@ -139,10 +158,10 @@ def raise_open_files_limit(connections: int) -> str | None:
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
-        return (
-            f"The system allows the broker {allowed} open files; it needs {needed} for all "
+        return _(
+            "The system allows the broker {allowed} open files; it needs {needed} for all "
             "connections; raise the limit with 'ulimit -Hn' or LimitNOFILE."
-        )
+        ).format(allowed=allowed, needed=needed)
     return None
 
 
@@ -183,7 +202,9 @@ class BrokerProcess:
         program = find_mosquitto()
         pid = running_pid(broker_files(self.province))
         if pid is not None:
-            raise BrokerError(f"The broker of this province runs already (process {pid}).")
+            raise BrokerError(
+                _("The broker of this province runs already (process {pid}).").format(pid=pid)
+            )
         check_port_is_free(self.province.broker.bind, self.port)
         return program
 
@@ -223,13 +244,16 @@ class BrokerProcess:
         while time.monotonic() < end:
             if self._child.poll() is not None:
                 raise BrokerError(
-                    f"Mosquitto ended at once with code {self._child.returncode}; "
-                    "its log says why."
+                    _("Mosquitto ended at once with code {returncode}; its log says why.").format(
+                        returncode=self._child.returncode
+                    )
                 )
             if self._answers():
                 return
             time.sleep(0.02)
-        raise BrokerError(f"Mosquitto does not serve port {self.port}; its log says why.")
+        raise BrokerError(
+            _("Mosquitto does not serve port {port}; its log says why.").format(port=self.port)
+        )
 
     def set_memory_aside(self) -> tuple[Path, Path] | None:
         """Move away what Mosquitto has saved, if that may be why it ended at once.

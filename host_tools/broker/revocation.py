@@ -13,6 +13,7 @@ from host_tools.broker.services import renew_services
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import write_file
+from host_tools.common.i18n import _
 from host_tools.keys.ca import Authority, Issued
 from host_tools.province.registry import Registry
 from host_tools.province.settings import CHECK_VILLAGE, Province, TlsFiles
@@ -90,8 +91,10 @@ def apply_revocations(province: Province, registry: Registry, authority: Authori
     with temporary_identity(province.ca_certificate, probe) as identity:
         if not reload_until_refused(province, identity, configured_port(province)):
             raise BrokerError(
-                "The revocation list is written but the running broker does not heed it; restart "
-                "it with 'desalink broker run'."
+                _(
+                    "The revocation list is written, but the running broker does not use it; "
+                    "restart the broker with 'desalink broker run'."
+                )
             )
     return True
 
@@ -112,7 +115,9 @@ def drop_session(province: Province, authority: Authority, slot: str) -> None:
             CheckClient(host, port, identity).close()
         except AccessRefused as error:
             raise BrokerError(
-                f"The live connection of {slot} was not cut: the broker at {host}:{port} does "
-                f"not answer ({error}). Start it again with 'desalink broker run', then run "
-                "this command again."
+                _(
+                    "The live connection of {slot} was not cut: the broker at {host}:{port} does "
+                    "not answer ({error}). Start it again with 'desalink broker run', then run "
+                    "this command again."
+                ).format(slot=slot, host=host, port=port, error=error)
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cryptography import x509
 
+from host_tools.common.i18n import _, ngettext
 from host_tools.keys.ca import PROBE_REASON, load_certificate, serial_text
 from host_tools.people.technicians import newest_trust, root_public
 from host_tools.people.trust import TrustError, verify_trust
@@ -58,15 +59,22 @@ def catch_up(province: Province, registry: Registry) -> list[str]:
     if changed or unknown > 1:
         count = changed + unknown
         found.append(
-            f"The registry was older than the revocation list: {count} "
-            f"revocation{' is' if count == 1 else 's are'} taken over."
+            ngettext(
+                "The registry was older than the revocation list: {count} revocation is taken "
+                "over.",
+                "The registry was older than the revocation list: {count} revocations are taken "
+                "over.",
+                count,
+            ).format(count=count)
         )
         slots = without_certificate(registry)
         if slots:
             found.append(
-                f"These slots have only revoked certificates: {', '.join(slots)}. Their devices "
-                "were revoked or provisioned again after the registry's copy was made; import the "
-                "enrolments since then again, or run 'desalink devices revoke SLOT'."
+                _(
+                    "These slots have only revoked certificates: {slots}. Their devices were "
+                    "revoked or provisioned again after the registry's copy was made; import the "
+                    "enrolments since then again, or run 'desalink devices revoke SLOT'."
+                ).format(slots=", ".join(slots))
             )
     found += _catch_up_trust(province, registry)
     return found
@@ -84,6 +92,8 @@ def _catch_up_trust(province: Province, registry: Registry) -> list[str]:
     keys = [(key.kid, key.public_key, key.role, key.name, key.not_after) for key in trust.keys]
     merge_trust(registry, trust.version, document, trust.issued, keys)
     return [
-        f"The registry was older than trust document {trust.version}; the keys that it names, and "
-        "no others, are valid."
+        _(
+            "The registry was older than trust document {version}; the keys that it names, and no "
+            "others, are valid."
+        ).format(version=trust.version)
     ]

@@ -14,6 +14,7 @@ from cryptography import x509
 from host_tools.broker.services import ending, renew_services
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
+from host_tools.common.i18n import _
 from host_tools.keys.ca import Authority, load_certificate, server_names
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -35,9 +36,9 @@ class Upkeep:
 def _expiry(upkeep: Upkeep, what: str, end: datetime) -> None:
     left = end - datetime.now(UTC)
     if left <= timedelta():
-        upkeep.broken.append(f"{what} ended on {end:%Y-%m-%d}")
+        upkeep.broken.append(_("{what} ended on {end:%Y-%m-%d}").format(what=what, end=end))
     elif left < ALARM:
-        upkeep.due.append(f"{what} ends on {end:%Y-%m-%d}")
+        upkeep.due.append(_("{what} ends on {end:%Y-%m-%d}").format(what=what, end=end))
 
 
 def load_crl(province: Province) -> x509.CertificateRevocationList:
@@ -50,15 +51,16 @@ def load_crl(province: Province) -> x509.CertificateRevocationList:
         return x509.load_pem_x509_crl(province.crl.read_bytes())
     except (FileNotFoundError, ValueError):
         raise KeyFileError(
-            f"The revocation list {province.crl} is missing or damaged; put it back from the "
-            "backup."
+            _(
+                "The revocation list {crl} is missing or damaged; put it back from the backup."
+            ).format(crl=province.crl)
         ) from None
 
 
 def unlisted(province: Province, registry: Registry) -> int:
     """How many revoked certificates the list does not name, because a command was interrupted."""
     listed = {entry.serial_number for entry in load_crl(province)}
-    return sum(int(serial, 16) not in listed for serial, _ in registry.revoked_certificates())
+    return sum(int(serial, 16) not in listed for serial, _at in registry.revoked_certificates())
 
 
 def inspect(province: Province, registry: Registry) -> Upkeep:
@@ -72,21 +74,27 @@ def inspect(province: Province, registry: Registry) -> Upkeep:
     missing = set(province.broker.server_names) - server_names(certificate)
     if missing:
         upkeep.broken.append(
-            f"the broker's certificate does not name {', '.join(sorted(missing))} of province.toml"
+            _("the broker's certificate does not name {names} of province.toml").format(
+                names=", ".join(sorted(missing))
+            )
         )
-    _expiry(upkeep, "the broker's certificate", certificate.not_valid_after_utc)
+    _expiry(upkeep, _("the broker's certificate"), certificate.not_valid_after_utc)
     crl = load_crl(province)
     if crl.next_update_utc is not None:
-        _expiry(upkeep, "the revocation list", crl.next_update_utc)
+        _expiry(upkeep, _("the revocation list"), crl.next_update_utc)
     for service in ending(province, ALARM):
         _expiry(
             upkeep,
-            f"the certificate of {service}",
+            _("the certificate of {service}").format(service=service),
             load_certificate(province.service(service).certificate).not_valid_after_utc,
         )
     pending = unlisted(province, registry)
     if pending:
-        upkeep.due.append(f"{pending} revoked certificates are not in the revocation list yet")
+        upkeep.due.append(
+            _("{count} revoked certificates are not in the revocation list yet").format(
+                count=pending
+            )
+        )
     return upkeep
 
 

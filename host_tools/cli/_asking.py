@@ -7,6 +7,7 @@ import sys
 import click
 
 from host_tools.cli import Application
+from host_tools.common.i18n import _
 
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 
@@ -23,6 +24,6 @@ def confirm(app: Application, consequence: str | None, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        app.abort("Nothing was changed. Give --yes to do it all the same.")
-    if not click.confirm("Do it?", err=True):
-        app.abort("Nothing was changed.")
+        app.abort(_("Nothing was changed. Give --yes to do it all the same."))
+    if not click.confirm(_("Do it?"), err=True):
+        app.abort(_("Nothing was changed."))

@@ -79,21 +79,27 @@ def _database_sentence(error: BaseException) -> str | None:
         return None
     text = str(error)
     if "locked" in text:
-        return "Another desalink is writing to the database for long; wait for it and try again."
+        return _(
+            "Another desalink is writing to the database for long; wait for it and try again."
+        )
     if "full" in text:
-        return "The disk is full; make room and run the command again."
+        return _("The disk is full; make room and run the command again.")
     if "readonly" in text:
-        return "You may not write to the database; run the command as the owner of the province."
+        return _(
+            "You may not write to the database; run the command as the owner of the province."
+        )
     if isinstance(error, sqlite3.OperationalError):
-        return f"The database can't be used: {text}; check the disk and the owner of the province."
+        return _(
+            "The database can't be used: {text}; check the disk and the owner of the province."
+        ).format(text=text)
     if type(error) is sqlite3.DatabaseError:
-        return f"The database is damaged: {text}; put it back from the backup."
+        return _("The database is damaged: {text}; put it back from the backup.").format(text=text)
     return None
 
 
 def _tell(sentence: str) -> None:
     try:
-        click.echo(f"desalink: {printable(sentence)}", err=True)
+        click.echo(f"desalink: {printable(sentence)}", err=True)  # English
     except OSError:
         pass  # nobody reads errors either; the exit code still tells
 

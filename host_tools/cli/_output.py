@@ -10,11 +10,20 @@ from typing import Any
 import click
 
 from host_tools.common.errors import printable
+from host_tools.common.i18n import _, ngettext
 
 
 def counted(number: int, one: str) -> str:
-    """`1 slot`, `2 slots`: a number with an English noun whose plural has an s."""
-    return f"{number} {one}{'' if number == 1 else 's'}"
+    """`1 slot`, `2 slots`: a number with an English noun whose plural has an s.
+
+    The catalogue's extractor knows this function: the noun stands in the call.
+    """
+    return ngettext(f"{{count}} {one}", f"{{count}} {one}s", number).format(count=number)
+
+
+def withdrawn_cell(at: int | None, why: str | None) -> str:
+    """Of a contract or an event in a list: empty while it holds."""
+    return "" if at is None else _("withdrawn: {why}").format(why=why)
 
 
 def print_json(value: Any) -> None:
@@ -53,11 +62,13 @@ def print_table(
     """A table for eyes on a terminal; tab-separated lines for whatever else reads it.
 
     Args:
+        columns: in English. The catalogue's extractor knows this function.
         right: the columns whose cells are numbers.
         whole: the columns never to be broken into lines, however narrow the terminal.
     """
+    headings = [column and _(column) for column in columns]
     if not sys.stdout.isatty():
-        for row in (columns, *rows):
+        for row in (headings, *rows):
             cells = (printable(cell).replace("\t", " ").replace("\n", " ") for cell in row)
             click.echo("\t".join(cells))
         return
@@ -67,9 +78,9 @@ def print_table(
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
+    for column, heading in zip(columns, headings, strict=True):
         table.add_column(
-            column,
+            heading,
             justify="right" if column in right else "left",
             overflow="fold",
             no_wrap=column in whole or column in right,

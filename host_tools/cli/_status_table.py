@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli._store import size, state_word
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
 from host_tools.common.times import span, wita
 
 if TYPE_CHECKING:
-    from host_tools.cli._overview import Overview
+    from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
     from host_tools.store.size import Size
 
@@ -43,7 +43,7 @@ _LAST = ("no_data", "unknown")
 
 
 def counts_line(found: Overview) -> str:
-    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what is not at work."""
+    """`760 up, 12 slow, 9 down: provider, 19 no data`, and what does not run."""
     counts = found.counts()
     revoked = counts.pop("revoked", 0)
     middle = sorted(set(counts) - {*_FIRST, *_LAST}, key=lambda state: (-counts[state], state))
@@ -65,13 +65,15 @@ def heading(found: Overview) -> str:
 
 def disk_line(its: Size) -> str:
     """How much the evidence takes, and for how long there is room."""
-    line = f"Database {size(its.bytes)}"
+    line = _("Database {size}").format(size=size(its.bytes))
     if its.archive:
-        line += f", archives {size(its.archive)}"
-    line += f", free on the disk {size(its.free)}"
+        line += _(", archives {size}").format(size=size(its.archive))
+    line += _(", free on the disk {size}").format(size=size(its.free))
     if its.days_left is not None:
         growth = size(int(its.bytes_per_day))
-        line += f"; grows by {growth} a day, room for {its.days_left:,.0f} days"
+        line += _("; grows by {growth} a day, room for {days_left} days").format(
+            growth=growth, days_left=number(its.days_left)
+        )
     return f"{line}."
 
 
@@ -102,13 +104,13 @@ def _cells(found: Overview, slot: SlotStatus) -> tuple[str, ...]:
         found.labels.get(slot.village, ""),
         slot.slot,
         state,
-        wita(slot.since) or "never",
-        "-" if slot.rtt_ms is None else f"{slot.rtt_ms:.1f} ms",
-        "-" if slot.loss_percent is None else f"{slot.loss_percent:.1f} %",
+        wita(slot.since) or _("never"),
+        "-" if slot.rtt_ms is None else f"{number(slot.rtt_ms, 1)} ms",
+        "-" if slot.loss_percent is None else f"{number(slot.loss_percent, 1)} %",
         size(slot.bytes_today),
         "-" if slot.clients is None else str(slot.clients),
-        wita(slot.last_report) or "never",
-        "-" if slot.journal_fill is None else f"{slot.journal_fill:.1f} %",
+        wita(slot.last_report) or _("never"),
+        "-" if slot.journal_fill is None else f"{number(slot.journal_fill, 1)} %",
         str(slot.backlog),
         str(slot.gaps),
     )
@@ -128,7 +130,7 @@ def table(found: Overview, slots: list[SlotStatus], width: int) -> Any:
             row["last report"] = _ago(slot.last_report)
         if "-" in slot.slot and not slot.slot.endswith("-1"):
             row["village"] += f" ({slot.slot[11:]})"
-    headings = {column: column for column in _COLUMNS} | {"since": "since (WITA)"}
+    headings = {column: _(column) for column in _COLUMNS} | {"since": _("since (WITA)")}
     shown = list(_COLUMNS)
     widths = {
         column: max(len(headings[column]), *(len(row[column]) for row in rows)) + 2

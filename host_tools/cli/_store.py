@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
+from host_tools.pages.words import is_down as is_down
+from host_tools.pages.words import state_word as state_word
 
 if TYPE_CHECKING:
     from host_tools.cli import Application
@@ -88,14 +90,12 @@ def place(registry: Registry, village: str | None, regency: str | None) -> str |
     from host_tools.province.villages import find_regency
 
     if village and regency:
-        raise DesalinkError("Give --village or --regency, not both.")
+        raise DesalinkError(_("Give --village or --regency, not both."))
     return find_regency(registry, regency) if regency else village_code(registry, village)
 
 
 def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | None:
     """The codes of a provider's villages, None if a person means all.
-
-    A contract that is in force says it, or else the village's own record.
 
     Raises:
         DesalinkError: no village has that provider.
@@ -103,28 +103,22 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
     import time
 
     from host_tools.common.errors import DesalinkError
+    from host_tools.pages.overview import providers
 
     if provider is None:
         return None
-    now = time.time()
-    known = {
-        (entry.contract.slot[:10], entry.contract.provider)
-        for entry in registry.contracts()
-        if entry.contract.begin <= now < entry.contract.end
-    }
-    contracted = {code for code, _name in known}
-    known |= {
-        (v.code, v.provider)
-        for v in registry.villages()
-        if v.provider and v.code not in contracted
-    }
+    known = providers(registry, time.time())
     wanted = provider.strip().casefold()
-    found = frozenset(code for code, name in known if name.casefold() == wanted)
+    found = frozenset(
+        code for code, names in known.items() if wanted in {name.casefold() for name in names}
+    )
     if not found:
-        listed = ", ".join(sorted({name for _code, name in known})) or "none is on record"
+        listed = ", ".join(sorted(set().union(*known.values()))) or _("none is on record")
         raise DesalinkError(
-            f"No village has the provider '{provider}' ({listed}); 'desalink villages import' "
-            "takes providers from a column 'provider'."
+            _(
+                "No village has the provider '{provider}' ({listed}); 'desalink villages import' "
+                "takes providers from a column 'provider'."
+            ).format(provider=provider, listed=listed)
         )
     return found
 
@@ -135,12 +129,10 @@ def names(registry: Registry) -> dict[str, str]:
 
 
 def labels(registry: Registry) -> dict[str, str]:
-    """Village code to its name for eyes; with the district where several have the name."""
-    from collections import Counter
+    """Village code to its name for eyes."""
+    from host_tools.pages.words import labels
 
-    villages = registry.villages()
-    count = Counter(village.name for village in villages)
-    return {v.code: v.name if count[v.name] == 1 else f"{v.name} ({v.district})" for v in villages}
+    return labels(registry.villages())
 
 
 def nothing_yet(registry: Registry, code: str | None = None) -> str:
@@ -159,35 +151,14 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
     )
 
 
-def size(number: int | None) -> str:
+def size(count: int | None) -> str:
     """Bytes for eyes: `12.3 MB`."""
-    if number is None:
+    if count is None:
         return "-"
-    if number < 1000:
-        return f"{number} B"
-    value, units = number / 1000, ["TB", "GB", "MB", "kB"]
+    if count < 1000:
+        return f"{count} B"
+    value, units = count / 1000, ["TB", "GB", "MB", "kB"]
     while value >= 1000 and len(units) > 1:
         value /= 1000
         units.pop()
-    return f"{value:.1f} {units[-1]}"
-
-
-def state_word(state: str) -> str:
-    """A state for eyes; causes of being down are shown by their name."""
-    words = {
-        "up": _("up"),
-        "degraded": _("slow"),
-        "broker": _("no way to the province"),
-        "no_data": _("no data"),
-        "unknown": _("not known yet"),
-        "power": _("no power"),
-        "agent": _("agent off"),
-        "revoked": _("revoked"),
-        "empty": _("no device"),
-    }
-    return words.get(state) or _("down: {cause}").format(cause=state)
-
-
-def is_down(state: str) -> bool:
-    """Whether a state is a cause of being down that is known."""
-    return state not in ("up", "degraded", "no_data", "unknown", "revoked", "empty")
+    return f"{number(value, 1)} {units[-1]}"

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from host_tools.cli._status_table import heading, show, table
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
-    from host_tools.cli._overview import Overview
+    from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
 
 _EVERY_S = 2.0
@@ -64,7 +65,13 @@ def _screen(found: Overview, slots: list[SlotStatus], first: int, height: int, w
         parts.append(table(found, shown, width))
     if len(slots) > len(shown):
         last = first + len(shown)
-        parts.append(Text(f"{first + 1} to {last} of {len(slots)}; arrows scroll, q ends"))
+        parts.append(
+            Text(
+                _("{first} to {last} of {count}; arrows scroll, q ends").format(
+                    first=first + 1, last=last, count=len(slots)
+                )
+            )
+        )
     return Group(*parts)
 
 
@@ -85,7 +92,7 @@ def _keys() -> Iterator[Callable[[float], str | None]]:
     before = termios.tcgetattr(handle)
 
     def read(seconds: float) -> str | None:
-        ready, _, _ = select.select([handle], [], [], seconds)
+        ready, _writable, _failed = select.select([handle], [], [], seconds)
         return os.read(handle, 8).decode(errors="replace") if ready else None
 
     try:

@@ -9,6 +9,7 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option
+from host_tools.common.i18n import _, number
 
 
 @click.command()
@@ -25,9 +26,9 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
     size, and new reports use the room in it.
     """
     if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
-        app.abort(f"'{month}' is no month; give for example 2026-10.", 2)
+        app.abort(_("'{month}' is no month; give for example 2026-10.").format(month=month), 2)
     if check and month:
-        app.abort("Give --check or --month, not both.", 2)
+        app.abort(_("Give --check or --month, not both."), 2)
     if check:
         _check(app, as_json)
         return
@@ -37,7 +38,7 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
 
     path = app.province.database
     if not path.exists():
-        click.echo("There is nothing to archive: no report has come yet.")
+        click.echo(_("There is nothing to archive: no report has come yet."))
         return
     now = time.time()
     try:
@@ -49,7 +50,7 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
             else:
                 moved = archiver.archive_month(month, now)
     except StoreLocked:
-        app.abort("A rebuild or another 'desalink archive' is at work; try again later.", 75)
+        app.abort(_("A rebuild or another 'desalink archive' is running; try again later."), 75)
     if as_json:
         print_json(
             {
@@ -61,11 +62,15 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
         )
     elif moved.files:
         click.echo(
-            f"{counted(moved.reports, 'report')} archived in {counted(moved.files, 'file')}, "
-            f"{moved.bytes / 1e6:,.1f} MB. Digest of the list: {archiver.chain.head}"
+            _("{reports} archived in {files}, {bytes} MB. Digest of the list: {head}").format(
+                reports=counted(moved.reports, "report"),
+                files=counted(moved.files, "file"),
+                bytes=number(moved.bytes / 1000000.0, 1),
+                head=archiver.chain.head,
+            )
         )
     else:
-        click.echo("There is nothing to archive.")
+        click.echo(_("There is nothing to archive."))
 
 
 def _check(app: Application, as_json: bool) -> None:
@@ -89,8 +94,14 @@ def _check(app: Application, as_json: bool) -> None:
     else:
         for sentence in bad:
             app.note(sentence)
-        click.echo(f"{counted(len(chain.files), 'file')}. Digest of the list: {chain.head}")
+        click.echo(
+            _("{files}. Digest of the list: {head}").format(
+                files=counted(len(chain.files), "file"), head=chain.head
+            )
+        )
     if bad:
         raise StoreDamaged(
-            f"{counted(len(bad), 'archive')} can't be used; put them back from a backup."
+            _("{archives} can't be used; put them back from a backup.").format(
+                archives=counted(len(bad), "archive")
+            )
         )

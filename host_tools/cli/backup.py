@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.i18n import _, number
 
 
 @click.command()
@@ -34,12 +35,24 @@ def command(app: Application, target: Path, keep: int | None) -> None:
         app.note(note)
     reports = made.manifest.rows.get("province.db", {}).get("reports", 0)
     size = made.size / 1e6
-    deleted = f"; {counted(len(made.deleted), 'older backup')} deleted" if made.deleted else ""
+    deleted = (
+        _("; {backups} deleted").format(backups=counted(len(made.deleted), "older backup"))
+        if made.deleted
+        else ""
+    )
     archives = ""
     if made.manifest.archives:
         count = counted(len(made.manifest.archives), "archive")
-        archives = f"; {count} beside it in {made.archives}, {made.new_archives} of them new"
+        archives = _("; {count} in {archives} next to it, {new_archives} of them new").format(
+            count=count, archives=made.archives, new_archives=made.new_archives
+        )
     click.echo(
-        f"{made.path}: {counted(len(made.manifest.files), 'file')}, {counted(reports, 'report')}, "
-        f"{size:,.1f} MB, verified{archives}{deleted}."
+        _("{path}: {files}, {reports}, {size} MB, verified{archives}{deleted}.").format(
+            path=made.path,
+            files=counted(len(made.manifest.files), "file"),
+            reports=counted(reports, "report"),
+            size=number(size, 1),
+            archives=archives,
+            deleted=deleted,
+        )
     )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.i18n import _
 
 
 @click.group(invoke_without_command=True)
@@ -69,11 +70,21 @@ def check(app: Application, names: tuple[str, ...]) -> None:
             app.note(str(error))
             continue
         size = sum(map(len, release.files.values()))
-        click.echo(f"{name}: {len(release.files)} files, {size // 1024} KB")
+        click.echo(
+            _("{name}: {count} files, {size} KB").format(
+                name=name, count=len(release.files), size=size // 1024
+            )
+        )
         if board.firmware and not board.firmware.sha256:
             click.echo(
-                f"{name}: firmware {board.firmware.file} is not pinned here; a province pins its "
-                "own with 'desalink firmware add FILE --pin'."
+                _(
+                    "{name}: firmware {file} is not pinned here; a province pins its own with "
+                    "'desalink firmware add FILE --pin'."
+                ).format(name=name, file=board.firmware.file)
             )
     if wrong:
-        app.abort(f"{wrong} of {len(names or board_names())} boards are wrong; see above.")
+        app.abort(
+            _("{wrong} of {count} boards are wrong; see above.").format(
+                wrong=wrong, count=len(names or board_names())
+            )
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.broker.process import BrokerProcess
@@ -48,15 +49,17 @@ def config(app: Application, port: int | None, passphrase_file: Path | None) -> 
             from host_tools.common import passphrase
             from host_tools.keys.ca import Authority
 
-            app.note(f"To be renewed: {'; '.join(state.broken + state.due)}.")
+            app.note(
+                _("To be renewed: {names}.").format(names="; ".join(state.broken + state.due))
+            )
             secret = passphrase.existing(passphrase_file)
             authority = Authority.load(province.ca_key, province.ca_certificate, secret)
             upkeep.renew(province, registry, authority)
-            click.echo("The broker's certificate and the revocation list are renewed.")
+            click.echo(_("The broker's certificate and the revocation list are renewed."))
     files = write_config(province, port=port)
-    click.echo(f"Written: {files.config} and {files.acl}.")
+    click.echo(_("Written: {config} and {acl}.").format(config=files.config, acl=files.acl))
     if running_pid(files) is not None:
-        app.note("The broker runs with the settings from before; restart it.")
+        app.note(_("The broker runs with the settings from before; restart it."))
 
 
 @command.command()
@@ -80,18 +83,26 @@ def run(app: Application, port: int | None) -> None:
             app.note(sentence)
         villages = len(registry.villages())
         state = upkeep.inspect(province, registry)
-    repair = "renew it with 'desalink broker config'"
+    repair = _("renew it with 'desalink broker config'")
     if state.broken:
-        app.abort(f"No device could connect: {'; '.join(state.broken)}; {repair}.")
+        app.abort(
+            _("No device could connect: {names}; {repair}.").format(
+                names="; ".join(state.broken), repair=repair
+            )
+        )
     if state.due:
-        app.note(f"Attention: {'; '.join(state.due)}; {repair}.")
+        app.note(
+            _("Attention: {names}; {repair}.").format(names="; ".join(state.due), repair=repair)
+        )
     process = BrokerProcess(province, port=port)
     process.check()
     write_config(province, port=port)
     if runs_as_root(province):
         app.note(
-            "The broker runs as root, because the province belongs to root; better give the "
-            "province to a user of its own with chown and run it as that user."
+            _(
+                "The broker runs as root, because the province belongs to root; better give the "
+                "province to a user of its own with chown and run it as that user."
+            )
         )
     ending: list[int] = []
 
@@ -109,12 +120,13 @@ def run(app: Application, port: int | None) -> None:
     if not _serves(app, process, villages, ending):
         return
     app.note(
-        f"The broker of {province.name} listens on port {process.port} (process {process.pid}); "
-        "Ctrl-C ends it."
+        _("The broker of {name} listens on port {port} (process {pid}); Ctrl-C ends it.").format(
+            name=province.name, port=process.port, pid=process.pid
+        )
     )
     code = process.wait()
     if code and not ending:
-        app.abort(f"Mosquitto ended with code {code}; its log says why.")
+        app.abort(_("Mosquitto ended with code {code}; its log says why.").format(code=code))
 
 
 def _serves(app: Application, process: BrokerProcess, villages: int, ending: list[int]) -> bool:
@@ -143,9 +155,11 @@ def _serves(app: Application, process: BrokerProcess, villages: int, ending: lis
             raise
     if moved is not None:
         app.note(
-            f"Mosquitto could not read what it had saved and has begun anew; the file is now "
-            f"{moved[1]} and may be deleted. No report is lost: the devices send again what only "
-            "the broker had."
+            _(
+                "Mosquitto could not read what it had saved, and has started with an empty "
+                "memory; the file is now {moved} and may be deleted. No report is lost: the "
+                "devices send again what only the broker had."
+            ).format(moved=moved[1])
         )
     return True
 
@@ -178,7 +192,7 @@ def check(app: Application, port: int | None, passphrase_file: Path | None) -> N
     )
     with Registry.open(province.directory) as registry:
         results = list(Check(province, registry, port=port, authority=authority).run())
-    words = {True: "holds", False: "BROKEN", None: "skipped"}
+    words = {True: _("holds"), False: _("BROKEN"), None: _("skipped")}
     print_table(
         ("rule", "result", "detail"),
         [(result.rule, words[result.held], result.detail) for result in results],
@@ -186,6 +200,8 @@ def check(app: Application, port: int | None, passphrase_file: Path | None) -> N
     broken = sum(result.held is False for result in results)
     if broken:
         app.abort(
-            f"{broken} of {len(results)} rules do not hold; run 'desalink broker config', restart "
-            "the broker and check again before any device is connected."
+            _(
+                "{broken} of {count} rules do not hold; run 'desalink broker config', restart the "
+                "broker and check again before any device is connected."
+            ).format(broken=broken, count=len(results))
         )

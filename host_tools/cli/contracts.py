@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import json_option, regency_option, village_option
-
-_MAX_SHOWN = 20
+from host_tools.common.i18n import _, number
 
 by_option = click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
 why_option = click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
@@ -25,8 +25,11 @@ def command() -> None:
 @click.argument("file", type=PATH, metavar="FILE.csv|xlsx")
 @click.option("--skip-bad", is_flag=True, help="Import the good rows even where others are bad.")
 @by_option
+@passphrase_option
 @pass_app
-def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> None:
+def import_(
+    app: Application, file: Path, skip_bad: bool, by: str | None, passphrase_file: Path | None
+) -> None:
     """Import contracts from a table, one slot a row.
 
     Columns: slot (or a village's code), provider, product, medium, mbps, price (rupiah a month),
@@ -37,43 +40,29 @@ def import_(app: Application, file: Path, skip_bad: bool, by: str | None) -> Non
     """
     import getpass
 
+    from host_tools.cli._importing import check_rows
     from host_tools.cli._output import counted
     from host_tools.contracts.calendar import month_at
     from host_tools.contracts.changes import add_all
     from host_tools.contracts.months import all_rules
     from host_tools.contracts.rules import rules_for
-    from host_tools.contracts.table import ContractError, read_contracts
+    from host_tools.contracts.table import read_contracts
     from host_tools.province.registry import Registry
 
     now = int(time.time())
     with Registry.open(app.province.directory) as registry:
         rules = rules_for(month_at(now).name, all_rules(registry))
         table = read_contracts(file, registry.villages(), registry.contracts(), rules)
-        if table.encoding == "Windows-1252":
-            app.note(
-                f"{file} is not UTF-8; it was read as Windows-1252. Check names with letters such "
-                "as é."
-            )
-        for problem in table.problems[:_MAX_SHOWN]:
-            app.note(problem)
-        if len(table.problems) > _MAX_SHOWN:
-            app.note(f"... and {len(table.problems) - _MAX_SHOWN} more bad lines")
-        if table.problems and not skip_bad:
-            raise ContractError(
-                f"{file}: {counted(len(table.problems), 'bad line')} of "
-                f"{len(table.problems) + len(table.contracts)}, nothing was imported; correct "
-                "them, or import the good ones with --skip-bad."
-            )
-        if not table.contracts:
-            raise ContractError(f"{file} holds no row that can be imported; nothing was changed.")
-        contracts = [contract for _, contract in table.contracts]
+        good = len(table.contracts)
+        skipped = check_rows(app, file, table.encoding, table.problems, good, skip_bad)
+        contracts = [contract for _line, contract in table.contracts]
+        sign_changes(app, registry, passphrase_file)
         new = add_all(registry, contracts, by=by or getpass.getuser(), now=now)
     known = len(contracts) - new
     click.echo(
-        f"{counted(new, 'contract')} imported"
-        + (f", {known} known already" if known else "")
-        + (f", {counted(len(table.problems), 'bad line')} skipped" if table.problems else "")
-        + "."
+        _("{contracts} imported").format(contracts=counted(new, "contract"))
+        + (_(", {known} known already").format(known=known) if known else "")
+        + f"{skipped}."
     )
 
 
@@ -93,7 +82,7 @@ def list_(
     as_json: bool,
 ) -> None:
     """List contracts."""
-    from host_tools.cli._output import counted, print_json, print_table
+    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
     from host_tools.cli._store import labels, place
     from host_tools.common.times import day, iso
     from host_tools.contracts.table import OPEN_END
@@ -134,7 +123,9 @@ def list_(
         )
         return
     if not found:
-        app.note("There is no such contract; import some with 'desalink contracts import FILE'.")
+        app.note(
+            _("There is no such contract; import some with 'desalink contracts import FILE'.")
+        )
         return
     print_table(
         ("id", "village", "slot", "provider", "product", "Mbps", "rupiah", "target")
@@ -147,11 +138,11 @@ def list_(
                 entry.contract.provider,
                 entry.contract.product,
                 str(entry.contract.mbps),
-                f"{entry.contract.price:,}",
+                number(entry.contract.price),
                 f"{entry.contract.target_ppm / 10_000:g} %",
                 day(entry.contract.begin),
                 "" if entry.contract.end == OPEN_END else day(entry.contract.end - 1),
-                "" if entry.withdrawn_at is None else f"withdrawn: {entry.withdrawn_why}",
+                withdrawn_cell(entry.withdrawn_at, entry.withdrawn_why),
             )
             for entry in found
         ],
@@ -166,8 +157,16 @@ def list_(
 @click.option("--on", "last", required=True, metavar="DAY", help="Its last day: 2026-10-14.")
 @why_option
 @by_option
+@passphrase_option
 @pass_app
-def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
+def end(
+    app: Application,
+    id: str,
+    last: str,
+    why: str,
+    by: str | None,
+    passphrase_file: Path | None,
+) -> None:
     """End a contract early, as where another provider takes over."""
     import getpass
 
@@ -178,19 +177,27 @@ def end(app: Application, id: str, last: str, why: str, by: str | None) -> None:
 
     begin = day_begin(last)
     if begin is None:
-        app.abort(f"'{last}' is not a day; give one such as 2026-10-14.")
+        app.abort(_("'{last}' is not a day; give one such as 2026-10-14.").format(last=last))
     with Registry.open(app.province.directory) as registry:
         who = by or getpass.getuser()
+        sign_changes(app, registry, passphrase_file)
         contract = end(registry, id, begin + DAY_S, by=who, why=why, now=int(time.time()))
-    click.echo(f"{contract.slot}: {contract.provider} ends on {day(begin)}.")
+    click.echo(
+        _("{slot}: {provider} ends on {date}.").format(
+            slot=contract.slot, provider=contract.provider, date=day(begin)
+        )
+    )
 
 
 @command.command("withdraw")
 @click.argument("id", metavar="ID")
 @why_option
 @by_option
+@passphrase_option
 @pass_app
-def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+def withdraw(
+    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Withdraw a contract that was never right; it stays on record."""
     import getpass
 
@@ -199,5 +206,10 @@ def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
 
     with Registry.open(app.province.directory) as registry:
         who = by or getpass.getuser()
+        sign_changes(app, registry, passphrase_file)
         contract = withdraw(registry, id, by=who, why=why, now=int(time.time()))
-    click.echo(f"{contract.slot}: the contract with {contract.provider} is withdrawn.")
+    click.echo(
+        _("{slot}: the contract with {provider} is withdrawn.").format(
+            slot=contract.slot, provider=contract.provider
+        )
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.i18n import _
 
 
 @click.group()
@@ -34,7 +35,7 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     from host_tools.cli._output import print_json, print_table
     from host_tools.cli._store import reading
     from host_tools.common.times import wita
-    from host_tools.office.expiry import ends
+    from host_tools.office.expiry import ends, warning
     from host_tools.store.queries import certificates
 
     province = app.province
@@ -53,9 +54,6 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     for sentence in older:
         app.note(sentence)
     if soon:
-        first = soon[0]
-        when = f"ends in {first.days} days" if first.days >= 0 else "has ended"
-        others = f" (and {len(soon) - 1} more)" if len(soon) > 1 else ""
-        app.abort(f"{first.what} {when}, on {wita(first.at)}{others}; {first.remedy}.")
+        app.abort(warning(soon))
     if older:
-        app.abort("An older registry.db was put back; it has caught up, see above.")
+        app.abort(_("An older registry.db was put back; it has caught up, see above."))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -22,7 +23,7 @@ from host_tools.cli import PATH
     "--keep",
     type=PATH,
     metavar="DIR",
-    help="Make everything in DIR, a new directory, and leave it there.",
+    help="Make everything in DIR, a new directory, and keep it.",
 )
 @click.option("--no-faults", is_flag=True, help="Disturb nothing.")
 @click.option(
@@ -52,7 +53,9 @@ def command(
     for file in (summary, svg):
         if file is not None and not file.absolute().parent.is_dir():
             raise DemoError(
-                f"{file} can't be written: its directory does not exist; make it first."
+                _("{file} can't be written: its directory does not exist; make it first.").format(
+                    file=file
+                )
             )
     with Demo(60 * minutes, keep, not no_faults) as demo:
         demo.set_up()
@@ -65,9 +68,10 @@ def command(
         demo.screen.print(demo.write_report())
         if keep is not None:
             demo.screen.print(
-                f"The province is in {demo.folder / 'province'}, for every other verb; the report "
-                f"is in {demo.folder / 'report'}."
+                _(
+                    "The province is in {folder}, for every other verb; the report is in {report}."
+                ).format(folder=demo.folder / "province", report=demo.folder / "report")
             )
         if result.problems:
             raise DemoError(" ".join(result.problems))
-        demo.screen.print("Nothing was lost: every report in the devices' journals is stored.")
+        demo.screen.print(_("Nothing was lost: every report in the devices' journals is stored."))

@@ -9,6 +9,7 @@ import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.common.errors import printable
+from host_tools.common.i18n import _, marked
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Device, Registry
@@ -25,10 +26,12 @@ def _state(device: Device) -> str:
     from host_tools.common.times import wita
 
     if device.active:
-        return "active"
+        return _("active")
     if device.replaced_by is not None:
-        return f"replaced by {device.replaced_by.hex()} {wita(device.revoked_at)}"
-    return f"revoked {wita(device.revoked_at)}"
+        return _("replaced by {replaced_by} {time}").format(
+            replaced_by=device.replaced_by.hex(), time=wita(device.revoked_at)
+        )
+    return _("revoked {time}").format(time=wita(device.revoked_at))
 
 
 def _sites(registry: Registry) -> dict[bytes, dict[str, Any]]:
@@ -43,6 +46,25 @@ def _sites(registry: Registry) -> dict[bytes, dict[str, Any]]:
         for record in records
         if record.site is not None
     }
+
+
+_LABELS = {
+    "device": marked("device"),
+    "slot": marked("slot"),
+    "village": marked("village"),
+    "public_key": marked("public key"),
+    "board": marked("board"),
+    "unique_id": marked("unique id"),
+    "agent": marked("agent"),
+    "certificate": marked("certificate"),
+    "firmware": marked("firmware"),
+    "enrolled_at": marked("enrolled at"),
+    "enrolled_by": marked("enrolled by"),
+    "revoked_at": marked("revoked at"),
+    "revoked_by": marked("revoked by"),
+    "replaced_by": marked("replaced by"),
+    "site": marked("site"),
+}
 
 
 def _as_json(
@@ -83,10 +105,16 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
         return found[0]
     if found:
         names = ", ".join(f"{device.kid.hex()} ({device.slot})" for device in found[:5])
-        app.abort(f"Several devices begin with '{text}': {names}; give more digits.")
+        app.abort(
+            _("Several devices begin with '{text}': {names}; give more digits.").format(
+                text=text, names=names
+            )
+        )
     app.abort(
-        f"There is no device '{text}'; give a slot such as 6403112001-1 or at least 4 digits of a "
-        "key id from 'desalink devices list --all'."
+        _(
+            "There is no device '{text}'; give a slot such as 6403112001-1 or at least 4 digits "
+            "of a key id from 'desalink devices list --all'."
+        ).format(text=text)
     )
 
 
@@ -111,7 +139,7 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
             return
         names = labels(registry)
     if not devices:
-        app.note("No device is enrolled; enrol one with 'desalink enrol'.")
+        app.note(_("No device is enrolled; enrol one with 'desalink enrol'."))
         return
     print_table(
         ("slot", "village", "device", "board", "agent", "enrolled", "state"),
@@ -156,10 +184,13 @@ def show(app: Application, device: str, as_json: bool) -> None:
     for name, value in fields.items():
         shown = wita(value) if name.endswith("_at") else value
         if shown not in (None, ""):
-            click.echo(f"{name.replace('_', ' ') + ':':<13}{printable(str(shown))}")
+            click.echo(f"{_(_LABELS[name]) + ':':<13}{printable(str(shown))}")
     if site is not None:
         figures = ", ".join(f"{name} {value:g}" for name, value in site["figures"].items())
-        click.echo(f"{'site:':<13}{site['state']} on {wita(site['time'])}: {printable(figures)}")
+        text = _("{state} on {time}: {figures}").format(
+            state=site["state"], time=wita(site["time"]), figures=printable(figures)
+        )
+        click.echo(f"{_(_LABELS['site']) + ':':<13}{text}")
     print_table(
         ("certificate", "valid until", "revoked"),
         [(c.serial, wita(c.not_after), wita(c.revoked_at)) for c in certificates],
@@ -168,10 +199,13 @@ def show(app: Application, device: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("device", metavar="DEVICE|SLOT")
+@click.option("--why", default="", metavar="TEXT", help="Why; kept in the office log.")
 @click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
 @passphrase_option
 @pass_app
-def revoke(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
+def revoke(
+    app: Application, device: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Revoke a device: its key and its certificate.
 
     Its reports are refused from now on, and the broker refuses its certificate. What it signed
@@ -183,6 +217,7 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
     from host_tools.broker.revocation import apply_revocations, drop_session
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -192,22 +227,28 @@ def revoke(app: Application, device: str, by: str | None, passphrase_file: Path 
         if along:
             app.note(along)
         # Before anything is changed: without the CA's key only half of it could be done.
-        authority = Authority.load(
-            province.ca_key, province.ca_certificate, passphrase.existing(passphrase_file)
-        )
-        registry.revoke(found.kid, by=by or getpass.getuser())
+        secret = passphrase.existing(passphrase_file)
+        authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        open_office(province, registry, secret)
+        registry.revoke(found.kid, by=by or getpass.getuser(), reason=why)
         if not any(other.active for other in registry.keys_for_slot(found.slot)):
             registry.revoke_certificates(found.slot)
-        click.echo(f"Device {found.kid.hex()} of slot {found.slot} is revoked.")
+        click.echo(
+            _("Device {kid} of slot {slot} is revoked.").format(
+                kid=found.kid.hex(), slot=found.slot
+            )
+        )
         in_force = apply_revocations(province, registry, authority)
         if in_force:
             drop_session(province, authority, found.slot)
     if in_force:
-        click.echo("The broker refuses its certificate; any live connection was cut.")
+        click.echo(_("The broker refuses its certificate; any live connection was cut."))
     else:
         app.note(
-            "No broker of this province runs on this machine; it takes effect when one starts "
-            f"with {province.crl}."
+            _(
+                "No broker of this province runs on this machine; it takes effect when one starts "
+                "with {crl}."
+            ).format(crl=province.crl)
         )
 
 
@@ -219,16 +260,16 @@ def _goes_along(registry: Registry, device: Device) -> str | None:
     if any(other.active for other in others):
         return None
     kits = [
-        f"{kit.id.hex()} of {kit.name}"
+        _("{id} of {name}").format(id=kit.id.hex(), name=kit.name)
         for kit in usable(registry)
         if any(certificate.slot == device.slot for certificate in kit.unused)
     ]
     if not kits:
         return None
-    return (
-        f"Kit {', '.join(kits)} has certificates for {device.slot}, which are revoked, too: it "
-        "can't fill this slot any more."
-    )
+    return _(
+        "Kit {names} has certificates for {slot}, which are revoked, too: it can't fill this slot "
+        "any more."
+    ).format(names=", ".join(kits), slot=device.slot)
 
 
 @command.command()
@@ -256,13 +297,21 @@ def replace(app: Application, device: str, by: str | None, passphrase_file: Path
         found = _find(app, registry, device)
         if not found.active:
             app.abort(
-                f"Device {found.kid.hex()} of slot {found.slot} is revoked already; the next "
-                "device for the slot needs no permission."
+                _(
+                    "Device {kid} of slot {slot} is revoked already; the next device for the slot "
+                    "needs no permission."
+                ).format(kid=found.kid.hex(), slot=found.slot)
             )
         root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
         make_order(registry, root, found, by=by or getpass.getuser(), now=time.time())
-    click.echo(f"The next device enrolled for slot {found.slot} may replace {found.kid.hex()}.")
     click.echo(
-        f"Next: 'desalink kit create --villages {found.slot} ...' for the trip, or import the "
-        "enrolment that was refused again."
+        _("The next device enrolled for slot {slot} may replace {kid}.").format(
+            slot=found.slot, kid=found.kid.hex()
+        )
+    )
+    click.echo(
+        _(
+            "Next: 'desalink kit create --villages {slot} ...' for the trip, or import the "
+            "enrolment that was refused again."
+        ).format(slot=found.slot)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -79,16 +80,20 @@ def command(
     from host_tools.devices.proof import ROOT
     from host_tools.keys.ca import Authority
     from host_tools.office.enrol import enrol_here
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
     from host_tools.province.villages import find_village
 
     province = app.province
 
-    def open_authority() -> Authority:
-        secret = passphrase.existing(passphrase_file)
-        return Authority.load(province.ca_key, province.ca_certificate, secret)
-
     with Registry.open(province.directory) as registry:
+
+        def open_authority() -> Authority:
+            secret = passphrase.existing(passphrase_file)
+            authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+            open_office(province, registry, secret)
+            return authority
+
         village = find_village(registry, code)
         done = enrol_here(
             province,
@@ -105,15 +110,26 @@ def command(
             agent=shlex.split(agent_command) if agent_command else None,
         )
     what = {
-        "enrolled": "is enrolled for",
-        "replaced": "has taken over",
-        "already": "is already enrolled for",
+        "enrolled": _("is enrolled for"),
+        "replaced": _("has taken over"),
+        "already": _("is already enrolled for"),
     }[done.outcome]
     device = done.device
     click.echo(
-        f"Device {device.kid.hex()} ({device.board}, agent {device.firmware}) {what} slot "
-        f"{device.slot}, {village.name} in {village.district}."
+        _(
+            "Device {kid} ({board}, agent {firmware}) {what} slot {slot}, {name} in {district}."
+        ).format(
+            kid=device.kid.hex(),
+            board=device.board,
+            firmware=device.firmware,
+            what=what,
+            slot=device.slot,
+            name=village.name,
+            district=village.district,
+        )
     )
     for warning in done.warnings:
         app.note(warning)
-    click.echo(f"Start it in {ROOT} with: {shlex.join(done.command)}")
+    click.echo(
+        _("Start it in {root} with: {names}").format(root=ROOT, names=shlex.join(done.command))
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.common.i18n import _, ngettext
+from host_tools.common.i18n import _, marked, ngettext
 
 if TYPE_CHECKING:
     from host_tools.field.enrolments import Record
@@ -58,7 +58,7 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
         app.note(_("There are no enrolments yet."))
         return
     print_table(
-        (_("log"), _("number"), _("time"), _("slot"), _("device"), _("technician"), _("state")),
+        ("log", "number", "time", "slot", "device", "technician", "state"),
         [
             (
                 str(row["log"]),
@@ -71,13 +71,13 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
             )
             for row in rows
         ],
-        right=(_("number"),),
-        whole=(_("slot"), _("device")),
+        right=("number",),
+        whole=("slot", "device"),
     )
 
 
 def _state_of(row: dict[str, Any]) -> str:
-    state = str(row["refused"] or row["state"])
+    state = str(row["refused"] or _(row["state"]))
     if not row["corrections"]:
         return state
     return _("{state}; differs from the kit: {settings}").format(
@@ -116,7 +116,9 @@ def _of_province(app: Application) -> list[dict[str, Any]]:
     with Registry.open(app.province.directory) as registry:
         found = registry.enrolment_records()
     return [
-        _row(parse_record(raw), name, "refused" if refused else "imported", refused)
+        _row(
+            parse_record(raw), name, marked("refused") if refused else marked("imported"), refused
+        )
         for raw, name, refused in found
     ]
 
@@ -180,8 +182,8 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
 
     A log that is forked, changed or not signed by a technician of this province is refused. A
     record that conflicts with the registry is refused alone, with the reason, and retried when the
-    file is imported again. A replaced device is revoked with its certificate, which needs the
-    passphrase. Importing a file twice changes nothing.
+    file is imported again. A replaced device is revoked with its certificate. Importing a file
+    twice changes nothing. Needs the passphrase: the office log gets an entry for each device.
     """
     from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
@@ -192,18 +194,28 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
         needs_authority,
         read_export,
     )
+    from host_tools.people.office_pen import has_log, open_office
     from host_tools.province.registry import Registry
 
     province = app.province
-
-    def open_authority() -> Authority:
-        secret = passphrase.existing(passphrase_file)
-        return Authority.load(province.ca_key, province.ca_certificate, secret)
 
     with file.open("rb") as source:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
     with Registry.open(province.directory) as registry:
+        known = registry.records_of_log(records[0].log)
+        done = len(known) >= len(records) and all(refused is None for _, refused, _ in known)
+        secret = None
+        if has_log(registry) and not done:
+            secret = passphrase.existing(passphrase_file)
+            open_office(province, registry, secret)
+
+        def open_authority() -> Authority:
+            return Authority.load(
+                *(province.ca_key, province.ca_certificate),
+                secret or passphrase.existing(passphrase_file),
+            )
+
         # Before anything is changed: without the passphrase only half of it could be done.
         needed = needs_authority(province, registry, records, file)
         authority = open_authority() if needed else None
@@ -217,8 +229,10 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     refused = sum(result.outcome == "refused" for result in results)
     if refused:
         app.abort(
-            f"{refused} of {len(results)} enrolments were refused; correct the causes above and "
-            f"import {file} again."
+            _(
+                "{refused} of {count} enrolments were refused; correct the causes above and "
+                "import {file} again."
+            ).format(refused=refused, count=len(results), file=file)
         )
 
 
@@ -232,18 +246,35 @@ def _report(app: Application, results: list[Imported]) -> None:
     for result in results:
         record = result.record
         if result.outcome in ("enrolled", "replaced"):
-            what = "is enrolled for" if result.outcome == "enrolled" else "has taken over"
+            what = _("is enrolled for") if result.outcome == "enrolled" else _("has taken over")
             click.echo(
-                f"Device {record.device.hex()} ({record.board}) {what} slot {record.slot}, by "
-                f"{result.technician}."
+                _("Device {device} ({board}) {what} slot {slot}, by {technician}.").format(
+                    device=record.device.hex(),
+                    board=record.board,
+                    what=what,
+                    slot=record.slot,
+                    technician=result.technician,
+                )
             )
         elif result.outcome == "refused":
-            app.note(f"Refused: record {record.number}, {record.slot}: {result.reason}.")
+            app.note(
+                _("Refused: record {number}, {slot}: {reason}.").format(
+                    number=record.number, slot=record.slot, reason=result.reason
+                )
+            )
         if record.corrections and result.outcome not in ("refused", "known"):
             keys = ", ".join(record.corrections)
-            click.echo(f"Settings of {record.slot} differ from the kit: {keys}.")
+            click.echo(
+                _("Settings of {slot} differ from the kit: {keys}.").format(
+                    slot=record.slot, keys=keys
+                )
+            )
     click.echo(
-        f"{counted(counts['enrolled'] + counts['replaced'], 'device')} enrolled, "
-        f"{counts['replaced']} of them in the place of another; "
-        f"{counts['already'] + counts['known']} were known."
+        _(
+            "{devices} enrolled, {replaced} of them in the place of another; {known} were known."
+        ).format(
+            devices=counted(counts["enrolled"] + counts["replaced"], "device"),
+            replaced=counts["replaced"],
+            known=counts["already"] + counts["known"],
+        )
     )

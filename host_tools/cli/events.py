@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.common.i18n import _, marked
 
 _KINDS = {"maintenance": "maintenance", "force-majeure": "force_majeure", "dispute": "dispute"}
+_SHOWN = {
+    "maintenance": marked("maintenance"),
+    "force_majeure": marked("force majeure"),
+    "dispute": marked("dispute"),
+    "all": marked("all"),
+    "provider": marked("provider"),
+    "regency": marked("regency"),
+    "district": marked("district"),
+    "village": marked("village"),
+    "slot": marked("slot"),
+}
 
 
 @click.group()
@@ -29,6 +43,7 @@ def command() -> None:
 @click.option("--district", metavar="CODE", help="Only this district, by its 6 digits.")
 @click.option("--provider", metavar="NAME", help="Only this provider's villages.")
 @click.option("--everywhere", is_flag=True, help="All villages of the province.")
+@passphrase_option
 @pass_app
 def add(
     app: Application,
@@ -43,6 +58,7 @@ def add(
     district: str | None,
     provider: str | None,
     everywhere: bool,
+    passphrase_file: Path | None,
 ) -> None:
     """Record an event; KIND is maintenance, force-majeure or dispute.
 
@@ -60,8 +76,10 @@ def add(
     given = [slot, village, regency, district, provider, everywhere or None]
     if sum(one is not None for one in given) != 1:
         app.abort(
-            "Say whom it concerns with one of --slot, --village, --district, --regency, "
-            "--provider and --everywhere."
+            _(
+                "Say whom it concerns with one of --slot, --village, --district, --regency, "
+                "--provider and --everywhere."
+            )
         )
     with Registry.open(app.province.directory) as registry:
         if slot is not None:
@@ -74,21 +92,27 @@ def add(
         elif district is not None:
             scope, value = "district", district.replace(".", "")
             if not any(v.district_code == value for v in registry.villages()):
-                app.abort(f"This province has no district {district}; give its 6 digits.")
+                app.abort(
+                    _("This province has no district {district}; give its 6 digits.").format(
+                        district=district
+                    )
+                )
         else:
             scope, value = ("all", "") if provider is None else ("provider", provider)
+        begins, ends = events.parse_time(begin), events.parse_time(end, end=True)
+        sign_changes(app, registry, passphrase_file)
         event = events.add(
             registry,
             _KINDS[kind],
             scope,
             value,
-            events.parse_time(begin),
-            events.parse_time(end, end=True),
+            begins,
+            ends,
             who=by or getpass.getuser(),
             why=why,
             now=int(time.time()),
         )
-    click.echo(f"Event {event.id} is recorded.")
+    click.echo(_("Event {id} is recorded.").format(id=event.id))
 
 
 @command.command("list")
@@ -98,7 +122,7 @@ def add(
 @pass_app
 def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -> None:
     """List events."""
-    from host_tools.cli._output import counted, print_json, print_table
+    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
     from host_tools.common.times import iso, wita
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.events import about
@@ -130,20 +154,20 @@ def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -
         )
         return
     if not found:
-        app.note("There is no such event; record one with 'desalink events add'.")
+        app.note(_("There is no such event; record one with 'desalink events add'."))
         return
     print_table(
         ("id", "kind", "concerns", "from", "until", "who", "why", "state"),
         [
             (
                 event.id,
-                event.kind.replace("_", " "),
-                f"{event.scope} {event.value}".strip(),
+                _(_SHOWN[event.kind]),
+                f"{_(_SHOWN[event.scope])} {event.value}".strip(),
                 wita(event.begin),
                 wita(event.end),
                 event.who,
                 event.why,
-                "" if event.withdrawn_at is None else f"withdrawn: {event.withdrawn_why}",
+                withdrawn_cell(event.withdrawn_at, event.withdrawn_why),
             )
             for event in found
         ],
@@ -156,8 +180,11 @@ def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -
 @click.argument("id", metavar="ID")
 @click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
+def withdraw(
+    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Withdraw an event; it stays on record."""
     import getpass
 
@@ -165,5 +192,6 @@ def withdraw(app: Application, id: str, why: str, by: str | None) -> None:
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
+        sign_changes(app, registry, passphrase_file)
         events.withdraw(registry, id, by=by or getpass.getuser(), why=why, now=int(time.time()))
-    click.echo(f"Event {id} is withdrawn.")
+    click.echo(_("Event {id} is withdrawn.").format(id=id))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.i18n import _, marked
 
 
 @click.group()
@@ -35,7 +36,11 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
     from host_tools.devices.firmware import FirmwareCache
 
     firmware = FirmwareCache(_directory(app)).add(file, sha256=sha256, pin=pin, board=board)
-    click.echo(f"{firmware.file}: MicroPython {firmware.version}, SHA-256 {firmware.sha256}")
+    click.echo(
+        _("{file}: MicroPython {version}, SHA-256 {sha256}").format(
+            file=firmware.file, version=firmware.version, sha256=firmware.sha256
+        )
+    )
 
 
 @command.command("list")
@@ -55,13 +60,15 @@ def list_(app: Application, as_json: bool) -> None:
             continue
         try:
             cache.path(board)
-            state = "here"
+            state = marked("here")
         except FirmwareError:
             there = (cache.directory / firmware.file).exists()
-            state = "changed" if there else "missing"
+            state = marked("changed") if there else marked("missing")
         rows.append((board.name, firmware.version, state, firmware.file, firmware.url))
     columns = ("board", "version", "state", "file", "url")
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        print_table(columns, rows, whole=("board", "state"))
+        print_table(
+            columns, [(*row[:2], _(row[2]), *row[3:]) for row in rows], whole=("board", "state")
+        )

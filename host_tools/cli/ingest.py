@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.ingest import BrokerAddress
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First verify all reports and derive everything again, also beside a running ingest.",
+    help="First verify all reports and derive everything again, also while an ingest runs.",
 )
 @click.option(
     "--accept-clock",
@@ -78,6 +79,7 @@ def command(
     from host_tools.common.errors import BrokerError
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
+    from host_tools.ingest.receipting import ProvinceReceipts
 
     if rebuild and _rebuild(app):
         return
@@ -95,9 +97,10 @@ def command(
                 until_idle_s=until_idle,
                 accept_clock=accept_clock,
             ),
+            receipts=ProvinceReceipts(app.province),
         )
         signals = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, lambda *_: ingest.stop()) for number in signals]
+        before = [signal.signal(number, lambda *_signal: ingest.stop()) for number in signals]
         try:
             ingest.run()
         except BrokerError as error:
@@ -133,9 +136,13 @@ def _broker(app: Application, text: str | None) -> BrokerAddress:
     province = app.province
     host, port = province.broker.local_host, configured_port(province)
     if text is not None:
-        name, _, number = text.rpartition(":")
+        name, _colon, number = text.rpartition(":")
         if not name or not number.isdigit():
-            app.abort(f"'{text}' is not HOST:PORT; give for example broker.example.go.id:8883.")
+            app.abort(
+                _("'{text}' is not HOST:PORT; give for example broker.example.go.id:8883.").format(
+                    text=text
+                )
+            )
         host, port = check_host(name.strip("[]")), check_port(int(number))
     return BrokerAddress(host, port, province.service("ingest"))
 
@@ -153,7 +160,7 @@ def _rebuild(app: Application) -> bool:
     def progress(done: int, total: int) -> None:
         if time.monotonic() - shown[0] > 2:
             shown[0] = time.monotonic()
-            app.note(f"{done} of {total} reports derived again")
+            app.note(_("{done} of {total} reports derived again").format(done=done, total=total))
 
     path = app.province.database
     keys = RegistryKeys(app.province.directory)
@@ -161,10 +168,10 @@ def _rebuild(app: Application) -> bool:
     with lock(path.with_name(path.name + ".rebuild")), open_database(path) as database:
         count = rebuild(database, keys.load(), progress)
     keys.close()
-    app.note(f"{count} reports derived again.")
+    app.note(_("{count} reports derived again.").format(count=count))
     try:
         with lock(path):
             return False
     except StoreLocked:
-        app.note("The ingest that runs goes on with it.")
+        app.note(_("The running ingest continues with it."))
         return True

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -74,15 +75,22 @@ def command(
         tell=app.note,
     )
     many = counted(villages, "village")
-    click.echo(f"Province {province.code} {province.name} with {many} is in {directory}.")
+    click.echo(
+        _("Province {code} {name} with {many} is in {directory}.").format(
+            code=province.code, name=province.name, many=many, directory=directory
+        )
+    )
     if not hosts:
         app.note(
-            "The broker is known as 'localhost', which only this machine can reach; for devices "
-            f"elsewhere set hosts in {directory / 'province.toml'}, then run 'desalink broker "
-            "config'."
+            _(
+                "The broker is known as 'localhost', which only this machine can reach; for "
+                "devices elsewhere set hosts in {directory}, then run 'desalink broker config'."
+            ).format(directory=directory / "province.toml")
         )
     place = quote(str(directory))
     click.echo(
-        f"Next: 'desalink -C {place} broker run', and in another terminal 'desalink -C {place} "
-        "broker check'."
+        _(
+            "Next: 'desalink -C {place} broker run', and in another terminal 'desalink -C {place} "
+            "broker check'."
+        ).format(place=place)
     )

@@ -119,20 +119,33 @@ def create(
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.check import is_loopback
     from host_tools.people.kits.create import chosen_slots, create_kit, write_kit
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
     if old_boards:
         boards += old_boards
-        app.note("--firmware takes the name of a board, not a file; it is now called --board.")
+        app.note(_("--firmware takes the name of a board, not a file; it is now called --board."))
     codes = [code for text in villages for code in text.split(",") if code.strip()]
     if output.exists():
-        app.abort(f"{output} exists already; choose another name, or remove it first.")
+        app.abort(
+            _("{output} exists already; choose another name, or remove it first.").format(
+                output=output
+            )
+        )
     # Before certificates are issued for a kit that can't be written.
     if not output.parent.is_dir():
-        app.abort(f"There is no directory {output.parent}; make it, or choose another folder.")
+        app.abort(
+            _("There is no directory {parent}; make it, or choose another folder.").format(
+                parent=output.parent
+            )
+        )
     if not os.access(output.parent, os.W_OK):
-        app.abort(f"You have no permission to write into {output.parent}; choose another folder.")
+        app.abort(
+            _("You have no permission to write into {parent}; choose another folder.").format(
+                parent=output.parent
+            )
+        )
     with Registry.open(province.directory) as registry:
         slots = chosen_slots(registry, codes, regency)
         technician = technicians.find(registry, name)
@@ -140,11 +153,14 @@ def create(
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        open_office(province, registry, secret)
         renew_services(province, registry, authority)  # while the CA's key is open
         key = technicians.load_key(province, technician, secret)
         own_secret = kit_passphrase.new(kit_passphrase_file)
         if own_secret == secret:
-            app.abort("The kit needs a passphrase of its own, not the province's; choose another.")
+            app.abort(
+                _("The kit needs a passphrase of its own, not the province's; choose another.")
+            )
         kit = create_kit(
             province,
             registry,
@@ -162,28 +178,43 @@ def create(
     except OSError:
         # The kit has no file, so it must not be listed as valid.
         with Registry.open(province.directory) as registry:
+            open_office(province, registry, secret)
             entry = book.find(registry, kit.id.hex())
             registry.revoke_kit(entry, by="desalink", at=int(time.time()), unused_only=False)
         raise
     many = counted(len(slots), "slot")
     click.echo(
-        f"Kit {kit.id.hex()} for {kit.technician} with {many} is in {output} "
-        f"({output.stat().st_size / 1e6:.1f} MB), until {wita(kit.expires)}."
+        _(
+            "Kit {id} for {technician} with {many} is in {output} ({size} MB), until {time}."
+        ).format(
+            id=kit.id.hex(),
+            technician=kit.technician,
+            many=many,
+            output=output,
+            size=number(output.stat().st_size / 1000000.0, 1),
+            time=wita(kit.expires),
+        )
     )
     if filled:
-        more = f" and {len(filled) - 1} more" if len(filled) > 1 else ""
-        app.note(f"Filled already: {filled[0]}{more}; a new device must replace the one there.")
+        more = _(" and {count} more").format(count=len(filled) - 1) if len(filled) > 1 else ""
+        app.note(
+            _("Filled already: {filled}{more}; a new device must replace the one there.").format(
+                filled=filled[0], more=more
+            )
+        )
     if is_loopback(kit.broker_host):
         app.note(
-            f"Its devices would connect to {kit.broker_host}, which is the device itself: for "
-            "trials only. For villages, put the broker's name first in broker.hosts of "
-            "province.toml, run 'desalink broker config', and make a new kit."
+            _(
+                "Its devices would connect to {broker_host}, which is the device itself: for "
+                "trials only. For villages, put the broker's name first in broker.hosts of "
+                "province.toml, run 'desalink broker config', and make a new kit."
+            ).format(broker_host=kit.broker_host)
         )
     clipped = authority.clipped()
     if clipped:
         app.note(clipped)
     if not boards:
-        app.note("It has no firmware and no agent; pack them with --board BOARD.")
+        app.note(_("It has no firmware and no agent; pack them with --board BOARD."))
 
 
 def _cargo(
@@ -227,7 +258,7 @@ def list_(app: Application, as_json: bool) -> None:
         print_json([_entry_json(entry, now) for entry in found])
         return
     if not found:
-        app.note("This province has made no kit; make one with 'desalink kit create'.")
+        app.note(_("This province has made no kit; make one with 'desalink kit create'."))
         return
     print_table(
         ("kit", "technician", "slots", "unused certificates", "made", "until", "state"),
@@ -239,7 +270,7 @@ def list_(app: Application, as_json: bool) -> None:
                 str(len(entry.unused)),
                 wita(entry.created_at),
                 wita(entry.expires_at),
-                entry.state(now),
+                _(entry.state(now)),
             )
             for entry in found
         ],
@@ -301,6 +332,7 @@ def revoke(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.office.kit_revoking import revoke_kit
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -311,6 +343,7 @@ def revoke(
         # Before any change, because a part of it needs the keys.
         secret = passphrase.existing(passphrase_file)
         authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+        open_office(province, registry, secret)
         root = None if unused_only else load_root_key(province.root_key, secret)
         done = revoke_kit(
             province,
@@ -322,16 +355,30 @@ def revoke(
         )
     name = entry.id.hex()
     if unused_only:
-        click.echo(f"Of kit {name}, {counted(done.certificates, 'unused certificate')} revoked.")
+        click.echo(
+            _("Of kit {name}, {certificates} revoked.").format(
+                name=name, certificates=counted(done.certificates, "unused certificate")
+            )
+        )
     else:
         click.echo(
-            f"Kit {name} of {entry.name} is revoked: {counted(done.certificates, 'certificate')}, "
-            f"and the key {entry.technician.hex()} (trust document {done.trust_version})."
+            _(
+                "Kit {name} of {technician} is revoked: {certificates}, and the key {key} "
+                "(trust document {trust_version})."
+            ).format(
+                name=name,
+                technician=entry.name,
+                certificates=counted(done.certificates, "certificate"),
+                key=entry.technician.hex(),
+                trust_version=done.trust_version,
+            )
         )
     if done.used:
         app.note(
-            f"{counted(len(done.used), 'device')} with a certificate from it can't connect until "
-            f"provisioned again: {', '.join(done.used)}."
+            _(
+                "{devices} with a certificate from it can't connect until provisioned again: "
+                "{names}."
+            ).format(devices=counted(len(done.used), "device"), names=", ".join(done.used))
         )
     for warning in done.warnings:
         app.note(warning)
@@ -348,10 +395,10 @@ def _goes_along(registry: Registry, entry: KitEntry) -> str | None:
     ]
     if not others:
         return None
-    return (
-        f"The same key is in kit {', '.join(others)}: nothing more can be enrolled with it. Give "
-        f"{entry.name} a new key ('desalink technicians add') and a new kit."
-    )
+    return _(
+        "The same key is in kit {names}: nothing more can be enrolled with it. Give {name} a new "
+        "key ('desalink technicians add') and a new kit."
+    ).format(names=", ".join(others), name=entry.name)
 
 
 def _find_entry(registry: Registry, text: str) -> KitEntry:
@@ -471,7 +518,7 @@ def show(
     ):
         click.echo(f"{label + ':':<13}{value}")
     print_table(
-        (_("slot"), _("village"), _("district"), _("regency"), _("filled by")),
+        ("slot", "village", "district", "regency", "filled by"),
         [
             (
                 slot.slot,
@@ -482,7 +529,7 @@ def show(
             )
             for name, slot in slots.items()
         ],
-        whole=(_("slot"),),
+        whole=("slot",),
     )
     if left:
         app.note(
@@ -512,7 +559,7 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
     findings = [*check_kit(opened, **known), *_on_record(app, opened)]
     print_table(
-        (_("what"), _("result"), _("detail")),
+        ("what", "result", "detail"),
         [(finding.what, _result(finding), finding.detail) for finding in findings],
     )
     wrong = sum(not finding.held for finding in findings)
@@ -544,7 +591,7 @@ def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
         return []
     with Registry.open(app.province.directory) as registry:
         state = next((e.state(time.time()) for e in registry.kits() if e.id == kit.id), None)
-    return [KitCheck(_("registry"), state == "valid", state or _("no such kit"))]
+    return [KitCheck(_("registry"), state == "valid", _(state) if state else _("no such kit"))]
 
 
 def _of_province(app: Application) -> dict[str, Any]:

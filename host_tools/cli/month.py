@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli import Application, pass_app
+from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import csv_option, json_option, regency_option, village_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from host_tools.contracts.months import SlotMonth
 
 
@@ -79,13 +83,19 @@ def show(
         print_csv(COLUMNS, [row(one, piece) for one in found for piece in one.pieces])
         return
     if not found:
-        app.note("No slot has a contract or a device; see 'desalink contracts import'.")
+        app.note(_("No slot has a contract or a device; see 'desalink contracts import'."))
         return
     _list(app, found, shown)
-    state = "not closed yet"
+    state = _("not closed yet")
     if closed is not None:
-        state = f"closed, edition {closed.edition}, SHA-256 {closed.digest.hex()}"
-    app.note(f"{when.name}, rules {rules.version}: {state}.")
+        state = _("closed, edition {edition}, SHA-256 {digest}").format(
+            edition=closed.edition, digest=closed.digest.hex()
+        )
+    app.note(
+        _("{name}, rules {version}: {state}.").format(
+            name=when.name, version=rules.version, state=state
+        )
+    )
 
 
 def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> None:
@@ -101,7 +111,7 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
             (
                 shown.get(one.slot[:10], ""),
                 one.slot,
-                "no contract" if piece.contract is None else piece.contract.provider,
+                _("no contract") if piece.contract is None else piece.contract.provider,
                 percent(piece.availability),
                 percent(piece.worst),
                 percent(piece.best),
@@ -116,14 +126,19 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
         whole=("slot",),
     )
     total = sum(one.restitution for one in found)
-    app.note(f"Restitution together: {rupiah(total)} of {rupiah(sum(o.price for o in found))}.")
+    app.note(
+        _("Restitution together: {amount} of {price}.").format(
+            amount=rupiah(total), price=rupiah(sum(o.price for o in found))
+        )
+    )
 
 
 @command.command("close")
 @click.argument("month", metavar="MONTH")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def close_(app: Application, month: str, by: str | None) -> None:
+def close_(app: Application, month: str, by: str | None, passphrase_file: Path | None) -> None:
     """Close a month: its figures are never counted again.
 
     They are kept under the rules of now.
@@ -135,6 +150,7 @@ def close_(app: Application, month: str, by: str | None) -> None:
     from host_tools.contracts.months import close
 
     with reading(app) as (registry, database):
+        sign_changes(app, registry, passphrase_file)
         closed = close(
             registry,
             database,
@@ -143,8 +159,15 @@ def close_(app: Application, month: str, by: str | None) -> None:
             now=int(time.time()),
         )
     click.echo(
-        f"{closed.month} is closed under rules {closed.rules}, edition {closed.edition}. SHA-256 "
-        f"of its figures: {closed.digest.hex()}"
+        _(
+            "{month} is closed under rules {rules}, edition {edition}. SHA-256 of its figures: "
+            "{digest}"
+        ).format(
+            month=closed.month,
+            rules=closed.rules,
+            edition=closed.edition,
+            digest=closed.digest.hex(),
+        )
     )
 
 
@@ -152,8 +175,11 @@ def close_(app: Application, month: str, by: str | None) -> None:
 @click.argument("month", metavar="MONTH")
 @click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
+def reopen_(
+    app: Application, month: str, why: str, by: str | None, passphrase_file: Path | None
+) -> None:
     """Open a closed month again; its closed edition stays."""
     import getpass
 
@@ -162,6 +188,7 @@ def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
+        sign_changes(app, registry, passphrase_file)
         reopen(
             registry,
             month_of(month),
@@ -169,7 +196,7 @@ def reopen_(app: Application, month: str, why: str, by: str | None) -> None:
             why=why,
             now=int(time.time()),
         )
-    click.echo(f"{month} is open again.")
+    click.echo(_("{month} is open again.").format(month=month))
 
 
 @command.command("figures")
@@ -189,5 +216,9 @@ def figures_(app: Application, month: str, edition: int | None) -> None:
             its = [c for c in registry.closed_months(when.name) if c.edition == edition]
             found = its[0] if its else None
     if found is None:
-        app.abort(f"{when.name} has no such edition; close it with 'desalink month close'.")
+        app.abort(
+            _("{name} has no such edition; close it with 'desalink month close'.").format(
+                name=when.name
+            )
+        )
     click.echo(found.figures.decode(), nl=False)

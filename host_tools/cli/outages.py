@@ -20,12 +20,12 @@ from host_tools.cli._store import (
     until_option,
     village_option,
 )
-from host_tools.common.i18n import _, ngettext
+from host_tools.common.i18n import _, marked, ngettext
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Outage
 
-_BY = ("cause", "village", "regency", "day")
+_BY = ("cause", "village", "regency", marked("day"))
 
 
 @click.command()
@@ -165,7 +165,7 @@ def _end(outage: Outage) -> str:
     if outage.known_until is not None:
         return f"{wita(outage.known_until)} ?"
     if outage.end is None:
-        return "lasts"
+        return _("lasts")
     return wita(outage.end) + (" ~" if outage.interrupted else "")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH
+from host_tools.common.i18n import _
 
 
 @click.group()
@@ -44,5 +45,7 @@ def openwrt(directory: Path, interpreter: str) -> None:
     name, package = build_openwrt(interpreter)
     directory.mkdir(parents=True, exist_ok=True)
     write_file(directory / name, package)
-    click.echo(f"{directory / name}: {len(package)} bytes")
+    click.echo(
+        _("{directory}: {count} bytes").format(directory=directory / name, count=len(package))
+    )
     click.echo(f"SHA-256 {hashlib.sha256(package).hexdigest()}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.common.i18n import _
 
 
 @click.group()
@@ -38,7 +39,11 @@ def change(app: Application, passphrase_file: Path | None, new_file: Path | None
     province = app.province
     old = passphrase.existing(passphrase_file)
     changed = change_passphrase(province, old, passphrase.successor(new_file))
-    click.echo(f"{counted(len(changed), 'key')} now under the new passphrase.")
+    click.echo(_("{keys} now under the new passphrase.").format(keys=counted(len(changed), "key")))
     for name in ("keys/root.key", "ca/ca.key"):
         if name not in changed:
-            app.note(f"{name} is not in the province; where it lies it keeps its old passphrase.")
+            app.note(
+                _(
+                    "{name} is not in the province; where it lies it keeps its old passphrase."
+                ).format(name=name)
+            )

@@ -8,6 +8,7 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, village_option
+from host_tools.common.i18n import _, marked
 
 if TYPE_CHECKING:
     from host_tools.store.quarantine import Note, Quarantined
@@ -16,68 +17,70 @@ if TYPE_CHECKING:
 # What each reason means and what to do; `list` shows the second part.
 ADVICE: dict[str, tuple[str, str]] = {
     "too_large": (
-        "the message is larger than a device ever sends",
-        "find out what publishes under this slot",
+        marked("the message is larger than a device ever sends"),
+        marked("find out what publishes under this slot"),
     ),
     "wrong_topic": (
-        "the topic is not one of a device",
-        "find out what publishes there; run 'desalink broker check'",
+        marked("the topic is not one of a device"),
+        marked("find out what publishes there; run 'desalink broker check'"),
     ),
     "malformed": (
-        "the content is not what docs/wire.md describes",
-        "update the device's agent; if it goes on, report it",
+        marked("the content is not what docs/wire.md describes"),
+        marked("update the device's agent; if it continues, report it"),
     ),
     "unknown_key": (
-        "no enrolled device has this key",
-        "enrol the device ('desalink enrol'): what waits here is then stored by itself",
+        marked("no enrolled device has this key"),
+        marked("enrol the device ('desalink enrol'): what waits here is then stored by itself"),
     ),
     "wrong_slot": (
-        "the device is enrolled for another slot",
-        "see whether devices were mixed up: 'desalink devices show'",
+        marked("the device is enrolled for another slot"),
+        marked("see whether devices were mixed up: 'desalink devices show'"),
     ),
     "bad_signature": (
-        "the device of this key has not signed this",
-        "if it goes on, look for a forger or a broken device",
+        marked("the device of this key has not signed this"),
+        marked("if it continues, search for a forger or a broken device"),
     ),
     "revoked_key": (
-        "the device's key is revoked",
-        "take the device off the network, or enrol it anew",
+        marked("the device's key is revoked"),
+        marked("disconnect the device, or enrol it again"),
     ),
     "conflict": (
-        "the same number is stored with other bytes",
-        "see whether the device's storage was copied or put back",
+        marked("the same number is stored with other bytes"),
+        marked("see whether the device's storage was copied or put back"),
     ),
     "replay": (
-        "an older birth came after a newer one",
-        "if it goes on, find out who publishes under this slot",
+        marked("an older birth came after a newer one"),
+        marked("if it continues, find out who publishes under this slot"),
     ),
     "gap": (
-        "reports are missing in between",
-        "wait: the device sends the newest first; if it stays, its journal has lost them",
+        marked("reports are missing in between"),
+        marked("wait: the device sends the newest first; if it stays, its journal has lost them"),
     ),
     "dropped": (
-        "the device has lost these reports and says so",
-        "look at its storage if the reason is 'corrupt'; else its outage was too long",
+        marked("the device has lost these reports and says so"),
+        marked("check its storage if the reason is 'corrupt'; else its outage was too long"),
     ),
     "chain_break": (
-        "a report does not follow from the one before",
-        "look at the device: its reports from here on are not one record",
+        marked("a report does not follow from the one before"),
+        marked("check the device: its reports from here on do not continue those before"),
     ),
     "future_clock": (
-        "the device's clock is ahead of ours",
-        "check the device's time source; its reports are placed by others",
+        marked("the device's clock is ahead of ours"),
+        marked("check the device's time source; its reports are placed by others"),
     ),
     "unplaced": (
-        "no report of this run knows the time",
-        "check the device's time source; they count as no data",
+        marked("no report of this run knows the time"),
+        marked("check the device's time source; they count as no data"),
     ),
     "corrupt": (
-        "a stored report is not what its device has signed, or is missing",
-        "look at the disk and at who may write the database; the device sends it again",
+        marked("a stored report is not what its device has signed, or is missing"),
+        marked(
+            "check the disk, and who may write to the database; the device sends the report again"
+        ),
     ),
     "stream_lost": (
-        "the device's journal had lost its end, or all of it; a new one was begun",
-        "look at its storage; nothing that was stored is lost",
+        marked("the device's journal had lost its end, or all of it; a new one was begun"),
+        marked("check its storage; nothing that was stored is lost"),
     ),
 }
 
@@ -115,7 +118,11 @@ def list_(
     from host_tools.store.queries import count_findings, findings, overflow, slots
 
     if reason is not None and reason not in ADVICE:
-        app.abort(f"There is no reason '{reason}'; choose one of {', '.join(sorted(ADVICE))}.")
+        app.abort(
+            _("There is no reason '{reason}'; choose one of {names}.").format(
+                reason=reason, names=", ".join(sorted(ADVICE))
+            )
+        )
     with reading(app) as (registry, database):
         code = village_code(registry, village)
         named, shown = names(registry), labels(registry)
@@ -150,14 +157,14 @@ def list_(
             shown.get(m.slot[:10], "") or m.slot,
             m.kid.hex() if m.kid else "",
             wita(m.received_at),
-            f"{m.times}x" + (f", report {m.seq}" if m.seq else ""),
+            f"{m.times}x" + (_(", report {seq}").format(seq=m.seq) if m.seq else ""),
             _advice(m.reason),
         )
         for m in messages
     ] + [
         (
             f"F{f.id}",
-            f.kind + (" (resolved)" if f.resolved_at else ""),
+            f.kind + (_(" (resolved)") if f.resolved_at else ""),
             shown.get(f.village, "") or f.slot,
             f.kid.hex(),
             wita(f.found_at),
@@ -173,26 +180,36 @@ def list_(
             whole=("id", "device"),
         )
     elif seen or total:
-        app.note("Nothing is in quarantine, and nothing is wrong with what is stored.")
+        app.note(_("Nothing is in quarantine, and nothing is wrong with what is stored."))
     else:
-        with reading(app) as (registry, _):
+        with reading(app) as (registry, _database):
             app.note(nothing_yet(registry))
     hidden = total - len(messages) - len(found)
     if hidden:
-        app.note(f"{hidden} more; see them with --limit or --reason.")
+        app.note(_("{hidden} more; see them with --limit or --reason.").format(hidden=hidden))
     for slot, why, count in beyond:
-        app.note(f"{count} more messages ({why}, {slot or 'no slot'}) were beyond the bounds.")
+        app.note(
+            _("{count} more messages ({reason}, {slot}) were beyond the bounds.").format(
+                count=count, reason=why, slot=slot or _("no slot")
+            )
+        )
 
 
 def _advice(reason: str) -> str:
-    return ADVICE[reason][1] if reason in ADVICE else ""
+    return _(ADVICE[reason][1]) if reason in ADVICE else ""
 
 
 def _extent(finding: Finding) -> str:
     first, last = finding.first_seq, finding.last_seq
-    extent = f"report {first}" if first == last else f"reports {first} to {last}"
+    extent = (
+        _("report {first}").format(first=first)
+        if first == last
+        else _("reports {first} to {last}").format(first=first, last=last)
+    )
     if finding.kind == "gap" and not finding.resolved_at:
-        extent += f", {finding.missing} missing"
+        extent += _(", {missing} missing").format(missing=finding.missing)
+    if finding.count > 1:
+        extent += _(", {count} findings").format(count=finding.count)
     return extent
 
 
@@ -232,7 +249,7 @@ def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
         "stream": f.stream.hex(),
         "first_seq": f.first_seq,
         "last_seq": f.last_seq,
-        "missing": f.missing,
+        _("missing"): f.missing,
         "what_to_do": _advice(f.kind),
     }
 
@@ -270,9 +287,11 @@ def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
                     fields = _message_json(message, named)
                     fields["payload"] = message.payload.hex()
     if fields is None:
-        app.abort(f"There is nothing with id '{id_}'; see 'desalink quarantine list'.")
+        app.abort(
+            _("There is nothing with id '{id}'; see 'desalink quarantine list'.").format(id=id_)
+        )
     reason = str(fields["reason"])
-    fields["meaning"] = ADVICE[reason][0] if reason in ADVICE else None
+    fields["meaning"] = _(ADVICE[reason][0]) if reason in ADVICE else None
     if as_json:
         print_json(fields)
         return
@@ -297,13 +316,15 @@ def retry(app: Application) -> None:
         outcome = retry_now(path, keys)
     except StoreLocked:
         request_retry(path)
-        click.echo("The running ingest was asked to try again; see its log.")
+        click.echo(_("The running ingest was asked to try again; see its log."))
         return
     finally:
         keys.close()
     click.echo(
-        f"{outcome.reports} reports and {outcome.births} births were stored; "
-        f"{outcome.left} messages stay in quarantine."
+        _(
+            "{reports} reports and {births} births were stored; {left} messages stay in "
+            "quarantine."
+        ).format(reports=outcome.reports, births=outcome.births, left=outcome.left)
     )
 
 
@@ -326,14 +347,14 @@ def dismiss(
     from host_tools.store.quarantine import Quarantine
 
     if not ids and village is None and reason is None:
-        app.abort("Say which messages: give their numbers, --village or --reason.")
+        app.abort(_("Say which messages: give their numbers, --village or --reason."))
     with Registry.open(app.province.directory) as registry:
         code = village_code(registry, village)
     with open_database(app.province.database) as database:
         count = Quarantine(database).dismiss(
             _note(app, because), numbers=ids, village=code, reason=reason
         )
-    click.echo(f"{count} messages were dismissed.")
+    click.echo(_("{count} messages were dismissed.").format(count=count))
 
 
 @command.command()
@@ -349,9 +370,9 @@ def empty(app: Application, because: str) -> None:
 
     with open_database(app.province.database) as database:
         count, stay = Quarantine(database).empty(_note(app, because))
-    click.echo(f"{count} messages were deleted.")
+    click.echo(_("{count} messages were deleted.").format(count=count))
     if stay:
-        app.note(f"{stay} dismissed messages count as stored, and stay.")
+        app.note(_("{stay} dismissed messages count as stored, and stay.").format(stay=stay))
 
 
 def _note(app: Application, because: str) -> Note:
@@ -362,7 +383,7 @@ def _note(app: Application, because: str) -> Note:
 
     why = because.strip()
     if not why or len(why) > 300 or not why.isprintable():
-        app.abort("Give --because one line of 1 to 300 characters.")
+        app.abort(_("Give --because one line of 1 to 300 characters."))
     try:
         who = getpass.getuser()
     except (KeyError, OSError):  # an account without a name

@@ -63,7 +63,11 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
     if renewed:
         click.echo(_("Renewed: {services}.").format(services=", ".join(renewed)))
     if left:
-        app.abort(_end_of_authority(authority, f"{', '.join(left)} can't be renewed for longer"))
+        app.abort(
+            _end_of_authority(
+                authority, _("{names} can't be renewed for longer").format(names=", ".join(left))
+            )
+        )
 
 
 @command.command()
@@ -113,19 +117,32 @@ def devices(
             done = renew_devices(province, registry, authority, within)
             left = done.left
             click.echo(
-                f"{counted(len(done.renewed), 'certificate')} renewed, {done.waiting} renewed "
-                f"before, {len(left)} not renewed."
+                _("{certificates} renewed, {waiting} renewed before, {count} not renewed.").format(
+                    certificates=counted(len(done.renewed), "certificate"),
+                    waiting=done.waiting,
+                    count=len(left),
+                )
             )
             for slot, reason in left:
                 app.note(f"{slot}: {reason}.")
         published = publish_certificates(province, registry)
-    click.echo(f"{counted(published, 'renewed certificate')} published.")
+    click.echo(
+        _("{certificates} published.").format(
+            certificates=counted(published, "renewed certificate")
+        )
+    )
     with reading(app) as (registry, database):
         if database:
             used = len(in_use(registry, queries.certificates(database)))
-            click.echo(f"{used} of them in use by the device, as far as is known.")
+            click.echo(
+                _("{used} of them in use by the device, as far as is known.").format(used=used)
+            )
     if left:
-        app.abort(f"{counted(len(left), 'certificate')} not renewed; see above.")
+        app.abort(
+            _("{certificates} not renewed; see above.").format(
+                certificates=counted(len(left), "certificate")
+            )
+        )
 
 
 @command.command()
@@ -155,9 +172,11 @@ def authority(app: Application, finish: bool, yes: bool, passphrase_file: Path |
             behind = not_followed(app.province, registry, shown)
         if behind and not yes:
             app.abort(
-                f"{counted(len(behind), 'device')} would lose the broker, because the new CA is "
-                f"not accepted there yet: {_some(behind)}. Run 'desalink renew devices' and "
-                "wait, or provision them again; --yes finishes all the same."
+                _(
+                    "{devices} would lose the broker, because the new CA is not accepted there "
+                    "yet: {some}. Run 'desalink renew devices' and wait, or provision them again; "
+                    "--yes finishes all the same."
+                ).format(devices=counted(len(behind), "device"), some=_some(behind))
             )
     secret = passphrase.existing(passphrase_file)
     with _at_work(app) as registry:
@@ -204,7 +223,7 @@ def _at_work(app: Application) -> Iterator[Registry]:
     from host_tools.province.registry import Registry
 
     directory = app.province.directory
-    with hold(office_lock(directory), OFFICE_BUSY), Registry.open(directory) as registry:
+    with hold(office_lock(directory), _(OFFICE_BUSY)), Registry.open(directory) as registry:
         yield registry
 
 
@@ -219,7 +238,7 @@ def _authority(app: Application, passphrase_file: Path | None) -> Authority:
 
 def _end_of_authority(authority: Authority, what: str) -> str:
     end = authority.certificate.not_valid_after_utc
-    return (
-        f"{what}: the CA itself ends on {end:%Y-%m-%d}; make its successor with 'desalink renew "
+    return _(
+        "{what}: the CA itself ends on {end:%Y-%m-%d}; make its successor with 'desalink renew "
         "authority'."
-    )
+    ).format(what=what, end=end)

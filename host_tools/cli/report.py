@@ -10,6 +10,7 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app
 from host_tools.cli._store import regency_option, village_option
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -72,17 +73,23 @@ def command(
             wanted=wanted,
             evidence=None if evidence is None else EvidenceFile(evidence.name, _digest(evidence)),
             speeds=speed,
-            progress=lambda done: _show(f"{done} slots are counted"),
+            progress=lambda done: _show(_("{done} slots are counted").format(done=done)),
         )
         files = write(
             report,
             output,
             pdf=not no_pdf,
-            progress=lambda done, of: _show(f"{done} of {of} pages are written"),
+            progress=lambda done, of: _show(
+                _("{done} of {of} pages are written").format(done=done, of=of)
+            ),
         )
     _show("")
     click.echo(
-        f"{counted(len(files), 'file')} about {counted(len(report.slots), 'slot')}: {output}"
+        _("{files} about {slots}: {output}").format(
+            files=counted(len(files), "file"),
+            slots=counted(len(report.slots), "slot"),
+            output=output,
+        )
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -15,7 +16,8 @@ from host_tools.cli import PATH, Application, pass_app
 @click.option(
     "--replace",
     is_flag=True,
-    help="DIR is this province already: put the backup in its place, and keep it beside.",
+    help="DIR is this province already: put the backup in its place, and keep the present one "
+    "under another name.",
 )
 @pass_app
 def command(app: Application, backup: Path, directory: Path, replace: bool) -> None:
@@ -30,24 +32,41 @@ def command(app: Application, backup: Path, directory: Path, replace: bool) -> N
     from host_tools.cli._output import counted
     from host_tools.common.times import wita
     from host_tools.office.restore import restore
+    from host_tools.store.restored_receipts import take_newer_receipts
 
-    done = restore(backup, directory, replace_existing=replace)
+    done = restore(backup, directory, replace_existing=replace, take_receipts=take_newer_receipts)
     for note in done.notes:
         app.note(note)
     click.echo(
-        f"Province {done.province.code} {done.province.name} of {wita(done.manifest.made_at)} is "
-        f"in {done.province.directory}."
+        _("Province {code} {name} of {time} is in {directory}.").format(
+            code=done.province.code,
+            name=done.province.name,
+            time=wita(done.manifest.made_at),
+            directory=done.province.directory,
+        )
     )
     if done.before is not None:
         click.echo(
-            f"The province that was there is now {done.before}; delete it when all is well."
+            _("The province that was there is now {before}; delete it when all is well.").format(
+                before=done.before
+            )
         )
     if done.revocations:
-        click.echo(f"{counted(done.revocations, 'revocation')} since the backup: taken over.")
+        click.echo(
+            _("{revocations} since the backup: taken over.").format(
+                revocations=counted(done.revocations, "revocation")
+            )
+        )
     place = quote(str(directory))
     if done.unlisted:
         app.note(
-            f"{counted(done.unlisted, 'revoked certificate')} not in the revocation list yet: run "
-            f"'desalink -C {place} broker config' before the broker starts."
+            _(
+                "{certificates} not in the revocation list yet: run 'desalink -C {place} broker "
+                "config' before the broker starts."
+            ).format(certificates=counted(done.unlisted, "revoked certificate"), place=place)
         )
-    click.echo(f"Next: start 'desalink -C {place} broker run' and 'desalink -C {place} ingest'.")
+    click.echo(
+        _("Next: start 'desalink -C {place} broker run' and 'desalink -C {place} ingest'.").format(
+            place=place
+        )
+    )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._signing import sign_changes
+from host_tools.common.i18n import _
 
 
 @click.group()
@@ -31,7 +33,7 @@ def list_(app: Application) -> None:
             (
                 str(rules.version),
                 rules.valid_from,
-                f"{rules.threshold_s} s",
+                _("{seconds} s").format(seconds=rules.threshold_s),
                 rules.restitution.formula,
                 rules.digest[:16],
                 rules.note,
@@ -56,7 +58,9 @@ def show(app: Application, version: int) -> None:
     with Registry.open(app.province.directory) as registry:
         texts = {1: first_text()} | {row[0]: row[1] for row in registry.rule_documents()}
     if version not in texts:
-        app.abort(f"There is no version {version}; see 'desalink rules list'.")
+        app.abort(
+            _("There is no version {version}; see 'desalink rules list'.").format(version=version)
+        )
     click.echo(texts[version], nl=False)
 
 
@@ -64,14 +68,15 @@ def _read(app: Application, file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        app.abort(f"{file} is not a text in UTF-8; save it as one.")
+        app.abort(_("{file} is not a text in UTF-8; save it as one.").format(file=file))
 
 
 @command.command("add")
 @click.argument("file", type=PATH, metavar="FILE.toml")
 @click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@passphrase_option
 @pass_app
-def add(app: Application, file: Path, by: str | None) -> None:
+def add(app: Application, file: Path, by: str | None, passphrase_file: Path | None) -> None:
     """Add a version of the rules; months that are closed stay as they are."""
     import getpass
 
@@ -80,10 +85,15 @@ def add(app: Application, file: Path, by: str | None) -> None:
 
     text = _read(app, file)
     with Registry.open(app.province.directory) as registry:
+        sign_changes(app, registry, passphrase_file)
         rules = add_rules(
             registry, text, str(file), by=by or getpass.getuser(), now=int(time.time())
         )
-    click.echo(f"Rules {rules.version} hold from {rules.valid_from}.")
+    click.echo(
+        _("Rules {version} hold from {valid_from}.").format(
+            version=rules.version, valid_from=rules.valid_from
+        )
+    )
 
 
 @command.command("try")
@@ -105,7 +115,7 @@ def try_(app: Application, file: Path, month: str) -> None:
         rows = compare_rules(registry, database, when, rules, other)
         named = labels(registry)
     if not rows:
-        app.note(f"{when.name} would be the same.")
+        app.note(_("{name} would be the same.").format(name=when.name))
         return
     print_table(
         ("village", "slot", "availability", "would be", "restitution", "would be (Rp)"),
@@ -126,6 +136,7 @@ def try_(app: Application, file: Path, month: str) -> None:
     total = sum(row.restitution for _, row, _ in rows)
     then_total = sum(row.restitution for _, _, row in rows)
     app.note(
-        f"{counted(len(rows), 'slot')} would change; restitution of these {rupiah(total)} -> "
-        f"{rupiah(then_total)}."
+        _("{slots} would change; restitution of these {now} -> {then}.").format(
+            slots=counted(len(rows), "slot"), now=rupiah(total), then=rupiah(then_total)
+        )
     )

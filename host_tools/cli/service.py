@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.i18n import _
 
 SYSTEM = Path("/etc/systemd/system")
 
@@ -74,18 +75,28 @@ def install(
 
     settings = default_settings(app.province, user=user, backups=backups, keep=keep)
     if not directory.is_dir():
-        raise ServiceError(f"There is no directory {directory}; systemd does not run here.")
+        raise ServiceError(
+            _("There is no directory {directory}; systemd does not run here.").format(
+                directory=directory
+            )
+        )
     made = units(settings)
     for name, text in made.items():
         write_file(directory / name, text.encode())
-        click.echo(f"Written: {directory / name}")
+        click.echo(_("Written: {directory}").format(directory=directory / name))
     # A service that a timer starts is not started by itself.
     start = [name for name in made if name.endswith(".timer") or f"{name[:-8]}.timer" not in made]
     if settings.user == "root":
         app.note(
-            "The services will run as root, because the province belongs to root; better give the "
-            "province to a user of its own with chown and install again."
+            _(
+                "The services will run as root, because the province belongs to root; better give "
+                "the province to a user of its own with chown and install again."
+            )
         )
-    click.echo(f"Next: 'systemctl daemon-reload' and 'systemctl enable --now {' '.join(start)}'.")
+    click.echo(
+        _("Next: 'systemctl daemon-reload' and 'systemctl enable --now {names}'.").format(
+            names=" ".join(start)
+        )
+    )
     if backups is None:
-        app.note("There is no nightly backup: give --backups DIR, best on another disk.")
+        app.note(_("There is no nightly backup: give --backups DIR, best on another disk."))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.i18n import _, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ _SHOW_EVERY_S = 10
     default=300,
     show_default=True,
     metavar="S",
-    help="Seconds of which a report tells; more makes long times cheap.",
+    help="Seconds that one report covers; more makes long times cheap.",
 )
 @click.option(
     "--contracts", is_flag=True, help="With contracts and events, so that its months count."
@@ -97,12 +98,17 @@ def command(
         _compare(directory)
         return
     if report_every % 5:
-        app.abort(f"--report-every {report_every} is not a multiple of 5; give one that is.", 2)
+        app.abort(
+            _("--report-every {report_every} is not a multiple of 5; give one that is.").format(
+                report_every=report_every
+            ),
+            2,
+        )
     first = int(begin.replace(tzinfo=WITA).timestamp())
     settings = SimulationSettings(villages, days, seed, first, report_every)
     if over_mqtt:
         if contracts:
-            app.abort("--contracts does not go with --mqtt; leave one out.", 2)
+            app.abort(_("--contracts does not go with --mqtt; leave one out."), 2)
         _publish(app, directory, settings, pace, broker_port)
     else:
         _fill(app, directory, settings, trusted, broker_port, contracts)
@@ -116,13 +122,15 @@ def _fill(
     port: int,
     contracts: bool,
 ) -> None:
+    from host_tools.common.times import DAY_S
+    from host_tools.ingest.receipting import PAUSE_S, ProvinceReceipts, close_all, last_midnight
     from host_tools.simulate import truth
     from host_tools.simulate.contracts import add_contracts
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run
     from host_tools.simulate.storing import TrustedStore, VerifiedStore
     from host_tools.simulate.world import World
-    from host_tools.store import lock
+    from host_tools.store import lock, open_database
 
     its_places = places(settings.villages)
     world = World(settings, its_places)
@@ -135,12 +143,19 @@ def _fill(
         store = TrustedStore(path) if trusted else VerifiedStore(path, villages)
         lines = run(settings, its_places, store, progress=_progress(app, settings))
         store.close()
+        with open_database(path) as db:
+            source = ProvinceReceipts(province)
+            first = last_midnight(settings.begin) + DAY_S
+            for midnight in range(first, settings.end + 1, DAY_S):
+                close_all(db, source, midnight + PAUSE_S, time.time)
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(
-        f"The simulated province with {settings.villages} villages is in {directory}; the truth "
-        f"is in {directory / truth.FILE}."
+        _(
+            "The simulated province with {villages} villages is in {directory}; the truth is in "
+            "{file}."
+        ).format(villages=settings.villages, directory=directory, file=directory / truth.FILE)
     )
-    click.echo(f"Next: 'desalink simulate {directory} --compare'.")
+    click.echo(_("Next: 'desalink simulate {directory} --compare'.").format(directory=directory))
 
 
 def _publish(
@@ -158,19 +173,29 @@ def _publish(
     if not (directory / FILE).exists():
         found(directory, settings, villages, port=port, tell=app.note)
         click.echo(
-            f"The simulated province is in {directory}. Next: 'desalink -C {directory} broker "
-            f"run' and 'desalink -C {directory} ingest', then this command again."
+            _(
+                "The simulated province is in {directory}. Next: 'desalink -C {directory} broker "
+                "run' and 'desalink -C {directory} ingest', then this command again."
+            ).format(directory=directory)
         )
         return
     province, kept = load_simulated(directory)
     if kept != settings:
-        app.abort(f"{directory} was made with other options; give those in {directory / FILE}.")
+        app.abort(
+            _("{directory} was made with other options; give those in {file}.").format(
+                directory=directory, file=directory / FILE
+            )
+        )
     store = MqttStore(province, pace, settings.begin)
     store.prepare([village.slot for village in villages if village.devices])
     lines = run(settings, its_places, store, progress=_progress(app, settings))
     store.close()
     truth.write(directory / truth.FILE, settings, lines)
-    click.echo(f"All is published; the truth is in {directory / truth.FILE}.")
+    click.echo(
+        _("All is published; the truth is in {directory}.").format(
+            directory=directory / truth.FILE
+        )
+    )
 
 
 def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, int], None]:
@@ -183,7 +208,11 @@ def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, 
         if now - shown >= _SHOW_EVERY_S:
             shown = now
             part = 100 * (at - settings.begin) / (settings.end - settings.begin)
-            app.note(f"{part:5.1f} %, {total} messages, {total / (now - began):.0f}/s")
+            app.note(
+                _("{part} %, {messages} messages, {rate}/s").format(
+                    part=f"{part:5.1f}", messages=total, rate=number(total / (now - began))
+                )
+            )
 
     return show
 
@@ -195,7 +224,7 @@ def _compare(directory: Path) -> None:
     from host_tools.simulate.storing import derive_rest
     from host_tools.store import lock, open_database
 
-    province, _ = load_simulated(directory)
+    province, _settings = load_simulated(directory)
     with lock(province.database), open_database(province.database) as db:
         derive_rest(db)
         click.echo(compare(db, directory / truth.FILE).text())

@@ -8,9 +8,11 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, provider_option, regency_option, village_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
-    from host_tools.cli._overview import Overview
+    from host_tools.office.expiry import End
+    from host_tools.pages.overview import Overview
     from host_tools.store.queries import SlotStatus
 
 # The exit codes of --check, as monitoring systems expect them.
@@ -33,8 +35,9 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
 @click.option(
     "--check",
     is_flag=True,
-    help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages), 2 "
-    "(ingest or broker is not at work) or 3 (not known).",
+    help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages, or "
+    "a certificate ends within 90 days), 2 (ingest or broker is not running, or a certificate has "
+    "ended) or 3 (not known).",
 )
 @click.option(
     "--tolerate",
@@ -68,19 +71,18 @@ def command(
     them are missing in between.
     """
     if watch and (as_json or check):
-        app.abort("--watch shows a table; run the command again and again instead.", 2)
+        app.abort(_("--watch shows a table; run the command again and again instead."), 2)
     if check:
         _check(app, (village, regency, provider), tolerate, as_json)
         return
     from host_tools.cli import _status_table
-    from host_tools.cli._overview import overview
     from host_tools.common.times import parse_since
 
     start = parse_since(since)
     whole = everything or village is not None
 
     def load() -> tuple[Overview, list[SlotStatus]]:
-        found = overview(app, village, regency, provider)
+        found = _overview(app, village, regency, provider)
         return found, _chosen(found, state, start, whole or as_json)
 
     if watch:
@@ -97,15 +99,40 @@ def command(
         _status_table.show(found, chosen)
         if found.size is not None and not (village or regency):
             app.note(_status_table.disk_line(found.size))
-    for sentence in (*found.ours(), *filter(None, [found.note])):
+    for sentence in found.ours():
         app.note(sentence)
+    if not found.heard():
+        from host_tools.cli._store import nothing_yet, place, reading
+
+        with reading(app) as (registry, _database):
+            code = place(registry, village, regency) or ""
+            app.note(nothing_yet(registry, code if len(code) == 10 else None))
+
+
+def _overview(
+    app: Application, village: str | None, regency: str | None, provider: str | None
+) -> Overview:
+    """The province, or a village, a regency or a provider's villages of it, as of now."""
+    import time
+
+    from host_tools.cli._store import of_provider, place, reading
+    from host_tools.pages.overview import overview
+
+    with reading(app) as (registry, database):
+        return overview(
+            registry,
+            database,
+            time.time(),
+            code=place(registry, village, regency) or "",
+            chosen=of_provider(registry, provider),
+        )
 
 
 def _chosen(
     found: Overview, state: str | None, since: float | None, whole: bool
 ) -> list[SlotStatus]:
-    from host_tools.cli._overview import EMPTY
     from host_tools.cli._store import is_down
+    from host_tools.pages.overview import EMPTY
     from host_tools.store.queries import SlotStatus
 
     slots = found.slots if whole or state else found.problems()
@@ -132,24 +159,26 @@ def _check(
     from dataclasses import asdict
 
     from host_tools.cli._output import print_json
-    from host_tools.cli._overview import overview
     from host_tools.cli._status_table import counts_line
     from host_tools.common.errors import DesalinkError
     from host_tools.common.times import iso
+    from host_tools.office.expiry import warning
 
     try:
-        found = overview(app, *where)
+        found, soon = _overview(app, *where), _ending(app)
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)
     problems, ours = found.problems(), found.ours()
     never = found.liveness is None or not found.liveness.ingest
     code = 0
-    if ours or never:
+    if ours or never or (soon and soon[0].days < 0):
         code = CRITICAL
-    elif len(problems) > tolerate:
+    elif soon or len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or (["The ingest has never been at work here; start it."] if never else [])
+    said = ours or ([_("The ingest has never run here; start it.")] if never else [])
+    if soon:
+        said.append(warning(soon))
     if as_json:
         print_json(
             {
@@ -163,13 +192,38 @@ def _check(
                 "broker_alive": iso(found.liveness.broker if found.liveness else None),
                 "last_message": iso(found.liveness.message if found.liveness else None),
                 "disk": asdict(found.size) if found.size else None,
+                "ends_soon": [{"what": e.what, "ends": iso(e.at), "days": e.days} for e in soon],
                 "said": said,
             }
         )
     else:
-        click.echo(" ".join([f"{word}: {len(problems)} problems.", counts_line(found), *said]))
+        click.echo(
+            " ".join(
+                [
+                    _("{word}: {count} problems.").format(word=word, count=len(problems)),
+                    counts_line(found),
+                    *said,
+                ]
+            )
+        )
     if code:
         raise SystemExit(code)
+
+
+def _ending(app: Application) -> list[End]:
+    """What ends soon; nothing where a certificate is missing or may not be read, of which
+    'crl check' speaks."""
+    from host_tools.cli._store import reading
+    from host_tools.common.errors import DesalinkError
+    from host_tools.office.expiry import WARN_DAYS, ends
+    from host_tools.store.queries import certificates
+
+    with reading(app) as (registry, database):
+        try:
+            found = ends(app.province, registry, shown=certificates(database) if database else {})
+        except (PermissionError, DesalinkError):
+            return []
+    return [end for end in found if end.days < WARN_DAYS]
 
 
 def _as_json(found: Overview, slot: SlotStatus) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._asking import confirm, yes_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.province.records import RoleKey
@@ -44,20 +45,28 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
     from host_tools.common.times import wita
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
     with Registry.open(province.directory) as registry:
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
+        open_office(province, registry, secret)
         added = technicians.add(province, registry, root, name, secret, days=days, renew=renew)
         newest = technicians.newest_trust(province, registry)
     assert newest is not None
     click.echo(
-        f"Technician {added.name} has key {added.kid.hex()} until {wita(added.not_after)} (trust "
-        f"document {newest[0].version})."
+        _("Technician {name} has key {kid} until {time} (trust document {version}).").format(
+            name=added.name,
+            kid=added.kid.hex(),
+            time=wita(added.not_after),
+            version=newest[0].version,
+        )
     )
-    click.echo(f"Next: 'desalink kit create --technician {quote(added.name)} ...'.")
+    click.echo(
+        _("Next: 'desalink kit create --technician {name} ...'.").format(name=quote(added.name))
+    )
 
 
 @command.command("list")
@@ -94,19 +103,22 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
         return
     if known and not found:
         app.note(
-            f"No technician has a valid key: {counted(len(known), 'key')} expired or revoked. "
-            "'desalink technicians list --all' shows them; 'desalink technicians add NAME' makes "
-            "a new one."
+            _(
+                "No technician has a valid key: {keys} expired or revoked. 'desalink technicians "
+                "list --all' shows them; 'desalink technicians add NAME' makes a new one."
+            ).format(keys=counted(len(known), "key"))
         )
         return
     if not found:
-        app.note("There is no technician; add one with 'desalink technicians add NAME'.")
+        app.note(_("There is no technician; add one with 'desalink technicians add NAME'."))
         return
 
     def state(t: RoleKey) -> str:
         if t.revoked_at is not None:
-            return f"revoked {wita(t.revoked_at)} by {t.revoked_by}"
-        return "valid" if t.valid(now) else "expired"
+            return _("revoked {time} by {revoked_by}").format(
+                time=wita(t.revoked_at), revoked_by=t.revoked_by
+            )
+        return _("valid") if t.valid(now) else _("expired")
 
     print_table(
         ("name", "key", "added", "until", "state"),
@@ -134,6 +146,7 @@ def revoke(
     from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
+    from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
 
     province = app.province
@@ -146,19 +159,24 @@ def revoke(
         ]
         if not found:
             app.abort(
-                f"There is no technician or key '{name}'; 'desalink technicians list --all' shows "
-                "them."
+                _(
+                    "There is no technician or key '{name}'; 'desalink technicians list --all' "
+                    "shows them."
+                ).format(name=name)
             )
         kids = [t.kid for t in found]
         confirm(app, _goes_along(registry, kids), yes)
-        root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
+        secret = passphrase.existing(passphrase_file)
+        root = load_root_key(province.root_key, secret)
+        open_office(province, registry, secret)
         technicians.revoke(province, registry, root, kids, by=by or getpass.getuser())
         newest = technicians.newest_trust(province, registry)
     assert newest is not None
     keys = ", ".join(kid.hex() for kid in kids)
     click.echo(
-        f"Technician {found[-1].name} may enrol no longer: {keys} revoked (trust document "
-        f"{newest[0].version})."
+        _(
+            "Technician {name} may enrol no longer: {keys} revoked (trust document {version})."
+        ).format(name=found[-1].name, keys=keys, version=newest[0].version)
     )
 
 
@@ -169,4 +187,6 @@ def _goes_along(registry: Registry, kids: list[bytes]) -> str | None:
     kits = [kit.id.hex() for kit in usable(registry) if kit.technician in kids]
     if not kits:
         return None
-    return f"The key is in kit {', '.join(kits)}: nothing more can be enrolled with it."
+    return _("The key is in kit {names}: nothing more can be enrolled with it.").format(
+        names=", ".join(kits)
+    )

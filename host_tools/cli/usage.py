@@ -19,12 +19,12 @@ from host_tools.cli._store import (
     until_option,
     village_option,
 )
-from host_tools.common.i18n import _, ngettext
+from host_tools.common.i18n import _, marked, ngettext
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Usage
 
-_BY = ("day", "hour", "village", "regency")
+_BY = (marked("day"), marked("hour"), "village", "regency")
 
 
 @click.command()
@@ -154,7 +154,7 @@ def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, l
 
     print_table(
         ("since" if by in ("village", "regency") else by, "village", "slot")
-        + ("down", "up", "peak clients", "clients a day", "measured"),
+        + ("data down", "data up", "peak clients", "clients a day", "measured"),
         [
             (
                 wita(u.begin) if by == "hour" else wita(u.begin)[:10] + " WITA",
@@ -168,7 +168,7 @@ def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, l
             )
             for u in rows[:limit]
         ],
-        right=("down", "up", "peak clients", "clients a day", "measured"),
+        right=("data down", "data up", "peak clients", "clients a day", "measured"),
         whole=("slot",),
     )
     if len(rows) > limit:

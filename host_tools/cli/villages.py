@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-
-_MAX_SHOWN = 20
+from host_tools.common.i18n import _
 
 
 @click.group(invoke_without_command=True)
@@ -47,7 +46,7 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
         )
         return
     if not villages:
-        app.note("No village matches; try a part of its name with --find.")
+        app.note(_("No village matches; try a part of its name with --find."))
         return
     known = any(v.provider for v in villages)  # else it is no column
     print_table(
@@ -79,36 +78,18 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
     """Import positions, site names and providers from a table.
 
     Columns: code (with or without dots), lat and lon in degrees, site and provider if you like.
-    "provider" is who runs the village's link; status, outages and usage can be narrowed to one.
-    Nothing is
-    imported while any row is bad, unless you say --skip-bad.
+    "provider" is the company that runs the village's link; status, outages and usage can be
+    limited to one. Nothing is imported while any row is bad, unless you say --skip-bad.
     """
+    from host_tools.cli._importing import check_rows
     from host_tools.cli._output import counted
-    from host_tools.common.errors import VillageImportError
     from host_tools.province.positions import read_table
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
         table = read_table(file, registry.villages())
-        if table.encoding == "Windows-1252":
-            app.note(
-                f"{file} is not UTF-8; it was read as Windows-1252. Check names with letters such "
-                "as é."
-            )
-        for problem in table.problems[:_MAX_SHOWN]:
-            app.note(problem)
-        if len(table.problems) > _MAX_SHOWN:
-            app.note(f"... and {len(table.problems) - _MAX_SHOWN} more bad lines")
-        if table.problems and not skip_bad:
-            raise VillageImportError(
-                f"{file}: {counted(len(table.problems), 'bad line')} of "
-                f"{len(table.problems) + len(table.places)}, nothing was imported; correct them, "
-                "or import the good ones with --skip-bad."
-            )
-        if not table.places:
-            raise VillageImportError(
-                f"{file} holds no row that can be imported; nothing was changed."
-            )
+        good = len(table.places)
+        skipped = check_rows(app, file, table.encoding, table.problems, good, skip_bad)
         count = registry.place_villages(
             (p.code, p.position, p.site, p.provider) for p in table.places
         )
@@ -116,8 +97,12 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
     named = sum(place.site is not None for place in table.places)
     provided = sum(place.provider is not None for place in table.places)
     providers = f", {counted(provided, 'provider')}" if provided else ""
-    skipped = f", {counted(len(table.problems), 'bad line')} skipped" if table.problems else ""
     click.echo(
-        f"{counted(count, 'village')} imported: {counted(placed, 'position')}, "
-        f"{counted(named, 'site name')}{providers}{skipped}."
+        _("{villages} imported: {positions}, {names}{providers}{skipped}.").format(
+            villages=counted(count, "village"),
+            positions=counted(placed, "position"),
+            names=counted(named, "site name"),
+            providers=providers,
+            skipped=skipped,
+        )
     )

@@ -18,6 +18,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +44,9 @@ class LanguageError(DesalinkError):
 
 
 _chosen: str | None = None
-_loaded: tuple[str, NullTranslations] | None = None
+# Of one reader of the pages: a server speaks both languages at once.
+_of_reader: ContextVar[str | None] = ContextVar("_of_reader", default=None)
+_loaded: dict[str, NullTranslations] = {}
 
 
 def _known(locale: str) -> str | None:
@@ -81,38 +86,59 @@ def set_language(name: str | None) -> None:
     global _chosen
     wanted = os.environ.get(VARIABLE) if name is None else name
     if wanted and _known(wanted) is None or name == "":
-        where = "" if name is not None else f" of {VARIABLE}"
+        sentence = _("There is no language '{wanted}'; give one of {names}.")
+        if name is None:
+            sentence = _("There is no language '{wanted}' of {variable}; give one of {names}.")
         raise LanguageError(
-            f"There is no language '{wanted}'{where}; give one of {', '.join(LANGUAGES)}."
+            sentence.format(wanted=wanted, variable=VARIABLE, names=", ".join(LANGUAGES))
         )
     _chosen = None if name is None else _known(name)
 
 
+def set_reader_language(name: str) -> None:
+    """Choose the language, `en` or `id`, of what the present context (`contextvars`) writes."""
+    _of_reader.set(name)
+
+
+@contextmanager
+def speaking(name: str) -> Iterator[None]:
+    """Take the texts of a block in a language, whatever is in force outside of it."""
+    before = _of_reader.set(name)
+    try:
+        yield
+    finally:
+        _of_reader.reset(before)
+
+
 def language() -> str:
     """The language in force, `en` or `id`."""
-    return _chosen or _from_environment()
+    return _of_reader.get() or _chosen or _from_environment()
 
 
 def _catalogue() -> NullTranslations:
-    global _loaded
     name = language()
-    loaded = _loaded
-    if loaded is None or loaded[0] != name:
+    loaded = _loaded.get(name)
+    if loaded is None:
         from gettext import NullTranslations, translation
 
         # English is the messages themselves: it has no catalogue, hence the fallback.
         try:
-            loaded = (name, translation(DOMAIN, LOCALE, [name], fallback=True))
+            loaded = translation(DOMAIN, LOCALE, [name], fallback=True)
         except OSError:
             # Perhaps the very error that a text is wanted for, such as too many open files.
             return NullTranslations()
-        _loaded = loaded
-    return loaded[1]
+        _loaded[name] = loaded
+    return loaded
 
 
 def _(message: str) -> str:
     """A message in the language in force."""
     return _catalogue().gettext(message)
+
+
+def marked(message: str) -> str:
+    """The message as it is, for the catalogue: of a constant that `_()` translates at its use."""
+    return message
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
@@ -126,7 +152,9 @@ def number(value: float, digits: int = 0) -> str:
     Args:
         digits: behind the decimal sign.
     """
-    text = f"{value:,.{digits}f}"
-    if language() == "id":
-        return text.translate(str.maketrans(",.", ".,"))
-    return text
+    return local(f"{value:,.{digits}f}")
+
+
+def local(text: str) -> str:
+    """A number that is written in English, such as `1,234.5`, in the language in force."""
+    return text.translate(str.maketrans(",.", ".,")) if language() == "id" else text

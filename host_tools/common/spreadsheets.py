@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _MAX_BYTES = 16 * 1024 * 1024
 _MAX_ROWS = 200_000
@@ -42,14 +43,16 @@ def decode(raw: bytes, name: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         if encoding == "UTF-16":
             raise SpreadsheetError(
-                f"{name} is damaged (cut UTF-16 text); export it again."
+                _("{name} is damaged (cut UTF-16 text); export it again.").format(name=name)
             ) from None
         # What spreadsheets on Windows call "CSV"; every byte means something in it, save five.
         encoding = "Windows-1252"
         text = raw.decode("cp1252", errors="replace")
     if "\0" in text:
         raise SpreadsheetError(
-            f"{name} is not a text table; save it as 'CSV UTF-8' and import that."
+            _("{name} is not a text table; save it as 'CSV UTF-8' and import that.").format(
+                name=name
+            )
         )
     return text, encoding.replace("-SIG", "")
 
@@ -64,7 +67,9 @@ def read_sheet(path: Path) -> Sheet:
     with path.open("rb") as file:
         raw = file.read(_MAX_BYTES + 1)
     if len(raw) > _MAX_BYTES:
-        raise SpreadsheetError(f"{path} is larger than 16 MB, which no such table is.")
+        raise SpreadsheetError(
+            _("{path} is larger than 16 MB, which no such table is.").format(path=path)
+        )
     sheet = Sheet()
     if raw.startswith(b"PK\x03\x04"):
         rows = _workbook(raw, path)
@@ -91,8 +96,9 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise SpreadsheetError(
-            f"{path} can't be read as a table near line {reader.line_num}: {error}; export it "
-            "again."
+            _(
+                "{path} can't be read as a table near line {line}: {error}; export it again."
+            ).format(path=path, line=reader.line_num, error=error)
         ) from None
 
 
@@ -103,18 +109,26 @@ def _workbook(raw: bytes, path: Path) -> Iterator[tuple[int, list[str]]]:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             # A small file may unpack to one that fills the memory.
             if sum(member.file_size for member in archive.infolist()) > 20 * _MAX_BYTES:
-                raise SpreadsheetError(f"{path} unpacks to more than 320 MB; export it as CSV.")
+                raise SpreadsheetError(
+                    _("{path} unpacks to more than 320 MB; export it as CSV.").format(path=path)
+                )
         book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
         for line, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
             if line > _MAX_ROWS:
-                raise SpreadsheetError(f"{path} has more than {_MAX_ROWS} rows.")
+                raise SpreadsheetError(
+                    _("{path} has more than {max_rows} rows.").format(
+                        path=path, max_rows=_MAX_ROWS
+                    )
+                )
             yield line, [_cell(value) for value in row]
     except SpreadsheetError:
         raise
     except Exception as error:  # the library raises whatever a damaged file makes it meet
         raise SpreadsheetError(
-            f"{path} can't be read as a workbook ({type(error).__name__}); save it as 'CSV UTF-8' "
-            "and import that."
+            _(
+                "{path} can't be read as a workbook ({kind}); save it as 'CSV UTF-8' and import "
+                "that."
+            ).format(path=path, kind=type(error).__name__)
         ) from None
 
 

@@ -11,7 +11,12 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from host_tools.common.i18n import _, marked
+
 T = TypeVar("T")
+
+_ONE_OF = "one of "
+_WHOLE = marked("a whole number from {least} to {most}")
 
 
 class TableError(ValueError):
@@ -25,13 +30,12 @@ def text(pattern: str, expected: str) -> Meta:
 
 def whole(least: int, most: int) -> Meta:
     """Of a whole number between two limits."""
-    return Meta(ge=least, le=most, description=f"a whole number from {least} to {most}")
+    return Meta(ge=least, le=most, description=_WHOLE)
 
 
 def choice(*values: str) -> Meta:
     """Of a text that is one of some."""
-    expected = "one of " + ", ".join(f'"{value}"' for value in values)
-    return text("|".join(values), expected)
+    return text("|".join(values), _ONE_OF + ", ".join(f'"{value}"' for value in values))
 
 
 def checked(table: Any, kind: type[T], *, strict: bool = True) -> T:
@@ -67,7 +71,9 @@ def _refuse_unknown(table: dict[str, Any], kind: Any, prefix: str) -> None:
         if name not in fields:
             known = ", ".join(fields)
             raise TableError(
-                f"{prefix}{name}: no such key; correct or remove it (there are: {known})."
+                _(
+                    "{prefix}{name}: no such key; correct or remove it (there are: {known})."
+                ).format(prefix=prefix, name=name, known=known)
             )
         inner = _plain(fields[name])
         if isinstance(value, dict) and hasattr(inner, "__dataclass_fields__"):
@@ -75,7 +81,7 @@ def _refuse_unknown(table: dict[str, Any], kind: Any, prefix: str) -> None:
 
 
 def _sentence(said: str, table: Any, kind: Any) -> str:
-    what, _, place = said.partition(" - at `$")
+    what, _at, place = said.partition(" - at `$")
     path = re.findall(r"\.(\w+)|(\[)", place)
     missing = re.search(r"missing required field `(\w+)`", what)
     if missing:
@@ -96,8 +102,12 @@ def _sentence(said: str, table: Any, kind: Any) -> str:
         expected = _description(kind) or expected
     key = ".".join(names)
     if missing:
-        return f"{key} is missing: expected {expected}; add it."
-    return f"{key}: expected {expected}, got {table!r}."
+        return _("{key} is missing: expected {expected}; add it.").format(
+            key=key, expected=expected
+        )
+    return _("{key}: expected {expected}, got {found!r}.").format(
+        key=key, expected=expected, found=table
+    )
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -114,5 +124,12 @@ def _description(kind: Any) -> str | None:
         if get_origin(option) is Annotated:
             for meta in option.__metadata__:
                 if isinstance(meta, Meta) and meta.description:
-                    return meta.description
+                    return _expected(meta.description, meta)
     return None
+
+
+def _expected(description: str, meta: Meta) -> str:
+    """A description in the language in force."""
+    if description.startswith(_ONE_OF):
+        return _("one of {values}").format(values=description.removeprefix(_ONE_OF))
+    return _(description).format(least=meta.ge, most=meta.le)

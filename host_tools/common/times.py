@@ -10,6 +10,7 @@ import time
 from datetime import datetime, timedelta, timezone
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 DAY_S = 86_400
 WITA_S = 8 * 3600
@@ -62,12 +63,12 @@ def span(seconds: float) -> str:
     """A length of time for people: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
     s = int(seconds)
     if s < 60:
-        return f"{s} s"
+        return _("{seconds} s").format(seconds=s)
     if s < 3600:
-        return f"{s // 60} min {s % 60:02d} s"
+        return _("{minutes} min {seconds:02d} s").format(minutes=s // 60, seconds=s % 60)
     if s < DAY_S:
-        return f"{s // 3600} h {s % 3600 // 60:02d} min"
-    return f"{s // DAY_S} d {s % DAY_S // 3600} h"
+        return _("{hours} h {minutes:02d} min").format(hours=s // 3600, minutes=s % 3600 // 60)
+    return _("{days} d {hours} h").format(days=s // DAY_S, hours=s % DAY_S // 3600)
 
 
 def parse_since(text: str | None) -> float | None:
@@ -85,6 +86,9 @@ def parse_since(text: str | None) -> float | None:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise DesalinkError(
-            f"'{text}' is not a time; give a span such as 24h or 7d, or a date such as 2026-11-24."
+            _(
+                "'{text}' is not a time; give a span such as 24h or 7d, or a date such as "
+                "2026-11-24."
+            ).format(text=text)
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=WITA)).timestamp()

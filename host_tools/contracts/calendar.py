@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA, moment_of
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
@@ -37,7 +38,9 @@ def month_of(text: str) -> Month:
     """
     found = _MONTH.fullmatch(text.strip())
     if found is None:
-        raise DesalinkError(f"'{text}' is not a month; give one such as 2026-10.")
+        raise DesalinkError(
+            _("'{text}' is not a month; give one such as 2026-10.").format(text=text)
+        )
     year, number = int(found[1]), int(found[2])
     following = (year + number // 12, number % 12 + 1)
     begin, end = (
@@ -50,7 +53,7 @@ def month_at(unix: float) -> Month:
     """The month in which a time lies."""
     moment = moment_of(unix)
     if moment is None:
-        raise DesalinkError(f"{unix} is beyond the calendar.")
+        raise DesalinkError(_("{unix} is beyond the calendar.").format(unix=unix))
     return month_of(f"{moment:%Y-%m}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from host_tools.common.i18n import _
 from host_tools.contracts.events import refuse_closed
 from host_tools.contracts.table import ContractError, contract_id
 from host_tools.province.contract_records import Contract, ContractEntry
@@ -37,7 +38,9 @@ def end(registry: Registry, id: str, at: int, *, by: str, why: str, now: int) ->
     old = entry.contract
     if not old.begin < at < old.end:
         raise ContractError(
-            f"Contract {id} of {old.slot} does not cover that day; see 'desalink contracts list'."
+            _(
+                "Contract {id} of {slot} does not cover that day; see 'desalink contracts list'."
+            ).format(id=id, slot=old.slot)
         )
     refuse_closed(registry, at, old.end)
     new = replace(old, end=at)
@@ -55,7 +58,7 @@ def withdraw(registry: Registry, id: str, *, by: str, why: str, now: int) -> Con
         EventError: it reaches into a month that is closed.
     """
     if not why.strip():
-        raise ContractError("Say why with --why.")
+        raise ContractError(_("Say why with --why."))
     contract = _entry(registry, id).contract
     refuse_closed(registry, contract.begin, contract.end)
     registry.withdraw_contract(id, by=by, why=why.strip(), at=now)
@@ -65,5 +68,7 @@ def withdraw(registry: Registry, id: str, *, by: str, why: str, now: int) -> Con
 def _entry(registry: Registry, id: str) -> ContractEntry:
     found = [entry for entry in registry.contracts() if entry.id == id]
     if not found:
-        raise ContractError(f"There is no contract {id}; see 'desalink contracts list'.")
+        raise ContractError(
+            _("There is no contract {id}; see 'desalink contracts list'.").format(id=id)
+        )
     return found[0]

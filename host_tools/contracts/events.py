@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.times import WITA
 from host_tools.contracts.calendar import Month, month_of
 from host_tools.province.contract_records import ContractEvent
@@ -31,7 +32,9 @@ def parse_time(text: str, *, end: bool = False) -> int:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise EventError(
-            f"'{text}' is not a time; give one such as 2026-10-05 or '2026-10-05 14:00' (WITA)."
+            _(
+                "'{text}' is not a time; give one such as 2026-10-05 or '2026-10-05 14:00' (WITA)."
+            ).format(text=text)
         ) from None
     unix = int((moment if moment.tzinfo else moment.replace(tzinfo=WITA)).timestamp())
     return unix + 86_400 if end and _DAY.fullmatch(text.strip()) else unix
@@ -55,17 +58,18 @@ def add(
         EventError: it has no length, no reason, or lies in a month that is closed.
     """
     if end <= begin:
-        raise EventError("The event ends before it begins; correct --from and --until.")
+        raise EventError(_("The event ends before it begins; correct --from and --until."))
     if end - begin > _MAX_S:
-        raise EventError("The event is longer than a year; give its own --from and --until.")
+        raise EventError(_("The event is longer than a year; give its own --from and --until."))
     if not why.strip():
-        raise EventError("Say why with --why: the report prints it.")
+        raise EventError(_("Say why with --why: the report prints it."))
     if scope == "provider":
         known = sorted({entry.contract.provider for entry in registry.contracts()})
         if value not in known:
             raise EventError(
-                f"No contract is with '{value}'; the providers are: "
-                f"{', '.join(known) or 'none, import contracts first'}."
+                _("No contract is with '{value}'; the providers are: {known}.").format(
+                    value=value, known=", ".join(known) or _("none, import contracts first")
+                )
             )
     refuse_closed(registry, begin, end)
     event = ContractEvent(
@@ -82,10 +86,10 @@ def withdraw(registry: Registry, id: str, *, by: str, why: str, now: int) -> Non
         EventError: there is none of that id, it has no reason, or its month is closed.
     """
     if not why.strip():
-        raise EventError("Say why with --why.")
+        raise EventError(_("Say why with --why."))
     found = [event for event in registry.contract_events() if event.id == id]
     if not found:
-        raise EventError(f"There is no event {id}; see 'desalink events list'.")
+        raise EventError(_("There is no event {id}; see 'desalink events list'.").format(id=id))
     refuse_closed(registry, found[0].begin, found[0].end)
     registry.withdraw_contract_event(id, by=by, why=why.strip(), at=now)
 
@@ -100,8 +104,10 @@ def refuse_closed(registry: Registry, begin: int, end: int) -> None:
         month = month_of(closed.month)
         if closed.opened_at is None and begin < month.end and month.begin < end:
             raise EventError(
-                f"{closed.month} is closed; open it again first, with 'desalink month reopen "
-                f"{closed.month} --why TEXT'."
+                _(
+                    "{month} is closed; open it again first, with 'desalink month reopen {month} "
+                    "--why TEXT'."
+                ).format(month=closed.month)
             )
 
 

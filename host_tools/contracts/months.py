@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA_S
 from host_tools.contracts.accounting import Charged, ContractTime, account
 from host_tools.contracts.calendar import Month
@@ -24,6 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
+from host_tools.store.receipts import newest_receipt
 
 FORMAT = 1
 
@@ -106,6 +108,11 @@ def all_rules(registry: Registry) -> list[Rules]:
     return found + [read_rules(text, f"rules {version}") for version, text, *_ in added]
 
 
+def reaches(one: Contract | ContractEvent, month: Month) -> bool:
+    """Whether a contract or an event has any time in a month."""
+    return one.begin < month.end and month.begin < one.end
+
+
 def slots_of(registry: Registry, database: Database | None) -> list[str]:
     """Every slot that has a contract, was ever filled, or ever reported."""
     found = {entry.contract.slot for entry in registry.contracts()}
@@ -134,34 +141,51 @@ def count(
     contracts: dict[str, list[Contract]] = {}
     for entry in registry.contracts():
         own = entry.contract
-        if own.begin < month.end and month.begin < own.end:
+        if reaches(own, month):
             contracts.setdefault(own.slot, []).append(own)
-    events = [
-        event
-        for event in registry.contract_events()
-        if event.begin < month.end and month.begin < event.end
-    ]
+    events = [e for e in registry.contract_events() if reaches(e, month)]
     for slot in slots_of(registry, database):
         its = contracts.get(slot, [])
         village = villages.get(village_of(slot))
         if village is None or (wanted and not wanted(slot, its)):
             continue
-        timeline: list[tuple[int, int, str]] = []
-        if database:
-            timeline = [
-                (max(i.begin, month.begin), min(i.end, month.end), i.state)
-                for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
-            ]
-        providers: list[str | None] = [None, *{contract.provider for contract in its}]
-        about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
-        yield SlotMonth(
-            slot,
-            village,
-            account(month, slot, timeline, its, about, rules),
-            _usage(database, slot, month) if database and usage else MonthUsage(),
-            timeline,
-            about,
-        )
+        yield count_slot(database, month, slot, village, its, events, rules, usage=usage)
+
+
+def count_slot(
+    database: Database | None,
+    month: Month,
+    slot: str,
+    village: Village,
+    contracts: Sequence[Contract],
+    events: Iterable[ContractEvent],
+    rules: Rules,
+    *,
+    usage: bool = True,
+) -> SlotMonth:
+    """Count the month of one slot.
+
+    Args:
+        contracts: those of the slot in the month.
+        events: of the month; those that do not concern the slot are left out.
+        usage: as for `count`.
+    """
+    timeline: list[tuple[int, int, str]] = []
+    if database:
+        timeline = [
+            (max(i.begin, month.begin), min(i.end, month.end), i.state)
+            for i in queries.intervals(database, slot, begin=month.begin, end=month.end)
+        ]
+    providers: list[str | None] = [None, *{contract.provider for contract in contracts}]
+    about = [event for event in events if any(event.concerns(slot, p) for p in providers)]
+    return SlotMonth(
+        slot,
+        village,
+        account(month, slot, timeline, contracts, about, rules),
+        _usage(database, slot, month) if database and usage else MonthUsage(),
+        timeline,
+        about,
+    )
 
 
 def _usage(database: Database, slot: str, month: Month) -> MonthUsage:
@@ -268,9 +292,12 @@ def check_closed(closed: ClosedMonth, slots: Iterable[SlotMonth]) -> None:
     for one in slots:
         if kept.get(one.slot) != as_json(one):
             raise MonthError(
-                f"{closed.month} is closed, and {one.slot} counts otherwise by what has come in "
-                f"since; 'desalink month figures {closed.month}' prints what holds. To count it "
-                f"anew, open it with 'desalink month reopen {closed.month} --why TEXT'."
+                _(
+                    "{month} is closed, and {slot} would have other figures with the data that "
+                    "came later; 'desalink month figures {month}' prints those that hold. To "
+                    "count the month again, open it with 'desalink month reopen {month} --why "
+                    "TEXT'."
+                ).format(month=closed.month, slot=one.slot)
             )
 
 
@@ -298,11 +325,13 @@ def close(
     """
     if holding(registry, month) is not None:
         raise MonthError(
-            f"{month.name} is closed already; see it with 'desalink month show {month.name}', or "
-            f"open it again with 'desalink month reopen {month.name} --why TEXT'."
+            _(
+                "{name} is closed already; see it with 'desalink month show {name}', or open it "
+                "again with 'desalink month reopen {name} --why TEXT'."
+            ).format(name=month.name)
         )
     if now < month.end:
-        raise MonthError(f"{month.name} is not over; close it when it is.")
+        raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
     rules = rules_of(registry, month)
     figures = canonical(month, rules, list(count(registry, database, month, rules)))
     closed = ClosedMonth(
@@ -314,7 +343,8 @@ def close(
         now,
         by,
     )
-    registry.close_month(closed)
+    newest = newest_receipt(database) if database else None
+    registry.close_month(closed, receipt=newest[0] if newest else None)
     return closed
 
 
@@ -325,9 +355,11 @@ def reopen(registry: Registry, month: Month, *, by: str, why: str, now: int) -> 
         MonthError: it is not closed, or there is no reason.
     """
     if not why.strip():
-        raise MonthError(f"Say why {month.name} is opened again, with --why.")
+        raise MonthError(_("Say why {name} is opened again, with --why.").format(name=month.name))
     if not registry.open_month(month.name, by=by, why=why.strip(), at=now):
-        raise MonthError(f"{month.name} is not closed; there is nothing to open again.")
+        raise MonthError(
+            _("{name} is not closed; there is nothing to open again.").format(name=month.name)
+        )
 
 
 def add_rules(registry: Registry, text: str, name: str, *, by: str, now: int) -> Rules:
@@ -339,12 +371,18 @@ def add_rules(registry: Registry, text: str, name: str, *, by: str, now: int) ->
     rules = read_rules(text, name)
     newest = max(known.version for known in all_rules(registry))
     if rules.version != newest + 1:
-        raise RulesError(f"{name}: version {rules.version} is not the next; give {newest + 1}.")
+        raise RulesError(
+            _("{name}: version {version} is not the next; give {newest}.").format(
+                name=name, version=rules.version, newest=newest + 1
+            )
+        )
     later = [c.month for c in registry.closed_months() if c.opened_at is None]
     if later and rules.valid_from <= max(later):
         raise RulesError(
-            f"{name}: {max(later)} is closed; rules of before can't hold from {rules.valid_from}. "
-            "Open the months again first, or let the rules hold from a later month."
+            _(
+                "{name}: {month} is closed, so new rules can't hold from {valid_from}. Open the "
+                "closed months first, or give a later month in valid_from."
+            ).format(name=name, month=max(later), valid_from=rules.valid_from)
         )
     registry.add_rules(rules.version, text, by=by, at=now)
     return rules

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from host_tools.common import tables
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.province.contract_records import FORCE_MAJEURE, MAINTENANCE
 from host_tools.wire.vocabulary import NO_DATA, OFF_AGENT, OFF_POWER, STATES
 
@@ -82,7 +83,11 @@ def read_rules(text: str, name: str) -> Rules:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RulesError(f"{name} is not valid TOML ({error}); correct that line.") from None
+        raise RulesError(
+            _("{name} is not valid TOML ({error}); correct that line.").format(
+                name=name, error=error
+            )
+        ) from None
     table.pop("digest", None)
     try:
         rules = tables.checked(table, Rules)
@@ -91,12 +96,18 @@ def read_rules(text: str, name: str) -> Rules:
     strange = sorted(set(rules.states) - set(_STATES))
     if strange:
         raise RulesError(
-            f"{name}: states.{strange[0]}: the province has no such state; correct or remove it "
-            f"(there are: {', '.join(_STATES)})."
+            _(
+                "{name}: states.{state}: the province has no such state; correct or remove it "
+                "(there are: {names})."
+            ).format(name=name, state=strange[0], names=", ".join(_STATES))
         )
     missing = [state for state in _STATES if state not in rules.states]
     if missing:
-        raise RulesError(f"{name}: states.{missing[0]} is missing; say what it means.")
+        raise RulesError(
+            _("{name}: states.{state} is missing; say what it means.").format(
+                name=name, state=missing[0]
+            )
+        )
     return replace(rules, digest=hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -113,7 +124,11 @@ def rules_for(month: str, versions: Iterable[Rules]) -> Rules:
     """
     valid = [rules for rules in versions if rules.valid_from <= month]
     if not valid:
-        raise RulesError(f"No rules are valid for {month}; add some with 'desalink rules add'.")
+        raise RulesError(
+            _("No rules are valid for {month}; add some with 'desalink rules add'.").format(
+                month=month
+            )
+        )
     return max(valid, key=lambda rules: (rules.valid_from, rules.version))
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.spreadsheets import read_sheet
 from host_tools.common.times import DAY_S, WITA, day
 from host_tools.contracts.rules import EXCLUDABLE, Rules
@@ -79,33 +80,42 @@ def read_contracts(
     places = _columns(sheet.heading, path)
     table = ContractTable(encoding=sheet.encoding)
     by_code = {village.code: village for village in villages}
-    taken: dict[str, list[tuple[Contract, str]]] = {}
+    taken: dict[str, list[tuple[Contract, str, bool]]] = {}
     for entry in known:
-        own = (entry.contract, f"the contract {entry.id} on record")
+        own = (entry.contract, _("the contract {id} on record").format(id=entry.id), True)
         taken.setdefault(entry.contract.slot, []).append(own)
     for line, cells in sheet.rows:
         row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
         try:
             contract = _contract(row, by_code, rules)
             others = taken.setdefault(contract.slot, [])
-            for other, where in others:
-                if contract == other and where.startswith("the contract"):
+            for other, where, recorded in others:
+                if contract == other and recorded:
                     continue
                 if contract.begin < other.end and other.begin < contract.end:
                     raise ValueError(
-                        f"{contract.slot}: {_period(contract)} overlaps {_period(other)} of "
-                        f"{other.provider}, {where}"
+                        _("{slot}: {period} overlaps {other} of {provider}, {where}").format(
+                            slot=contract.slot,
+                            period=_period(contract),
+                            other=_period(other),
+                            provider=other.provider,
+                            where=where,
+                        )
                     )
         except ValueError as error:
-            table.problems.append(f"line {line}: {error}")
+            table.problems.append(_("line {line}: {error}").format(line=line, error=error))
             continue
-        others.append((contract, f"line {line}"))
+        others.append((contract, _("line {line}").format(line=line), False))
         table.contracts.append((line, contract))
     return table
 
 
 def _period(contract: Contract) -> str:
-    last = "without end" if contract.end == OPEN_END else f"to {day(contract.end - 1)}"
+    last = (
+        _("without end")
+        if contract.end == OPEN_END
+        else _("to {date}").format(date=day(contract.end - 1))
+    )
     return f"{day(contract.begin)} {last}"
 
 
@@ -118,10 +128,12 @@ def _columns(heading: Sequence[str], path: Path) -> dict[str, int]:
             places[name] = found[0]
     missing = [name for name in _NEEDED if name not in places]
     if missing:
-        shown = ", ".join(heading)[:200] or "nothing"
+        shown = ", ".join(heading)[:200] or _("nothing")
         raise ContractError(
-            f"{path} has no column '{missing[0]}' in its first line (it has: {shown}); the "
-            f"columns are {', '.join(COLUMNS)}."
+            _(
+                "{path} has no column '{missing}' in its first line (it has: {shown}); the "
+                "columns are {names}."
+            ).format(path=path, missing=missing[0], shown=shown, names=", ".join(COLUMNS))
         )
     return places
 
@@ -137,35 +149,47 @@ def _contract(row: dict[str, str], villages: dict[str, Village], rules: Rules) -
     def named(name: str, needed: bool = False) -> str:
         text = " ".join(row.get(name, "").split())
         if needed and not text:
-            raise ValueError(f"{slot}: {name} is empty")
+            raise ValueError(_("{slot}: {name} is empty").format(slot=slot, name=name))
         if len(text) > _MAX_TEXT or not text.isprintable():
-            raise ValueError(f"{slot}: {name} is no text of at most {_MAX_TEXT} characters")
+            raise ValueError(
+                _("{slot}: {name} is no text of at most {max_text} characters").format(
+                    slot=slot, name=name, max_text=_MAX_TEXT
+                )
+            )
         return text
 
     def said(name: str, expected: str) -> ValueError:
-        return ValueError(f"{slot}: {name} '{row.get(name, '')[:40]}' is not {expected}")
+        return ValueError(
+            _("{slot}: {name} '{found}' is not {expected}").format(
+                slot=slot, name=name, found=row.get(name, "")[:40], expected=expected
+            )
+        )
 
     provider = named("provider", needed=True)
     if not re.fullmatch(r"[1-9]\d{0,4}", row["mbps"]):
-        raise said("mbps", "a whole number of megabits a second")
+        raise said("mbps", _("a whole number of megabits a second"))
     price = _rupiah(row["price"])
     if price is None:
-        raise said("price", "an amount of rupiah such as 1.150.000")
+        raise said("price", _("an amount of rupiah such as 1.150.000"))
     target = _ppm(row["target"])
     if target is None:
         # A spreadsheet's own per cent is a share: 0.95 would be less than one per cent.
-        raise said("target", "a percentage from 50 to 100, such as 95 or 99,5")
+        raise said("target", _("a percentage from 50 to 100, such as 95 or 99,5"))
     begin = _day(row["from"])
     if begin is None:
-        raise said("from", "a day such as 2026-10-01 or 01/10/2026")
+        raise said("from", _("a day such as 2026-10-01 or 01/10/2026"))
     end = OPEN_END
     if row.get("to"):
         last = _day(row["to"])
         if last is None:
-            raise said("to", "a day such as 2026-10-31 or 31/10/2026")
+            raise said("to", _("a day such as 2026-10-31 or 31/10/2026"))
         end = last + DAY_S
     if end <= begin:
-        raise ValueError(f"{slot}: it ends on {day(end - 1)}, before it begins on {day(begin)}")
+        raise ValueError(
+            _("{slot}: it ends on {end}, before it begins on {begin}").format(
+                slot=slot, end=day(end - 1), begin=day(begin)
+            )
+        )
     return Contract(
         slot=slot,
         provider=provider,
@@ -184,15 +208,23 @@ def _contract(row: dict[str, str], villages: dict[str, Village], rules: Rules) -
 
 def _slot(text: str, villages: dict[str, Village]) -> str:
     if not text:
-        raise ValueError("the code is empty")
+        raise ValueError(_("the code is empty"))
     found = None if plain_code(text) else _SLOT.fullmatch(text)
     code = plain_code(found[1] if found else text)
     if code is None:
-        raise ValueError(f"{text[:40]}: not a village code of 10 digits, nor a slot")
+        raise ValueError(
+            _("{text}: not a village code of 10 digits, nor a slot").format(text=text[:40])
+        )
     if code not in villages:
         near = near_matches(code, villages.values(), 1)
-        hint = f"; the nearest is {near[0].dotted} {near[0].name}" if near else ""
-        raise ValueError(f"{text}: this province has no such village{hint}")
+        hint = (
+            _("; the nearest is {dotted} {name}").format(dotted=near[0].dotted, name=near[0].name)
+            if near
+            else ""
+        )
+        raise ValueError(
+            _("{text}: this province has no such village{hint}").format(text=text, hint=hint)
+        )
     return slot_name(code, int(found[2]) if found else 1)
 
 
@@ -233,8 +265,9 @@ def _excluded(slot: str, text: str, rules: Rules) -> tuple[str, ...]:
     strange = sorted(words - set(EXCLUDABLE))
     if strange:
         raise ValueError(
-            f"{slot}: nothing is called '{strange[0][:40]}' that can be excluded (there are: "
-            f"{', '.join(EXCLUDABLE)})"
+            _(
+                "{slot}: nothing is called '{word}' that can be excluded (there are: {names})"
+            ).format(slot=slot, word=strange[0][:40], names=", ".join(EXCLUDABLE))
         )
     return tuple(sorted(words))
 
@@ -247,4 +280,8 @@ def _hours(slot: str, text: str) -> tuple[int, int] | None:
         opens, closes = (int(found[i]) * 3600 + int(found[i + 1]) * 60 for i in (1, 3))
         if opens < closes <= DAY_S:
             return opens, closes
-    raise ValueError(f"{slot}: hours '{text[:40]}' is not a time of the day such as 06:00-22:00")
+    raise ValueError(
+        _("{slot}: hours '{text}' is not a time of the day such as 06:00-22:00").format(
+            slot=slot, text=text[:40]
+        )
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from host_tools.common.i18n import local
 from host_tools.common.times import day
 from host_tools.contracts.accounting import ContractTime
 from host_tools.contracts.months import SlotMonth, rounded
@@ -19,7 +20,7 @@ COLUMNS = (
 
 def percent(share: Fraction | None, digits: int = 3) -> str:
     """A share of 1 as `99.123 %`, rounded half up; `-`: not known."""
-    return "-" if share is None else f"{decimal(share, digits)} %"
+    return "-" if share is None else f"{local(decimal(share, digits))} %"
 
 
 def decimal(share: Fraction, digits: int = 3) -> str:
@@ -35,7 +36,7 @@ def rupiah(amount: Fraction | int) -> str:
 
 def minutes(seconds: int) -> str:
     """Seconds as minutes, rounded half up."""
-    return f"{rounded(Fraction(seconds, 60)):,}"
+    return local(f"{rounded(Fraction(seconds, 60)):,}")
 
 
 def row(one: SlotMonth, piece: ContractTime) -> list[str | int]:

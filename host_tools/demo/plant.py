@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import sys
@@ -16,6 +17,7 @@ from host_tools.demo import journals
 from host_tools.demo.children import Child, DemoError, last_words
 from host_tools.demo.sites import SITES, Ports, Site, free_port
 from host_tools.demo.small_province import SmallProvince
+from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 
 
@@ -48,6 +50,7 @@ class Plant:
         self._tell = tell
         self._world: Child | None = None
         self._ingest: Child | None = None
+        self._pages: Child | None = None
         self._broker: BrokerProcess | None = None
         self._broker_down = False
         self.stations: list[Station] = []
@@ -70,12 +73,17 @@ class Plant:
         self.start_broker()
         ports = self._start_world()
         self._ingest = Child("ingest", self._small.ingest_command(), self._log("ingest"))
+        self._start_pages()
         for site in SITES:
             self._enrol(site, ports[site.slot])
         for station in self.stations:
             self.start_agent(station)
         self._tell("the agents run; their first reports are due in ten seconds")
         return self.province
+
+    def open_registry(self) -> Registry:
+        """The province's registry, which signs what is changed."""
+        return self._small.open_registry()
 
     def _start_world(self) -> dict[str, Ports]:
         broker = (self.province.broker.bind, self.province.broker.port)
@@ -90,6 +98,23 @@ class Plant:
         }
         ports: dict[str, Ports] = json.loads(self._world.ask(json.dumps(description)))
         return ports
+
+    def _start_pages(self) -> None:
+        """Serve the pages, where their packages are installed."""
+        if importlib.util.find_spec("starlette") is None:
+            return
+        from host_tools.pages import access
+        from host_tools.pages.records import VIEWER, PagesBook
+
+        password, port = access.new_password(), free_port()
+        with PagesBook.open(self.province.pages_database) as book:
+            access.add_account(book, "demo", VIEWER, (), int(time.time()))
+            account = book.account("demo")
+            assert account is not None
+            book.set_password(account.id, access.hash_password(password), must_change=False)
+        command = self._small.serve_command(port)
+        self._pages = Child("pages", command, self._log("pages"))
+        self._tell(f"the wall: http://127.0.0.1:{port} (name demo, password {password})")
 
     def _enrol(self, site: Site, ports: Ports) -> None:
         folder = self._small.device_folder(site.code)
@@ -143,7 +168,7 @@ class Plant:
         Raises:
             DemoError: a process has ended that nobody had disturbed.
         """
-        for child in (self._world, self._ingest, *(s.agent for s in self.stations)):
+        for child in (self._world, self._ingest, self._pages, *(s.agent for s in self.stations)):
             if child is not None:
                 child.check()
         if not self._broker_down and running_pid(broker_files(self.province)) is None:
@@ -181,7 +206,7 @@ class Plant:
     def close(self) -> None:
         """End all that still runs, in order where it takes no longer than seconds."""
         self.end_agents(3.0)
-        for child, seconds in ((self._ingest, 5.0), (self._world, 2.0)):
+        for child, seconds in ((self._pages, 3.0), (self._ingest, 5.0), (self._world, 2.0)):
             if child is not None:
                 child.signal(signal.SIGTERM)
                 child.close(seconds)

@@ -215,8 +215,14 @@ class Demo:
             DesalinkError, OSError: it can't be written.
         """
         sites = [station.site for station in self.stations]
-        folder = self.folder / "report"
-        return write_report(self._plant.province, self.view.database(), sites, folder)
+        with self._plant.open_registry() as registry:
+            return write_report(
+                self._plant.province.name,
+                registry,
+                self.view.database(),
+                sites,
+                self.folder / "report",
+            )
 
     def _wait_for_backlog(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -16,6 +16,7 @@ from host_tools.broker.process import BrokerProcess
 from host_tools.keys.ca import Authority
 from host_tools.office.enrol import enrol_here
 from host_tools.office.founding import found_province
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry, slot_name
 from host_tools.store import StoreMissing, open_database
 
@@ -46,7 +47,7 @@ class SmallProvince:
             port, bind, hosts: of the broker.
             passphrase: of the keys; None: a random one that nobody needs to know.
         """
-        passphrase = passphrase or secrets.token_urlsafe(24)
+        self._passphrase = passphrase = passphrase or secrets.token_urlsafe(24)
         self.folder = folder
         self.villages = villages
         self.province, _ = found_province(
@@ -62,6 +63,12 @@ class SmallProvince:
         self.authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
         self.broker = BrokerProcess(province)
 
+    def open_registry(self) -> Registry:
+        """Its registry, which signs what is changed."""
+        registry = Registry.open(self.province.directory)
+        open_office(self.province, registry, self._passphrase)
+        return registry
+
     def device_folder(self, code: str) -> Path:
         """Where the device of a village has its configuration and state."""
         return self.folder / slot_name(code, 1)
@@ -74,7 +81,7 @@ class SmallProvince:
         Returns:
             The village's name, and the command that starts the agent.
         """
-        with Registry.open(self.province.directory) as registry:
+        with self.open_registry() as registry:
             village = registry.village(code)
             assert village is not None
             done = enrol_here(
@@ -100,10 +107,18 @@ class SmallProvince:
             self.broker.start(len(self.villages), stderr=out)
         self.broker.wait_ready()
 
-    def ingest_command(self) -> list[str]:
-        """`desalink ingest` by this very interpreter, installed as a command or not."""
+    def _command(self, *arguments: str) -> list[str]:
+        """`desalink` by this very interpreter, installed as a command or not."""
         start = "from host_tools.cli import main; main()"
-        return [sys.executable, "-c", start, "-C", str(self.province.directory), "ingest"]
+        return [sys.executable, "-c", start, "-C", str(self.province.directory), *arguments]
+
+    def ingest_command(self) -> list[str]:
+        """`desalink ingest`."""
+        return self._command("ingest")
+
+    def serve_command(self, port: int) -> list[str]:
+        """`desalink serve` on a port."""
+        return self._command("serve", "--port", str(port))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query of the database; none while there is no database."""

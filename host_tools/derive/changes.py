@@ -20,6 +20,7 @@ class Changes:
         outages, booted: boots with other events of outages, or of their start.
         begins: when outages begin that are other now.
         clocks: streams with other troubles of clocks.
+        batches: streams with other findings in chunks, and their kinds.
         cost: of what was done, about in reports.
     """
 
@@ -29,6 +30,7 @@ class Changes:
     streams: set[int] = field(default_factory=set)
     declared: set[tuple[bytes, bytes]] = field(default_factory=set)
     clocks: set[int] = field(default_factory=set)
+    batches: set[tuple[int, str]] = field(default_factory=set)
     spans: list[Span] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)
     moved: bool = False

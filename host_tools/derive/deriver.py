@@ -107,7 +107,6 @@ class Deriver:
                 break
         if changes.streams:
             self._boots(slot_id, changes, latest)
-            self._findings.take_clocks(slot_id, changes)
             self._findings.take_streams(changes)
         if changes.streams or redone:
             slot.renew_latest()
@@ -186,7 +185,7 @@ class Deriver:
             if any(p is not None and troubled(p) for p in (old, new)):
                 changes.clocks.add(stream_id)
             self._events(key, its if clockless else fresh, changes)
-        self._findings.take_chunk(slot_id, stream_id, chunk, readings, changes)
+        self._findings.take_chunk(stream_id, chunk, readings, changes)
 
     def _place(
         self, boot: int, chunk: int, readings: list[Reading], clockless: list[Reading]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 from agent.wire import ids
@@ -11,8 +11,8 @@ from host_tools.derive.reading import Reading, uint
 from host_tools.store.derived import ClockTrouble, Declared, FindingRow
 from host_tools.store.ranges import Range, RangeSet
 
-MOST = 100  # of one stream and kind; more are shown as one
-_MOST_OF_BATCH = 4
+NUMBER = "findings"  # in the detail of one that stands for several: how many
+MOST = 100  # of a slot and kind; if there are more, those of each stream are one
 
 
 class Kind(StrEnum):
@@ -57,15 +57,31 @@ def lost_streams(readings: Iterable[Reading]) -> list[FindingRow]:
     return found
 
 
-def of_batch(rows: list[FindingRow]) -> list[FindingRow]:
-    """The findings of a chunk; more than a few as one."""
-    return [_as_one(rows)] if len(rows) > _MOST_OF_BATCH else rows
+def as_one(rows: list[FindingRow], number: int | None = None) -> list[FindingRow]:
+    """Findings of a stream as one, which says how many they are.
+
+    Args:
+        number: how many, if these are only the first and the last.
+    """
+    number = sum(map(count, rows)) if number is None else number
+    if number < 2:
+        return rows
+    first = min(rows, key=lambda row: (row.boot, row.first_seq, row.last_seq, row.found_at))
+    return [
+        FindingRow(
+            0,
+            min(row.first_seq for row in rows),
+            max(row.last_seq for row in rows),
+            sum(row.missing for row in rows),
+            first.found_at,
+            json.dumps({NUMBER: number}),
+        )
+    ]
 
 
-def _as_one(rows: list[FindingRow]) -> FindingRow:
-    first, last = min(row.first_seq for row in rows), max(row.last_seq for row in rows)
-    text = json.dumps({"findings": len(rows)})
-    return FindingRow(0, first, last, 0, min(row.found_at for row in rows), text)
+def count(row: FindingRow) -> int:
+    """How many findings a row stands for."""
+    return int(json.loads(row.detail).get(NUMBER, 1)) if row.detail else 1
 
 
 def declarations(readings: Iterable[Reading], kid: bytes, stream: bytes) -> list[Declared]:
@@ -111,16 +127,25 @@ def dropped(declared: Iterable[Declared]) -> list[FindingRow]:
             )
         else:
             found.append(FindingRow(0, row.first_seq, row.last_seq, 0, row.received_at, detail))
-    return [_as_one(found)] if len(found) > MOST else found
+    return as_one(found) if len(found) > MOST else found
 
 
-def gaps(stored: RangeSet, declared: Iterable[Range]) -> list[tuple[int, int, int]]:
-    """First and last seq of the holes that no device declares, and how many are missing."""
-    holes = RangeSet(stored.holes()).without(RangeSet(declared))
-    found = [(first, last, last - first + 1) for first, last in holes]
-    if len(found) > MOST:
-        return [(found[0][0], found[-1][1], sum(missing for *_, missing in found))]
-    return found
+def gaps(
+    stored: RangeSet, declared: Iterable[Range], shown: Callable[[int], int]
+) -> list[FindingRow]:
+    """The holes that no device declares.
+
+    Args:
+        shown: when a report arrived, by its seq.
+    """
+    holes = list(RangeSet(stored.holes()).without(RangeSet(declared)))
+    if len(holes) > MOST:
+        missing = sum(last - first + 1 for first, last in holes)
+        ends = FindingRow(0, holes[0][0], holes[-1][1], missing, shown(holes[0][1] + 1), "")
+        return as_one([ends], len(holes))
+    return [
+        FindingRow(0, first, last, last - first + 1, shown(last + 1), "") for first, last in holes
+    ]
 
 
 def clocks(troubles: Iterable[ClockTrouble]) -> list[FindingRow]:
@@ -136,9 +161,3 @@ def clocks(troubles: Iterable[ClockTrouble]) -> list[FindingRow]:
         )
         for trouble in troubles
     ]
-
-
-def many(troubles: ClockTrouble) -> FindingRow:
-    """One for all boots of a stream; `boot` says how many they are."""
-    text = json.dumps({"findings": troubles.boot})
-    return FindingRow(0, troubles.first_seq, troubles.last_seq, 0, troubles.received_at, text)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agent.wire import ids
 from host_tools.wire import Event, Refused, Report, hash8, parse_report
-from host_tools.wire.columns import decode_column, total
+from host_tools.wire.columns import decode_column, greatest, total
 from host_tools.wire.envelope import split
 from host_tools.wire.payload import MAX_TIME
 
@@ -120,11 +120,18 @@ class Reading:
     def totals(self) -> Totals:
         """What the samples measured together: the sum of bytes, the most clients."""
         if self._totals is None:
+            columns = self.columns
+            peaks, day = columns.get(_PEAK, columns.get(_CLIENTS)), columns.get(_DAY)
+            if peaks is not None and None in peaks:
+                # Where the most of a sample is not known, its clients are.
+                peak = max((p for p in self.peaks() if p is not None), default=None)
+            else:
+                peak = None if peaks is None else greatest(peaks)
             self._totals = Totals(
-                total(self.columns.get(_DOWN), self.n),
-                total(self.columns.get(_UP), self.n),
-                _most(self.peaks()),
-                _most(self.values(_DAY)),
+                total(columns.get(_DOWN), self.n),
+                total(columns.get(_UP), self.n),
+                peak,
+                None if day is None else greatest(day),
             )
         return self._totals
 
@@ -135,11 +142,6 @@ class Reading:
             if states[i] == _IS_UP:
                 return self.up + i * self.step
         return None
-
-
-def _most(values: Values) -> int | None:
-    known = [value for value in values if value is not None]
-    return max(known) if known else None
 
 
 def read(stream_id: int, received_at: int, message: bytes) -> Reading | None:

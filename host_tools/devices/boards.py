@@ -107,28 +107,51 @@ def _check_together(path: Path, table: dict[str, Any]) -> None:
     """Checks between keys, and between keys and folder."""
     if table["name"] != _name(path):
         raise BoardError(
-            f"{path}: name: expected {_name(path)!r}, as its folder is called, got "
-            f"{table['name']!r}."
+            _("{path}: name: expected {name!r}, as its folder is called, got {found!r}.").format(
+                path=path, name=_name(path), found=table["name"]
+            )
         )
     named = table.get("settings", {}).get("name", table["name"])
     if named != table["name"]:
         raise BoardError(
-            f"{path}: settings.name: expected {table['name']!r}, the board's own, got {named!r}."
+            _("{path}: settings.name: expected {name!r}, the board's own, got {named!r}.").format(
+                path=path, name=table["name"], named=named
+            )
         )
     for name in _SERIAL_CHIP:
         if "chip" in table and name not in table:
-            raise BoardError(f"{path}: {name} is missing: a board with a chip needs it; add it.")
+            raise BoardError(
+                _("{path}: {name} is missing: a board with a chip needs it; add it.").format(
+                    path=path, name=name
+                )
+            )
         if "chip" not in table and name in table:
-            raise BoardError(f"{path}: {name}: only a board with a chip has it; remove it.")
+            raise BoardError(
+                _("{path}: {name}: only a board with a chip has it; remove it.").format(
+                    path=path, name=name
+                )
+            )
     if sorted(table.get("baud", []), reverse=True) != table.get("baud", []):
-        raise BoardError(f"{path}: baud: expected the fastest rate first, got {table['baud']!r}.")
+        raise BoardError(
+            _("{path}: baud: expected the fastest rate first, got {found!r}.").format(
+                path=path, found=table["baud"]
+            )
+        )
     root = FOLDER.parent
     for file in table.get("files", []):
         if not (root / file).is_file():
-            raise BoardError(f"{path}: files: there is no {file}; correct or remove it.")
+            raise BoardError(
+                _("{path}: files: there is no {file}; correct or remove it.").format(
+                    path=path, file=file
+                )
+            )
     port = table["port"].replace(".", "/") + ".py"
     if not (root / port).is_file():
-        raise BoardError(f"{path}: port: there is no {port}; correct the module's name.")
+        raise BoardError(
+            _("{path}: port: there is no {port}; correct the module's name.").format(
+                path=path, port=port
+            )
+        )
 
 
 def _name(path: Path) -> str:
@@ -140,9 +163,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BoardError(f"{path} is missing: a board needs one; put it there.") from None
+        raise BoardError(
+            _("{path} is missing: a board needs one; put it there.").format(path=path)
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BoardError(f"{path} can't be understood: {error}; correct it.") from None
+        raise BoardError(
+            _("{path} can't be understood: {error}; correct it.").format(path=path, error=error)
+        ) from None
 
 
 def read_board(path: Path) -> Board:

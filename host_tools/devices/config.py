@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import EnrolmentError
+from host_tools.common.i18n import _
 from host_tools.province.settings import Province
 
 STATE = "state"
@@ -59,7 +60,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key or not all(key.split(".")):
         raise EnrolmentError(
-            f"'{text}' is not a setting; write key=value, such as link.interface=wlan0."
+            _("'{text}' is not a setting; write key=value, such as link.interface=wlan0.").format(
+                text=text
+            )
         )
     try:
         return key, json.loads(value)
@@ -74,7 +77,9 @@ def set_value(config: dict[str, Any], key: str, value: Any) -> None:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
             raise EnrolmentError(
-                f"'{key}' can't be set: {section} is not a section of the configuration."
+                _("'{key}' can't be set: {section} is not a section of the configuration.").format(
+                    key=key, section=section
+                )
             )
     table[last] = value
 
@@ -92,8 +97,12 @@ def read_config(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise EnrolmentError(
-            f"{path} is not valid JSON ({error}); correct it, or delete it."
+            _("{path} is not valid JSON ({error}); correct it, or delete it.").format(
+                path=path, error=error
+            )
         ) from None
     if not isinstance(config, dict):
-        raise EnrolmentError(f"{path} is not a JSON object; correct it, or delete it.")
+        raise EnrolmentError(
+            _("{path} is not a JSON object; correct it, or delete it.").format(path=path)
+        )
     return config

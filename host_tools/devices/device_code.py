@@ -3,6 +3,10 @@
 Every device gets the wire's numbers in place of their names. MicroPython keeps every name that it
 meets for ever, so its files get short names, too. A traceback on such a device shows these, with
 its files and errors as they are; `short_names` has the table. Lines keep their numbers.
+
+On MicroPython a module takes memory by itself: its table of names, three names (its own, its
+package's for it, its file's), and again each name that it imports. So what stays in memory in
+every agent (CORE) is one module there, `agent.core`.
 """
 
 from __future__ import annotations
@@ -27,12 +31,13 @@ import sys
 import time
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
@@ -56,19 +61,36 @@ def constants(path: Path) -> dict[str, Any]:
     return found
 
 
+@cache
+def _numbers(root: Path) -> dict[str, Any]:
+    return constants(root / IDS[0]) | constants(root / IDS[1])
+
+
 def source_code(path: str, micropython: bool = False) -> bytes:
-    """A file (its path from the root) as devices get it.
+    """A file (its path from the root, or CORE_PATH) as devices get it.
 
     Raises:
         DeviceCodeError: a number that there is not, or another use of `ids`.
     """
-    code = (ROOT / path).read_text()
-    tree = ast.parse(code)
+    if path == CORE_PATH:
+        return _core_code().encode()
+    return _source_code(path, (ROOT / path).read_text(), micropython)
+
+
+@cache
+def _source_code(path: str, code: str, micropython: bool) -> bytes:
+    return "\n".join(_edited(path, code, ast.parse(code), micropython)).encode()
+
+
+def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[str]:
+    """The lines of a file as devices get it."""
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
-    edits = _imports(tree, dropped, lines)
-    numbers = constants(ROOT / IDS[0]) | constants(ROOT / IDS[1])
     short = short_names(path) if micropython else {}
+    inside = path in CORE if micropython else None
+    edits = _imports(tree, dropped, lines, short, inside)
+    prefixes = _core_modules(tree) if inside else set()
+    numbers = _numbers(ROOT)
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
     for at, token in enumerate(tokens):
@@ -81,20 +103,33 @@ def source_code(path: str, micropython: bool = False) -> bytes:
         end = token.end
         if token.string == "ids" and not after_dot:
             if attribute[:1] != ["."]:
-                raise DeviceCodeError(f"{path}: ids may only stand in ids.NAME; correct it.")
+                raise DeviceCodeError(
+                    _("{path}: ids may only stand in ids.NAME; correct it.").format(path=path)
+                )
             if attribute[1] not in numbers:
-                raise DeviceCodeError(f"{path}: {IDS[0]} has no {attribute[1]}; correct the name.")
+                raise DeviceCodeError(
+                    _("{path}: {ids} has no {attribute}; correct the name.").format(
+                        path=path, ids=IDS[0], attribute=attribute[1]
+                    )
+                )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
         elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
             instead = "True"
         elif attribute == [".", "MICROPYTHON"] and micropython:
             instead, end = "True", tokens[at + 2].end
+        elif token.string in prefixes and not after_dot:
+            if attribute[:1] != ["."]:
+                raise DeviceCodeError(
+                    f"{path}, line {row}: {token.string} is a module of CORE and may only stand"
+                    f" in {token.string}.NAME; correct it."
+                )
+            edits[row, begin] = tokens[at + 1].end[1], ""
         if instead:
             edits[row, begin] = end[1], instead
     for (row, begin), (end_column, instead) in sorted(edits.items(), reverse=True):
         line = lines[row - 1]
         lines[row - 1] = line[: max(begin, 0)] + instead + line[end_column:]
-    return "\n".join(lines).encode()
+    return lines
 
 
 def _is_read(tokens: list[tokenize.TokenInfo], at: int) -> bool:
@@ -103,27 +138,196 @@ def _is_read(tokens: list[tokenize.TokenInfo], at: int) -> bool:
 
 
 def _imports(
-    tree: ast.AST, dropped: set[str], lines: list[str]
+    tree: ast.AST,
+    dropped: set[str],
+    lines: list[str],
+    short: dict[str, str],
+    inside: bool | None,
 ) -> dict[tuple[int, int], tuple[int, str]]:
-    """The edits that leave out the names in `dropped` of `from agent. ... import ...`.
+    """The edits that leave out the names in `dropped` of `from agent. ... import ...`, and import
+    from `agent.core` what it holds. inside: it is for a part of that, None: there is none.
 
     An edit: (line, column) -> (column of the end, text); column -1 stands for the whole line."""
     edits = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("agent."):
             continue
-        names = [alias.name for alias in node.names]
-        kept = [name for name in names if name not in dropped]
-        if kept == names:
+        parts: dict[str, list[str]] = {}
+        for alias in node.names:
+            name = short.get(alias.name, alias.name)
+            if alias.name in dropped:
+                continue
+            if inside is None or not (of := _of_core(node.module or "", alias.name)):
+                parts.setdefault(f"from {node.module} import", []).append(name)
+            elif not inside and of == "module":
+                parts.setdefault("from agent import", []).append(f"core as {alias.name}")
+            elif not inside:
+                parts.setdefault("from agent.core import", []).append(name)
+        text = "; ".join(f"{head} {', '.join(names)}" for head, names in parts.items())
+        plain = f"from {node.module} import {', '.join(alias.name for alias in node.names)}"
+        if text == plain:
             continue
-        instead = "pass" if node.col_offset else ""
-        if kept:
-            instead = f"from {node.module} import {', '.join(kept)}"
         for row in range(node.lineno, (node.end_lineno or 0) + 1):
             edits[row, -1] = len(lines[row - 1]), ""
+        instead = text or ("pass" if node.col_offset else "")
         indent = " " * node.col_offset
         edits[node.lineno, -1] = len(lines[node.lineno - 1]), (indent + instead).rstrip()
     return edits
+
+
+def _of_core(module: str, name: str) -> str:
+    """What an import of `name` from `module` takes of CORE: "module", "name" or nothing."""
+    path = module.replace(".", "/")
+    if f"{path}/{name}.py" in CORE:
+        return "module"
+    return "name" if f"{path}.py" in CORE else ""
+
+
+def _core_modules(tree: ast.AST) -> set[str]:
+    """Names of modules of CORE that a file imports."""
+    return {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if _of_core(node.module or "", alias.name) == "module"
+    }
+
+
+# ---- agent.core ----------------------------------------------------------------------------
+
+CORE_PATH = "agent/core.py"
+# What every agent keeps in memory while it runs, but for what is needed earlier: to collect often,
+# to read the settings and the certificate.
+CORE = tuple(
+    f"agent/{name}.py"
+    for name in (
+        "device/clock wire/cbor wire/cose wire/ed25519 wire/sha512 wire/comb"
+        " net/tasks net/traffic net/udp net/dns net/packet net/connection net/mqtt"
+        " journal/segment journal/stream journal/journal link/linux link/probes link/broker"
+        " link/names link/outages link/quality link/upstream link/ladder measure/report"
+        " measure/sampler province/acks province/backoff province/birth province/certificate"
+        " province/delivery province/session supervise"
+    ).split()
+)
+
+
+def _core_code() -> str:
+    """The files of CORE as one: names that a file makes mean the same in all of it.
+
+    Raises:
+        DeviceCodeError: two files make one name, or a file hides it.
+    """
+    codes = {path: (ROOT / path).read_text() for path in CORE}
+    trees = {path: ast.parse(code) for path, code in codes.items()}
+    made: dict[str, tuple[str, str]] = {}
+    imports: dict[str, list[str]] = {}
+    bodies = []
+    for path in _in_order(trees):
+        tree, short = trees[path], short_names(path)
+        _check_hidden(path, tree)
+        lines = _edited(path, codes[path], tree, True)
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    _add(made, alias.name, ("", alias.name), path)
+                    imports.setdefault(f"import {alias.name}", [])
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if alias.name in ("ids", "const") or _of_core(node.module or "", alias.name):
+                        continue
+                    name = short.get(alias.name, alias.name)
+                    _add(made, name, (node.module or "", alias.name), path)
+                    names = imports.setdefault(f"from {node.module} import", [])
+                    names += [name] * (name not in names)
+            elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+                pass  # for tests and tools; the agent imports what it needs
+            else:
+                for name in _top_level(node):
+                    _add(made, short.get(name, name), (path, name), path)
+                continue
+            for row in range(node.lineno - 1, node.end_lineno or 0):
+                lines[row] = ""
+        bodies += [line for line in lines if line.strip()]
+    head = [f"{text} {', '.join(sorted(names))}".rstrip() for text, names in imports.items()]
+    return "\n".join([*sorted(head), *bodies, ""])
+
+
+def _in_order(trees: Mapping[str, ast.Module]) -> list[str]:
+    """What a file imports at its top comes before it."""
+    found: list[str] = []
+
+    def visit(path: str) -> None:
+        imports = [node for node in trees[path].body if isinstance(node, ast.ImportFrom)]
+        for node in imports:
+            base = (node.module or "").replace(".", "/")
+            for alias in node.names:
+                for other in (f"{base}/{alias.name}.py", f"{base}.py"):
+                    if other in trees and other not in found and other != path:
+                        visit(other)
+        if path not in found:
+            found.append(path)
+
+    for path in trees:
+        visit(path)
+    return found
+
+
+def _add(made: dict[str, tuple[str, str]], name: str, what: tuple[str, str], path: str) -> None:
+    before = made.setdefault(name, what)
+    if before != what:
+        raise DeviceCodeError(
+            f"{path} makes {what[1]}, and so does {before[0] or 'an import'} ({before[1]}): both"
+            " are in CORE; rename one."
+        )
+
+
+def _top_level(node: ast.AST) -> Iterator[str]:
+    """Names that a statement at a file's top level makes there."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Name):
+        if isinstance(node.ctx, ast.Store):
+            yield node.id
+    else:
+        for inner in ast.iter_child_nodes(node):
+            yield from _top_level(inner)
+
+
+def _check_hidden(path: str, tree: ast.Module) -> None:
+    """MODULE.name becomes name: no function that uses it may have a local one of that name."""
+    modules = _core_modules(tree)
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        inside = list(ast.walk(function))
+        local = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        local |= {n.arg for n in inside if isinstance(n, ast.arg)}
+        for n in inside:
+            if not isinstance(n, ast.Attribute) or not isinstance(n.value, ast.Name):
+                continue
+            if n.value.id in modules and n.attr in local:
+                raise DeviceCodeError(
+                    f"{path}, line {n.lineno}: the local name {n.attr} hides that of"
+                    f" {n.value.id}, which is in CORE; rename it."
+                )
+
+
+def _constants_of_core(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
+    """By file of CORE, the names that are given to `const`: the compiler puts their values in."""
+    found = {}
+    for path in CORE:
+        found[path] = {
+            target.id
+            for node in (trees[path].body if path in trees else ())
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Name)
+            and node.value.func.id == "const"
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+    return found
 
 
 def _letters() -> Iterator[str]:
@@ -183,12 +387,25 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
         if (name := path.relative_to(root).as_posix()) not in IDS and "/firmware/" not in name
     }
     kept = _kept_everywhere(trees)
+    fixed = _constants_of_core(trees)
+    kept |= {name for names in fixed.values() for name in names}
     groups = _groups(trees)
+    # Of the groups that are in CORE, names that are made at a file's top level must differ.
+    tops: list[set[str]] = [
+        {
+            name
+            for path in group & set(CORE)
+            for node in trees[path].body
+            for name in [*_top_level(node), *(a.name for a in getattr(node, "names", ()))]
+        }
+        for group in groups
+    ]
+    of_core: set[str] = set()
     names = [Counter(itertools.chain(*(_names(trees[p]) for p in group))) for group in groups]
     uses = sum(names, Counter())
-    tables: list[dict[str, str]] = [{} for _ in groups]
+    tables: list[dict[str, str]] = [{} for _group in groups]
     bound = [set().union(*(_bound(trees[path]) for path in group)) - kept for group in groups]
-    for name, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
+    for name, _count in sorted(uses.items(), key=lambda item: (-item[1], item[0])):
         private = name[0] == "_"
         inside = [i for i, known in enumerate(names) if name in known]
         if private:
@@ -197,13 +414,22 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
             places = [inside] if any(name in bound[i] for i in inside) else []
         for place in places:
             taken = set().union(*(tables[i].values() for i in place))
+            top = any(name in tops[i] for i in place)
+            if top:
+                taken |= of_core
             letters = (f"_{x}" if private else f"{x}_" for x in _letters())
             free = itertools.chain(_STATIC[private::2], letters)
             short = next(x for x in free if x not in taken and x not in uses)
             if short in _STATIC or len(short) < len(name):
                 for i in place:
                     tables[i][name] = short
-    return {path: tables[i] for i, group in enumerate(groups) for path in group}
+                if top:
+                    of_core.add(short)
+    by_file = {path: dict(tables[i]) for i, group in enumerate(groups) for path in group}
+    # A private constant costs a device nothing, but must be one file's only.
+    for number, (path, constant) in enumerate(fixed.items()):
+        by_file.get(path, {}).update({n: f"_C{number}{n}" for n in constant if n[0] == "_"})
+    return by_file
 
 
 def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
@@ -236,10 +462,12 @@ def _kept(tree: ast.AST) -> Iterator[str]:
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        for field in ("id", "attr", "name", "arg"):
-            if isinstance(name := getattr(node, field, None), str):
-                yield name
+    return itertools.chain.from_iterable(map(_names_of, ast.walk(tree)))
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    values = [getattr(node, field, None) for field in ("id", "attr", "name", "arg")]
+    return [name for name in values if isinstance(name, str)]
 
 
 def _bound(tree: ast.AST) -> set[str]:
@@ -304,7 +532,7 @@ def _parameters(tree: ast.AST) -> dict[tuple[int, int], str]:
     ]
     for function in functions:
         inside = list(ast.walk(function))
-        used = {name for node in inside for name in _names(node)}
+        used = set().union(*map(_names_of, inside))
         used |= {found[p] for n in inside if (p := _place(n)) in found}
         inner = {
             arg.arg

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.files import make_directory, write_file
+from host_tools.common.i18n import _
 from host_tools.common.tables import TableError, checked, text
 from host_tools.devices import partitions
 from host_tools.devices.boards import Board, BoardFirmware, all_boards
@@ -47,23 +48,35 @@ def _inspect(what: str, data: bytes, chip: str) -> Any:
 
     try:
         if len(data) < _HEADER:
-            raise FatalError("it is empty")
+            raise FatalError(_("it is empty"))
         image = LoadFirmwareImage(chip, data)
     except (FatalError, RuntimeError, IndexError, ValueError) as error:
         raise FirmwareError(
-            f"{what} is not an image that an {chip} can start ({error}); fetch the file again."
+            _(
+                "{what} is not an image that an {chip} can start ({error}); fetch the file again."
+            ).format(what=what, chip=chip, error=error)
         ) from None
     except Exception as error:  # struct.error and others, from a cut header
-        raise FirmwareError(f"{what} is cut short ({error}); fetch the file again.") from None
+        raise FirmwareError(
+            _("{what} is cut short ({error}); fetch the file again.").format(
+                what=what, error=error
+            )
+        ) from None
     if image.chip_id != image.ROM_LOADER.IMAGE_CHIP_ID:
         raise FirmwareError(
-            f"{what} is for another chip than {chip} (its number is {image.chip_id}); choose the "
-            "file of the board's own chip."
+            _(
+                "{what} is for another chip than {chip} (its number is {chip_id}); choose the "
+                "file of the board's own chip."
+            ).format(what=what, chip=chip, chip_id=image.chip_id)
         )
     if image.checksum != image.calculate_checksum():
-        raise FirmwareError(f"{what} is damaged (checksum); fetch the file again.")
+        raise FirmwareError(
+            _("{what} is damaged (checksum); fetch the file again.").format(what=what)
+        )
     if image.append_digest and image.stored_digest != image.calc_digest:
-        raise FirmwareError(f"{what} is damaged (SHA-256); fetch the file again.")
+        raise FirmwareError(
+            _("{what} is damaged (SHA-256); fetch the file again.").format(what=what)
+        )
     return image
 
 
@@ -81,25 +94,37 @@ def inspect(name: str, data: bytes, board: Board) -> int:
     """
     assert board.chip and board.firmware and board.flash_size
     app = board.firmware.app_offset - board.flash_offset
-    bootloader = _inspect(f"{name}: the bootloader", data[:app], board.chip)
-    _inspect(f"{name}: the application", data[app:], board.chip)
+    bootloader = _inspect(_("{name}: the bootloader").format(name=name), data[:app], board.chip)
+    _inspect(_("{name}: the application").format(name=name), data[app:], board.chip)
     made_for = bootloader.ROM_LOADER.FLASH_SIZES
     size = next(
         (n for n, code in made_for.items() if code == bootloader.flash_size_freq & 0xF0), ""
     )
     table = partitions.read(data, board.flash_offset)
     if table is None:
-        raise FirmwareError(f"{name} has no partition table; fetch the file again.")
+        raise FirmwareError(
+            _("{name} has no partition table; fetch the file again.").format(name=name)
+        )
     end = max([board.flash_offset + len(data), *(p.offset + p.size for p in table)])
     if end > board.flash_size:
         raise FirmwareError(
-            f"{name} needs {end >> 10} KB of flash{f' (made for {size})' if size else ''} and "
-            f"{board.name} has {board.flash_size >> 10} KB; choose the file of its own size."
+            _(
+                "{name} needs {end} KB of flash{made_for} and {board_name} has {flash_size} KB; "
+                "choose the file of its own size."
+            ).format(
+                name=name,
+                end=end >> 10,
+                made_for=_(" (made for {size})").format(size=size) if size else "",
+                board_name=board.name,
+                flash_size=board.flash_size >> 10,
+            )
         )
     room = next((p.size for p in table if p.offset == board.firmware.app_offset), 0)
     if len(data) - app > room:
         raise FirmwareError(
-            f"{name}: the application is larger than its partition; fetch the file again."
+            _(
+                "{name}: the application is larger than its partition; fetch the file again."
+            ).format(name=name)
         )
     return len(data) - app
 
@@ -116,7 +141,9 @@ def with_partitions(data: bytes, board: Board) -> bytes:
     try:
         return partitions.split(data, board.flash_offset, board.flash_size, board.code_bytes)
     except ValueError as error:
-        raise FirmwareError(f"{board.name}: the firmware's partitions: {error}.") from None
+        raise FirmwareError(
+            _("{name}: the firmware's partitions: {error}.").format(name=board.name, error=error)
+        ) from None
 
 
 class FirmwareCache:
@@ -136,14 +163,20 @@ class FirmwareCache:
         except FileNotFoundError:
             return {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FirmwareError(f"{path} can't be understood: {error}; correct it.") from None
+            raise FirmwareError(
+                _("{path} can't be understood: {error}; correct it.").format(
+                    path=path, error=error
+                )
+            ) from None
         for name, pin in table.items():
             try:
                 checked(pin, _Pin)
             except TableError as error:
                 raise FirmwareError(
-                    f"{path}: {name}: {error} Correct it, or remove the table and add the file "
-                    "again."
+                    _(
+                        "{path}: {name}: {error} Correct it, or remove the table and add the file "
+                        "again."
+                    ).format(path=path, name=name, error=error)
                 ) from None
         return table
 
@@ -166,7 +199,11 @@ class FirmwareCache:
             chosen = [b for b in with_firmware if b.name == board]
             if not chosen:
                 names = ", ".join(b.name for b in with_firmware)
-                raise FirmwareError(f"'{board}' takes no firmware; choose one of {names}.")
+                raise FirmwareError(
+                    _("'{board}' takes no firmware; choose one of {names}.").format(
+                        board=board, names=names
+                    )
+                )
             return chosen
         known = [
             b for b in with_firmware if name in (b.firmware and b.firmware.file, self._named(b))
@@ -174,8 +211,10 @@ class FirmwareCache:
         if not known:
             files = ", ".join(sorted({b.firmware.file for b in with_firmware if b.firmware}))
             raise FirmwareError(
-                f"No board asks for {name}; rename it as it was published ({files}), or say which "
-                "board it is for with --board."
+                _(
+                    "No board asks for {name}; rename it as it was published ({files}), or say "
+                    "which board it is for with --board."
+                ).format(name=name, files=files)
             )
         return known
 
@@ -208,14 +247,21 @@ class FirmwareCache:
         expected = sha256.lower() if sha256 else known
         if expected is None and not pin:
             raise FirmwareError(
-                f"{file}: no hash of this file is known yet; its SHA-256 is {digest}: compare it "
-                "with what a colleague has, then add it with --sha256 HASH, or with --pin to "
-                "trust this file."
+                _(
+                    "{file}: no hash of this file is known yet; its SHA-256 is {digest}: compare "
+                    "it with what a colleague has, then add it with --sha256 HASH, or with --pin "
+                    "to trust this file."
+                ).format(file=file, digest=digest)
             )
         if expected not in (None, digest) or known not in (None, digest):
             raise FirmwareError(
-                f"{file} is not the expected file: SHA-256 {digest}, expected "
-                f"{expected if expected != digest else known}; fetch it again and compare."
+                _(
+                    "{file} is not the expected file: SHA-256 {digest}, expected {expected}; "
+                    "fetch "
+                    "it again and compare."
+                ).format(
+                    file=file, digest=digest, expected=expected if expected != digest else known
+                )
             )
         version = self._version(file.name, boards[0])
         for b in boards:
@@ -238,12 +284,17 @@ class FirmwareCache:
         match = re.search(r"-v(\d+)\.(\d+)\.(\d+)\.bin$", name)
         if match is None:
             raise FirmwareError(
-                f"{name}: the name has no version of MicroPython; name the file as it was "
-                "published, such as NAME-20250911-v1.26.1.bin."
+                _(
+                    "{name}: the name has no version of MicroPython; name the file as it was "
+                    "published, such as NAME-20250911-v1.26.1.bin."
+                ).format(name=name)
             )
         if tuple(map(int, match.groups())) < _OLDEST:
             raise FirmwareError(
-                f"{name} is older than MicroPython 1.24, which the agent needs; fetch a newer one."
+                _(
+                    "{name} is older than MicroPython 1.24, which the agent needs; fetch a newer "
+                    "one."
+                ).format(name=name)
             )
         return ".".join(match.groups())
 
@@ -255,22 +306,39 @@ class FirmwareCache:
         """
         firmware = self.firmware(board)
         if firmware is None:
-            raise FirmwareError(f"{board.name} takes no firmware; it keeps its own system.")
+            raise FirmwareError(
+                _("{name} takes no firmware; it keeps its own system.").format(name=board.name)
+            )
         path = self.directory / firmware.file
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            where = f"fetch it from {firmware.url}" if firmware.url else "get it from its source"
+            where = (
+                _("fetch it from {url}").format(url=firmware.url)
+                if firmware.url
+                else _("get it from its source")
+            )
             pin = "" if firmware.sha256 else " --sha256 HASH"
-            vouch = "" if firmware.sha256 else ", or --pin in its place to trust the file"
+            vouch = "" if firmware.sha256 else _(", or --pin in its place to trust the file")
             raise FirmwareError(
-                f"The firmware of {board.name} is missing ({path}): {where}, then run 'desalink "
-                f"firmware add {firmware.file}{pin}'{vouch}."
+                _(
+                    "The firmware of {name} is missing ({path}): {where}, then run 'desalink "
+                    "firmware add {file}{pin}'{vouch}."
+                ).format(
+                    name=board.name,
+                    path=path,
+                    where=where,
+                    file=firmware.file,
+                    pin=pin,
+                    vouch=vouch,
+                )
             ) from None
         if not firmware.sha256 or hashlib.sha256(data).hexdigest() != firmware.sha256:
             raise FirmwareError(
-                f"{path} is not the file that was added; delete it and add it again with "
-                f"'desalink firmware add {firmware.file}'."
+                _(
+                    "{path} is not the file that was added; delete it and add it again with "
+                    "'desalink firmware add {file}'."
+                ).format(path=path, file=firmware.file)
             )
         return path
 

@@ -10,6 +10,8 @@ import hashlib
 import struct
 from dataclasses import dataclass, replace
 
+from host_tools.common.i18n import _
+
 OFFSET = 0x8000  # in flash: ESP-IDF's default, which MicroPython keeps
 _SPACE = 0xC00
 _ENTRY = struct.Struct("<2sBBII16sI")
@@ -40,7 +42,7 @@ def read(image: bytes, flash_offset: int) -> list[Partition] | None:
     at = OFFSET - flash_offset
     table = []
     while _ENTRY.size <= len(image) - at and image[at : at + 2] == _MAGIC:
-        _, kind, subtype, offset, size, name, flags = _ENTRY.unpack_from(image, at)
+        _magic, kind, subtype, offset, size, name, flags = _ENTRY.unpack_from(image, at)
         table.append(Partition(kind, subtype, offset, size, name.rstrip(b"\0"), flags))
         at += _ENTRY.size
     return table or None
@@ -53,7 +55,7 @@ def pack(table: list[Partition]) -> bytes:
     )
     whole = entries + _MD5 + hashlib.md5(entries).digest()  # what the bootloader compares with
     if len(whole) > _SPACE:
-        raise ValueError("too many partitions")
+        raise ValueError(_("too many partitions"))
     return whole.ljust(_SPACE, b"\xff")
 
 
@@ -67,7 +69,7 @@ def split(image: bytes, flash_offset: int, flash_size: int, code_bytes: int) -> 
     """
     table = read(image, flash_offset)
     if table is None:
-        raise ValueError("there is no table")
+        raise ValueError(_("there is no table"))
     if any(p.name == DATA for p in table):
         return image
     vfs = next((p for p in table if p.name == CODE), None)
@@ -77,7 +79,9 @@ def split(image: bytes, flash_offset: int, flash_size: int, code_bytes: int) -> 
     end = min([p.offset for p in table if p.offset > vfs.offset], default=flash_size)
     data_at = vfs.offset + code_bytes
     if end - data_at < 16 * _BLOCK:
-        raise ValueError(f"no room for data behind {code_bytes} bytes of code")
+        raise ValueError(
+            _("no room for data behind {code_bytes} bytes of code").format(code_bytes=code_bytes)
+        )
     kept = [p for p in table if p.name != CODE]
     added = [
         replace(vfs, size=code_bytes),

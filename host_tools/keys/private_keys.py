@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from host_tools.common.errors import KeyFileError, PassphraseError
 from host_tools.common.files import write_private
+from host_tools.common.i18n import _
 from host_tools.common.passphrase import check_passphrase
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -53,7 +54,9 @@ def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
         pem = path.read_bytes()
     except FileNotFoundError:
         raise KeyFileError(
-            f"The key {path} is missing; put it back from the province's backup."
+            _("The key {path} is missing; put it back from the province's backup.").format(
+                path=path
+            )
         ) from None
     old, new = pem.startswith(_OLD), pem.startswith(_NEW)
     load = serialization.load_ssh_private_key if new else serialization.load_pem_private_key
@@ -61,16 +64,23 @@ def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
         key = load(pem, passphrase.encode())
     except TypeError:
         raise KeyFileError(
-            f"{path} is not encrypted, as a province's key must be; put it back from the backup."
+            _(
+                "{path} is not encrypted, as a province's key must be; put it back from the "
+                "backup."
+            ).format(path=path)
         ) from None
     except ValueError:
         if old or new:
             raise PassphraseError(
-                f"That is not the passphrase of {path}, or the file is damaged; try again, or "
-                "put the file back from the province's backup."
+                _(
+                    "That is not the passphrase of {path}, or the file is damaged; try again, or "
+                    "put the file back from the province's backup."
+                ).format(path=path)
             ) from None
         raise KeyFileError(
-            f"{path} is not a private key; put it back from the province's backup."
+            _("{path} is not a private key; put it back from the province's backup.").format(
+                path=path
+            )
         ) from None
     # A link may point to another medium; the key must stay there.
     if old and not path.is_symlink():

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from host_tools.common.errors import KeyFileError
 from host_tools.common.files import write_file, write_private
+from host_tools.common.i18n import _
 from host_tools.keys.private_keys import encrypted_pem, load_encrypted
 
 
@@ -41,6 +42,8 @@ def load_root_key(private: Path, passphrase: str) -> Ed25519PrivateKey:
     key = load_encrypted(private, passphrase)
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(
-            f"{private} is not an Ed25519 key; put it back from the province's backup."
+            _("{path} is not an Ed25519 key; put it back from the province's backup.").format(
+                path=private
+            )
         )
     return key

@@ -32,19 +32,22 @@ def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
 
 
 def sign1(key: Ed25519PrivateKey, payload: bytes, aad: bytes) -> bytes:
-    """A tagged COSE_Sign1 over a payload of at most `MAX_PAYLOAD` bytes."""
+    """A tagged COSE_Sign1; who receives it sets how large the payload may be."""
     protected = cbor2.dumps({1: -19, 4: hash8(public_bytes(key))}, canonical=True)
     signature = key.sign(sign1_structure(protected, aad, payload))
     return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]), canonical=True)
 
 
-def verify1(message: bytes, public_key: bytes, aad: bytes) -> bytes:
+def verify1(message: bytes, public_key: bytes, aad: bytes, most: int = MAX_MESSAGE) -> bytes:
     """The payload of a message that this key signed.
+
+    Args:
+        most: bytes that the message may have.
 
     Raises:
         Refused: too_large, malformed, unknown_key (the kid is another key's) or bad_signature.
     """
-    kid, begin = split(message)
+    kid, begin = split(message, most)
     if kid != hash8(public_key):
         raise Refused(Reason.UNKNOWN_KEY, f"it is signed by key {kid.hex()}", kid=kid)
     if not check_signature(public_key, signed_bytes(message, byte_string_head(len(aad)) + aad)):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from host_tools.archive.chain import Chain
 from host_tools.common.files import make_directory, sync_directory
+from host_tools.common.i18n import _
 from host_tools.office.backup_file import BackupEntry, BackupError, Manifest
 
 _BLOCK = 1 << 20
@@ -77,13 +78,17 @@ def copy_checked(source: Path, target: Path, entry: BackupEntry) -> None:
             os.fsync(written.fileno())
         if digest.hexdigest() != entry.sha256:
             raise BackupError(
-                f"{source} is not the file that was archived; put it back from another backup."
+                _(
+                    "{source} is not the file that was archived; put it back from another backup."
+                ).format(source=source)
             )
         os.replace(part, target)
     except FileNotFoundError:
         raise BackupError(
-            f"{source} is missing; put it back from another backup. A backup needs the folder "
-            "with the archive's files beside it."
+            _(
+                "{source} is missing; put it back from another backup. A backup needs the folder "
+                "with the archive's files beside it."
+            ).format(source=source)
         ) from None
     finally:
         part.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from host_tools import __version__
 from host_tools.broker.revoked import number
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.files import sync_directory
+from host_tools.common.i18n import _
 from host_tools.keys.ca import load_certificate
 from host_tools.office.archive_copies import add_archives, copies_directory
 from host_tools.office.backup_file import BackupError, Manifest, Writer, read_files, read_manifest
@@ -84,11 +85,15 @@ def make_backup(
         moment = datetime.fromtimestamp(at, UTC)
         path = target / f"{file_prefix(province)}{moment:%Y%m%dT%H%M%SZ}{SUFFIX}"
     elif keep is not None:
-        raise BackupError(f"--keep needs a directory and {target} is none; make it, or leave off.")
+        raise BackupError(
+            _(
+                "--keep needs a directory, and {target} is not one; make it, or leave --keep out."
+            ).format(target=target)
+        )
     else:
         path = target
     _check_place(province, path)
-    with hold(office_lock(province.directory), OFFICE_BUSY), _unfinished(path) as place:
+    with hold(office_lock(province.directory), _(OFFICE_BUSY)), _unfinished(path) as place:
         copies = copies_directory(path, province.code)
         manifest, notes, new_archives = _write(province, place, at, copies)
         size = place.stat().st_size
@@ -100,12 +105,16 @@ def make_backup(
 
 def _check_place(province: Province, path: Path) -> None:
     if path.exists():
-        raise BackupError(f"{path} exists already; choose another name.")
+        raise BackupError(_("{path} exists already; choose another name.").format(path=path))
     if not path.parent.is_dir():
-        raise BackupError(f"There is no directory {path.parent}; make it and try again.")
+        raise BackupError(
+            _("There is no directory {parent}; make it and try again.").format(parent=path.parent)
+        )
     if path.resolve().is_relative_to(province.directory):
         raise BackupError(
-            f"{path} lies inside the province; choose a place elsewhere, best on another disk."
+            _(
+                "{path} lies inside the province; choose a place elsewhere, best on another disk."
+            ).format(path=path)
         )
 
 
@@ -153,25 +162,31 @@ def _write(
         writer = Writer(file, manifest)
         # In this order a file never lacks what an earlier one names: a report's device is in the
         # registry, and what the registry has revoked is in the list.
-        for database in (province.database, province.registry):
+        first = (province.database, province.registry)
+        for database in (*first, *sorted(set(directory.glob("*.db")) - {*first})):
             if database.exists():
                 _add_database(writer, manifest, database, place)
         manifest.crl_number = number(load_crl(province))
-        notes = _add_files(writer, directory)
+        notes = _add_files(writer, directory, set(manifest.rows))
         # After the list, which may only grow, was written: no file of it is missing.
         new_archives = add_archives(province.archive, manifest, copies)
         missing = [name for name in _NEEDED if name not in manifest.files]
         if missing:
             raise BackupError(
-                f"{directory / missing[0]} is missing, so this province can't be backed up; put "
-                "it back from an older backup."
+                _(
+                    "{directory} is missing, so this province can't be backed up; put it back "
+                    "from an older backup."
+                ).format(directory=directory / missing[0])
             )
         _check_pairs(province)
         writer.close()
         file.flush()
         os.fsync(file.fileno())
     notes += [
-        f"{name} is not in the backup, because it is not in the province; keep its own copy safe."
+        _(
+            "{name} is not in the backup, because it is not in the province; keep its own copy "
+            "safe."
+        ).format(name=name)
         for name in _MAY_LIE_ELSEWHERE
         if name not in manifest.files
     ]
@@ -187,12 +202,14 @@ def _add_database(writer: Writer, manifest: Manifest, database: Path, place: Pat
         writer.file(database.name, copy, database.stat().st_mode & 0o777)
     except sqlite3.Error as error:
         raise BackupError(
-            f"{database} can't be copied ({error}); if it is damaged, restore an older backup."
+            _(
+                "{database} can't be copied ({error}); if it is damaged, restore an older backup."
+            ).format(database=database, error=error)
         ) from None
     copy.unlink()
 
 
-def _add_files(writer: Writer, directory: Path) -> list[str]:
+def _add_files(writer: Writer, directory: Path, databases: set[str]) -> list[str]:
     notes = []
     for folder, folders, files in os.walk(directory):
         base = Path(folder)
@@ -209,7 +226,7 @@ def _add_files(writer: Writer, directory: Path) -> list[str]:
         for name in sorted(files):
             path = base / name
             relative = path.relative_to(directory).as_posix()
-            if _LEFT_OUT.fullmatch(relative) or relative in ("province.db", "registry.db"):
+            if _LEFT_OUT.fullmatch(relative) or relative in databases:
                 continue
             if path.is_symlink():
                 notes.append(_link_note(path))
@@ -221,7 +238,9 @@ def _add_files(writer: Writer, directory: Path) -> list[str]:
 
 
 def _link_note(path: Path) -> str:
-    return f"{path} is a link and is not in the backup; back up what it points to yourself."
+    return _(
+        "{path} is a link and is not in the backup; back up what it points to yourself."
+    ).format(path=path)
 
 
 def _check_pairs(province: Province) -> None:
@@ -235,8 +254,10 @@ def _check_pairs(province: Province) -> None:
             key = None
         if key is None or key.public_key() != load_certificate(certificate).public_key():
             raise BackupError(
-                f"{certificate} and {key_path.name} don't belong together; if they are just being "
-                "renewed, try again, else run 'desalink broker config'."
+                _(
+                    "{certificate} and {key} don't belong together; if they are just being "
+                    "renewed, try again, else run 'desalink broker config'."
+                ).format(certificate=certificate, key=key_path.name)
             )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -125,7 +126,11 @@ class Writer:
 
 
 def _damaged(path: Path, why: str) -> BackupError:
-    return BackupError(f"{path} is not a whole backup ({why}); choose another backup.")
+    return BackupError(
+        _("{path} is not a whole backup ({why}); choose another backup.").format(
+            path=path, why=why
+        )
+    )
 
 
 def _members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -140,7 +145,7 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
 def _open(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     source = tar.extractfile(member) if member.isreg() else None
     if source is None:
-        raise _damaged(path, f"{member.name!r} is not a file")
+        raise _damaged(path, _("{name!r} is not a file").format(name=member.name))
     return source
 
 
@@ -156,19 +161,25 @@ def read_manifest(path: Path) -> Manifest:
         last = None
         if member.name == MANIFEST:
             if member.size > _MAX_MANIFEST:
-                raise _damaged(path, "its list of files is too long")
+                raise _damaged(path, _("its list of files is too long"))
             last = _open(path, tar, member).read()
     if last is None:
-        raise _damaged(path, "its list of files is missing at the end")
+        raise _damaged(path, _("its list of files is missing at the end"))
     try:
         return _parse(json.loads(last))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(path, f"its list of files is not valid: {error}") from None
+        raise _damaged(
+            path, _("its list of files is not valid: {error}").format(error=error)
+        ) from None
 
 
 def _parse(table: Any) -> Manifest:
     if table["format"] != FORMAT:
-        raise ValueError(f"format {table['format']}, this desalink knows {FORMAT}")
+        raise ValueError(
+            _("format {version}, this desalink knows {known}").format(
+                version=table["format"], known=FORMAT
+            )
+        )
     files = {_name(name): BackupEntry(**entry) for name, entry in table.pop("files").items()}
     archives = {
         _name(name): BackupEntry(**entry) for name, entry in table.pop("archives", {}).items()
@@ -182,23 +193,23 @@ def _parse(table: Any) -> Manifest:
         texts.append(entry.sha256)
         numbers.append(entry.size)
     if not all(type(text) is str for text in texts):
-        raise ValueError("a text is not one")
+        raise ValueError(_("a text is not one"))
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError("a number is not one")
+        raise ValueError(_("a number is not one"))
     if type(manifest.rows) is not dict:
-        raise ValueError("the rows are no table")
+        raise ValueError(_("the rows are no table"))
     return manifest
 
 
 def _name(name: str) -> str:
     if name == MANIFEST or not all(_PART.fullmatch(part) for part in name.split("/")):
-        raise ValueError(f"{name!r} is not a name of a file")
+        raise ValueError(_("{name!r} is not a name of a file").format(name=name))
     return name
 
 
 def _mode(mode: Any) -> int:
     if type(mode) is not int or mode & ~0o777:
-        raise ValueError(f"{mode!r} is not a file's mode")
+        raise ValueError(_("{mode!r} is not a file's mode").format(mode=mode))
     return mode
 
 
@@ -221,7 +232,7 @@ def read_files(path: Path, manifest: Manifest, place: Path | None = None) -> Non
             continue
         entry = manifest.files.get(member.name)
         if entry is None or member.name not in missing or member.size != entry.size:
-            raise _damaged(path, f"{member.name!r} is not as its list says")
+            raise _damaged(path, _("{name!r} is not as its list says").format(name=member.name))
         missing.remove(member.name)
         digest = _Digest(_open(path, tar, member))
         try:
@@ -233,9 +244,9 @@ def read_files(path: Path, manifest: Manifest, place: Path | None = None) -> Non
         except tarfile.TarError as error:
             raise _damaged(path, str(error)) from None
         if digest.hexdigest() != entry.sha256:
-            raise _damaged(path, f"{member.name!r} was changed")
+            raise _damaged(path, _("{name!r} was changed").format(name=member.name))
     if missing:
-        raise _damaged(path, f"{min(missing)!r} is missing")
+        raise _damaged(path, _("{name!r} is missing").format(name=min(missing)))
     if place is not None:
         for name, mode in manifest.directories.items():
             (place / name).chmod(mode)

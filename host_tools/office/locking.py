@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import marked
 
 _BUSY = 75
 
@@ -42,7 +43,7 @@ def office_lock(directory: Path) -> Path:
     return directory / "office.lock"
 
 
-OFFICE_BUSY = (
+OFFICE_BUSY = marked(
     "Another desalink makes a backup, restores, renews or changes the passphrase of this "
     "province; wait until it has ended and try again."
 )

@@ -1,7 +1,8 @@
-"""A new passphrase for the province's keys: root, CA, and the technicians' role keys."""
+"""A new passphrase for the province's keys: root, CA, office, technicians."""
 
 from __future__ import annotations
 
+from host_tools.common.i18n import _
 from host_tools.common.passphrase import check_passphrase
 from host_tools.keys.private_keys import encrypted_pem, load_encrypted
 from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
@@ -22,8 +23,10 @@ def change_passphrase(province: Province, old: str, new: str) -> list[str]:
         OSError: a file can't be read or written.
     """
     check_passphrase(new)
-    with hold(office_lock(province.directory), OFFICE_BUSY):
-        keys = (province.root_key, province.ca_key, province.former_ca_key)
+    with hold(office_lock(province.directory), _(OFFICE_BUSY)):
+        keys = (
+            *(province.root_key, province.ca_key, province.former_ca_key, province.office_key),
+        )
         paths = [path for path in keys if path.exists()]
         paths += sorted(province.technicians.glob("*.key"))
         files = {

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from host_tools.broker.client import CheckClient
 from host_tools.broker.config import configured_port
 from host_tools.common.errors import KeyFileError
+from host_tools.common.i18n import _
 from host_tools.common.times import day
 from host_tools.keys.authorities import for_devices, load_documents, newest_authorities
 from host_tools.keys.ca import Authority, load_certificate, load_certificates, serial_text
@@ -82,15 +83,19 @@ def renew_devices(
             left.append(
                 (
                     slot,
-                    f"its certificate of {day(used.not_after)} was issued before this desalink "
-                    "kept certificates; give it with --certificate, or provision the device again",
+                    _(
+                        "its certificate of {date} was issued before this desalink kept "
+                        "certificates; give it with --certificate, or provision the device again"
+                    ).format(date=day(used.not_after)),
                 )
             )
             continue
         new = authority.renew_client(x509.load_der_x509_certificate(content))
         end = int(new.not_valid_after_utc.timestamp())
         if end < newest.not_after or (end == newest.not_after and not outdated):
-            text = "the CA itself ends on {}; make its successor with 'desalink renew authority'"
+            text = _(
+                "the CA itself ends on {}; make its successor with 'desalink renew authority'"
+            )
             left.append((slot, text.format(day(end))))
             continue
         registry.record_certificate(
@@ -123,8 +128,10 @@ def keep_certificates(province: Province, registry: Registry, paths: Iterable[Pa
             known = False
         if not known:
             raise KeyFileError(
-                f"{path} is not a certificate that this province has issued; choose the file "
-                "client.pem of one of its devices."
+                _(
+                    "{path} is not a certificate that this province has issued; choose the file "
+                    "client.pem of one of its devices."
+                ).format(path=path)
             )
         count += 1
     return count

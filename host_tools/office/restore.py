@@ -13,7 +13,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,8 @@ from host_tools.broker.revoked import catch_up, number
 from host_tools.broker.upkeep import load_crl, unlisted
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, sync_directory, write_file, write_private
+from host_tools.common.i18n import _, marked
+from host_tools.keys.authorities import newest_authorities
 from host_tools.keys.ca import load_certificate
 from host_tools.office.archive_copies import copies_directory, restore_archives
 from host_tools.office.backup_file import BackupError, Manifest, read_files, read_manifest
@@ -38,7 +40,7 @@ from host_tools.province.settings import FILE, Province, load
 # In the directory that is being built; who finds it unlocked may delete the directory.
 _MARK = ".restoring"
 _BEFORE = ".before-restore-"
-_AT_WORK = (
+_AT_WORK = marked(
     "The {what} of {directory} is running; stop it first, and start it again after the restore."
 )
 _AT_FDCWD = -100
@@ -60,7 +62,13 @@ class Restored:
     notes: tuple[str, ...]
 
 
-def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -> Restored:
+def restore(
+    archive: Path,
+    directory: Path,
+    *,
+    replace_existing: bool = False,
+    take_receipts: Callable[[Province, Province], str | None] = lambda former, place: None,
+) -> Restored:
     """Put a backup in place, under another name first.
 
     Revocations that an existing province knows are taken over: its registry's, its list's and its
@@ -69,6 +77,8 @@ def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -
     Args:
         directory: where the province shall be; empty, or not there.
         replace_existing: a province may be there; it is kept beside under another name.
+        take_receipts: takes the newer receipts of a province that was there before into the one
+            that is being built, and returns a note.
 
     Raises:
         BackupError: the backup is damaged or another province's, or a province is there.
@@ -80,11 +90,15 @@ def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -
     existing = (directory / FILE).exists()
     if existing and not replace_existing:
         raise BackupError(
-            f"{directory} is a province already; give --replace to put the backup in its place. "
-            "It is then kept beside, and its revocations are taken over."
+            _(
+                "{directory} is a province already; give --replace to put the backup in its "
+                "place. The present one is kept under another name, and its revocations stay."
+            ).format(directory=directory)
         )
     if not existing and directory.exists() and any(directory.iterdir()):
-        raise BackupError(f"{directory} is not empty; choose a new directory.")
+        raise BackupError(
+            _("{directory} is not empty; choose a new directory.").format(directory=directory)
+        )
     directory.parent.mkdir(parents=True, exist_ok=True)
     earlier = sorted(directory.parent.glob(f"{directory.name}{_BEFORE}*"))
     with contextlib.ExitStack() as stack:
@@ -99,6 +113,8 @@ def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -
         revocations = 0
         for former in earlier:
             revocations += _take_over(former, place, manifest, notes, former == directory)
+        if existing:
+            notes += filter(None, [take_receipts(_province(directory), _province(place))])
         province = replace(load(place), directory=place)
         with Registry.open(place) as registry:
             notes += catch_up(province, registry)
@@ -113,12 +129,12 @@ def restore(archive: Path, directory: Path, *, replace_existing: bool = False) -
 
 def _keep_still(directory: Path, stack: contextlib.ExitStack) -> None:
     """Make sure that nobody works on a province, and hold others off."""
-    stack.enter_context(hold(office_lock(directory), OFFICE_BUSY))
+    stack.enter_context(hold(office_lock(directory), _(OFFICE_BUSY)))
     # As the ingest itself holds it (host_tools.store.database.lock).
-    sentence = _AT_WORK.format(what="ingest", directory=directory)
+    sentence = _(_AT_WORK).format(what="ingest", directory=directory)
     stack.enter_context(hold(directory / "province.db.lock", sentence))
     if running_pid(broker_files(_province(directory))) is not None:
-        raise BackupError(_AT_WORK.format(what="broker", directory=directory))
+        raise BackupError(_(_AT_WORK).format(what="broker", directory=directory))
 
 
 def _province(directory: Path) -> Province:
@@ -159,12 +175,17 @@ def _check(archive: Path, place: Path, manifest: Manifest) -> None:
         for name, rows in manifest.rows.items():
             if count_rows(place / name) != rows:
                 raise BackupError(
-                    f"{archive}: {name} has other rows than its list says; choose another backup."
+                    _(
+                        "{archive}: {name} has other rows than its list says; choose another "
+                        "backup."
+                    ).format(archive=archive, name=name)
                 )
         Registry.open(place).close()
     except sqlite3.Error as error:
         raise BackupError(
-            f"{archive}: a database in it is damaged ({error}); choose another backup."
+            _("{archive}: a database in it is damaged ({error}); choose another backup.").format(
+                archive=archive, error=error
+            )
         ) from None
 
 
@@ -185,10 +206,14 @@ def _take_over(
         if not must_fit:
             return 0
         raise BackupError(
-            f"{former} has another root key than the backup, which is of another province or of "
-            "before a new root key; choose another backup or another directory."
+            _(
+                "{former} has another root key than the backup. The backup is of another "
+                "province, or was made before the root key was replaced; choose another backup or "
+                "another directory."
+            ).format(former=former)
         )
-    _take_newer_list(old, new, notes)
+    if not _take_newer_authority(old, new, notes):
+        _take_newer_list(old, new, notes)
     _take_newer_trust(old, new)
     for key in sorted(old.technicians.glob("*.key")) if old.technicians.is_dir() else ():
         if not (new.technicians / key.name).exists():
@@ -201,23 +226,105 @@ def _take_over(
         copy_database(old.registry, copy)
         count_rows(copy)
         with Registry.open(copy.parent) as other, Registry.open(place) as registry:
-            return merge_registry(registry, other)
+            entries = _newer_entries(new, registry, other)
+            if entries is None and must_fit:
+                raise BackupError(
+                    _(
+                        "The office log of {former} and that of the backup differ: one of them "
+                        "was forked. Keep both, and find out which one the published heads belong "
+                        "to; to restore all the same, move that directory away first."
+                    ).format(former=former)
+                )
+            if entries is None:
+                notes.append(
+                    _("{former} has another office log, of which nothing is taken over.").format(
+                        former=former
+                    )
+                )
+            return merge_registry(registry, other, entries or ())
+    except BackupError:
+        raise
     except (sqlite3.Error, DesalinkError) as error:
         notes.append(
-            f"The registry of {former} can't be read ({error}): only revocations that its "
-            "revocation list and trust document name are taken over. Import the enrolments since "
-            "the backup again."
+            _(
+                "The registry of {former} can't be read ({error}): only revocations that its "
+                "revocation list and trust document name are taken over. Import the enrolments "
+                "since the backup again."
+            ).format(former=former, error=error)
         )
         return 0
     finally:
         shutil.rmtree(copy.parent)
 
 
+def _take_newer_authority(old: Province, new: Province, notes: list[str]) -> bool:
+    """Keep the CA that devices have followed to since the backup, with all that it has issued."""
+
+    def change(province: Province) -> int:
+        newest = newest_authorities(province.authorities)
+        return 0 if newest is None else newest.number
+
+    try:
+        if change(old) <= change(new):
+            return False
+        load_crl(old)
+        load_certificate(old.ca_certificate)
+    except (KeyFileError, OSError) as error:
+        notes.append(
+            _("The CA of {directory} can't be read ({error}); the backup's counts.").format(
+                directory=old.directory, error=error
+            )
+        )
+        return False
+    # The root key is the same; its passphrase is that of the CA's key.
+    names = ["keys/root.key", "keys/office.key", "broker/server.crt", "broker/server.key"]
+    for pattern in ("ca/*", "services/*", "technicians/*.key"):
+        names += [p.relative_to(old.directory).as_posix() for p in old.directory.glob(pattern)]
+    shutil.rmtree(new.ca_key.parent)
+    for name in names:
+        source, path = old.directory / name, new.directory / name
+        if not path.parent.exists():
+            make_directory(path.parent)
+        if source.exists():
+            write_private(path, source.read_bytes())
+    notes.append(
+        _(
+            "The CA of {directory} is newer than the backup, and devices know it: it counts, with "
+            "the certificates of broker and services, under the passphrase that it had last."
+        ).format(directory=old.directory)
+    )
+    return True
+
+
+def _newer_entries(province: Province, ours: Registry, theirs: Registry) -> list[bytes] | None:
+    """The entries that only the other office log has; None: the two differ.
+
+    Raises:
+        OfficeLogError, TrustError: the other log is longer, and is not what the office signed.
+    """
+    from host_tools.people.office_log import verify_entries
+    from host_tools.people.technicians import former_roots, root_public, verified_trusts
+    from host_tools.people.trust import OFFICE, signers
+
+    own, found = list(ours.office_log()), list(theirs.office_log())
+    common = min(len(own), len(found))
+    if own[:common] != found[:common]:
+        return None
+    if len(found) > common:
+        roots = [*former_roots(province), root_public(province)]
+        keys = signers(verified_trusts(theirs, roots), OFFICE)
+        for _entry in verify_entries(found, keys):
+            pass
+    return found[common:]
+
+
 def _take_newer_list(old: Province, new: Province, notes: list[str]) -> None:
     try:
         theirs = load_crl(old)
     except KeyFileError:
-        notes.append(f"{old.crl} can't be read; the backup's revocation list counts.")
+        notes.append(
+            _("{crl} can't be read; the backup's revocation list counts.").format(crl=old.crl)
+        )
         return
     if _signed_by(theirs, new) and number(theirs) > number(load_crl(new)):
         write_file(new.crl, old.crl.read_bytes())
@@ -249,8 +356,10 @@ def _settle_files(place: Path, manifest: Manifest, notes: list[str]) -> None:
             owner = pwd.getpwnam(manifest.owner)
         except KeyError:
             notes.append(
-                f"The province belonged to the user {manifest.owner}, who does not exist here; "
-                "give it to another one with chown."
+                _(
+                    "The province belonged to the user {owner}, who does not exist here; give it "
+                    "to another one with chown."
+                ).format(owner=manifest.owner)
             )
         else:
             for path in (place, *place.rglob("*")):

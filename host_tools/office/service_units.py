@@ -1,7 +1,8 @@
-"""Systemd units that keep a province's broker, ingest, backup and checks at work."""
+"""Systemd units that keep a province's services, backup and checks at work."""
 
 from __future__ import annotations
 
+import importlib.util
 import pwd
 import shutil
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.province.settings import Province
 
 # Alike in all units: they see the system, and write only where the unit says.
@@ -76,17 +78,28 @@ def default_settings(
         pwd.getpwnam(user)
     except KeyError:
         raise ServiceError(
-            f"There is no user {user} on this machine; make it with 'adduser --system {user}'."
+            _(
+                "There is no user {user} on this machine; make it with 'adduser --system {user}'."
+            ).format(user=user)
         ) from None
     if backups is not None and not backups.is_dir():
-        raise ServiceError(f"There is no directory {backups}; make it, and give it to {user}.")
+        raise ServiceError(
+            _("There is no directory {backups}; make it, and give it to {user}.").format(
+                backups=backups, user=user
+            )
+        )
     for path in (province.directory, backups or province.directory):
         if any(character in str(path) for character in "%\n\"\\'$"):
-            raise ServiceError(f"{path} holds a character that systemd reads in its own way.")
+            raise ServiceError(
+                _(
+                    "{path} has a character with a special meaning for systemd; choose another "
+                    "path."
+                ).format(path=path)
+            )
     beside = Path(sys.executable).parent / "desalink"
     found = str(beside) if beside.exists() else shutil.which("desalink")
     if found is None:
-        raise ServiceError("The command desalink is not installed; install it ('pip install').")
+        raise ServiceError(_("The command desalink is not installed; install it ('pip install')."))
     return Settings(
         province,
         Path(found).absolute(),
@@ -101,7 +114,9 @@ def _owner(directory: Path) -> str:
         return pwd.getpwuid(directory.stat().st_uid).pw_name
     except KeyError:
         raise ServiceError(
-            f"The owner of {directory} is not a user of this machine; give --user."
+            _("The owner of {directory} is not a user of this machine; give --user.").format(
+                directory=directory
+            )
         ) from None
 
 
@@ -123,6 +138,14 @@ def units(settings: Settings) -> dict[str, str]:
         service="Type=exec\n" + _RESTART,
         install="multi-user.target",
     )
+    alerts = _unit(
+        settings,
+        "Desalink alerts of {name}",
+        "alerts run",
+        after="network-online.target",
+        service="Type=exec\n" + _RESTART,
+        install="multi-user.target",
+    )
     checks = _unit(
         settings,
         "Desalink check of what ends soon in {name}",
@@ -132,9 +155,24 @@ def units(settings: Settings) -> dict[str, str]:
     found = {
         "desalink-broker.service": broker,
         "desalink-ingest.service": ingest,
+        "desalink-alerts.service": alerts,
         "desalink-checks.service": checks,
         "desalink-checks.timer": _timer("Daily check of what ends soon", "*-*-* 06:00"),
     }
+    if importlib.util.find_spec("starlette") is not None:
+        # Of the keys the pages see nothing.
+        keys = " ".join(
+            f'"-{settings.province.directory / name}"'
+            for name in ("keys", "technicians", "services", "ca/ca.key", "ca/former.key")
+        )
+        found["desalink-pages.service"] = _unit(
+            settings,
+            "Desalink pages of {name}",
+            "serve",
+            after="network-online.target",
+            service=f"Type=exec\n{_RESTART}InaccessiblePaths={keys}\n",
+            install="multi-user.target",
+        )
     found["desalink-archive.service"] = _unit(
         settings,
         "Desalink archive of closed months of {name}",

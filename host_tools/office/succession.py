@@ -19,6 +19,7 @@ from host_tools.broker.revoked import catch_up, number
 from host_tools.broker.services import IDENTITIES, renew_services
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.keys.authorities import (
     Authorities,
     load_documents,
@@ -31,6 +32,7 @@ from host_tools.keys.ca import AUTHORITY_LIFE, Authority, load_certificates
 from host_tools.keys.private_keys import encrypted_pem
 from host_tools.keys.root import load_root_key, public_pem
 from host_tools.keys.signing import public_bytes
+from host_tools.people.office_pen import open_office
 from host_tools.people.technicians import make_trust, publish_trust
 from host_tools.province.registry import Registry
 from host_tools.province.rekeying import exchange_files
@@ -61,8 +63,10 @@ def renew_authority(province: Province, registry: Registry, passphrase: str) -> 
     """
     if in_period(province):
         raise ProvinceError(
-            "The CA before this one still counts; finish that change first, with 'desalink renew "
-            "authority --finish'."
+            _(
+                "The CA before this one still counts; finish that change first, with 'desalink "
+                "renew authority --finish'."
+            )
         )
     old = Authority.load(province.ca_key, province.ca_certificate, passphrase)
     root = load_root_key(province.root_key, passphrase)
@@ -90,7 +94,7 @@ def finish_authority(province: Province, registry: Registry, passphrase: str) ->
         OSError: a file can't be written.
     """
     if not in_period(province):
-        raise ProvinceError("No former CA counts any more; there is nothing to finish.")
+        raise ProvinceError(_("No former CA counts any more; there is nothing to finish."))
     authority = Authority.load(province.ca_key, province.ca_certificate, passphrase)
     root = load_root_key(province.root_key, passphrase)
     catch_up(province, registry)
@@ -123,6 +127,7 @@ def renew_root(province: Province, registry: Registry, passphrase: str) -> None:
         "keys/root.pub": public_pem(new),
         "keys/former.pub": former + public_pem(old),
     }
+    open_office(province, registry, passphrase)
     exchange_files(province.directory, files)
     with registry.transaction():
         make_trust(province, registry, new)

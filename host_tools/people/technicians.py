@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.files import make_directory, write_file, write_private
+from host_tools.common.i18n import _
 from host_tools.common.times import day
 from host_tools.keys.private_keys import encrypted_pem
 from host_tools.keys.root import load_root_key
@@ -62,12 +64,16 @@ def find(registry: Registry, name: str, now: float | None = None) -> RoleKey:
         return valid[-1]
     if named:
         raise TechnicianError(
-            f"The key of technician {named[-1].name} has expired or is revoked; make a new one "
-            f"with 'desalink technicians add {quote(named[-1].name)}'."
+            _(
+                "The key of technician {name} has expired or is revoked; make a new one with "
+                "'desalink technicians add {quoted}'."
+            ).format(name=named[-1].name, quoted=quote(named[-1].name))
         )
     raise TechnicianError(
-        f"There is no technician '{name}'; 'desalink technicians list' shows them, 'desalink "
-        "technicians add' makes one."
+        _(
+            "There is no technician '{name}'; 'desalink technicians list' shows them, 'desalink "
+            "technicians add' makes one."
+        ).format(name=name)
     )
 
 
@@ -84,7 +90,9 @@ def root_public(province: Province) -> bytes:
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(
-            f"The public key {path} is missing or damaged; put it back from the backup."
+            _("The public key {path} is missing or damaged; put it back from the backup.").format(
+                path=path
+            )
         )
     return public_bytes(key)
 
@@ -108,7 +116,9 @@ def former_roots(province: Province) -> list[bytes]:
         except ValueError:
             key = None
         if not isinstance(key, Ed25519PublicKey):
-            raise KeyFileError(f"{path} is damaged; put it back from the backup.")
+            raise KeyFileError(
+                _("{path} is damaged; put it back from the backup.").format(path=path)
+            )
         found.insert(0, public_bytes(key))
     return found
 
@@ -129,6 +139,34 @@ def newest_trust(province: Province, registry: Registry) -> tuple[Trust, bytes] 
         with contextlib.suppress(TrustError):
             return verify_trust(newest[1], root, now=0), newest[1]
     return verify_trust(newest[1], root_public(province), now=0), newest[1]
+
+
+def verified_trusts(registry: Registry, roots: Sequence[bytes]) -> list[Trust]:
+    """All trust documents of a registry, ascending.
+
+    Raises:
+        TrustError: none of the roots signed one, or one says another version than its row.
+    """
+    found = []
+    for version, document in registry.trusts():
+        for root in roots:
+            with contextlib.suppress(TrustError):
+                trust = verify_trust(document, root, now=0)
+                break
+        else:
+            raise TrustError(
+                _("Trust document {version} is not signed by a root key of here.").format(
+                    version=version
+                )
+            )
+        if trust.version != version:
+            raise TrustError(
+                _("Trust document {version} says that it is version {trust_version}.").format(
+                    version=version, trust_version=trust.version
+                )
+            )
+        found.append(trust)
+    return found
 
 
 def make_trust(
@@ -162,8 +200,10 @@ def _check_clock(province: Province, registry: Registry, at: int) -> None:
         known = max(known, newest[0].issued)
     if at < known - 86400:
         raise TechnicianError(
-            f"The clock of this machine shows {day(at)}, and this province signed a document on "
-            f"{day(known)}; set the clock (for example by NTP) and try again."
+            _(
+                "The clock of this machine shows {date}, and this province signed a document on "
+                "{known}; set the clock (for example by NTP) and try again."
+            ).format(date=day(at), known=day(known))
         )
 
 
@@ -222,7 +262,9 @@ def _check_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise TechnicianError(
-            f"'{name}' can't be a technician's name; give 1 to {MAX_NAME} printable characters."
+            _(
+                "'{name}' can't be a technician's name; give 1 to {max_name} printable characters."
+            ).format(name=name, max_name=MAX_NAME)
         )
     return name
 
@@ -256,8 +298,10 @@ def add(
     for known in technicians(registry):
         if known.name.casefold() == wanted and known.valid(at) and not renew:
             raise TechnicianError(
-                f"Technician {known.name} has a valid key already; give another name, or --renew "
-                "for a second key of the same person."
+                _(
+                    "Technician {name} has a valid key already; give another name, or --renew for "
+                    "a second key of the same person."
+                ).format(name=known.name)
             )
     key = Ed25519PrivateKey.generate()
     public = public_bytes(key)

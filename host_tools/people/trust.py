@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import cbor2
@@ -23,10 +23,11 @@ from host_tools.wire.reasons import Refused, malformed
 
 AAD = b"desa/1/trust"
 
-TECHNICIAN, OPERATOR, RELEASE = 1, 2, 3
+TECHNICIAN, OPERATOR, RELEASE, INGEST, OFFICE = 1, 2, 3, 4, 5
 
 MAX_NAME = 60
 _MAX_TIME = 2**53 - 1
+_CLOCK_S = 86400  # that clocks may differ
 
 
 class TrustError(DesalinkError):
@@ -70,8 +71,10 @@ def sign_trust(
     payload = cbor2.dumps({1: version, 2: issued, 3: expires, 4: rows}, canonical=True)
     if len(payload) > MAX_PAYLOAD:
         raise TrustError(
-            f"The trust document would hold {len(rows)} keys and take more than {MAX_MESSAGE} "
-            "bytes; revoke technicians who no longer work ('desalink technicians revoke')."
+            _(
+                "The trust document would hold {count} keys and take more than {max_message} "
+                "bytes; revoke technicians who no longer work ('desalink technicians revoke')."
+            ).format(count=len(rows), max_message=MAX_MESSAGE)
         )
     return sign1(root, payload, AAD)
 
@@ -155,3 +158,35 @@ def _key(row: Any) -> TrustedKey:
     if not valid:
         raise malformed("a key of the trust is not [kid, key, role, name, not after]")
     return TrustedKey(kid, public, role, name, not_after)
+
+
+@dataclass(frozen=True)
+class RoleSigner:
+    """A key in one role, and when it counts: from `begin` to `end`, Unix seconds."""
+
+    public_key: bytes
+    name: str
+    begin: int
+    end: int
+
+    def counts(self, at: int) -> bool:
+        """Whether what the key signed at a time counts. The document may be a day late, because
+        clocks differ."""
+        return self.begin - _CLOCK_S <= at < self.end
+
+
+def signers(trusts: Sequence[Trust], role: int) -> dict[bytes, RoleSigner]:
+    """By kid, the keys that documents (verified, ascending) name in a role.
+
+    A key counts from the first document that names it to the next one that does not.
+    """
+    found: dict[bytes, RoleSigner] = {}
+    for trust in trusts:
+        named = {key.kid: key for key in trust.keys if key.role == role}
+        for kid, signer in found.items():
+            if kid not in named:
+                found[kid] = replace(signer, end=min(signer.end, trust.issued))
+        for kid, key in named.items():
+            if kid not in found:
+                found[kid] = RoleSigner(key.public_key, key.name, trust.issued, key.not_after)
+    return found

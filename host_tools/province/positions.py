@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from host_tools.common.errors import VillageImportError
+from host_tools.common.i18n import _
 from host_tools.common.spreadsheets import read_sheet
 from host_tools.province.registry import Village
 from host_tools.province.villages import near_matches, plain_code
@@ -74,35 +75,47 @@ class _Columns:
         self.site = _column(plain, _SITE)
         self.name = _column(plain, _NAME)
         self.provider = _column(plain, _PROVIDER)
-        shown = ", ".join(cell.strip() for cell in heading)[:200] or "nothing"
+        shown = ", ".join(cell.strip() for cell in heading)[:200] or _("nothing")
         if self.code is None:
             raise VillageImportError(
-                f"{name} has no column 'code' in its first line (it has: {shown}); name the "
-                "columns code, lat, lon and, if you like, site and provider."
+                _(
+                    "{name} has no column 'code' in its first line (it has: {shown}); name the "
+                    "columns code, lat, lon and, if you like, site and provider."
+                ).format(name=name, shown=shown)
             )
         if (self.lat is None) != (self.lon is None):
             missing = "lon" if self.lon is None else "lat"
             raise VillageImportError(
-                f"{name} has no column '{missing}' (it has: {shown}); add it."
+                _("{name} has no column '{missing}' (it has: {shown}); add it.").format(
+                    name=name, missing=missing, shown=shown
+                )
             )
         others = (self.site, self.name, self.provider)
         if self.lat is None and all(column is None for column in others):
             raise VillageImportError(
-                f"{name} has neither lat and lon nor site or provider (it has: {shown}); add what "
-                "is to be imported."
+                _(
+                    "{name} has neither lat and lon nor site or provider (it has: {shown}); add "
+                    "what is to be imported."
+                ).format(name=name, shown=shown)
             )
 
 
 def _code_problem(text: str, villages: dict[str, Village]) -> str:
     if not text:
-        return "the code is empty"
+        return _("the code is empty")
     if re.fullmatch(r"[0-9]+([.,][0-9]+)?[eE]\+?[0-9]+|[0-9]{10}[.,]0+", text):
-        return f"{text}: a spreadsheet turned the code into a number; format the column as text"
+        return _(
+            "{text}: a spreadsheet turned the code into a number; format the column as text"
+        ).format(text=text)
     if plain_code(text) is None:
-        return f"{text}: not a village code of 10 digits"
+        return _("{text}: not a village code of 10 digits").format(text=text)
     near = near_matches(text, villages.values(), 1)
-    hint = f"; the nearest is {near[0].dotted} {near[0].name}" if near else ""
-    return f"{text}: this province has no such village{hint}"
+    hint = (
+        _("; the nearest is {dotted} {name}").format(dotted=near[0].dotted, name=near[0].name)
+        if near
+        else ""
+    )
+    return _("{text}: this province has no such village{hint}").format(text=text, hint=hint)
 
 
 def _position(lat_text: str, lon_text: str) -> tuple[float, float] | str | None:
@@ -110,16 +123,22 @@ def _position(lat_text: str, lon_text: str) -> tuple[float, float] | str | None:
     if not lat_text and not lon_text:
         return None
     if not lat_text or not lon_text:
-        return "lat and lon must both be given or both be empty"
+        return _("lat and lon must both be given or both be empty")
     lat, lon = _number(lat_text), _number(lon_text)
     if lat is None or lon is None:
         wrong, what = (lat_text, "lat") if lat is None else (lon_text, "lon")
-        return f"{what} '{wrong[:40]}' is not a number of degrees such as -1.90000"
+        return _("{what} '{wrong}' is not a number of degrees such as -1.90000").format(
+            what=what, wrong=wrong[:40]
+        )
     if _LAT_RANGE[0] <= lat <= _LAT_RANGE[1] and _LON_RANGE[0] <= lon <= _LON_RANGE[1]:
         return lat, lon
     if _LAT_RANGE[0] <= lon <= _LAT_RANGE[1] and _LON_RANGE[0] <= lat <= _LON_RANGE[1]:
-        return f"lat {lat_text} and lon {lon_text} are swapped"
-    return f"lat {lat_text}, lon {lon_text} is not in Indonesia"
+        return _("lat {lat_text} and lon {lon_text} are swapped").format(
+            lat_text=lat_text, lon_text=lon_text
+        )
+    return _("lat {lat_text}, lon {lon_text} is not in Indonesia").format(
+        lat_text=lat_text, lon_text=lon_text
+    )
 
 
 def _site(
@@ -131,14 +150,16 @@ def _site(
     # A table that repeats the village's own name does not name a site.
     if not text or (column == columns.name and text.casefold() == village.name.casefold()):
         return None, None
-    return text, _text_problem(text, "the site name")
+    return text, _text_problem(text, _("the site name"))
 
 
 def _text_problem(text: str, what: str) -> str | None:
     if len(text) > _MAX_SITE:
-        return f"{what} has {len(text)} characters, at most {_MAX_SITE} are kept"
+        return _("{what} has {count} characters, at most {max_site} are kept").format(
+            what=what, count=len(text), max_site=_MAX_SITE
+        )
     if not text.isprintable():
-        return f"{what} holds characters that can't be shown"
+        return _("{what} holds characters that can't be shown").format(what=what)
     return None
 
 
@@ -164,7 +185,7 @@ def read_table(path: Path, villages: Sequence[Village]) -> Table:
             first_line[place.code] = line
             table.places.append(place)
         else:
-            table.problems.append(f"line {line}: {place}")
+            table.problems.append(_("line {line}: {place}").format(line=line, place=place))
     return table
 
 
@@ -184,15 +205,19 @@ def _read_row(
         return _code_problem(code_text, villages)
     label = f"{village.dotted} {village.name}"
     if village.code in first_line:
-        return f"{label}: the same village as line {first_line[village.code]}"
+        return _("{label}: the same village as line {first_line}").format(
+            label=label, first_line=first_line[village.code]
+        )
     position = _position(cell(columns.lat), cell(columns.lon))
     if isinstance(position, str):
         return f"{label}: {position}"
     site, problem = _site(row, columns, village)
     provider = " ".join(cell(columns.provider).split()) or None
-    problem = problem or _text_problem(provider or "", "the provider")
+    problem = problem or _text_problem(provider or "", _("the provider"))
     if problem:
         return f"{label}: {problem}"
     if position is None and site is None and provider is None:
-        return f"{label}: the row has no position, no site name and no provider"
+        return _("{label}: the row has no position, no site name and no provider").format(
+            label=label
+        )
     return Place(village.code, position, site, provider)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from host_tools.common.errors import RegistryError
+from host_tools.common.i18n import _, marked
 from host_tools.province.contract_records import CONTRACT_TABLES
 
 SCHEMA = """
@@ -64,7 +65,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         """CREATE TABLE role_keys (
     kid           BLOB PRIMARY KEY,          -- first 8 bytes of SHA-256(public_key)
     public_key    BLOB NOT NULL,             -- Ed25519, 32 bytes
-    role          INTEGER NOT NULL,          -- 1 technician, 2 operator, 3 release
+    role          INTEGER NOT NULL,          -- as in people/trust.py
     name          TEXT NOT NULL,
     added_at      INTEGER NOT NULL,
     not_after     INTEGER NOT NULL,
@@ -119,6 +120,12 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     4: CONTRACT_TABLES,
     5: ("ALTER TABLE villages ADD COLUMN provider TEXT",),  # of its link, as the office names it
+    6: (
+        """CREATE TABLE office_log (
+    number        INTEGER PRIMARY KEY,       -- from 0, without holes
+    entry         BLOB NOT NULL              -- as it was signed
+)""",
+    ),
 }
 FORMAT = max(MIGRATIONS)
 
@@ -144,8 +151,10 @@ def village_of(slot: str) -> str:
     match = _SLOT.fullmatch(slot)
     if match is None:
         raise RegistryError(
-            f"'{slot}' is not a slot; a slot is the village code, a dash and a number from 1 to "
-            "999, such as 6403112001-1."
+            _(
+                "'{slot}' is not a slot; a slot is the village code, a dash and a number from 1 "
+                "to 999, such as 6403112001-1."
+            ).format(slot=slot)
         )
     return match[1]
 
@@ -264,12 +273,12 @@ class KitEntry:
         """`valid`, `expired`, `revoked`; `key revoked`, `key expired`: the kit is neither, but
         what its technician's key signs now is not imported."""
         if self.revoked_at is not None:
-            return "revoked"
+            return marked("revoked")
         if now >= self.expires_at:
-            return "expired"
+            return marked("expired")
         if self.key_revoked_at is not None:
-            return "key revoked"
-        return "valid" if now < self.key_not_after else "key expired"
+            return marked("key revoked")
+        return marked("valid") if now < self.key_not_after else marked("key expired")
 
     @property
     def unused(self) -> tuple[KitSerial, ...]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from host_tools.common.errors import EnrolmentError, RegistryError, VillageError
+from host_tools.common.i18n import _
 from host_tools.province.records import (
     Certificate,
     Device,
@@ -98,7 +99,9 @@ class Registry(PeopleTables, ContractTables):
                 ).rowcount
                 if not changed:
                     raise VillageError(
-                        f"The registry has no village {code}; nothing was imported."
+                        _("The registry has no village {code}; nothing was imported.").format(
+                            code=code
+                        )
                     )
                 count += 1
         return count
@@ -115,6 +118,12 @@ class Registry(PeopleTables, ContractTables):
         """The device of a key id, active or revoked, or None."""
         found = self._devices("kid = ?", kid)
         return found[0] if found else None
+
+    def proof_of(self, kid: bytes) -> bytes | None:
+        """A device's signed enrolment, where it is known."""
+        rows = self.rows("SELECT proof FROM devices WHERE kid = ?", kid)
+        proof: bytes | None = rows[0][0] if rows else None
+        return proof
 
     def active_devices(self) -> list[Device]:
         """Every device that fills a slot now."""
@@ -155,6 +164,7 @@ class Registry(PeopleTables, ContractTables):
         at: int | None = None,
         certificate: str | None = None,
         firmware_hash: bytes | None = None,
+        record: bytes | None = None,
     ) -> tuple[Device, str]:
         """Record that a device fills a slot.
 
@@ -166,6 +176,7 @@ class Registry(PeopleTables, ContractTables):
             at: Unix time; now if None.
             certificate: serial of the certificate that the device was given.
             firmware_hash: SHA-256 of the firmware that runs on it.
+            record: SHA-256 of the technician's record that enrols it.
 
         Returns:
             The device, and `enrolled`, `replaced` or `already` (the same key filled it before).
@@ -178,11 +189,17 @@ class Registry(PeopleTables, ContractTables):
         """
         if len(public_key) != 32:
             raise EnrolmentError(
-                f"The device's public key has {len(public_key)} bytes instead of 32."
+                _("The device's public key has {count} bytes instead of 32.").format(
+                    count=len(public_key)
+                )
             )
         village = village_of(slot)
         if self.village(village) is None:
-            raise VillageError(f"The registry has no village {village}; see 'desalink villages'.")
+            raise VillageError(
+                _("The registry has no village {village}; see 'desalink villages'.").format(
+                    village=village
+                )
+            )
         now = int(time.time()) if at is None else at
         kid = kid_of(public_key)
         with self.transaction():
@@ -193,9 +210,12 @@ class Registry(PeopleTables, ContractTables):
             others = [device for device in self.keys_for_slot(slot) if device.active]
             if others and not replace:
                 raise EnrolmentError(
-                    f"Slot {slot} is filled by device {others[0].kid.hex()} ({others[0].board}); "
-                    "if this device takes its place, say so with --replace."
+                    _(
+                        "Slot {slot} is filled by device {kid} ({board}); if this device takes "
+                        "its place, say so with --replace."
+                    ).format(slot=slot, kid=others[0].kid.hex(), board=others[0].board)
                 )
+            self.enter_village(slot)
             self._db.execute("INSERT OR IGNORE INTO slots VALUES (?, ?, ?)", (slot, village, now))
             for device in others:
                 # The rows point at each other: the old one is revoked first, the link set last.
@@ -214,6 +234,14 @@ class Registry(PeopleTables, ContractTables):
                 self._db.execute(
                     "UPDATE devices SET replaced_by = ? WHERE kid = ?", (kid, device.kid)
                 )
+            replaced = others[0].kid if others else None
+            self.enter(
+                "enrol",
+                {"slot": slot, "kid": kid, "key": public_key, "proof": proof, "at": now}
+                | {"certificate": certificate, "replaces": replaced, "record": record}
+                | {"adopted": False},
+                by=by,
+            )
         enrolled = self.device_by_kid(kid)
         assert enrolled is not None
         return enrolled, "replaced" if others else "enrolled"
@@ -223,22 +251,28 @@ class Registry(PeopleTables, ContractTables):
         name = known.kid.hex()
         if known.public_key != public_key:
             raise EnrolmentError(
-                f"Another device already has the key id {name}; delete this device's key so that "
-                "it makes a new one, and enrol it again."
+                _(
+                    "Another device already has the key id {name}; delete this device's key so "
+                    "that it makes a new one, and enrol it again."
+                ).format(name=name)
             )
         if known.slot != slot:
             raise EnrolmentError(
-                f"Device key {name} belongs to slot {known.slot} (was its storage copied?); "
-                "delete this device's state directory so that it makes its own key, and enrol it "
-                f"again for {slot}."
+                _(
+                    "Device key {name} belongs to slot {slot} (was its storage copied?); delete "
+                    "this device's state directory so that it makes its own key, and enrol it "
+                    "again for {wanted}."
+                ).format(name=name, slot=known.slot, wanted=slot)
             )
         if not known.active:
             raise EnrolmentError(
-                f"Device key {name} of slot {slot} was revoked; delete the device's state "
-                "directory so that it makes a new key, and enrol it again."
+                _(
+                    "Device key {name} of slot {slot} was revoked; delete the device's state "
+                    "directory so that it makes a new key, and enrol it again."
+                ).format(name=name, slot=slot)
             )
 
-    def revoke(self, kid: bytes, *, by: str, at: int | None = None) -> Device:
+    def revoke(self, kid: bytes, *, by: str, at: int | None = None, reason: str = "") -> Device:
         """Revoke a device's key; what it signed before stays verifiable.
 
         Revoking twice keeps the first time.
@@ -248,14 +282,17 @@ class Registry(PeopleTables, ContractTables):
         """
         now = int(time.time()) if at is None else at
         with self.transaction():
-            self._db.execute(
+            if self.change(
                 "UPDATE devices SET revoked_at = ?, revoked_by = ? WHERE kid = ? AND revoked_at "
                 "IS NULL",
-                (now, by, kid),
-            )
+                *(now, by, kid),
+            ):
+                self.enter("revoke", {"kid": kid, "at": now, "reason": reason}, by=by)
         device = self.device_by_kid(kid)
         if device is None:
-            raise RegistryError(f"There is no device {kid.hex()}; see 'desalink devices list'.")
+            raise RegistryError(
+                _("There is no device {kid}; see 'desalink devices list'.").format(kid=kid.hex())
+            )
         return device
 
     def record_certificate(

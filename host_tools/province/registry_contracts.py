@@ -11,7 +11,7 @@ from host_tools.province.contract_records import (
     ContractEntry,
     ContractEvent,
 )
-from host_tools.province.registry_file import RegistryFile
+from host_tools.province.registry_office_log import OfficeLogTable
 
 _CONTRACT = (
     "id, slot, provider, product, medium, mbps, price, target_ppm, excluded, opens, closes, "
@@ -27,7 +27,7 @@ _MONTH = (
 )
 
 
-class ContractTables(RegistryFile):
+class ContractTables(OfficeLogTable):
     """Those tables. Changes that belong together are a `transaction` of the caller's."""
 
     def contracts(self, *, withdrawn: bool = False) -> list[ContractEntry]:
@@ -41,28 +41,34 @@ class ContractTables(RegistryFile):
 
     def add_contract(self, id: str, contract: Contract, *, by: str, at: int) -> bool:
         """Record a contract; False if this very one is on record and was not withdrawn."""
-        c = contract
-        opens, closes = c.hours or (None, None)
-        return bool(
-            self.change(
+        body = contract_body(id, contract, at)
+        with self.transaction():
+            self.enter_village(contract.slot)
+            added = self.change(
                 f"INSERT INTO contracts ({_CONTRACT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
                 "?, ?, ?, ?, NULL, NULL, NULL) ON CONFLICT (id) DO UPDATE SET added_at = "
                 "excluded.added_at, added_by = excluded.added_by, withdrawn_at = NULL, "
                 "withdrawn_by = NULL, withdrawn_why = NULL WHERE withdrawn_at IS NOT NULL",
-                *(id, c.slot, c.provider, c.product, c.medium, c.mbps, c.price, c.target_ppm),
-                *(",".join(c.excluded), opens, closes, c.begin, c.end, c.number, at, by),
+                *(*body.values(), by),
             )
-        )
+            if added:
+                self.enter("contract", body, by=by)
+        return bool(added)
 
     def withdraw_contract(self, id: str, *, by: str, why: str, at: int) -> bool:
         """Withdraw a contract; False if it was not on record or is withdrawn."""
-        return bool(
-            self.change(
-                "UPDATE contracts SET withdrawn_at = ?, withdrawn_by = ?, withdrawn_why = ? "
+        return self._withdraw("contract", "contracts", id, by, why, at)
+
+    def _withdraw(self, kind: str, table: str, id: str, by: str, why: str, at: int) -> bool:
+        with self.transaction():
+            done = self.change(
+                f"UPDATE {table} SET withdrawn_at = ?, withdrawn_by = ?, withdrawn_why = ? "
                 "WHERE id = ? AND withdrawn_at IS NULL",
                 *(at, by, why, id),
             )
-        )
+            if done:
+                self.enter(f"{kind}_withdraw", {"id": id, "why": why, "at": at}, by=by)
+        return bool(done)
 
     def contract_events(self, *, withdrawn: bool = False) -> list[ContractEvent]:
         """Events by their beginning. withdrawn: those that were withdrawn as well."""
@@ -75,22 +81,18 @@ class ContractTables(RegistryFile):
 
     def add_contract_event(self, event: ContractEvent) -> None:
         """Record an event."""
-        e = event
-        self.change(
-            f"INSERT INTO contract_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
-            "NULL, NULL)",
-            *(e.id, e.kind, e.scope, e.value, e.begin, e.end, e.who, e.why, e.added_at),
-        )
+        body = event_body(event)
+        with self.transaction():
+            self.change(
+                f"INSERT INTO contract_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, "
+                "NULL, NULL)",
+                *body.values(),
+            )
+            self.enter("event", body, by=event.who)
 
     def withdraw_contract_event(self, id: str, *, by: str, why: str, at: int) -> bool:
         """Withdraw an event; False if it was not on record or is withdrawn."""
-        return bool(
-            self.change(
-                "UPDATE contract_events SET withdrawn_at = ?, withdrawn_by = ?, withdrawn_why = "
-                "? WHERE id = ? AND withdrawn_at IS NULL",
-                *(at, by, why, id),
-            )
-        )
+        return self._withdraw("event", "contract_events", id, by, why, at)
 
     def rule_documents(self) -> list[tuple[int, str, int, str]]:
         """Version, text, time and author of the rules that were added, the oldest first."""
@@ -98,7 +100,9 @@ class ContractTables(RegistryFile):
 
     def add_rules(self, version: int, document: str, *, by: str, at: int) -> None:
         """Record a version of the rules."""
-        self.change("INSERT INTO rules VALUES (?, ?, ?, ?)", version, document, at, by)
+        with self.transaction():
+            self.change("INSERT INTO rules VALUES (?, ?, ?, ?)", version, document, at, by)
+            self.enter("rules", {"version": version, "document": document, "at": at}, by=by)
 
     def closed_months(self, month: str | None = None) -> list[ClosedMonth]:
         """Editions of closed months (of one, or of all), the oldest first; opened ones too."""
@@ -112,24 +116,38 @@ class ContractTables(RegistryFile):
             for name, edition, rules, figures, *rest in found
         ]
 
-    def close_month(self, closed: ClosedMonth) -> None:
-        """Record a month's figures."""
+    def close_month(self, closed: ClosedMonth, *, receipt: int | None = None) -> None:
+        """Record a month's figures.
+
+        Args:
+            receipt: the newest one that they count.
+        """
         c = closed
-        self.change(
-            f"INSERT INTO closed_months ({_MONTH}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
-            *(c.month, c.edition, c.rules, zlib.compress(c.figures), c.digest),
-            *(c.closed_at, c.closed_by),
-        )
+        with self.transaction():
+            self.change(
+                f"INSERT INTO closed_months ({_MONTH}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, "
+                "NULL)",
+                *(c.month, c.edition, c.rules, zlib.compress(c.figures), c.digest),
+                *(c.closed_at, c.closed_by),
+            )
+            body = {"month": c.month, "edition": c.edition, "rules": c.rules, "digest": c.digest}
+            self.enter("close", body | {"receipt": receipt, "at": c.closed_at}, by=c.closed_by)
 
     def open_month(self, month: str, *, by: str, why: str, at: int) -> bool:
         """Open a closed month again; its figures stay on record. False: it was not closed."""
-        return bool(
-            self.change(
-                "UPDATE closed_months SET opened_at = ?, opened_by = ?, opened_why = ? "
-                "WHERE month = ? AND opened_at IS NULL",
-                *(at, by, why, month),
+        with self.transaction():
+            found = self.rows(
+                "SELECT edition FROM closed_months WHERE month = ? AND opened_at IS NULL", month
             )
-        )
+            for (edition,) in found:
+                self.change(
+                    "UPDATE closed_months SET opened_at = ?, opened_by = ?, opened_why = ? "
+                    "WHERE month = ? AND edition = ?",
+                    *(at, by, why, month, edition),
+                )
+                body = {"month": month, "edition": edition, "why": why, "at": at}
+                self.enter("reopen", body, by=by)
+        return bool(found)
 
 
 def _entry(id: str, *row: Any) -> ContractEntry:
@@ -138,3 +156,21 @@ def _entry(id: str, *row: Any) -> ContractEntry:
     hours = None if opens is None else (opens, closes)
     fields = (*row[:7], kinds, hours, begin, end, number)
     return ContractEntry(id, Contract(*fields), *row[13:])
+
+
+def contract_body(id: str, contract: Contract, at: int) -> dict[str, Any]:
+    """The columns of a contract's row that its entry in the office log holds, in their order."""
+    c = contract
+    opens, closes = c.hours or (None, None)
+    values = (
+        *(id, c.slot, c.provider, c.product, c.medium, c.mbps, c.price, c.target_ppm),
+        *(",".join(c.excluded), opens, closes, c.begin, c.end, c.number, at),
+    )
+    return dict(zip(_CONTRACT.split(", "), values, strict=False))
+
+
+def event_body(event: ContractEvent) -> dict[str, Any]:
+    """The same of an event."""
+    e = event
+    values = (e.id, e.kind, e.scope, e.value, e.begin, e.end, e.who, e.why, e.added_at)
+    return dict(zip(_EVENT.split(", "), values, strict=False))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from host_tools.common.errors import RegistryError
+from host_tools.common.i18n import _
 from host_tools.common.readonly import may_write, readonly_uri
 from host_tools.province.records import FORMAT, MIGRATIONS, SCHEMA, Village
 
@@ -38,7 +39,9 @@ class RegistryFile:
         """
         path = directory / FILE
         if path.exists():
-            raise RegistryError(f"{path} exists already; it was left as it is.")
+            raise RegistryError(
+                _("{path} exists already; it was left as it is.").format(path=path)
+            )
         path.touch(mode=0o600)
         registry = cls(path, cls._connect(path))
         registry._db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version=1;COMMIT;")
@@ -54,8 +57,11 @@ class RegistryFile:
         return registry
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path, *, readonly: bool = False) -> Self:
         """Open the registry of a province; whoever may not write to it can read it.
+
+        Args:
+            readonly: only ever read.
 
         Raises:
             RegistryError: it is missing, not a registry, or made by a newer desalink.
@@ -63,38 +69,50 @@ class RegistryFile:
         path = directory / FILE
         if not path.exists():
             raise RegistryError(
-                f"The registry {path} is missing; put it back from the province's backup."
+                _(
+                    "The registry {path} is missing; put it back from the province's backup."
+                ).format(path=path)
             )
         try:
-            db = cls._connect(path)
+            db = cls._connect(path, readonly)
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 if "locked" in str(error):
                     refused = RegistryError(
-                        f"The registry {path} is locked by another desalink; wait for it and try "
-                        "again."
+                        _(
+                            "The registry {path} is locked by another desalink; wait for it and "
+                            "try again."
+                        ).format(path=path)
                     )
                     refused.exit_code = 75  # as StoreBusy: it passes by itself
                     raise refused from None
                 raise RegistryError(
-                    f"The registry {path} can't be opened ({error}); make room on its disk, and "
-                    "run this as the owner of the province."
+                    _(
+                        "The registry {path} can't be opened ({error}); make room on its disk, "
+                        "and run this as the owner of the province."
+                    ).format(path=path, error=error)
                 ) from None
             raise RegistryError(
-                f"{path} is damaged or not a registry ({error}); put it back from the backup."
+                _(
+                    "{path} is damaged or not a registry ({error}); put it back from the backup."
+                ).format(path=path, error=error)
             ) from None
         if not 1 <= version <= FORMAT:
             db.close()
             raise RegistryError(
-                f"{path} has format {version} and this desalink knows {FORMAT}; use the desalink "
-                "that wrote it, or a newer one."
+                _(
+                    "{path} has format {version} and this desalink knows {format}; use the "
+                    "desalink that wrote it, or a newer one."
+                ).format(path=path, version=version, format=FORMAT)
             )
-        if version < FORMAT and not may_write(path):
+        if version < FORMAT and (readonly or not may_write(path)):
             db.close()
             raise RegistryError(
-                f"The registry {path} is from an older version; any command of its owner, such "
-                "as 'desalink villages', renews it."
+                _(
+                    "The registry {path} is from an older version; any command of its owner, such "
+                    "as 'desalink villages', renews it."
+                ).format(path=path)
             )
         registry = cls(path, db)
         registry._migrate()
@@ -115,9 +133,9 @@ class RegistryFile:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
+    def _connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
         # check_same_thread=False: the ingest opens it in one thread and reads it in its worker.
-        writable = may_write(path)
+        writable = not readonly and may_write(path)
         where = str(path) if writable else readonly_uri(path)
         db = sqlite3.connect(
             where, uri=not writable, isolation_level=None, timeout=10, check_same_thread=False
@@ -135,7 +153,7 @@ class RegistryFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from host_tools.province.registry import Registry
 
@@ -22,10 +22,15 @@ _TABLES = (
     "rules",
     "closed_months",
 )
+# What the office log holds in full.
+_LOGGED = ("devices", "contracts", "contract_events", "rules", "closed_months")
 
 
-def merge_registry(registry: Registry, other: Registry) -> int:
+def merge_registry(registry: Registry, other: Registry, entries: Sequence[bytes] = ()) -> int:
     """Add what only the other registry holds; whatever is revoked in either is revoked.
+
+    Args:
+        entries: of the other's office log, which is longer; then its rows are the newer ones.
 
     Returns:
         How many revocations were taken over.
@@ -34,11 +39,14 @@ def merge_registry(registry: Registry, other: Registry) -> int:
         # Devices refer to their successors, which may come later.
         registry.rows("PRAGMA defer_foreign_keys=ON")
         revoked = _take_revocations(registry, other)
+        newest = registry.newest_office_entry()
+        registry.add_office_entries(newest[0] + 1 if newest else 0, entries)
         for table in _TABLES:
+            add = "REPLACE" if entries and table in _LOGGED else "IGNORE"
             columns = [name for _, name, *_ in other.rows(f"PRAGMA table_info({table})")]
             names, marks = ", ".join(columns), ", ".join("?" * len(columns))
             for row in other.rows(f"SELECT {names} FROM {table}"):
-                registry.change(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", *row)
+                registry.change(f"INSERT OR {add} INTO {table} ({names}) VALUES ({marks})", *row)
         # A device that could not be added, because its slot is filled, can't be a successor.
         registry.change(
             "UPDATE devices SET replaced_by = NULL WHERE replaced_by NOT IN (SELECT kid FROM "

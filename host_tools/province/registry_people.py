@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from host_tools.province.records import KitEntry, KitSerial, ReplacementOrder, RoleKey
-from host_tools.province.registry_file import RegistryFile
+from host_tools.province.registry_office_log import OfficeLogTable
 
 _ROLE_KEY = "kid, public_key, role, name, added_at, not_after, revoked_at, revoked_by"
 
 
-class PeopleTables(RegistryFile):
+class PeopleTables(OfficeLogTable):
     """Those tables. Changes that belong together are a `transaction` of the caller's."""
 
     def role_keys(self, role: int | None = None) -> list[RoleKey]:
@@ -47,7 +48,14 @@ class PeopleTables(RegistryFile):
 
     def add_trust(self, version: int, document: bytes) -> None:
         """Keep a signed trust document."""
-        self.change("INSERT INTO trusts VALUES (?, ?)", version, document)
+        with self.transaction():
+            self.change("INSERT INTO trusts VALUES (?, ?)", version, document)
+            digest = hashlib.sha256(document).digest()
+            self.enter("trust", {"version": version, "hash": digest}, by="")
+
+    def trusts(self) -> list[tuple[int, bytes]]:
+        """Version and bytes of each trust document, the oldest first."""
+        return self.rows("SELECT version, document FROM trusts ORDER BY version")
 
     def kits(self) -> list[KitEntry]:
         """Every kit ever made, the oldest first."""
@@ -88,6 +96,7 @@ class PeopleTables(RegistryFile):
             )
             for serial, slot in certificates:
                 self.change("INSERT INTO kit_certificates VALUES (?, ?, ?)", serial, id, slot)
+            self.enter("kit", {"id": id, "technician": technician, "expires": expires}, by="")
 
     def revoke_kit(self, entry: KitEntry, *, by: str, at: int, unused_only: bool) -> None:
         """Mark a kit's certificates revoked: all and the kit itself, or those not in use."""
@@ -98,12 +107,12 @@ class PeopleTables(RegistryFile):
                     "NULL",
                     *(at, chosen.serial),
                 )
-            if not unused_only:
-                self.change(
-                    "UPDATE kits SET revoked_at = ?, revoked_by = ? WHERE id = ? AND revoked_at "
-                    "IS NULL",
-                    *(at, by, entry.id),
-                )
+            if not unused_only and self.change(
+                "UPDATE kits SET revoked_at = ?, revoked_by = ? WHERE id = ? AND revoked_at IS "
+                "NULL",
+                *(at, by, entry.id),
+            ):
+                self.enter("kit_revoke", {"id": entry.id, "at": at}, by=by)
 
     def kit_holder(self, kit: bytes) -> tuple[bytes, str, int] | None:
         """Of a kit: kid and name of the technician it was made for, and when it expires."""
@@ -144,6 +153,15 @@ class PeopleTables(RegistryFile):
             "SELECT record, name, refused FROM enrolment_records JOIN role_keys ON kid = "
             "technician ORDER BY log, number"
         )
+
+    def records_of_slot(self, slot: str) -> list[bytes]:
+        """The records that enrolled devices of a slot, as they were signed."""
+        rows = self.rows(
+            "SELECT record FROM enrolment_records WHERE slot = ? AND refused IS NULL "
+            "ORDER BY log, number",
+            slot,
+        )
+        return [record for (record,) in rows]
 
     def imported_records(self) -> dict[bytes, int]:
         """Log -> how many of its records were imported."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from host_tools.common.errors import ProvinceError
 from host_tools.common.files import Inside
+from host_tools.common.i18n import _
 from host_tools.common.tables import TableError, checked, text, whole
 
 FILE = "province.toml"
@@ -63,6 +64,24 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True)
+class PagesSettings:
+    """How `desalink serve` answers.
+
+    certificate, key: PEM files for its own TLS, relative to the province; empty: plain HTTP.
+    https: a proxy in front of it speaks HTTPS. proxies: addresses of proxies whose headers say
+    who asks. public: availability by village and month is shown without a log-in.
+    """
+
+    bind: Annotated[str, _LINE] = "127.0.0.1"
+    port: Annotated[int, whole(1, 65535)] = 8480
+    certificate: Annotated[str, _LINE] = ""
+    key: Annotated[str, _LINE] = ""
+    https: Annotated[bool, Meta(description="true or false")] = False
+    proxies: Annotated[tuple[str, ...], Meta(description="a list of texts")] = ()
+    public: Annotated[bool, Meta(description="true or false")] = False
+
+
+@dataclass(frozen=True)
 class TlsFiles:
     """What a client of the broker needs for TLS (PEM)."""
 
@@ -81,12 +100,16 @@ class Province:
     created: datetime
     broker: BrokerSettings
     hot_months: int = HOT_MONTHS
+    pages: PagesSettings = PagesSettings()
 
     database = Inside("province.db")
     archive = Inside("archive")
     registry = Inside("registry.db")
+    pages_database = Inside("pages.db")  # accounts, cases and notes of the pages
     root_key = Inside("keys/root.key")
     root_public = Inside("keys/root.pub")
+    office_key = Inside("keys/office.key")  # signs the office log
+    receipt_key = Inside("services/receipts.key")  # the ingest's, for its receipts
     former_roots = Inside("keys/former.pub")  # all before it, the oldest first
     trust = Inside("trust.cbor")
     technicians = Inside("technicians")  # their role keys, each under the province's passphrase
@@ -118,7 +141,9 @@ def check_host(host: str) -> str:
     """
     if not _HOST.fullmatch(host):
         raise ProvinceError(
-            f"'{host}' is not a host name or address; give a name such as broker.example.go.id."
+            _(
+                "'{host}' is not a host name or address; give a name such as broker.example.go.id."
+            ).format(host=host)
         )
     return host
 
@@ -130,7 +155,11 @@ def check_port(port: int) -> int:
         ProvinceError: it is not.
     """
     if not 1 <= port <= 65535:
-        raise ProvinceError(f"{port} is not a TCP port; choose one from 1 to 65535, usually 8883.")
+        raise ProvinceError(
+            _("{port} is not a TCP port; choose one from 1 to 65535, usually 8883.").format(
+                port=port
+            )
+        )
     return port
 
 
@@ -151,6 +180,7 @@ class _File:
     province: Annotated[_ProvinceTable, Meta(description="a section")]
     broker: Annotated[BrokerSettings, Meta(description="a section")]
     retention: Annotated[_Retention, Meta(description="a section")] = _Retention()
+    pages: Annotated[PagesSettings, Meta(description="a section")] = PagesSettings()
 
 
 @dataclass(frozen=True)
@@ -177,23 +207,31 @@ def load(directory: Path) -> Province:
             table = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
         raise ProvinceError(
-            f"There is no province in {directory} (no {FILE}); give its directory with -C or "
-            "DESALINK_DIR, or make one with 'desalink init DIR --province CODE'."
+            _(
+                "There is no province in {directory} (no {file}); give its directory with -C or "
+                "DESALINK_DIR, or make one with 'desalink init DIR --province CODE'."
+            ).format(directory=directory, file=FILE)
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProvinceError(
-            f"{path} can't be understood: {error}; correct it and try again."
+            _("{path} can't be understood: {error}; correct it and try again.").format(
+                path=path, error=error
+            )
         ) from None
     try:
         version = checked(table, _Format, strict=False).format
         if version != FORMAT:
             raise ProvinceError(
-                f"{path} has format {version} and this desalink knows format {FORMAT}; install "
-                "the desalink that made it, or a newer one."
+                _(
+                    "{path} has format {version} and this desalink knows format {format}; install "
+                    "the desalink that made it, or a newer one."
+                ).format(path=path, version=version, format=FORMAT)
             )
         found = checked(table, _File, strict=False)
     except TableError as error:
-        raise ProvinceError(f"{path}: {error} Correct it and try again.") from None
+        raise ProvinceError(
+            _("{path}: {error} Correct it and try again.").format(path=path, error=error)
+        ) from None
     for host in (*found.broker.hosts, *filter(None, [found.broker.bind])):
         check_host(host)
     check_port(found.broker.port)
@@ -204,6 +242,7 @@ def load(directory: Path) -> Province:
         created=found.province.created,
         broker=found.broker,
         hot_months=found.retention.hot_months,
+        pages=found.pages,
     )
 
 

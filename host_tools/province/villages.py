@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from host_tools.common.errors import ProvinceError, VillageError
+from host_tools.common.i18n import _
 from host_tools.province.registry import Registry, Village
 
 
@@ -21,7 +22,11 @@ def province_name(code: str) -> str:
     name = PROVINCES.get(code)
     if name is None:
         known = ", ".join(f"{key} {value}" for key, value in sorted(PROVINCES.items()))
-        raise ProvinceError(f"There is no province '{code}'; give one of these codes: {known}.")
+        raise ProvinceError(
+            _("There is no province '{code}'; give one of these codes: {known}.").format(
+                code=code, known=known
+            )
+        )
     return str(name)
 
 
@@ -100,16 +105,25 @@ def find_village(registry: Registry, text: str) -> Village:
     if village is not None:
         return village
     near = near_matches(text, registry.villages())
-    if len(near) > 1 and all(v.name.casefold() == text.strip().casefold() for v in near):
-        raise VillageError(
-            f"Several villages are called {near[0].name}: {_listed(near)}; give the code of one."
-        )
-    what = f"This province has no village '{text.strip()}'"
-    if plain_code(text) is None:
-        what = f"'{text.strip()}' is not a village code of 10 digits"
+    given = text.strip()
+    if near and all(v.name.casefold() == given.casefold() for v in near):
+        if len(near) == 1:
+            said = _("'{name}' is a village's name; give its code: {listed}.")
+        else:
+            said = _("Several villages are called {name}: {listed}; give the code of one.")
+        raise VillageError(said.format(name=near[0].name, listed=_listed(near)))
+    if code is None and re.search(r"[0-9]", given):
+        what = _("'{text}' is not a village code of 10 digits")
+    else:
+        what = _("This province has no village '{text}'")
+    what = what.format(text=given)
     if near:
-        raise VillageError(f"{what}; did you mean {_listed(near)}?")
-    raise VillageError(f"{what}; find it with 'desalink villages --find NAME'.")
+        raise VillageError(
+            _("{what}; did you mean {listed}?").format(what=what, listed=_listed(near))
+        )
+    raise VillageError(
+        _("{what}; find it with 'desalink villages --find NAME'.").format(what=what)
+    )
 
 
 _KIND = re.compile(r"^(kabupaten|kab\.?|kota)\s+")
@@ -133,5 +147,8 @@ def find_regency(registry: Registry, text: str) -> str:
     if len(found) == 1:
         return found[0]
     choices = ", ".join(f"{code} {known[code]}" for code in (found or known))
-    problem = "several regencies are called that" if found else "this province has no such regency"
-    raise VillageError(f"'{text.strip()}': {problem}; choose one of {choices}.")
+    if found:
+        said = _("'{text}': several regencies are called that; choose one of {choices}.")
+    else:
+        said = _("'{text}': this province has no such regency; choose one of {choices}.")
+    raise VillageError(said.format(text=text.strip(), choices=choices))

@@ -281,7 +281,7 @@ def _quality(
     if database:
         for finding in queries.findings(database, resolved=True):
             if month.begin <= finding.found_at < month.end:
-                findings.setdefault(finding.slot, Counter())[finding.kind] += 1
+                findings.setdefault(finding.slot, Counter())[finding.kind] += finding.count
                 missing[finding.slot] += finding.missing * (finding.resolved_at is None)
     found = []
     for one in slots:

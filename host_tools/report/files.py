@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.contracts.months import SlotMonth
 from host_tools.report import pages
 from host_tools.report.data import MonthReport
@@ -57,7 +58,7 @@ def _only_within(url: str, *_arguments: object, **_named: object) -> object:
     """What an image's URL holds itself; the report loads nothing from elsewhere."""
     from weasyprint.urls import URLFetcherResponse  # type: ignore[import-untyped]
 
-    head, _, content = url.partition(",")
+    head, _comma, content = url.partition(",")
     if head != "data:image/png;base64":
         raise ValueError(f"the report loads nothing from elsewhere: {url[:80]}")
     return URLFetcherResponse(url, b64decode(content), {"Content-Type": "image/png"})
@@ -85,8 +86,10 @@ def write(
     """
     if not report.slots:
         raise ReportError(
-            f"No slot has a contract or a device that {report.month.name} could be about; see "
-            "'desalink contracts list'."
+            _(
+                "No slot has a contract or a device that {name} could be about; see 'desalink "
+                "contracts list'."
+            ).format(name=report.month.name)
         )
     folder.mkdir(parents=True, exist_ok=True)
     named: list[tuple[str, Callable[[], str]]] = [

@@ -27,10 +27,10 @@ USAGE_COLUMNS = (
     "unused_days,busiest_hour,speed_samples,speed_median_kbits"
 ).split(",")
 
-_Cell = str | int | None
+Cell = str | int | float | None
 
 
-def _outages(report: MonthReport) -> Iterator[Sequence[_Cell]]:
+def _outages(report: MonthReport) -> Iterator[Sequence[Cell]]:
     for one in report.slots:
         for piece in one.pieces:
             provider = "" if piece.contract is None else piece.contract.provider
@@ -48,7 +48,7 @@ def _outages(report: MonthReport) -> Iterator[Sequence[_Cell]]:
                 )
 
 
-def _usage(report: MonthReport) -> Iterator[Sequence[_Cell]]:
+def _usage(report: MonthReport) -> Iterator[Sequence[Cell]]:
     for one in report.slots:
         usage = one.usage
         speeds = (report.speeds or {}).get(one.slot, [])
@@ -68,14 +68,14 @@ def _usage(report: MonthReport) -> Iterator[Sequence[_Cell]]:
         )
 
 
-def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[Sequence[_Cell]]]]:
+def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[Sequence[Cell]]]]:
     figures = (row(one, piece) for one in report.slots for piece in one.pieces)
     yield "figures", COLUMNS, figures
     yield "outages", OUTAGE_COLUMNS, _outages(report)
     yield "usage", USAGE_COLUMNS, _usage(report)
 
 
-def _safe(cell: _Cell) -> _Cell:
+def safe(cell: Cell) -> Cell:
     """A text that a spreadsheet does not take for a formula: names come from outside."""
     if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{cell}"
@@ -91,7 +91,7 @@ def write_csv(report: MonthReport, folder: Path) -> list[Path]:
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
-            writer.writerows([_safe(cell) for cell in cells] for cells in rows)
+            writer.writerows([safe(cell) for cell in cells] for cells in rows)
         written.append(path)
     return written
 
@@ -106,5 +106,5 @@ def write_workbook(report: MonthReport, path: Path) -> None:
         sheet.freeze_panes = "B2"
         sheet.append(list(columns))
         for cells in rows:
-            sheet.append([_safe(cell) for cell in cells])
+            sheet.append([safe(cell) for cell in cells])
     book.save(path)

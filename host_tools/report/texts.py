@@ -30,7 +30,7 @@ def kinds() -> dict[str, str]:
 def causes() -> dict[str, str]:
     """What each state is called that a provider is charged with."""
     return {
-        "provider": _("no way beyond the village"),
+        "provider": _("no connection beyond the village"),
         "next_hop": _("the provider's first router does not answer"),
         "dns": _("names are not resolved (DNS)"),
         "other_dns": _("only other name servers answer"),

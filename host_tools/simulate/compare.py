@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from host_tools.common.i18n import _, number
 from host_tools.simulate.truth import VillageTruth, read
 from host_tools.simulate.world import DEGRADED, OFF, UP
 from host_tools.store import Database, queries
@@ -90,16 +91,31 @@ class Comparison:
             percent = f"{100 * (derived - true) / true:+.2f} %" if true else "-"
             lines.append(f"{state:<12}{true:>14.0f}{derived:>14.0f}{percent:>12}")
         lines += [
-            f"Wrong state in {total.wrong_percent:.3f} % of the time that was reported.",
-            f"Shown as up without a report: {total.hidden_up_s / 60:.0f} min.",
-            f"Outages over 5 min: {total.outages}, missed {len(total.missed)}, invented "
-            f"{len(total.invented)}.",
-            f"Bytes: {total.true_bytes} true, {total.derived_bytes} derived, "
-            f"{total.bytes_percent:.3f} % apart.",
-            f"Villages with a wrong clock, not in the figures above: {clocks.wrong_percent:.3f} % "
-            f"wrong, {len(clocks.missed)} missed, {len(clocks.invented)} invented, "
-            f"{clocks.hidden_up_s / 60:.0f} min shown as up, bytes {clocks.bytes_percent:.3f} % "
-            "apart.",
+            _("Wrong state in {wrong_percent} % of the time that was reported.").format(
+                wrong_percent=number(total.wrong_percent, 3)
+            ),
+            _("Shown as up without a report: {minutes} min.").format(
+                minutes=number(total.hidden_up_s / 60)
+            ),
+            _("Outages over 5 min: {outages}, missed {missed}, invented {invented}.").format(
+                outages=total.outages, missed=len(total.missed), invented=len(total.invented)
+            ),
+            _("Bytes: {true_bytes} true, {derived_bytes} derived, {percent} % apart.").format(
+                true_bytes=total.true_bytes,
+                derived_bytes=total.derived_bytes,
+                percent=number(total.bytes_percent, 3),
+            ),
+            _(
+                "Villages with a wrong clock, not in the figures above: {wrong_percent} % wrong, "
+                "{count} missed, {invented} invented, {hidden_up_s} min shown as up, bytes "
+                "{bytes_percent} % apart."
+            ).format(
+                wrong_percent=number(clocks.wrong_percent, 3),
+                count=len(clocks.missed),
+                invented=len(clocks.invented),
+                hidden_up_s=number(clocks.hidden_up_s / 60),
+                bytes_percent=number(clocks.bytes_percent, 3),
+            ),
             "",
             f"{'worst villages':<16}{'special':<16}{'wrong min':>10}{'up unknown':>12}"
             f"{'missed':>8}{'invented':>10}{'bytes':>9}",
@@ -133,7 +149,7 @@ def compare(db: Database, truth: Path) -> Comparison:
 def _village(db: Database, truth: VillageTruth) -> Difference:
     derived = [(i.begin, i.end, i.state) for i in queries.intervals(db, truth.slot)]
     result = Difference(truth.slot, truth.special)
-    true = [(begin, end, state) for begin, end, state, _ in truth.spells]
+    true = [(begin, end, state) for begin, end, state, _cause in truth.spells]
     told = [(begin, end, "told") for begin, end in truth.told]
     for length, states in _together(told, true, derived):
         is_reported, its_true, its_derived = states
@@ -149,7 +165,7 @@ def _village(db: Database, truth: VillageTruth) -> Difference:
     _outages(db, truth, derived, result)
     usage = queries.usage(db, by="hour", village=truth.slot[:10])
     result.derived_bytes = sum((u.bytes_down or 0) + (u.bytes_up or 0) for u in usage)
-    result.true_bytes = sum(down + up for _, down, up, _, _ in truth.hours)
+    result.true_bytes = sum(down + up for _hour, down, up, *_rest in truth.hours)
     return result
 
 
@@ -169,7 +185,7 @@ def _outages(
         for o in queries.outages(db, slot=truth.slot)
     ]
     # One that lasts reaches to the end of what is known.
-    last = max((end for _, end, _ in derived), default=0)
+    last = max((end for _begin, end, _state in derived), default=0)
     shown = [
         (begin, max(end, last) if begin == end else end, cause) for begin, end, cause in shown
     ]
@@ -196,10 +212,10 @@ def _together(*layers: Sequence[Span]) -> Iterator[tuple[int, tuple[str | None, 
     places = [0] * len(layers)
     for left, right in zip(edges, edges[1:], strict=False):
         states: list[str | None] = []
-        for number, layer in enumerate(layers):
-            while places[number] < len(layer) and layer[places[number]][1] <= left:
-                places[number] += 1
-            place = places[number]
+        for index, layer in enumerate(layers):
+            while places[index] < len(layer) and layer[places[index]][1] <= left:
+                places[index] += 1
+            place = places[index]
             inside = place < len(layer) and layer[place][0] <= left
             states.append(layer[place][2] if inside else None)
         yield right - left, tuple(states)

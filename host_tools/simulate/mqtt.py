@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools.common.errors import BrokerError
 from host_tools.common.files import make_directory, write_private
+from host_tools.common.i18n import _
 from host_tools.keys.ca import Authority
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -78,8 +79,15 @@ class MqttStore:
             client.connect(broker.local_host, broker.port, 400)
         except OSError as error:
             raise BrokerError(
-                f"The broker at {broker.local_host}:{broker.port} does not answer ({error}); "
-                f"start it with 'desalink -C {self._province.directory} broker run'."
+                _(
+                    "The broker at {local_host}:{port} does not answer ({error}); start it with "
+                    "'desalink -C {directory} broker run'."
+                ).format(
+                    local_host=broker.local_host,
+                    port=broker.port,
+                    error=error,
+                    directory=self._province.directory,
+                )
             ) from None
         client.loop_start()
         self._clients[slot] = client
@@ -101,5 +109,7 @@ class MqttStore:
             client.loop_stop()
         if left:
             raise BrokerError(
-                f"The broker has not confirmed {left} messages; see its log, and try again."
+                _(
+                    "The broker has not confirmed {left} messages; see its log, and try again."
+                ).format(left=left)
             )

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.office.founding import found_province
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.province.villages import province_name, villages_of_province
@@ -28,8 +30,9 @@ def places(count: int) -> list[ChosenVillage]:
     known = villages_of_province(CODE)
     if not 1 <= count <= len(known):
         raise ProvinceError(
-            f"{province_name(CODE)} has {len(known)} villages; give --villages a number from 1 "
-            f"to {len(known)}."
+            _(
+                "{province_name} has {count} villages; give --villages a number from 1 to {count}."
+            ).format(province_name=province_name(CODE), count=len(known))
         )
     chosen = [known[number * len(known) // count] for number in range(count)]
     return [ChosenVillage(village.code, village.district_code) for village in chosen]
@@ -49,7 +52,7 @@ def found(
         ProvinceError, OSError: as `found_province`.
     """
     villages = list(villages)
-    province, _ = found_province(
+    province, _count = found_province(
         directory,
         CODE,
         PASSPHRASE,
@@ -60,6 +63,7 @@ def found(
         tell=tell,
     )
     with Registry.open(directory) as registry, registry.transaction():
+        open_office(province, registry, PASSPHRASE)
         for village in villages:
             _enrol(registry, village)
     settings.save(directory)

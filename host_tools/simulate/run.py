@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.simulate.delivery import Arrival, arrivals
 from host_tools.simulate.truth import Truth
 from host_tools.simulate.world import ChosenVillage, SimulationSettings, World
@@ -137,12 +138,14 @@ class _Workers:
                 yield from batch
         except EOFError:
             raise DesalinkError(
-                "A process of the simulation has ended early, perhaps for want of memory; delete "
-                "the directory, and simulate fewer villages or use a larger machine."
+                _(
+                    "A process of the simulation has ended early, perhaps for want of memory; "
+                    "delete the directory, and simulate fewer villages or use a larger machine."
+                )
             ) from None
         self._truths.update(batch)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.simulate.reports import Made, last_alive
 from host_tools.simulate.world import Run, SimulatedVillage, SimulationSettings
 
@@ -140,7 +141,9 @@ def read(path: Path) -> Iterator[VillageTruth]:
         file = path.open()
     except FileNotFoundError:
         raise ProvinceError(
-            f"There is no {path}; only a province that 'desalink simulate' has filled has one."
+            _(
+                "There is no {path}; only a province that 'desalink simulate' has filled has one."
+            ).format(path=path)
         ) from None
     with file:
         next(file, None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host_tools.common.errors import ProvinceError
+from host_tools.common.i18n import _
 from host_tools.common.times import WITA_S
 from host_tools.simulate import regimes as r
 
@@ -54,8 +55,10 @@ class SimulationSettings:
             return cls(**json.loads((directory / FILE).read_text()))
         except (FileNotFoundError, NotADirectoryError):
             raise ProvinceError(
-                f"{directory} is not a simulated province (no {FILE}); make one with 'desalink "
-                "simulate DIR'."
+                _(
+                    "{directory} is not a simulated province (no {file}); make one with 'desalink "
+                    "simulate DIR'."
+                ).format(directory=directory, file=FILE)
             ) from None
 
 
@@ -132,7 +135,7 @@ def dealt(rng: random.Random, shares: Mapping[str, float], count: int, rest: str
     """A name for each of `count` villages: by their shares, each once at least, then the rest."""
     names = list(shares)
     names += [
-        name for name, share in shares.items() for _ in range(max(0, round(share * count) - 1))
+        name for name, share in shares.items() for _one in range(max(0, round(share * count) - 1))
     ]
     names = names[:count] + [rest] * (count - len(names))
     rng.shuffle(names)
@@ -163,7 +166,7 @@ class World:
         self, rng: random.Random, a_month: float, length: tuple[int, int], targets: Sequence[str]
     ) -> list[tuple[str, int, int]]:
         faults = []
-        for _ in range(max(1, round(a_month * self.settings.days / 30))):
+        for _one in range(max(1, round(a_month * self.settings.days / 30))):
             begin = rng.randrange(self.settings.begin, max(self.settings.end, 1))
             faults.append((rng.choice(targets), begin, begin + rng.randint(*length)))
         return faults
@@ -226,7 +229,7 @@ class World:
     def _faults(self, village: SimulatedVillage, rng: random.Random, first: int) -> list[Spell]:
         """What is wrong with the link and when; may overlap."""
         settings, link = self.settings, r.LINKS[village.link]
-        faults = [Spell(begin, end, "broker") for _, begin, end in self._broker]
+        faults = [Spell(begin, end, "broker") for _name, begin, end in self._broker]
         faults += [
             Spell(begin, end, "provider")
             for provider, begin, end in self.backbones
@@ -287,7 +290,7 @@ def _device(
 def _moments(rng: random.Random, begin: int, end: int, expected: float) -> list[int]:
     """Random moments, as many as expected on average, ascending."""
     count = int(expected) + (rng.random() < expected % 1)
-    return sorted(rng.randrange(begin, end) for _ in range(count)) if begin < end else []
+    return sorted(rng.randrange(begin, end) for _one in range(count)) if begin < end else []
 
 
 def _midnights(begin: int, end: int) -> Iterable[int]:

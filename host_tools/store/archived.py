@@ -14,7 +14,9 @@ from typing import NamedTuple
 from host_tools.archive.chain import Chain, Listed
 from host_tools.archive.file import ArchivedReport
 from host_tools.archive.reader import ArchivePlace
+from host_tools.common.i18n import _
 from host_tools.store.database import Database
+from host_tools.store.dialect import THEN_JOIN
 from host_tools.store.errors import StoreDamaged
 from host_tools.store.ranges import RangeSet
 
@@ -45,8 +47,10 @@ def check_chain(db: Database, chain: Chain) -> list[Listed]:
     for file, sha256 in known.items():
         if listed.get(file) != sha256:
             raise StoreDamaged(
-                f"{chain.path} does not name {file} as {db.path} does; put the list and the file "
-                "back from a backup."
+                _(
+                    "{path} does not name {file} as {database} does; put the list and the file "
+                    "back from a backup."
+                ).format(path=chain.path, file=file, database=db.path)
             )
     return [each for each in chain if each.file not in known]
 
@@ -97,8 +101,8 @@ def count_archived(db: Database, slot: str) -> int:
     """How many reports of a slot are in the archive."""
     return int(
         db.value(
-            "SELECT coalesce(sum(reports), 0) FROM slots CROSS JOIN streams ON slot_id = slots.id "
-            "CROSS JOIN archived ON stream_id = streams.id WHERE slot = ?",
+            f"SELECT coalesce(sum(reports), 0) FROM slots {THEN_JOIN} streams "
+            f"ON slot_id = slots.id {THEN_JOIN} archived ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     )
@@ -127,8 +131,11 @@ def register(db: Database, listed: Listed, groups: Iterable[list[ArchivedReport]
             stream_id = ids.get((kid, stream))
             if stream_id is None:
                 raise StoreDamaged(
-                    f"The archive {listed.file} has reports of a stream that {db.path} does not "
-                    "know; put the newest backup of the database back."
+                    _(
+                        "The archive {file} has reports of a stream that {database} does not "
+                        "know; "
+                        "put the newest backup of the database back."
+                    ).format(file=listed.file, database=db.path)
                 )
             db.execute(
                 "INSERT INTO archived (stream_id, last_seq, archive_id, row_group, first_row, "

@@ -29,11 +29,13 @@ from host_tools.common.files import (
     make_directory,
     sync_directory,
 )
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA, WITA_S
 from host_tools.store.archived import archives, check_chain, register, stream_ids
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.evidence import last_before, saved_mark
+from host_tools.store.receipts import counted_mark
 from host_tools.store.schema import REBUILDING
 
 _FILE_REPORTS = 500_000  # some 70 MB
@@ -79,8 +81,10 @@ class Archiver:
         """
         if Derived(db, REBUILDING).exists():
             raise DesalinkError(
-                "A rebuild was interrupted; finish it first with 'desalink ingest --rebuild "
-                "--until-idle 0'."
+                _(
+                    "A rebuild was interrupted; finish it first with 'desalink ingest --rebuild "
+                    "--until-idle 0'."
+                )
             )
         self._db = db
         self._say = say
@@ -106,7 +110,11 @@ class Archiver:
         """
         end = month_begin(month, 1)
         if end > now:
-            raise MonthOpen(f"{month} is not over; only a month that is over can be archived.")
+            raise MonthOpen(
+                _("{month} is not over; only a month that is over can be archived.").format(
+                    month=month
+                )
+            )
         moved = Moved()
         self._archive(month, self._boundary(), moved)
         return moved
@@ -126,9 +134,11 @@ class Archiver:
         return moved
 
     def _boundary(self) -> int:
-        """Only rows up to this id may go. The ranges of streams are saved up to there, and one row
-        after it stays: the ids of new ones are counted on from the newest."""
-        return saved_mark(self._db) - 1
+        """Only rows up to this id may go. The ranges of streams are saved up to there, receipts
+        count them, and one row after it stays: the ids of new ones are counted on from the
+        newest."""
+        saved, counted = saved_mark(self._db), counted_mark(self._db)
+        return (saved if counted is None else min(saved, counted)) - 1
 
     def _months(self, boundary: int) -> list[str]:
         days = self._db.all(
@@ -142,7 +152,7 @@ class Archiver:
     def _archive(self, month: str, boundary: int, moved: Moved) -> None:
         reports = self._reports(month_begin(month), month_begin(month, 1), boundary)
         while first := list(islice(reports, 1)):
-            self._say(f"Archiving {month} ...")
+            self._say(_("Archiving {month} ...").format(month=month))
             listed = self._write(month, first[0], reports)
             self._empty(self._register(listed), listed.file)
             moved.files += 1

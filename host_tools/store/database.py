@@ -11,6 +11,7 @@ from typing import Any
 
 from host_tools.archive.chain import DIRECTORY
 from host_tools.archive.reader import ArchiveReader
+from host_tools.common.i18n import _
 from host_tools.common.readonly import may_write
 from host_tools.store import dialect
 from host_tools.store.dialect import Connection, Failure, translated
@@ -133,8 +134,10 @@ class Database:
         """
         if _identity(self.path) != self._identity:
             raise StoreReplaced(
-                f"The database {self.path} was replaced while it was in use; start the ingest "
-                "again, and stop it first the next time."
+                _(
+                    "The database {path} was replaced while it was in use; start the ingest "
+                    "again, and stop it first the next time."
+                ).format(path=self.path)
             )
 
     def close(self) -> None:
@@ -144,7 +147,7 @@ class Database:
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 
@@ -174,7 +177,9 @@ def open_database(
     exists = path.exists()
     if not exists and not create:
         raise StoreMissing(
-            f"There is no database {path} yet; 'desalink ingest' makes it when it is started."
+            _(
+                "There is no database {path} yet; 'desalink ingest' makes it when it is started."
+            ).format(path=path)
         )
     if not exists:
         # Its own mode, before SQLite makes it with everybody's: counts of users are in there.
@@ -189,13 +194,17 @@ def open_database(
     if found > len(MIGRATIONS) or not ours:
         db.close()
         raise StoreDamaged(
-            f"{path} was not made by this version of desalink; use the version that made it, "
-            "or a newer one."
+            _(
+                "{path} was not made by this version of desalink; use the version that made it, "
+                "or a newer one."
+            ).format(path=path)
         )
     if readonly and found < len(MIGRATIONS):
         db.close()
         raise StoreMissing(
-            f"The database {path} is from an older version; 'desalink ingest' renews it."
+            _("The database {path} is from an older version; 'desalink ingest' renews it.").format(
+                path=path
+            )
         )
     database = Database(path, db)
     for number, script in enumerate(MIGRATIONS[found:], found + 1):
@@ -223,7 +232,9 @@ def lock(path: Path) -> Iterator[None]:
         except BlockingIOError:
             owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
             raise StoreLocked(
-                f"Another ingest (process {owner}) already works on {path}; stop it first."
+                _(
+                    "Another ingest (process {owner}) already works on {path}; stop it first."
+                ).format(owner=owner, path=path)
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)

@@ -11,14 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from host_tools.store.database import Database
-from host_tools.store.dialect import REPLACE, schema
+from host_tools.store.database import Database, Row
+from host_tools.store.dialect import ALL, REPLACE, UNLESS_KNOWN, greater, or_change, schema
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK, DERIVED_TABLES, derived_tables
 from host_tools.wire.vocabulary import state_name
 
 Span = tuple[int, int]
 State = tuple[int, int, str]  # begin, end, state
+
+MOST_RESOLVED = 100  # findings of a slot and kind that are kept
 
 
 class Work(NamedTuple):
@@ -184,7 +186,17 @@ def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
+_AT_LEAST_ONE = greater("reports", "1")
+_OR_MOVED = or_change("slot_id, stream_id, chunk", "moved = 1")
+_OR_LONGER = or_change("slot_id, t_begin", f"t_end = {greater('t_end', 'new.t_end')}")
+_REACHES = greater("coalesce(last_t, 0)", "t_begin")
 _PIECE, _BOOT, _OUTAGE, _LATEST = map(_columns, (Piece, BootRow, OutageRow, LatestRow))
+
+
+def _replaces(new: FindingRow, old: Row) -> bool:
+    """Whether a finding takes the place of an open one (id, boot, first_seq, last_seq, ...)."""
+    same_boot = new.boot == old[1] or 0 in (new.boot, old[1])
+    return same_boot and new.first_seq <= old[3] and new.last_seq >= old[2]
 
 
 class Derived:
@@ -201,7 +213,7 @@ class Derived:
         s = self._s
         return int(
             self._db.value(
-                f"SELECT (SELECT coalesce(sum(max(reports, 1)), 0) FROM dirty{s}) + "
+                f"SELECT (SELECT coalesce(sum({_AT_LEAST_ONE}), 0) FROM dirty{s}) + "
                 f"(SELECT count(*) FROM stale{s}) + (SELECT count(*) FROM redo{s})"
             )
         )
@@ -256,7 +268,7 @@ class Derived:
     def put_redo(self, slot_id: int, boots: Iterable[tuple[int, int]]) -> None:
         """Have outages of boots found again."""
         self._db.executemany(
-            f"INSERT INTO redo{self._s} VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            f"INSERT INTO redo{self._s} VALUES (?, ?, ?) {UNLESS_KNOWN}",
             [(slot_id, *boot) for boot in boots],
         )
 
@@ -265,7 +277,7 @@ class Derived:
         s = self._s
         self._db.execute(
             f"INSERT INTO redo{s} SELECT slot_id, stream_id, boot FROM boots{s} "
-            "WHERE slot_id = ? AND untold > 0 ON CONFLICT DO NOTHING",
+            f"WHERE slot_id = ? AND untold > 0 {UNLESS_KNOWN}",
             (slot_id,),
         )
 
@@ -282,7 +294,7 @@ class Derived:
             f"coalesce(({anchor} < ? AND first_anchor IS NOT NULL ORDER BY chunk DESC LIMIT 1), "
             f"0) AND coalesce(({anchor} > ? AND first_anchor IS NOT NULL ORDER BY chunk "
             f"LIMIT 1), {2**32}) AND chunk != ? "
-            "AND clockless > 0 ON CONFLICT DO UPDATE SET moved = 1",
+            f"AND clockless > 0 {_OR_MOVED}",
             (slot_id, *its, *its, chunk, *its, chunk, chunk),
         )
 
@@ -303,8 +315,7 @@ class Derived:
     def put_stale(self, slot_id: int, spans: Iterable[Span]) -> None:
         """Have times of a slot painted again."""
         self._db.executemany(
-            f"INSERT INTO stale{self._s} VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET t_end = max(t_end, excluded.t_end)",
+            f"INSERT INTO stale{self._s} VALUES (?, ?, ?) {_OR_LONGER}",
             [(slot_id, *span) for span in spans],
         )
 
@@ -367,13 +378,13 @@ class Derived:
         self._db.execute(f"{REPLACE} placements{self._s} VALUES (?, ?, ?)", (stream_id, seq, t))
 
     def chunks_in(
-        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = -1
+        self, slot_id: int, begin: int, end: int, longest_s: int, limit: int = ALL
     ) -> list[tuple[int, int]]:
         """Stream and chunk of all reports that may have samples between two times.
 
         Args:
             longest_s: no row of the slot spans more (`longest`).
-            limit: no more than so many; -1: all.
+            limit: no more than so many.
         """
         found = self._db.all(
             f"SELECT DISTINCT stream_id, chunk FROM pieces{self._s} WHERE slot_id = ? "
@@ -440,15 +451,15 @@ class Derived:
         )
         return [ClockTrouble(*row) for row in rows]
 
-    def all_clock_troubles(self, stream_id: int, kind: str) -> ClockTrouble:
-        """The same of all boots together; `boot` is how many."""
+    def all_clock_troubles(self, stream_id: int, kind: str) -> tuple[int, int, int]:
+        """How many boots of a stream there are with such reports, and their first and last seq."""
         row = self._db.one(
-            f"SELECT count(DISTINCT boot), min({kind}_first), max({kind}_last), min(received_at), "
-            f"0 FROM pieces{self._s} WHERE stream_id = ? AND {kind}_first IS NOT NULL",
+            f"SELECT count(DISTINCT boot), min({kind}_first), max({kind}_last) "
+            f"FROM pieces{self._s} WHERE stream_id = ? AND {kind}_first IS NOT NULL",
             (stream_id,),
         )
         assert row is not None
-        return ClockTrouble(*row)
+        return row[0], row[1], row[2]
 
     # ---- events ----------------------------------------------------------------------------
 
@@ -606,10 +617,10 @@ class Derived:
             "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
             (slot_id, begin, end + longest_s, end, limit),
         ) + self._db.all(
-            f"SELECT {columns}, max(coalesce(last_t, 0), t_begin), begin_up, o.cause "
+            f"SELECT {columns}, {_REACHES}, begin_up, o.cause "
             f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
             "AND t_end IS NULL AND t_begin IS NOT NULL AND t_begin <= ? "
-            "AND max(coalesce(last_t, 0), t_begin) >= ? LIMIT ?",
+            f"AND {_REACHES} >= ? LIMIT ?",
             (slot_id, end, begin, limit),
         )
 
@@ -741,63 +752,100 @@ class Derived:
     # ---- findings --------------------------------------------------------------------------
 
     def settle(
-        self,
-        kind: str,
-        slot_id: int,
-        stream_id: int,
-        seqs: Span,
-        wanted: Iterable[FindingRow],
-        now: int,
+        self, kind: str, slot_id: int, stream_id: int, wanted: Iterable[FindingRow], now: int
     ) -> None:
-        """Make the findings of a kind in a part of a stream what is wanted.
+        """Make the findings of a kind in a stream what is wanted.
 
         One that is not wanted any more is resolved, unless another one takes its place.
-
-        Args:
-            seqs: findings that begin within them.
         """
         s = self._s
         known = {
             (row[1], row[2], row[6]): row
             for row in self._db.all(
                 "SELECT id, boot, first_seq, last_seq, missing, found_at, detail "
-                f"FROM findings{s} WHERE stream_id = ? AND kind = ? AND resolved_at IS NULL "
-                "AND first_seq BETWEEN ? AND ?",
-                (stream_id, kind, *seqs),
+                f"FROM findings{s} WHERE stream_id = ? AND kind = ? AND resolved_at IS NULL",
+                (stream_id, kind),
             )
         }
         new = {(row.boot, row.first_seq, row.detail): row for row in wanted}
+        gone = []
         for key, row in known.items():
             found = new.pop(key, None)
             if found is None:
-                replaced = any(
-                    n.boot in (row[1], 0) and n.first_seq <= row[3] and n.last_seq >= row[2]
-                    for n in new.values()
-                )
-                sql = (
-                    f"DELETE FROM findings{s} WHERE id = ?"
-                    if replaced
-                    else f"UPDATE findings{s} SET missing = 0, resolved_at = ? WHERE id = ?"
-                )
-                self._db.execute(sql, (row[0],) if replaced else (now, row[0]))
+                gone.append(row)
             elif found[:5] != row[1:6]:
                 self._db.execute(
                     f"UPDATE findings{s} SET last_seq = ?, missing = ?, found_at = ? WHERE id = ?",
                     (found.last_seq, found.missing, found.found_at, row[0]),
                 )
+        replaced = [row for row in gone if any(_replaces(n, row) for n in new.values())]
+        self._db.executemany(
+            f"DELETE FROM findings{s} WHERE id = ?", [(row[0],) for row in replaced]
+        )
+        resolved = [(now, row[0]) for row in gone if row not in replaced]
+        if resolved:
+            self._db.executemany(
+                f"UPDATE findings{s} SET missing = 0, resolved_at = ? WHERE id = ?", resolved
+            )
+            self._db.execute(
+                f"DELETE FROM findings{s} WHERE id IN (SELECT id FROM findings{s} WHERE "
+                "slot_id = ? AND kind = ? AND resolved_at IS NOT NULL "
+                "ORDER BY resolved_at DESC, id DESC LIMIT ? OFFSET ?)",
+                (slot_id, kind, ALL, MOST_RESOLVED),
+            )
         self._db.executemany(
             f"INSERT INTO findings{s} (kind, slot_id, stream_id, boot, first_seq, last_seq, "
             f"missing, found_at, detail) VALUES ({_marks(9)})",
             [(kind, slot_id, stream_id, *row) for row in new.values()],
         )
 
-    def with_findings(self, kinds: Iterable[str]) -> set[tuple[int, str]]:
-        """Streams that have findings of some kinds, with the kind."""
-        wanted = set(kinds)
-        rows = self._db.all(
-            f"SELECT DISTINCT stream_id, kind FROM findings{self._s} WHERE resolved_at IS NULL"
+    def open_findings(self) -> list[tuple[int, str, int, str]]:
+        """Slot, kind, stream and detail of each finding that is not resolved."""
+        return self._db.all(
+            f"SELECT slot_id, kind, stream_id, detail FROM findings{self._s} "
+            "WHERE resolved_at IS NULL"
         )
-        return {(row[0], row[1]) for row in rows if row[1] in wanted}
+
+    def put_batch(self, kind: str, stream_id: int, chunk: int, rows: list[FindingRow]) -> None:
+        """Note the findings in the reports of a chunk, each of one report."""
+        if not rows:
+            self._db.execute(
+                f"DELETE FROM batch_findings{self._s} WHERE stream_id = ? AND kind = ? "
+                "AND chunk = ?",
+                (stream_id, kind, chunk),
+            )
+            return
+        listed = json.dumps([(row.first_seq, row.found_at, row.detail) for row in rows])
+        self._db.execute(
+            f"{REPLACE} batch_findings{self._s} VALUES (?, ?, ?, ?, ?)",
+            (stream_id, kind, chunk, len(rows), listed),
+        )
+
+    def with_batches(self) -> set[tuple[int, str]]:
+        """Streams that have findings in chunks, with their kinds."""
+        rows = self._db.all(f"SELECT DISTINCT stream_id, kind FROM batch_findings{self._s}")
+        return {(row[0], row[1]) for row in rows}
+
+    def of_batches(self, kind: str, stream_id: int, most: int) -> tuple[int, list[FindingRow]]:
+        """How many findings the chunks of a stream have; and all of them in the order of seq, or,
+        if they are too many, those of the first and the last chunk."""
+        its = (stream_id, kind)
+        of_stream = f"FROM batch_findings{self._s} WHERE stream_id = ? AND kind = ?"
+        number = int(self._db.value(f"SELECT coalesce(sum(number), 0) {of_stream}", its))
+        chunks = (
+            f"{of_stream} AND chunk IN ((SELECT min(chunk) {of_stream}), "
+            f"(SELECT max(chunk) {of_stream}))"
+            if number > most
+            else of_stream
+        )
+        rows = self._db.all(
+            f"SELECT listed {chunks} ORDER BY chunk", its * (3 if number > most else 1)
+        )
+        return number, [
+            FindingRow(0, seq, seq, 0, found_at, detail)
+            for (listed,) in rows
+            for seq, found_at, detail in json.loads(listed)
+        ]
 
     # ---- rebuilding ------------------------------------------------------------------------
 
@@ -823,7 +871,7 @@ class Derived:
             for chunk in range(first // CHUNK, last // CHUNK + 1)
         }
         self._db.executemany(
-            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+            f"INSERT INTO dirty{self._s} VALUES (?, ?, ?, ?, ?, ?, 0) {UNLESS_KNOWN}",
             (
                 (slot_id, stream_id, chunk, *span, seqs.count(*span))
                 for chunk, span in sorted(chunks.items())

@@ -10,6 +10,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+from host_tools.common.i18n import _
 from host_tools.common.readonly import readonly_uri
 from host_tools.store.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 
@@ -27,8 +28,14 @@ _CACHE_KIB = 65536
 REPLACE = "INSERT OR REPLACE INTO"
 """Inserts a row, after removing the one that has its key."""
 
-ADD = "INSERT OR IGNORE INTO"
-"""Inserts a row, unless one has its key."""
+UNLESS_KNOWN = "ON CONFLICT DO NOTHING"
+"""Ends an INSERT: a row whose key is known is not inserted."""
+
+THEN_JOIN = "CROSS JOIN"
+"""A JOIN that reads the table before it first."""
+
+ALL = -1
+"""As a LIMIT: all rows."""
 
 BEGIN = "BEGIN IMMEDIATE"
 """Begins a transaction that will write."""
@@ -37,6 +44,32 @@ HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = ?"
 
 CHANGES = "PRAGMA data_version"
 """A number that changes when another connection has committed."""
+
+
+def or_change(key: str, changes: str) -> str:
+    """Ends an INSERT: of a row whose key is known some columns change instead.
+
+    Args:
+        key: its columns.
+        changes: as after SET; `new.a` is the value that was to be inserted.
+    """
+    return f"ON CONFLICT ({key}) DO UPDATE SET {changes.replace('new.', 'excluded.')}"
+
+
+def greater(one: str, other: str) -> str:
+    """The greater of two values."""
+    return f"max({one}, {other})"
+
+
+def lesser(one: str, other: str) -> str:
+    """The lesser of two values."""
+    return f"min({one}, {other})"
+
+
+def bounded_sum(column: str) -> str:
+    """A sum that may exceed 64 bits, which is then 9e18; NULL of no values."""
+    return f"CASE WHEN count({column}) > 0 THEN CAST(min(total({column}), 9e18) AS INTEGER) END"
+
 
 # Words of the schema (schema.py) that no two databases share.
 _WORDS = {
@@ -114,15 +147,25 @@ def translated(error: Failure, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING:
         return StoreBusy(
-            f"The database {path} is held by another program; close what reads or copies it."
+            _(
+                "The database {path} is held by another program; close what reads or copies it."
+            ).format(path=path)
         )
     if code == sqlite3.SQLITE_READONLY:
         return StoreFull(
-            f"The database {path} may not be written; run this as the owner of the province."
+            _(
+                "The database {path} may not be written; run this as the owner of the province."
+            ).format(path=path)
         )
     if code in _FULL:
-        return StoreFull(f"The database {path} can't be written ({error}); make room on its disk.")
+        return StoreFull(
+            _("The database {path} can't be written ({error}); make room on its disk.").format(
+                path=path, error=error
+            )
+        )
     return StoreDamaged(
-        f"The database {path} can't be used ({error}); put it back from the backup, "
-        "the devices send what is missing again."
+        _(
+            "The database {path} can't be used ({error}); put it back from the backup, the "
+            "devices send what is missing again."
+        ).format(path=path, error=error)
     )

@@ -11,19 +11,26 @@ there as well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
-from host_tools.store.dialect import ADD, REPLACE
+from host_tools.store.dialect import REPLACE, UNLESS_KNOWN, greater, lesser, or_change
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Birth, hash8
 
+_OR_MORE = or_change(
+    "slot_id, stream_id, chunk",
+    f"first_seq = {lesser('first_seq', 'new.first_seq')}, "
+    f"last_seq = {greater('last_seq', 'new.last_seq')}, reports = reports + new.reports",
+)
 _REPORTS_MARK = "ranges_reports"
 _QUARANTINE_MARK = "ranges_quarantine"
+RECEIPT_MARK = "receipt_report"
+"""The id of the newest report that a receipt counts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -166,20 +173,41 @@ class Streams:
             stream.dirty = False
 
 
-def insert_reports(db: Database, reports: Iterable[StoredReport]) -> None:
-    """Store reports, within a transaction."""
+def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[int, int], int]:
+    """Store reports, within a transaction.
+
+    A corrupt one that has arrived again, in good order, takes the place of the old row. If a
+    receipt has counted that, its time of receipt stays.
+
+    Returns:
+        That time, by stream id and seq. The ranges of streams must be saved with it, because the
+        row has no new id.
+    """
     rows = list(reports)
-    # A corrupt one has arrived again, in good order.
-    db.executemany(
-        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
+    again: dict[tuple[int, int], int] = {}
     if db.value("SELECT 1 FROM corrupt LIMIT 1"):
+        for row in rows:
+            old = db.one(
+                "SELECT id, received_at FROM corrupt JOIN reports USING (stream_id, seq) "
+                "WHERE stream_id = ? AND seq = ? AND counted",
+                row[:2],
+            )
+            if old is not None:
+                db.execute(
+                    "UPDATE reports SET boot = ?, up = ?, start = ?, message = ? WHERE id = ?",
+                    (row.boot, row.up, row.start, row.message, old[0]),
+                )
+                again[row.stream_id, row.seq] = old[1]
         db.executemany(
             "DELETE FROM corrupt WHERE stream_id = ? AND seq = ?", [row[:2] for row in rows]
         )
+    db.executemany(
+        f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [row for row in rows if row[:2] not in again],
+    )
     mark_dirty(db, [(row.stream_id, row.seq) for row in rows])
+    return again
 
 
 def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
@@ -189,8 +217,7 @@ def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
         chunks.setdefault((stream_id, seq // CHUNK), []).append(seq)
     db.executemany(
         "INSERT INTO dirty SELECT slot_id, id, ?, ?, ?, ?, 0 FROM streams WHERE id = ? "
-        "ON CONFLICT DO UPDATE SET first_seq = min(first_seq, excluded.first_seq), "
-        "last_seq = max(last_seq, excluded.last_seq), reports = reports + excluded.reports",
+        f"{_OR_MORE}",
         [
             (chunk, min(seqs), max(seqs), len(seqs), stream_id)
             for (stream_id, chunk), seqs in chunks.items()
@@ -220,13 +247,14 @@ def stored_chunk(db: Database, stream_id: int, first: int, last: int) -> list[Ev
     archived = archived_reports(db, stream_id, first, last)
     if not archived:
         return found
-    for seq in _corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
+    for seq in corrupt_seqs(db, stream_id, first, last) | {row.seq for row in found}:
         archived.pop(seq, None)
     found += [Evidence(r.seq, r.received_at, r.message) for r in archived.values()]
     return sorted(found)
 
 
-def _corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+def corrupt_seqs(db: Database, stream_id: int, first: int, last: int) -> set[int]:
+    """The seqs, from one to another, of stored reports that are not what was signed."""
     rows = db.all(
         "SELECT seq FROM corrupt WHERE stream_id = ? AND seq BETWEEN ? AND ?",
         (stream_id, first, last),
@@ -277,7 +305,11 @@ def stored_seqs(db: Database, stream_id: int) -> RangeSet:
 
 def mark_corrupt(db: Database, stream_id: int, seq: int, now: int, detail: str) -> None:
     """Count a stored report as missing: it is not what was signed."""
-    db.execute(f"{ADD} corrupt VALUES (?, ?, ?, ?)", (stream_id, seq, now, detail))
+    db.execute(
+        "INSERT INTO corrupt SELECT ?, ?, ?, ?, EXISTS (SELECT 1 FROM reports WHERE stream_id = ? "
+        f"AND seq = ? AND id <= ?) WHERE true {UNLESS_KNOWN}",
+        (stream_id, seq, now, detail, stream_id, seq, get_meta(db, RECEIPT_MARK)),
+    )
 
 
 def corrupt(db: Database) -> list[Row]:
@@ -335,6 +367,23 @@ def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes |
     return message
 
 
+def stream_births(db: Database, stream_id: int) -> list[Row]:
+    """The births of a stream in their order: boot, conn, received_at, message."""
+    return db.all(
+        "SELECT boot, conn, received_at, message FROM births WHERE stream_id = ? "
+        "ORDER BY boot, conn",
+        (stream_id,),
+    )
+
+
+def all_births(db: Database) -> Iterator[Row]:
+    """Every birth in the order of receipts: kid, stream, boot, conn, received_at, message."""
+    return db.iterate(
+        "SELECT kid, stream, boot, conn, received_at, message FROM births "
+        "JOIN streams ON streams.id = stream_id ORDER BY kid, stream, boot, conn"
+    )
+
+
 def saved_mark(db: Database) -> int:
     """The id of the newest report that the saved ranges of streams cover."""
     return get_meta(db, _REPORTS_MARK)
@@ -385,7 +434,6 @@ def get_meta(db: Database, key: str) -> int:
 def set_meta(db: Database, key: str, value: int) -> None:
     """Set such a number, within a transaction."""
     db.execute(
-        "INSERT INTO meta (key, value) VALUES (?, ?) "
-        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        f"INSERT INTO meta (key, value) VALUES (?, ?) {or_change('key', 'value = new.value')}",
         (key, value),
     )

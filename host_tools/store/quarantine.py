@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from host_tools.store.database import Database
+from host_tools.store.dialect import or_change
 from host_tools.store.evidence import mark_dirty
 from host_tools.wire import Reason
 
 _MAX_PAYLOAD = 8192  # of a larger message the beginning is enough to see what it was
 _MAX_TOPIC = 200
 _MAX_DETAIL = 300
+_OR_ONE_MORE = or_change("slot, reason", "count = count + 1, last_at = new.last_at")
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,7 @@ class Quarantine:
         kept = refusal.stream_id is not None
         if not self._has_room(refusal.slot, reason, kept, len(payload)):
             self._db.execute(
-                "INSERT INTO quarantine_overflow VALUES (?, ?, 1, ?, ?) "
-                "ON CONFLICT (slot, reason) DO UPDATE "
-                "SET count = count + 1, last_at = excluded.last_at",
+                f"INSERT INTO quarantine_overflow VALUES (?, ?, 1, ?, ?) {_OR_ONE_MORE}",
                 (refusal.slot, reason, refusal.received_at, refusal.received_at),
             )
             return False

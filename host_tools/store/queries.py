@@ -6,8 +6,9 @@ docs/metrics.md: ms, %, bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
@@ -19,7 +20,8 @@ from agent.wire import ids
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database, Row
 from host_tools.store.derived import Derived
-from host_tools.wire import parse_birth
+from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
+from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
 from host_tools.wire.columns import SCALES
 from host_tools.wire.envelope import split
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -32,7 +34,6 @@ _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
 _EVER = -(2**62)
-_ALL = -1  # as a LIMIT
 _CLOCK_S = 300  # by which a device's clock may be off
 
 
@@ -44,6 +45,7 @@ class SlotStatus:
     heard. fresh: a report came within three report intervals; without one the state is `no_data`.
     journal_fill: % of the device's journal that holds what is not stored. backlog: reports that
     the device has made and the province lacks; gaps: those of them in the middle, of all streams.
+    interval_s: seconds between its reports.
     """
 
     slot: str
@@ -60,6 +62,7 @@ class SlotStatus:
     backlog: int = 0
     gaps: int = 0
     duplicates: int = 0
+    interval_s: int = 300
 
 
 class Outage(NamedTuple):
@@ -129,6 +132,11 @@ class Finding:
     found_at: int
     resolved_at: int | None
     detail: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many it stands for."""
+        return int(self.detail.get("findings", 1))
 
 
 class Change(NamedTuple):
@@ -227,6 +235,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
                 missing + unsent,
                 missing,
                 duplicates.get(slot_id, 0),
+                interval_s,
             )
         )
     return found
@@ -254,7 +263,100 @@ def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
     return [Change(*row) for row in rows]
 
 
+def newest_change(db: Database) -> int:
+    """The id of the newest change, 0 if there is none."""
+    return int(db.value("SELECT max(id) FROM changes") or 0)
+
+
+def count_clocks_ahead(db: Database) -> int:
+    """How many slots have reports that were made in what is the future here."""
+    return int(
+        db.value(
+            "SELECT count(DISTINCT slot_id) FROM findings WHERE resolved_at IS NULL "
+            "AND kind = 'future_clock'"
+        )
+    )
+
+
+class Software(NamedTuple):
+    """What runs on the device of a slot, by its newest birth."""
+
+    slot: str
+    board: str
+    agent: str
+    interpreter: str
+    received_at: int
+
+
+def software(db: Database, slot: str | None = None) -> list[Software]:
+    """What runs on the device of each slot, or of one."""
+    rows = db.all(
+        "SELECT slot, board, agent, interpreter, births.received_at FROM slots "
+        "JOIN latest ON latest.slot_id = slots.id JOIN births ON births.id = (SELECT newest.id "
+        "FROM births AS newest WHERE newest.stream_id = latest.stream_id "
+        "ORDER BY boot DESC, conn DESC LIMIT 1) WHERE ? IS NULL OR slot = ? ORDER BY slot",
+        (slot, slot),
+    )
+    return [Software(*row) for row in rows]
+
+
 # ---- the past ----------------------------------------------------------------------------
+
+
+def recent_states(db: Database, since: int) -> dict[str, list[tuple[int, int, str]]]:
+    """By slot: begin, end and state of what reaches beyond a time, in the order of time."""
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    for slot, *span in db.iterate(
+        f"SELECT slot, t_begin, t_end, state FROM slots {THEN_JOIN} intervals "
+        "ON slot_id = slots.id AND t_begin >= coalesce((SELECT max(earlier.t_begin) FROM "
+        "intervals AS earlier WHERE earlier.slot_id = slots.id AND earlier.t_begin <= ?), ?) "
+        "ORDER BY slots.id, t_begin",
+        (since, _EVER),
+    ):
+        begin, end, state = span
+        if end > since:
+            found.setdefault(slot, []).append((begin, end, state))
+    return found
+
+
+def ended_outages(
+    db: Database,
+    *,
+    before: int,
+    since: int,
+    limit: int,
+    wanted: Callable[[str, str], bool] = lambda slot, cause: True,
+    read: int = 10_000,
+) -> tuple[list[Outage], int | None]:
+    """Outages that ended in a time, those that ended last first.
+
+    Args:
+        before: they ended before then.
+        limit: at most so many.
+        wanted: of slot and cause: whether it is one of them.
+        read: look at so many at most.
+
+    Returns:
+        They, and the `before` that leads to older ones; None: there are none.
+    """
+    named = _slots_of(db, None, None)
+    found: list[Outage] = []
+    seen = 0
+    for slot_id, cause, begin, end, flaps, cut, evidence in db.iterate(
+        "SELECT slot_id, cause, t_begin, t_end, flaps, interrupted, evidence FROM outages "
+        "WHERE t_end < ? AND t_end >= ? ORDER BY t_end DESC",
+        (before, since),
+    ):
+        slot, village = named[slot_id]
+        name = state_name(cause)
+        if wanted(slot, name):
+            its = (slot, village, name, begin, end, flaps, bool(cut), _evidence(evidence))
+            found.append(Outage(*its))
+        seen += 1
+        if len(found) == limit or seen == read:
+            # Those that ended in the same second are read twice, and none is left out.
+            return found, end + 1 if end + 1 < before else end
+    return found, None
 
 
 def outages(
@@ -266,6 +368,7 @@ def outages(
     until: float | None = None,
     now: float | None = None,
     limit: int | None = None,
+    silent: Collection[str] | None = None,
 ) -> list[Outage]:
     """Outages that lasted into the time since, in the order of their beginning.
 
@@ -273,6 +376,7 @@ def outages(
         until: only those that began before.
         now: tells which slots are silent; without it none is.
         limit: at most so many, those that ended last and those that last.
+        silent: the slots that are silent, for a caller who knows; `now` is not needed then.
     """
     named = _slots_of(db, village, slot)
     columns = (
@@ -280,7 +384,7 @@ def outages(
         "FROM outages WHERE"
     )
     start = _EVER if since is None else since
-    most = _ALL if limit is None else limit
+    most = ALL if limit is None else limit
     ended = "t_end >= ? ORDER BY t_end DESC LIMIT ?"
     lasting = "t_end IS NULL AND t_begin IS NOT NULL ORDER BY t_begin DESC LIMIT ?"
     if village is None and slot is None:
@@ -294,7 +398,8 @@ def outages(
     if limit is not None and len(rows) > limit:
         rows.sort(key=lambda row: (row[3] is None, row[3]), reverse=True)
         rows = rows[:limit]
-    silent: set[str] = set()
+    if silent is None:
+        silent = set()
     if now is not None and any(row[3] is None for row in rows):
         silent = {its.slot for its in status(db, now, village) if not its.fresh}
     found = []
@@ -364,29 +469,28 @@ def usage(
     if since is not None:
         start = (since + _WITA_S) // length * length - _WITA_S
     values = "measured_s, bytes_down, bytes_up, clients_peak, clients_day"
-    named = _slots_of(db, village, None)
-    most = _ALL if limit is None else limit
     if by == "day" and village is None:
-        rows = db.all(
-            f"SELECT slot_id, day, {values} FROM usage_days WHERE day >= ? "
-            "ORDER BY day DESC LIMIT ?",
-            (start, most),
+        rows = db.iterate(
+            f"SELECT slot, village, day, {values} FROM usage_days JOIN slots ON slots.id = "
+            "slot_id WHERE day >= ? ORDER BY day DESC, slot DESC LIMIT ?",
+            (start, ALL if limit is None else limit),
         )
-    else:
-        sql = f"SELECT slot_id, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
-        if by == "day":
-            sql = (
-                f"SELECT slot_id, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
-                "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
-                "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
-            )
-        # Of each slot no more is read than is shown.
-        newest_first = f"{sql}ORDER BY 2 DESC"
-        each = [db.iterate(newest_first, (slot_id, start)) for slot_id in named]
-        newest = chain(*each) if limit is None else merge(*each, key=itemgetter(1), reverse=True)
-        rows = list(islice(newest, limit))
-    found = [Usage(*named[slot_id], *row) for slot_id, *row in rows]
-    return sorted(found, key=attrgetter("begin", "slot"))
+        return list(map(Usage._make, rows))[::-1]
+    sql = f"SELECT ?, ?, hour, {values} FROM usage_hours WHERE slot_id = ? AND hour >= ? "
+    if by == "day":
+        sql = (
+            f"SELECT ?, ?, (hour + {_WITA_S}) / {_DAY_S} * {_DAY_S} - {_WITA_S} AS day, "
+            "sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "
+            "max(clients_day) FROM usage_hours WHERE slot_id = ? AND hour >= ? GROUP BY day "
+        )
+    # Of each slot no more is read than is shown.
+    newest_first = f"{sql}ORDER BY 3 DESC"
+    each = [
+        db.iterate(newest_first, (*names, slot_id, start))
+        for slot_id, names in _slots_of(db, village, None).items()
+    ]
+    newest = chain(*each) if limit is None else merge(*each, key=itemgetter(2), reverse=True)
+    return sorted(map(Usage._make, islice(newest, limit)), key=itemgetter(2, 0))
 
 
 def slot_hours(
@@ -401,10 +505,6 @@ def slot_hours(
     )
 
 
-# A device may report values so large that their exact sum is no 64-bit number.
-_SUM = "CASE WHEN count({0}) > 0 THEN CAST(min(total({0}), 9e18) AS INTEGER) END"
-
-
 def usage_sums(
     db: Database, *, since: float, until: float | None = None, place: str = ""
 ) -> list[Usage]:
@@ -417,10 +517,10 @@ def usage_sums(
     """
     start = (since + _WITA_S) // _DAY_S * _DAY_S - _WITA_S
     rows = db.all(
-        f"SELECT slot, village, min(day), {_SUM.format('measured_s')}, "
-        f"{_SUM.format('bytes_down')}, {_SUM.format('bytes_up')}, max(clients_peak), "
+        f"SELECT slot, village, min(day), {bounded_sum('measured_s')}, "
+        f"{bounded_sum('bytes_down')}, {bounded_sum('bytes_up')}, max(clients_peak), "
         "max(clients_day) FROM usage_days JOIN slots ON slots.id = slot_id WHERE day >= ? AND "
-        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot_id ORDER BY slot",
+        "day < ? AND substr(slot, 1, ?) = ? GROUP BY slot, village ORDER BY slot",
         (start, -_EVER if until is None else until, len(place), place),
     )
     return [Usage(*row) for row in rows]
@@ -451,7 +551,7 @@ def findings(
     where, values = _matching(db, kinds, village, resolved)
     rows = db.all(
         f"{_FINDINGS}WHERE {where} ORDER BY found_at DESC, findings.id DESC LIMIT ?",
-        (*values, _ALL if limit is None else limit),
+        (*values, ALL if limit is None else limit),
     )
     return [_finding(row) for row in reversed(rows)]
 
@@ -551,8 +651,8 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
     """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
     found: dict[bytes, dict[int, bytes]] = {}
     for stream, seq, message in db.iterate(
-        "SELECT stream, seq, message FROM slots CROSS JOIN streams ON slot_id = slots.id "
-        "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
+        f"SELECT stream, seq, message FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+        f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
         (slot,),
     ):
         found.setdefault(stream, {})[seq] = message
@@ -575,9 +675,32 @@ def certificates(db: Database) -> dict[str, str]:
         "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
         (),
     ):
-        serial = parse_birth(message[split(message)[1] : -66]).certificate
+        serial = None
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            serial = parse_birth(message[split(message)[1] : -66]).certificate
         if serial is not None:
             found[slot] = serial
+    return found
+
+
+def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
+    """By slot, the last value of the first of some metrics that its newest report has."""
+    wanted = tuple(names)
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM latest JOIN slots ON slots.id = latest.slot_id JOIN reports ON "
+        "reports.stream_id = latest.stream_id AND seq = (SELECT max(seq) FROM reports AS newest "
+        "WHERE newest.stream_id = latest.stream_id)",
+        (),
+    ):
+        columns = {}
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        for name in wanted:
+            values = [value for value in columns.get(name, ()) if value is not None]
+            if values:
+                found[slot] = values[-1] / SCALES[name]
+                break
     return found
 
 
@@ -585,8 +708,8 @@ def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(
         db.value(
-            "SELECT count(*) FROM slots CROSS JOIN streams ON slot_id = slots.id "
-            "CROSS JOIN reports ON stream_id = streams.id WHERE slot = ?",
+            f"SELECT count(*) FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+            f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ?",
             (slot,),
         )
     ) + count_archived(db, slot)

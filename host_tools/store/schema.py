@@ -270,6 +270,16 @@ CREATE INDEX findings_of_stream{g} ON findings{s} (stream_id, kind, boot, first_
     WHERE resolved_at IS NULL;
 CREATE INDEX findings_open{g} ON findings{s} (found_at, id) WHERE resolved_at IS NULL;
 CREATE INDEX findings_gaps{g} ON findings{s} (slot_id) WHERE resolved_at IS NULL AND kind = 'gap';
+CREATE INDEX findings_resolved{g} ON findings{s} (slot_id, kind, resolved_at, id)
+    WHERE resolved_at IS NOT NULL;
+CREATE TABLE batch_findings{s} (             -- findings in the reports of a chunk
+    stream_id     INTEGER NOT NULL,
+    kind          TEXT NOT NULL,
+    chunk         INTEGER NOT NULL,
+    number        INTEGER NOT NULL,          -- of findings
+    listed        TEXT NOT NULL,             -- each as [seq, found_at, detail], JSON
+    PRIMARY KEY (stream_id, kind, chunk)
+) CLUSTERED;
 CREATE TABLE latest{s} (                     -- the newest that is known of a slot
     slot_id       INTEGER PRIMARY KEY,
     stream_id     INTEGER NOT NULL,          -- of its newest sample
@@ -298,6 +308,7 @@ DERIVED_TABLES = (
     "usage_hours",
     "usage_days",
     "findings",
+    "batch_findings",
     "latest",
 )
 
@@ -408,6 +419,36 @@ CREATE TABLE archived (                      -- reports of a stream in a row gro
 ) CLUSTERED
 """
 
+# What the ingest has signed, up to which seq of each stream, and whether it has counted a report
+# that was found corrupt later.
+_RECEIPTS = """
+CREATE TABLE receipts (
+    number        COUNTER,                   -- from 0, without holes
+    receipt       BYTES NOT NULL             -- as it was signed
+);
+ALTER TABLE streams ADD COLUMN receipt_seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE corrupt ADD COLUMN counted INTEGER NOT NULL DEFAULT 0
+"""
+
+
+# Findings of a slot are bounded: those of chunks are kept apart, and are found again.
+_BATCHED = "WHERE kind IN ('chain_break', 'stream_lost') AND resolved_at IS NULL"
+_BOUNDED_FINDINGS = ";\n".join(
+    (
+        *(f"DROP TABLE IF EXISTS {table}_new" for table in DERIVED_TABLES),
+        "CREATE TABLE IF NOT EXISTS batch_findings (stream_id INTEGER NOT NULL, "
+        "kind TEXT NOT NULL, chunk INTEGER NOT NULL, number INTEGER NOT NULL, "
+        "listed TEXT NOT NULL, PRIMARY KEY (stream_id, kind, chunk)) CLUSTERED",
+        "CREATE INDEX IF NOT EXISTS findings_resolved ON findings "
+        "(slot_id, kind, resolved_at, id) WHERE resolved_at IS NOT NULL",
+        f"INSERT INTO dirty SELECT DISTINCT slot_id, stream_id, first_seq / {CHUNK}, "
+        f"first_seq / {CHUNK} * {CHUNK}, first_seq / {CHUNK} * {CHUNK} + {CHUNK - 1}, 0, 1 "
+        f"FROM findings {_BATCHED} AND NOT EXISTS (SELECT 1 FROM dirty WHERE dirty.stream_id = "
+        f"findings.stream_id AND chunk = first_seq / {CHUNK})",
+        f"DELETE FROM findings {_BATCHED}",
+    )
+)
+
 MIGRATIONS = (
     _EVIDENCE,
     "SELECT 1",
@@ -417,4 +458,6 @@ MIGRATIONS = (
     _QUARANTINE_INDEX,
     _BOUNDED,
     _ARCHIVE,
+    _RECEIPTS,
+    _BOUNDED_FINDINGS,
 )

@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from host_tools.store.database import Database
+from host_tools.store.dialect import or_change
 from host_tools.store.evidence import get_meta, newest_arrival, set_meta
 
+_OR_CHANGED = or_change(
+    "slot", "online = new.online, since = new.since WHERE online <> new.online"
+)
 _INGEST, _BROKER = "ingest_alive", "broker_alive"
 
 
@@ -37,8 +41,7 @@ class Liveness:
 def save_sessions(db: Database, states: Mapping[str, bool], at: int) -> None:
     """Keep what the broker said last of slots, within a transaction; `since` is of the change."""
     db.executemany(
-        "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (slot) DO UPDATE SET "
-        "online = excluded.online, since = excluded.since WHERE online <> excluded.online",
+        f"INSERT INTO sessions VALUES (?, ?, ?) {_OR_CHANGED}",
         [(slot, online, at) for slot, online in states.items()],
     )
 

@@ -98,6 +98,11 @@ def total(column: Column | None, n: int) -> int | None:
     return sum(known) * _COUNT_UNIT if known or len(column) < n else None
 
 
+def greatest(column: Column) -> int | None:
+    """The greatest value of a column that is not one of counts; None: none is known."""
+    return max(accumulate(e for e in column if e is not None), default=None)
+
+
 def decode_columns(report: Report) -> dict[str, Column]:
     """What a report's samples measured.
 

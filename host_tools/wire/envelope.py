@@ -53,8 +53,11 @@ def sign1_structure(protected: bytes, external_aad: bytes, payload: bytes) -> by
     return b"".join((_CONTEXT, *fields))
 
 
-def split(message: bytes) -> tuple[bytes, int]:
+def split(message: bytes, most: int = MAX_MESSAGE) -> tuple[bytes, int]:
     """Take the exact envelope apart.
+
+    Args:
+        most: bytes that it may have.
 
     Returns:
         kid, and where the payload begins in the message (it ends 66 bytes before the end).
@@ -63,8 +66,8 @@ def split(message: bytes) -> tuple[bytes, int]:
         Refused: too_large, or malformed with what is wrong.
     """
     size = len(message)
-    if size > MAX_MESSAGE:
-        raise Refused(Reason.TOO_LARGE, f"{size} bytes, at most {MAX_MESSAGE} are allowed")
+    if size > most:
+        raise Refused(Reason.TOO_LARGE, f"{size} bytes, at most {most} are allowed")
     if size < _KID_END + 68 or not message.startswith(_BEFORE_KID):
         raise malformed("the envelope is not 18([<<{1: alg, 4: kid}>>, {}, payload, signature])")
     if message[_KID_END] != 0xA0:
@@ -79,6 +82,10 @@ def split(message: bytes) -> tuple[bytes, int]:
     elif head == 0x59:
         begin, length = 20, int.from_bytes(message[18:20], "big")
         if length < 0x100:
+            raise malformed("the payload's length is not in its shortest form")
+    elif head == 0x5A:
+        begin, length = 22, int.from_bytes(message[18:22], "big")
+        if length < 0x10000:
             raise malformed("the payload's length is not in its shortest form")
     else:
         raise malformed("the payload is not a byte string")

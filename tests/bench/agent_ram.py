@@ -1,5 +1,6 @@
 """Where the agent's memory goes, module by module: `python -m tests.bench.agent_ram`.
 
+`agent.core` is what a release has in place of several (device_code.py).
 Columns: bytes of the .mpy as released for ESP32; bytes that stay on the heap after the import,
 from source and from .mpy (64-bit MicroPython; a 32-bit one needs about half for objects, the same
 for bytecode), without the names that the module brought, which have a row of their own; and the
@@ -130,18 +131,25 @@ def costs() -> list[Cost]:
         folder = Path(name)
         sizes = mpy_sizes(folder)
         mpy_sizes(folder / "here", ("-O3",))  # bytecode that this machine loads
-        loaded = _import(folder / "here")
+        loaded = _import(folder / "here", ["boards.unix.board", *sizes])
+        source = _import(support.ROOT, modules())
         return [
-            Cost(module, sizes.get(module, 0), own, loaded.get(module, 0), _compiling(module))
-            for module, own in _import(support.ROOT).items()
+            Cost(
+                module,
+                sizes.get(module, 0),
+                source.get(module, 0),
+                loaded.get(module, 0),
+                _compiling(module) if module in source else 0,
+            )
+            for module in [*loaded, *(module for module in source if module not in loaded)]
         ]
 
 
-def _import(folder: Path) -> dict[str, int]:
+def _import(folder: Path, names: Sequence[str]) -> dict[str, int]:
     """Bytes that each module keeps, in the order of import; "" is the names of all of them
     and the packages."""
     script = support.ROOT / "tests" / "bench" / "import_cost.py"
-    result = support.run_micropython(script, folder, *modules(), heapsize="4m", check=True)
+    result = support.run_micropython(script, folder, *names, heapsize="4m", check=True)
     found = {}
     stack = [("", 0, [0, 0])]  # module, names before, [bytes, names] of the imports within
     names = taken = 0
@@ -157,7 +165,8 @@ def _import(folder: Path) -> dict[str, int]:
             if ended:
                 module, before, within = stack.pop()
                 own, own_names = taken - within[0], names - before - within[1]
-                if (support.ROOT / module.replace(".", "/")).with_suffix(".py").exists():
+                path = folder / module.replace(".", "/")
+                if any(path.with_suffix(end).exists() for end in (".py", ".mpy")):
                     found[module] = own - own_names
                     own = own_names
                 found[""] = found.get("", 0) + own

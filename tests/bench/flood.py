@@ -25,7 +25,6 @@ import paho.mqtt.client as mqtt
 
 from host_tools.demo.small_province import SmallProvince
 from host_tools.ingest.allowance import Limits
-from host_tools.province.registry import Registry
 from host_tools.province.villages import villages_of_province
 from host_tools.store import StoreBusy
 from tests.host_tools.factory import Device, ordinary
@@ -120,7 +119,7 @@ def run(seconds: float = 60, per_second: int = 2000, villages: int = 841) -> dic
             Device(slot=f"{code}-1", seed=number, now=now - 600)
             for number, code in enumerate(codes[len(agents) :])
         ]
-        with Registry.open(small.province.directory) as registry, registry.transaction():
+        with small.open_registry() as registry, registry.transaction():
             for device in (noisy, *others):
                 registry.enrol(
                     device.slot, device.public_key, board="unix", firmware="1", by="flood"

@@ -21,6 +21,7 @@ from host_tools.contracts.calendar import month_of
 from host_tools.contracts.changes import add_all
 from host_tools.contracts.table import OPEN_END
 from host_tools.office.founding import found_province
+from host_tools.people.office_pen import open_office
 from host_tools.province.contract_records import Contract
 from host_tools.province.registry import Registry
 from host_tools.report.data import gather
@@ -91,6 +92,7 @@ def run(villages: int = 841) -> dict[str, Any]:
                 )
                 for number, slot in enumerate(slots)
             ]
+            open_office(province, registry, "only for measuring")
             add_all(registry, contracts, by="bench", now=_MONTH.end)
             began = time.monotonic()
             report = gather("bench", registry, db, _MONTH)

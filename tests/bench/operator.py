@@ -19,6 +19,7 @@ from typing import Any
 
 from host_tools.keys import private_keys
 from host_tools.office.founding import found_province
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
@@ -40,9 +41,10 @@ VERBS = {
 
 def _make(directory: Path, days: int) -> None:
     private_keys.ROUNDS = 1  # nobody waits for the passphrase here
-    found_province(directory, "64", "only for the bench")
+    province, _ = found_province(directory, "64", "only for the bench")
     now = int(time.time())
     with Registry.open(directory) as registry, registry.transaction():
+        open_office(province, registry, "only for the bench")
         codes = [village.code for village in registry.villages()]
         for number, code in enumerate(codes):
             key = number.to_bytes(32, "big")

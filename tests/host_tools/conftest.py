@@ -18,8 +18,8 @@ from host_tools.office.founding import found_province
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests import support
+from tests.host_tools.evidencing import PASSPHRASE, signing_registry
 
-PASSPHRASE = "correct horse battery"
 ROUNDS = private_keys.ROUNDS
 
 
@@ -57,7 +57,7 @@ def kaltim(founded: Path, tmp_path: Path) -> Province:
 @pytest.fixture
 def registry(kaltim: Province) -> Iterator[Registry]:
     """Its opened registry."""
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         yield registry
 
 

@@ -179,6 +179,11 @@ class Device:
         table.update({names[name]: value for name, value in changes.items()})
         return self.sign(table, "birth")
 
+    def proof(self) -> bytes:
+        """Its proof that it has its key."""
+        table = {1: self.slot, 2: self.public_key, 3: None, 4: "unix", 5: "0.1.0", 6: None}
+        return self.sign(table, "enrol")
+
     def reboot(
         self,
         after: int,

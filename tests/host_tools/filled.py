@@ -35,6 +35,8 @@ FACTS = {
     "FROM latest JOIN slots ON id = slot_id",
     "findings": f"SELECT kind, {_RUN}, first_seq, last_seq, missing, found_at, detail "
     f"FROM findings {_OF} WHERE resolved_at IS NULL",
+    "batches": f"SELECT kind, hex(kid), hex(stream), chunk, number, listed "
+    f"FROM batch_findings {_OF}",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 
 from host_tools.ingest import BrokerAddress, Ingest, Options
+from host_tools.ingest.receipting import ReceiptSource
 from host_tools.keys.ca import Authority
 from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
@@ -108,7 +109,12 @@ class Setting:
         self.keys = Keys(*devices)
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
-    def ingest(self, clock: Callable[[], float] = time.time, **options: Any) -> Ingest:
+    def ingest(
+        self,
+        clock: Callable[[], float] = time.time,
+        receipts: ReceiptSource | None = None,
+        **options: Any,
+    ) -> Ingest:
         return Ingest(
             self.database,
             self.keys,
@@ -116,6 +122,7 @@ class Setting:
             Options(**options),
             lambda event, **fields: self.lines.append((event, fields)),
             clock,
+            receipts,
         )
 
     @contextlib.contextmanager

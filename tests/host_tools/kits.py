@@ -18,6 +18,7 @@ from host_tools.people import technicians
 from host_tools.people.kits import Kit
 from host_tools.people.kits.create import Cargo, create_kit, write_kit
 from host_tools.people.kits.seal import COST
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import PASSPHRASE
@@ -83,6 +84,7 @@ def make_kit(
 ) -> tuple[Kit, Ed25519PrivateKey]:
     """A kit for a technician, who is added if need be, and the province's root key."""
     root = load_root_key(province.root_key, PASSPHRASE)
+    open_office(province, registry, PASSPHRASE)
     try:
         technician = technicians.find(registry, name)
     except technicians.TechnicianError:

@@ -48,7 +48,10 @@ def heap():
 def started(stop):
     """The agent is complete and about to run; `stop` asks it to end."""
     # Only now: nothing is imported earlier than it would be.
-    from agent.net import mqtt
+    try:
+        from agent import core as mqtt  # as released
+    except ImportError:
+        from agent.net import mqtt
 
     commands["stop\n"] = stop
     connect = mqtt.Client.connect

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -198,6 +199,16 @@ class Device:
         """Bytes that are allocated after a collection, while the device stands still."""
         self.heaps.append(self.ask("heap"))
         return self.heaps[-1]
+
+    def names(self) -> int:
+        """How many names (qstr) the interpreter has learned; needs the module tests.sim.names."""
+        assert self.process.stdout
+        self._tell("names")
+        account = self.process.stdout.readline()
+        found = re.search(r"n_qstr=(\d+)", account)
+        if not found:
+            raise Failed(f"no account of names: {account!r}")
+        return int(found[1])
 
     def finish(self, minutes: int = 30) -> str:
         """Ask the agent to end, wait until it has; returns what it said on stderr.

@@ -8,7 +8,6 @@ from pathlib import Path
 from host_tools.broker.revocation import apply_revocations, is_refused
 from host_tools.office.backup import make_backup
 from host_tools.office.restore import restore
-from host_tools.province.registry import Registry
 from host_tools.province.settings import TlsFiles
 from tests.host_tools.office.killed import count_steps, killed_at
 from tests.system.audit import audit
@@ -20,7 +19,7 @@ _MORE = 4
 
 def _revoke(plant: Plant, agent: Agent) -> None:
     """As `desalink devices revoke` does it."""
-    with Registry.open(plant.province.directory) as registry:
+    with plant.small.open_registry() as registry:
         (device,) = registry.keys_for_slot(agent.slot)
         registry.revoke(device.kid, by="test")
         registry.revoke_certificates(agent.slot)

@@ -7,6 +7,7 @@ import re
 
 from agent import VERSION
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.devices.boards import load_board
 from host_tools.devices.packages.ipk import Entry, build, file_name
 from host_tools.devices.release import build_release
@@ -48,7 +49,9 @@ def _time() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", str(_TIME))
     if not re.fullmatch(r"\d{1,10}", text):
         raise PackageError(
-            f"SOURCE_DATE_EPOCH is '{text}' and not a Unix time; correct or unset it."
+            _("SOURCE_DATE_EPOCH is '{text}' and not a Unix time; correct or unset it.").format(
+                text=text
+            )
         )
     return int(text)
 
@@ -93,7 +96,7 @@ def build_openwrt(interpreter: str = "micropython") -> tuple[str, bytes]:
     }
     package = build(
         control,
-        "Measures the village's internet link and reports to the province.",
+        "Measures the village's internet link and reports to the province.",  # English
         [*code, *system_files()],
         scripts=scripts,
         conffiles=[SETTINGS],

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -41,7 +42,9 @@ def to_uci(config: Mapping[str, Any], *, enabled: bool, interpreter: str | None 
             if isinstance(source, Mapping):
                 if key != "usage":
                     raise UciError(
-                        f"{key}.{name} can't be written to UCI: only usage has sections."
+                        _("{key}.{name} can't be written to UCI: only usage has sections.").format(
+                            key=key, name=name
+                        )
                     )
                 sections.append(("source", name, source))
     return "\n".join(_section(*s) for s in [("agent", "agent", general), *sections])
@@ -56,8 +59,10 @@ def _section(kind: str, name: str, options: Mapping[str, Any]) -> str:
             lines += [f"\tlist {_name(option)} {_quoted(item)}" for item in value]
         elif value is not None:
             raise UciError(
-                f"{name}.{option} can't be written to UCI: expected a text, a whole number or a "
-                "list of texts; change it in the kit's settings."
+                _(
+                    "{name}.{option} can't be written to UCI: expected a text, a whole number or "
+                    "a list of texts; change it in the kit's settings."
+                ).format(name=name, option=option)
             )
     return "\n".join([*lines, ""])
 
@@ -65,7 +70,9 @@ def _section(kind: str, name: str, options: Mapping[str, Any]) -> str:
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UciError(
-            f"'{name}' is no name that UCI allows: use letters, digits and underscores."
+            _("'{name}' is no name that UCI allows: use letters, digits and underscores.").format(
+                name=name
+            )
         )
     return name
 

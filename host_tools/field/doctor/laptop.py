@@ -184,7 +184,7 @@ def check_programs() -> Diagnosis:
         return problem(
             "programs",
             _("Desalink is incomplete: {names} are missing.").format(names=", ".join(missing)),
-            _("Get desalink's folder again from the office and install it anew."),
+            _("Get desalink's folder again from the office and install it again."),
         )
     return ok(
         "programs",

@@ -10,6 +10,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.errors import DesalinkError, EnrolmentError
+from host_tools.common.i18n import _
 from host_tools.devices.proof import verify_proof
 from host_tools.field.enrolments.site import MeasuredSite, parse_site
 from host_tools.keys.signing import sign1, verify1
@@ -169,6 +170,10 @@ def verified(proof: bytes, slot: str) -> tuple[Enrolment, bytes]:
         EnrolmentError: the proof is not valid.
     """
     if len(proof) > _MAX_PROOF:
-        raise EnrolmentError(f"The device's proof for {slot} is too long ({len(proof)} bytes).")
+        raise EnrolmentError(
+            _("The device's proof for {slot} is too long ({count} bytes).").format(
+                slot=slot, count=len(proof)
+            )
+        )
     enrolment = verify_proof(proof, slot)
     return enrolment, hash8(enrolment.public_key)

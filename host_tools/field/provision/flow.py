@@ -407,10 +407,12 @@ class Provisioning:
         verifier = Verifier({kid: Key(enrolment.public_key, slot.slot, True)})
         try:
             if topic != topic_name(slot.slot, "report"):
-                raise ProvisionError("report", f"its topic is {topic}")
+                raise ProvisionError("report", _("its topic is {topic}").format(topic=topic))
             report = parse_report(verifier.verify(topic, message).payload)
             if report.seq != 1 and not known:
-                raise ProvisionError("report", f"it begins with report {report.seq}")
+                raise ProvisionError(
+                    "report", _("it begins with report {seq}").format(seq=report.seq)
+                )
         except (Refused, ProvisionError) as error:
             raise ProvisionError(
                 "report",

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import paramiko  # type: ignore[import-untyped]
 
+from host_tools.common.errors import reason
 from host_tools.common.files import write_private
 from host_tools.common.i18n import _
 from host_tools.field.provision.errors import ProvisionError
@@ -36,6 +37,7 @@ _CONNECT_S = 15
 _KEEPALIVE_S = 5
 _SILENT_MS = 20_000
 _MOST = 1 << 24  # bytes of one answer
+_MOST_JUMPS = 4
 _LOST = (OSError, EOFError, paramiko.SSHException)
 
 # Its warnings would stand between the sentences for the technician.
@@ -104,23 +106,10 @@ class SshConnection:
         self._client = client = paramiko.SSHClient()
         # Any key is taken here; `check_host_key` compares it before anything is sent.
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        self._jumps: list[Any] = []
         try:
-            own = {} if keys else _own_settings(target.host)
-            host, port = own.get("hostname", target.host), target.port or int(own.get("port", 22))
-            client.connect(
-                host,
-                port,
-                target.user or own.get("user") or getpass.getuser(),
-                key_filename=own.get("identityfile", []) or [str(key) for key in keys],
-                allow_agent=not keys,
-                look_for_keys=not keys,
-                timeout=_CONNECT_S,
-                banner_timeout=_CONNECT_S,
-                auth_timeout=_CONNECT_S,
-                sock=_connected(host, port),
-            )
+            self._log_in(client, target, {} if keys else _own_settings(target.host), keys)
             self._transport = client.get_transport()
-            self._transport.set_keepalive(_KEEPALIVE_S)
             shown = self._transport.get_remote_server_key()
             self.host_key = f"{shown.get_name()} {shown.get_base64()}"
             # After the key is known: this uses the open connection.
@@ -131,6 +120,61 @@ class SshConnection:
         except BaseException:
             self.close()
             raise
+
+    def _log_in(
+        self, client: Any, target: Target, own: Mapping[str, Any], keys: Sequence[Path] = ()
+    ) -> None:
+        host, port = _address(target, own)
+        client.connect(
+            host,
+            port,
+            target.user or own.get("user") or getpass.getuser(),
+            key_filename=own.get("identityfile", []) or [str(key) for key in keys],
+            allow_agent=not keys,
+            look_for_keys=not keys,
+            timeout=_CONNECT_S,
+            banner_timeout=_CONNECT_S,
+            auth_timeout=_CONNECT_S,
+            sock=self._line(host, port, own),
+        )
+        client.get_transport().set_keepalive(_KEEPALIVE_S)
+
+    def _line(self, host: str, port: int, own: Mapping[str, Any]) -> Any:
+        """A connection to an address: from this laptop, or through the jump hosts (ProxyJump)."""
+        if own.get("proxycommand", "none") != "none":
+            sentence = _(
+                "~/.ssh/config has a ProxyCommand for {host}, which desalink does not run; write "
+                "ProxyJump there."
+            )
+            raise ProvisionError("usage", sentence.format(host=host))
+        *before, last = own.get("proxyjump", "none").split(",")
+        if last.strip() == "none":
+            return _connected(host, port)
+        jump = Target.parse(last.strip().removeprefix("ssh://"))
+        settings = dict(_own_settings(jump.host))
+        if before:
+            settings["proxyjump"] = ",".join(before)
+        if (host, port) == _address(jump, settings):
+            return _connected(host, port)  # `Host *` holds for the jump host, too
+        client = paramiko.SSHClient()
+        try:
+            if len(self._jumps) == _MOST_JUMPS:
+                raise paramiko.SSHException("too many jump hosts")
+            self._jumps.append(client)
+            # A jump host is a server like others: its key must be known.
+            client.load_system_host_keys()
+            self._log_in(client, jump, settings)
+        except _LOST as error:
+            sentence = _(
+                "The jump host {jump} of ~/.ssh/config can't be used ({said}); log in to it once "
+                "with ssh, and run the same command."
+            )
+            said = reason(error).rstrip(".")
+            raise ProvisionError("access", sentence.format(jump=jump, said=said)) from None
+        channel = client.get_transport().open_channel(
+            "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=_CONNECT_S
+        )
+        return _Line(channel)
 
     def __enter__(self) -> SshConnection:
         return self
@@ -145,7 +189,8 @@ class SshConnection:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        for client in (self._client, *reversed(self._jumps)):
+            client.close()
 
     def execute(self, script: str, data: bytes = b"", timeout: float = 60) -> Ended:
         """Run a script in the device's `sh`, as root where sudo gives that.
@@ -300,13 +345,32 @@ class SshConnection:
         )
 
 
+class _Line:
+    """A channel in the place of a socket. paramiko's thread closes it, also one that is lost."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def close(self) -> None:
+        """Close the channel."""
+        with contextlib.suppress(*_LOST):
+            self._channel.close()
+
+
 def _own_settings(host: str) -> Mapping[str, Any]:
-    """What the user's own SSH settings say of a host: name, port, user, keys."""
+    """What the user's own SSH settings say of a host: name, port, user, keys, jump hosts."""
     path = Path.home() / ".ssh" / "config"
     if not path.is_file():
         return {}
     found: Mapping[str, Any] = paramiko.SSHConfig.from_path(str(path)).lookup(host)
     return found
+
+
+def _address(target: Target, own: Mapping[str, Any]) -> tuple[str, int]:
+    return own.get("hostname", target.host), target.port or int(own.get("port", 22))
 
 
 def _connected(host: str, port: int) -> socket.socket:

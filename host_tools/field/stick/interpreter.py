@@ -128,8 +128,7 @@ class Interpreters:
             raise StickError(
                 _(
                     "No hash of {file} is known yet. Its SHA-256 is {digest}: compare it with the "
-                    "publisher's, then add the file with --sha256 HASH, or with --pin to vouch "
-                    "for it."
+                    "publisher's, then add the file with --sha256 HASH, or with --pin to trust it."
                 ).format(file=file, digest=digest)
             )
         _check(file)

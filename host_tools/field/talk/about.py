@@ -164,7 +164,7 @@ def _ranges(flat: list[int]) -> str:
 
 def _province(result: str, detail: str) -> str:
     if result == "ok":
-        return _("its server {host} lets this device in").format(host=detail)
+        return _("its server {host} accepts this device").format(host=detail)
     return _("not reached: {result}").format(result=f"{result} {detail}".strip())
 
 

@@ -110,8 +110,7 @@ def advice(state: str, network: str) -> str | None:
             "not help, have the provider check its name server."
         ),
         "portal": _(
-            "A login page stands in the way. Ask the provider to let this device through "
-            "without login."
+            "A login page blocks the link. Ask the provider to allow this device without a login."
         ),
         "tls": _(
             "Something between the device and the province breaks the encryption. Check the "

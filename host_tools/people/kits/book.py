@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from host_tools.common.i18n import _
 from host_tools.people.kits.model import KitError
 from host_tools.province.records import KitEntry
 from host_tools.province.registry import Registry
@@ -27,8 +28,14 @@ def find(registry: Registry, text: str) -> KitEntry:
         return found[0]
     if found:
         names = ", ".join(entry.id.hex() for entry in found[:5])
-        raise KitError(f"Several kits begin with '{text}': {names}; give more digits.")
+        raise KitError(
+            _("Several kits begin with '{text}': {names}; give more digits.").format(
+                text=text, names=names
+            )
+        )
     raise KitError(
-        f"This province has no kit '{text}'; give at least 4 digits of an id from 'desalink kit "
-        "list', or the kit's file."
+        _(
+            "This province has no kit '{text}'; give at least 4 digits of an id from 'desalink "
+            "kit list', or the kit's file."
+        ).format(text=text)
     )

@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.files import write_private
+from host_tools.common.i18n import _
 from host_tools.common.passphrase import check_passphrase
 from host_tools.common.times import day
 from host_tools.devices.boards import load_board
@@ -40,7 +41,7 @@ class Cargo:
     """The content of a kit for devices, besides certificates; it may be empty."""
 
     settings: dict[str, Any] = field(default_factory=dict)
-    settings_name: str = "The settings"
+    settings_name: str = field(default_factory=lambda: _("The settings"))
     """Their file, for messages."""
     firmware: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     """Board -> file name and content."""
@@ -57,13 +58,15 @@ def chosen_slots(registry: Registry, codes: Iterable[str], regency: str | None) 
     for code in codes:
         village, dash, number = code.strip().partition("-")
         if dash and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 999):
-            raise KitError(f"'{code}' is not a slot; write it as 6403112001-2 (1 to 999).")
+            raise KitError(
+                _("'{code}' is not a slot; write it as 6403112001-2 (1 to 999).").format(code=code)
+            )
         slots.append(slot_name(find_village(registry, village).code, int(number or 1)))
     if regency is not None:
         code = find_regency(registry, regency)
         slots += [slot_name(village.code, 1) for village in registry.villages(code)]
     if not slots:
-        raise KitError("No village is chosen; say which with --villages or --regency.")
+        raise KitError(_("No village is chosen; say which with --villages or --regency."))
     return list(dict.fromkeys(slots))
 
 
@@ -99,16 +102,21 @@ def create_kit(
     expires = at + days * 86400
     if technician.not_after < expires:
         raise KitError(
-            f"The key of technician {technician.name} ends on {day(technician.not_after)}, before "
-            f"the kit would; give fewer --days, or 'desalink technicians add --renew "
-            f"{quote(technician.name)}'."
+            _(
+                "The key of technician {name} ends on {date}, before the kit would; give fewer "
+                "--days, or 'desalink technicians add --renew {quoted}'."
+            ).format(
+                name=technician.name, date=day(technician.not_after), quoted=quote(technician.name)
+            )
         )
     villages = {village.code: village for village in registry.villages()}
     strangers = scopes(cargo.settings) - {*villages, *slots, *registry.regencies()}
     if strangers:
         raise KitError(
-            f"The settings name {sorted(strangers)[0]}, which is no regency or village of this "
-            "province and no slot of this kit; correct them and try again."
+            _(
+                "The settings name {key}, which is no regency or village of this province "
+                "and no slot of this kit; correct them and try again."
+            ).format(key=sorted(strangers)[0])
         )
     host, port = province.broker.host, province.broker.port
     configs = {slot: slot_config(cargo.settings, slot, host, port) for slot in slots}
@@ -124,7 +132,9 @@ def create_kit(
         where = f"{cargo.settings_name}, slot {slot} ({village})"
         check_boards(config, boards, where, romfs)
     trust = current_trust(province, registry, root, expires)
-    issued = {slot: [authority.issue_client(slot) for _ in range(CERTIFICATES)] for slot in slots}
+    issued = {
+        slot: [authority.issue_client(slot) for _one in range(CERTIFICATES)] for slot in slots
+    }
     id = os.urandom(8)
     with registry.transaction():
         fresh = [(slot, i) for slot in slots for i in issued[slot]]
@@ -163,7 +173,7 @@ def create_kit(
         trust=trust,
         technician_key=technician_key,
         firmware={name: content for name, content in cargo.firmware.values()},
-        firmware_boards={board: name for board, (name, _) in cargo.firmware.items()},
+        firmware_boards={board: name for board, (name, _data) in cargo.firmware.items()},
         releases={release.board: release for release in cargo.releases},
         settings=cargo.settings,
         enrolled=enrolled,

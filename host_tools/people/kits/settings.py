@@ -21,6 +21,7 @@ from agent.config import ConfigError
 from agent.config import load as load_config
 from host_tools.common.errors import EnrolmentError
 from host_tools.common.files import write_private
+from host_tools.common.i18n import _
 from host_tools.common.tables import TableError, checked
 from host_tools.devices.boards import Board
 from host_tools.devices.config import set_value
@@ -57,17 +58,27 @@ def read_settings(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         content = file.read(_MAX_FILE + 1)
     if len(content) > _MAX_FILE:
-        raise KitError(f"{path} is too large for settings; check that it is the right file.")
+        raise KitError(
+            _("{path} is too large for settings; check that it is the right file.").format(
+                path=path
+            )
+        )
     try:
         text = content.decode()
         found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         json.dumps(found)  # TOML knows dates, configurations do not
     except (ValueError, TypeError, RecursionError) as error:
-        raise KitError(f"{path} can't be understood: {error}; correct it and try again.") from None
+        raise KitError(
+            _("{path} can't be understood: {error}; correct it and try again.").format(
+                path=path, error=error
+            )
+        ) from None
     try:
         checked(found, _Settings, strict=False)
     except TableError as error:
-        raise KitError(f"{path}: {error} Correct it and try again.") from None
+        raise KitError(
+            _("{path}: {error} Correct it and try again.").format(path=path, error=error)
+        ) from None
     return dict(found)
 
 
@@ -101,11 +112,15 @@ def slot_config(settings: dict[str, Any], slot: str, host: str, port: int) -> di
     for layer in (common, *own):
         for key, value in _flat(layer):
             if key in RESERVED or key.partition(".")[0] in RESERVED:
-                raise KitError(f"The settings can't set {key}; take it out and try again.")
+                raise KitError(
+                    _("The settings can't set {key}; take it out and try again.").format(key=key)
+                )
             try:
                 set_value(config, key, value)
             except EnrolmentError as error:
-                raise KitError(f"The settings for {slot}: {error}") from None
+                raise KitError(
+                    _("The settings for {slot}: {error}").format(slot=slot, error=error)
+                ) from None
     check_config(config, slot)
     return config
 
@@ -135,7 +150,9 @@ def check_config(config: dict[str, Any], slot: str) -> None:
         except ConfigError as error:
             sentence = str(error).removeprefix(f"{path}: ")
             raise KitError(
-                f"The settings for {slot} are not what a device takes: {sentence}."
+                _("The settings for {slot} are not what a device takes: {sentence}.").format(
+                    slot=slot, sentence=sentence
+                )
             ) from None
 
 
@@ -158,14 +175,18 @@ def check_boards(
     own = config.get("board", {})
     boards = list(boards)
     if not isinstance(own, dict):
-        raise KitError(f"{where}: board must be a section; correct it and try again.")
+        raise KitError(
+            _("{where}: board must be a section; correct it and try again.").format(where=where)
+        )
     name = own.get("name")
     named = [board for board in boards if board.name == name]
     if name is not None and boards and not named:
         packed = ", ".join(board.name for board in boards)
         raise KitError(
-            f"{where}: board.name is {name!r} and the kit is packed for {packed}; correct it, or "
-            "pack that board too (--board)."
+            _(
+                "{where}: board.name is {name!r} and the kit is packed for {packed}; correct it, "
+                "or pack that board too (--board)."
+            ).format(where=where, name=name, packed=packed)
         )
     for board in named or boards:
         check_heap(board, config, board.name in romfs, where)
@@ -178,8 +199,10 @@ def check_boards(
             check({**board.settings, **own})
         except ValueError as error:
             raise KitError(
-                f"{where}: the section board is not what {board.name} takes: {error}; correct "
-                "the settings (--settings) and try again."
+                _(
+                    "{where}: the section board is not what {name} takes: {error}; correct the "
+                    "settings (--settings) and try again."
+                ).format(where=where, name=board.name, error=error)
             ) from None
 
 

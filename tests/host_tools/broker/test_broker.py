@@ -29,6 +29,7 @@ from host_tools.keys.ca import Authority
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles, load
 from tests.host_tools.conftest import Run, running_broker
+from tests.host_tools.evidencing import signing_registry
 from tests.support import ROOT, free_port
 
 SLOT = "6403112001-1"
@@ -43,7 +44,7 @@ def settings(province: Province) -> dict[str, str]:
 def identity_for(province: Province, authority: Authority, name: str, place: Path) -> TlsFiles:
     """A certificate on record, as enrolment issues it."""
     issued = authority.issue_client(name)
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         registry.record_certificate(issued.serial, name, issued.not_after)
     files = TlsFiles(province.ca_certificate, place / f"{name}.crt", place / f"{name}.key")
     write_private(files.certificate, issued.certificate_pem)
@@ -324,7 +325,7 @@ def test_an_absent_ingest_finds_what_waited_for_it(kaltim: Province, broker: Bro
 
 
 def enrolled(province: Province, slot: str = SLOT) -> str:
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         device, _ = registry.enrol(slot, b"\1" * 32, board="linux", firmware="0.1.0", by="ani")
     return device.kid.hex()
 
@@ -347,7 +348,7 @@ def test_a_wrong_passphrase_revokes_nothing(
     enrolled(kaltim)
     monkeypatch.setenv("DESALINK_PASSPHRASE", "not the passphrase")
     assert desalink("-C", kaltim.directory, "devices", "revoke", SLOT).code == 1
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert len(registry.active_devices()) == 1
 
 

@@ -12,9 +12,9 @@ from host_tools.broker.config import broker_files
 from host_tools.broker.process import BrokerProcess
 from host_tools.common.errors import BrokerError
 from host_tools.keys.ca import Authority
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run, running_broker
+from tests.host_tools.evidencing import signing_registry
 
 RULES = 14
 
@@ -22,7 +22,7 @@ RULES = 14
 def results(
     province: Province, authority: Authority | None = None, timeout: float = 2
 ) -> list[RuleResult]:
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         check = Check(province, registry, authority=authority, timeout=timeout)
         return list(check.run())
 
@@ -60,7 +60,7 @@ def test_without_a_broker_it_says_how_to_start_one(desalink: Run, kaltim: Provin
     ended = desalink("-C", kaltim.directory, "broker", "check")
     assert ended.code == 1
     assert ended.err.startswith(
-        f"desalink: The broker on 127.0.0.1, port {kaltim.broker.port}, lets nobody in ("
+        f"desalink: The broker on 127.0.0.1, port {kaltim.broker.port}, accepts no client ("
     )
     assert ended.err.endswith("start it with 'desalink broker run'.\n")
 
@@ -220,5 +220,5 @@ def test_a_broker_that_trusts_another_ca_only_refuses_everybody(kaltim: Province
         (f"cafile {kaltim.ca_certificate}", f"cafile {other}"),
         ("\ncrlfile ", "\n#crlfile "),
     )
-    with running_broker(kaltim), pytest.raises(BrokerError, match="lets nobody in"):
+    with running_broker(kaltim), pytest.raises(BrokerError, match="accepts no client"):
         results(kaltim)

@@ -24,9 +24,11 @@ from host_tools.keys.ca import Authority
 from host_tools.office import expiry
 from host_tools.people import technicians
 from host_tools.people.kits import Kit, KitSlot
-from host_tools.people.trust import verify_trust
+from host_tools.people.trust import TECHNICIAN, verify_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
+from host_tools.store import open_database
+from host_tools.store.sessions import save_alive
 from tests.host_tools.conftest import Run
 from tests.host_tools.kits import SECOND, SLOT, FieldDevice, make_kit, sealed
 
@@ -176,7 +178,7 @@ def test_a_lost_kit_is_worth_nothing(
             assert lab.refused(slot.with_certificate(certificate))
     after = verify_trust(kaltim.trust.read_bytes(), technicians.root_public(kaltim))
     assert after.version == before.version + 1
-    assert [key.name for key in after.keys] == ["Budi"]
+    assert [key.name for key in after.keys if key.role == TECHNICIAN] == ["Budi"]
     ended = desalink("-C", kaltim.directory, "enrolments", "import", tmp_path / "late")
     assert ended.code == 1 and "technician Ani that was revoked" in ended.err
     # Budi's trip goes on; and revoking once more repeats what is needed, and changes nothing.
@@ -313,6 +315,21 @@ def test_all_that_ends_is_listed_and_quiet_says_nothing_while_all_is_well(
         if end.what == "The trust document"
     ]
     assert 0 <= end.days <= 30
+
+
+@pytest.mark.parametrize(("days", "code"), [(95, 0), (80, 1), (-2, 2)])
+def test_a_monitoring_system_hears_of_what_ends_90_days_before(
+    kaltim: Province, registry: Registry, desalink: Run, days: int, code: int
+):
+    registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
+    registry.record_certificate("a0", SLOT, int(time.time() + (days + 0.5) * 86400))
+    with open_database(kaltim.database, create=True) as db, db.transaction():
+        save_alive(db, int(time.time()), connected=True)
+    ended = desalink("-C", kaltim.directory, "status", "--check", "--tolerate", 1)
+    assert ended.code == code
+    when = f"ends in {days} days" if days > 0 else "has ended"
+    assert (f"of the device of {SLOT} {when}" in ended.out) == bool(code)
+    assert ("'desalink renew devices'" in ended.out) == bool(code)
 
 
 def test_the_first_device_whose_certificate_ends_is_reported(

@@ -19,9 +19,9 @@ from host_tools.office.cutting import pending_slots
 from host_tools.people import technicians
 from host_tools.people.kits.create import chosen_slots
 from host_tools.people.kits.model import KitError
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit
 from tests.support import free_port
 
@@ -64,7 +64,7 @@ def test_a_language_that_there_is_not_is_refused_where_it_was_set(
 def test_a_slot_that_is_none_provisions_and_packs_nothing(
     kaltim: Province, authority: Authority, number: str
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         kit, _ = make_kit(kaltim, registry, authority)
         with pytest.raises(ProvisionError, match="is not in the kit of Ani"):
             slot_in_kit(kit, f"6403112001-{number}")
@@ -73,7 +73,7 @@ def test_a_slot_that_is_none_provisions_and_packs_nothing(
 
 
 def test_slots_go_to_999_as_on_the_wire(kaltim: Province, authority: Authority):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         (slot,) = chosen_slots(registry, ["6403112001-999"], None)
         kit, _ = make_kit(kaltim, registry, authority, slots=[slot])
     assert slot_in_kit(kit, "64.03.11.2001-999") == slot
@@ -86,7 +86,7 @@ def test_slots_go_to_999_as_on_the_wire(kaltim: Province, authority: Authority):
 def test_a_revocation_while_the_broker_does_not_answer_says_what_is_left_to_do(
     desalink: Run, kaltim: Province, broker: BrokerProcess
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="test")
     # It lives and does not listen: as while it hangs, or after its port was changed.
     config = broker_files(kaltim).config
@@ -107,18 +107,18 @@ def test_a_revocation_while_the_broker_does_not_answer_says_what_is_left_to_do(
 def test_a_revocation_that_takes_other_kits_along_says_so_and_asks(
     desalink: Run, kaltim: Province, authority: Authority, verb: str
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         kit, _ = make_kit(kaltim, registry, authority)
         other, _ = make_kit(kaltim, registry, authority, slots=["6403112003-1"])
     what = (verb, "revoke", kit.id.hex() if verb == "kit" else "Ani")
     ended = desalink("-C", kaltim.directory, *what)
     assert ended.code == 1 and other.id.hex() in ended.err and "--yes" in ended.err
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert registry.revoked_certificates() == []
         assert technicians.find(registry, "Ani").revoked_at is None
     ended = desalink("-C", kaltim.directory, *what, "--yes")
     assert ended.code == 0 and other.id.hex() in ended.err
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert {entry.state(time.time()) for entry in registry.kits()} >= {"key revoked"}
 
 
@@ -128,7 +128,7 @@ def test_taking_back_what_is_unused_leaves_devices_in_use_connected(
     import paho.mqtt.client as mqtt
 
     log = EnrolmentLog(tmp_path / "log")
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         kit, _ = make_kit(kaltim, registry, authority)
     FieldDevice(MAC).enrol(log, kit, SLOT)
     (tmp_path / "export").write_bytes(log.export())
@@ -164,7 +164,7 @@ def test_an_import_that_needs_the_passphrase_enrols_nobody_without_it(
 ):
     log = EnrolmentLog(tmp_path / "log")
     old, new = FieldDevice(MAC), FieldDevice(OTHER)
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         kit, _ = make_kit(kaltim, registry, authority)
     old.enrol(log, kit, SLOT)
     (tmp_path / "first").write_bytes(log.export())
@@ -178,7 +178,7 @@ def test_an_import_that_needs_the_passphrase_enrols_nobody_without_it(
     monkeypatch.delenv("DESALINK_PASSPHRASE")
     ended = desalink(*importing)
     assert ended.code == 1 and "DESALINK_PASSPHRASE" in ended.err and ended.out == ""
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert [device.kid for device in registry.active_devices()] == [old.kid]
         assert len(registry.enrolment_records()) == 1
         assert pending_slots(kaltim, registry) == []
@@ -207,7 +207,7 @@ def test_a_clock_that_is_years_behind_signs_nothing(
     assert re.search(
         r"The clock of this machine shows 20\d\d-\d\d-\d\d, .*set the clock", ended.err
     )
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert technicians.technicians(registry) == []
     assert kaltim.trust.read_bytes() == before
 

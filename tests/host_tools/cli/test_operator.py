@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive, save_sessions
 from tests.bench.queries import fill
 from tests.host_tools.cli.test_cli import COMMAND, environment
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 
 _INSTALLED = 800
 
@@ -36,7 +36,7 @@ def filled(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """East Kalimantan: 800 villages report since two days, 41 never had a device."""
     directory = tmp_path_factory.mktemp("filled") / "kaltim"
     shutil.copytree(founded, directory)
-    with Registry.open(directory) as registry, registry.transaction():
+    with signing_registry(load(directory)) as registry, registry.transaction():
         codes = [village.code for village in registry.villages()][:_INSTALLED]
         for number, code in enumerate(codes):
             key = number.to_bytes(32, "big")
@@ -111,7 +111,7 @@ def test_status_is_narrowed_by_state_regency_and_time(desalink: Run, province: P
 
 
 def test_a_revoked_slot_is_not_up(desalink: Run, province: Province):
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         device = registry.active_devices()[-1]
         registry.revoke(device.kid, by="test")
     (slot,) = [s for s in states(desalink, province) if s["slot"] == device.slot]
@@ -139,7 +139,7 @@ def test_a_lost_session_stands_beside_the_last_known_state(desalink: Run, provin
 def test_when_our_own_side_is_dead_no_data_is_ours(desalink: Run, province: Province):
     alive(province.directory, ingest_s=600, broker_s=600)
     ended = desalink("-C", province.directory, "status")
-    assert "The ingest is not at work since 20" in ended.err and "our own fault" in ended.err
+    assert "The ingest has not been running since 20" in ended.err and "our own fault" in ended.err
     alive(province.directory, ingest_s=0, broker_s=600)
     assert (
         "no connection to the broker since 20" in desalink("-C", province.directory, "status").err
@@ -149,7 +149,7 @@ def test_when_our_own_side_is_dead_no_data_is_ours(desalink: Run, province: Prov
 def test_villages_of_the_same_name_are_told_apart_by_their_district(
     desalink: Run, province: Province
 ):
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         names = [village.name for village in registry.villages()]
         double = next(v for v in registry.villages() if names.count(v.name) > 1)
     for verb in (("status", "--all"), ("outages",), ("usage",), ("devices", "list")):
@@ -175,7 +175,7 @@ def test_a_monitoring_system_reads_exit_codes_and_json(desalink: Run, province: 
     assert line.startswith("OK: ") and line.count("\n") == 1
     alive(province.directory, ingest_s=600, broker_s=600)
     code, said = check("--tolerate", "800")
-    assert code == 2 and "ingest is not at work" in said["said"][0]
+    assert code == 2 and "ingest has not been running" in said["said"][0]
     (province.directory / "registry.db").write_bytes(b"noise" * 1000)
     ended = desalink("-C", province.directory, "status", "--check")
     assert ended.code == 3 and "backup" in ended.err
@@ -245,7 +245,7 @@ def test_each_verb_is_narrowed_to_a_provider(desalink: Run, province: Province, 
         ended = desalink("-C", province.directory, *verb, "--json", "--provider", provider)
         return [row["slot"] for row in json.loads(ended.out)]
 
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         codes = [village.code for village in registry.villages()][:60]
     table = tmp_path / "table.csv"
     rows = [f"{code};{'Starlink' if n % 2 else 'Icon+'}" for n, code in enumerate(codes)]

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from host_tools.cli import main
-from host_tools.province.registry import Registry
+from host_tools.province.settings import load
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import SLOT
 
 NOBODY = 65534
@@ -80,7 +81,7 @@ def opened(founded: Path, desalink: Run) -> Iterator[Path]:
         Path(name).chmod(0o755)
         directory = Path(name) / "kaltim"
         shutil.copytree(founded, directory)
-        with Registry.open(directory) as registry:
+        with signing_registry(load(directory)) as registry:
             registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="test")
         with open_database(directory / "province.db", create=True) as db, db.transaction():
             save_alive(db, 1, connected=True)

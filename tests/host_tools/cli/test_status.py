@@ -17,13 +17,13 @@ from host_tools.common.times import parse_since, span
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
-from host_tools.province.registry import Registry
 from host_tools.store import lock, open_database, queries
 from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Quarantine
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.factory import (
     Device,
     ordinary,
@@ -43,7 +43,7 @@ def device() -> Device:
 @pytest.fixture
 def province(kaltim, device):
     """A province with one enrolled device."""
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.enrol(device.slot, device.public_key, board="unix", firmware="0.1.0", by="test")
     return kaltim
 
@@ -149,7 +149,7 @@ def test_backlog_is_what_is_missing_and_what_was_not_sent_yet(province, device):
 def test_with_nothing_stored_a_verb_says_what_to_do(desalink, kaltim, province, verb):
     ended = desalink("-C", kaltim.directory, *verb)
     assert ended.code == 0 and "No report has come yet" in ended.err
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.revoke(registry.active_devices()[0].kid, by="test")
     ended = desalink("-C", kaltim.directory, *verb)
     assert ended.code == 0 and "desalink enrol" in ended.err

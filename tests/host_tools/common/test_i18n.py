@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def test_a_choice_of_the_program_is_stronger_and_can_be_taken_back(
 
 def test_an_unknown_language_is_refused_and_changes_nothing():
     set_language("id")
-    with pytest.raises(LanguageError, match="no language 'fr'; give one of en, id"):
+    with pytest.raises(LanguageError, match="Tidak ada bahasa 'fr'; .* en, id"):
         set_language("fr")
     assert language() == "id"
 
@@ -197,6 +198,57 @@ def test_a_variable_in_the_place_of_the_translation_is_noticed(tmp_path: Path):
     assert messages.shadows(source) == []
     source.write_text(harmless + "a, _ = 1, 2\n")
     assert len(messages.shadows(source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "noticed"),
+    [
+        ('raise KitError(_("It is lost."))', False),
+        ('raise KitError("it is lost")', True),
+        ('raise KitError(f"{what} is lost" if what else "")', True),
+        ('click.echo("Done: " + name)', True),
+        ('app.note("It is lost")', True),
+        ('notes.append("The file is lost; look for it.")', True),
+        ('notes.append("The file is lost; look for it.")  # English', False),
+        ('print_table(("what it is",), rows)', False),
+        ('raise ValueError("it is lost")', False),
+        ('rows("SELECT a FROM b WHERE c = ?")', False),
+    ],
+)
+def test_a_text_that_no_catalogue_sees_is_noticed(tmp_path: Path, source: str, noticed: bool):
+    messages = _messages()
+    file = tmp_path / "host_tools" / "module.py"
+    file.parent.mkdir()
+    file.write_text(f'"""A docstring is not shown to people."""\n{source}\n')
+    messages.ROOT = tmp_path
+    assert bool(messages.untranslated(file, {"KitError"})) == noticed
+
+
+# Of sentences, and of no name of an option, a file or a village.
+_ENGLISH = re.compile(r"\b(the|is|are|was|were|of|with|and|there|no|this|has|have|not)\b", re.I)
+# On a province without devices. `status --check` has the words that monitoring systems know.
+OPERATORS = (
+    *("status", "status --check", "outages", "usage", "quarantine list", "devices list"),
+    *("villages --regency berau", "villages --regency x", "technicians list", "kit list"),
+    *("enrolments list", "crl check", "renew services", "rules list", "rules show 9"),
+    *("contracts list", "events list", "month show 2026-01", "month show x", "archive"),
+    *("archive --month x", "archive --check --month 2026-01", "devices show 6403112001-1"),
+    *("devices revoke x", "kit revoke x", "technicians revoke x", "status --provider x"),
+    *("status --village x", "status --village 6403112001 --regency 6403", "outages --since x"),
+    *("status --watch --json", "ingest --broker x", "restore x .", "backup nowhere/x"),
+    *("report 2026-01 -o x", "service install --unit-dir nowhere", "firmware add x"),
+    *("contracts end x --on 2026-01-01 --why y", "events withdraw x --why y", "init ."),
+)
+
+
+@pytest.mark.parametrize("verb", OPERATORS)
+def test_operators_verbs_say_nothing_in_english(
+    desalink: Run, founded: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DESALINK_LANG", "id")
+    ended = desalink("-C", founded, *verb.split())
+    said = re.sub(r"'[^']*'", "", ended.out + ended.err)
+    assert said and not _ENGLISH.search(said), said
 
 
 def test_catalogues_exist_for_every_language_but_the_messages_own():

@@ -16,6 +16,7 @@ from host_tools.province.contract_records import Contract
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 
 HEADING = "kode,penyedia,produk,media,mbps,harga,sla,mulai,sampai,pengecualian,jam,kontrak\n"
 ROW = (
@@ -171,7 +172,7 @@ class TestVerbs:
         text = first_text().replace("version = 1", "version = 2").replace("= 300", "= 60")
         path.write_text(text.replace("2025-01", "2026-10"))
         refused = office("rules", "add", path)
-        assert refused.code == 1 and "2026-10 is closed; rules of before" in refused.err
+        assert refused.code == 1 and "2026-10 is closed, so new rules" in refused.err
         path.write_text(text.replace("2025-01", "2026-11"))
         assert office("rules", "try", path, "--month", "2026-10").code == 0
         assert office("rules", "add", path).out == "Rules 2 hold from 2026-11.\n"
@@ -179,7 +180,7 @@ class TestVerbs:
         assert "2026-10, rules 1: closed" in office("month", "show", "2026-10").err
         assert "2026-11, rules 2: not closed" in office("month", "show", "2026-11").err
         assert office("month", "figures", "2026-10").out == figures
-        with Registry.open(kaltim.directory) as registry:
+        with signing_registry(kaltim) as registry:
             assert [rules.threshold_s for rules in all_rules(registry)] == [300, 60]
 
     @pytest.mark.parametrize(

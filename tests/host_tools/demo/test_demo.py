@@ -3,9 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,6 +28,9 @@ DESALINK = "from host_tools.cli import main; main()"
 
 SLOTS = [f"640311200{number}-1" for number in range(1, 5)]
 CUT, KILLED = SLOTS[1], SLOTS[2]
+
+# Broker, ingest, pages, surroundings, four agents.
+CHILDREN = 8
 
 # Rounds are a second apart; what is more is the machine, which tests share.
 TOLERANCE = timedelta(seconds=5)
@@ -65,6 +71,20 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"the demo never said {text!r}:\n{said}")
 
 
+def health(said: str) -> str:
+    """What the pages answer at the address that was printed, as soon as they do."""
+    found = re.search(r"the wall: (http://127\.0\.0\.1:\d+) \(name demo, password \S+\)", said)
+    assert found, said
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"{found[1]}/health", timeout=10) as answer:
+                return answer.read().decode()
+        except OSError:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+
 def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
@@ -84,7 +104,7 @@ def finished(tmp_path_factory) -> tuple[dict, str, list[str]]:
         children = children_of(process)
         rest, _ = process.communicate(timeout=150)
         assert process.returncode == 0, said + rest
-    assert len(children) == 7  # broker, ingest, surroundings, four agents
+    assert len(children) == CHILDREN
     assert_gone(children)
     return json.loads(summary.read_text()), said + rest, os.listdir(tmp_path / "tmp")
 
@@ -146,7 +166,8 @@ def test_ctrl_c_ends_everything_and_leaves_nothing(tmp_path):
     with demo(tmp_path, "--no-faults") as process:
         said = read_until(process, "the agents run")
         children = children_of(process)
-        assert len(children) == 7
+        assert len(children) == CHILDREN
+        assert health(said) == "ok"
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=30)
     assert process.returncode == 130, said + rest
@@ -160,7 +181,7 @@ def test_a_demo_that_is_killed_takes_its_children_with_it(tmp_path):
     with demo(tmp_path, "--no-faults") as process:
         read_until(process, "the agents run")
         children = children_of(process)
-        assert len(children) == 7
+        assert len(children) == CHILDREN
         process.kill()
         assert_gone(children)
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from agent.wire import ids
 from host_tools.derive.samples import samples
+from host_tools.store import queries
+from host_tools.store.evidence import mark_corrupt, mark_dirty
 from tests.host_tools.factory import (
     START,
     Device,
@@ -346,15 +348,40 @@ def test_more_than_a_hundred_declared_losses_of_a_stream_are_one_finding(filled)
     assert filled.facts() == filled.rebuilt()
 
 
-def test_breaks_of_a_chain_in_one_batch_are_one_finding(filled):
-    device = Device()
-    messages = [device.report(prev=bytes(8) if seq % 2 else None) for seq in range(40)]
-    for message in reversed(messages):
-        filled.store(device, [message], received_at=device.now)
+def test_findings_of_a_slot_are_bounded_and_counted(filled):
+    """More than a hundred of a kind: those of each stream are one, whatever came first."""
+    one, two = Device(), Device(stream=b"two2")
+    for device in (one, two):
+        messages = [device.report(prev=bytes(8) if seq else None) for seq in range(61)]
+        for message in reversed(messages):
+            filled.store(device, [message], received_at=device.now)
         filled.derive()
-    breaks = [(first, last) for kind, first, last, _ in filled.findings() if kind == "chain_break"]
-    assert breaks == [(2, 15), (16, 31), (32, 40)]
+        if device is one:
+            assert filled.findings() == [("chain_break", seq, seq, 0) for seq in range(2, 62)]
+    assert filled.findings() == [("chain_break", 2, 61, 0)] * 2
+    assert [found.count for found in queries.findings(filled.db)] == [60, 60]
     assert filled.facts() == filled.rebuilt()
+    # One of them is corrupt: its stream, and with it the slot, has fewer than it had.
+    with filled.db.transaction():
+        for seq in range(2, 52):
+            mark_corrupt(filled.db, 1, seq, two.now, "?")
+        mark_dirty(filled.db, filled.streams.leave_out_corrupt())
+    filled.deriver.load()
+    filled.derive()
+    breaks = [found for found in queries.findings(filled.db) if found.kind == "chain_break"]
+    assert len(breaks) == 9 + 60 and {found.count for found in breaks} == {1}
+
+
+def test_resolved_findings_do_not_pile_up(filled):
+    device = Device()
+    messages = device.reports(321)
+    for number in range(0, 320, 2):
+        filled.store(device, [messages[number + 1]])
+        filled.derive()
+        filled.store(device, [messages[number]])
+        filled.derive()
+    assert filled.findings() == []
+    assert len(filled.findings(resolved=True)) == 100
 
 
 def test_more_than_a_hundred_boots_without_a_clock_are_one_finding(filled):

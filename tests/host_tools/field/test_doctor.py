@@ -20,9 +20,9 @@ from host_tools.field.doctor.laptop import check_programs
 from host_tools.keys.ca import Authority
 from host_tools.people.kits import KitDirectory
 from host_tools.people.kits.seal import new_header
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
 
 RELEASE = "6.8.0-49-generic"
@@ -441,7 +441,7 @@ def test_a_kit_that_is_missing_open_to_others_or_none(pc: Laptop, tmp_path: Path
 def test_a_kit_of_the_province_opens_with_its_passphrase(
     pc: Laptop, kaltim: Province, authority: Authority, tmp_path: Path
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         file = sealed(*make_kit(kaltim, registry, authority), tmp_path / "trip.desakit")
     directory = tmp_path / "kit"
     KitDirectory(directory).put(file, KIT_PASSPHRASE)

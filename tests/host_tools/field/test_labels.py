@@ -15,9 +15,10 @@ from PIL import Image
 from host_tools.field.labels import Label, LabelError, check_of, parse_qr, write_label, write_sheet
 from host_tools.field.labels import layout as placing
 from host_tools.field.labels.label import ALPHABET
-from host_tools.province.registry import Registry, kid_of
+from host_tools.province.registry import kid_of
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 from tests.pictures import LABEL, pictures
 from tests.support import ROOT
 
@@ -201,7 +202,7 @@ def test_a_sheet_of_nothing_is_refused(tmp_path: Path):
 
 def _enrolled(province: Province, slot: str, seed: int) -> str:
     key = bytes([seed]) * 32
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         registry.enrol(
             slot, key, board="esp32-generic", firmware="1", by="budi", unique_id=f"02:{seed:02x}"
         )
@@ -212,7 +213,7 @@ def test_labels_of_a_village_a_regency_and_all(desalink: Run, kaltim: Province, 
     for seed, slot in enumerate((SLOT, "6403112002-1", "6401012009-1"), 1):
         _enrolled(kaltim, slot, seed)
     revoked = bytes.fromhex(_enrolled(kaltim, "6403112003-1", 9))
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.revoke(revoked, by="budi")
     for options, slots in (
         (["--village", SLOT[:10]], [SLOT]),
@@ -258,7 +259,7 @@ def test_a_scanned_label_is_held_to_the_registry(desalink: Run, kaltim: Province
     assert check(elsewhere) == (1, check(elsewhere)[1])
     assert "belongs to slot 6403112001-1, not to 6403112002-1" in check(elsewhere)[1]
     assert "no device 3fa291bc0d5e7788 is enrolled" in check(label().qr_text)[1]
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.revoke(bytes.fromhex(kid), by="budi")
     assert check(code.text)[0] == 1
     assert "was revoked" in check(code.text)[1]

@@ -15,6 +15,7 @@ import pytest
 
 from host_tools.derive import Deriver, rebuild
 from host_tools.ingest.keys import RegistryKeys
+from host_tools.ingest.receipting import ProvinceReceipts, last_midnight
 from host_tools.province.registry import Registry, Village
 from host_tools.store import StoreBusy, StoreLocked, StoreReplaced, open_database, queries
 from host_tools.store.archiving import Archiver
@@ -76,6 +77,33 @@ def test_what_came_while_it_was_away_waits_for_it(setting, device):
     ingest.run()
     assert setting.seqs() == list(range(1, 301))
     assert (ingest.figures.duplicates, ingest.figures.derive_pending) == (0, 0)
+
+
+def test_it_closes_the_receipt_of_a_day_that_is_over(setting, device, kaltim):
+    midnight = last_midnight(device.now)
+    moment = [midnight - 100]
+    source = ProvinceReceipts(kaltim)
+
+    def run() -> None:
+        setting.ingest(lambda: moment[0], source, until_idle_s=0.3).run()
+
+    run()
+    setting.publish(device, *device.reports(3))
+    run()
+    moment[0] = midnight + 59
+    setting.publish(device, *device.reports(2))
+    run()
+    closed = [fields for event, fields in setting.lines if event == "receipt"]
+    assert closed == [{"number": 0, "reports": 0}]
+    moment[0] += 1
+    run()
+    closed = [fields for event, fields in setting.lines if event == "receipt"]
+    assert closed[1:] == [{"number": 1, "reports": 3}]
+    kaltim.receipt_key.unlink()
+    moment[0] += 2 * 86_400
+    run()
+    assert setting.said("receipts_off")
+    assert setting.all("SELECT count(*) FROM receipts") == [(2,)]
 
 
 def test_months_are_archived_beside_a_running_ingest(setting, device):

@@ -16,12 +16,12 @@ import pytest
 from host_tools.office.backup import make_backup
 from host_tools.office.backup_file import BackupError, read_files, read_manifest
 from host_tools.office.restore import restore
-from host_tools.province.registry import Registry
 from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import Province
 from host_tools.store import open_database, queries
 from host_tools.store.archiving import Archiver, month_begin
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.factory import Device
 from tests.host_tools.filled import Filled
 from tests.host_tools.office.killed import killed_at
@@ -144,7 +144,7 @@ def test_each_file_of_the_archive_is_copied_once_and_restored(
 def test_what_is_restored_is_the_province_with_its_modes(
     kaltim: Province, tmp_path: Path, desalink: Run
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
     open_database(kaltim.database, create=True).close()
     (kaltim.directory / "firmware").mkdir()

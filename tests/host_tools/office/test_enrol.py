@@ -28,6 +28,7 @@ from host_tools.office import enrol
 from host_tools.province.registry import Device, Registry
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
+from tests.host_tools.evidencing import signing_registry
 
 SLOT = "6403112001-1"
 AAD = b"desa/1/6403/6403112001-1/enrol"
@@ -49,7 +50,7 @@ def enrolling(desalink: Run, kaltim: Province, device: Path) -> Callable[..., En
 
 
 def devices(province: Province) -> list[Device]:
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         return registry.devices()
 
 
@@ -69,6 +70,12 @@ def test_a_device_is_enrolled_by_its_own_key(
         f"{SLOT}, Bohe Silian in Maratua."
     )
     assert f"-m agent {device}/config.json" in ended.out.splitlines()[1]
+    with Registry.open(kaltim.directory) as registry:
+        newest = registry.newest_office_entry()
+    assert newest is not None
+    entry = cbor2.loads(cbor2.loads(newest[1]).value[2])
+    assert (entry[4], entry[5]["kid"], entry[6]) == ("enrol", enrolled.kid, "ani")
+    assert entry[5]["proof"] is not None
 
     # Again: the same key, the same certificate, and no passphrase needed.
     certificate = (device / "client.pem").read_bytes()
@@ -190,7 +197,7 @@ def test_copied_storage_is_noticed_and_gets_no_certificate(
     ended = enrolling(village="6403112002", to=copy)
     assert ended.code == 1
     assert f"belongs to slot {SLOT} (was its storage copied?)" in ended.err
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert registry.certificates("6403112002-1") == []
 
 
@@ -269,7 +276,7 @@ def test_an_interruption_at_any_write_is_repaired_by_running_it_again(
         return call
 
     def enrol_now() -> enrol.Enrolled:
-        with Registry.open(kaltim.directory) as registry:
+        with signing_registry(kaltim) as registry:
             village = registry.village("6403112001")
             assert village is not None
             return enrol.enrol_here(
@@ -288,7 +295,7 @@ def test_an_interruption_at_any_write_is_repaired_by_running_it_again(
             enrol_now()
     assert enrol_now().outcome == "enrolled"
     assert enrol_now().outcome == "already"
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         valid = [c for c in registry.certificates(SLOT) if c.revoked_at is None]
     certificate = x509.load_pem_x509_certificate((device / "client.pem").read_bytes())
     assert [c.serial for c in valid] == [f"{certificate.serial_number:x}"]
@@ -447,7 +454,7 @@ def test_without_a_passphrase_the_device_is_not_enrolled(kaltim: Province, devic
     def nobody() -> Authority:
         raise PassphraseError("nobody to ask")
 
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         village = registry.village("6403112001")
         assert village is not None
         with pytest.raises(PassphraseError):

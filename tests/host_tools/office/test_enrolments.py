@@ -31,6 +31,7 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit, sealed
 
 CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
@@ -39,7 +40,7 @@ MAC, OTHER_MAC = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02"
 
 @pytest.fixture
 def registry(kaltim: Province):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         yield registry
 
 
@@ -514,7 +515,7 @@ def test_a_record_that_was_refused_enrols_nobody_once_its_technician_is_revoked(
     ("changes", "sentence"),
     [
         ({"certificate_serial": "abc"}, "was not given out for slot"),
-        ({"kit": bytes(8)}, "is none of this province"),
+        ({"kit": bytes(8)}, "is not a kit of this province"),
         ({"unique_id": "24:0a:c4:00:00:07"}, "the device says 240ac4000002"),
         ({"replaces": bytes(8)}, None),
     ],
@@ -806,10 +807,10 @@ def test_from_the_laptop_to_the_province(
     assert (ended.code, "is not a province" in ended.err) == (1, True)
     monkeypatch.setenv("DESALINK_KIT", str(laptop.path))
 
-    # A first enrolment takes nothing back, so nobody asks for the passphrase.
-    monkeypatch.delenv("DESALINK_PASSPHRASE")
     ended = desalink("-C", kaltim.directory, "enrolments", "import", trip)
     assert (ended.code, ended.err) == (0, "")
+    # Again there is nothing to sign, so nobody asks for the passphrase.
+    monkeypatch.delenv("DESALINK_PASSPHRASE")
     assert ended.out.splitlines() == [
         f"Device {device.kid.hex()} (esp32-generic) is enrolled for slot {SLOT}, by Ani.",
         "1 device enrolled, 0 of them in the place of another; 0 were known.",

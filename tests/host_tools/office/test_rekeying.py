@@ -10,10 +10,10 @@ from host_tools.common.errors import PassphraseError
 from host_tools.keys.ca import Authority
 from host_tools.keys.root import load_encrypted, load_root_key
 from host_tools.people import technicians
-from host_tools.province.registry import Registry
 from host_tools.province.rekeying import exchange_files
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.office.killed import count_steps, killed_at
 
 NEW = "staple horse battery"
@@ -23,13 +23,14 @@ NEW = "staple horse battery"
 def staffed(kaltim: Province) -> Province:
     """The province with a technician."""
     root = load_root_key(kaltim.root_key, PASSPHRASE)
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         technicians.add(kaltim, registry, root, "Ani", PASSPHRASE)
     return kaltim
 
 
 def _keys(province: Province) -> list[Path]:
-    return [province.root_key, province.ca_key, *province.technicians.glob("*.key")]
+    own = (province.root_key, province.ca_key, province.office_key)
+    return [*own, *province.technicians.glob("*.key")]
 
 
 def _opened_by(province: Province, passphrase: str) -> list[bool]:
@@ -52,10 +53,10 @@ def test_every_key_opens_with_the_new_passphrase_only(
     ended = desalink(
         "-C", staffed.directory, "passphrase", "change", "--new-passphrase-file", file
     )
-    assert (ended.code, ended.out) == (0, "3 keys now under the new passphrase.\n")
-    assert _opened_by(staffed, NEW) == [True] * 3
-    assert _opened_by(staffed, PASSPHRASE) == [False] * 3
-    assert [path.stat().st_mode & 0o777 for path in _keys(staffed)] == [0o600] * 3
+    assert (ended.code, ended.out) == (0, "4 keys now under the new passphrase.\n")
+    assert _opened_by(staffed, NEW) == [True] * 4
+    assert _opened_by(staffed, PASSPHRASE) == [False] * 4
+    assert [path.stat().st_mode & 0o777 for path in _keys(staffed)] == [0o600] * 4
     Authority.load(staffed.ca_key, staffed.ca_certificate, NEW)
 
 

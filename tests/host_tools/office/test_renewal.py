@@ -21,6 +21,7 @@ from host_tools.office.renewal import renew_devices
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import ROOT
 
@@ -51,7 +52,7 @@ def _sentence(province: Province, registry: Registry) -> tuple[int, str]:
 def test_the_alarm_is_about_the_certificate_in_use_not_a_spare(
     kaltim: Province, authority: Authority, tmp_path: Path, desalink: Run
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         _device(registry, authority, tmp_path / "device", SLOT, 20.5)
         make_kit(kaltim, registry, authority, slots=[SLOT])
         assert _sentence(kaltim, registry)[0] == 20
@@ -67,7 +68,7 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
     tmp_path: Path,
     desalink: Run,
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         files = _device(registry, authority, tmp_path / "one", SLOT, 300)
         other = _device(registry, authority, tmp_path / "two", SECOND, 1800, 1)
     ended = desalink("-C", kaltim.directory, "renew", "devices")
@@ -98,7 +99,7 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
     ended = desalink("-C", kaltim.directory, "renew", "devices")
     assert "0 certificates renewed, 1 renewed before" in ended.out
     assert desalink("-C", kaltim.directory, "renew", "devices", "--publish-only").code == 0
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert "waits at the broker" in _sentence(kaltim, registry)[1]
         # The device says that it uses it: the other one's certificate now is the first to end.
         shown = {SLOT: format(new.serial_number, "x")}
@@ -110,7 +111,7 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
 def test_a_certificate_from_before_is_taken_from_the_devices_own_file(
     kaltim: Province, authority: Authority, broker: BrokerProcess, tmp_path: Path, desalink: Run
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         files = _device(registry, authority, tmp_path / "one", SLOT, 300)
         registry.change("UPDATE certificates SET content = NULL")
     ended = desalink("-C", kaltim.directory, "renew", "devices")
@@ -128,7 +129,7 @@ def test_nobody_is_given_less_than_asked_for_without_a_sentence(
     kaltim: Province, authority: Authority, tmp_path: Path
 ):
     """At the CA's end a new certificate would end with the CA."""
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         end = authority.certificate.not_valid_after_utc
         days = (end.timestamp() - time.time()) / DAY_S
         _device(registry, authority, tmp_path / "one", SLOT, days + 9)
@@ -160,7 +161,7 @@ def test_services_are_renewed_with_the_key_that_they_have(
     assert desalink("-C", kaltim.directory, "technicians", "add", "Ani").code == 0
     more = [tmp_path / "new"] if verb[-1].startswith("-") else []
     files = kaltim.service("ingest")
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
     short = authority.renew_client(ca.load_certificate(files.certificate), timedelta(days=100))
     pem = ssl.DER_cert_to_PEM_cert(short.public_bytes(ca.serialization.Encoding.DER))

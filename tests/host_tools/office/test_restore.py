@@ -22,6 +22,8 @@ from host_tools.people import technicians
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import evidenced, receipts_until, signing_registry
+from tests.host_tools.filled import Filled
 from tests.host_tools.kits import SECOND, SLOT, make_kit
 from tests.host_tools.office.killed import count_steps, killed_at
 
@@ -34,7 +36,7 @@ class Years:
     def __init__(self, province: Province, authority: Authority, folder: Path) -> None:
         self.province = province
         root = load_root_key(province.root_key, PASSPHRASE)
-        with Registry.open(province.directory) as registry:
+        with signing_registry(province) as registry:
             for number, slot in enumerate((SLOT, SECOND)):
                 self._enrol(registry, authority, slot, number)
             make_kit(province, registry, authority, "Ani", [SLOT])
@@ -55,6 +57,7 @@ class Years:
             write_crl(province, registry, authority, authority.issue_client("probe"))
             self.revoked = dict(registry.revoked_certificates())
             self.trust = technicians.newest_trust(province, registry)
+            self.entries = len(list(registry.office_log()))
 
     @staticmethod
     def _enrol(registry: Registry, authority: Authority, slot: str, number: int) -> None:
@@ -73,7 +76,7 @@ class Years:
         """What was revoked is revoked, in the registry and in the next list."""
         province = load(self.province.directory)
         authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
-        with Registry.open(province.directory) as registry:
+        with signing_registry(province) as registry:
             write_crl(province, registry, authority)
             assert self.revoked.keys() == dict(registry.revoked_certificates()).keys()
             assert {serial for serial, _ in listed(load_crl(province))} == self.revoked.keys()
@@ -81,6 +84,7 @@ class Years:
             assert valid == {"Budi"}
             assert technicians.newest_trust(province, registry) == self.trust
             if whole:
+                assert len(list(registry.office_log())) == self.entries
                 assert {d.slot for d in registry.active_devices()} == {SECOND, THIRD}
                 assert all(
                     technicians.key_path(province, t.kid).exists()
@@ -104,6 +108,52 @@ def test_a_restore_beside_an_existing_province_keeps_what_it_revoked(years: Year
     shutil.rmtree(directory)
     assert desalink("restore", years.backup, directory).code == 0
     years.check()
+
+
+def test_the_longer_office_log_counts_and_its_rows_with_it(years: Years, desalink: Run):
+    directory = years.province.directory
+    assert desalink("restore", years.backup, directory, "--replace").code == 0
+    ended = desalink("-C", directory, "evidence", "check")
+    assert ended.code == 0, ended.err
+
+
+def test_an_office_log_that_was_forked_is_refused(years: Years, desalink: Run):
+    shutil.copy(years.registry_copy, years.province.registry)
+    with signing_registry(years.province) as registry:
+        registry.enrol("6403112004-1", bytes([9] * 32), board="b", firmware="1", by="x")
+        backup = make_backup(years.province, years.backup.with_name("other.tar")).path
+    shutil.copy(years.registry_copy, years.province.registry)
+    with signing_registry(years.province) as registry:
+        registry.enrol("6403112004-2", bytes([8] * 32), board="b", firmware="1", by="x")
+    ended = desalink("restore", backup, years.province.directory, "--replace")
+    assert ended.code == 1 and "one of them was forked" in ended.err
+
+
+def test_receipts_that_are_newer_than_the_backup_are_kept(
+    kaltim: Province, tmp_path: Path, desalink: Run
+):
+    made = evidenced(kaltim, days=2)
+    filled = Filled(kaltim.database)
+    device = made.devices[0]
+    device.now = made.month.end + 86_400
+    device.stream = b"late"
+    backup = make_backup(kaltim, tmp_path / "backup.tar").path
+    filled.store(device, [device.report(seq=5)])
+    receipts_until(filled, kaltim, made.month.end + 3 * 86_400)
+    filled.db.close()
+    heads = desalink("-C", kaltim.directory, "evidence", "receipts").out
+    ended = desalink("restore", backup, kaltim.directory, "--replace")
+    assert ended.code == 0 and "Receipts 31 to 32 are newer than the backup" in ended.err
+    assert desalink("-C", kaltim.directory, "evidence", "receipts").out == heads
+    # The device sends it again.
+    filled = Filled(kaltim.database)
+    device.seq = 0
+    filled.store(device, [device.report(seq=5)], received_at=made.month.end + 4 * 86_400)
+    receipts_until(filled, kaltim, made.month.end + 6 * 86_400)
+    filled.db.close()
+    assert desalink("-C", kaltim.directory, "evidence", "receipts").code == 0
+    ended = desalink("-C", kaltim.directory, "evidence", "check")
+    assert ended.code == 1 and "Receipt 32 of 2026-11-02 counts 1 reports" in ended.err
 
 
 @pytest.mark.parametrize("damaged", ["registry.db", "province.toml"])

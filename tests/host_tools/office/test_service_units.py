@@ -36,6 +36,7 @@ def test_each_unit_runs_its_verb_in_the_province(
     installed: dict[str, Path], kaltim: Province, tmp_path: Path
 ):
     assert sorted(installed) == [
+        "desalink-alerts.service",
         "desalink-archive.service",
         "desalink-archive.timer",
         "desalink-backup.service",
@@ -44,10 +45,13 @@ def test_each_unit_runs_its_verb_in_the_province(
         "desalink-checks.service",
         "desalink-checks.timer",
         "desalink-ingest.service",
+        "desalink-pages.service",
     ]
     verbs = {
         "broker": "broker run",
         "ingest": "ingest",
+        "alerts": "alerts run",
+        "pages": "serve",
         "checks": "crl check --quiet",
         "archive": "archive",
         "backup": f'backup "{tmp_path / "back ups"}" --keep 7',

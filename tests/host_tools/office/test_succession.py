@@ -10,7 +10,9 @@ import cbor2
 import pytest
 from pycddl import Schema
 
-from host_tools.common.errors import ProvinceError
+from host_tools.broker.client import CheckClient
+from host_tools.broker.revocation import write_crl
+from host_tools.common.errors import BrokerError, ProvinceError
 from host_tools.keys.authorities import load_documents
 from host_tools.keys.ca import Authority, load_certificate, load_certificates
 from host_tools.office.backup import make_backup
@@ -24,9 +26,10 @@ from host_tools.people.kits.create import write_kit
 from host_tools.people.kits.opened import KitDirectory, open_kit
 from host_tools.people.trust import verify_trust
 from host_tools.province.registry import Registry
-from host_tools.province.settings import Province
-from tests.host_tools.conftest import PASSPHRASE
-from tests.host_tools.kits import CHEAP, KIT_PASSPHRASE, SLOT, make_kit
+from host_tools.province.settings import Province, TlsFiles
+from tests.host_tools.conftest import PASSPHRASE, running_broker
+from tests.host_tools.evidencing import signing_registry
+from tests.host_tools.kits import CHEAP, KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import ROOT
 
 
@@ -107,7 +110,7 @@ def test_a_backup_from_before_a_new_root_key_does_not_take_the_provinces_place(
     kaltim: Province, tmp_path: Path
 ) -> None:
     before = make_backup(kaltim, tmp_path / "before.tar").path
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         renew_root(kaltim, registry, PASSPHRASE)
         renew_authority(kaltim, registry, PASSPHRASE)
     after = make_backup(kaltim, tmp_path / "after.tar", now=time.time() + 1).path
@@ -115,3 +118,34 @@ def test_a_backup_from_before_a_new_root_key_does_not_take_the_provinces_place(
         restore(before, kaltim.directory, replace_existing=True)
     restore(after, kaltim.directory, replace_existing=True)
     assert len(load_certificates(kaltim.ca_certificate)) == 2
+
+
+def test_a_backup_from_before_a_new_ca_keeps_the_ca_that_devices_know(
+    kaltim: Province, tmp_path: Path
+) -> None:
+    before = make_backup(kaltim, tmp_path / "before.tar").path
+    with Registry.open(kaltim.directory) as registry:
+        made = renew_authority(kaltim, registry, PASSPHRASE)
+        files = {}
+        for slot in (SLOT, SECOND):
+            issued = made.issue_client(slot)
+            registry.record_certificate(issued.serial, slot, issued.not_after, issued.der)
+            files[slot] = TlsFiles(*(tmp_path / f"{slot}.{name}" for name in ("ca", "crt", "key")))
+            for path, content in zip(
+                (files[slot].ca, files[slot].certificate, files[slot].key),
+                (kaltim.ca_certificate.read_bytes(), issued.certificate_pem, issued.key_pem),
+                strict=True,
+            ):
+                path.write_bytes(content)
+        registry.revoke_certificates(SECOND)
+        write_crl(kaltim, registry, made)
+    change_passphrase(kaltim, PASSPHRASE, "another good one")
+    done = restore(before, kaltim.directory, replace_existing=True)
+    assert "is newer than the backup" in done.notes[0]
+    with running_broker(kaltim):
+        CheckClient("127.0.0.1", kaltim.broker.port, files[SLOT]).close()
+        CheckClient("127.0.0.1", kaltim.broker.port, kaltim.service("operator")).close()
+        with pytest.raises(BrokerError):
+            CheckClient("127.0.0.1", kaltim.broker.port, files[SECOND])
+    with Registry.open(kaltim.directory) as registry:
+        finish_authority(kaltim, registry, "another good one")

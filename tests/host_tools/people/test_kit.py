@@ -32,9 +32,9 @@ from host_tools.people.kits.opened import read_kit
 from host_tools.people.kits.pages import pack
 from host_tools.people.kits.seal import CHUNK, new_header, read_header, seal, unseal
 from host_tools.people.trust import verify_trust
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import (
     CHEAP,
     KIT_PASSPHRASE,
@@ -59,7 +59,7 @@ CARGO = Cargo(
 
 @pytest.fixture
 def packed(kaltim: Province, authority: Authority) -> tuple[Kit, Ed25519PrivateKey]:
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         return make_kit(kaltim, registry, authority, cargo=CARGO)
 
 
@@ -91,7 +91,7 @@ def test_a_kit_comes_out_as_it_went_in(packed, file: Path):
 def test_its_slots_can_connect_are_configured_and_on_record(packed, kaltim: Province):
     kit = packed[0]
     ca = x509.load_pem_x509_certificate(kaltim.ca_certificate.read_bytes())
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         recorded = {slot: registry.certificates(slot) for slot in kit.slots}
     for slot in kit.slots.values():
         for own in slot.certificates:
@@ -110,7 +110,7 @@ def test_its_slots_can_connect_are_configured_and_on_record(packed, kaltim: Prov
 
 
 def test_it_knows_who_fills_which_slot(kaltim: Province, authority: Authority):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         device, _ = registry.enrol(
             "6403112004-1",
             bytes(31) + b"\1",
@@ -354,7 +354,7 @@ def test_kit_that_can_not_be_written_is_not_valid_and_others_stay(
 def test_revoking_a_kit_asks_where_another_has_the_same_key(
     packed, kaltim: Province, authority: Authority, desalink: Run
 ):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         second, _root = make_kit(kaltim, registry, authority, slots=["6403112003-1"])
     revoke = ("-C", kaltim.directory, "kit", "revoke", second.id.hex())
     ended = desalink(*revoke)
@@ -384,7 +384,7 @@ def test_the_next_kit_of_a_technician_takes_the_place_of_the_last(
         directory.open(KIT_PASSPHRASE)
     directory.put(file, KIT_PASSPHRASE)
     directory.enrolments.mkdir()
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         second, root = make_kit(kaltim, registry, authority, slots=["6403112003-1"])
         others, _ = make_kit(kaltim, registry, authority, "Budi")
     directory.put(sealed(second, root, tmp_path / "second"), KIT_PASSPHRASE)
@@ -400,7 +400,7 @@ def test_the_next_kit_of_a_technician_takes_the_place_of_the_last(
 
 def test_a_kit_does_not_outlive_its_technician_s_key(kaltim: Province, authority: Authority):
     root = load_root_key(kaltim.root_key, PASSPHRASE)
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         technicians.add(kaltim, registry, root, "Ani", PASSPHRASE, days=5)
         with pytest.raises(KitError, match="--renew Ani"):
             make_kit(kaltim, registry, authority)

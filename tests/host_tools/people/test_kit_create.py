@@ -17,11 +17,11 @@ from host_tools.people.kits import Kit, KitError
 from host_tools.people.kits.create import Cargo
 from host_tools.people.kits.opened import read_kit
 from host_tools.people.kits.settings import read_settings
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.boards.images import firmware as image
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
 from tests.host_tools.devices.test_firmware import published
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 
 NET = '[[board.wifi]]\nssid = "desa"\npassword = "rahasia1"\n'
@@ -50,7 +50,7 @@ def create(desalink: Run, kaltim: Province, tmp_path: Path) -> Callable[..., End
 
 
 def _nothing_is_issued(province: Province) -> bool:
-    with Registry.open(province.directory) as registry:
+    with signing_registry(province) as registry:
         return registry.certificates(SLOT) == [] and registry.kits() == []
 
 
@@ -61,7 +61,7 @@ def _packed(
     path = tmp_path / SITES
     path.write_text(text)
     releases = [Release("0.1.0", board, {"/main.py": b""}) for board in boards]
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         cargo = Cargo(read_settings(path), SITES, releases=releases)
         return make_kit(kaltim, registry, authority, cargo=cargo)[0]
 
@@ -144,7 +144,7 @@ def test_a_source_that_a_board_has_no_memory_for_makes_no_kit(
     path.write_text(NET + settings + "\n[usage.snmp]\nhost = '192.168.1.1'\n")
     firmware = {board: ("firmware.bin", image(romfs=romfs))}
     releases = [Release("0.1.0", board, {"/main.py": b""})]
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         cargo = Cargo(read_settings(path), SITES, firmware, releases)
         if fits:
             assert make_kit(kaltim, registry, authority, cargo=cargo)

@@ -20,16 +20,20 @@ from host_tools.keys.signing import public_bytes, sign1
 from host_tools.people import technicians
 from host_tools.people.trust import (
     AAD,
+    INGEST,
+    OFFICE,
     TECHNICIAN,
+    Trust,
     TrustedKey,
     TrustError,
     sign_trust,
     verify_trust,
 )
-from host_tools.province.registry import Registry, kid_of
+from host_tools.province.registry import kid_of
 from host_tools.province.settings import Province
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.evidencing import signing_registry
 
 CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
 ROOT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -119,16 +123,21 @@ def current(province: Province):
     return verify_trust(province.trust.read_bytes(), technicians.root_public(province))
 
 
-def test_a_new_province_has_a_document_without_keys(kaltim: Province):
+def named(trust: Trust) -> list[TrustedKey]:
+    """The technicians' keys."""
+    return [key for key in trust.keys if key.role == TECHNICIAN]
+
+
+def test_a_new_province_s_document_names_its_ingest_and_its_office(kaltim: Province):
     trust = current(kaltim)
-    assert (trust.version, trust.keys) == (1, ())
+    assert (trust.version, [key.role for key in trust.keys]) == (1, [INGEST, OFFICE])
     assert trust.expires > time.time() + 300 * 86400
 
 
 def test_technicians_come_and_go_and_the_version_grows(desalink: Run, kaltim: Province):
     ended = desalink("-C", kaltim.directory, "technicians", "add", "Ani Wijaya", "--days", 10)
     assert (ended.code, ended.err) == (0, "")
-    (key,) = current(kaltim).keys
+    (key,) = named(current(kaltim))
     assert key.kid.hex() in ended.out and "--technician 'Ani Wijaya'" in ended.out
     assert (key.name, key.role) == ("Ani Wijaya", TECHNICIAN)
     assert abs(key.not_after - time.time() - 10 * 86400) < 60
@@ -142,7 +151,7 @@ def test_technicians_come_and_go_and_the_version_grows(desalink: Run, kaltim: Pr
     ended = desalink("-C", kaltim.directory, "technicians", "revoke", "Ani Wijaya")
     assert ended.code == 0 and "may enrol no longer" in ended.out
     trust = current(kaltim)
-    assert (trust.version, [key.name for key in trust.keys]) == (4, ["Budi"])
+    assert (trust.version, [key.name for key in named(trust)]) == (4, ["Budi"])
     # Again, it changes nothing: no second version of the same.
     assert desalink("-C", kaltim.directory, "technicians", "revoke", key.kid.hex()).code == 0
     assert current(kaltim).version == 4
@@ -152,7 +161,7 @@ def test_technicians_come_and_go_and_the_version_grows(desalink: Run, kaltim: Pr
 def test_a_second_key_of_a_person_leaves_the_first_good(desalink: Run, kaltim: Province):
     for more in ([], ["--renew"]):
         assert desalink("-C", kaltim.directory, "technicians", "add", "Ani", *more).code == 0
-    assert [key.name for key in current(kaltim).keys] == ["Ani", "Ani"]
+    assert [key.name for key in named(current(kaltim))] == ["Ani", "Ani"]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 61])
@@ -167,7 +176,7 @@ def test_role_keys_are_kept_under_the_passphrase(desalink: Run, kaltim: Province
     (file,) = kaltim.technicians.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert b"OPENSSH PRIVATE KEY" in file.read_bytes()
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         ani = technicians.find(registry, "ANI")
         with pytest.raises(PassphraseError):
             technicians.load_key(kaltim, ani, "not the passphrase")
@@ -177,7 +186,7 @@ def test_role_keys_are_kept_under_the_passphrase(desalink: Run, kaltim: Province
 def test_a_document_put_back_from_an_old_copy_is_made_the_newest_again(kaltim: Province):
     old = kaltim.trust.read_bytes()
     root = load_root_key(kaltim.root_key, PASSPHRASE)
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         technicians.add(kaltim, registry, root, "Ani", PASSPHRASE)
         newest = kaltim.trust.read_bytes()
         kaltim.trust.write_bytes(old)
@@ -188,7 +197,7 @@ def test_a_document_put_back_from_an_old_copy_is_made_the_newest_again(kaltim: P
 def test_a_province_of_an_older_desalink_gets_its_first_document(kaltim: Province):
     with sqlite3.connect(kaltim.directory / "registry.db") as db:
         db.execute("DELETE FROM trusts")
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         kaltim.trust.unlink()
         root = load_root_key(kaltim.root_key, PASSPHRASE)
         technicians.add(kaltim, registry, root, "Ani", PASSPHRASE)

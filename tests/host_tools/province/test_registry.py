@@ -12,6 +12,7 @@ from host_tools.common.errors import EnrolmentError, RegistryError, VillageError
 from host_tools.province.records import SCHEMA
 from host_tools.province.registry import Registry, kid_of, village_of
 from host_tools.province.settings import Province
+from tests.host_tools.evidencing import signing_registry
 
 SLOT = "6403112001-1"
 OTHER = "6403112002-1"
@@ -88,7 +89,7 @@ def test_one_of_two_technicians_at_the_same_slot_wins(kaltim: Province):
     start = threading.Barrier(4)
 
     def technician(number: int) -> None:
-        with Registry.open(kaltim.directory) as registry:
+        with signing_registry(kaltim) as registry:
             start.wait()
             try:
                 outcomes.append(enrol(registry, SLOT, number)[1])
@@ -114,7 +115,7 @@ def test_the_database_itself_allows_one_device_a_slot(registry: Registry):
 
 
 def test_a_reader_sees_by_a_number_that_somebody_changed_it(kaltim: Province):
-    with Registry.open(kaltim.directory) as reader, Registry.open(kaltim.directory) as writer:
+    with signing_registry(kaltim) as reader, signing_registry(kaltim) as writer:
         before = reader.version()
         assert reader.version() == before
         enrol(writer, SLOT, 1)

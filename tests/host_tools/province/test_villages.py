@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,7 @@ from host_tools.common.spreadsheets import SpreadsheetError
 from host_tools.province.positions import Place, read_table
 from host_tools.province.registry import Registry, Village
 from host_tools.province.settings import Province
-from host_tools.province.villages import (
-    find_regency,
-    find_village,
-    near_matches,
-    villages_of_province,
-)
+from host_tools.province.villages import find_regency, find_village, villages_of_province
 from tests.host_tools.conftest import Run
 
 MARATUA = """\
@@ -99,8 +96,17 @@ def test_each_regency_has_its_number_of_villages_and_no_kelurahan(registry: Regi
             "This province has no village '6403112007'",
             "; did you mean 6403112001 Bohe Silian (Maratua), ",
         ),
-        ("bohe silian", NO_CODE, "; did you mean 6403112001 Bohe Silian (Maratua)?"),
-        ("zzzzzzzz", NO_CODE, "; find it with 'desalink villages --find NAME'."),
+        ("640311200", NO_CODE, "; did you mean 6403112001 Bohe Silian (Maratua), "),
+        (
+            "bohe silian",
+            "'Bohe Silian' is a village's name",
+            "; give its code: 6403112001 Bohe Silian (Maratua).",
+        ),
+        (
+            "zzzzzzzz",
+            "This province has no village 'zzzzzzzz'",
+            "; find it with 'desalink villages --find NAME'.",
+        ),
     ],
 )
 def test_a_slip_in_a_code_or_a_name_is_answered_with_codes(
@@ -112,10 +118,17 @@ def test_a_slip_in_a_code_or_a_name_is_answered_with_codes(
     assert str(raised.value).startswith(wrong.format(text) + remedy)
 
 
-def test_names_repeat_and_all_of_them_are_offered(villages: list[Village]):
-    names = [village.name for village in villages]
-    repeated = next(name for name in names if names.count(name) > 1)
-    assert len(near_matches(repeated.upper(), villages)) > 1
+def test_a_name_that_several_villages_have_is_answered_with_all_of_them(
+    desalink: Run, founded: Path, villages: list[Village]
+):
+    ((name, count),) = Counter(village.name for village in villages).most_common(1)
+    assert count > 4
+    ended = desalink("-C", founded, "status", "--village", name.upper())
+    assert ended.code == 1
+    assert f"Several villages are called {name}: " in ended.err
+    assert {v.code for v in villages if v.name == name} == set(re.findall("[0-9]{10}", ended.err))
+    alone = desalink("-C", founded, "status", "--village", "teluk alulu")
+    assert alone.code == 0, alone.err
 
 
 def table(tmp_path: Path, content: str | bytes) -> Path:

@@ -19,11 +19,11 @@ import pytest
 from agent.wire import ids
 from host_tools.common.i18n import set_language
 from host_tools.contracts.calendar import month_of
-from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.report import drawing
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.factory import Device, ordinary
 from tests.host_tools.filled import Filled
 
@@ -324,5 +324,5 @@ class TestColours:
 
 
 def test_the_registry_of_before_gets_the_new_tables(kaltim: Province):
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         assert registry.contracts() == [] and registry.closed_months() == []

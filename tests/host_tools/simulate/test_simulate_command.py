@@ -32,6 +32,10 @@ def test_a_province_is_simulated_marked_as_such_and_compared(desalink, tmp_path)
     compared = desalink("simulate", directory, "--compare")
     assert compared.code == 0 and "missed 0, invented 0" in compared.out
     assert desalink("-C", directory, "outages").code == 0
+    (receipt,) = json.loads(desalink("-C", directory, "evidence", "receipts", "--json").out)
+    assert receipt["end"] == header["begin"] + 86_400 and receipt["reports"] > 0
+    checked = desalink("-C", directory, "evidence", "check")
+    assert checked.code == 0, checked.err
 
 
 def test_what_cannot_be_simulated_is_said_in_a_sentence(desalink, kaltim, tmp_path):

@@ -12,7 +12,16 @@ from host_tools.derive import Deriver, rebuild
 from host_tools.derive.samples import samples
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
-from host_tools.store import Database, dialect, evidence, open_database, queries, schema
+from host_tools.people.receipts import Receipt, StreamReceipt
+from host_tools.store import (
+    Database,
+    dialect,
+    evidence,
+    open_database,
+    queries,
+    receipts,
+    schema,
+)
 from host_tools.store.archiving import Archiver
 from host_tools.store.derived import Derived, FindingRow
 from host_tools.store.evidence import StoredReport, Streams
@@ -27,7 +36,9 @@ ALLOWED = {
     "slots": "one row for each slot, and all are shown or named",
     "streams": "read at start; for duplicates a row for each journal that ever was",
     "archives": "one row for each file of the archive",
+    "births": "a row for each connection that ever was; all of them are compared with receipts",
     "archived": "read at start: one row for each stream and month",
+    "receipts": "the newest, which its key finds",
     "latest": "one row for each slot",
     "dirty": "what is left to do, small",
     "stale": "what is left to do, small",
@@ -42,6 +53,8 @@ ALLOWED = {
     "quarantine_overflow": "one row for each slot and reason",
     "findings": "open ones, by a partial index; all of them where all are asked for",
     "findings_new": "the same of a rebuild",
+    "batch_findings": "read at start: one row for each chunk with findings",
+    "batch_findings_new": "the same of a rebuild",
     "outages": "those that last, by a partial index",
     "usage_days": "all of them where all are asked for",
     "sqlite_master": "the schema",
@@ -95,11 +108,46 @@ def matches(parts: tuple[str, ...], sql: str) -> bool:
     return True
 
 
+def receive(db: Database) -> None:
+    """A receipt that is made and read."""
+    counting = receipts.count_reports(db, 0, START + 90 * 86400)
+    while True:
+        try:
+            next(counting)
+        except StopIteration as ended:
+            counted = ended.value
+            break
+    with db.transaction():
+        receipts.add_receipt(db, 0, b"?", counted)
+    stream = StreamReceipt(bytes(8), bytes(4), "6403112009-1", 1, 1, 1, bytes(32))
+    with db.transaction():
+        other = Receipt(1, b"", 0, 0, 0, 1, 0, (stream,), None, 1, b"", None)
+        receipts.append_receipt(db, other, b"?")
+    assert receipts.counted_mark(db) is not None
+    assert list(receipts.receipts(db)) == [b"?", b"?"]
+    list(evidence.all_births(db))
+    evidence.stream_births(db, 1)
+    row = StoredReport(*evidence.evidence_after(db, 0, 1)[0][1:])
+    with db.transaction():
+        evidence.mark_corrupt(db, row.stream_id, row.seq, START, "?")
+        assert evidence.insert_reports(db, [row]) == {row[:2]: row.received_at}
+
+
 def the_rest(db: Database, device: Device) -> None:
     """What a quiet afternoon does not call."""
     queries.certificates(db)
+    queries.newest_change(db)
+    queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
+    queries.said(db, "6403112001-1", START, START + 9)
+    queries.quarantined(db, START, START + 9)
+    queries.slot_hours(db, "6403112001-1", START, START + 9)
     queries.usage_sums(db, since=START)
+    queries.newest_change(db)
+    queries.count_clocks_ahead(db)
+    queries.software(db)
+    queries.recent_states(db, START)
+    queries.ended_outages(db, before=START + 9000, since=START, limit=9)
     with db.transaction():
         save_sessions(db, {device.slot: True}, START)
         save_alive(db, START, connected=True)
@@ -124,7 +172,10 @@ def the_rest(db: Database, device: Device) -> None:
             [FindingRow(0, 2, 3, 2, 5, "")],
             [],
         ):
-            derived.settle("test", 1, 1, (0, 99), rows, 5)
+            derived.settle("test", 1, 1, rows, 5)
+            derived.put_batch("test", 1, 1, rows)
+        for most in (0, 9):
+            derived.of_batches("test", 1, most)
     sessions(db)
     liveness(db)
     note, quarantine = Note("I", "a test", START), Quarantine(db)
@@ -185,6 +236,7 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
                 Quarantine(db).newest(10, village=village)
                 for by in ("day", "hour"):
                     queries.usage(db, by=by, village=village, since=START)
+            receive(db)
             Archiver(db, lambda _: None).archive_older(0, START + 90 * 86400)
             queries.stored(db, device.slot)
             size(db, START)

@@ -65,3 +65,19 @@ def test_what_is_left_to_derive_is_derived_after_a_restart(tmp_path: Path):
     again = Filled(tmp_path / "db")
     assert again.facts() != whole and again.intervals() == [(START, START + 80 * 300, "up")]
     again.db.close()
+
+
+def test_findings_of_an_older_database_are_found_again(tmp_path: Path):
+    path, device = tmp_path / "db", Device()
+    filled = Filled(path)
+    filled.store(device, [device.report(prev=bytes(8) if seq else None) for seq in range(40)])
+    filled.derive()
+    facts = filled.facts()
+    filled.db.execute("DROP TABLE batch_findings")
+    filled.db.execute("DROP INDEX findings_resolved")
+    filled.db.execute("PRAGMA user_version = 9")
+    filled.db.close()
+    again = Filled(path)
+    again.derive()
+    assert again.facts() == facts
+    again.db.close()

@@ -462,6 +462,50 @@ def test_the_users_own_ssh_settings_count(
         assert connection.fingerprint == fingerprint((device.folder / "host.pub").read_text())
 
 
+def test_jump_hosts_of_the_users_own_ssh_settings_are_used(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    user = device.target.partition("@")[0]
+    with Device(tmp_path / "first") as first, Device(tmp_path / "second") as second:
+        hosts = {"router": device, "first": first, "second": second}
+        settings = "".join(
+            f"Host {name}\n HostName 127.0.0.1\n Port {host.port}\n User {user}\n"
+            f" IdentityFile {host.keys[0]}\n"
+            for name, host in hosts.items()
+        )
+        (tmp_path / ".ssh").mkdir()
+        config, known = tmp_path / ".ssh/config", tmp_path / ".ssh/known_hosts"
+        config.write_text(f"Host router\n ProxyJump first,second\n{settings}")
+        # A jump host that nobody has seen could be anybody.
+        with pytest.raises(ProvisionError, match="jump host first .* not found in known_hosts"):
+            SshConnection(Target.parse("router"))
+        known.write_text(
+            "".join(
+                f"[127.0.0.1]:{host.port} {(host.folder / 'host.pub').read_text()}"
+                for host in (first, second)
+            )
+        )
+        with SshConnection(Target.parse("router")) as connection:
+            assert connection.run("echo here") == b"here\n"
+            # Only by what the second jump host has opened.
+            second.cut()
+            with pytest.raises(ProvisionError, match="connection to router was lost"):
+                connection.run("echo here")
+        # As an office writes it: for all hosts, and so for the jump host, too.
+        config.write_text(f"{settings}Host *\n ProxyJump second\n")
+        with SshConnection(Target.parse("router")) as connection:
+            second.cut()
+            with pytest.raises(ProvisionError, match="connection to router was lost"):
+                connection.run("echo here")
+    with pytest.raises(ProvisionError, match="jump host second .*refused"):
+        SshConnection(Target.parse("router"))
+    config.write_text(f"{settings}Host *\n ProxyCommand nc %h %p\n")
+    with pytest.raises(ProvisionError, match="ProxyCommand for 127.0.0.1"):
+        SshConnection(Target.parse("router"))
+
+
 def test_identity_is_what_the_agent_will_sign(device: Device, tmp_path: Path) -> None:
     from boards.raspberry_pi.board import Board
 

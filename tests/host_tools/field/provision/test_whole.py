@@ -22,6 +22,7 @@ import serial
 from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools.broker.config import write_config
+from host_tools.derive.samples import samples
 from host_tools.devices import romfs
 from host_tools.devices.release import Release
 from host_tools.field.provision import ports
@@ -29,6 +30,7 @@ from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.repl import Repl
 from host_tools.field.provision.serial_device import refuse_without_psram
 from host_tools.office.founding import found_province
+from host_tools.store import open_database
 from tests.boards.images import APP, firmware
 from tests.host_tools.conftest import PASSPHRASE, running_broker
 from tests.host_tools.field.provision import launch
@@ -98,13 +100,18 @@ def test_bare_board_becomes_a_device_whose_reports_are_stored(
         )
         assert done.returncode == 0, done.stderr
 
-    # The board's agent runs since it was let go; its first report is the one that the laptop read.
+    # The agent runs now; its first report is the one that the laptop read.
     first = next(e for e in _journal(world, board) if e["step"] == "report")
     assert first["seq"] == 1
     # It was made before the device knew the time, and must have a place in time for ever.
     assert abs(first["start"] - time.time()) < 300
     wanted = bytes.fromhex(first["stream"])
     _wait_for(lambda: {1, 2} <= {seq for stream, seq in _stored(world, slot) if stream == wanted})
+    # With the laptop's time it has its place, and no finding "unplaced" stays for ever.
+    with open_database(world.province.database, readonly=True) as database:
+        _wait_for(lambda: (wanted, 1) in {(s.stream, s.seq) for s in samples(database, slot)})
+    listed = world.desalink("-C", directory, "quarantine", "list", "--all", "--json")
+    assert listed.returncode == 0 and "unplaced" not in listed.stdout
 
 
 def _journal(world: World, board: Board) -> list[dict[str, Any]]:

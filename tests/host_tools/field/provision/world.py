@@ -22,11 +22,11 @@ from host_tools.field.labels import check_of
 from host_tools.keys.ca import Authority
 from host_tools.people.kits import Kit, KitDirectory
 from host_tools.people.kits.create import Cargo
-from host_tools.province.registry import Registry
 from host_tools.wire import hash8
 from tests import support
 from tests.boards.images import APP, FLASH_OFFSET, firmware
 from tests.host_tools.conftest import PASSPHRASE
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.field.provision import launch, tree
 from tests.host_tools.field.provision.rig import Board
 from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
@@ -100,7 +100,7 @@ class World:
         province = self.province
         authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
         cargo = Cargo(dict(SETTINGS), firmware=self.firmware, releases=self.releases)
-        with Registry.open(province.directory) as registry:
+        with signing_registry(province) as registry:
             slots = [f"{village.code}-1" for village in registry.villages()]
             kit, root = make_kit(province, registry, authority, slots=slots, cargo=cargo, now=now)
         self.kit_file = sealed(kit, root, self.folder / f"{kit.id.hex()}.desakit")

@@ -1,4 +1,4 @@
-"""The ingest's log: one line an event, `time level event key=value ...`, for people and machines.
+"""The log of a service: one line an event, `time level event key=value ...`.
 
 Never a payload, never a key; a key id is public.
 """

@@ -1,0 +1,164 @@
+"""The ways of messages: e-mail by SMTP, everything else by Apprise.
+
+E-mail does not go by Apprise, because that gives each attempt another Message-ID: after a crash in
+the middle of sending the same message must come again as the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate
+from pathlib import Path
+from typing import Protocol
+
+from host_tools.alerts.records import Outgoing
+from host_tools.alerts.settings import AlertSettings, ChannelSettings, Smtp
+from host_tools.common.errors import DesalinkError
+
+_TIMEOUT_S = 20.0
+# Of Apprise's ways, those that can carry a header: the receiver drops what it has.
+_WITH_HEADERS = ("json", "jsons", "xml", "xmls", "form", "forms")
+KEY_HEADER = "Idempotency-Key"
+
+
+class NotTaken(DesalinkError):
+    """A message that the other side did not take; for_good: another attempt would not help."""
+
+    def __init__(self, sentence: str, *, for_good: bool = False) -> None:
+        super().__init__(sentence)
+        self.for_good = for_good
+
+
+class Sender(Protocol):
+    """A way to send."""
+
+    def send(self, message: Outgoing, identity: str, reply_to: str) -> None:
+        """Hand a message over.
+
+        Args:
+            identity: the same at each attempt, and of no other message.
+            reply_to: the identity of the first message of the alert, or ''.
+
+        Raises:
+            NotTaken: the other side did not take it.
+        """
+
+
+class MailSender:
+    """E-mail to one address."""
+
+    def __init__(self, smtp: Smtp, address: str, directory: Path) -> None:
+        self._smtp = smtp
+        self._address = address
+        self._directory = directory
+
+    def send(self, message: Outgoing, identity: str, reply_to: str) -> None:
+        smtp = self._smtp
+        domain = smtp.sender.partition("@")[2]
+        mail = EmailMessage()
+        mail["From"], mail["To"] = smtp.sender, self._address
+        mail["Subject"] = message.subject
+        mail["Date"] = formatdate(message.queued_at)
+        mail["Message-ID"] = f"<{identity}@{domain}>"
+        if reply_to:
+            mail["In-Reply-To"] = mail["References"] = f"<{reply_to}@{domain}>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(message.body + "\n")
+        try:
+            self._deliver(mail)
+        except smtplib.SMTPRecipientsRefused as error:
+            code, said = next(iter(error.recipients.values()))
+            raise NotTaken(_said(code, said), for_good=code >= 500) from None
+        except smtplib.SMTPResponseException as error:
+            raise NotTaken(_said(error.smtp_code, error.smtp_error)) from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise NotTaken(f"{smtp.host} port {smtp.port}: {error}") from None
+
+    def _deliver(self, mail: EmailMessage) -> None:
+        smtp = self._smtp
+        context = ssl.create_default_context()
+        server = (
+            smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=_TIMEOUT_S, context=context)
+            if smtp.tls == "tls"
+            else smtplib.SMTP(smtp.host, smtp.port, timeout=_TIMEOUT_S)
+        )
+        with server:
+            if smtp.tls == "starttls":
+                server.starttls(context=context)
+            if smtp.user:
+                server.login(smtp.user, first_line(self._directory / smtp.password_file))
+            server.send_message(mail)
+
+
+def _said(code: int, text: str | bytes) -> str:
+    said = text.decode(errors="replace") if isinstance(text, bytes) else text
+    return f"The mail server answers {code} {said}"
+
+
+class AppriseSender:
+    """One of the ways that Apprise knows: Telegram, WhatsApp, SMS gateways, web hooks."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def send(self, message: Outgoing, identity: str, reply_to: str) -> None:
+        try:
+            import apprise
+        except ImportError:
+            raise NotTaken(
+                "This channel needs Apprise; install it with pip install 'desalink[alerts]'."
+            ) from None
+        url = self._url
+        if url.partition("://")[0].lower() in _WITH_HEADERS:
+            url += f"{'&' if '?' in url else '?'}+{KEY_HEADER}={identity}"
+        way = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        if way is None:
+            raise NotTaken("Apprise does not know this address; correct it.", for_good=True)
+        with apprise.LogCapture(level=logging.WARNING) as said:
+            try:
+                taken = way.notify(
+                    title=message.subject,
+                    body=message.body,
+                    notify_type=apprise.NotifyType.WARNING,
+                    body_format=apprise.NotifyFormat.TEXT,
+                )
+            except Exception as error:  # noqa: BLE001 - of some hundred plug-ins
+                raise NotTaken(_without_secrets(f"Apprise failed: {error!r}")) from None
+            reason = said.getvalue()
+        if not taken:
+            raise NotTaken(_without_secrets(reason) or "The other side did not take it.")
+
+
+def _without_secrets(text: str) -> str:
+    # Apprise's warnings may repeat an address, which holds the token.
+    return " ".join(word for word in text.split() if "://" not in word)[-300:]
+
+
+def first_line(path: Path) -> str:
+    """The first line of a file that holds a secret.
+
+    Raises:
+        NotTaken: it can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotTaken(f"{path} can't be read: {error}") from None
+
+
+def make_sender(settings: AlertSettings, channel: str, directory: Path) -> Sender:
+    """The way of a channel.
+
+    Raises:
+        NotTaken: there is no such channel (any more), or its file can't be read.
+    """
+    its: ChannelSettings | None = settings.channels.get(channel)
+    if its is None:
+        raise NotTaken(f"alerts.toml has no channel '{channel}' any more.", for_good=True)
+    if its.mail:
+        assert settings.smtp is not None
+        return MailSender(settings.smtp, its.mail, directory)
+    return AppriseSender(its.url or first_line(directory / its.url_file))

@@ -1,0 +1,196 @@
+"""The verbs of a province's own evidence: begin it, list, check and publish it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._store import json_option
+from host_tools.common.i18n import _
+
+if TYPE_CHECKING:
+    from host_tools.people.receipts import Receipt
+    from host_tools.province.registry import Registry
+
+
+@click.command("begin")
+@passphrase_option
+@pass_app
+def begin(app: Application, passphrase_file: Path | None) -> None:
+    """Begin office log and receipts in a province from before.
+
+    Makes the keys of the office and of the ingest, names them in a new trust document, and enters
+    all that is there into the office log, marked as adopted. From then on, whatever figures depend
+    on is signed. The ingest makes its first receipt at the next midnight.
+    """
+    from host_tools.cli._output import counted
+    from host_tools.common import passphrase
+    from host_tools.common.errors import ProvinceError
+    from host_tools.office.adopting import begin_log
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.people.office_pen import has_log
+    from host_tools.province.registry import Registry
+
+    province = app.province
+    with (
+        hold(office_lock(province.directory), OFFICE_BUSY),
+        Registry.open(province.directory) as registry,
+    ):
+        if has_log(registry):
+            raise ProvinceError(
+                _("This province keeps an office log already; nothing was changed.")
+            )
+        entries = begin_log(province, registry, passphrase.existing(passphrase_file))
+    click.echo(
+        _("The office log has begun with {rows}.").format(rows=counted(entries, "signed row"))
+    )
+    click.echo(_("Next: 'desalink evidence check', and a backup: it must hold keys/office.key."))
+
+
+@click.command("receipts")
+@json_option
+@pass_app
+def receipts(app: Application, as_json: bool) -> None:
+    """List the receipts: what the ingest stored, day by day."""
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import day, wita
+
+    found = list(_chain(app))
+    if as_json:
+        print_json(
+            [
+                {
+                    "number": receipt.number,
+                    "begin": receipt.begin,
+                    "end": receipt.end,
+                    "made": receipt.made,
+                    "reports": receipt.reports,
+                    "births": receipt.births,
+                    "late": sum(
+                        last - first + 1 for r in receipt.late for first, last in r.ranges
+                    ),
+                    "head": head.hex(),
+                }
+                for receipt, head in found
+            ]
+        )
+        return
+    if not found:
+        app.note(_("There is no receipt yet; the ingest makes the first at the next midnight."))
+        return
+    print_table(
+        ("receipt", "day", "reports", "births", "made", "head"),
+        [
+            (
+                str(receipt.number),
+                day(receipt.end - 1),
+                str(receipt.reports),
+                str(receipt.births),
+                wita(receipt.made),
+                head.hex(),
+            )
+            for receipt, head in found
+        ],
+        right=("receipt", "reports", "births"),
+        whole=("head",),
+    )
+
+
+@click.command("commit")
+@click.option("--qr", type=PATH, metavar="FILE.png", help="Also as a QR code, to be printed.")
+@pass_app
+def commit(app: Application, qr: Path | None) -> None:
+    """Say what to publish: the newest receipt's head.
+
+    Whoever has noted this line can prove later that no report, contract or device of before was
+    changed, taken away or added. Publish it where the province can't change it: by e-mail to the
+    providers and the auditor, in a newspaper, on a notice board.
+    """
+    from host_tools.cli._store import reading
+    from host_tools.common.times import day
+    from host_tools.people.office_log import verify_entries
+    from host_tools.people.technicians import verified_trusts
+    from host_tools.people.trust import OFFICE, signers
+
+    *_older, newest = [None, *_chain(app)]
+    if newest is None:
+        app.abort(_("There is no receipt yet; the ingest makes the first at the next midnight."))
+    receipt, head = newest
+    with reading(app) as (registry, _database):
+        keys = signers(verified_trusts(registry, _roots(app)), OFFICE)
+        *_before, (entry, office) = verify_entries(registry.office_log(), keys)
+    line = (
+        f"Desalink {app.province.name}: receipt {receipt.number} of {day(receipt.end - 1)}, head "
+        f"{head.hex()}, office log {entry.number} {office.hex()}"
+    )
+    click.echo(line)
+    if qr is not None:
+        import segno
+
+        segno.make(line, error="m").save(str(qr), kind="png", scale=6)
+        app.note(_("The QR code is in {qr}.").format(qr=qr))
+
+
+@click.command("check")
+@click.option("--all", "everything", is_flag=True, help="Everything that is wrong.")
+@pass_app
+def check(app: Application, everything: bool) -> None:
+    """Compare registry and database with office log and receipts.
+
+    Reads every stored report; beside a running ingest, too. Says the first thing that is wrong and
+    ends with code 1.
+    """
+    from itertools import islice
+
+    from host_tools.archive.chain import Chain
+    from host_tools.cli._store import reading
+    from host_tools.evidence.checking import check
+
+    with reading(app) as (registry, database):
+        _need_log(app, registry)
+        found = check(registry, database, _roots(app), Chain(app.province.archive), _show)
+        wrong = list(found if everything else islice(found, 1))
+    _show("")
+    for sentence in wrong[:-1]:
+        app.note(sentence)
+    if wrong:
+        app.abort(wrong[-1])
+    click.echo(_("Registry and reports are what the office and the ingest signed."))
+
+
+def _need_log(app: Application, registry: Registry) -> None:
+    from host_tools.people.office_pen import has_log
+
+    if not has_log(registry):
+        app.abort(_("This province keeps no office log; begin it: 'desalink evidence begin'."))
+
+
+def _roots(app: Application) -> list[bytes]:
+    from host_tools.people.technicians import former_roots, root_public
+
+    return [*former_roots(app.province), root_public(app.province)]
+
+
+def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
+    from host_tools.cli._store import reading
+    from host_tools.people.receipts import verify_receipts
+    from host_tools.people.technicians import verified_trusts
+    from host_tools.people.trust import INGEST, signers
+    from host_tools.store.receipts import receipts
+
+    with reading(app) as (registry, database):
+        _need_log(app, registry)
+        if database is None:
+            return []
+        keys = signers(verified_trusts(registry, _roots(app)), INGEST)
+        return list(verify_receipts(receipts(database), keys))
+
+
+def _show(sentence: str) -> None:
+    """Progress on a terminal, in one line."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{sentence}", err=True, nl=False)

@@ -1,0 +1,154 @@
+"""The verbs that write an evidence file and check one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.common.i18n import _
+
+
+@click.command("export")
+@click.option("--month", required=True, metavar="MONTH", help="2026-10.")
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="Write it there.")
+@village_option
+@regency_option
+@click.option("--provider", metavar="NAME", help="Only villages with a contract of this provider.")
+@pass_app
+def export(
+    app: Application,
+    month: str,
+    output: Path,
+    village: str | None,
+    regency: str | None,
+    provider: str | None,
+) -> None:
+    """Write the evidence of a month's figures into one file.
+
+    It holds the signed reports, the receipts, the office log, the trust documents and the rules
+    from which the figures follow. Each figure is counted anew from them before the file gets its
+    name. Whoever has the file and keys/root.pub can check it: 'desalink evidence verify', or
+    docs/verify_evidence.py without this program.
+    """
+    from host_tools.cli._output import counted
+    from host_tools.cli._store import place, reading, size
+    from host_tools.contracts.calendar import month_of
+    from host_tools.evidence.export import Exporter
+    from host_tools.people.technicians import former_roots, root_public
+
+    when = month_of(month)
+    if sum(value is not None for value in (village, regency, provider)) > 1:
+        app.abort(_("Give one of --village, --regency and --provider."), 2)
+    with reading(app) as (registry, database):
+        if database is None:
+            app.abort(_("No report has come yet: there is nothing to export."))
+        scope = {"provider": provider} if provider is not None else {}
+        code = place(registry, village, regency)
+        if code is not None:
+            scope = {"village" if village is not None else "regency": code}
+        province = app.province
+        roots = [*former_roots(province), root_public(province)]
+        exporter = Exporter(registry, database, province.name, roots, _show)
+        done = exporter.export(output, when, scope, now=int(time.time()))
+    _show("")
+    click.echo(
+        _(
+            "{output}: {reports} of {slots}, {size}. SHA-256: {digest}\nNewest receipt in it: "
+            "{head}"
+        ).format(
+            output=output,
+            reports=counted(done.reports, "report"),
+            slots=counted(done.slots, "slot"),
+            size=size(output.stat().st_size),
+            digest=done.digest,
+            head=done.head,
+        )
+    )
+
+
+@click.command("verify")
+@click.argument("file", type=PATH)
+@click.option(
+    "--root",
+    "roots",
+    type=PATH,
+    required=True,
+    multiple=True,
+    metavar="FILE",
+    help="The province's public root key (keys/root.pub), from a source that you trust.",
+)
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="HEX",
+    help="A head of the receipts that the province has published; may be given several times.",
+)
+@json_option
+def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json: bool) -> None:
+    """Check an evidence file, and count its figures anew.
+
+    It needs no province. The first thing that is wrong is named, and the command ends with 1.
+    """
+    from host_tools.cli._output import counted, print_json
+    from host_tools.common.times import day
+    from host_tools.contracts.words import rupiah
+    from host_tools.evidence.verify import read_roots, verify
+
+    found = verify(file, [key for path in roots for key in read_roots(path)], heads, _show)
+    _show("")
+    header, totals = found.header, found.totals
+    if as_json:
+        print_json(
+            {
+                "province": header.province,
+                "month": header.month.name,
+                "edition": header.edition,
+                "scope": header.scope,
+                "rules": found.rules.version,
+                "reports": found.reports,
+                "totals": totals,
+                "sha256": found.digest,
+                "head": found.head,
+                "receipt": found.head_number,
+                "not_proved": found.unproved,
+            }
+        )
+        return
+    scope = " ".join(f"{name} {value}" for name, value in header.scope.items())
+    edition = "not closed" if header.edition is None else f"edition {header.edition}"
+    click.echo(
+        _(
+            "{name} of {province} ({scope}; {edition}, rules {version}): {slots}, {reports}. "
+            "Every figure in the file follows from them.\nPrice {price}, restitution "
+            "{restitution}.\nSHA-256 of the file: {digest}\nNewest receipt: {head_number}, up to "
+            "{date}, head {head}"
+        ).format(
+            name=header.month.name,
+            province=header.province,
+            scope=scope or _("all"),
+            edition=edition,
+            version=found.rules.version,
+            slots=counted(totals["slots"], "slot"),
+            reports=counted(found.reports, "report"),
+            price=rupiah(totals["price"]),
+            restitution=rupiah(totals["restitution"]),
+            digest=found.digest,
+            head_number=found.head_number,
+            date=day(found.head_end),
+            head=found.head,
+        )
+    )
+    for sentence in found.unproved:
+        click.echo(_("Not proved: {sentence}").format(sentence=sentence))
+
+
+def _show(text: str) -> None:
+    """How far it is, in one line of a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)

@@ -1,0 +1,151 @@
+"""Add, list and disable who may log in to the pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.cli._store import json_option
+
+if TYPE_CHECKING:
+    from host_tools.pages.records import Account, PagesBook
+
+
+@click.group()
+def command() -> None:
+    """Add, list and disable who may log in to the pages ('desalink serve')."""
+
+
+@contextmanager
+def _book(app: Application) -> Iterator[PagesBook]:
+    from host_tools.pages.records import PagesBook
+
+    with PagesBook.open(app.province.pages_database) as book:
+        yield book
+
+
+def _log(book: PagesBook, action: str, name: str) -> None:
+    import getpass
+
+    who = f"{getpass.getuser()} (desalink)"
+    book.log(who, f"account.{action}", name, address="", at=int(time.time()))
+
+
+def _account(app: Application, book: PagesBook, name: str) -> Account:
+    found = book.account(name)
+    if found is None:
+        app.abort(f"There is no account '{name}'; 'desalink accounts list' shows them.")
+    return found
+
+
+def _show(name: str, password: str) -> None:
+    click.echo(f"Account {name}, first password: {password}")
+    click.echo("It must be changed at the first log-in, and is not shown again.")
+
+
+@command.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--role",
+    type=click.Choice(["viewer", "operator", "administrator"]),
+    default="viewer",
+    show_default=True,
+    help="What the account may do.",
+)
+@click.option(
+    "--regency",
+    "regencies",
+    multiple=True,
+    metavar="CODE|NAME",
+    help="Where an operator may change something; several times for several.",
+)
+@pass_app
+def add(app: Application, name: str, role: str, regencies: tuple[str, ...]) -> None:
+    """Make an account, and show its first password."""
+    from host_tools.pages import access
+    from host_tools.province.registry import Registry
+    from host_tools.province.villages import find_regency
+
+    with Registry.open(app.province.directory, readonly=True) as registry:
+        codes = tuple(find_regency(registry, text) for text in regencies)
+    with _book(app) as book:
+        password = access.add_account(book, name, role, codes, int(time.time()))
+        _log(book, "add", name)
+    _show(name, password)
+
+
+@command.command("list")
+@json_option
+@pass_app
+def list_(app: Application, as_json: bool) -> None:
+    """List the accounts."""
+    from host_tools.cli._output import print_json, print_table
+    from host_tools.common.times import wita
+
+    with _book(app) as book:
+        found = book.accounts()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": its.name,
+                    "role": its.role,
+                    "regencies": list(its.regencies),
+                    "codes": its.totp is not None,
+                    "created_at": its.created_at,
+                    "disabled_at": its.disabled_at,
+                }
+                for its in found
+            ]
+        )
+        return
+    if not found:
+        app.note("There is no account; add one with 'desalink accounts add NAME'.")
+        return
+    print_table(
+        ("name", "role", "regencies", "codes", "created", "state"),
+        [
+            (
+                its.name,
+                its.role,
+                " ".join(its.regencies),
+                "asked for" if its.totp else "none",
+                wita(its.created_at),
+                f"disabled {wita(its.disabled_at)}" if its.disabled_at else "active",
+            )
+            for its in found
+        ],
+    )
+
+
+@command.command()
+@click.argument("name", metavar="NAME")
+@pass_app
+def password(app: Application, name: str) -> None:
+    """Give an account a new first password; its codes and sessions end."""
+    from host_tools.pages import access
+
+    with _book(app) as book:
+        its = _account(app, book, name)
+        new = access.reset_password(book, its)
+        _log(book, "reset", its.name)
+    _show(its.name, new)
+
+
+@command.command()
+@click.argument("name", metavar="NAME")
+@click.option("--undo", is_flag=True, help="Let it log in again.")
+@pass_app
+def disable(app: Application, name: str, undo: bool) -> None:
+    """Let an account log in no more; its sessions end at once."""
+    with _book(app) as book, book.transaction():
+        its = _account(app, book, name)
+        book.set_disabled(its.id, None if undo else int(time.time()))
+        book.end_sessions(its.id)
+        _log(book, "enable" if undo else "disable", its.name)
+    click.echo(f"Account {its.name} may log in {'again' if undo else 'no more'}.")

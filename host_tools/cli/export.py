@@ -1,0 +1,62 @@
+"""Give how villages are now to another system."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from host_tools.cli import Application, pass_app
+from host_tools.cli._store import provider_option, regency_option, village_option
+from host_tools.common.i18n import _
+
+_FORMATS = ("netjson", "senml")
+
+
+@click.command()
+@click.argument("form", metavar="netjson|senml", type=click.Choice(_FORMATS))
+@village_option
+@regency_option
+@provider_option
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Else it is printed."
+)
+@pass_app
+def command(
+    app: Application,
+    form: str,
+    village: str | None,
+    regency: str | None,
+    provider: str | None,
+    output: Path | None,
+) -> None:
+    """Give how villages are now to another system: as NetJSON (a NetworkCollection of
+    DeviceMonitoring) or as SenML (RFC 8428).
+
+    Figures for payment are not in there: these come from 'desalink report' and its evidence.
+    """
+    import time
+
+    from host_tools.cli._store import of_provider, place, reading
+    from host_tools.common.files import write_file
+    from host_tools.exports import netjson, senml
+    from host_tools.store.queries import status
+
+    now = int(time.time())
+    with reading(app) as (registry, database):
+        code = place(registry, village, regency) or ""
+        chosen = of_provider(registry, provider)
+        villages = {v.code: v for v in registry.villages()}
+        rows = [
+            row
+            for row in (status(database, now) if database else [])
+            if row.slot.startswith(code) and (chosen is None or row.village in chosen)
+        ]
+    found = netjson.collection(rows, villages, now) if form == "netjson" else senml.pack(rows, now)
+    text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_file(output, text.encode())
+        app.note(_("{slots} slots are in {file}.").format(slots=len(rows), file=output))

@@ -1,0 +1,181 @@
+"""A list of rows that is shown as a page, as CSV, as a workbook, or as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+from starlette.responses import Response
+
+from host_tools.common.i18n import number
+from host_tools.common.times import iso, span, wita
+from host_tools.pages.visits import PageVisit, size_word, with_query
+from host_tools.pages.words import group, state_word
+from host_tools.report.tables import Cell, safe
+
+# Kinds of cells: plain text, a village's code, a state, a Unix time, seconds, bytes, a number, a
+# share of 1, the number of a case, and a path with its text.
+TEXT, VILLAGE, STATE, TIME, SPAN, SIZE, NUMBER, SHARE, CASE, LINK = (
+    *("text", "village", "state", "time", "span", "size", "number", "share", "case", "link"),
+)
+
+FORMATS = ("csv", "xlsx")
+SHOWN = 200
+EXPORTED = 50_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: the name of its key in rows, its heading, its kind."""
+
+    key: str
+    heading: str
+    kind: str = TEXT
+
+
+@dataclass(frozen=True)
+class FilterChoice:
+    """A filter in the address: its name, its label, its values with their labels, the chosen one.
+
+    values: empty: a text that people type.
+    """
+
+    name: str
+    label: str
+    values: Sequence[tuple[str, str]]
+    chosen: str
+
+
+@dataclass
+class Listing:
+    """A list. name: of files; more: where older rows are; note: what people should know;
+    downloads: paths and their texts."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: list[dict[str, Any]]
+    choices: Sequence[FilterChoice] = ()
+    more: str = ""
+    note: str = ""
+    downloads: Sequence[tuple[str, str]] = ()
+
+    def plain(self, visit: PageVisit) -> tuple[list[str], list[list[Cell]]]:
+        """Headings and cells for programs: keys, codes, ISO times, whole numbers."""
+        heads, cells = [], []
+        for column in self.columns:
+            heads.append(column.key)
+            if column.kind == VILLAGE:
+                heads.append("name")
+        names = visit.snapshot.overview.names
+        for row in self.rows:
+            line: list[Cell] = []
+            for column in self.columns:
+                value = row.get(column.key)
+                line.append(iso(value) if column.kind == TIME else _text_of(value, column.kind))
+                if column.kind == VILLAGE:
+                    line.append(names.get(str(value), ""))
+            cells.append(line)
+        return heads, cells
+
+    def as_json(self, visit: PageVisit) -> list[dict[str, Cell]]:
+        """The rows as objects."""
+        heads, cells = self.plain(visit)
+        return [dict(zip(heads, line, strict=True)) for line in cells]
+
+
+def _text_of(value: Any, kind: str) -> Cell:
+    return str(value[1]) if kind == LINK and value else value
+
+
+def limit_of(visit: PageVisit) -> int:
+    """How many rows to ask for: a page, or all that is exported."""
+    return EXPORTED if visit.query("format") in FORMATS else SHOWN
+
+
+def _page(visit: PageVisit, listing: Listing) -> Response:
+    """A part of the rows as a page, and where the rest is."""
+    asked = visit.query("page")
+    page = int(asked) if asked.isdecimal() and len(asked) < 6 else 0
+    rows = listing.rows[page * SHOWN : (page + 1) * SHOWN]
+    more = listing.more
+    if len(listing.rows) > (page + 1) * SHOWN:
+        rest = {name: value for name, value in visit.request.query_params.items()}
+        more = with_query(visit.request.url.path, **{**rest, "page": str(page + 1)})
+    labels = visit.snapshot.overview.labels
+    return visit.page(
+        "list.html",
+        listing=listing,
+        more=more,
+        rows=[
+            Markup("".join(_cell(row.get(c.key), c.kind, labels) for c in listing.columns))
+            for row in rows
+        ],
+    )
+
+
+_NUMBERS = (NUMBER, SIZE, SHARE, SPAN)
+
+
+def _cell(value: Any, kind: str, labels: dict[str, str]) -> str:
+    """A cell for eyes."""
+    if value is None:
+        return "<td>–"
+    if kind == TEXT:
+        return f"<td>{escape(value)}"
+    if kind in _NUMBERS:
+        return f'<td class="n">{_number(value, kind)}'
+    if kind == TIME:
+        return f'<td class="t">{wita(value).removesuffix(" WITA")}'
+    if kind == STATE:
+        return f'<td><span class="state {group(value)}">{escape(state_word(value))}</span>'
+    if kind == VILLAGE:
+        if value not in labels:
+            return f"<td>{escape(value)}"
+        return f'<td><a href="/village/{value}">{escape(labels[value])}</a>'
+    path, text = value if kind == LINK else (f"/cases/{value}", value)
+    return f'<td><a href="{escape(path)}">{escape(text)}</a>'
+
+
+def _number(value: Any, kind: str) -> str:
+    if kind == SIZE:
+        return size_word(value)
+    if kind == SPAN:
+        return span(value)
+    if kind == SHARE:
+        return f"{number(value * 100, 2)} %"
+    return number(value, 1 if isinstance(value, float) else 0)
+
+
+def show(visit: PageVisit, listing: Listing) -> Response:
+    """The answer in the form that the address asks for."""
+    form = visit.query("format")
+    if form not in FORMATS:
+        return _page(visit, listing)
+    heads, cells = listing.plain(visit)
+    lines = [[safe(cell) for cell in line] for line in cells]
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(heads)
+        writer.writerows(lines)
+        # With a byte order mark: without it spreadsheets on Windows take it for another encoding.
+        content, kind = text.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8"
+    else:
+        import openpyxl
+
+        book = openpyxl.Workbook(write_only=True)
+        sheet = book.create_sheet(listing.name)
+        sheet.freeze_panes = "A2"
+        for line in (heads, *lines):
+            sheet.append(line)
+        buffer = io.BytesIO()
+        book.save(buffer)
+        content = buffer.getvalue()
+        kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    named = f'attachment; filename="{listing.name}.{form}"'
+    return Response(content, headers={"content-disposition": named}, media_type=kind)

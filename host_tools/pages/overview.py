@@ -1,0 +1,174 @@
+"""The whole province as of now: what `desalink status` and the pages show and check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from host_tools.common.i18n import _, number
+
+if TYPE_CHECKING:
+    from host_tools.province.registry import Registry, Village
+    from host_tools.store import Database
+    from host_tools.store.queries import SlotStatus
+    from host_tools.store.sessions import Liveness
+    from host_tools.store.size import Size
+
+REVOKED, EMPTY = "revoked", "empty"
+_GOOD = ("up", REVOKED, EMPTY)
+# The ingest says every 20 s that it is at work.
+_DEAD_S = 90
+_DISK_DAYS = 14  # left on the disk: time to do something
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every slot with a device or reports, in the order of their names.
+
+    lost: since when the broker has no session of a slot whose last known state is not older.
+    empty: the villages that never had a device. liveness, size: None while there is no database.
+    """
+
+    now: float
+    slots: list[SlotStatus]
+    lost: dict[str, int]
+    empty: list[Village]
+    villages: int
+    installed: int
+    names: dict[str, str]
+    labels: dict[str, str]
+    liveness: Liveness | None
+    size: Size | None
+
+    def counts(self) -> Counter[str]:
+        """How many slots there are of each state."""
+        return Counter(slot.state for slot in self.slots)
+
+    def is_problem(self, slot: SlotStatus) -> bool:
+        """Whether somebody should see to it."""
+        return slot.state not in _GOOD or slot.slot in self.lost
+
+    def problems(self) -> list[SlotStatus]:
+        """The slots with a problem, the longest first; those never heard of before all."""
+        found = [slot for slot in self.slots if self.is_problem(slot)]
+        return sorted(
+            found, key=lambda slot: (self.lost.get(slot.slot, slot.since or 0), slot.slot)
+        )
+
+    def heard(self) -> bool:
+        """Whether any report has ever come."""
+        return any(slot.last_report for slot in self.slots)
+
+    def ours(self) -> list[str]:
+        """What is wrong on the province's own side: then silence is no fault of villages."""
+        return [*self._not_at_work(), *self._disk_full()]
+
+    def _disk_full(self) -> list[str]:
+        days = self.size.days_left if self.size else None
+        if days is None or days > _DISK_DAYS:
+            return []
+        return [
+            _(
+                "The disk of province.db is full in about {days} days. Make room on it; 'desalink "
+                "archive' makes older months smaller."
+            ).format(days=number(days))
+        ]
+
+    def _not_at_work(self) -> list[str]:
+        from host_tools.common.times import wita
+
+        alive = self.liveness
+        if alive is None or not alive.ingest:
+            return []
+        last = ""
+        if alive.message:
+            last = " " + _("The last message came {time}.").format(time=wita(alive.message))
+        if self.now - alive.ingest > _DEAD_S:
+            text = _(
+                "The ingest has not been running since {time}. Until it runs, 'no data' is our "
+                "own fault. Start it with 'desalink ingest'."
+            )
+            return [text.format(time=wita(alive.ingest)) + last]
+        if self.now - alive.broker > _DEAD_S:
+            text = _(
+                "The ingest has no connection to the broker since {time}. Until it has, 'no data' "
+                "is our own fault. Start the broker with 'desalink broker run'."
+            )
+            return [text.format(time=wita(alive.broker) or _("its start")) + last]
+        return []
+
+
+def overview(
+    registry: Registry,
+    database: Database | None,
+    now: float,
+    *,
+    code: str = "",
+    chosen: frozenset[str] | None = None,
+) -> Overview:
+    """The province, or a part of it, as of now.
+
+    Args:
+        code: the first digits of the slots.
+        chosen: codes of villages; None: all.
+    """
+    from host_tools.pages.words import labels
+    from host_tools.store.queries import SlotStatus, status
+    from host_tools.store.sessions import liveness, sessions
+    from host_tools.store.size import size
+
+    def meant(slot: str) -> bool:
+        return slot.startswith(code) and (chosen is None or slot[:10] in chosen)
+
+    known = status(database, now) if database else []
+    found = {slot.slot: slot for slot in known if meant(slot.slot)}
+    active, filled = set(), set()
+    for device in registry.devices():
+        if not meant(device.slot):
+            continue
+        filled.add(device.slot)
+        if device.active:
+            active.add(device.slot)
+    for slot in filled:
+        if slot not in found:
+            found[slot] = SlotStatus(slot, slot[:10], "no_data", None, False)
+        if slot not in active:
+            found[slot] = replace(found[slot], state=REVOKED)
+    everywhere = registry.villages()
+    villages = [v for v in everywhere if meant(v.code)]
+    having = {slot[:10] for slot in found}
+    alive = liveness(database) if database else None
+    lost = {}
+    if database and alive and now - min(alive.ingest, alive.broker) <= _DEAD_S:
+        for slot, session in sessions(database).items():
+            current = found.get(slot)
+            if current and not session.online and current.fresh and slot in active:
+                lost[slot] = session.since
+    return Overview(
+        now=now,
+        slots=[found[slot] for slot in sorted(found)],
+        lost=lost,
+        empty=[v for v in villages if v.code not in having],
+        villages=len(villages),
+        installed=len({slot[:10] for slot in active}),
+        names={village.code: village.name for village in everywhere},
+        labels=labels(everywhere),
+        liveness=alive,
+        size=size(database, now) if database else None,
+    )
+
+
+def providers(registry: Registry, now: float) -> dict[str, list[str]]:
+    """By village the providers of its links: of the contracts in force, or else as the village's
+    own record has it."""
+    found: dict[str, list[str]] = {}
+    for entry in registry.contracts():
+        contract = entry.contract
+        its = found.setdefault(contract.slot[:10], [])
+        if contract.begin <= now < contract.end and contract.provider not in its:
+            its.append(contract.provider)
+    for village in registry.villages():
+        if village.provider and not found.get(village.code):
+            found[village.code] = [village.provider]
+    return {code: its for code, its in found.items() if its}

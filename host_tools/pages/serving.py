@@ -1,0 +1,361 @@
+"""The application: routes, and the one way that every request takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from host_tools.common.errors import DesalinkError, reason
+from host_tools.common.i18n import LANGUAGES, _, language, set_reader_language
+from host_tools.pages.access import find_session, token_account
+from host_tools.pages.records import ROLES, VIEWER, LoggedIn, PagesError
+from host_tools.pages.site import PagesSite
+from host_tools.pages.visits import (
+    NotAllowed,
+    NotFound,
+    PageVisit,
+    local,
+    packed,
+    with_query,
+)
+from host_tools.store import StoreBusy, StoreError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+_MOST_BODY = 64 * 1024
+_MOST_FIELDS = 50
+_LANGUAGE_S = 365 * 86400
+
+View = Callable[[PageVisit], Response]
+
+
+@dataclass(frozen=True)
+class PageRoute:
+    """A route. least: the role that is needed, None: nobody has to log in.
+
+    kept: the page is the same for all of a role, and may be kept until something changes.
+    program: for programs, which show a token.
+    """
+
+    path: str
+    view: View
+    least: str | None = VIEWER
+    method: str = "GET"
+    kept: bool = False
+    program: bool = False
+
+
+def session_cookie(site: PagesSite) -> str:
+    """The name of the cookie; browsers hold to what `__Host-` promises."""
+    return "__Host-desalink" if site.https else "desalink"
+
+
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def _secured(response: Response, site: PagesSite) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("cache-control", "no-store")
+    if site.https:
+        response.headers.setdefault("strict-transport-security", "max-age=31536000")
+    return response
+
+
+def choose_language(site: PagesSite, request: Request) -> str:
+    """The language of a reader: as chosen, or as the browser asks for."""
+    for wanted in (request.query_params.get("lang"), request.cookies.get("lang")):
+        if wanted in LANGUAGES:
+            return str(wanted)
+    for part in request.headers.get("accept-language", "").split(","):
+        name = part.strip()[:2].lower()
+        if name in LANGUAGES:
+            return name
+    return "id"
+
+
+def session_of(site: PagesSite, request: Request) -> tuple[str, LoggedIn | None]:
+    """The session's token, and the session if it holds."""
+    token = request.cookies.get(session_cookie(site), "")
+    if not token:
+        return "", None
+    return token, find_session(site.connections().book, token, int(site.clock()))
+
+
+class Requests:
+    """Answers requests in threads of the site."""
+
+    def __init__(self, site: PagesSite) -> None:
+        self._site = site
+
+    def endpoint(self, route: PageRoute) -> Callable[[Request], Awaitable[Response]]:
+        """What Starlette calls for a route."""
+
+        async def answer(request: Request) -> Response:
+            body = b""
+            if route.method == "POST":
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > _MOST_BODY:
+                        return _secured(PlainTextResponse("too large", 413), self._site)
+            loop = asyncio.get_running_loop()
+            context = contextvars.copy_context()
+            return await loop.run_in_executor(
+                self._site.pool, context.run, self._answer, route, request, body
+            )
+
+        return answer
+
+    def _answer(self, route: PageRoute, request: Request, body: bytes) -> Response:
+        site = self._site
+        chosen = choose_language(site, request)
+        set_reader_language(chosen)
+        try:
+            response = self._admitted(route, request, body)
+        except NotFound as error:
+            response = self._sentence(route, request, str(error), 404)
+        except NotAllowed as error:
+            response = self._sentence(route, request, str(error), 403)
+        except (StoreError, sqlite3.OperationalError) as error:
+            # A restarted ingest, a full disk: it passes, or the sentence says what to do.
+            busy = isinstance(error, (StoreBusy, sqlite3.OperationalError))
+            text = _("The database is busy; try again in a moment.") if busy else str(error)
+            response = self._sentence(route, request, text, 503)
+        except DesalinkError as error:
+            response = self._sentence(route, request, str(error), 400)
+        if request.query_params.get("lang") in LANGUAGES:
+            response.set_cookie("lang", chosen, max_age=_LANGUAGE_S, httponly=True, samesite="lax")
+        return _secured(response, site)
+
+    def _sentence(self, route: PageRoute, request: Request, text: str, status: int) -> Response:
+        if route.program:
+            return JSONResponse({"error": text}, status)
+        try:
+            visit = PageVisit(self._site, request, self._site.connections(), None, "", "", {})
+            token, session = session_of(self._site, request)
+            if session is not None:
+                visit.account, visit.session_token, visit.key = session.account, token, ""
+            return visit.page("sentence.html", status, text=text)
+        except (DesalinkError, sqlite3.Error):
+            return PlainTextResponse(text, status)
+
+    def _admitted(self, route: PageRoute, request: Request, body: bytes) -> Response:
+        site = self._site
+        connections = site.connections()
+        account, token, key, session = None, "", "", None
+        if route.program:
+            account = token_account(connections.book, request.headers.get("authorization", ""))
+        if account is None:
+            token, session = session_of(site, request)
+            if session is not None:
+                account, key = session.account, session.form_key
+        if route.least is not None:
+            if account is None:
+                return self._ask_to_log_in(route, request)
+            if account.must_change and not _for_newcomers(route.path):
+                if route.program:
+                    raise NotAllowed(_("Change your password first."))
+                return Response(status_code=303, headers={"location": "/account"})
+            if ROLES.index(account.role) < ROLES.index(route.least):
+                raise NotAllowed(_("Your account may not do this; ask an administrator."))
+        form: dict[str, str] = {}
+        if route.method == "POST":
+            form = _form(body)
+            _check_origin(request)
+            if session is not None and form.get("key") != key:
+                raise NotAllowed(_("This form is too old or not ours; open the page again."))
+        visit = PageVisit(site, request, connections, account, token, key, form)
+        return self._seen(route, visit)
+
+    def _ask_to_log_in(self, route: PageRoute, request: Request) -> Response:
+        if route.program:
+            return JSONResponse(
+                {"error": "a token is needed"}, 401, {"www-authenticate": "Bearer"}
+            )
+        if route.method == "POST":
+            raise NotAllowed(_("Log in first."))
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        where = with_query("/login", next="" if wanted == "/" else local(wanted))
+        return Response(status_code=303, headers={"location": where})
+
+    def _seen(self, route: PageRoute, visit: PageVisit) -> Response:
+        """The answer, packed; a page that many see is made once."""
+        accepts = visit.request.headers.get("accept-encoding", "")
+        if not route.kept:
+            response = route.view(visit)
+            return response if route.method == "POST" else _pack(response, accepts)
+        key = (
+            *(visit.request.url.path, visit.request.url.query, language()),
+            *(visit.account and visit.account.role, "gzip" in accepts, visit.snapshot.version),
+        )
+        body = self._site.kept(key)
+        if body is None:
+            visit.key = ""  # what only one reader may know must not get into it
+            response = _pack(route.view(visit), accepts)
+            if response.status_code != 200 or "content-disposition" in response.headers:
+                return response
+            body = bytes(response.body)
+            self._site.keep(key, body)
+            return response
+        response = HTMLResponse(body)
+        if body.startswith(b"\x1f\x8b"):
+            response.headers["content-encoding"] = "gzip"
+        return response
+
+
+def _for_newcomers(path: str) -> bool:
+    """Whether an account may go there whose password somebody else knows."""
+    return path in ("/account", "/account/password", "/logout")
+
+
+def _pack(response: Response, accepts: str) -> Response:
+    body, headers = packed(bytes(response.body), accepts)
+    if headers and response.status_code == 200:
+        response.body = body
+        response.headers.update({**headers, "content-length": str(len(body))})
+    return response
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise DesalinkError(_("This form can't be understood; open the page again.")) from None
+
+
+def _check_origin(request: Request) -> None:
+    """See that a form was sent by a page of ours; browsers say which one has sent it.
+
+    Raises:
+        NotAllowed: by another site's.
+    """
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise NotAllowed(_("This form was sent by another site; open the page here."))
+
+
+def application(site: PagesSite) -> Starlette:
+    """The application of a province; closes the site when it ends."""
+    from host_tools.pages.live import Live
+    from host_tools.pages.views import routes
+
+    requests = Requests(site)
+    live = Live(site)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(live.watch())
+        yield
+        task.cancel()
+        site.close()
+
+    async def missing(request: Request, _error: Exception) -> Response:
+        return _secured(PlainTextResponse("404", 404), site)
+
+    async def asset(request: Request) -> Response:
+        found = site.assets.get(request.path_params["name"])
+        if found is None:
+            return _secured(PlainTextResponse("404", 404), site)
+        body, headers = packed(found.content, request.headers.get("accept-encoding", ""))
+        headers["cache-control"] = "public, max-age=31536000, immutable"
+        return _secured(Response(body, 200, headers, found.kind), site)
+
+    async def health(request: Request) -> Response:
+        return _secured(PlainTextResponse("ok"), site)
+
+    made = [
+        Route(route.path, requests.endpoint(route), methods=[route.method], name=route.path)
+        for route in routes()
+        if site.settings.public or not route.path.startswith("/public")
+    ]
+    return Starlette(
+        routes=[
+            *made,
+            Route("/live", live.endpoint),
+            Route("/static/{name}", asset),
+            Route("/health", health),
+        ],
+        exception_handlers={404: missing, 405: missing},
+        lifespan=lifespan,
+    )
+
+
+def server(site: PagesSite) -> uvicorn.Server:
+    """The web server of a site.
+
+    Raises:
+        PagesError: the certificate or its key is missing.
+    """
+    import uvicorn
+
+    its, directory = site.settings, site.province.directory
+    files = [directory / name if name else None for name in (its.certificate, its.key)]
+    for path in filter(None, files):
+        if not path.is_file():
+            raise PagesError(
+                f"There is no file {path}; correct 'certificate' and 'key' in [pages] of "
+                "province.toml."
+            )
+    if (files[0] is None) is not (files[1] is None):
+        raise PagesError("[pages] of province.toml needs both 'certificate' and 'key', or none.")
+    config = uvicorn.Config(
+        application(site),
+        host=its.bind,
+        port=its.port,
+        ssl_certfile=files[0],
+        ssl_keyfile=files[1],
+        proxy_headers=bool(its.proxies),
+        forwarded_allow_ips=list(its.proxies),
+        server_header=False,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=2,
+        limit_concurrency=1000,
+    )
+    return uvicorn.Server(config)
+
+
+def run(site: PagesSite) -> None:
+    """Serve until a signal.
+
+    Raises:
+        PagesError: the certificate or the port can't be used.
+    """
+    import socket
+
+    its = site.settings
+    family = socket.AF_INET6 if ":" in its.bind else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((its.bind, its.port))
+    except OSError as error:
+        raise PagesError(
+            f"The pages can't listen on {its.bind} port {its.port}: {reason(error)}; choose "
+            "another one with --bind and --port, or stop what uses it."
+        ) from None
+    server(site).run()

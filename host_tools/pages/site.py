@@ -1,0 +1,117 @@
+"""What all requests share: settings, connections of each thread, the newest snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+from host_tools.pages.access import Throttle
+from host_tools.pages.records import PagesBook
+from host_tools.pages.snapshot import ProvinceWatcher
+from host_tools.province.registry import Registry
+from host_tools.province.settings import Province
+from host_tools.store import Database, StoreMissing, open_database
+
+_THREADS = 4
+_KEPT_PAGES = 200
+
+
+@dataclass
+class Connections:
+    """What one thread has open. database: None until the ingest has made it."""
+
+    registry: Registry
+    book: PagesBook
+    database: Database | None
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file that browsers load: its name holds its content's digest."""
+
+    content: bytes
+    kind: str
+
+
+class PagesSite:
+    """The pages of one province."""
+
+    def __init__(self, province: Province, clock: Callable[[], float] = time.time) -> None:
+        self.province, self.settings, self.clock = province, province.pages, clock
+        self.watcher = ProvinceWatcher(province.directory, province.database, clock)
+        self.pool = ThreadPoolExecutor(_THREADS, "pages")
+        self.throttle = Throttle()
+        self.assets: dict[str, Asset] = {}
+        self.asset_names = {
+            name: self._asset(name, kind)
+            for name, kind in (("pages.css", "text/css"), ("pages.js", "text/javascript"))
+        }
+        self._local = threading.local()
+        self._opened: list[Connections] = []
+        self._pages: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+        # Made at once, so that what is wrong shows at the start.
+        PagesBook.open(province.pages_database).close()
+
+    @cached_property
+    def https(self) -> bool:
+        """Whether browsers speak HTTPS to us, or to a proxy before us."""
+        return bool(self.settings.certificate) or self.settings.https
+
+    def _asset(self, name: str, kind: str) -> str:
+        content = resources.files("host_tools.pages").joinpath("static", name).read_bytes()
+        stem, _dot, suffix = name.partition(".")
+        named = f"{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
+        self.assets[named] = Asset(content, kind)
+        return f"/static/{named}"
+
+    def connections(self) -> Connections:
+        """The connections of this thread.
+
+        Raises:
+            DesalinkError: one can't be opened.
+        """
+        its: Connections | None = getattr(self._local, "its", None)
+        if its is not None and its.registry.replaced():
+            its.registry.close()
+            its.registry = Registry.open(self.province.directory, readonly=True)
+        if its is None:
+            its = Connections(
+                Registry.open(self.province.directory, readonly=True),
+                PagesBook.open(self.province.pages_database),
+                None,
+            )
+            self._local.its = its
+        if its.database is None and self.province.database.exists():
+            try:
+                its.database = open_database(self.province.database, readonly=True)
+            except StoreMissing:
+                pass  # an older version: the ingest renews it
+        return its
+
+    def kept(self, key: tuple[object, ...]) -> bytes | None:
+        """A page that was made before, packed."""
+        with self._lock:
+            found = self._pages.get(key)
+            if found is not None:
+                self._pages.move_to_end(key)
+            return found
+
+    def keep(self, key: tuple[object, ...], page: bytes) -> None:
+        """Keep a page."""
+        with self._lock:
+            self._pages[key] = page
+            if len(self._pages) > _KEPT_PAGES:
+                self._pages.popitem(last=False)
+
+    def close(self) -> None:
+        """End all threads."""
+        self.pool.shutdown()
+        self.watcher.close()

@@ -1,0 +1,210 @@
+"""The province as of now, read once for all who look at it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_tools.common.i18n import _
+from host_tools.common.times import DAY_S
+from host_tools.pages.overview import EMPTY, Overview, overview, providers
+from host_tools.pages.words import PROVIDER, group
+from host_tools.province.contract_records import ClosedMonth, ContractEntry
+from host_tools.province.records import Village
+from host_tools.province.registry import Registry
+from host_tools.store import Database, StoreMissing, open_database, queries
+from host_tools.store.queries import Change, Outage, SlotStatus
+from host_tools.wire.vocabulary import NO_DATA
+
+Strip = list[tuple[int, int, str]]
+
+# Silence shows by itself after so long.
+_OLDEST_S = 15
+_CHANGES = 300  # the newest, of which the last hour is shown
+_AHEAD_S = 120  # by which a message may come from the future
+_CLOCKS = 5  # so many devices are not wrong together
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The province at a moment.
+
+    version: grows with each. strips: by slot, begin, end and state of the last 24 hours.
+    yesterday: how many slots had each state a day ago. changes: of the last hour, the newest
+    first. lasting: outages that last, or did when their village was last heard. contracts: by
+    village. closed: every edition of every closed month.
+    """
+
+    version: int
+    at: float
+    overview: Overview
+    villages: dict[str, Village]
+    providers: dict[str, list[str]]
+    strips: dict[str, Strip]
+    yesterday: Counter[str]
+    changes: list[Change]
+    lasting: list[Outage]
+    clocks_ahead: int
+    contracts: dict[str, list[ContractEntry]]
+    closed: list[ClosedMonth]
+
+    def slots_of(self, village: str) -> list[SlotStatus]:
+        """The slots of a village; a made-up one where it never had a device."""
+        found = [slot for slot in self.overview.slots if slot.village == village]
+        return found or [SlotStatus(village, village, EMPTY, None, False)]
+
+    def provider_of(self, village: str) -> str:
+        """The providers of a village, with commas; empty: not known."""
+        return ", ".join(self.providers.get(village, ()))
+
+    def down_with(self, village: str) -> int:
+        """How many other villages of its providers are down by the provider."""
+        its = set(self.providers.get(village, ()))
+        return len(
+            {
+                slot.village
+                for slot in self.overview.slots
+                if slot.village != village
+                and group(slot.state) == PROVIDER
+                and its & set(self.providers.get(slot.village, ()))
+            }
+        )
+
+    def banner(self) -> list[str]:
+        """What is wrong on our own side."""
+        said = self.overview.ours()
+        alive = self.overview.liveness
+        if alive and alive.message - self.at > _AHEAD_S:
+            said.append(
+                _(
+                    "The clock of this server is wrong: messages come from its future. Set it, "
+                    "and see that it is kept by NTP."
+                )
+            )
+        elif self.clocks_ahead >= max(_CLOCKS, len(self.overview.slots) // 3):
+            text = _(
+                "{count} devices have a clock that is ahead of the ingest's. See whether the "
+                "ingest's own clock is wrong."
+            )
+            said.append(text.format(count=self.clocks_ahead))
+        return said
+
+
+def _yesterday(strips: dict[str, Strip], moment: float) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for strip in strips.values():
+        state = next((state for begin, end, state in strip if begin <= moment < end), NO_DATA)
+        found[state] += 1
+    return found
+
+
+class ProvinceWatcher:
+    """Keeps the newest snapshot. It reads in a thread of its own."""
+
+    def __init__(
+        self, directory: Path, database: Path, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._directory, self._path, self._clock = directory, database, clock
+        self._thread = ThreadPoolExecutor(1, "watcher")
+        self._registry: Registry | None = None
+        self._database: Database | None = None
+        self._seen: tuple[int, int] = (-1, -1)
+        self._newest: Snapshot | None = None
+        self._villages: dict[str, Village] = {}
+        self._providers: dict[str, list[str]] = {}
+        self._contracts: dict[str, list[ContractEntry]] = {}
+        self._closed: list[ClosedMonth] = []
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.submit(self._forget).result()
+        self._thread.shutdown()
+
+    def _forget(self) -> None:
+        for opened in (self._registry, self._database):
+            if opened is not None:
+                opened.close()
+        self._registry = self._database = None
+
+    def newest(self) -> Snapshot:
+        """The newest snapshot; the first time it is read now.
+
+        Raises:
+            DesalinkError: registry or database can't be read.
+        """
+        return self._newest or self.look()
+
+    def look(self) -> Snapshot:
+        """Read again if something has changed, or the last time is long ago.
+
+        Raises:
+            DesalinkError: registry or database can't be read.
+        """
+        return self._thread.submit(self._look).result()
+
+    def _look(self) -> Snapshot:
+        now = self._clock()
+        if self._registry is None or self._registry.replaced():
+            self._forget()
+            self._registry = Registry.open(self._directory, readonly=True)
+            self._seen = (-1, -1)
+        if self._database is None and self._path.exists():
+            try:
+                self._database = open_database(self._path, readonly=True)
+            except StoreMissing:
+                pass  # an older version: the ingest renews it
+        registry, database = self._registry, self._database
+        if database is not None:
+            database.check_identity()
+        seen = (registry.version(), database.version() if database else -1)
+        newest = self._newest
+        if newest and seen == self._seen and 0 <= now - newest.at < _OLDEST_S:
+            return newest
+        if newest is None or seen[0] != self._seen[0] or now // DAY_S != newest.at // DAY_S:
+            self._villages = {village.code: village for village in registry.villages()}
+            self._providers = providers(registry, now)
+            self._contracts = {}
+            for entry in registry.contracts():
+                self._contracts.setdefault(entry.contract.slot[:10], []).append(entry)
+            self._closed = registry.closed_months()
+        found = self._read(registry, database, now, newest.version + 1 if newest else 1)
+        self._seen, self._newest = seen, found
+        return found
+
+    def _read(
+        self, registry: Registry, database: Database | None, now: float, version: int
+    ) -> Snapshot:
+        its = overview(registry, database, now)
+        strips: dict[str, Strip] = {}
+        changes: list[Change] = []
+        lasting: list[Outage] = []
+        ahead = 0
+        if database is not None:
+            strips = queries.recent_states(database, int(now) - DAY_S)
+            last = queries.newest_change(database)
+            changes = [
+                change
+                for change in queries.changes(database, last - _CHANGES)
+                if now - 3600 <= change.t
+            ]
+            silent = {slot.slot for slot in its.slots if not slot.fresh}
+            lasting = queries.outages(database, since=2**40, silent=silent)
+            ahead = queries.count_clocks_ahead(database)
+        return Snapshot(
+            version,
+            now,
+            its,
+            self._villages,
+            self._providers,
+            strips,
+            _yesterday(strips, now - DAY_S),
+            sorted(changes, key=lambda change: change.t, reverse=True),
+            lasting,
+            ahead,
+            self._contracts,
+            self._closed,
+        )

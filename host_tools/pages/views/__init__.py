@@ -1,0 +1,13 @@
+"""The pages themselves, in groups; each is a function from a visit to an answer."""
+
+from __future__ import annotations
+
+from host_tools.pages.serving import PageRoute
+
+
+def routes() -> list[PageRoute]:
+    """Every route but those of files and of live changes."""
+    from host_tools.pages.views import account, api, cases, lists, months, province, village
+
+    groups = (province, village, lists, cases, months, account, api)
+    return [route for group in groups for route in group.ROUTES]

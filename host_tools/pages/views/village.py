@@ -1,0 +1,180 @@
+"""A village's page: its state and why, what to do, its past, its device, contracts and notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _, number
+from host_tools.common.times import DAY_S
+from host_tools.derive.samples import samples
+from host_tools.pages import texts
+from host_tools.pages.drawing import axis, bars, line, strip
+from host_tools.pages.records import OPERATOR
+from host_tools.pages.serving import PageRoute
+from host_tools.pages.views.months import village_months
+from host_tools.pages.visits import PageVisit, templates
+from host_tools.pages.words import what_to_do
+from host_tools.store import Database, queries
+from host_tools.wire.columns import SCALES
+from host_tools.wire.vocabulary import PROBE_RESULTS
+
+RANGES = {"24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "year": 365 * DAY_S}
+_MOST_OUTAGES = 50
+_WIDE = 480
+_PROBES = {term.code: term.name for term in PROBE_RESULTS}
+NOTE_KINDS = ("note", "contact")
+
+
+def village(visit: PageVisit) -> Response:
+    """The page."""
+    its, snapshot = visit.village(), visit.snapshot
+    asked = visit.query("range", "24h")
+    name = asked if asked in RANGES else "24h"
+    end = visit.now
+    begin = end - RANGES[name]
+    provider = snapshot.provider_of(its.code)
+    slots: list[dict[str, Any]] = []
+    for slot in snapshot.slots_of(its.code):
+        age = None if slot.since is None else max(0.0, snapshot.at - slot.since)
+        drawn: dict[str, Any] = {}
+        if visit.database is not None and slot.slot != its.code:
+            drawn = _drawn(visit.database, slot.slot, begin, end, name)
+        slots.append(
+            {
+                "status": slot,
+                "lost": snapshot.overview.lost.get(slot.slot),
+                "advice": what_to_do(slot.state, age, provider, snapshot.down_with(its.code)),
+                "drawn": drawn,
+            }
+            | _device(visit, slot.slot)
+        )
+    outages: list[queries.Outage] = []
+    if visit.database is not None:
+        silent = {s["status"].slot for s in slots if not s["status"].fresh}
+        outages = queries.outages(
+            visit.database, village=its.code, since=begin, limit=_MOST_OUTAGES, silent=silent
+        )
+    known = {case.began: case for case in visit.book.cases(village=its.code, closed=True)}
+    return visit.page(
+        "village.html",
+        village=its,
+        snapshot=snapshot,
+        provider=provider,
+        range=name,
+        ranges=list(RANGES),
+        slots=slots,
+        outages=outages[::-1],
+        most=_MOST_OUTAGES,
+        now=end,
+        case_of=known,
+        cases=visit.book.cases(village=its.code, closed=True, limit=20),
+        contracts=snapshot.contracts.get(its.code, []),
+        months=village_months(snapshot, its.code),
+        notes=visit.book.village_notes(its.code),
+        may_act=visit.who.may_act(its.code),
+        case_states=texts.case_states(),
+        probe=lambda result: _PROBES.get(result, str(result)),
+    )
+
+
+def _drawn(database: Database, slot: str, begin: int, end: int, name: str) -> dict[str, Any]:
+    """Strip, usage and users of a time; round-trip time and loss of the last day."""
+    spans = [
+        (i.begin, i.end, i.state) for i in queries.intervals(database, slot, begin=begin, end=end)
+    ]
+    hourly = name in ("24h", "7d")
+    used = [
+        u
+        for u in queries.usage(
+            database, by="hour" if hourly else "day", village=slot[:10], since=begin
+        )
+        if u.slot == slot
+    ]
+    step = 3600 if hourly else DAY_S
+    total = [
+        (u.begin, float((u.bytes_down or 0) + (u.bytes_up or 0)))
+        for u in used
+        if u.bytes_down is not None or u.bytes_up is not None
+    ]
+    users = [(u.begin, float(u.clients_peak)) for u in used if u.clients_peak is not None]
+    size = templates().filters["size"]
+    found: dict[str, Any] = {
+        "strip": Markup('<div class="wide">{}</div>').format(strip(spans, begin, end, _WIDE)),
+        "axis": axis(begin, end),
+        "usage": bars(
+            *(total, begin, end, step, _("Usage")),
+            size(int(max((v for _t, v in total), default=0))),
+        ),
+        "users": bars(
+            *(users, begin, end, step, _("Most users at a time")),
+            number(max((v for _t, v in users), default=0)),
+        ),
+    }
+    if name == "24h":
+        found |= _measured(database, slot, begin, end)
+    return found
+
+
+def _measured(database: Database, slot: str, begin: int, end: int) -> dict[str, Any]:
+    measured = sorted(samples(database, slot, begin, end))
+
+    def of(name: str) -> list[tuple[int, float | None]]:
+        values = []
+        for sample in measured:
+            value = sample.values.get(name)
+            values.append((sample.t, None if value is None else value / SCALES[name]))
+        return values
+
+    found = {
+        "rtt": line(of("rtt_mean"), begin, end, _("Round-trip time"), "ms"),
+        "loss": line(of("loss"), begin, end, _("Loss"), "%"),
+    }
+    last = {
+        name: next((v for _t, v in reversed(of(name)) if v is not None), None)
+        for name in ("voltage", "temperature", "signal")
+    }
+    return found | {"last": {name: value for name, value in last.items() if value is not None}}
+
+
+def _device(visit: PageVisit, slot: str) -> dict[str, Any]:
+    software = queries.software(visit.database, slot) if visit.database is not None else []
+    return {
+        "devices": visit.registry.keys_for_slot(slot)[::-1],
+        "software": software[0] if software else None,
+        "certificates": visit.registry.certificates(slot)[::-1][:5],
+    }
+
+
+def add_note(visit: PageVisit) -> Response:
+    """Keep a note, or whom to call."""
+    its = visit.village()
+    visit.may_act(its.code)
+    kind, text = visit.text("kind"), visit.text("text")
+    if kind not in NOTE_KINDS:
+        raise DesalinkError(_("A note is a note or a contact."))
+    visit.book.add_village_note(its.code, kind, text, who=visit.who.name, at=visit.now)
+    visit.log(f"{kind}.add", its.code, text)
+    return visit.to(f"/village/{its.code}#notes")
+
+
+def withdraw_note(visit: PageVisit) -> Response:
+    """Show a note no more."""
+    its = visit.village()
+    visit.may_act(its.code)
+    number_ = visit.text("number")
+    if number_.isdecimal() and visit.book.withdraw_village_note(
+        its.code, int(number_[:9]), visit.now
+    ):
+        visit.log("note.withdraw", its.code, number_)
+    return visit.to(f"/village/{its.code}#notes")
+
+
+ROUTES = [
+    PageRoute("/village/{code}", village),
+    PageRoute("/village/{code}/note", add_note, OPERATOR, "POST"),
+    PageRoute("/village/{code}/note/withdraw", withdraw_note, OPERATOR, "POST"),
+]

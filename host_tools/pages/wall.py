@@ -1,0 +1,198 @@
+"""The parts of the province's page that change by themselves, each with the id of its element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from host_tools.common.i18n import _
+from host_tools.common.times import DAY_S, clock_time, wita
+from host_tools.pages.drawing import strip
+from host_tools.pages.snapshot import Snapshot
+from host_tools.pages.words import (
+    NO_DATA,
+    PROVIDER,
+    SLOW,
+    UP,
+    group,
+    is_down,
+    state_word,
+)
+from host_tools.store.queries import SlotStatus
+
+_BAR_S = 900  # strips move on by so much
+_FIRST = ("up", "degraded")
+
+
+# By slot: what its strip shows, and the strip. Drawing is most of what a box costs.
+_drawn: dict[str, tuple[object, Markup]] = {}
+
+
+def _strip(snapshot: Snapshot, slot: str) -> Markup:
+    end = int(snapshot.at) // _BAR_S * _BAR_S + _BAR_S
+    shown = (end, tuple(snapshot.strips.get(slot, ())))
+    kept = _drawn.get(slot)
+    if kept is None or kept[0] != shown:
+        kept = _drawn[slot] = (shown, strip(shown[1], end - DAY_S, end))
+    return kept[1]
+
+
+def box(snapshot: Snapshot, slot: SlotStatus) -> str:
+    """A slot's box: its name, its state, its last 24 hours."""
+    its = group(slot.state)
+    name = snapshot.overview.labels.get(slot.village, slot.village)
+    if not slot.slot.endswith("-1") and "-" in slot.slot:
+        name += f" ({slot.slot[11:]})"
+    said = state_word(slot.state)
+    if slot.since:
+        said += f", {wita(slot.since)}"
+    if slot.slot in snapshot.overview.lost:
+        said += "; " + _("session lost")
+        its += " lost"
+    return (
+        f'<a id="b{slot.slot}" class="box {its}" href="/village/{slot.village}" '
+        f'title="{escape(said)}">{escape(name)}'
+        f"{_strip(snapshot, slot.slot)}</a>"
+    )
+
+
+@dataclass(frozen=True)
+class StateCount:
+    """How many slots have a state, and how many more than a day ago."""
+
+    state: str
+    count: int
+    more: int
+
+
+def counts(snapshot: Snapshot) -> list[StateCount]:
+    """The states that there are or were, the good ones first, then the most frequent."""
+    now = snapshot.overview.counts()
+    states = set(now) | {state for state, count in snapshot.yesterday.items() if count}
+    order = sorted(
+        states,
+        key=lambda state: (
+            _FIRST.index(state) if state in _FIRST else 2 + (not is_down(state)),
+            -now[state],
+            state,
+        ),
+    )
+    return [StateCount(s, now[s], now[s] - snapshot.yesterday[s]) for s in order]
+
+
+@dataclass(frozen=True)
+class ProviderNow:
+    """A provider now: its slots, how many are up, slow, down by it, without data; the share of
+    the last 24 hours' known time in which they were up, None: nothing is known."""
+
+    name: str
+    slots: int
+    up: int
+    slow: int
+    down: int
+    no_data: int
+    share: float | None
+
+
+def providers(snapshot: Snapshot) -> list[ProviderNow]:
+    """Every provider by its name; what has none comes last."""
+    since = int(snapshot.at) - DAY_S
+    slots_of: dict[str, list[SlotStatus]] = {}
+    for slot in snapshot.overview.slots:
+        for name in snapshot.providers.get(slot.village) or [""]:
+            slots_of.setdefault(name, []).append(slot)
+    found = []
+    for name, slots in sorted(slots_of.items(), key=lambda item: (not item[0], item[0])):
+        groups = [group(slot.state) for slot in slots]
+        good = known = 0
+        for slot in slots:
+            for begin, end, state in snapshot.strips.get(slot.slot, ()):
+                length, its = end - max(begin, since), group(state)
+                # Availability is the provider's: other causes are not in it.
+                if its in (UP, SLOW, PROVIDER):
+                    known += length
+                    good += length * (its != PROVIDER)
+        found.append(
+            ProviderNow(
+                name,
+                len(slots),
+                groups.count(UP),
+                groups.count(SLOW),
+                groups.count(PROVIDER),
+                groups.count(NO_DATA),
+                good / known if known else None,
+            )
+        )
+    return found
+
+
+def hour(snapshot: Snapshot) -> Markup:
+    """What changed in the last hour."""
+    rows = [
+        Markup('<li><time>{}</time> <a href="/village/{}">{}</a> {}</li>').format(
+            clock_time(change.t)[:5],
+            change.slot[:10],
+            snapshot.overview.labels.get(change.slot[:10], change.slot),
+            state_word(change.state),
+        )
+        for change in snapshot.changes[:40]
+    ]
+    if len(snapshot.changes) > 40:
+        more = _("{count} more").format(count=len(snapshot.changes) - 40)
+        rows.append(Markup("<li>{}</li>").format(more))
+    if not rows:
+        rows = [Markup("<li>{}</li>").format(_("Nothing changed."))]
+    return Markup('<ul id="hour">{}</ul>').format(Markup("").join(rows))
+
+
+def count_list(snapshot: Snapshot) -> Markup:
+    """The counts by state; each leads to its slots."""
+    rows = [
+        Markup(
+            '<li class="{}"><a href="/?state={}"><b>{}</b> {}</a> <small>{}</small></li>'
+        ).format(
+            group(one.state),
+            one.state,
+            one.count,
+            state_word(one.state),
+            f"{one.more:+d}" if one.more else "±0",
+        )
+        for one in counts(snapshot)
+    ]
+    return Markup('<ul id="counts" class="counts">{}</ul>').format(Markup("").join(rows))
+
+
+def banner(snapshot: Snapshot) -> Markup:
+    """What is wrong on our own side; empty if nothing is."""
+    said = Markup("").join(Markup("<p>{}</p>").format(text) for text in snapshot.banner())
+    return Markup('<div id="banner" role="alert">{}</div>').format(said)
+
+
+def moment(snapshot: Snapshot) -> Markup:
+    """Of when the page is."""
+    return Markup('<span id="moment">{}</span>').format(wita(snapshot.at))
+
+
+def parts(snapshot: Snapshot) -> dict[str, str]:
+    """Every part by the id of its element, in the language in force."""
+    found = {
+        "banner": str(banner(snapshot)),
+        "counts": str(count_list(snapshot)),
+        "hour": str(hour(snapshot)),
+        "moment": str(moment(snapshot)),
+    }
+    found.update((f"b{slot.slot}", box(snapshot, slot)) for slot in snapshot.overview.slots)
+    return found
+
+
+def dots(snapshot: Snapshot) -> dict[str, str]:
+    """The class of each village's point on the map: of the slot that is the worst."""
+    from host_tools.pages.words import GROUPS
+
+    found: dict[str, str] = {}
+    for slot in snapshot.overview.slots:
+        its, name = group(slot.state), f"m{slot.village}"
+        if name not in found or GROUPS.index(its) > GROUPS.index(found[name]):
+            found[name] = its
+    return found

@@ -1,0 +1,142 @@
+"""States, sizes and names of villages for eyes; and what to do about a state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from host_tools.common.i18n import _
+
+if TYPE_CHECKING:
+    from host_tools.province.records import Village
+
+
+def labels(villages: Iterable[Village]) -> dict[str, str]:
+    """Village code to its name for eyes; with the district where several have the name."""
+    villages = list(villages)
+    count = Counter(village.name for village in villages)
+    return {v.code: v.name if count[v.name] == 1 else f"{v.name} ({v.district})" for v in villages}
+
+
+def state_word(state: str) -> str:
+    """A state for eyes; causes of being down are shown by their name."""
+    words = {
+        "up": _("up"),
+        "degraded": _("slow"),
+        "broker": _("no connection to the province"),
+        "no_data": _("no data"),
+        "unknown": _("not known yet"),
+        "power": _("no power"),
+        "agent": _("agent off"),
+        "revoked": _("revoked"),
+        "empty": _("no device"),
+    }
+    causes = {
+        "provider": _("provider"),
+        "gateway": _("gateway"),
+        "interface": _("interface"),
+        "portal": _("portal"),
+        "clock": _("clock"),
+        "next_hop": _("next_hop"),
+        "other_dns": _("other_dns"),
+    }
+    return words.get(state) or _("down: {cause}").format(cause=causes.get(state, state))
+
+
+def is_down(state: str) -> bool:
+    """Whether a state is a cause of being down that is known."""
+    return state not in ("up", "degraded", "no_data", "unknown", "revoked", "empty")
+
+
+# What states have in common, for eyes: the classes of pages.css.
+UP, SLOW, PROVIDER, SITE, POWER, DEVICE, OURS, NO_DATA, NONE = (
+    *("up", "slow", "provider", "site", "power", "device", "ours", "nodata", "none"),
+)
+_GROUPS = {
+    "up": UP,
+    "degraded": SLOW,
+    "provider": PROVIDER,
+    "next_hop": PROVIDER,
+    "dns": PROVIDER,
+    "other_dns": PROVIDER,
+    "portal": PROVIDER,
+    "tls": PROVIDER,
+    "interface": SITE,
+    "gateway": SITE,
+    "power": POWER,
+    "agent": DEVICE,
+    "clock": DEVICE,
+    "broker": OURS,
+    "no_data": NO_DATA,
+    "unknown": NO_DATA,
+    "revoked": NONE,
+    "empty": NONE,
+}
+GROUPS = tuple(dict.fromkeys(_GROUPS.values()))
+
+
+def group(state: str) -> str:
+    """The group of a state; a cause from a newer version is the provider's."""
+    return _GROUPS.get(state, PROVIDER)
+
+
+_DAY_S = 86_400
+
+
+def what_to_do(state: str, age_s: float | None, provider: str, others: int) -> str:
+    """What to do about a state, in a sentence.
+
+    Args:
+        age_s: how long it lasts, None: nobody knows.
+        provider: of the village, or empty.
+        others: villages of the same provider that are down by the provider now.
+    """
+    name = provider or _("the provider")
+    long = age_s is None or age_s > _DAY_S
+    its = group(state)
+    if its == UP:
+        return _("Nothing to do.")
+    if its == SLOW:
+        if long:
+            return _("Call {provider}: the link has been slow for more than a day.").format(
+                provider=name
+            )
+        return _("Wait: a slow link often recovers. Call {provider} after a day.").format(
+            provider=name
+        )
+    if its == PROVIDER:
+        if others >= 3:
+            text = _(
+                "Call {provider} once for all: {count} other villages of this provider are down "
+                "too."
+            )
+            return text.format(provider=name, count=others)
+        if state == "portal":
+            return _("Call {provider}: the link shows a payment or log-in page.").format(
+                provider=name
+            )
+        return _("Call {provider}: the village's router answers, and nothing beyond it.").format(
+            provider=name
+        )
+    if its == SITE:
+        return _("Call the village: the router does not answer. See to its power and its cable.")
+    if its == POWER:
+        if long:
+            return _("Call the village: it has had no power for more than a day.")
+        return _("Wait: the village has no power. Call it after a day.")
+    if its == DEVICE:
+        return _("Call the village: the measuring device is off. Ask to plug it in again.")
+    if its == OURS:
+        return _("See to our own broker: the village has internet and can't reach us.")
+    if state == "revoked":
+        return _("Enrol a new device: the key of the old one is revoked.")
+    if its == NONE:
+        return _("Install a device: the village never had one.")
+    if age_s is None:
+        return _("Go there, or call the technician: the device has never reported.")
+    if long:
+        return _("Call the village, then go there: nothing was heard for more than a day.")
+    if age_s < 3600:
+        return _("Wait: nothing was heard for less than an hour.")
+    return _("Call the village: nothing was heard for more than an hour.")

@@ -1,0 +1,272 @@
+"""The outbox: nothing is lost, nothing comes twice where the channel can tell, at any kill."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from email import message_from_bytes
+from email.message import Message
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from host_tools.alerts.channels import KEY_HEADER, NotTaken, make_sender
+from host_tools.alerts.outbox import GIVE_UP_S, Outbox
+from host_tools.alerts.records import DUE, FAILED, SENT, AlertRecords, open_records
+from host_tools.alerts.settings import AlertSettings, load_settings
+from tests import support
+
+NOW = 1_767_240_000
+
+
+class MailServer:
+    """A real SMTP server; `answer` is what it says to a message that it does not take."""
+
+    def __init__(self) -> None:
+        self.mails: list[Message] = []
+        self.answer = ""
+        self._controller = Controller(self, hostname="127.0.0.1", port=support.free_port())
+        self._controller.start()
+        self.port = self._controller.port
+
+    async def handle_RCPT(self, server, session, envelope, address, options) -> str:
+        if address.startswith("nobody"):
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope) -> str:
+        if self.answer:
+            return self.answer
+        self.mails.append(message_from_bytes(envelope.content, policy=default))
+        return "250 OK"
+
+    def stop(self) -> None:
+        self._controller.stop()
+
+
+class Hook(http.server.ThreadingHTTPServer):
+    """A web hook that keeps what comes; status: its answer."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.posts: list[tuple[str | None, dict[str, Any]]] = []
+        self.status = 200
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.status == 200:
+            self.server.posts.append((self.headers[KEY_HEADER], body))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    server = MailServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    server = Hook()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, mail: MailServer, hook: Hook) -> AlertSettings:
+    (tmp_path / "hook.url").write_text(f"json://127.0.0.1:{hook.server_port}/x\n")
+    (tmp_path / "alerts.toml").write_text(f"""
+[smtp]
+host = "127.0.0.1"
+port = {mail.port}
+tls = "none"
+sender = "alerts@desa.example"
+[channels]
+sari.mail = "sari@desa.example"
+nobody.mail = "nobody@desa.example"
+hook.url_file = "hook.url"
+""")
+    return load_settings(tmp_path)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[AlertRecords]:
+    with open_records(tmp_path) as records:
+        yield records
+
+
+def outbox_of(records: AlertRecords, settings: AlertSettings, folder: Path) -> Outbox:
+    return Outbox(records, lambda name: make_sender(settings, name, folder))
+
+
+def queue(records: AlertRecords, name: str, channel: str, reply_to: str = "") -> None:
+    with records.transaction():
+        records.queue(
+            *("opened", name, channel, f"Desa Ä {name}", "tidak ada data\nsejak 14.05"),
+            now=NOW,
+            due=NOW,
+            reply_to=reply_to,
+        )
+
+
+def test_mail_and_hook_take_what_is_due_once(records, settings, tmp_path, mail, hook):
+    outbox = outbox_of(records, settings, tmp_path)
+    queue(records, "1.opened", "sari")
+    queue(records, "1.opened", "sari")  # the same once more
+    queue(records, "1.recovered", "sari", reply_to="1.opened")
+    queue(records, "2.opened", "hook")
+    assert outbox.work(NOW - 1) == 0
+    assert outbox.work(NOW) == 3 and outbox.work(NOW) == 0
+    first, second = mail.mails
+    assert first["Subject"] == "Desa Ä 1.opened" and first["To"] == "sari@desa.example"
+    assert first.get_content().splitlines() == ["tidak ada data", "sejak 14.05"]
+    assert first["Message-ID"].endswith(".1.opened@desa.example>")
+    assert second["In-Reply-To"] == first["Message-ID"] != second["Message-ID"]
+    ((key, posted),) = hook.posts
+    assert key is not None and key.endswith(".2.opened")
+    assert (posted["title"], posted["message"]) == (
+        "Desa Ä 2.opened",
+        "tidak ada data\nsejak 14.05",
+    )
+    assert {m.state for m in records.messages()} == {SENT}
+
+
+def test_what_is_not_taken_comes_again_later_and_is_given_up_after_a_day(
+    records, settings, tmp_path, mail, hook
+):
+    outbox = outbox_of(records, settings, tmp_path)
+    mail.answer, hook.status = "451 try later", 503
+    for channel in ("sari", "hook", "nobody"):
+        queue(records, channel, channel)
+    queue(records, "later", "sari")
+    assert outbox.work(NOW) == 0
+    states = {m.name: m.state for m in records.messages()}
+    assert states == {"sari": DUE, "hook": DUE, "later": DUE, "nobody": FAILED}
+    errors = {m.name: m.error for m in records.messages()}
+    assert "451 try later" in errors["sari"] and "550 no such user" in errors["nobody"]
+    # One failure is enough to leave the others of its channel for the next round.
+    assert [m.attempts for m in records.messages() if m.name == "later"] == [0]
+    assert outbox.work(NOW + 30) == 0 and errors["hook"]
+    hook.status = 200
+    assert outbox.work(NOW + 300) == 1
+    for hour in range(1, 30):
+        outbox.work(NOW + hour * 3600)
+    assert {m.name: m.state for m in records.messages()} == {
+        **{"sari": FAILED, "later": FAILED, "nobody": FAILED},
+        **{"hook": SENT},
+    }
+    assert NOW + 30 * 3600 > NOW + GIVE_UP_S
+
+
+def test_a_channel_that_is_gone_or_wrong_is_named(records, tmp_path, settings):
+    for name, said in (("gone", "no channel 'gone'"), ("wrong", "does not know this address")):
+        with pytest.raises(NotTaken, match=said) as error:
+            channels = {**settings.channels}
+            channels["wrong"] = type(channels["hook"])(url="nosuch://x")
+            its = type(settings)(
+                settings.rules, settings.grouping, settings.calm, channels=channels
+            )
+            make_sender(its, name, tmp_path).send(records_message(records, name), "identity", "")
+        assert error.value.for_good
+    (tmp_path / "hook.url").unlink()
+    with pytest.raises(NotTaken, match="hook.url can't be read") as error:
+        make_sender(settings, "hook", tmp_path)
+    assert not error.value.for_good
+
+
+def records_message(records: AlertRecords, name: str):
+    queue(records, name, name)
+    return records.messages()[0]
+
+
+# ---- kills ---------------------------------------------------------------------------------
+
+_STEPS = ("queue", "queued", "sending", "marked", "handed", "noted")
+
+
+def killed_at(step: str, folder: Path, settings: AlertSettings, channel: str) -> None:
+    """Queue and send a message in a process that is killed (-9) at a step."""
+
+    def die(its: str) -> None:
+        if its == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def child() -> None:
+        records = open_records(folder)
+        with records.transaction():
+            records.queue(*("opened", "1.opened", channel, "subject", "body"), now=NOW, due=NOW)
+            die("queue")  # before it is committed
+        die("queued")
+
+        class Dying:
+            def send(self, *arguments) -> None:
+                die("marked")
+                make_sender(settings, channel, folder).send(*arguments)
+                die("handed")
+
+        def sender(_name: str):
+            return Dying()
+
+        marking: Callable[[int], bool] = records.sending
+
+        def sending(id: int) -> bool:
+            die("sending")
+            return marking(id)
+
+        records.sending = sending  # type: ignore[method-assign]
+        Outbox(records, sender).work(NOW)
+        die("noted")
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.parametrize("channel", ["sari", "hook"])
+def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing_unseen(
+    tmp_path, settings, mail, hook, channel
+):
+    before = 0
+    for step in _STEPS:
+        folder = tmp_path / step
+        folder.mkdir()
+        (folder / "hook.url").write_text((tmp_path / "hook.url").read_text())
+        killed_at(step, folder, settings, channel)
+        with open_records(folder) as records:
+            # As the alert that it belongs to, a message that was not committed is made again.
+            with records.transaction():
+                again = records.queue(
+                    *("opened", "1.opened", channel, "subject", "body"), now=NOW, due=NOW
+                )
+            assert again == (step == "queue")
+            outbox_of(records, settings, folder).work(NOW + 1)
+            assert [m.state for m in records.messages()] == [SENT]
+        came = [m["Message-ID"] for m in mail.mails] + [key for key, _ in hook.posts]
+        new, before = came[before:], len(came)
+        # Only after this kill nobody knows that it came; both have the same identity.
+        assert len(new) == (2 if step == "handed" else 1), step
+        assert len(set(new)) == 1

@@ -1,0 +1,279 @@
+"""What people see on the pages, and find again as a table."""
+
+import csv
+import io
+import json
+import re
+
+import openpyxl
+import pytest
+
+from host_tools.contracts.calendar import month_of
+from host_tools.contracts.months import close
+from host_tools.pages import wall
+from host_tools.pages.drawing import strip
+from host_tools.pages.words import GROUPS, what_to_do
+from host_tools.province.registry import Registry
+from host_tools.store import open_database
+from host_tools.store.sessions import save_alive
+from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
+
+DAY = 86400
+
+
+def test_the_wall_shows_every_slot_with_its_state_and_its_last_day(shared: Pages):
+    text = shared.of("viewer").get("/").text
+    for code in VILLAGES:
+        box = re.search(rf'<a id="b{code}-1" class="box (\w+)"[^>]*>.*?</a>', text)
+        assert box and box[1] in GROUPS and "<svg" in box[0]
+        assert f'id="m{code}"' in text
+    assert "4 of 841 villages have a device." in text
+    assert re.search(r"<b>\d</b> up</a> <small>[±+-]\d", text)
+    assert re.search(r"<time>\d\d:\d\d</time>.*down: provider", text)
+    for name in ("IndiHome", "Icon+", "Starlink"):
+        assert name in text
+    assert 'data-live="/live?version=' in text
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("regency=6403", {0, 1}),
+        ("provider=Starlink", {2}),
+        ("regency=6403&provider=Starlink", set()),
+        ("state=up", {0, 1, 2, 3}),
+        ("state=power", set()),
+    ],
+)
+def test_filters_of_the_wall_are_in_the_address(shared: Pages, query: str, shown: set[int]):
+    text = shared.of("viewer").get(f"/?{query}").text
+    assert {n for n, code in enumerate(VILLAGES) if f'id="b{code}-1"' in text} == shown
+
+
+def test_our_own_faults_outrank_all(pages: Pages):
+    client = pages.of("viewer")
+    assert "is not at work" not in client.get("/").text
+    pages.clock.t = NOW + 600
+    pages.site.watcher.look()
+    text = client.get("/").text
+    assert "The ingest is not at work since" in text
+    assert text.index("The ingest is not") < text.index('class="counts"')
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        save_alive(db, NOW + 590, connected=False)
+    pages.site.watcher.look()
+    assert "no connection to the broker since" in client.get("/").text
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        save_alive(db, NOW + 590, connected=True)
+        db.execute("UPDATE reports SET received_at = ?", (NOW + 9000,))
+        db.execute("INSERT INTO reports VALUES (99, 1, 999, 1, 0, NULL, ?, ?)", (NOW + 9000, b"?"))
+    pages.site.watcher.look()
+    assert "The clock of this server is wrong" in client.get("/").text
+
+
+def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute(
+            "INSERT INTO outages (stream_id, boot, begin_up, cause, slot_id, flaps, evidence, "
+            "t_begin, interrupted) VALUES (1, 9, 9, 5, 1, 0, '[[4,0],[5,1]]', ?, 0)",
+            (NOW - 300,),
+        )
+    text = pages.of("operator").get(f"/village/{VILLAGES[0]}").text
+    assert 'class="state provider"' in text
+    assert "Call IndiHome: the village&#39;s router answers, and nothing beyond it." in text
+    assert "gateway: " in text and "lasts" in text
+    for name in ("7d", "30d", "year"):
+        its = pages.of("operator").get(f"/village/{VILLAGES[0]}?range={name}").text
+        assert its.count("<svg") >= 3 and "Down" not in its[:200]
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "others", "begins"),
+    [
+        ("up", 9, 0, "Nothing"),
+        ("degraded", 9, 0, "Wait"),
+        ("degraded", 9e9, 0, "Call Icon+"),
+        ("provider", 9, 0, "Call Icon+: the village's router"),
+        ("provider", 9, 7, "Call Icon+ once for all: 7 other"),
+        ("portal", 9, 0, "Call Icon+: the link shows a payment"),
+        ("state_77", 9, 0, "Call Icon+"),
+        ("gateway", 9, 0, "Call the village: the router"),
+        ("power", 9, 0, "Wait"),
+        ("power", 9e9, 0, "Call the village"),
+        ("agent", 9, 0, "Call the village: the measuring"),
+        ("broker", 9, 0, "See to our own"),
+        ("no_data", 9, 0, "Wait"),
+        ("no_data", 9000, 0, "Call the village"),
+        ("no_data", 9e9, 0, "Call the village, then go there"),
+        ("no_data", None, 0, "Go there"),
+        ("revoked", 9, 0, "Enrol"),
+        ("empty", None, 0, "Install"),
+    ],
+)
+def test_each_state_has_a_next_step(state: str, age: float | None, others: int, begins: str):
+    assert what_to_do(state, age, "Icon+", others).startswith(begins)
+
+
+def test_a_strip_holds_what_was_and_says_where_nothing_is_known():
+    drawn = str(strip([(10, 50, "up"), (50, 60, "provider")], 0, 100, 100))
+    assert 'class="strip up"' in drawn or 'class="strip nodata"' in drawn
+    assert 'class="provider" d="M50 0h10v6H50z"' in drawn
+    assert str(strip([], 0, 100)).startswith('<svg class="strip nodata"')
+
+
+def test_a_case_goes_from_an_outage_to_its_cause(pages: Pages):
+    client = pages.of("operator")
+    text = client.get(f"/village/{VILLAGES[0]}?range=7d").text
+    began = re.search(r'name="began" value="(\d+)"', text)
+    assert began
+    path = f"/village/{VILLAGES[0]}/case"
+    first = post(client, path, subject="down: provider", began=began[1]).headers["location"]
+    # Two people who press it at once work on one case.
+    again = post(client, path, subject="the same", began=began[1]).headers["location"]
+    assert first == again
+    for action, more in (
+        ("acknowledge", {}),
+        ("assign", {"assigned": "Icon+ technician"}),
+        ("comment", {"text": "called at noon"}),
+        ("close", {"cause": "cable", "text": "a buffalo"}),
+    ):
+        assert post(client, first, action=action, **more).status_code == 303, action
+    assert post(client, first, action="close", cause="cable").status_code == 400
+    text = client.get(first).text
+    for word in ("acknowledged", "Icon+ technician", "called at noon", "a cable or plug"):
+        assert word in text
+    assert first not in client.get("/cases").text
+    assert f'href="{first}"' in client.get("/cases?state=closed").text
+    assert f'href="{first}"' in client.get(f"/village/{VILLAGES[0]}?range=7d").text
+    post(client, first, action="reopen")
+    assert first in client.get("/cases").text
+
+
+def test_notes_and_contacts_stay_until_they_are_withdrawn(pages: Pages):
+    client = pages.of("operator")
+    post(client, f"/village/{VILLAGES[0]}/note", kind="contact", text="Pak RT 0812")
+    assert "Pak RT 0812" in pages.of("viewer").get(f"/village/{VILLAGES[0]}").text
+    number = re.search(r'name="number" value="(\d+)"', client.get(f"/village/{VILLAGES[0]}").text)
+    assert number
+    post(client, f"/village/{VILLAGES[0]}/note/withdraw", number=number[1])
+    assert "Pak RT 0812" not in client.get(f"/village/{VILLAGES[0]}").text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("maratua", True), ("64.03.11.2001", True), ("serial2", True), ("zzzz", False)],
+)
+def test_search_finds_names_codes_districts_and_serials(shared: Pages, wanted: str, found: bool):
+    answer = shared.of("viewer").get(f"/search?q={wanted}")
+    if answer.status_code == 303:
+        assert answer.headers["location"] == "/village/6403112001"
+    else:
+        assert ('href="/village/' in answer.text) is found
+
+
+def test_older_outages_follow_on_the_next_page_without_a_hole(pages: Pages, monkeypatch):
+    monkeypatch.setattr("host_tools.pages.listing.SHOWN", 5)
+    client = pages.of("viewer")
+    seen, path = [], "/outages?since=30d"
+    while path:
+        text = client.get(path).text
+        seen += re.findall(r'<td class="t">([\d: -]+)<td class="t">', text)
+        more = re.search(r'<a href="([^"]+)">Older ones', text)
+        path = more[1].replace("&amp;", "&") if more else ""
+    whole = client.get("/api/v1/outages?since=30d&format=csv").json()["rows"]
+    assert {row["begin"][:16].replace("T", " ") for row in whole} == set(seen)
+
+
+@pytest.mark.parametrize("name", ["villages", "outages", "devices", "providers", "usage", "cases"])
+def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name: str):
+    client = shared.of("viewer")
+    rows = list(csv.reader(io.StringIO(client.get(f"/{name}?format=csv").text.lstrip("\ufeff"))))
+    answer = client.get(f"/{name}?format=xlsx")
+    assert f'filename="{name}.xlsx"' in answer.headers["content-disposition"]
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).worksheets[0]
+    book = [["" if c is None else str(c) for c in row] for row in sheet.values]
+    assert [len(row) for row in book] == [len(row) for row in rows]
+    assert book[0] == rows[0]
+    text = client.get(f"/{name}").text
+    assert f"{len(rows) - 1} rows" in text
+
+
+def closed_month(pages: Pages) -> None:
+    with (
+        Registry.open(pages.directory) as registry,
+        open_database(pages.directory / "province.db") as db,
+    ):
+        close(registry, db, month_of("2026-10"), by="office", now=NOW)
+
+
+def test_a_closed_month_is_downloaded_as_it_was_closed_and_verified(pages: Pages):
+    closed_month(pages)
+    client = pages.of("viewer")
+    text = client.get("/months").text
+    assert "2026-10" in text and "verified" in text
+    answer = client.get("/months/2026-10/1/figures.json")
+    with Registry.open(pages.directory) as registry:
+        assert answer.content == registry.closed_months()[0].figures
+    assert json.loads(answer.content)["month"] == "2026-10"
+    assert VILLAGES[0] in client.get("/months/2026-10/1").text
+    with Registry.open(pages.directory) as registry:
+        import zlib
+
+        registry.change("UPDATE closed_months SET figures = ?", zlib.compress(b'{"slots":[]}'))
+    pages.clock.t += 20
+    pages.site.watcher.look()
+    assert "damaged" in client.get("/months").text
+
+
+def test_the_public_page_shows_availability_and_no_counts_of_people(pages: Pages):
+    closed_month(pages)
+    nobody = pages.of("nobody")
+    text = nobody.get("/public").text
+    assert VILLAGES[0] in text and "2026-10" in text
+    for word in ("Restitution", "Price", "IndiHome", "Users"):
+        assert word not in text
+    assert nobody.get("/public?month=1999-01").status_code == 404
+
+
+def test_both_languages_numbers_and_times_included(shared: Pages):
+    client = shared.client()
+    form = {"name": "viewer", "password": "a sentence of my own"}
+    client.post("/login", data=form)
+    english = client.get("/").text
+    indonesian = client.get("/?lang=id")
+    assert '<html lang="en">' in english and '<html lang="id">' in indonesian.text
+    assert "lang=id" in indonesian.headers["set-cookie"]
+    assert '<html lang="id">' in client.get("/villages").text
+    assert "tersambung" in indonesian.text
+    assert "WITA" in indonesian.text
+
+
+def test_a_page_that_is_kept_is_made_again_when_something_changes(pages: Pages):
+    client = pages.of("viewer")
+    before = client.get("/villages").text
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute(
+            "INSERT INTO outages (stream_id, boot, begin_up, cause, slot_id, flaps, t_begin, "
+            "interrupted) VALUES (1, 9, 9, 4, 1, 0, ?, 0)",
+            (NOW - 200,),
+        )
+    assert client.get("/villages").text == before
+    pages.site.watcher.look()
+    assert 'class="state site"' in client.get("/villages").text
+
+
+def test_each_part_that_changes_by_itself_has_its_element_on_the_page(shared: Pages):
+    text = shared.of("viewer").get("/").text
+    snapshot = shared.site.watcher.newest()
+    for name, part in wall.parts(snapshot).items():
+        assert f'id="{name}"' in text and f'id="{name}"' in part
+    assert HOSTILE not in "".join(wall.parts(snapshot).values())
+
+
+def test_pages_work_before_anything_was_ever_measured(pages: Pages):
+    for path in pages.directory.glob("province.db*"):
+        path.unlink()
+    fresh = Pages(type(pages.site)(pages.site.province, pages.clock), pages.clock)
+    for path in ("/", "/villages", "/outages", "/devices", "/usage", "/quarantine", "/months"):
+        assert fresh.of("viewer").get(path).status_code == 200, path
+    assert fresh.of("viewer").get(f"/village/{VILLAGES[0]}").status_code == 200
+    fresh.site.close()
