@@ -113,22 +113,25 @@ class Exporter:
         chain, _ = self._chain(office, 0, -1)
         if not chain.spans:
             raise EvidenceError(
-                "No receipt was made yet: the ingest makes the first at midnight. Export after "
-                "that."
+                "No receipt was made yet: the ingest makes the first soon after it starts. "
+                "Export after that."
             )
         last = len(chain.spans) - 1
-        if office.closed is not None:
-            if office.closed.receipt is None:
+        signed = office.closed
+        if (closed and (closed.edition, closed.digest)) != (
+            signed and (signed.edition, signed.digest)
+        ):
+            raise EvidenceError(
+                f"The registry says of {month.name} what the office has not signed; see 'desalink "
+                "evidence check'."
+            )
+        if signed is not None:
+            if signed.receipt is None:
                 raise EvidenceError(
                     f"{month.name} was closed before a receipt counted its reports; open it again "
                     f"with 'desalink month reopen {month.name} --why TEXT', and close it."
                 )
-            last = office.closed.receipt
-        elif closed is not None:
-            raise EvidenceError(
-                f"{month.name} is closed, and the office log does not say so; see 'desalink "
-                "evidence check'."
-            )
+            last = signed.receipt
         counted = last
         begins = [begin for begin, _ in chain.spans]
         first = start = max(0, min(last, bisect_right(begins, month.begin - BEFORE_S) - 1))

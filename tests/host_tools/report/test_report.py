@@ -53,7 +53,8 @@ def office(desalink: Run, kaltim: Province, tmp_path: Path):
                 "INSERT INTO intervals VALUES (?, ?, ?, ?)", [(slot_id, *s) for s in spans]
             )
         db.execute(
-            "INSERT INTO streams (id, kid, slot_id, stream, first_at) VALUES (1, ?, 1, ?, ?)",
+            "INSERT INTO streams (id, kid, slot_id, stream, first_at, ranges) "
+            "VALUES (1, ?, 1, ?, ?, '1-9')",
             (b"k" * 8, b"abcd", B),
         )
         db.execute(
@@ -196,7 +197,7 @@ def test_a_closed_month_never_shows_other_figures(office, kaltim: Province, tmp_
     for changed in (words, ("month", "show", "2026-10")):
         ended = office(*changed)
         assert ended.code == 1
-        assert "2026-10 is closed, and 6403112001-1 would have other figures" in ended.err
+        assert "2026-10 is closed, and 6403112001-1 counts otherwise" in ended.err
     # Others of that month are as they were.
     assert office(*words, "--village", "6403112002").code == 0
 
