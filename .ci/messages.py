@@ -218,9 +218,8 @@ _ENGLISH = (
     "common/errors.py",  # the family itself
     "demo/",  # it shows the province to who evaluates it; its screen is English
     "evidence/",  # not translated yet
-    "people/office_log.py",  # not translated yet
-    "people/receipts.py",  # not translated yet
-    "store/restored_receipts.py",  # not translated yet
+    "people/office_log.py",  # what is wrong with a chain, for auditors
+    "people/receipts.py",  # the same
     "derive/",  # findings are recorded with the evidence
     "field/device_check/",  # a record for the project's own list of boards
     "field/stick/files/",  # both languages at once: no catalogue is there yet

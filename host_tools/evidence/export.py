@@ -113,8 +113,8 @@ class Exporter:
         chain, _ = self._chain(office, 0, -1)
         if not chain.spans:
             raise EvidenceError(
-                "No receipt was made yet: the ingest makes the first at midnight. Export after "
-                "that."
+                "No receipt was made yet: the ingest makes the first soon after it starts. "
+                "Export after that."
             )
         last = len(chain.spans) - 1
         signed = office.closed
