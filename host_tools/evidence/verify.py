@@ -308,8 +308,10 @@ def _under(document: bytes, roots: Sequence[bytes]) -> Trust:
         except TrustError as error:
             reason = str(error)
     raise EvidenceError(
-        "A trust document is not signed by the root key that was given: it is a forgery, or of "
-        f"another province, or the key is the wrong one. {reason}"
+        _(
+            "A trust document is not signed by the root key that was given: it is a forgery, or "
+            "of another province, or the key is the wrong one. {reason}"
+        ).format(reason=reason)
     )
 
 
