@@ -11,6 +11,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.common.times import DAY_S
+from host_tools.contracts.months import MonthError
 from host_tools.evidence.container import EvidenceError
 from host_tools.keys.root import public_pem
 from host_tools.province.settings import Province
@@ -94,10 +95,24 @@ class TestWindow:
         assert small.export(path).receipts[0] == 0
         assert exports.refusal(path, small.published) == ""
 
-    def test_a_report_between_the_last_receipt_and_the_closing_is_in_the_next_receipt(
+    def test_a_month_waits_for_the_receipt_that_counts_its_reports(
+        self, small: SmallProvince, tmp_path: Path, exports: Exports
+    ):
+        report = small.devices["first"].report(ordinary())
+        small.filled.store(small.devices["first"], [report], received_at=E + 3 * DAY_S + 60)
+        with pytest.raises(MonthError, match="Reports of 2026-10 have arrived that no receipt"):
+            small.close()
+        small.receive(E + 4 * DAY_S, E + 4 * DAY_S)
+        small.close(E + 4 * DAY_S + 3600)
+        path = tmp_path / "late.evidence"
+        assert small.export(path).receipts[1] == 39
+        assert exports.refusal(path, small.published) == ""
+
+    def test_a_clockless_report_between_the_last_receipt_and_the_closing_is_in_the_next_one(
         self, small: SmallProvince, tmp_path: Path, exports: Exports
     ):
         device = small.devices["first"]
+        device.clock = False
         report = device.report(ordinary())
         small.filled.store(device, [report], received_at=E + 3 * DAY_S + 60)
         small.close()
