@@ -13,9 +13,10 @@ from host_tools.contracts.months import close
 from host_tools.pages import wall
 from host_tools.pages.drawing import strip
 from host_tools.pages.words import GROUPS, what_to_do
-from host_tools.province.registry import Registry
+from host_tools.province.settings import load
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
 
 DAY = 86400
@@ -199,7 +200,7 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
 
 def closed_month(pages: Pages) -> None:
     with (
-        Registry.open(pages.directory) as registry,
+        signing_registry(load(pages.directory)) as registry,
         open_database(pages.directory / "province.db") as db,
     ):
         close(registry, db, month_of("2026-10"), by="office", now=NOW)
@@ -211,11 +212,11 @@ def test_a_closed_month_is_downloaded_as_it_was_closed_and_verified(pages: Pages
     text = client.get("/months").text
     assert "2026-10" in text and "verified" in text
     answer = client.get("/months/2026-10/1/figures.json")
-    with Registry.open(pages.directory) as registry:
+    with signing_registry(load(pages.directory)) as registry:
         assert answer.content == registry.closed_months()[0].figures
     assert json.loads(answer.content)["month"] == "2026-10"
     assert VILLAGES[0] in client.get("/months/2026-10/1").text
-    with Registry.open(pages.directory) as registry:
+    with signing_registry(load(pages.directory)) as registry:
         import zlib
 
         registry.change("UPDATE closed_months SET figures = ?", zlib.compress(b'{"slots":[]}'))
