@@ -47,20 +47,11 @@ _PATHS = (
 def make(directory: Path, days: int) -> list[str]:
     """A province with its villages, devices, and what was derived; returns their codes."""
     private_keys.ROUNDS = 1
-<<<<<<< HEAD
-    secret = "correct horse battery"
-    province, _ = found_province(directory, "64", secret, bind="127.0.0.1")
-    end = int(time.time()) // 3600 * 3600
-    rng = random.Random(1)
-    with Registry.open(directory) as registry, registry.transaction():
-        open_office(province, registry, secret)
-=======
     province, _ = found_province(directory, "64", "only for the bench", bind="127.0.0.1")
     end = int(time.time()) // 3600 * 3600
     rng = random.Random(1)
     with Registry.open(directory) as registry, registry.transaction():
         open_office(province, registry, "only for the bench")
->>>>>>> main
         codes = [village.code for village in registry.villages()]
         registry.place_villages(
             (code, (rng.uniform(-2.4, 2.4), rng.uniform(114, 118.9)), None, rng.choice(_PROVIDERS))
