@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from host_tools.common import tables
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA
 
 FILE = "alerts.toml"
@@ -48,7 +49,11 @@ def seconds(length: str) -> int:
     """
     found = _SPAN.fullmatch(length.strip())
     if found is None:
-        raise DesalinkError(f"'{length}' is not a length of time; give one such as 30min or 2d.")
+        raise DesalinkError(
+            _("'{length}' is not a length of time; give one such as 30min or 2d.").format(
+                length=length
+            )
+        )
     return int(found[1]) * _UNITS[found[2]]
 
 
@@ -227,9 +232,13 @@ def load_settings(directory: Path) -> AlertSettings:
         own = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return _settings(_merged(shipped, own))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AlertSettingsError(f"{path} can't be understood ({error}); correct it.") from None
+        raise AlertSettingsError(
+            _("{path} can't be understood ({error}); correct it.").format(path=path, error=error)
+        ) from None
     except tables.TableError as error:
-        raise AlertSettingsError(f"{path}: {error} Correct it and try again.") from None
+        raise AlertSettingsError(
+            _("{path}: {error} Correct it and try again.").format(path=path, error=error)
+        ) from None
 
 
 def _merged(shipped: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +257,11 @@ _KEYS = ("rules", "grouping", "calm", "teams", "channels", "hours", "smtp", "lin
 def _settings(table: dict[str, Any]) -> AlertSettings:
     for key in table:
         if key not in _KEYS:
-            raise tables.TableError(f"{key}: no such key (there are: {', '.join(_KEYS)}).")
+            raise tables.TableError(
+                _("{key}: no such key (there are: {names}).").format(
+                    key=key, names=", ".join(_KEYS)
+                )
+            )
     settings = AlertSettings(
         {
             name: _part({"name": name} | its, f"rules.{name}", AlertRule)
@@ -275,7 +288,9 @@ def _settings(table: dict[str, Any]) -> AlertSettings:
 def _section(table: dict[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
-        raise tables.TableError(f"{key}: expected a section, got {found!r}.")
+        raise tables.TableError(
+            _("{key}: expected a section, got {found!r}.").format(key=key, found=found)
+        )
     return found
 
 
