@@ -287,8 +287,13 @@ class EvidenceWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(path.name + ".part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        self._file: IO[bytes] = os.fdopen(os.open(self._part, flags, 0o600), "wb")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        try:
+            self._part.unlink(missing_ok=True)  # of an export that was killed
+            handle = os.open(self._part, flags, 0o600)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        self._file: IO[bytes] = os.fdopen(handle, "wb")
         self._sha = hashlib.sha256()
         self.digest = ""
 

@@ -117,27 +117,30 @@ class Exporter:
         if not chain.spans:
             raise EvidenceError(
                 _(
-                    "No receipt was made yet: the ingest makes the first at midnight. Export "
-                    "after that."
+                    "No receipt was made yet: the ingest makes the first soon after it starts. "
+                    "Export after that."
                 )
             )
         last = len(chain.spans) - 1
-        if office.closed is not None:
-            if office.closed.receipt is None:
+        signed = office.closed
+        if (closed and (closed.edition, closed.digest)) != (
+            signed and (signed.edition, signed.digest)
+        ):
+            raise EvidenceError(
+                _(
+                    "The registry says of {name} what the office has not signed; see 'desalink "
+                    "evidence check'."
+                ).format(name=month.name)
+            )
+        if signed is not None:
+            if signed.receipt is None:
                 raise EvidenceError(
                     _(
                         "{name} was closed before a receipt counted its reports; open it again "
                         "with 'desalink month reopen {name} --why TEXT', and close it."
                     ).format(name=month.name)
                 )
-            last = office.closed.receipt
-        elif closed is not None:
-            raise EvidenceError(
-                _(
-                    "{name} is closed, and the office log does not say so; see 'desalink evidence "
-                    "check'."
-                ).format(name=month.name)
-            )
+            last = signed.receipt
         counted = last
         begins = [begin for begin, _ in chain.spans]
         first = start = max(0, min(last, bisect_right(begins, month.begin - BEFORE_S) - 1))
