@@ -49,9 +49,8 @@ def _account(app: Application, book: PagesBook, name: str) -> Account:
 
 
 def _show(name: str, password: str) -> None:
-    click.echo(
-        _("Account {name}, first password: {password}").format(name=name, password=password)
-    )
+    text = _("Account {name}, first password: {password}")
+    click.echo(text.format(name=name, password=password))
     click.echo(_("It must be changed at the first log-in, and is not shown again."))
 
 
@@ -121,9 +120,9 @@ def list_(app: Application, as_json: bool) -> None:
                 its.name,
                 its.role,
                 " ".join(its.regencies),
-                "asked for" if its.totp else "none",
+                _("asked for") if its.totp else _("none"),
                 wita(its.created_at),
-                f"disabled {wita(its.disabled_at)}" if its.disabled_at else "active",
+                _("disabled") if its.disabled_at else _("active"),
             )
             for its in found
         ],
@@ -155,8 +154,7 @@ def disable(app: Application, name: str, undo: bool) -> None:
         book.set_disabled(its.id, None if undo else int(time.time()))
         book.end_sessions(its.id)
         _log(book, "enable" if undo else "disable", its.name)
-    click.echo(
-        (
-            _("Account {name} may log in again.") if undo else _("Account {name} is disabled.")
-        ).format(name=its.name)
+    text = (
+        _("Account {name} may log in again.") if undo else _("Account {name} may log in no more.")
     )
+    click.echo(text.format(name=its.name))

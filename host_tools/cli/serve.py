@@ -36,9 +36,6 @@ def command(app: Application, bind: str | None, port: int | None) -> None:
     settings = replace(its, bind=bind or its.bind, port=port or its.port)
     province = replace(app.province, pages=settings)
     scheme = "https" if settings.certificate else "http"
-    app.note(
-        _("The pages are at {scheme}://{bind}:{port}; end with Ctrl-C.").format(
-            scheme=scheme, bind=settings.bind, port=settings.port
-        )
-    )
+    address = f"{scheme}://{settings.bind}:{settings.port}"
+    app.note(_("The pages are at {address}; end with Ctrl-C.").format(address=address))
     run(PagesSite(province))

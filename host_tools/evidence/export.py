@@ -128,9 +128,9 @@ class Exporter:
         ):
             raise EvidenceError(
                 _(
-                    "The registry says of {name} what the office has not signed; see 'desalink "
+                    "The registry says of {month} what the office has not signed; see 'desalink "
                     "evidence check'."
-                ).format(name=month.name)
+                ).format(month=month.name)
             )
         if signed is not None:
             if signed.receipt is None:

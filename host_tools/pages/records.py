@@ -266,7 +266,7 @@ class PagesBook:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @contextmanager

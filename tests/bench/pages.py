@@ -26,6 +26,7 @@ from host_tools.keys import private_keys
 from host_tools.office.founding import found_province
 from host_tools.pages import access
 from host_tools.pages.records import PagesBook
+from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
@@ -46,10 +47,11 @@ _PATHS = (
 def make(directory: Path, days: int) -> list[str]:
     """A province with its villages, devices, and what was derived; returns their codes."""
     private_keys.ROUNDS = 1
-    found_province(directory, "64", "correct horse battery", bind="127.0.0.1")
+    province, _ = found_province(directory, "64", "only for the bench", bind="127.0.0.1")
     end = int(time.time()) // 3600 * 3600
     rng = random.Random(1)
     with Registry.open(directory) as registry, registry.transaction():
+        open_office(province, registry, "only for the bench")
         codes = [village.code for village in registry.villages()]
         registry.place_villages(
             (code, (rng.uniform(-2.4, 2.4), rng.uniform(114, 118.9)), None, rng.choice(_PROVIDERS))
