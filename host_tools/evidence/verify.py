@@ -6,7 +6,6 @@ What is wrong first ends the check, with a sentence that says what, where, and w
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -45,6 +44,7 @@ from host_tools.people.trust import (
     TECHNICIAN,
     RoleSigner,
     Trust,
+    TrustError,
     signers,
     verify_trust,
 )
@@ -281,8 +281,7 @@ def trusts_under(documents: Iterable[bytes], roots: Sequence[bytes]) -> list[Tru
     """Every trust document, verified under one of the root keys.
 
     Raises:
-        TrustError: the first that is not signed by these.
-        EvidenceError: one is left out.
+        EvidenceError: one is not signed by these, or is left out.
     """
     trusts: list[Trust] = []
     for document in documents:
@@ -302,10 +301,18 @@ def trusts_under(documents: Iterable[bytes], roots: Sequence[bytes]) -> list[Tru
 
 
 def _under(document: bytes, roots: Sequence[bytes]) -> Trust:
-    for root in roots[:-1]:
-        with contextlib.suppress(DesalinkError):
+    reason = ""
+    for root in roots:
+        try:
             return verify_trust(document, root, now=0)
-    return verify_trust(document, roots[-1], now=0)
+        except TrustError as error:
+            reason = str(error)
+    raise EvidenceError(
+        _(
+            "A trust document is not signed by the root key that was given: it is a forgery, or "
+            "of another province, or the key is the wrong one. {reason}"
+        ).format(reason=reason)
+    )
 
 
 def _hashed(rows: Iterable[bytes], hashes: list[bytes]) -> Iterator[bytes]:

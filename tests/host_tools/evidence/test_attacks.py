@@ -218,7 +218,7 @@ def leave_out_the_record_of_a_technician(file: Forgery) -> None:
     file.records.clear()
 
 
-@way("The trust document is not one of this province")
+@way("is not signed by the root key that was given")
 def name_a_key_of_ones_own_for_the_office(file: Forgery) -> None:
     file.trust.append(trust(3, E, ["office 9", "office", "ingest", "technician"], root=CA))
 

@@ -12,6 +12,7 @@ import pytest
 from agent.wire import ids
 from host_tools.common.times import DAY_S
 from host_tools.evidence.container import EvidenceError
+from host_tools.keys.root import public_pem
 from host_tools.province.settings import Province
 from host_tools.store.archiving import Archiver
 from tests.host_tools.conftest import Run
@@ -19,6 +20,7 @@ from tests.host_tools.evidence.conftest import Exports
 from tests.host_tools.evidence.forging import Forgery
 from tests.host_tools.evidence.province import (
     BEGIN,
+    CA,
     SLOTS,
     B,
     E,
@@ -228,5 +230,9 @@ class TestVerbs:
     def test_a_wrong_root_key_is_named(self, desalink: Run, exports: Exports, tmp_path: Path):
         done = desalink("evidence", "verify", exports.open, "--root", exports.open)
         assert done.code == 1 and "is no public root key" in done.err
+        other = tmp_path / "other.pub"
+        other.write_bytes(public_pem(CA))
+        done = desalink("evidence", "verify", exports.open, "--root", other)
+        assert done.code == 1 and "or the key is the wrong one" in done.err
         done = desalink("evidence", "verify", tmp_path / "none", "--root", exports.root)
         assert done.code == 1 and "does not exist" in done.err
