@@ -228,7 +228,7 @@ class AlertRecords:
     def __enter__(self) -> AlertRecords:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     # ---- numbers and secrets -------------------------------------------------------------
@@ -475,6 +475,7 @@ class AlertRecords:
     def messages(self, state: str | None = None, limit: int = 1000) -> list[Outgoing]:
         """Messages, the newest first."""
         rows = self._db.all(
-            f"{_OUT} WHERE ? IS NULL OR state = ? ORDER BY id DESC LIMIT ?", (state, state, limit)
+            f"{_OUT} WHERE ? IS NULL OR state = ? ORDER BY id DESC LIMIT ?",
+            (state, state, limit),
         )
         return [Outgoing(*row) for row in rows]

@@ -18,7 +18,7 @@ from host_tools.office.expiry import ends
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store import Database
-from host_tools.store.derived import Derived
+from host_tools.store.pending import Pending
 from host_tools.store.queries import (
     Change,
     SlotStatus,
@@ -98,7 +98,7 @@ def own_troubles(database: Database | None, now: float, after_s: float) -> dict[
         return {INGEST: alive.ingest}
     if now - alive.broker > after_s:
         return {BROKER: alive.broker}
-    if Derived(database).pending() > _DERIVE_LAG:
+    if Pending(database).count() > _DERIVE_LAG:
         return {DERIVE: int(now)}
     return {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agent.wire import ids
 from host_tools.derive.reading import EPOCH, FUTURE_S, uint
-from host_tools.store.derived import BootRow, Told
+from host_tools.store.derived_rows import BootRow, Told
 from host_tools.wire.vocabulary import OFF_AGENT, OFF_POWER
 
 

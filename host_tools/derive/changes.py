@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from host_tools.store.derived import Piece, Span
+from host_tools.store.derived_rows import Piece, Span
 
 # Of a slot at once, about in reports: nothing that a device reports makes a step long.
 MOST_COST = 2000

@@ -23,19 +23,16 @@ from host_tools.derive.slot import Slot, hours_of
 from host_tools.derive.stream_findings import StreamFindings
 from host_tools.derive.ups import Ups
 from host_tools.store.database import Database
-from host_tools.store.derived import (
-    BootRow,
-    Derived,
-    LatestRow,
-    OutageRow,
-    Told,
-    Work,
-)
+from host_tools.store.derived import Derived
+from host_tools.store.derived_rows import BootRow, LatestRow, OutageRow, Told, Work
 from host_tools.store.evidence import (
     StoredReport,
     Streams,
 )
+from host_tools.store.finding_table import FindingTable
+from host_tools.store.pending import Pending
 from host_tools.store.schema import CHUNK
+from host_tools.store.timelines import Timelines
 from host_tools.wire import Report
 
 STEP_S = 0.25  # of one transaction, so that whoever else writes does not wait
@@ -51,8 +48,12 @@ class Deriver:
         self._db = db
         self._streams = streams
         self._derived = Derived(db, suffix)
+        self._pending = Pending(db, suffix)
+        self._timelines = Timelines(db, suffix)
         self._readings = Readings(db, self._derived)
-        self._findings = StreamFindings(db, self._derived, self._readings, streams)
+        self._findings = StreamFindings(
+            db, self._derived, FindingTable(db, suffix), self._readings, streams
+        )
         self._after = -1
 
     def load(self) -> None:
@@ -66,7 +67,7 @@ class Deriver:
 
     def pending(self) -> int:
         """How many reports are stored and not derived yet; 0: everything is derived."""
-        return self._derived.pending()
+        return self._pending.count()
 
     def step(self, limit: int = 200, seconds: float = STEP_S) -> int:
         """Derive some more; returns how many reports that were, 0 when nothing is left.
@@ -81,7 +82,7 @@ class Deriver:
         done, worked = 0, False
         with self._db.transaction(durable=False):
             while done < limit and time.monotonic() < end:
-                slot_id = self._derived.next_slot(self._after)
+                slot_id = self._pending.next_slot(self._after)
                 if slot_id is None:
                     break
                 self._after, worked = slot_id, True
@@ -90,18 +91,17 @@ class Deriver:
 
     def _slot(self, slot_id: int, end: float) -> int:
         """Derive some of a slot."""
-        derived = self._derived
         changes = Changes()
-        latest = derived.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
-        slot = Slot(derived, self._readings, self._streams, latest)
-        redone = self._redo(slot_id, derived.redo(slot_id, MOST_COST), changes, latest)
+        latest = self._timelines.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
+        slot = Slot(self._derived, self._timelines, self._readings, self._streams, latest)
+        redone = self._redo(slot_id, self._pending.redo(slot_id, MOST_COST), changes, latest)
         done = 0
-        for work in [] if changes.enough else derived.work(slot_id, _CHUNKS):
+        for work in [] if changes.enough else self._pending.work(slot_id, _CHUNKS):
             first = work.chunk * CHUNK
             stored = self._streams.by_id(work.stream_id).ranges.count(first, first + CHUNK - 1)
             self._readings.renew(work, stored)
             self._chunk(slot_id, work, changes, latest)
-            derived.work_done(slot_id, work)
+            self._pending.work_done(slot_id, work)
             done += work.reports
             if changes.enough:
                 break
@@ -110,7 +110,7 @@ class Deriver:
             self._findings.take_streams(changes)
         if changes.streams or redone:
             slot.renew_latest()
-            derived.put_latest(latest)
+            self._timelines.put_latest(latest)
             all_spans = [*changes.spans, *slot.explained(changes.begins)]
             spans = [slot.affected(*span) for span in hours_of(all_spans)]
             for begin, until in spans:
@@ -118,16 +118,16 @@ class Deriver:
                 if until - begin <= _SLICE_S and time.monotonic() < end:
                     at = slot.paint(begin, until)
                 if at < until:
-                    derived.put_stale(slot_id, [(at, until)])
-        while (rest := derived.stale(slot_id)) is not None:
+                    self._pending.put_stale(slot_id, [(at, until)])
+        while (rest := self._pending.stale(slot_id)) is not None:
             at = slot.paint(rest[0], min(rest[1], rest[0] + _SLICE_S))
             if at < rest[1]:
-                derived.put_stale(slot_id, [(at, rest[1])])
+                self._pending.put_stale(slot_id, [(at, rest[1])])
             if time.monotonic() > end:
                 return done
-        now = derived.now(slot_id)
+        now = self._timelines.now(slot_id)
         if now is not None:
-            derived.note_change(slot_id, *now)
+            self._timelines.note_change(slot_id, *now)
         return done
 
     def _redo(
@@ -136,7 +136,7 @@ class Deriver:
         """Find the outages of boots again; returns of how many. The others wait."""
         for number, key in enumerate(boots):
             if changes.enough:
-                self._derived.put_redo(slot_id, boots[number:])
+                self._pending.put_redo(slot_id, boots[number:])
                 return number
             self._outages(slot_id, key, changes, latest)
         return len(boots)
@@ -165,7 +165,7 @@ class Deriver:
                 and anchors(old) != anchors(new)
                 or (old is None and new.first_anchor is not None)
             ):
-                derived.mark_moved(slot_id, stream_id, boot, chunk)
+                self._pending.mark_moved(slot_id, stream_id, boot, chunk)
             if clockless or (old is not None and (old.clockless or shrunk(old, new))):
                 changes.moved = True
                 for piece in (old, new):
@@ -255,8 +255,8 @@ class Deriver:
             if before is not None and before.untold:
                 outages.add((before.stream_id, before.boot))
         if changes.moved:
-            derived.redo_untold(slot_id)
-            outages.update(derived.redo(slot_id, MOST_COST))
+            self._pending.redo_untold(slot_id)
+            outages.update(self._pending.redo(slot_id, MOST_COST))
         else:
             outages.update(derived.lasting_boots(slot_id))
         self._redo(slot_id, sorted(outages), changes, latest)

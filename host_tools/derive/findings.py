@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from agent.wire import ids
 from host_tools.derive.reading import Reading, uint
-from host_tools.store.derived import ClockTrouble, Declared, FindingRow
+from host_tools.store.derived_rows import ClockTrouble, Declared, FindingRow
 from host_tools.store.ranges import Range, RangeSet
 
 NUMBER = "findings"  # in the detail of one that stands for several: how many

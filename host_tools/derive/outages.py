@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agent.wire import ids
 from host_tools.derive.reading import ROUNDING_S, uint
 from host_tools.derive.timeline import LAG_S
-from host_tools.store.derived import OutageRow, Told
+from host_tools.store.derived_rows import OutageRow, Told
 
 # Of a boot the first so many events of outages count, by seq: some ten a day for three years.
 MOST_EVENTS = 20_000

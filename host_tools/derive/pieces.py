@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from host_tools.derive.reading import Reading
-from host_tools.store.derived import Piece
+from host_tools.store.derived_rows import Piece
 
 
 def anchors(piece: Piece) -> tuple[int | None, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from host_tools.derive.reading import Reading, read, reading_of
 from host_tools.store.database import Database
-from host_tools.store.derived import Derived, Work
+from host_tools.store.derived import Derived
+from host_tools.store.derived_rows import Work
 from host_tools.store.evidence import StoredReport, stored_chunk
 from host_tools.store.schema import CHUNK
 from host_tools.wire import Report, hash8

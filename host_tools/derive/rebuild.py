@@ -14,7 +14,6 @@ from host_tools.archive.chain import DIRECTORY, Chain
 from host_tools.derive.deriver import Deriver
 from host_tools.store.archived import archives, check_chain, places
 from host_tools.store.database import Database
-from host_tools.store.derived import Derived
 from host_tools.store.evidence import (
     Stream,
     Streams,
@@ -28,6 +27,8 @@ from host_tools.store.evidence import (
     set_meta,
     stored_seqs,
 )
+from host_tools.store.generation import Generation
+from host_tools.store.pending import Pending
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import REBUILDING
 from host_tools.wire import Keys, Refused, parse_report, topic_name
@@ -56,7 +57,7 @@ def rebuild(db: Database, keys: Keys | None = None, progress: Progress | None = 
         ArchiveDamaged: a file of the archive is missing or was changed; nothing is derived then.
     """
     _check_archive(db)
-    new = Derived(db, REBUILDING)
+    new = Generation(db, REBUILDING)
     if not new.exists():
         with db.transaction():
             generation = get_meta(db, _GENERATION) + 1
@@ -67,12 +68,12 @@ def rebuild(db: Database, keys: Keys | None = None, progress: Progress | None = 
             new.create(generation)
     total = newest_report(db)
     verify(db, keys, lambda done: progress(done // 2, total) if progress else None)
-    streams = Streams(db)
+    streams, pending = Streams(db), Pending(db, REBUILDING)
     for stream in streams.all():
         with db.transaction():
             seqs = stored_seqs(db, stream.id)
             _note_missing(db, stream, seqs)
-            new.mark_stream(streams.slot_id(stream), stream.id, seqs)
+            pending.mark_stream(streams.slot_id(stream), stream.id, seqs)
     streams.load()
     deriver, done = Deriver(db, streams, REBUILDING), 0
     while count := deriver.step(1000):

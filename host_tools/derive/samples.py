@@ -9,6 +9,7 @@ from host_tools.derive.readings import Readings
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.evidence import Streams, report_message
+from host_tools.store.timelines import Timelines
 from host_tools.wire import decode_columns, parse_report
 from host_tools.wire.envelope import split
 
@@ -30,7 +31,7 @@ def samples(db: Database, slot: str, begin: int = 0, end: int = 2**40) -> Iterat
     slot_id = next((streams.slot_id(s) for s in streams.all() if s.slot == slot), None)
     if slot_id is None:
         return
-    longest_s = derived.longest(slot_id)
+    longest_s = Timelines(db).longest(slot_id)
     for stream_id, chunk in sorted(derived.chunks_in(slot_id, begin, end, longest_s)):
         for reading in readings.between([(stream_id, chunk)], begin, end):
             message = report_message(db, stream_id, reading.seq)

@@ -9,9 +9,11 @@ from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
 from host_tools.derive.readings import Readings
 from host_tools.derive.timeline import LAG_S, SEAM_S, Interval, Sample, merged, paint, paint_boot
 from host_tools.derive.usage import sum_up
-from host_tools.store.derived import Derived, HourRow, LatestRow, Span
+from host_tools.store.derived import Derived
+from host_tools.store.derived_rows import HourRow, LatestRow, Span
 from host_tools.store.evidence import Streams
 from host_tools.store.schema import CHUNK
+from host_tools.store.timelines import Timelines
 from host_tools.wire.vocabulary import NO_DATA, state_name
 
 _TOUCH_S = LAG_S + SEAM_S
@@ -29,9 +31,15 @@ class Slot:
     """Paints one slot again."""
 
     def __init__(
-        self, derived: Derived, readings: Readings, streams: Streams, latest: LatestRow
+        self,
+        derived: Derived,
+        timelines: Timelines,
+        readings: Readings,
+        streams: Streams,
+        latest: LatestRow,
     ) -> None:
         self._derived = derived
+        self._timelines = timelines
         self._readings = readings
         self._streams = streams
         self._id = latest.slot_id
@@ -145,8 +153,8 @@ class Slot:
         return len(chunks) > MOST_CHUNKS
 
     def _replace(self, begin: int, end: int, painted: list[Interval]) -> None:
-        derived, slot_id = self._derived, self._id
-        extent = derived.extent(slot_id)
+        timelines, slot_id = self._timelines, self._id
+        extent = timelines.extent(slot_id)
         if extent is not None and (begin > extent[1] or end < extent[0]):
             # The time up to what is known is known to be without data.
             if begin > extent[1]:
@@ -155,7 +163,7 @@ class Slot:
             else:
                 painted = [*painted, (end, extent[0], NO_DATA)]
                 end = extent[0]
-        old = derived.intervals(slot_id, begin, end)
+        old = timelines.intervals(slot_id, begin, end)
         left = [(b, min(e, begin), state) for b, e, state in old if b < begin]
         right = [(max(b, end), e, state) for b, e, state in old if e > end]
         new = merged([*left, *painted, *right])
@@ -165,7 +173,7 @@ class Slot:
         if new and new[-1][2] == NO_DATA and (extent is None or end >= extent[1]):
             del new[-1]
         gone, come = set(old) - set(new), set(new) - set(old)
-        derived.change_intervals(slot_id, gone, come)
+        timelines.change_intervals(slot_id, gone, come)
 
     def _usage(self, begin: int, end: int, boots: list[list[Reading]]) -> None:
         hours = sum_up(begin, end, boots)
@@ -173,9 +181,9 @@ class Slot:
             HourRow(hour, h.measured_s, h.bytes_down, h.bytes_up, h.clients_peak, h.clients_day)
             for hour, h in hours.items()
         ]
-        changed = self._derived.put_hours(self._id, begin, end, rows)
+        changed = self._timelines.put_hours(self._id, begin, end, rows)
         for day in {(hour + WITA_S) // DAY_S * DAY_S - WITA_S for hour in changed}:
-            self._derived.sum_day(self._id, day, day + DAY_S)
+            self._timelines.sum_day(self._id, day, day + DAY_S)
 
     def renew_latest(self) -> None:
         """Find again what is newest, from the last samples of the newest report's boot."""

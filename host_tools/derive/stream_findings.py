@@ -12,7 +12,8 @@ from host_tools.derive.findings import Kind
 from host_tools.derive.reading import Reading
 from host_tools.derive.readings import Readings
 from host_tools.store.database import Database
-from host_tools.store.derived import Derived, FindingRow
+from host_tools.store.derived import Derived
+from host_tools.store.derived_rows import FindingRow
 from host_tools.store.evidence import (
     Stream,
     Streams,
@@ -21,6 +22,7 @@ from host_tools.store.evidence import (
     report_message,
     stored_chunk,
 )
+from host_tools.store.finding_table import FindingTable
 from host_tools.store.schema import CHUNK
 from host_tools.wire import hash8
 
@@ -29,10 +31,16 @@ class StreamFindings:
     """The findings of an open database, within the transactions of a deriver."""
 
     def __init__(
-        self, db: Database, derived: Derived, readings: Readings, streams: Streams
+        self,
+        db: Database,
+        derived: Derived,
+        found: FindingTable,
+        readings: Readings,
+        streams: Streams,
     ) -> None:
         self._db = db
         self._derived = derived
+        self._found = found
         self._readings = readings
         self._streams = streams
         self.load()
@@ -43,7 +51,7 @@ class StreamFindings:
         # shall cost no query.
         self._counts: dict[tuple[int, str], dict[int, int]] = {}
         rows: Counter[tuple[int, str]] = Counter()
-        for slot_id, kind, stream_id, detail in self._derived.open_findings():
+        for slot_id, kind, stream_id, detail in self._found.open_findings():
             counts = self._counts.setdefault((slot_id, kind), {})
             row = FindingRow(0, 0, 0, 0, 0, detail)
             counts[stream_id] = counts.get(stream_id, 0) + findings.count(row)
@@ -54,7 +62,7 @@ class StreamFindings:
             for key, counts in self._counts.items()
             if rows[key] == len(counts) < sum(counts.values()) > findings.MOST
         }
-        self._batches = self._derived.with_batches()
+        self._batches = self._found.with_batches()
         self._seen: set[int] = set()
         self._corrupt = {row[0] for row in corrupt(self._db)}
 
@@ -100,7 +108,7 @@ class StreamFindings:
             self._batches.add(key)
         elif key not in self._batches:
             return
-        self._derived.put_batch(kind, stream_id, chunk, rows)
+        self._found.put_batch(kind, stream_id, chunk, rows)
         changes.batches.add(key)
 
     def _digest(self, digests: dict[int, bytes], stream_id: int, seq: int) -> None:
@@ -155,7 +163,7 @@ class StreamFindings:
             if stream_id == stream.id
         ]
         now = max((row.found_at for row in rows), default=int(time.time()))
-        self._derived.settle(Kind.CORRUPT, slot_id, stream.id, rows, now)
+        self._found.settle(Kind.CORRUPT, slot_id, stream.id, rows, now)
         self._counts.setdefault((slot_id, Kind.CORRUPT), {})[stream.id] = len(rows)
 
     def _settle(self, kind: Kind, stream: Stream, now: int) -> None:
@@ -171,15 +179,13 @@ class StreamFindings:
         if not rows:
             del counts[stream.id]
         many = sum(counts.values()) > findings.MOST
-        self._derived.settle(
-            kind, slot_id, stream.id, findings.as_one(rows) if many else rows, now
-        )
+        self._found.settle(kind, slot_id, stream.id, findings.as_one(rows) if many else rows, now)
         if many == (key in self._many):
             return
         (self._many.add if many else self._many.discard)(key)
         for stream_id in counts.keys() - {stream.id}:
             rows = self._wanted(kind, self._streams.by_id(stream_id))
-            self._derived.settle(
+            self._found.settle(
                 kind, slot_id, stream_id, findings.as_one(rows) if many else rows, now
             )
 
@@ -195,7 +201,7 @@ class StreamFindings:
             ends = rows[0]._replace(first_seq=first, last_seq=last)
             return findings.as_one([ends], boots)
         if kind in (Kind.CHAIN_BREAK, Kind.STREAM_LOST):
-            number, rows = derived.of_batches(kind, stream.id, findings.MOST)
+            number, rows = self._found.of_batches(kind, stream.id, findings.MOST)
             return findings.as_one(rows, number) if number > findings.MOST else rows
         declared = derived.declared(stream.kid, stream.stream)
         if kind is Kind.DROPPED:

@@ -317,11 +317,15 @@ def server(site: PagesSite) -> uvicorn.Server:
     for path in filter(None, files):
         if not path.is_file():
             raise PagesError(
-                f"There is no file {path}; correct 'certificate' and 'key' in [pages] of "
-                "province.toml."
+                _(
+                    "There is no file {path}; correct 'certificate' and 'key' in [pages] of "
+                    "province.toml."
+                ).format(path=path)
             )
     if (files[0] is None) is not (files[1] is None):
-        raise PagesError("[pages] of province.toml needs both 'certificate' and 'key', or none.")
+        raise PagesError(
+            _("[pages] of province.toml needs both 'certificate' and 'key', or none.")
+        )
     config = uvicorn.Config(
         application(site),
         host=its.bind,
@@ -355,7 +359,9 @@ def run(site: PagesSite) -> None:
             tried.bind((its.bind, its.port))
     except OSError as error:
         raise PagesError(
-            f"The pages can't listen on {its.bind} port {its.port}: {reason(error)}; choose "
-            "another one with --bind and --port, or stop what uses it."
+            _(
+                "The pages can't listen on {bind} port {port}: {reason}; choose another one with "
+                "--bind and --port, or stop what uses it."
+            ).format(bind=its.bind, port=its.port, reason=reason(error))
         ) from None
     server(site).run()

@@ -25,6 +25,7 @@ from host_tools.contracts.months import (
     rules_of,
 )
 from host_tools.contracts.rules import DOWN, UNKNOWN, Rules, RulesError, rules_for
+from host_tools.derive.samples import samples
 from host_tools.province.contract_records import Contract, ContractEvent
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
@@ -106,7 +107,8 @@ class MonthReport:
     """A month. `digest`: SHA-256 of the figures; `edition`: None while it is not closed.
 
     said: by slot, which reports say of its outages. withdrawn: events that do not count any more.
-    quarantined: as `queries.quarantined` has it.
+    quarantined: as `queries.quarantined` has it. speeds: by slot, samples of its speed in kbit/s;
+    None: they were not asked for.
     """
 
     province: str
@@ -128,6 +130,7 @@ class MonthReport:
     withdrawn: list[ContractEvent] = field(default_factory=list)
     quarantined: list[tuple[str, str, int, str, str]] = field(default_factory=list)
     evidence: EvidenceFile | None = None
+    speeds: dict[str, list[int]] | None = None
 
     def reports_of(self, one: SlotMonth, outage: Charged) -> list[queries.Said]:
         """The reports that say of a charged outage."""
@@ -152,11 +155,13 @@ def gather(
     *,
     wanted: Callable[[str, Sequence[Contract]], bool] | None = None,
     evidence: EvidenceFile | None = None,
+    speeds: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> MonthReport:
     """Gather a month.
 
     Args:
+        speeds: with the samples of speed, for which every report of the month is read.
         wanted: of a slot and its contracts in the month: whether the report is about it.
         progress: called with the number of slots that are counted.
 
@@ -213,7 +218,20 @@ def gather(
         ],
         quarantined=_quarantined(database, month, slots, wanted is None),
         evidence=evidence,
+        speeds=_speeds(database, month, slots) if database and speeds else None,
     )
+
+
+def _speeds(database: Database, month: Month, slots: Sequence[SlotMonth]) -> dict[str, list[int]]:
+    return {
+        one.slot: [
+            speed
+            for sample in samples(database, one.slot, month.begin, month.end - 1)
+            if (speed := sample.values.get("throughput_down")) is not None
+            and month.begin <= sample.t < month.end
+        ]
+        for one in slots
+    }
 
 
 def _quarantined(

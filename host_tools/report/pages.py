@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from importlib import resources
 from itertools import groupby
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from host_tools.common.i18n import language
@@ -114,6 +115,7 @@ def villages(report: MonthReport, slots: Sequence[SlotMonth]) -> str:
                 "alt": texts.percent(paid(one).availability),
                 "hours": drawing.hours(one.usage.by_hour),
                 "busiest": _busiest(one.usage.by_hour),
+                "speed": None if report.speeds is None else _speed(report.speeds[one.slot]),
                 "outages": [(outage, report.reports_of(one, outage)) for outage in one.charged],
             }
         )
@@ -124,6 +126,14 @@ def _busiest(by_hour: Sequence[int]) -> str:
     """The three hours of the day in which most was used, the busiest first."""
     used = sorted((-size, hour) for hour, size in enumerate(by_hour) if size)
     return ", ".join(f"{hour:02d}–{hour + 1:02d}" for _, hour in used[:3])
+
+
+def _speed(speeds: Sequence[int]) -> str:
+    """How many samples there are, the lowest, the middle one and the highest, in Mbps."""
+    if not speeds:
+        return "–"
+    shown = (texts.mbps(value) for value in (min(speeds), median(speeds), max(speeds)))
+    return f"{len(speeds)}: {' / '.join(shown)}"
 
 
 def summary(report: MonthReport) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 from host_tools.common.times import iso
 from host_tools.contracts.words import COLUMNS, row
@@ -23,7 +24,7 @@ OUTAGE_COLUMNS = (
 )
 USAGE_COLUMNS = (
     "slot,village,measured_s,bytes_down,bytes_up,clients_peak,clients_day,measured_days,"
-    "unused_days,busiest_hour"
+    "unused_days,busiest_hour,speed_samples,speed_median_kbits"
 ).split(",")
 
 Cell = str | int | float | None
@@ -50,6 +51,7 @@ def _outages(report: MonthReport) -> Iterator[Sequence[Cell]]:
 def _usage(report: MonthReport) -> Iterator[Sequence[Cell]]:
     for one in report.slots:
         usage = one.usage
+        speeds = (report.speeds or {}).get(one.slot, [])
         yield (
             one.slot,
             one.village.name,
@@ -61,6 +63,8 @@ def _usage(report: MonthReport) -> Iterator[Sequence[Cell]]:
             usage.measured_days,
             usage.unused_days,
             usage.by_hour.index(max(usage.by_hour)) if any(usage.by_hour) else None,
+            None if report.speeds is None else len(speeds),
+            int(median(speeds)) if speeds else None,
         )
 
 

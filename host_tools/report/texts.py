@@ -144,6 +144,7 @@ def labels() -> dict[str, str]:
         "repair_short": _("MTTR"),
         "between_short": _("MTBF"),
         "busiest": _("Busiest hours"),
+        "speed": _("Speed samples: lowest / median / highest, Mbps"),
         "count": _("Count"),
         "missing": _("Missing reports"),
         "withdrawn": _("Withdrawn, and by whom"),
@@ -173,6 +174,11 @@ def minutes(seconds: int) -> str:
     """Seconds as minutes with a decimal, rounded half up."""
     tenths = rounded(Fraction(seconds, 6))
     return _local(f"{tenths // 10:,}.{tenths % 10}")
+
+
+def mbps(kbits: float) -> str:
+    """Kilobits a second as megabits with a decimal."""
+    return _local(f"{kbits / 1000:.1f}")
 
 
 def duration(seconds: float | None) -> str:

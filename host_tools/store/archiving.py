@@ -33,8 +33,8 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA, WITA_S
 from host_tools.store.archived import archives, check_chain, register, stream_ids
 from host_tools.store.database import Database
-from host_tools.store.derived import Derived
 from host_tools.store.evidence import last_before, saved_mark
+from host_tools.store.generation import Generation
 from host_tools.store.receipts import counted_mark
 from host_tools.store.schema import REBUILDING
 
@@ -79,7 +79,7 @@ class Archiver:
             ArchiveDamaged, StoreDamaged: the archive that is there can't be continued.
             MonthOpen: a rebuild was interrupted, and must end first.
         """
-        if Derived(db, REBUILDING).exists():
+        if Generation(db, REBUILDING).exists():
             raise DesalinkError(
                 _(
                     "A rebuild was interrupted; finish it first with 'desalink ingest --rebuild "

@@ -35,7 +35,7 @@ def fill(db: Database, villages: Sequence[str], days: int, seed: int = 1, end: i
         with db.transaction(durable=False):
             db.execute("INSERT INTO slots VALUES (?, ?, ?)", (slot_id, f"{village}-1", village))
             db.execute(
-                "INSERT INTO streams VALUES (?, ?, ?, ?, ?, 0, '')",
+                "INSERT INTO streams (id, kid, slot_id, stream, first_at) VALUES (?, ?, ?, ?, ?)",
                 (slot_id, slot_id.to_bytes(8, "big"), slot_id, b"stre", begin),
             )
             db.execute(

@@ -16,6 +16,7 @@ import PIL.Image
 import pypdfium2
 import pytest
 
+from agent.wire import ids
 from host_tools.common.i18n import set_language
 from host_tools.contracts.calendar import month_of
 from host_tools.province.settings import Province
@@ -23,6 +24,8 @@ from host_tools.report import drawing
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
 from tests.host_tools.evidencing import signing_registry
+from tests.host_tools.factory import Device, ordinary
+from tests.host_tools.filled import Filled
 
 OCTOBER = month_of("2026-10")
 B, E = OCTOBER.begin, OCTOBER.end
@@ -49,7 +52,11 @@ def office(desalink: Run, kaltim: Province, tmp_path: Path):
             db.executemany(
                 "INSERT INTO intervals VALUES (?, ?, ?, ?)", [(slot_id, *s) for s in spans]
             )
-        db.execute("INSERT INTO streams VALUES (1, ?, 1, ?, ?, 0, '1-9')", (b"k" * 8, b"abcd", B))
+        db.execute(
+            "INSERT INTO streams (id, kid, slot_id, stream, first_at, ranges) "
+            "VALUES (1, ?, 1, ?, ?, '1-9')",
+            (b"k" * 8, b"abcd", B),
+        )
         db.execute(
             "INSERT INTO outages (stream_id, boot, begin_up, cause, slot_id, flaps, t_begin, "
             "t_end, interrupted, told) VALUES (1, 1, 0, 5, 1, 0, ?, ?, 0, 7)",
@@ -216,6 +223,23 @@ def test_what_is_disputed_withdrawn_or_refused_stands_in_the_report(office, tmp_
     ranking = pages["summary"].split("Ranking")[1].split("Disputes")[0]
     assert ranking.index("6403112002-1") < ranking.index("6403112001-1")
     assert "6401012009-1" not in ranking
+
+
+def test_the_speed_that_was_measured_stands_beside_the_contract(
+    desalink: Run, kaltim: Province, tmp_path: Path
+):
+    device = Device(now=B + HOUR)
+    filled = Filled(kaltim.database)
+    speeds = [None, 12_000, None, 47_500, 30_100]
+    filled.store(device, [device.report(ordinary() | {ids.THROUGHPUT_DOWN: speeds})])
+    filled.derive()
+    filled.db.close()
+    folder = tmp_path / "report"
+    words = ("report", "--month", "2026-10", "-o", folder, "--no-pdf", "--speed")
+    assert desalink("-C", kaltim.directory, *words).code == 0
+    assert "3: 12.0 / 30.1 / 47.5" in (folder / "villages-6403.html").read_text()
+    (row,) = (row for row in rows(folder / "usage.csv") if row["slot"] == device.slot)
+    assert (row["speed_samples"], row["speed_median_kbits"]) == ("3", "30100")
 
 
 def test_only_a_providers_villages(office, tmp_path: Path):

@@ -23,11 +23,15 @@ from host_tools.store import (
     schema,
 )
 from host_tools.store.archiving import Archiver
-from host_tools.store.derived import Derived, FindingRow
+from host_tools.store.derived import Derived
+from host_tools.store.derived_rows import FindingRow
 from host_tools.store.evidence import StoredReport, Streams
+from host_tools.store.finding_table import FindingTable
+from host_tools.store.pending import Pending
 from host_tools.store.quarantine import Bounds, Note, Quarantine, Refusal
 from host_tools.store.sessions import liveness, save_alive, save_sessions, sessions
 from host_tools.store.size import size
+from host_tools.store.timelines import Timelines
 from host_tools.wire import Key, Reason
 from tests.host_tools.factory import START, Device, dropped, ordinary, outage_began, outage_ended
 
@@ -79,7 +83,7 @@ def statements(monkeypatch, act) -> set[str]:
 def written() -> set[tuple[str, ...]]:
     """The constant parts of each statement that the store's sources hold."""
     found = set()
-    for path in Path(schema.__file__).parent.glob("*.py"):
+    for path in Path(schema.__file__).parent.rglob("*.py"):
         if path.name in ("schema.py", "dialect.py"):
             continue
         nodes = list(ast.walk(ast.parse(path.read_text())))
@@ -154,28 +158,34 @@ def the_rest(db: Database, device: Device) -> None:
         evidence.mark_corrupt(db, 1, 1, START, "?")
         evidence.insert_reports(db, [StoredReport(1, 1, 1, 1, None, START, b"?")])
         evidence.birth_message(db, 1, 1, 1)
-        derived = Derived(db)
-        derived.pending()
-        derived.put_redo(1, [(1, 1)])
-        derived.redo(1, 9)
-        derived.put_stale(1, [(1, 2)])
-        derived.stale(1)
+        evidence.stream_births(db, 1)
+        derived, pending, found, timelines = (
+            Derived(db),
+            Pending(db),
+            FindingTable(db),
+            Timelines(db),
+        )
+        pending.count()
+        pending.put_redo(1, [(1, 1)])
+        pending.redo(1, 9)
+        pending.put_stale(1, [(1, 2)])
+        pending.stale(1)
         derived.put_placement(1, 1, None)
         derived.lasting_boots(1)
         derived.lasting_since(1, 1)
         derived.clock_troubles(1, "future", 9)
         derived.all_clock_troubles(1, "future")
-        derived.sum_day(999, 0, 1)
+        timelines.sum_day(999, 0, 1)
         for rows in (
             [FindingRow(0, 1, 3, 3, 5, "")],
             [FindingRow(0, 1, 3, 2, 5, "")],
             [FindingRow(0, 2, 3, 2, 5, "")],
             [],
         ):
-            derived.settle("test", 1, 1, rows, 5)
-            derived.put_batch("test", 1, 1, rows)
+            found.settle("test", 1, 1, rows, 5)
+            found.put_batch("test", 1, 1, rows)
         for most in (0, 9):
-            derived.of_batches("test", 1, most)
+            found.of_batches("test", 1, most)
     sessions(db)
     liveness(db)
     note, quarantine = Note("I", "a test", START), Quarantine(db)

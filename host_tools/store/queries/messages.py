@@ -1,0 +1,103 @@
+"""What the signed messages of devices say themselves, and how many there are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from host_tools.store.archived import archived_reports, count_archived
+from host_tools.store.database import Database
+from host_tools.store.dialect import THEN_JOIN
+from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
+from host_tools.wire.columns import SCALES
+from host_tools.wire.envelope import split
+
+
+def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
+    """Of each stream of a slot each stored seq and the signed bytes as they arrived."""
+    found: dict[bytes, dict[int, bytes]] = {}
+    for stream, seq, message in db.iterate(
+        f"SELECT stream, seq, message FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+        f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ? ORDER BY stream_id, seq",
+        (slot,),
+    ):
+        found.setdefault(stream, {})[seq] = message
+    for stream_id, stream in db.all(
+        "SELECT streams.id, stream FROM slots JOIN streams ON slot_id = slots.id WHERE slot = ?",
+        (slot,),
+    ):
+        archived = archived_reports(db, stream_id)
+        if archived:
+            found[stream] = {s: r.message for s, r in archived.items()} | found.get(stream, {})
+    return {stream: dict(sorted(reports.items())) for stream, reports in found.items()}
+
+
+def certificates(db: Database) -> dict[str, str]:
+    """By slot, the serial of the TLS certificate that its newest birth names, if it names one."""
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM slots JOIN births ON births.id = (SELECT newest.id FROM births "
+        "AS newest JOIN streams ON streams.id = newest.stream_id WHERE streams.slot_id = slots.id "
+        "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
+        (),
+    ):
+        serial = None
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            serial = parse_birth(message[split(message)[1] : -66]).certificate
+        if serial is not None:
+            found[slot] = serial
+    return found
+
+
+def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
+    """By slot, the last value of the first of some metrics that its newest report has."""
+    wanted = tuple(names)
+    found = {}
+    for slot, message in db.iterate(
+        "SELECT slot, message FROM latest JOIN slots ON slots.id = latest.slot_id JOIN reports ON "
+        "reports.stream_id = latest.stream_id AND seq = (SELECT max(seq) FROM reports AS newest "
+        "WHERE newest.stream_id = latest.stream_id)",
+        (),
+    ):
+        columns = {}
+        with contextlib.suppress(Refused):  # its bytes are damaged
+            columns = decode_columns(parse_report(message[split(message)[1] : -66]))
+        for name in wanted:
+            values = [value for value in columns.get(name, ()) if value is not None]
+            if values:
+                found[slot] = values[-1] / SCALES[name]
+                break
+    return found
+
+
+def count_stored(db: Database, slot: str) -> int:
+    """How many reports of a slot are stored."""
+    return int(
+        db.value(
+            f"SELECT count(*) FROM slots {THEN_JOIN} streams ON slot_id = slots.id "
+            f"{THEN_JOIN} reports ON stream_id = streams.id WHERE slot = ?",
+            (slot,),
+        )
+    ) + count_archived(db, slot)
+
+
+def count_duplicates(db: Database, slot: str) -> int:
+    """How many reports of a slot arrived again, byte for byte, and were dropped."""
+    return int(
+        db.value(
+            "SELECT coalesce(sum(duplicates), 0) FROM streams "
+            "JOIN slots ON slots.id = slot_id WHERE slot = ?",
+            (slot,),
+        )
+    )
+
+
+def count_missing(db: Database, slot: str) -> int:
+    """How many reports of a slot are missing in gaps that no device has declared."""
+    return int(
+        db.value(
+            "SELECT coalesce(sum(missing), 0) FROM findings WHERE slot_id = "
+            "(SELECT id FROM slots WHERE slot = ?) AND kind = 'gap' AND resolved_at IS NULL",
+            (slot,),
+        )
+    )
