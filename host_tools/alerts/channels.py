@@ -77,7 +77,7 @@ class MailSender:
             raise NotTaken(_said(error.smtp_code, error.smtp_error)) from None
         except (OSError, smtplib.SMTPException) as error:
             raise NotTaken(
-                _("{host} port {port}: {error}").format(
+                _("{host}, port {port}: {error}").format(
                     host=smtp.host, port=smtp.port, error=error
                 )
             ) from None
@@ -114,7 +114,7 @@ class AppriseSender:
             import apprise
         except ImportError:
             raise NotTaken(
-                _("This channel needs Apprise; install it with pip install 'desalink[alerts]'.")
+                _("This channel needs Apprise; install it: pip install 'desalink[alerts]'.")
             ) from None
         url = self._url
         if url.partition("://")[0].lower() in _WITH_HEADERS:
@@ -165,8 +165,7 @@ def make_sender(settings: AlertSettings, channel: str, directory: Path) -> Sende
     its: ChannelSettings | None = settings.channels.get(channel)
     if its is None:
         raise NotTaken(
-            _("alerts.toml has no channel '{channel}' any more.").format(channel=channel),
-            for_good=True,
+            _("alerts.toml has no channel '{name}' any more.").format(name=channel), for_good=True
         )
     if its.mail:
         assert settings.smtp is not None

@@ -228,7 +228,7 @@ class AlertRecords:
     def __enter__(self) -> AlertRecords:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # ---- numbers and secrets -------------------------------------------------------------

@@ -62,7 +62,7 @@ class AlertService:
         self._places_at = self._slow_at = float("-inf")
         self._behind_since: int | None = None
 
-    def stop(self, *_signal: object) -> None:
+    def stop(self, *signal: object) -> None:
         """End soon; may be called from a signal's handler or another thread."""
         self._stop.set()
 

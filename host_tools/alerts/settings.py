@@ -50,8 +50,8 @@ def seconds(length: str) -> int:
     found = _SPAN.fullmatch(length.strip())
     if found is None:
         raise DesalinkError(
-            _("'{length}' is not a length of time; give one such as 30min or 2d.").format(
-                length=length
+            _("'{text}' is not a length of time; give one such as 30min or 2d.").format(
+                text=length
             )
         )
     return int(found[1]) * _UNITS[found[2]]
@@ -258,8 +258,8 @@ def _settings(table: dict[str, Any]) -> AlertSettings:
     for key in table:
         if key not in _KEYS:
             raise tables.TableError(
-                _("{key}: no such key (there are: {names}).").format(
-                    key=key, names=", ".join(_KEYS)
+                _("{key}: no such key (there are: {known}).").format(
+                    key=key, known=", ".join(_KEYS)
                 )
             )
     settings = AlertSettings(
@@ -289,7 +289,7 @@ def _section(table: dict[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
         raise tables.TableError(
-            _("{key}: expected a section, got {found!r}.").format(key=key, found=found)
+            _("{key}: expected a section, got {value}.").format(key=key, value=repr(found))
         )
     return found
 

@@ -28,7 +28,7 @@ def read_token(records: AlertRecords, token: str) -> int:
     Raises:
         TokenError: it is not signed.
     """
-    number, _dash, signature = token.strip().lower().partition("-")
+    number, _hyphen, signature = token.strip().lower().partition("-")
     if number.isascii() and number.isdigit() and len(number) < 16:
         if hmac.compare_digest(signature.encode(), _signature(records, int(number)).encode()):
             return int(number)
