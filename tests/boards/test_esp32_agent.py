@@ -75,7 +75,7 @@ def test_a_board_with_romfs_runs_the_agent_from_the_image_that_its_loader_chose(
     (tmp_path / "device").mkdir()
     loaded, reports, _ = run(tmp_path / "device", script="from_romfs.py")
     ours = {name: file for name, file in loaded.items() if name.startswith(("agent.", "boards."))}
-    assert {"agent.supervise", "agent.province.delivery", "boards._esp32.wifi"} <= set(ours)
+    assert {"agent.core", "boards._esp32.wifi"} <= set(ours)
     assert {file[:5] for file in ours.values() if file} == {"/rom/"}
     assert column(reports, ids.STATE)[-1] == ids.DOWN_BROKER
     assert column(reports, ids.SIGNAL)[-1] == -67

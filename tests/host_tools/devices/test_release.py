@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,12 @@ import pytest
 
 from host_tools.devices import device_code
 from host_tools.devices.boards import all_boards, load_board
-from host_tools.devices.device_code import DeviceCodeError, short_names, source_code
+from host_tools.devices.device_code import (
+    CORE_PATH,
+    DeviceCodeError,
+    short_names,
+    source_code,
+)
 from host_tools.devices.release import (
     Release,
     ReleaseError,
@@ -122,6 +128,23 @@ def test_names_that_only_the_agent_knows_are_short_on_micropython():
     assert re.search(rf"^class {short['Delivery']}\b", code, re.MULTILINE)
     assert "const" not in re.findall(r"^from .*", code, re.MULTILINE)[0]
     assert len(set(short.values())) == len(short)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def connect():\n    pass\n", "makes connect, and so does .*; rename one"),
+        ("def ask(resolve):\n    return dns.resolve(resolve)\n", "name resolve hides that of dns"),
+        ("def ask():\n    return str(dns)\n", "dns is a module of CORE and may only stand in dns"),
+    ],
+)
+def test_a_name_of_two_meanings_is_refused_where_files_become_one(code, expected, tmp_path):
+    shutil.copytree(ROOT / "agent", tmp_path / "agent")
+    (tmp_path / "boards").mkdir()
+    with (tmp_path / "agent" / "link" / "names.py").open("a") as file:
+        file.write("\n\n" + code)
+    with other_tree(tmp_path), pytest.raises(DeviceCodeError, match=expected):
+        source_code(CORE_PATH)
 
 
 def test_a_name_has_the_same_short_one_in_every_file_that_shares_it():
