@@ -171,6 +171,14 @@ def test_search_finds_names_codes_districts_and_serials(shared: Pages, wanted: s
         assert ('href="/village/' in answer.text) is found
 
 
+def test_a_span_of_time_counts_back_from_the_pages_own_clock(pages: Pages):
+    client = pages.of("viewer")
+    assert client.get("/api/v1/outages?since=3d").json()["rows"]
+    pages.clock.t += 5 * DAY
+    assert pages.log_in("viewer").get("/api/v1/outages?since=3d").json()["rows"] == []
+    assert client.get("/outages?since=soon").status_code in (303, 400)
+
+
 def test_older_outages_follow_on_the_next_page_without_a_hole(pages: Pages, monkeypatch):
     monkeypatch.setattr("host_tools.pages.listing.SHOWN", 5)
     client = pages.of("viewer")
