@@ -15,12 +15,13 @@ OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli
 	menu.py provision.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-lab demo test proofs lab lint format bench fuzz firmware clean
+.PHONY: help setup setup-demo setup-lab demo test proofs browser lab lint format bench fuzz firmware clean
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
 	@echo "make test    the tests, but for the slow ones (ARGS='-k journal', JOBS=6)"
 	@echo "make proofs  the slow tests: a day, years, kills, power cuts, 841 villages"
+	@echo "make browser the pages in a real Chromium"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style and types"
 	@echo "make format  puts the style right"
@@ -48,6 +49,11 @@ test: setup
 
 proofs: setup
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m slow $(ARGS)
+
+# The pages in a real Chromium (Debian: apt install chromium). CI has none.
+browser: setup
+	$(Q)$(PYTHON_OF_VENV) -m pip install -q -c constraints.txt -e '.[browser]'
+	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -m slow tests/host_tools/pages/test_pages_browser.py $(ARGS)
 
 # Twenty minutes and more; QUICK=1 takes four. Where namespaces are not allowed it only says so.
 lab: setup-lab
