@@ -214,16 +214,12 @@ def shadows(file: Path) -> list[str]:
 
 # Texts that stay English, each with its reason.
 _ENGLISH = (
-    "alerts/",  # not translated yet
     "common/errors.py",  # the family itself
     "demo/",  # it shows the province to who evaluates it; its screen is English
-    "evidence/",  # not translated yet
-    "people/office_log.py",  # not translated yet
-    "people/receipts.py",  # not translated yet
-    "store/restored_receipts.py",  # not translated yet
     "derive/",  # findings are recorded with the evidence
     "field/device_check/",  # a record for the project's own list of boards
     "field/stick/files/",  # both languages at once: no catalogue is there yet
+    "pages/views/api.py",  # an interface for programs
     "wire/",  # reasons are recorded with the message
 )
 # They end a command, or are printed by one.

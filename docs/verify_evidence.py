@@ -513,12 +513,9 @@ def usage_of(hours, begin, end):
     return total | {"measured_days": len(days), "unused_days": unused}
 
 
-def slot_month(slot, reports, month, contracts, events, rules):
-    """The published figures of a slot."""
+def pieces_of(slot, states, month, contracts, events, rules):
+    """The figures of each contract's time, and of the time without one."""
     begin, end = month
-    found = slot_figures(reports, {}, [], 0) if reports else {"states": [], "usage_hours": {}}
-    states = [(max(a, begin), min(b, end), s) for a, b, s in found["states"]]
-    states = [span for span in states if span[0] < span[1]]
     pieces, at = [], begin
     own = [c for c in contracts if c["slot"] == slot and c["begin"] < end and begin < c["end"]]
     for its in [*sorted(own, key=lambda c: c["begin"]), None]:
@@ -529,8 +526,17 @@ def slot_month(slot, reports, month, contracts, events, rules):
         if left < right:
             pieces.append(piece_of(slot, its, left, right, month, states, events, rules))
             at = right
-    usage = usage_of(found["usage_hours"], begin, end)
-    return {"slot": slot, "pieces": pieces, "usage": usage}
+    return pieces
+
+
+def slot_month(slot, reports, month, contracts, events, rules):
+    """The published figures of a slot."""
+    begin, end = month
+    found = slot_figures(reports, {}, [], 0) if reports else {"states": [], "usage_hours": {}}
+    states = [(max(a, begin), min(b, end), s) for a, b, s in found["states"]]
+    states = [span for span in states if span[0] < span[1]]
+    pieces = pieces_of(slot, states, month, contracts, events, rules)
+    return {"slot": slot, "pieces": pieces, "usage": usage_of(found["usage_hours"], begin, end)}
 
 
 def dumped(value):

@@ -17,6 +17,7 @@ from typing import Protocol
 from host_tools.alerts.records import Outgoing
 from host_tools.alerts.settings import AlertSettings, ChannelSettings, Smtp
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _TIMEOUT_S = 20.0
 # Of Apprise's ways, those that can carry a header: the receiver drops what it has.
@@ -75,7 +76,11 @@ class MailSender:
         except smtplib.SMTPResponseException as error:
             raise NotTaken(_said(error.smtp_code, error.smtp_error)) from None
         except (OSError, smtplib.SMTPException) as error:
-            raise NotTaken(f"{smtp.host} port {smtp.port}: {error}") from None
+            raise NotTaken(
+                _("{host}, port {port}: {error}").format(
+                    host=smtp.host, port=smtp.port, error=error
+                )
+            ) from None
 
     def _deliver(self, mail: EmailMessage) -> None:
         smtp = self._smtp
@@ -95,7 +100,7 @@ class MailSender:
 
 def _said(code: int, text: str | bytes) -> str:
     said = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return f"The mail server answers {code} {said}"
+    return _("The mail server answers {code} {text}").format(code=code, text=said)
 
 
 class AppriseSender:
@@ -109,14 +114,14 @@ class AppriseSender:
             import apprise
         except ImportError:
             raise NotTaken(
-                "This channel needs Apprise; install it with pip install 'desalink[alerts]'."
+                _("This channel needs Apprise; install it: pip install 'desalink[alerts]'.")
             ) from None
         url = self._url
         if url.partition("://")[0].lower() in _WITH_HEADERS:
             url += f"{'&' if '?' in url else '?'}+{KEY_HEADER}={identity}"
         way = apprise.Apprise.instantiate(url, suppress_exceptions=True)
         if way is None:
-            raise NotTaken("Apprise does not know this address; correct it.", for_good=True)
+            raise NotTaken(_("Apprise does not know this address; correct it."), for_good=True)
         with apprise.LogCapture(level=logging.WARNING) as said:
             try:
                 taken = way.notify(
@@ -126,10 +131,12 @@ class AppriseSender:
                     body_format=apprise.NotifyFormat.TEXT,
                 )
             except Exception as error:  # noqa: BLE001 - of some hundred plug-ins
-                raise NotTaken(_without_secrets(f"Apprise failed: {error!r}")) from None
+                raise NotTaken(
+                    _("Apprise failed: {error}").format(error=_without_secrets(repr(error)))
+                ) from None
             reason = said.getvalue()
         if not taken:
-            raise NotTaken(_without_secrets(reason) or "The other side did not take it.")
+            raise NotTaken(_without_secrets(reason) or _("The other side did not take it."))
 
 
 def _without_secrets(text: str) -> str:
@@ -146,7 +153,7 @@ def first_line(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise NotTaken(f"{path} can't be read: {error}") from None
+        raise NotTaken(_("{path} can't be read: {error}").format(path=path, error=error)) from None
 
 
 def make_sender(settings: AlertSettings, channel: str, directory: Path) -> Sender:
@@ -157,7 +164,9 @@ def make_sender(settings: AlertSettings, channel: str, directory: Path) -> Sende
     """
     its: ChannelSettings | None = settings.channels.get(channel)
     if its is None:
-        raise NotTaken(f"alerts.toml has no channel '{channel}' any more.", for_good=True)
+        raise NotTaken(
+            _("alerts.toml has no channel '{name}' any more.").format(name=channel), for_good=True
+        )
     if its.mail:
         assert settings.smtp is not None
         return MailSender(settings.smtp, its.mail, directory)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from host_tools.alerts.channels import NotTaken, Sender
 from host_tools.alerts.records import AlertRecords, Outgoing
 from host_tools.alerts.texts import MessageText
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
 
 GIVE_UP_S = DAY_S
@@ -54,7 +55,7 @@ class Outbox:
                 continue
             try:
                 if now - message.due_at > GIVE_UP_S:  # of a backup that was put back
-                    raise NotTaken("It is older than a day.", for_good=True)
+                    raise NotTaken(_("It is older than a day."), for_good=True)
                 self._hand_over(message)
             except NotTaken as error:
                 failed.add(message.channel)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.province.contract_records import ContractEvent
 from host_tools.store import Database, dialect
 from host_tools.store.dialect import Failure, translated
@@ -195,7 +196,9 @@ def open_records(directory: Path) -> AlertRecords:
         raise translated(error, path) from error
     if found > 1:
         connection.close()
-        raise DesalinkError(f"{path} is from a newer desalink; install that one.")
+        raise DesalinkError(
+            _("{path} is from a newer desalink; install that one.").format(path=path)
+        )
     db = Database(path, connection)
     if found == 0:
         with db.transaction():
@@ -225,7 +228,7 @@ class AlertRecords:
     def __enter__(self) -> AlertRecords:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # ---- numbers and secrets -------------------------------------------------------------
@@ -472,6 +475,7 @@ class AlertRecords:
     def messages(self, state: str | None = None, limit: int = 1000) -> list[Outgoing]:
         """Messages, the newest first."""
         rows = self._db.all(
-            f"{_OUT} WHERE ? IS NULL OR state = ? ORDER BY id DESC LIMIT ?", (state, state, limit)
+            f"{_OUT} WHERE ? IS NULL OR state = ? ORDER BY id DESC LIMIT ?",
+            (state, state, limit),
         )
         return [Outgoing(*row) for row in rows]

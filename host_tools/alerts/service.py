@@ -27,6 +27,7 @@ from host_tools.alerts.view import (
 )
 from host_tools.alerts.watch import Watch
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store import Database, StoreBusy, StoreFull, StoreMissing, open_database
@@ -61,7 +62,7 @@ class AlertService:
         self._places_at = self._slow_at = float("-inf")
         self._behind_since: int | None = None
 
-    def stop(self, *_: object) -> None:
+    def stop(self, *signal: object) -> None:
         """End soon; may be called from a signal's handler or another thread."""
         self._stop.set()
 
@@ -77,7 +78,9 @@ class AlertService:
             lock.acquire()
         except Timeout:
             raise AlertsBusy(
-                f"Another 'desalink alerts run' already watches {directory}; stop it first."
+                _(
+                    "Another 'desalink alerts run' already watches {directory}; stop it first."
+                ).format(directory=directory)
             ) from None
         sending = threading.Thread(target=self._send, daemon=True)
         try:

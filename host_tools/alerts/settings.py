@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from host_tools.common import tables
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA
 
 FILE = "alerts.toml"
@@ -48,7 +49,11 @@ def seconds(length: str) -> int:
     """
     found = _SPAN.fullmatch(length.strip())
     if found is None:
-        raise DesalinkError(f"'{length}' is not a length of time; give one such as 30min or 2d.")
+        raise DesalinkError(
+            _("'{text}' is not a length of time; give one such as 30min or 2d.").format(
+                text=length
+            )
+        )
     return int(found[1]) * _UNITS[found[2]]
 
 
@@ -227,9 +232,13 @@ def load_settings(directory: Path) -> AlertSettings:
         own = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return _settings(_merged(shipped, own))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AlertSettingsError(f"{path} can't be understood ({error}); correct it.") from None
+        raise AlertSettingsError(
+            _("{path} can't be understood ({error}); correct it.").format(path=path, error=error)
+        ) from None
     except tables.TableError as error:
-        raise AlertSettingsError(f"{path}: {error} Correct it and try again.") from None
+        raise AlertSettingsError(
+            _("{path}: {error} Correct it and try again.").format(path=path, error=error)
+        ) from None
 
 
 def _merged(shipped: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +257,11 @@ _KEYS = ("rules", "grouping", "calm", "teams", "channels", "hours", "smtp", "lin
 def _settings(table: dict[str, Any]) -> AlertSettings:
     for key in table:
         if key not in _KEYS:
-            raise tables.TableError(f"{key}: no such key (there are: {', '.join(_KEYS)}).")
+            raise tables.TableError(
+                _("{key}: no such key (there are: {known}).").format(
+                    key=key, known=", ".join(_KEYS)
+                )
+            )
     settings = AlertSettings(
         {
             name: _part({"name": name} | its, f"rules.{name}", AlertRule)
@@ -275,7 +288,9 @@ def _settings(table: dict[str, Any]) -> AlertSettings:
 def _section(table: dict[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
-        raise tables.TableError(f"{key}: expected a section, got {found!r}.")
+        raise tables.TableError(
+            _("{key}: expected a section, got {value}.").format(key=key, value=repr(found))
+        )
     return found
 
 
@@ -288,7 +303,9 @@ def _part(table: Any, key: str, kind: type[T]) -> T:
 
 def _hours(name: str, text: Any) -> tuple[int, int]:
     if not isinstance(text, str) or not _HOURS.fullmatch(text):
-        raise tables.TableError(f'hours.{name}: expected hours such as "18:00-23:00".')
+        raise tables.TableError(
+            _('{key}: expected hours such as "18:00-23:00".').format(key=f"hours.{name}")
+        )
     return hours_of(text)
 
 
@@ -300,18 +317,28 @@ def _check(settings: AlertSettings) -> None:
             other = by_state.setdefault(state, rule.name)
             if other != rule.name:
                 raise tables.TableError(
-                    f"rules.{rule.name}.states: {state} is also in rules.{other}; name it once."
+                    _("{key}: {state} is also in {other}; name it once.").format(
+                        key=f"rules.{rule.name}.states", state=state, other=f"rules.{other}"
+                    )
                 )
     for name, team in settings.teams.items():
         for channel in (*team.duty, *(each for step in team.steps for each in step)):
             if channel not in settings.channels and channel != DUTY:
                 raise tables.TableError(
-                    f"teams.{name}: there is no channel '{channel}'; add [channels.{channel}]."
+                    _("{key}: there is no channel '{name}'; add {section}.").format(
+                        key=f"teams.{name}", name=channel, section=f"[channels.{channel}]"
+                    )
                 )
     for name, its in settings.channels.items():
         if sum(map(bool, (its.mail, its.url, its.url_file))) != 1:
-            raise tables.TableError(f"channels.{name}: give one of mail, url and url_file.")
+            raise tables.TableError(
+                _("{key}: give one of mail, url and url_file.").format(key=f"channels.{name}")
+            )
         if its.mail and settings.smtp is None:
-            raise tables.TableError(f"channels.{name}: e-mail needs a section [smtp].")
+            raise tables.TableError(
+                _("{key}: e-mail needs a section [smtp].").format(key=f"channels.{name}")
+            )
     if settings.link and "{token}" not in settings.link:
-        raise tables.TableError("link: expected an address that holds {token}.")
+        raise tables.TableError(
+            _("link: expected an address that holds {token}.").format(token="{token}")
+        )

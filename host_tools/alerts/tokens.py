@@ -8,6 +8,7 @@ import hmac
 
 from host_tools.alerts.records import AlertRecords
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 _SIZE = 10  # bytes of the signature
 
@@ -27,11 +28,11 @@ def read_token(records: AlertRecords, token: str) -> int:
     Raises:
         TokenError: it is not signed.
     """
-    number, _, signature = token.strip().lower().partition("-")
+    number, _hyphen, signature = token.strip().lower().partition("-")
     if number.isascii() and number.isdigit() and len(number) < 16:
         if hmac.compare_digest(signature.encode(), _signature(records, int(number)).encode()):
             return int(number)
-    raise TokenError("This is no token of an alert; copy all of it from the message.")
+    raise TokenError(_("This is no token of an alert; copy all of it from the message."))
 
 
 def _signature(records: AlertRecords, alert: int) -> str:

@@ -25,7 +25,7 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
 
     Makes the keys of the office and of the ingest, names them in a new trust document, and enters
     all that is there into the office log, marked as adopted. From then on, whatever figures depend
-    on is signed. The ingest makes its first receipt at the next midnight.
+    on is signed. Within minutes the ingest makes its first receipt.
     """
     from host_tools.cli._output import counted
     from host_tools.common import passphrase
@@ -80,7 +80,7 @@ def receipts(app: Application, as_json: bool) -> None:
         )
         return
     if not found:
-        app.note(_("There is no receipt yet; the ingest makes the first at the next midnight."))
+        app.note(_("There is no receipt yet; the ingest makes the first soon after it starts."))
         return
     print_table(
         ("receipt", "day", "reports", "births", "made", "head"),
@@ -118,7 +118,7 @@ def commit(app: Application, qr: Path | None) -> None:
 
     *_older, newest = [None, *_chain(app)]
     if newest is None:
-        app.abort(_("There is no receipt yet; the ingest makes the first at the next midnight."))
+        app.abort(_("There is no receipt yet; the ingest makes the first soon after it starts."))
     receipt, head = newest
     with reading(app) as (registry, _database):
         keys = signers(verified_trusts(registry, _roots(app)), OFFICE)

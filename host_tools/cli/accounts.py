@@ -11,6 +11,7 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.pages.records import Account, PagesBook
@@ -39,13 +40,18 @@ def _log(book: PagesBook, action: str, name: str) -> None:
 def _account(app: Application, book: PagesBook, name: str) -> Account:
     found = book.account(name)
     if found is None:
-        app.abort(f"There is no account '{name}'; 'desalink accounts list' shows them.")
+        app.abort(
+            _("There is no account '{name}'; 'desalink accounts list' shows them.").format(
+                name=name
+            )
+        )
     return found
 
 
 def _show(name: str, password: str) -> None:
-    click.echo(f"Account {name}, first password: {password}")
-    click.echo("It must be changed at the first log-in, and is not shown again.")
+    text = _("Account {name}, first password: {password}")
+    click.echo(text.format(name=name, password=password))
+    click.echo(_("It must be changed at the first log-in, and is not shown again."))
 
 
 @command.command()
@@ -105,7 +111,7 @@ def list_(app: Application, as_json: bool) -> None:
         )
         return
     if not found:
-        app.note("There is no account; add one with 'desalink accounts add NAME'.")
+        app.note(_("There is no account; add one with 'desalink accounts add NAME'."))
         return
     print_table(
         ("name", "role", "regencies", "codes", "created", "state"),
@@ -114,9 +120,9 @@ def list_(app: Application, as_json: bool) -> None:
                 its.name,
                 its.role,
                 " ".join(its.regencies),
-                "asked for" if its.totp else "none",
+                _("asked for") if its.totp else _("none"),
                 wita(its.created_at),
-                f"disabled {wita(its.disabled_at)}" if its.disabled_at else "active",
+                _("disabled") if its.disabled_at else _("active"),
             )
             for its in found
         ],
@@ -148,4 +154,7 @@ def disable(app: Application, name: str, undo: bool) -> None:
         book.set_disabled(its.id, None if undo else int(time.time()))
         book.end_sessions(its.id)
         _log(book, "enable" if undo else "disable", its.name)
-    click.echo(f"Account {its.name} may log in {'again' if undo else 'no more'}.")
+    text = (
+        _("Account {name} may log in again.") if undo else _("Account {name} may log in no more.")
+    )
+    click.echo(text.format(name=its.name))

@@ -20,10 +20,10 @@ from host_tools.common.i18n import _, number
 def command(app: Application, month: str | None, check: bool, as_json: bool) -> None:
     """Move the reports of closed months from the database into archives.
 
-    Without --month, all that is older than `hot_months` of province.toml. Runs beside the ingest.
-    It may be killed at any time: run it again. Nothing is deleted that is not in a file of the
-    directory `archive` and was compared with it, byte for byte. The file of the database keeps its
-    size, and new reports use the room in it.
+    Without --month, all that is older than `hot_months` of province.toml. The ingest may
+    run meanwhile. The command may be killed at any time: run it again. It deletes only what is in
+    a file of the directory `archive` and was compared with it, byte for byte. The file of the
+    database keeps its size, and new reports use the room in it.
     """
     if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         app.abort(_("'{month}' is no month; give for example 2026-10.").format(month=month), 2)

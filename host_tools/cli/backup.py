@@ -23,9 +23,10 @@ def command(app: Application, target: Path, keep: int | None) -> None:
     """Make a verified backup of the whole province while everything runs.
 
     In an existing directory DIR the file is named after the time. Keys stay encrypted as they are:
-    the backup needs the passphrase of its day. While it is made, the disk of DIR needs room for
-    the backup and one more copy of the database. Archives are copied once, into a folder beside
-    the backups: keep it with them. Exit code 75: another desalink is at work, try again later.
+    the backup needs the passphrase that was valid when it was made. Meanwhile the disk of DIR
+    needs room for the backup and one more copy of the database. Archives are copied once, into a
+    folder next to the backups: keep it with them. Exit code 75: another desalink is running, try
+    again later.
     """
     from host_tools.cli._output import counted
     from host_tools.office.backup import make_backup

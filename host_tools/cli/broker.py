@@ -68,8 +68,8 @@ def config(app: Application, port: int | None, passphrase_file: Path | None) -> 
 def run(app: Application, port: int | None) -> None:
     """Run the broker in the foreground until Ctrl-C.
 
-    Writes its configuration anew first. SIGTERM ends it in good order; SIGHUP makes it read
-    certificates, revocation list and ACL again.
+    The command first writes the broker's configuration again. SIGTERM ends the broker in good
+    order; on SIGHUP it reads certificates, revocation list and ACL again.
     """
     from host_tools.broker import upkeep
     from host_tools.broker.config import runs_as_root, write_config
@@ -171,8 +171,8 @@ def _serves(app: Application, process: BrokerProcess, villages: int, ending: lis
 def check(app: Application, port: int | None, passphrase_file: Path | None) -> None:
     """Prove the running broker's rules by delivery.
 
-    Slots that exist only for this try what they must not, and look at what arrives. The rule about
-    revoked certificates is tried only if the passphrase is given (--passphrase-file or
+    Slots that exist only for this test try what is forbidden, and compare what arrives. The rule
+    about revoked certificates is tried only if the passphrase is given (--passphrase-file or
     DESALINK_PASSPHRASE). Exit code 1 if any rule does not hold.
     """
     from host_tools.broker.check import Check

@@ -43,7 +43,8 @@ def command(
     Three agents run on real MicroPython and one on CPython, over a real broker with TLS, into a
     real database. One village's upstream is cut for a while, one agent is killed and started
     again, and so is the broker; at the end the devices' own journals are compared with what the
-    province has stored. Exit code 1 if anything is missing. Ctrl-C ends it; nothing stays.
+    province has stored, and the month's report is written. Exit code 1 if anything is missing.
+    Ctrl-C ends it; nothing stays.
     """
     from host_tools.demo.children import DemoError
     from host_tools.demo.result import DemoResult
@@ -64,11 +65,12 @@ def command(
         demo.screen.print("", result.table(), "")
         if summary is not None:
             result.save(summary)
+        demo.screen.print(demo.write_report())
         if keep is not None:
             demo.screen.print(
-                _("The province is in {folder}, for every other verb.").format(
-                    folder=demo.folder / "province"
-                )
+                _(
+                    "The province is in {folder}, for every other verb; the report is in {report}."
+                ).format(folder=demo.folder / "province", report=demo.folder / "report")
             )
         if result.problems:
             raise DemoError(" ".join(result.problems))

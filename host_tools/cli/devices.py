@@ -280,9 +280,9 @@ def _goes_along(registry: Registry, device: Device) -> str | None:
 def replace(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
     """Allow another device to take the place of one that fills a slot.
 
-    The order is signed by the root key, goes along in the next kit, and holds for one device. The
-    present one goes on until its successor's enrolment is imported; then it is revoked with its
-    certificate.
+    The order is signed by the root key. The next kit contains it, and it holds for one device. The
+    present device keeps the slot until the enrolment of its successor is imported. Then the
+    province revokes it with its certificate.
     """
     import getpass
     import time

@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -26,12 +27,15 @@ def command(app: Application, bind: str | None, port: int | None) -> None:
         from host_tools.pages.site import PagesSite
     except ModuleNotFoundError as error:
         app.abort(
-            f"The package {error.name} is missing; install the pages' packages with 'pip install "
-            "desalink[pages]'."
+            _(
+                "The package {name} is missing; install the pages' packages with 'pip install "
+                "desalink[pages]'."
+            ).format(name=error.name)
         )
     its = app.province.pages
     settings = replace(its, bind=bind or its.bind, port=port or its.port)
     province = replace(app.province, pages=settings)
     scheme = "https" if settings.certificate else "http"
-    app.note(f"The pages are at {scheme}://{settings.bind}:{settings.port}; end with Ctrl-C.")
+    address = f"{scheme}://{settings.bind}:{settings.port}"
+    app.note(_("The pages are at {address}; end with Ctrl-C.").format(address=address))
     run(PagesSite(province))

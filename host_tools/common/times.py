@@ -71,8 +71,11 @@ def span(seconds: float) -> str:
     return _("{days} d {hours} h").format(days=s // DAY_S, hours=s % DAY_S // 3600)
 
 
-def parse_since(text: str | None) -> float | None:
+def parse_since(text: str | None, now: float | None = None) -> float | None:
     """Unix time of what a person gives as --since.
+
+    Args:
+        now: Unix time from which spans count back; the present if None.
 
     Raises:
         DesalinkError: it is neither a span nor a date.
@@ -81,7 +84,7 @@ def parse_since(text: str | None) -> float | None:
         return None
     found = _SPAN.fullmatch(text.strip())
     if found:
-        return time.time() - int(found[1]) * _SECONDS[found[2]]
+        return (time.time() if now is None else now) - int(found[1]) * _SECONDS[found[2]]
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:

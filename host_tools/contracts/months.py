@@ -25,7 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
-from host_tools.store.receipts import newest_receipt
+from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
 
@@ -288,9 +288,9 @@ def check_closed(closed: ClosedMonth, slots: Iterable[SlotMonth]) -> None:
     Raises:
         MonthError: one does not, as where reports came in later; names it.
     """
-    kept = {one["slot"]: one for one in json.loads(closed.figures)["slots"]}
+    kept = {one["slot"]: _without_ids(one) for one in json.loads(closed.figures)["slots"]}
     for one in slots:
-        if kept.get(one.slot) != as_json(one):
+        if kept.get(one.slot) != _without_ids(as_json(one)):
             raise MonthError(
                 _(
                     "{month} is closed, and {slot} would have other figures with the data that "
@@ -299,6 +299,11 @@ def check_closed(closed: ClosedMonth, slots: Iterable[SlotMonth]) -> None:
                     "TEXT'."
                 ).format(month=closed.month, slot=one.slot)
             )
+
+
+def _without_ids(slot: dict[str, Any]) -> dict[str, Any]:
+    # A contract that ends earlier than it was meant to, after the month, has another id.
+    return {**slot, "pieces": [{**piece, "contract": None} for piece in slot["pieces"]]}
 
 
 def rules_of(registry: Registry, month: Month) -> Rules:
@@ -320,7 +325,7 @@ def close(
     """Count a month for good.
 
     Raises:
-        MonthError: it is closed already, or not over.
+        MonthError: it is closed already, not over, or has reports that no receipt counts.
         RulesError: no rules are valid for it.
     """
     if holding(registry, month) is not None:
@@ -332,6 +337,14 @@ def close(
         )
     if now < month.end:
         raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
+    # Its evidence could not be exported.
+    if database and has_uncounted(database, month.begin - DAY_S, month.end):
+        raise MonthError(
+            _(
+                "Reports of {name} have arrived that no receipt counts yet; close it after the next "
+                "midnight, when the ingest has made one."
+            ).format(name=month.name)
+        )
     rules = rules_of(registry, month)
     figures = canonical(month, rules, list(count(registry, database, month, rules)))
     closed = ClosedMonth(

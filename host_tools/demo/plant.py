@@ -17,6 +17,7 @@ from host_tools.demo import journals
 from host_tools.demo.children import Child, DemoError, last_words
 from host_tools.demo.sites import SITES, Ports, Site, free_port
 from host_tools.demo.small_province import SmallProvince
+from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 
 
@@ -79,6 +80,10 @@ class Plant:
             self.start_agent(station)
         self._tell("the agents run; their first reports are due in ten seconds")
         return self.province
+
+    def open_registry(self) -> Registry:
+        """The province's registry, which signs what is changed."""
+        return self._small.open_registry()
 
     def _start_world(self) -> dict[str, Ports]:
         broker = (self.province.broker.bind, self.province.broker.port)

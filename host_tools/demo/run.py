@@ -14,6 +14,7 @@ from host_tools.common.errors import EnrolmentError
 from host_tools.demo import faults
 from host_tools.demo.children import DemoError
 from host_tools.demo.faults import Fault
+from host_tools.demo.month import write_report
 from host_tools.demo.plant import Plant, Station
 from host_tools.demo.screen import DemoScreen, VillageRow
 from host_tools.demo.view import View
@@ -206,6 +207,22 @@ class Demo:
         self.screen.show(self._rows())
         self._plant.end_ingest(_STOP_S)
         self.screen.close()
+
+    def write_report(self) -> str:
+        """Write the month's report into the demo's folder; returns a sentence about it.
+
+        Raises:
+            DesalinkError, OSError: it can't be written.
+        """
+        sites = [station.site for station in self.stations]
+        with self._plant.open_registry() as registry:
+            return write_report(
+                self._plant.province.name,
+                registry,
+                self.view.database(),
+                sites,
+                self.folder / "report",
+            )
 
     def _wait_for_backlog(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -29,6 +29,7 @@ class Site:
 
     code: str
     interpreter: str
+    provider: str
     busy: int
     mbps: int
     delay: float
@@ -77,10 +78,18 @@ class Site:
 
 # As on the island: satellite, 4G over the water, radio from the mainland, a little fibre.
 SITES = (
-    Site("6403112001", "micropython", busy=9, mbps=100, delay=0.019, jitter=0.004),
-    Site("6403112002", "micropython", busy=6, mbps=50, delay=0.024, jitter=0.007),
-    Site("6403112003", "micropython", busy=4, mbps=20, delay=0.014, jitter=0.005),
-    Site("6403112004", "cpython", busy=11, mbps=100, delay=0.004, jitter=0.001),
+    Site(
+        "6403112001",
+        "micropython",
+        "Telkomsat Starlink",
+        busy=9,
+        mbps=100,
+        delay=0.019,
+        jitter=0.004,
+    ),
+    Site("6403112002", "micropython", "Orbit 4G", busy=6, mbps=50, delay=0.024, jitter=0.007),
+    Site("6403112003", "micropython", "Comtelindo", busy=4, mbps=20, delay=0.014, jitter=0.005),
+    Site("6403112004", "cpython", "Icon+", busy=11, mbps=100, delay=0.004, jitter=0.001),
 )
 
 _PORTS = range(20000, 32000)

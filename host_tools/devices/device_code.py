@@ -120,8 +120,10 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
         elif token.string in prefixes and not after_dot:
             if attribute[:1] != ["."]:
                 raise DeviceCodeError(
-                    f"{path}, line {row}: {token.string} is a module of CORE and may only stand"
-                    f" in {token.string}.NAME; correct it."
+                    _(
+                        "{path}, line {row}: {string} is a module of CORE and may only stand in "
+                        "{string}.NAME; correct it."
+                    ).format(path=path, row=row, string=token.string)
                 )
             edits[row, begin] = tokens[at + 1].end[1], ""
         if instead:
@@ -277,8 +279,10 @@ def _add(made: dict[str, tuple[str, str]], name: str, what: tuple[str, str], pat
     before = made.setdefault(name, what)
     if before != what:
         raise DeviceCodeError(
-            f"{path} makes {what[1]}, and so does {before[0] or 'an import'} ({before[1]}): both"
-            " are in CORE; rename one."
+            _(
+                "{path} makes {what}, and so does {other} ({before}): both are in CORE; rename "
+                "one."
+            ).format(path=path, what=what[1], other=before[0] or _("an import"), before=before[1])
         )
 
 
@@ -308,8 +312,10 @@ def _check_hidden(path: str, tree: ast.Module) -> None:
                 continue
             if n.value.id in modules and n.attr in local:
                 raise DeviceCodeError(
-                    f"{path}, line {n.lineno}: the local name {n.attr} hides that of"
-                    f" {n.value.id}, which is in CORE; rename it."
+                    _(
+                        "{path}, line {lineno}: the local name {attr} hides that of {id}, which "
+                        "is in CORE; rename it."
+                    ).format(path=path, lineno=n.lineno, attr=n.attr, id=n.value.id)
                 )
 
 

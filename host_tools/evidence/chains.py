@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, day
 from host_tools.contracts.calendar import Month
 from host_tools.contracts.months import reaches
@@ -79,8 +80,9 @@ class Office:
             found = [rules for rules in versions if rules.version == self.closed.rules]
             if not found:
                 raise EvidenceError(
-                    f"{month.name} was closed under rules {self.closed.rules}, which are not in "
-                    "the office log."
+                    _(
+                        "{name} was closed under rules {rules}, which are not in the office log."
+                    ).format(name=month.name, rules=self.closed.rules)
                 )
             rules = found[0]
         self.rules_text = texts[rules.version]
@@ -173,16 +175,22 @@ class ReceiptChain:
             number, its = receipt.office
             if number >= len(hashes):
                 raise EvidenceError(
-                    f"{where} knows entry {number} of the office log, and the log ends with entry "
-                    f"{len(hashes) - 1}: what the office did last is left out."
+                    _(
+                        "{where} knows entry {number} of the office log, and the log ends with "
+                        "entry {count}: what the office did last is left out."
+                    ).format(where=where, number=number, count=len(hashes) - 1)
                 )
             if hashes[number] != its:
                 raise EvidenceError(
-                    f"{where} names another entry {number} of the office log than is there: the "
-                    "log was written anew afterwards."
+                    _(
+                        "{where} names another entry {number} of the office log than is there: "
+                        "the log was written anew afterwards."
+                    ).format(where=where, number=number)
                 )
         if receipt.trust and receipt.trust not in self._versions:
             raise EvidenceError(
-                f"{where} knows trust document {receipt.trust}, and it is not there: a key that "
-                "it revokes could seem valid."
+                _(
+                    "{where} knows trust document {trust}, and it is not there: a key that it "
+                    "revokes could seem valid."
+                ).format(where=where, trust=receipt.trust)
             )

@@ -14,6 +14,7 @@ from typing import Any
 import cbor2
 
 from host_tools.archive.chain import Chain
+from host_tools.common.i18n import _
 from host_tools.common.times import day
 from host_tools.people.office_log import OfficeEntry, OfficeState, verify_entries
 from host_tools.people.receipts import (
@@ -43,7 +44,7 @@ def check(
     db: Database | None,
     roots: Sequence[bytes],
     archive: Chain,
-    progress: Progress = lambda _: None,
+    progress: Progress = lambda _name: None,
 ) -> Iterator[str]:
     """Everything that is wrong with a province's evidence, a sentence each.
 
@@ -68,17 +69,27 @@ def check(
     for (number, digest), receipt in store.offices.items():
         if number >= len(hashes) or hashes[number] != digest:
             yield (
-                f"Receipt {receipt} names entry {number} of the office log, and the log holds "
-                f"{'another one' if number < len(hashes) else 'none'} there: it was cut or forked."
+                _(
+                    "Receipt {receipt} names entry {number} of the office log, and the log holds "
+                    "{found} there: it was cut or forked."
+                ).format(
+                    receipt=receipt,
+                    number=number,
+                    found=_("another one") if number < len(hashes) else _("none"),
+                )
             )
     if store.newest is not None and store.newest.trust > trusts[-1].version:
-        yield f"Trust document {store.newest.trust} is gone, which the newest receipt names."
+        yield _("Trust document {trust} is gone, which the newest receipt names.").format(
+            trust=store.newest.trust
+        )
     lines = {listed.digest for listed in archive}
     for digest_of_line, receipt in store.archives.items():
         if digest_of_line not in lines:
             yield (
-                f"Receipt {receipt} names a line of the archive's list that is not there; put "
-                f"{archive.path} back from a backup."
+                _(
+                    "Receipt {receipt} names a line of the archive's list that is not there; put "
+                    "{path} back from a backup."
+                ).format(receipt=receipt, path=archive.path)
             )
     yield from store.differences(progress)
 
@@ -92,15 +103,27 @@ def registry_differences(registry: Registry, state: OfficeState) -> Iterator[str
         for key in rows.keys() | log.keys():
             name = key.hex() if isinstance(key, bytes) else key
             if key not in log:
-                yield f"{what} {name} is in the registry, and the office log knows none."
+                yield _("{what} {name} is in the registry, and the office log knows none.").format(
+                    what=what, name=name
+                )
             elif key not in rows:
-                yield f"{what} {name} is in the office log, and the registry has lost it."
+                yield _(
+                    "{what} {name} is in the office log, and the registry has lost it."
+                ).format(what=what, name=name)
             else:
                 for field, value in rows[key].items():
                     if value != log[key][field]:
                         yield (
-                            f"{what} {name}: '{field}' is {_shown(value)} in the registry and "
-                            f"{_shown(log[key][field])} in the office log."
+                            _(
+                                "{what} {name}: '{field}' is {shown} in the registry and {log} in "
+                                "the office log."
+                            ).format(
+                                what=what,
+                                name=name,
+                                field=field,
+                                shown=_shown(value),
+                                log=_shown(log[key][field]),
+                            )
                         )
 
 
@@ -246,7 +269,7 @@ class StoreCheck:
             self.newest, self.head = receipt, digest
             yield receipt
 
-    def differences(self, progress: Progress = lambda _: None) -> Iterator[str]:
+    def differences(self, progress: Progress = lambda _name: None) -> Iterator[str]:
         """What is stored otherwise than it was counted."""
         names = stream_names(self._db)
         found: defaultdict[int, int] = defaultdict(int)
@@ -300,19 +323,29 @@ class StoreCheck:
             if row is None or stored is None:
                 has = stored.count if stored else 0
                 counts = row.count if row else 0
-                yield f"{where} counts {counts} reports of {what}, and {has} are stored."
+                yield _("{where} counts {counts} reports of {what}, and {has} are stored.").format(
+                    where=where, counts=counts, what=what, has=has
+                )
             elif row.count != stored.count:
                 has = stored.count
-                yield f"{where} counts {row.count} reports of {what}, and {has} are stored."
+                yield _("{where} counts {count} reports of {what}, and {has} are stored.").format(
+                    where=where, count=row.count, what=what, has=has
+                )
             elif row.slot != stored.slot:
-                yield f"{where} says that {what} was {row.slot}."
+                yield _("{where} says that {what} was {slot}.").format(
+                    where=where, what=what, slot=row.slot
+                )
             else:
                 yield (
-                    f"{where}: the {row.count} reports of {what} are not those that arrived: a "
-                    "message or a time of receipt was changed."
+                    _(
+                        "{where}: the {count} reports of {what} are not those that arrived: a "
+                        "message or a time of receipt was changed."
+                    ).format(where=where, count=row.count, what=what)
                 )
         for row in counted.values():
-            yield f"{where} counts {row.count} reports of a stream of {row.slot} that is gone."
+            yield _("{where} counts {count} reports of a stream of {slot} that is gone.").format(
+                where=where, count=row.count, slot=row.slot
+            )
 
     def _births(self) -> Iterator[str]:
         digests: defaultdict[int, StreamDigest] = defaultdict(StreamDigest)
@@ -324,8 +357,10 @@ class StoreCheck:
             stored = digests[number]
             if (count, digest) != (stored.count, stored.digest()):
                 yield (
-                    f"Receipt {number} counts {count} births, and the {stored.count} that are "
-                    "stored are not these."
+                    _(
+                        "Receipt {number} counts {count} births, and the {stored_count} that are "
+                        "stored are not these."
+                    ).format(number=number, count=count, stored_count=stored.count)
                 )
 
 

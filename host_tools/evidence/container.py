@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 import cbor2
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 
 FORMAT = "desalink-evidence-1"
 MAX_ITEM = (16 << 20) + (64 << 10)  # bytes; the largest holds one receipt
@@ -50,7 +51,9 @@ class _Short(Exception):
 
 
 def _damaged(what: str) -> EvidenceError:
-    return EvidenceError(f"The file is no evidence file, or is damaged: {what}.")
+    return EvidenceError(
+        _("The file is no evidence file, or is damaged: {what}.").format(what=what)
+    )
 
 
 # ---- heads ---------------------------------------------------------------------------------
@@ -150,7 +153,7 @@ def unpack(data: Any) -> Iterator[PartMessage]:
         major, count, at = head(plain, 0)
         if major != 4 or not 0 < count <= MAX_PART:
             raise _damaged(f"a part is no list of at most {MAX_PART} reports")
-        for _ in range(count):
+        for _item in range(count):
             three, receipt, at = head(plain, at + 1) if plain[at] == 0x83 else (9, 0, at)
             zero, received_at, at = head(plain, at) if three == 0 else (9, 0, at)
             two, size, at = head(plain, at) if zero == 0 else (9, 0, at)
@@ -199,8 +202,10 @@ class EvidenceReader:
         end = self._file.read()
         if end != _END + sha.digest():
             raise EvidenceError(
-                f"{path} is not what was written: it was cut off, damaged or changed since, for "
-                "the digest at its end is another one. Get the file again."
+                _(
+                    "{path} is not what was written: it was cut off, damaged or changed since, "
+                    "for the digest at its end is another one. Get the file again."
+                ).format(path=path)
             )
         sha.update(end)
         self.digest = sha.hexdigest()
@@ -265,7 +270,7 @@ class EvidenceReader:
     def __enter__(self) -> EvidenceReader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 
@@ -282,8 +287,13 @@ class EvidenceWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(path.name + ".part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        self._file: IO[bytes] = os.fdopen(os.open(self._part, flags, 0o600), "wb")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        try:
+            self._part.unlink(missing_ok=True)  # of an export that was killed
+            handle = os.open(self._part, flags, 0o600)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        self._file: IO[bytes] = os.fdopen(handle, "wb")
         self._sha = hashlib.sha256()
         self.digest = ""
 
@@ -307,7 +317,7 @@ class EvidenceWriter:
     def __enter__(self) -> EvidenceWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._file.close()
         if not self.digest:
             with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from host_tools import __version__
+from host_tools.common.i18n import _
 from host_tools.contracts.calendar import Month
 from host_tools.contracts.months import holding
 from host_tools.evidence.chains import BEFORE_S, Expected, Office, ReceiptChain
@@ -70,10 +71,12 @@ class _OtherFigures(Exception):
     def sentence(self, month: Month) -> EvidenceError:
         """The error for people."""
         return EvidenceError(
-            f"{self.slot} was closed with other figures than those reports give that receipts "
-            "count: some came in between the last receipt and the closing. Open the month again "
-            f"with 'desalink month reopen {month.name} --why TEXT', close it, and export it after "
-            "the next midnight."
+            _(
+                "{slot} was closed with other figures than those reports give that receipts "
+                "count: some came in between the last receipt and the closing. Open the month "
+                "again with 'desalink month reopen {name} --why TEXT', close it, and export it "
+                "after the next midnight."
+            ).format(slot=self.slot, name=month.name)
         )
 
 
@@ -91,7 +94,7 @@ class Exporter:
         database: Database,
         name: str,
         roots: Sequence[bytes],
-        progress: Progress = lambda _: None,
+        progress: Progress = lambda _name: None,
     ) -> None:
         self._registry, self._database = registry, database
         self._name, self._progress = name, progress
@@ -110,25 +113,34 @@ class Exporter:
         """
         office = Office(self._registry.office_log(), signers(self._trusts, OFFICE), month)
         closed = holding(self._registry, month)
-        chain, _ = self._chain(office, 0, -1)
+        chain, _end = self._chain(office, 0, -1)
         if not chain.spans:
             raise EvidenceError(
-                "No receipt was made yet: the ingest makes the first at midnight. Export after "
-                "that."
+                _(
+                    "No receipt was made yet: the ingest makes the first soon after it starts. "
+                    "Export after that."
+                )
             )
         last = len(chain.spans) - 1
-        if office.closed is not None:
-            if office.closed.receipt is None:
-                raise EvidenceError(
-                    f"{month.name} was closed before a receipt counted its reports; open it again "
-                    f"with 'desalink month reopen {month.name} --why TEXT', and close it."
-                )
-            last = office.closed.receipt
-        elif closed is not None:
+        signed = office.closed
+        if (closed and (closed.edition, closed.digest)) != (
+            signed and (signed.edition, signed.digest)
+        ):
             raise EvidenceError(
-                f"{month.name} is closed, and the office log does not say so; see 'desalink "
-                "evidence check'."
+                _(
+                    "The registry says of {month} what the office has not signed; see 'desalink "
+                    "evidence check'."
+                ).format(month=month.name)
             )
+        if signed is not None:
+            if signed.receipt is None:
+                raise EvidenceError(
+                    _(
+                        "{name} was closed before a receipt counted its reports; open it again "
+                        "with 'desalink month reopen {name} --why TEXT', and close it."
+                    ).format(name=month.name)
+                )
+            last = signed.receipt
         counted = last
         begins = [begin for begin, _ in chain.spans]
         first = start = max(0, min(last, bisect_right(begins, month.begin - BEFORE_S) - 1))
@@ -166,7 +178,7 @@ class Exporter:
         chain, index = self._chain(office, first, last, count)
         slots = office.slots(scope, chain.reported)
         if not slots:
-            raise EvidenceError("No slot of that has a contract or a device; choose another.")
+            raise EvidenceError(_("No slot of that has a contract or a device; choose another."))
         basis, published = office.basis, None
         if closed is not None:
             published = {one["slot"]: dumped(one) for one in json.loads(closed.figures)["slots"]}
@@ -251,21 +263,24 @@ class Exporter:
         counted = {}
         for key, rows in groupby(found, lambda row: row[:3]):
             digest = StreamDigest()
-            for *_, report in rows:
+            for *_key, report in rows:
                 digest.add(report.message, report.received_at)
             counted[key] = digest.count, digest.digest()
         for row in expected:
             if counted.pop(row[:3], None) != (row.reports, row.digest):
                 raise EvidenceError(
-                    f"Receipt {row.receipt} counts {row.reports} reports of stream "
-                    f"{row.stream.hex()}, and those that are stored are not these; see 'desalink "
-                    "evidence check'."
+                    _(
+                        "Receipt {receipt} counts {reports} reports of stream {stream}, and those "
+                        "that are stored are not these; see 'desalink evidence check'."
+                    ).format(receipt=row.receipt, reports=row.reports, stream=row.stream.hex())
                 )
         if counted:
-            number, _, stream = min(counted)
+            number, _slot, stream = min(counted)
             raise EvidenceError(
-                f"Receipt {number} does not count the stored reports of stream {stream.hex()}; "
-                "see 'desalink evidence check'."
+                _(
+                    "Receipt {number} does not count the stored reports of stream {stream}; see "
+                    "'desalink evidence check'."
+                ).format(number=number, stream=stream.hex())
             )
         return [row[4] for row in found]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -53,8 +53,6 @@ class Recounter:
         self._basis = basis
         self._events = [event for event in basis.events if reaches(event, basis.month)]
         self._directory = tempfile.TemporaryDirectory(prefix="desalink-")
-        self._empty = Path(self._directory.name) / "empty.db"
-        open_database(self._empty, create=True).close()
 
     def __enter__(self) -> Recounter:
         return self
@@ -64,8 +62,8 @@ class Recounter:
 
     def count(self, slot: str, reports: Iterable[Received]) -> bytes:
         """The figures of a slot's month, as the JSON that is published."""
-        basis, path = self._basis, self._empty.with_name("slot.db")
-        shutil.copyfile(self._empty, path)
+        basis, path = self._basis, Path(self._directory.name) / "slot.db"
+        path.write_bytes(_empty())
         try:
             with open_database(path) as db:
                 _derive(db, slot, reports)
@@ -74,6 +72,15 @@ class Recounter:
         finally:
             path.unlink()
         return dumped(as_json(found))
+
+
+@cache
+def _empty() -> bytes:
+    """A database without reports: to copy it takes less than to make it."""
+    with tempfile.TemporaryDirectory(prefix="desalink-") as directory:
+        path = Path(directory) / "empty.db"
+        open_database(path, create=True).close()
+        return path.read_bytes()
 
 
 def _derive(db: Database, slot: str, reports: Iterable[Received]) -> None:

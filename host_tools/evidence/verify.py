@@ -6,7 +6,6 @@ What is wrong first ends the check, with a sentence that says what, where, and w
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, day
 from host_tools.contracts.calendar import Month, month_of
 from host_tools.contracts.months import FORMAT as FIGURES_FORMAT
@@ -44,6 +44,7 @@ from host_tools.people.trust import (
     TECHNICIAN,
     RoleSigner,
     Trust,
+    TrustError,
     signers,
     verify_trust,
 )
@@ -110,7 +111,9 @@ def read_roots(path: Path) -> list[bytes]:
         found.append(public_bytes(key))
     if not found:
         raise EvidenceError(
-            f"{path} is no public root key; give the province's keys/root.pub with --root."
+            _(
+                "{path} is no public root key; give the province's keys/root.pub with --root."
+            ).format(path=path)
         )
     return found
 
@@ -119,7 +122,7 @@ def verify(
     path: Path,
     roots: Sequence[bytes],
     heads: Sequence[str] = (),
-    progress: Progress = lambda _: None,
+    progress: Progress = lambda _name: None,
 ) -> Checked:
     """Check a file.
 
@@ -155,8 +158,9 @@ def _verify(
     rules = office.basis.rules
     if file.take("rules")["rules"] != office.rules_text:
         raise EvidenceError(
-            f"The rules in the file are not version {rules.version}, by which "
-            f"{header.month.name} counts."
+            _("The rules in the file are not version {version}, by which {name} counts.").format(
+                version=rules.version, name=header.month.name
+            )
         )
     published = _published(file, office) if office.closed else None
     _check_scope(header, office.slots(header.scope, chain.reported))
@@ -174,26 +178,37 @@ def _verify(
         _compare(slot, file.take("figures"), mine)
         if published is not None and dumped(published.get(slot)) != mine:
             raise EvidenceError(
-                f"{slot} counts otherwise than in the closed month: "
-                f"{_difference(published.get(slot), json.loads(mine))}."
+                _("{slot} counts otherwise than in the closed month: {difference}.").format(
+                    slot=slot, difference=_difference(published.get(slot), json.loads(mine))
+                )
             )
     found = totals(map(json.loads, figures.values()))
     said = file.take("totals")["totals"]
     if said != found:
-        raise EvidenceError(f"The totals of the file are wrong: {_difference(said, found)}.")
+        raise EvidenceError(
+            _("The totals of the file are wrong: {difference}.").format(
+                difference=_difference(said, found)
+            )
+        )
     if file.peek() is not None:
-        raise EvidenceError("The file goes on after its totals; get it from the province again.")
+        raise EvidenceError(
+            _("The file goes on after its totals; get it from the province again.")
+        )
     if office.closed is None:
         unproved.insert(
             0,
-            f"{header.month.name} is not closed: these figures may still change. They count what "
-            f"was received before {day(chain.spans[-1][1])}.",
+            _(
+                "{name} is not closed: these figures may still change. They count what was "
+                "received before {date}."
+            ).format(name=header.month.name, date=day(chain.spans[-1][1])),
         )
     if not heads:
         unproved.insert(
             0,
-            "No published head was given (--head): whoever holds the ingest's key could have "
-            "made other receipts, and left reports out.",
+            _(
+                "No published head was given (--head): whoever holds the ingest's key could have "
+                "made other receipts, and left reports out."
+            ),
         )
     newest = len(chain.spans) - 1
     head = chain.hashes[-1].hex(), newest, chain.spans[-1][1]
@@ -205,11 +220,17 @@ def _verify(
 
 def _header(item: dict[str, Any]) -> EvidenceHeader:
     def wrong(name: str) -> EvidenceError:
-        return EvidenceError(f"The header of the file has no valid '{name}'; get the file again.")
+        return EvidenceError(
+            _("The header of the file has no valid '{name}'; get the file again.").format(
+                name=name
+            )
+        )
 
     if item.get("format") != FORMAT:
         raise EvidenceError(
-            f"The file's format is {str(item.get('format'))[:40]}; this desalink reads {FORMAT}."
+            _("The file's format is {found}; this desalink reads {format}.").format(
+                found=str(item.get("format"))[:40], format=FORMAT
+            )
         )
     province, scope, slots = item.get("province"), item.get("scope"), item.get("slots")
     if type(province) is not str or not province.isprintable():
@@ -250,7 +271,9 @@ def _byte_strings(file: EvidenceReader, kind: str) -> Iterator[bytes]:
     for rows in file.parts(kind):
         for row in rows:
             if type(row) is not bytes:
-                raise EvidenceError(f"Something in '{kind}' of the file is no byte string.")
+                raise EvidenceError(
+                    _("Something in '{kind}' of the file is no byte string.").format(kind=kind)
+                )
             yield row
 
 
@@ -258,8 +281,7 @@ def trusts_under(documents: Iterable[bytes], roots: Sequence[bytes]) -> list[Tru
     """Every trust document, verified under one of the root keys.
 
     Raises:
-        TrustError: the first that is not signed by these.
-        EvidenceError: one is left out.
+        EvidenceError: one is not signed by these, or is left out.
     """
     trusts: list[Trust] = []
     for document in documents:
@@ -267,20 +289,30 @@ def trusts_under(documents: Iterable[bytes], roots: Sequence[bytes]) -> list[Tru
         before = trusts[-1].version if trusts else trust.version - 1
         if trust.version != before + 1:
             raise EvidenceError(
-                f"Trust document {trust.version} follows {before}: one is left out, so a key that "
-                "was revoked could seem valid."
+                _(
+                    "Trust document {version} follows {before}: one is left out, so a key that "
+                    "was revoked could seem valid."
+                ).format(version=trust.version, before=before)
             )
         trusts.append(trust)
     if not trusts:
-        raise EvidenceError("There is no trust document: nobody's signature can be checked.")
+        raise EvidenceError(_("There is no trust document: nobody's signature can be checked."))
     return trusts
 
 
 def _under(document: bytes, roots: Sequence[bytes]) -> Trust:
-    for root in roots[:-1]:
-        with contextlib.suppress(DesalinkError):
+    reason = ""
+    for root in roots:
+        try:
             return verify_trust(document, root, now=0)
-    return verify_trust(document, roots[-1], now=0)
+        except TrustError as error:
+            reason = str(error)
+    raise EvidenceError(
+        _(
+            "A trust document is not signed by the root key that was given: it is a forgery, or "
+            "of another province, or the key is the wrong one. {reason}"
+        ).format(reason=reason)
+    )
 
 
 def _hashed(rows: Iterable[bytes], hashes: list[bytes]) -> Iterator[bytes]:
@@ -293,8 +325,10 @@ def _check_trusts(office: Office, hashes: Mapping[int, bytes]) -> None:
     for version, digest in sorted(office.state.trusts.items()):
         if hashes.get(version) != digest:
             raise EvidenceError(
-                f"The office log names trust document {version}, and the file does not hold it: a "
-                "key that it revokes could seem valid."
+                _(
+                    "The office log names trust document {version}, and the file does not hold "
+                    "it: a key that it revokes could seem valid."
+                ).format(version=version)
             )
 
 
@@ -307,13 +341,15 @@ def _receipts(
 ) -> ReceiptChain:
     chain = ReceiptChain(office, trusts, set(header.slots))
     raw = _byte_strings(file, "receipts")
-    for _ in chain.walk(raw, signers(trusts, INGEST), *header.receipts):
+    for _receipt in chain.walk(raw, signers(trusts, INGEST), *header.receipts):
         pass
     missing = {head.strip().lower() for head in heads} - {h.hex() for h in chain.hashes}
     if missing:
         raise EvidenceError(
-            f"The published head {min(missing)} is none of the {len(chain.hashes)} receipts in "
-            "the file: the receipts were made anew after it was published, or the file is older."
+            _(
+                "The published head {head} is none of the {count} receipts in the file: the "
+                "receipts were made anew after it was published, or the file is older."
+            ).format(head=min(missing), count=len(chain.hashes))
         )
     return chain
 
@@ -322,29 +358,38 @@ def _check_window(header: EvidenceHeader, office: Office, chain: ReceiptChain) -
     (first, last), month = header.receipts, header.month
     if last >= len(chain.spans):
         raise EvidenceError(
-            f"The file says that it counts receipts up to {last}, and holds {len(chain.spans)}."
+            _("The file says that it counts receipts up to {last}, and holds {count}.").format(
+                last=last, count=len(chain.spans)
+            )
         )
     begin = chain.spans[first][0]
     if first and begin > month.begin - BEFORE_S:
         raise EvidenceError(
-            f"The reports in the file begin with receipt {first} ({day(begin)}), less than "
-            f"{BEFORE_S // DAY_S} days before {month.name}: what reaches into the month could be "
-            "left out."
+            _(
+                "The reports in the file begin with receipt {first} ({date}), less than "
+                "{days} days before {name}: what reaches into the month could be left out."
+            ).format(first=first, date=day(begin), days=BEFORE_S // DAY_S, name=month.name)
         )
     closed = office.closed
     if header.edition != (closed.edition if closed else None):
         said = f"edition {header.edition}" if header.edition is not None else "no closed edition"
         holds = f"edition {closed.edition} holds" if closed else "none holds"
         raise EvidenceError(
-            f"The file is of {said} of {month.name}, and by the office log {holds}."
+            _("The file is of {said} of {name}, and by the office log {holds}.").format(
+                said=said, name=month.name, holds=holds
+            )
         )
     counted = len(chain.spans) - 1 if closed is None else closed.receipt
     if counted is None:
-        raise EvidenceError(f"{month.name} was closed before a receipt counted its reports.")
+        raise EvidenceError(
+            _("{name} was closed before a receipt counted its reports.").format(name=month.name)
+        )
     if last < counted:
         raise EvidenceError(
-            f"The figures of {month.name} count receipts up to {counted}, and the file ends with "
-            f"receipt {last}: reports are left out."
+            _(
+                "The figures of {name} count receipts up to {counted}, and the file ends with "
+                "receipt {last}: reports are left out."
+            ).format(name=month.name, counted=counted, last=last)
         )
 
 
@@ -363,10 +408,14 @@ def _records(
         try:
             record = parse_record(raw)
         except Refused as refused:
-            raise EvidenceError(f"An enrolment record of the file is wrong: {refused}.") from None
+            raise EvidenceError(
+                _("An enrolment record of the file is wrong: {refused}.").format(refused=refused)
+            ) from None
         if record.hash in records or record.hash not in named:
             raise EvidenceError(
-                f"An enrolment record of {record.slot} is in the file twice, or enrols no device."
+                _(
+                    "An enrolment record of {slot} is in the file twice, or enrols no device."
+                ).format(slot=record.slot)
             )
         records[record.hash] = record
     unproved = []
@@ -375,20 +424,30 @@ def _records(
         if device.proof is None:
             if not device.adopted:
                 raise EvidenceError(
-                    f"{where} was enrolled without a proof that it has its key: any key could "
-                    "have been entered."
+                    _(
+                        "{where} was enrolled without a proof that it has its key: any key could "
+                        "have been entered."
+                    ).format(where=where)
                 )
             unproved.append(
-                f"{where} was enrolled before there was an office log, and has no proof."
+                _("{where} was enrolled before there was an office log, and has no proof.").format(
+                    where=where
+                )
             )
             continue
         if verify_proof(device.proof, device.slot).public_key != device.key:
-            raise EvidenceError(f"{where}: the proof is of another key than the office entered.")
+            raise EvidenceError(
+                _("{where}: the proof is of another key than the office entered.").format(
+                    where=where
+                )
+            )
         if device.record is None:
             continue
         found = records.get(device.record)
         if found is None:
-            raise EvidenceError(f"{where}: the technician's record of it is not in the file.")
+            raise EvidenceError(
+                _("{where}: the technician's record of it is not in the file.").format(where=where)
+            )
         _check_record(where, device, found, technicians.get(found.technician))
     return unproved
 
@@ -397,16 +456,24 @@ def _check_record(
     where: str, device: OfficeDevice, record: Record, signer: RoleSigner | None
 ) -> None:
     if record.slot != device.slot or record.proof != device.proof:
-        raise EvidenceError(f"{where}: the technician's record is of another device or slot.")
+        raise EvidenceError(
+            _("{where}: the technician's record is of another device or slot.").format(where=where)
+        )
     if signer is None:
         raise EvidenceError(
-            f"{where}: key {record.technician.hex()} signed the record, which no trust document "
-            "names for a technician."
+            _(
+                "{where}: key {technician} signed the record, which no trust document names for a "
+                "technician."
+            ).format(where=where, technician=record.technician.hex())
         )
     try:
         check_signer(record, signer.public_key)
     except Refused as refused:
-        raise EvidenceError(f"{where}: the technician's record is wrong: {refused}.") from None
+        raise EvidenceError(
+            _("{where}: the technician's record is wrong: {refused}.").format(
+                where=where, refused=refused
+            )
+        ) from None
 
 
 # ---- the month ------------------------------------------------------------------------------
@@ -419,28 +486,38 @@ def _published(file: EvidenceReader, office: Office) -> dict[str, dict[str, Any]
     assert closed is not None
     if hashlib.sha256(text).digest() != closed.digest:
         raise EvidenceError(
-            f"The figures of {closed.month}, edition {closed.edition}, are not those that the "
-            f"office closed: their SHA-256 is {hashlib.sha256(text).hexdigest()}, and the office "
-            f"signed {closed.digest.hex()}."
+            _(
+                "The figures of {month}, edition {edition}, are not those that the office closed: "
+                "their SHA-256 is {found}, and the office signed {digest}."
+            ).format(
+                month=closed.month,
+                edition=closed.edition,
+                found=hashlib.sha256(text).hexdigest(),
+                digest=closed.digest.hex(),
+            )
         )
     try:
         table = json.loads(text)
         said = (table["format"], table["month"], table["rules"])
         slots = {one["slot"]: one for one in table["slots"]}
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise EvidenceError("The closed month's figures are no JSON of that form.") from None
+        raise EvidenceError(_("The closed month's figures are no JSON of that form.")) from None
     if said != (FIGURES_FORMAT, closed.month, {"version": rules.version, "sha256": rules.digest}):
-        raise EvidenceError("The closed month's figures are of another month or other rules.")
+        raise EvidenceError(_("The closed month's figures are of another month or other rules."))
     return slots
 
 
 def _check_scope(header: EvidenceHeader, expected: list[str]) -> None:
     missing = sorted(set(expected) - set(header.slots))
     if missing:
-        raise EvidenceError(f"{missing[0]} belongs into the file and is left out of it.")
+        raise EvidenceError(
+            _("{missing} belongs into the file and is left out of it.").format(missing=missing[0])
+        )
     more = sorted(set(header.slots) - set(expected))
     if more:
-        raise EvidenceError(f"{more[0]} is in the file and does not belong into it.")
+        raise EvidenceError(
+            _("{more} is in the file and does not belong into it.").format(more=more[0])
+        )
 
 
 # ---- what the devices signed ------------------------------------------------------------------
@@ -453,25 +530,32 @@ def _signed(
     try:
         kid, begin = split(message)
     except Refused as refused:
-        raise EvidenceError(f"{where} is no signed message: {refused}.") from None
+        raise EvidenceError(
+            _("{where} is no signed message: {refused}.").format(where=where, refused=refused)
+        ) from None
     device = office.state.devices.get(kid)
     if device is None or device.slot != slot:
         raise EvidenceError(
-            f"{where} is signed by key {kid.hex()}, and the office has enrolled no such device "
-            "for this slot."
+            _(
+                "{where} is signed by key {kid}, and the office has enrolled no such device for "
+                "this slot."
+            ).format(where=where, kid=kid.hex())
         )
     if not office.counts(kid, received_at):
         raise EvidenceError(
-            f"{where} was received on {day(received_at)}, after its device {kid.hex()} was "
-            "revoked."
+            _("{where} was received on {date}, after its device {kid} was revoked.").format(
+                where=where, date=day(received_at), kid=kid.hex()
+            )
         )
     topic = topic_name(slot, kind).encode()
     if not check_signature(
         device.key, signed_bytes(message, byte_string_head(len(topic)) + topic)
     ):
         raise EvidenceError(
-            f"{where} is not what its device {kid.hex()} signed: it was changed, or it is another "
-            "slot's."
+            _(
+                "{where} is not what its device {kid} signed: it was changed, or it is another "
+                "slot's."
+            ).format(where=where, kid=kid.hex())
         )
     return kid, message[begin:-66]
 
@@ -481,7 +565,9 @@ def _births(file: EvidenceReader, slot: str, office: Office) -> None:
     for birth in file.of_slot("births", slot):
         where = f"A birth of {slot} (receipt {birth.receipt})"
         if birth <= before:
-            raise EvidenceError(f"{where} is not in its order, or is there twice.")
+            raise EvidenceError(
+                _("{where} is not in its order, or is there twice.").format(where=where)
+            )
         before = birth
         _signed(slot, "birth", birth.message, where, office, birth.received_at)
 
@@ -507,18 +593,26 @@ class _Reports:
             try:
                 report = parse_report(payload)
             except Refused as refused:
-                raise EvidenceError(f"{where} can't be read: {refused}.") from None
+                raise EvidenceError(
+                    _("{where} can't be read: {refused}.").format(where=where, refused=refused)
+                ) from None
             key = (number, kid, report.stream, report.seq)
             if key <= before:
-                raise EvidenceError(f"{where} is not in its order, or is there twice.")
+                raise EvidenceError(
+                    _("{where} is not in its order, or is there twice.").format(where=where)
+                )
             if key[:3] != before[:3]:
                 self._begin(number, kid, report.stream, report.seq)
             before = key
             if not self._seqs.setdefault(key[1:3], RangeSet()).add(report.seq):
-                raise EvidenceError(f"{where} is there twice, in two receipts.")
+                raise EvidenceError(
+                    _("{where} is there twice, in two receipts.").format(where=where)
+                )
             if received_at >= self._chain.spans[number][1]:
                 raise EvidenceError(
-                    f"{where} was received on {day(received_at)}, after its receipt ends."
+                    _("{where} was received on {date}, after its receipt ends.").format(
+                        where=where, date=day(received_at)
+                    )
                 )
             self._digest.add(message, received_at)
             self.count += 1
@@ -531,8 +625,10 @@ class _Reports:
             if self._now is not None and self._now[:3] < (number, kid, stream):
                 raise self._left_out(self._now)
             raise EvidenceError(
-                f"Report {seq} of stream {stream.hex()} of {self._slot} is in the file, and "
-                f"receipt {number} does not count that stream: it was added afterwards."
+                _(
+                    "Report {seq} of stream {stream} of {slot} is in the file, and receipt "
+                    "{number} does not count that stream: it was added afterwards."
+                ).format(seq=seq, stream=stream.hex(), slot=self._slot, number=number)
             )
         self._digest = StreamDigest()
 
@@ -543,21 +639,33 @@ class _Reports:
         where = f"stream {now.stream.hex()} of {self._slot} in receipt {now.receipt}"
         if self._digest.count != now.reports:
             raise EvidenceError(
-                f"The receipt counts {now.reports} reports of {where}, and the file holds "
-                f"{self._digest.count}: reports were left out or added."
+                _(
+                    "The receipt counts {reports} reports of {where}, and the file holds {count}: "
+                    "reports were left out or added."
+                ).format(reports=now.reports, where=where, count=self._digest.count)
             )
         if self._digest.digest() != now.digest:
             raise EvidenceError(
-                f"The reports of {where} are not those that the receipt counts: one was "
-                "exchanged, or its time of receipt was changed."
+                _(
+                    "The reports of {where} are not those that the receipt counts: one was "
+                    "exchanged, or its time of receipt was changed."
+                ).format(where=where)
             )
         if now.highest < self._seqs[now.kid, now.stream].last:
-            raise EvidenceError(f"The highest seq of {where} is less than that of its reports.")
+            raise EvidenceError(
+                _("The highest seq of {where} is less than that of its reports.").format(
+                    where=where
+                )
+            )
 
     def _left_out(self, row: Expected) -> EvidenceError:
         return EvidenceError(
-            f"Receipt {row.receipt} counts {row.reports} reports of stream {row.stream.hex()} of "
-            f"{self._slot}, and the file holds none of them: they were left out."
+            _(
+                "Receipt {receipt} counts {reports} reports of stream {stream} of {slot}, and the "
+                "file holds none of them: they were left out."
+            ).format(
+                receipt=row.receipt, reports=row.reports, stream=row.stream.hex(), slot=self._slot
+            )
         )
 
     def end(self) -> None:
@@ -574,16 +682,19 @@ class _Reports:
 def _compare(slot: str, item: dict[str, Any], mine: bytes) -> None:
     said = item["figures"]
     if item.get("slot") != slot or type(said) is not bytes:
-        raise EvidenceError(f"The figures of {slot} are expected in the file, and others come.")
+        raise EvidenceError(
+            _("The figures of {slot} are expected in the file, and others come.").format(slot=slot)
+        )
     if said == mine:
         return
     try:
         table = json.loads(said)
     except (ValueError, RecursionError):
-        raise EvidenceError(f"The figures of {slot} are no JSON.") from None
+        raise EvidenceError(_("The figures of {slot} are no JSON.").format(slot=slot)) from None
     raise EvidenceError(
-        f"The figures of {slot} are not what its reports give: "
-        f"{_difference(table, json.loads(mine))}."
+        _("The figures of {slot} are not what its reports give: {difference}.").format(
+            slot=slot, difference=_difference(table, json.loads(mine))
+        )
     )
 
 

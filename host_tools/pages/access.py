@@ -104,9 +104,11 @@ def add_account(book: PagesBook, name: str, role: str, regencies: tuple[str, ...
         PagesError: the name is taken, or name, role and regencies don't go together.
     """
     name = " ".join(name.split())
-    if not name or len(name) > _MOST_NAME or not name.isprintable():
+    if not name or len(name) > _MOST_NAME or not name.isprintable() or set(name) & set("/\\"):
         raise PagesError(
-            _("A name has 1 to {most} characters that can be printed.").format(most=_MOST_NAME)
+            _("A name has 1 to {most} characters that can be printed, and no slash.").format(
+                most=_MOST_NAME
+            )
         )
     check_role(role, regencies)
     if book.account(name) is not None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.files import give_to_owner_of_directory
+from host_tools.common.i18n import _
 
 VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
 ROLES = (VIEWER, OPERATOR, ADMINISTRATOR)
@@ -230,14 +231,18 @@ class PagesBook:
             owner = db.execute("PRAGMA application_id").fetchone()[0]
             if found > len(_MIGRATIONS) or (found and owner != _APPLICATION_ID):
                 raise PagesError(
-                    f"{path} was not made by this version of desalink; use the version that made "
-                    "it, or a newer one."
+                    _(
+                        "{path} was not made by this version of desalink; use the version that "
+                        "made it, or a newer one."
+                    ).format(path=path)
                 )
             book._migrate()
         except (sqlite3.Error, OSError) as error:
             raise PagesError(
-                f"{path} can't be opened ({error}); run this as the owner of the province, or "
-                "put the file back from the backup."
+                _(
+                    "{path} can't be opened ({error}); run this as the owner of the province, or "
+                    "put the file back from the backup."
+                ).format(path=path, error=error)
             ) from None
         return book
 
@@ -261,7 +266,7 @@ class PagesBook:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @contextmanager

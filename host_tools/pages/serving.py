@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from host_tools.common.errors import DesalinkError, reason
+from host_tools.common.errors import DesalinkError, RegistryError, reason
 from host_tools.common.i18n import LANGUAGES, _, language, set_reader_language
 from host_tools.pages.access import find_session, token_account
 from host_tools.pages.records import ROLES, VIEWER, LoggedIn, PagesError
@@ -139,7 +139,7 @@ class Requests:
             response = self._sentence(route, request, str(error), 404)
         except NotAllowed as error:
             response = self._sentence(route, request, str(error), 403)
-        except (StoreError, sqlite3.OperationalError) as error:
+        except (StoreError, RegistryError, sqlite3.OperationalError) as error:
             # A restarted ingest, a full disk: it passes, or the sentence says what to do.
             busy = isinstance(error, (StoreBusy, sqlite3.OperationalError))
             text = _("The database is busy; try again in a moment.") if busy else str(error)
@@ -193,7 +193,7 @@ class Requests:
     def _ask_to_log_in(self, route: PageRoute, request: Request) -> Response:
         if route.program:
             return JSONResponse(
-                {"error": "a token is needed"}, 401, {"www-authenticate": "Bearer"}
+                {"error": _("A token is needed.")}, 401, {"www-authenticate": "Bearer"}
             )
         if route.method == "POST":
             raise NotAllowed(_("Log in first."))
@@ -317,11 +317,15 @@ def server(site: PagesSite) -> uvicorn.Server:
     for path in filter(None, files):
         if not path.is_file():
             raise PagesError(
-                f"There is no file {path}; correct 'certificate' and 'key' in [pages] of "
-                "province.toml."
+                _(
+                    "There is no file {path}; correct 'certificate' and 'key' in [pages] of "
+                    "province.toml."
+                ).format(path=path)
             )
     if (files[0] is None) is not (files[1] is None):
-        raise PagesError("[pages] of province.toml needs both 'certificate' and 'key', or none.")
+        raise PagesError(
+            _("[pages] of province.toml needs both 'certificate' and 'key', or none.")
+        )
     config = uvicorn.Config(
         application(site),
         host=its.bind,
@@ -355,7 +359,9 @@ def run(site: PagesSite) -> None:
             tried.bind((its.bind, its.port))
     except OSError as error:
         raise PagesError(
-            f"The pages can't listen on {its.bind} port {its.port}: {reason(error)}; choose "
-            "another one with --bind and --port, or stop what uses it."
+            _(
+                "The pages can't listen on {address} port {port}: {reason}; choose another one "
+                "with --bind and --port, or stop what uses it."
+            ).format(address=its.bind, port=its.port, reason=reason(error))
         ) from None
     server(site).run()

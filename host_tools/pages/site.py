@@ -54,7 +54,6 @@ class PagesSite:
             for name, kind in (("pages.css", "text/css"), ("pages.js", "text/javascript"))
         }
         self._local = threading.local()
-        self._opened: list[Connections] = []
         self._pages: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
         # Made at once, so that what is wrong shows at the start.
@@ -79,9 +78,13 @@ class PagesSite:
             DesalinkError: one can't be opened.
         """
         its: Connections | None = getattr(self._local, "its", None)
+        # A backup may have been put back.
         if its is not None and its.registry.replaced():
             its.registry.close()
             its.registry = Registry.open(self.province.directory, readonly=True)
+        if its is not None and its.database is not None and its.database.replaced():
+            its.database.close()
+            its.database = None
         if its is None:
             its = Connections(
                 Registry.open(self.province.directory, readonly=True),

@@ -148,8 +148,10 @@ class ProvinceWatcher:
 
     def _look(self) -> Snapshot:
         now = self._clock()
-        if self._registry is None or self._registry.replaced():
-            self._forget()
+        replaced = self._registry is not None and self._registry.replaced()
+        if replaced or (self._database is not None and self._database.replaced()):
+            self._forget()  # a backup was put back
+        if self._registry is None:
             self._registry = Registry.open(self._directory, readonly=True)
             self._seen = (-1, -1)
         if self._database is None and self._path.exists():
@@ -158,8 +160,6 @@ class ProvinceWatcher:
             except StoreMissing:
                 pass  # an older version: the ingest renews it
         registry, database = self._registry, self._database
-        if database is not None:
-            database.check_identity()
         seen = (registry.version(), database.version() if database else -1)
         newest = self._newest
         if newest and seen == self._seen and 0 <= now - newest.at < _OLDEST_S:

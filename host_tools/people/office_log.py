@@ -14,6 +14,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.keys.signing import sign1, verify1
 from host_tools.people.trust import RoleSigner
 from host_tools.province.contract_records import Contract, ContractEntry, ContractEvent
@@ -132,8 +133,10 @@ def sign_entry(key: Ed25519PrivateKey, entry: OfficeEntry) -> bytes:
     signed = sign1(key, payload, AAD)
     if len(signed) > MAX_ENTRY:
         raise OfficeLogError(
-            f"An entry of {len(signed)} bytes is too long for the office log; at most "
-            f"{MAX_ENTRY} are allowed."
+            _(
+                "An entry of {count} bytes is too long for the office log; at most {max_entry} "
+                "are allowed."
+            ).format(count=len(signed), max_entry=MAX_ENTRY)
         )
     return signed
 
@@ -150,9 +153,9 @@ def parse_entry(entry: bytes, public_key: bytes) -> OfficeEntry:
     except Refused as refused:
         raise OfficeLogError(str(refused)) from None
     if type(table) is not dict or sorted(table, key=repr) != [1, 2, 3, 4, 5, 6]:
-        raise OfficeLogError("it does not hold the fields 1 to 6")
+        raise OfficeLogError(_("it does not hold the fields 1 to 6"))
     if cbor2.dumps(table, canonical=True) != payload:
-        raise OfficeLogError("its CBOR is not in the shortest form")
+        raise OfficeLogError(_("its CBOR is not in the shortest form"))
     found = OfficeEntry(*(table[key] for key in range(1, 7)))
     _check_shape(found)
     return found
@@ -176,17 +179,25 @@ def verify_entries(
             signer = keys.get(kid)
             if signer is None:
                 raise OfficeLogError(
-                    f"key {kid.hex()} signed it, which no trust document names for the office"
+                    _("key {kid} signed it, which no trust document names for the office").format(
+                        kid=kid.hex()
+                    )
                 )
             entry = parse_entry(signed, signer.public_key)
             if entry.number != number or entry.prev != prev:
-                raise OfficeLogError("it does not continue the entry before")
+                raise OfficeLogError(_("it does not continue the entry before"))
             if entry.time < time:
-                raise OfficeLogError("it is older than the entry before")
+                raise OfficeLogError(_("it is older than the entry before"))
             if not signer.counts(entry.time):
-                raise OfficeLogError(f"key {kid.hex()} was not valid when it was signed")
+                raise OfficeLogError(
+                    _("key {kid} was not valid when it was signed").format(kid=kid.hex())
+                )
         except (Refused, OfficeLogError) as error:
-            raise OfficeLogError(f"Entry {number} of the office log is wrong: {error}.") from None
+            raise OfficeLogError(
+                _("Entry {number} of the office log is wrong: {error}.").format(
+                    number=number, error=error
+                )
+            ) from None
         prev, time = entry_hash(signed), entry.time
         yield entry, prev
 
@@ -195,21 +206,21 @@ def _check_shape(entry: OfficeEntry) -> None:
     e = entry
     shape = _SHAPES.get(e.kind) if type(e.kind) is str else None
     if shape is None:
-        raise OfficeLogError("its kind is not known")
+        raise OfficeLogError(_("its kind is not known"))
     if not (
         _valid(e.number, "int")
         and _valid(e.prev, "32")
         and _valid(e.time, "time")
         and _valid(e.by, "text")
     ):
-        raise OfficeLogError("its number, prev, time or author is not valid")
+        raise OfficeLogError(_("its number, prev, time or author is not valid"))
     if type(e.body) is not dict or set(e.body) != set(shape):
-        raise OfficeLogError(f"its body is not that of the kind {e.kind}")
+        raise OfficeLogError(_("its body is not that of the kind {kind}").format(kind=e.kind))
     for name, kind in shape.items():
         if not _valid(e.body[name], kind):
-            raise OfficeLogError(f"'{name}' of its body is not valid")
+            raise OfficeLogError(_("'{name}' of its body is not valid").format(name=name))
     if e.kind == ENROL and e.body["kid"] != kid_of(e.body["key"]):
-        raise OfficeLogError("its key id is not that of its key")
+        raise OfficeLogError(_("its key id is not that of its key"))
 
 
 def _valid(value: Any, kind: str) -> bool:
@@ -316,7 +327,11 @@ class OfficeState:
         """
         problem = getattr(self, f"_{entry.kind}")(entry.body, entry.by)
         if problem:
-            raise OfficeLogError(f"Entry {entry.number} of the office log is wrong: {problem}.")
+            raise OfficeLogError(
+                _("Entry {number} of the office log is wrong: {problem}.").format(
+                    number=entry.number, problem=problem
+                )
+            )
         self.head = entry.number, digest
 
     def _enrol(self, body: dict[str, Any], by: str) -> str | None:

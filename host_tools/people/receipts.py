@@ -11,6 +11,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.keys.signing import sign1, verify1
 from host_tools.people.trust import RoleSigner
 from host_tools.wire.envelope import split, strict_decode
@@ -144,7 +145,9 @@ def sign_receipt(key: Ed25519PrivateKey, receipt: Receipt) -> bytes:
     }
     signed = sign1(key, cbor2.dumps(payload, canonical=True), AAD)
     if len(signed) > MAX_RECEIPT:
-        raise ReceiptError(f"The receipt would have {len(signed)} bytes, which is too long.")
+        raise ReceiptError(
+            _("The receipt would have {count} bytes, which is too long.").format(count=len(signed))
+        )
     return signed
 
 
@@ -160,9 +163,9 @@ def parse_receipt(receipt: bytes, public_key: bytes) -> Receipt:
     except Refused as refused:
         raise ReceiptError(str(refused)) from None
     if type(table) is not dict or set(map(repr, table)) != set(map(str, range(1, 15))):
-        raise ReceiptError("it does not hold the fields 1 to 14")
+        raise ReceiptError(_("it does not hold the fields 1 to 14"))
     if cbor2.dumps(table, canonical=True) != payload:
-        raise ReceiptError("its CBOR is not in the shortest form")
+        raise ReceiptError(_("its CBOR is not in the shortest form"))
     for key, valid in (
         (1, _uint(table[1], _MAX)),
         (2, _bytes(table[2], 32)),
@@ -180,7 +183,7 @@ def parse_receipt(receipt: bytes, public_key: bytes) -> Receipt:
         (14, type(table[14]) is list and all(map(_late_birth, table[14]))),
     ):
         if not valid:
-            raise ReceiptError(f"its field {key} is not valid")
+            raise ReceiptError(_("its field {key} is not valid").format(key=key))
     streams = tuple(StreamReceipt(*row) for row in table[8])
     late = tuple(LateReports(kid, name, tuple(map(tuple, r))) for kid, name, r in table[13])
     births = tuple(LateBirth(*row) for row in table[14])
@@ -190,9 +193,9 @@ def parse_receipt(receipt: bytes, public_key: bytes) -> Receipt:
         [(b.kid, b.stream, b.boot, b.conn) for b in births],
     ):
         if any(a >= b for a, b in zip(rows, rows[1:], strict=False)):
-            raise ReceiptError("its streams are not in their order")
+            raise ReceiptError(_("its streams are not in their order"))
     if sum(s.count for s in streams) != table[6]:
-        raise ReceiptError("its streams don't sum up to its number of reports")
+        raise ReceiptError(_("its streams don't sum up to its number of reports"))
     table |= {8: streams, 9: None if table[9] is None else tuple(table[9]), 13: late, 14: births}
     return Receipt(*(table[key] for key in range(1, 15)))
 
@@ -216,24 +219,32 @@ def verify_receipts(
             signer = keys.get(kid)
             if signer is None:
                 raise ReceiptError(
-                    f"key {kid.hex()} signed it, which no trust document names for the ingest"
+                    _("key {kid} signed it, which no trust document names for the ingest").format(
+                        kid=kid.hex()
+                    )
                 )
             receipt = parse_receipt(signed, signer.public_key)
             if receipt.number != number or receipt.prev != prev or receipt.begin != end:
-                raise ReceiptError("it does not continue the receipt before")
+                raise ReceiptError(_("it does not continue the receipt before"))
             if not signer.counts(receipt.made):
-                raise ReceiptError(f"key {kid.hex()} was not valid when it was signed")
+                raise ReceiptError(
+                    _("key {kid} was not valid when it was signed").format(kid=kid.hex())
+                )
             newest = receipt.office[0] if receipt.office else -1
             if receipt.made < made or receipt.trust < trust or newest < office:
-                raise ReceiptError("it goes back behind the receipt before")
+                raise ReceiptError(_("it goes back behind the receipt before"))
             for each in receipt.streams:
                 if each.highest_seq < highest.get((each.kid, each.stream), 0):
                     raise ReceiptError(
-                        f"the highest seq of stream {each.stream.hex()} of {each.slot} went back"
+                        _("the highest seq of stream {stream} of {slot} went back").format(
+                            stream=each.stream.hex(), slot=each.slot
+                        )
                     )
                 highest[each.kid, each.stream] = each.highest_seq
         except (Refused, ReceiptError) as error:
-            raise ReceiptError(f"Receipt {number} is wrong: {error}.") from None
+            raise ReceiptError(
+                _("Receipt {number} is wrong: {error}.").format(number=number, error=error)
+            ) from None
         prev, end, made, trust, office = (
             *(receipt_hash(signed), receipt.end, receipt.made, receipt.trust, newest),
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 # So many fit on a village's one page.
-MOST_OUTAGES = 12
+_MOST_OUTAGES, _MOST_EVENTS = 10, 4
 # So many of the best and of the worst slots stand in the ranking; figures.csv has all.
 _RANKED = 15
 
@@ -119,7 +119,13 @@ def villages(report: MonthReport, slots: Sequence[SlotMonth]) -> str:
                 "outages": [(outage, report.reports_of(one, outage)) for outage in one.charged],
             }
         )
-    return _render("villages.html", report, villages=pages, most_outages=MOST_OUTAGES)
+    return _render(
+        "villages.html",
+        report,
+        villages=pages,
+        most_outages=_MOST_OUTAGES,
+        most_events=_MOST_EVENTS,
+    )
 
 
 def _busiest(by_hour: Sequence[int]) -> str:

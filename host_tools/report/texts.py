@@ -81,6 +81,7 @@ def labels() -> dict[str, str]:
         "cause": _("Cause"),
         "outages": _("Charged outages"),
         "no_outages": _("No outage was longer than the rules allow."),
+        "more_events": _("{count} more are in the report of the data's quality."),
         "more_outages": _("{count} more are in figures.csv and outages.csv."),
         "begin": _("Begin (WITA)"),
         "end": _("End (WITA)"),

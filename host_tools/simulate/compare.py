@@ -94,7 +94,7 @@ class Comparison:
             _("Wrong state in {wrong_percent} % of the time that was reported.").format(
                 wrong_percent=number(total.wrong_percent, 3)
             ),
-            _("Shown as up without a report: {minutes} min.").format(
+            _("Shown as up, or wrongly as degraded, without a report: {minutes} min.").format(
                 minutes=number(total.hidden_up_s / 60)
             ),
             _("Outages over 5 min: {outages}, missed {missed}, invented {invented}.").format(

@@ -16,9 +16,12 @@ from host_tools.contracts import changes, events
 from host_tools.contracts.calendar import month_at
 from host_tools.contracts.months import rules_of
 from host_tools.contracts.table import read_contracts
+from host_tools.people.office_pen import open_office
 from host_tools.province.contract_records import DISPUTE, FORCE_MAJEURE, MAINTENANCE
 from host_tools.province.registry import Registry
+from host_tools.province.settings import load
 from host_tools.simulate import regimes as r
+from host_tools.simulate.province import PASSPHRASE
 from host_tools.simulate.world import SimulatedVillage, SimulationSettings, World, dealt
 
 CONTRACTS_FILE, EVENTS_FILE = "contracts.csv", "events.csv"
@@ -42,6 +45,7 @@ def add_contracts(
     happened = list(_events(settings, villages, world))
     _write(directory / EVENTS_FILE, EVENT_COLUMNS, happened)
     with Registry.open(directory) as registry:
+        open_office(load(directory), registry, PASSPHRASE)
         rules = rules_of(registry, month_at(settings.begin))
         table = read_contracts(directory / CONTRACTS_FILE, registry.villages(), [], rules)
         assert not table.problems, table.problems

@@ -126,13 +126,17 @@ class Database:
         """Whether there is such a table."""
         return bool(self.value(dialect.HAS_TABLE, (name,)))
 
+    def replaced(self) -> bool:
+        """Whether the path names another file than the open one."""
+        return _identity(self.path) != self._identity
+
     def check_identity(self) -> None:
         """Make sure that the path still names the file that is open here.
 
         Raises:
             StoreReplaced: somebody has moved, deleted or exchanged it.
         """
-        if _identity(self.path) != self._identity:
+        if self.replaced():
             raise StoreReplaced(
                 _(
                     "The database {path} was replaced while it was in use; start the ingest "

@@ -166,6 +166,18 @@ def counted_mark(db: Database) -> int | None:
     return None if newest_receipt(db) is None else get_meta(db, RECEIPT_MARK)
 
 
+def has_uncounted(db: Database, begin: int, end: int) -> bool:
+    """Whether a report was stored since the newest receipt, and its clock says a time from begin
+    to end. Without a receipt there is none."""
+    mark = counted_mark(db)
+    return mark is not None and bool(
+        db.value(
+            "SELECT EXISTS (SELECT 1 FROM reports WHERE id > ? AND start >= ? AND start < ?)",
+            (mark, begin, end),
+        )
+    )
+
+
 def count_reports(db: Database, begin: int, end: int) -> Generator[None, None, Counted]:
     """Count what was stored since the last receipt and arrived before `end`.
 

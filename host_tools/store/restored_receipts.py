@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
 from host_tools.people.receipts import verify_receipts
 from host_tools.people.technicians import former_roots, root_public, verified_trusts
 from host_tools.people.trust import INGEST, signers
@@ -24,34 +25,36 @@ def take_newer_receipts(former: Province, restored: Province) -> str | None:
     """
     if not (former.database.exists() and restored.database.exists()):
         return None
-    try:
-        with open_database(former.database, readonly=True) as db:
-            theirs = list(receipts(db))
-        with Registry.open(restored.directory) as registry:
-            roots = [*former_roots(restored), root_public(restored)]
-            keys = signers(verified_trusts(registry, roots), INGEST)
-        chain = [receipt for receipt, _ in verify_receipts(theirs, keys)]
-    except DesalinkError as error:
-        return (
-            f"The receipts of {former.directory} can't be taken over ({error}); the chain goes on "
-            "from the backup's newest one."
-        )
     with open_database(restored.database) as db:
         ours = list(receipts(db))
+        try:
+            with open_database(former.database, readonly=True) as other:
+                theirs = list(receipts(other))
+            with Registry.open(restored.directory) as registry:
+                roots = [*former_roots(restored), root_public(restored)]
+                keys = signers(verified_trusts(registry, roots), INGEST)
+            newer = [r for r, _hash in verify_receipts(theirs, keys) if r.number >= len(ours)]
+        except DesalinkError as error:
+            return _(
+                "The receipts of {directory} can't be taken over ({error}); the chain goes on "
+                "from the backup's newest one."
+            ).format(directory=former.directory, error=error)
         common = min(len(ours), len(theirs))
         if ours[:common] != theirs[:common]:
             raise ReceiptsForked(
-                f"The receipts of {former.directory} and those of the backup differ: one chain "
-                "was forked. Keep both, and find out which one the published heads belong to; to "
-                "restore all the same, move that directory away first."
+                _(
+                    "The receipts of {directory} and those of the backup differ: one chain was "
+                    "forked. Keep both, and find out which one the published heads belong to; to "
+                    "restore all the same, move that directory away first."
+                ).format(directory=former.directory)
             )
-        if len(theirs) == common:
+        if not newer:
             return None
         with db.transaction():
-            for receipt, signed in zip(chain[common:], theirs[common:], strict=True):
-                append_receipt(db, receipt, signed)
-    return (
-        f"Receipts {common} to {len(theirs) - 1} are newer than the backup and are kept. Reports "
-        "that they count come again from the devices and are counted once more; 'desalink "
-        "evidence check' names what is missing."
-    )
+            for receipt in newer:
+                append_receipt(db, receipt, theirs[receipt.number])
+    return _(
+        "Receipts {first} to {last} are newer than the backup and are kept. Reports that they "
+        "count come again from the devices and are counted once more; 'desalink evidence check' "
+        "names what is missing."
+    ).format(first=common, last=len(theirs) - 1)

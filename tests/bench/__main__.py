@@ -28,6 +28,7 @@ from tests.bench import (
     ingest,
     month,
     operator,
+    pages,
     provision,
     queries,
     rounds,
@@ -300,6 +301,27 @@ def _queries(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _pages(quick: bool) -> tuple[Figures, list[Row]]:
+    found = pages.run(days=60 if quick else 365, seconds=15 if quick else 60)
+    return found, [
+        (
+            "pages: 20 readers beside a writer, 841 villages",
+            f"p50 {found['p50_ms']:.0f} ms, p95 {found['p95_ms']:.0f} ms",
+            "target: p95 100 ms",
+        ),
+        (
+            "pages: the server's processor time for a request",
+            f"{found['server_cpu_ms_per_request']:.1f} ms",
+            "with looking for changes each second",
+        ),
+        (
+            "pages: the first page, packed",
+            _bytes(found["first_page_bytes"]),
+            "target: 300 kB",
+        ),
+    ]
+
+
 def _operator(quick: bool) -> tuple[Figures, list[Row]]:
     found = operator.run(days=60 if quick else 365)
     return found, [
@@ -366,6 +388,7 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "archive": _archive,
     "flood": _flood,
     "queries": _queries,
+    "pages": _pages,
     "operator": _operator,
     "month": _month,
     "provision": _provision,

@@ -41,7 +41,9 @@ def log_in_now(visit: PageVisit) -> Response:
         )
     if account is None:
         site.throttle.failed(address)
-        visit.log("login.refused", name, who="")
+        # People type passwords into the field of the name.
+        known = visit.book.account(name)
+        visit.log("login.refused", known.name if known else "", who="")
         return visit.page("login.html", 403, wrong=True, next=after)
     if visit.session_token:
         visit.book.end_session(access.hashed(visit.session_token))

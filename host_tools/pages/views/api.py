@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from host_tools import __version__
+from host_tools.common.i18n import _
 from host_tools.common.times import iso
 from host_tools.pages import wall
 from host_tools.pages.listing import (
@@ -68,7 +69,7 @@ def village(visit: PageVisit) -> Response:
     code = visit.path("code")
     its = visit.snapshot.villages.get(code)
     if its is None:
-        raise NotFound("There is no such village.")
+        raise NotFound(_("There is no such village."))
     return JSONResponse(
         {
             "code": its.code,
@@ -94,9 +95,9 @@ def village(visit: PageVisit) -> Response:
 def openapi(visit: PageVisit) -> Response:
     """The description of the API, from the very columns that it answers with."""
     paths: dict[str, Any] = {
-        f"{_ROOT}/status": _operation("The province in a few numbers.", [], {"type": "object"}),
+        f"{_ROOT}/status": _operation(_("The province in a few numbers."), [], {"type": "object"}),
         f"{_ROOT}/villages/{{code}}": _operation(
-            "A village and its slots now.",
+            _("A village and its slots now."),
             [{"name": "code", "in": "path", "required": True, "schema": {"type": "string"}}],
             {"type": "object"},
         ),
@@ -123,8 +124,8 @@ def _operation(summary: str, parameters: list[Any], schema: dict[str, Any]) -> d
     content = {"application/json": {"schema": schema}}
     answers = {
         "200": {"description": summary, "content": content},
-        "401": {"description": "A token is needed."},
-        "503": {"description": "The database is busy; try again."},
+        "401": {"description": _("A token is needed.")},
+        "503": {"description": _("The database is busy; try again in a moment.")},
     }
     return {"get": {"summary": summary, "parameters": parameters, "responses": answers}}
 

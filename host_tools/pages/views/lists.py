@@ -58,7 +58,7 @@ def _provider(visit: PageVisit) -> FilterChoice:
 
 def _since(visit: PageVisit) -> tuple[float, FilterChoice]:
     text = visit.query("since", _DEFAULT_SINCE)
-    start = parse_since(text or _DEFAULT_SINCE)
+    start = parse_since(text or _DEFAULT_SINCE, visit.now)
     assert start is not None
     return start, FilterChoice("since", _("Since (24h, 7d, 2026-11-24)"), (), text)
 

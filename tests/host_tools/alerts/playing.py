@@ -158,7 +158,7 @@ def judge(
     verdict, alerted = Verdict(), alerts_of(records)
     holds = [(b, e or end) for b, e in records.holds(0)]
     for village in villages:
-        runs = _outages(village)
+        runs, every = _outages(village), _outages(village, heard=True)
         its = alerted.get(village.slot, [])
         verdict.alerts += len(its)
         for begin, until in runs:
@@ -183,7 +183,7 @@ def judge(
             over = min(member.recovered_at or end, end)
             down = sum(
                 _counted(village, max(b, member.begin), min(e, over), [])
-                for b, e in runs
+                for b, e in every
                 if b < over and e > member.begin
             )
             if down < after_s - 2 * REPORT_S:
@@ -191,10 +191,13 @@ def judge(
     return verdict
 
 
-def _outages(village: SimulatedVillage) -> list[tuple[int, int]]:
-    """When it was down, from its first report on."""
+def _outages(village: SimulatedVillage, *, heard: bool = False) -> list[tuple[int, int]]:
+    """When it was down.
+
+    Args:
+        heard: from the beginning; else once it was online for so long that it surely reported.
+    """
     runs: list[tuple[int, int]] = []
-    heard = False
     for spell in village.spells:
         if spell.state in ONLINE:
             heard = heard or spell.end - spell.begin >= REPORT_S

@@ -25,6 +25,7 @@ from host_tools.store.sessions import save_alive
 from tests.host_tools.alerts.test_outbox import Hook
 from tests.host_tools.cli.test_cli import COMMAND, environment
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.factory import Device, ordinary
 from tests.host_tools.filled import Filled
 from tests.host_tools.ingesting import wait_for
@@ -45,7 +46,7 @@ def reported(kaltim: Province, hook: Hook) -> Province:
     """Two villages that have reported for two hours; the second has been silent for one."""
     now = int(time.time())
     filled = Filled(kaltim.database)
-    with Registry.open(kaltim.directory) as registry:
+    with signing_registry(kaltim) as registry:
         for number, slot in enumerate(SLOTS):
             device = Device(slot, seed=number + 1, now=now - 7200)
             registry.enrol(slot, device.public_key, board="esp32-c3", firmware="1", by="test")

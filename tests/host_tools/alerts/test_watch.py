@@ -134,8 +134,9 @@ def test_each_outage_of_a_simulated_province_is_alerted_once_and_nothing_else(tm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "villages, days, seed, least", [(60, 365, 2, 2000), (841, 4, 3, 500)], ids=["year", "841"]
+    "villages, days, seed, least", [(40, 365, 2, 1200), (841, 4, 3, 500)], ids=["year", "841"]
 )
 def test_the_same_of_a_year_and_of_all_villages(tmp_path, villages, days, seed, least):
     judged(tmp_path, villages, days, seed, least)

@@ -212,9 +212,14 @@ def test_a_clock_that_is_years_behind_signs_nothing(
     assert kaltim.trust.read_bytes() == before
 
 
-def test_a_kit_names_its_boards_as_boards(desalink: Run):
+def test_a_kit_names_its_boards_as_boards(desalink: Run, kaltim: Province, tmp_path: Path):
     help_text = desalink("kit", "create", "--help").out
     assert "--board BOARD" in help_text and "--firmware" not in help_text
+    there = tmp_path / "there.desakit"
+    there.touch()
+    create = ("kit", "create", "--technician", "Ani", "--villages", "6403112001", "-o", there)
+    ended = desalink("-C", kaltim.directory, *create, "--firmware", "esp32-generic")
+    assert ended.code == 1 and "it is now called --board" in ended.err
 
 
 def test_a_rebuild_without_a_broker_has_succeeded(desalink: Run, kaltim: Province):

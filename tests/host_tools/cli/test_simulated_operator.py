@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +51,14 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_verb_shows_more_than_a_screen_at_once(simulated: Path, verb: str) -> None:
     said = on_terminal(simulated, 24, 80, *verb.split())
     assert said.count(b"\n") <= 24 and b"Traceback" not in said
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_speaks_the_operators_language(simulated: Path, verb: str) -> None:
+    command = [*COMMAND, "-C", str(simulated), "--lang", "id", *verb.split()]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    said = re.sub(r"'[^']*'", "", done.stdout + done.stderr)
+    assert said and not re.search(r"\b(the|is|are|of|with|and|there|no|this|not)\b", said), said
 
 
 def test_a_script_monitors_the_province_by_exit_codes_and_json(

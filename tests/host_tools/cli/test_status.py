@@ -385,7 +385,7 @@ def test_everything_derived_can_be_made_again_beside_a_running_ingest(desalink, 
     fill(province, device, *device.reports(3), at=device.now)
     with lock(province.database):
         ended = desalink("-C", province.directory, "ingest", "--rebuild")
-    assert ended.code == 0 and "goes on with it" in ended.err
+    assert ended.code == 0 and "continues with it" in ended.err
 
 
 def test_an_ingest_without_its_certificate_says_so(desalink, province):

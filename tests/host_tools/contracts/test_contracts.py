@@ -159,6 +159,13 @@ class TestVerbs:
         assert office("month", "figures", "2026-10", "--edition", "1").out == figures
         assert json.loads(office("month", "figures", "2026-10").out)["month"] == "2026-10"
 
+    def test_a_contract_that_ends_later_leaves_a_closed_month_as_it_is(self, office):
+        office("month", "close", "2026-10")
+        (entry,) = json.loads(office("contracts", "list", "--json").out)
+        end = ("contracts", "end", entry["id"], "--on", "2026-12-14", "--why", "moved")
+        assert office(*end).code == 0
+        assert office("month", "show", "2026-10").code == 0
+
     def test_a_month_that_is_not_over_is_not_closed(self, office):
         ended = office("month", "close", "2090-01")
         assert ended.code == 1 and "2090-01 is not over" in ended.err

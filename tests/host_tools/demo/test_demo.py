@@ -129,6 +129,7 @@ def test_all_that_the_devices_journaled_is_stored_and_each_event_is_one_line(fin
         "killing Teluk Alulu's agent",
         "killing the broker",
         "Nothing was lost",
+        "files about 4 villages",
     ):
         assert line in said
     assert "\x1b" not in said

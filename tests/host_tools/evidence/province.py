@@ -148,9 +148,9 @@ def found(directory: Path, extra: Iterable[Arrival] = ()) -> SmallProvince:
     filled = Filled(directory / "province.db")
     its = SmallProvince(directory, registry, filled, pen)
     first, second = (
-        Device(slot, seed=number, now=BEGIN, step=1200) for number, slot in enumerate(SLOTS, 1)
+        Device(slot, seed=number, now=BEGIN, step=3600) for number, slot in enumerate(SLOTS, 1)
     )
-    third = Device(SLOTS[1], seed=3, now=B + DAY_S, step=1200)
+    third = Device(SLOTS[1], seed=3, now=B + DAY_S, step=3600)
     its.devices = {"first": first, "second": second, "third": third}
     for device in (first, second):
         registry.enrol(
@@ -163,13 +163,13 @@ def found(directory: Path, extra: Iterable[Arrival] = ()) -> SmallProvince:
         registry.add_contract(contract_id(own), own, by="Rina", at=BEGIN)
     registry.add_contract_event(
         ContractEvent(
-            *("0badcafe", "maintenance", "slot", SLOTS[0], B + 108_000, B + 111_600),
+            *("0badcafe", "maintenance", "slot", SLOTS[0], B + 122_400, B + 124_200),
             *("Rina", "mast", BEGIN),
         )
     )
     arrivals = [*_life(first, BEGIN + 6 * DAY_S), *_life(second, BEGIN + 5 * DAY_S)]
     arrivals = sorted([*arrivals, *extra], key=lambda arrival: arrival[0])
-    late = arrivals.pop(30)
+    late = arrivals.pop(25)
     _be_born(filled, first)
     _be_born(filled, second)
     its.store(arrivals, until=B + DAY_S)
@@ -198,16 +198,15 @@ def arrival(device: Device, message: bytes) -> Arrival:
 
 
 def _life(device: Device, until: int) -> Iterable[Arrival]:
-    """Reports of 100 minutes each, with an outage of an hour on every second day."""
+    """Reports of five hours each, with an outage of an hour on every second day."""
     while device.now < until:
-        hour = (device.now - BEGIN) // 3600
-        if hour % 48 == 30:
-            began = [outage_began(0, ids.DOWN_PROVIDER)]
-            yield arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER), began))
-            ended = [outage_ended(1200, ids.DOWN_PROVIDER, 3600)]
-            yield arrival(device, device.report(ordinary(), ended))
-        else:
-            yield arrival(device, device.report(ordinary(base=device.seq)))
+        events: list[list[Any]] = []
+        if (device.now - BEGIN) // 3600 % 50 == 30:
+            events = [
+                outage_began(0, ids.DOWN_PROVIDER),
+                outage_ended(3600, ids.DOWN_PROVIDER, 3600),
+            ]
+        yield arrival(device, device.report(ordinary(base=device.seq), events))
 
 
 def _replace(registry: Registry, device: Device, old: Device) -> None:

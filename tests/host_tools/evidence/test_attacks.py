@@ -55,7 +55,7 @@ def delete_the_tail_and_sign_the_receipts_again(file: Forgery) -> None:
 
 @way("The receipt counts")
 def delete_one_report(file: Forgery) -> None:
-    del file.reports[FIRST][20]
+    del file.reports[FIRST][10]
     file.count_again()
 
 
@@ -67,7 +67,7 @@ def delete_one_report_and_sign_the_receipts_again(file: Forgery) -> None:
 
 @way("its time of receipt was changed")
 def change_when_a_report_was_received(file: Forgery) -> None:
-    replaced(file, FIRST, 20, received_at=file.reports[FIRST][20].received_at - 4000)
+    replaced(file, FIRST, 10, received_at=file.reports[FIRST][10].received_at - 4000)
     file.count_again()
 
 
@@ -100,15 +100,15 @@ def move_a_stream_to_another_slot(file: Forgery) -> None:
 
 @way("is not what its device")
 def change_a_byte_of_what_was_measured(file: Forgery) -> None:
-    row = file.reports[FIRST][25]
+    row = file.reports[FIRST][12]
     at = len(row.message) - 80
     message = row.message[:at] + bytes([row.message[at] ^ 1]) + row.message[at + 1 :]
-    replaced(file, FIRST, 25, message=message)
+    replaced(file, FIRST, 12, message=message)
 
 
 @way("no such device for this slot", head=False)
 def sign_reports_with_a_key_of_ones_own(file: Forgery) -> None:
-    own = Device(FIRST, seed=99, now=E - 20 * 86_400, step=1200)
+    own = Device(FIRST, seed=99, now=E - 20 * 86_400, step=3600)
     for row in list(file.reports[FIRST]):
         if row.receipt > 5:
             file.reports[FIRST].remove(row)
@@ -118,13 +118,13 @@ def sign_reports_with_a_key_of_ones_own(file: Forgery) -> None:
 
 @way("is there twice")
 def count_a_report_twice(file: Forgery) -> None:
-    row = file.reports[FIRST][20]
+    row = file.reports[FIRST][10]
     later = max(r.receipt for r in file.reports[FIRST])
     file.reports[FIRST].append(PartMessage(later, row.received_at, row.message))
 
 
 def stolen(file: Forgery, received_at: int, receipt: int) -> None:
-    own = Device(SECOND, seed=2, now=B + 3600, step=1200, seq=900)
+    own = Device(SECOND, seed=2, now=B + 3600, step=3600, seq=900)
     file.reports[SECOND].append(PartMessage(receipt, received_at, own.report(ordinary())))
 
 
@@ -218,7 +218,7 @@ def leave_out_the_record_of_a_technician(file: Forgery) -> None:
     file.records.clear()
 
 
-@way("The trust document is not one of this province")
+@way("is not signed by the root key that was given")
 def name_a_key_of_ones_own_for_the_office(file: Forgery) -> None:
     file.trust.append(trust(3, E, ["office 9", "office", "ingest", "technician"], root=CA))
 

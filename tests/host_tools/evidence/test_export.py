@@ -11,7 +11,9 @@ import pytest
 
 from agent.wire import ids
 from host_tools.common.times import DAY_S
+from host_tools.contracts.months import MonthError
 from host_tools.evidence.container import EvidenceError
+from host_tools.keys.root import public_pem
 from host_tools.province.settings import Province
 from host_tools.store.archiving import Archiver
 from tests.host_tools.conftest import Run
@@ -19,6 +21,7 @@ from tests.host_tools.evidence.conftest import Exports
 from tests.host_tools.evidence.forging import Forgery
 from tests.host_tools.evidence.province import (
     BEGIN,
+    CA,
     SLOTS,
     B,
     E,
@@ -80,7 +83,7 @@ class TestWindow:
         self, tmp_path: Path, exports: Exports
     ):
         # An outage that began before the window is still going on: nothing else says so.
-        device = Device(FIRST, seed=1, now=BEGIN - 3 * DAY_S, step=1200, boot=9, stream=b"long")
+        device = Device(FIRST, seed=1, now=BEGIN - 3 * DAY_S, step=3600, boot=9, stream=b"long")
         began = [outage_began(0, ids.DOWN_PROVIDER)]
         life = [arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER), began))]
         device.now = B + 20 * DAY_S
@@ -92,10 +95,24 @@ class TestWindow:
         assert small.export(path).receipts[0] == 0
         assert exports.refusal(path, small.published) == ""
 
-    def test_a_report_between_the_last_receipt_and_the_closing_is_in_the_next_receipt(
+    def test_a_month_waits_for_the_receipt_that_counts_its_reports(
+        self, small: SmallProvince, tmp_path: Path, exports: Exports
+    ):
+        report = small.devices["first"].report(ordinary())
+        small.filled.store(small.devices["first"], [report], received_at=E + 3 * DAY_S + 60)
+        with pytest.raises(MonthError, match="Reports of 2026-10 have arrived that no receipt"):
+            small.close()
+        small.receive(E + 4 * DAY_S, E + 4 * DAY_S)
+        small.close(E + 4 * DAY_S + 3600)
+        path = tmp_path / "late.evidence"
+        assert small.export(path).receipts[1] == 39
+        assert exports.refusal(path, small.published) == ""
+
+    def test_a_clockless_report_between_the_last_receipt_and_the_closing_is_in_the_next_one(
         self, small: SmallProvince, tmp_path: Path, exports: Exports
     ):
         device = small.devices["first"]
+        device.clock = False
         report = device.report(ordinary())
         small.filled.store(device, [report], received_at=E + 3 * DAY_S + 60)
         small.close()
@@ -155,14 +172,14 @@ class TestStore:
         with small.filled.db.transaction():
             small.filled.streams.save_ranges()
         archiver = Archiver(small.filled.db, lambda _: None)
-        assert archiver.archive_month("2026-10", E + 90 * DAY_S).reports > 50
+        assert archiver.archive_month("2026-10", E + 90 * DAY_S).reports > 20
         assert small.export(path).digest == hot.digest
         assert exports.refusal(path, small.published) == ""
 
     def test_a_report_that_was_changed_in_the_database_is_not_exported(
         self, small: SmallProvince, tmp_path: Path
     ):
-        small.filled.db.execute("UPDATE reports SET received_at = received_at - 9 WHERE id = 60")
+        small.filled.db.execute("UPDATE reports SET received_at = received_at - 9 WHERE id = 30")
         with pytest.raises(EvidenceError, match="those that are stored are not these"):
             small.export(tmp_path / "changed.evidence")
 
@@ -180,9 +197,18 @@ class TestStore:
         )
         with pytest.raises(EvidenceError, match="with other figures"):
             small.export(tmp_path / "changed.evidence")
+        small.registry.change("DELETE FROM closed_months")
+        with pytest.raises(EvidenceError, match="what the office has not signed"):
+            small.export(tmp_path / "changed.evidence")
 
-    def test_the_file_is_for_its_owner_only(self, exports: Exports):
-        assert stat.S_IMODE(exports.open.stat().st_mode) == 0o600
+    def test_the_file_is_for_its_owner_only(self, exports: Exports, tmp_path: Path):
+        part = tmp_path / "again.evidence.part"
+        part.write_text("of an export that was killed")
+        exports.province.export(tmp_path / "again.evidence")
+        assert stat.S_IMODE((tmp_path / "again.evidence").stat().st_mode) == 0o600
+        assert not part.exists()
+        with pytest.raises(FileNotFoundError, match="none/month.evidence'"):
+            exports.province.export(tmp_path / "none" / "month.evidence")
 
 
 class TestVerbs:
@@ -205,7 +231,7 @@ class TestVerbs:
         command = ("evidence", "verify", exports.closed, "--root", exports.root)
         done = desalink(*command, "--head", exports.head)
         assert done.code == 0 and "Not proved" not in done.out
-        assert "2 slots, 160 reports. Every figure in the file follows from them." in done.out
+        assert "2 slots, 55 reports. Every figure in the file follows from them." in done.out
         assert f"head {exports.head}" in done.out
         assert "Not proved: No published head was given" in desalink(*command).out
         as_json = json.loads(desalink(*command, "--json").out)
@@ -219,5 +245,9 @@ class TestVerbs:
     def test_a_wrong_root_key_is_named(self, desalink: Run, exports: Exports, tmp_path: Path):
         done = desalink("evidence", "verify", exports.open, "--root", exports.open)
         assert done.code == 1 and "is no public root key" in done.err
+        other = tmp_path / "other.pub"
+        other.write_bytes(public_pem(CA))
+        done = desalink("evidence", "verify", exports.open, "--root", other)
+        assert done.code == 1 and "or the key is the wrong one" in done.err
         done = desalink("evidence", "verify", tmp_path / "none", "--root", exports.root)
         assert done.code == 1 and "does not exist" in done.err

@@ -86,8 +86,9 @@ def test_a_changed_byte_with_a_new_digest_is_refused_or_is_no_figure(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_many_changed_bytes_with_a_new_digest(exports: Exports, tmp_path: Path):
-    _resealed(1000, 2, exports, tmp_path / "changed.evidence")
+    _resealed(400, 2, exports, tmp_path / "changed.evidence")
 
 
 def test_an_item_that_is_missing_twice_or_in_another_place_is_refused(

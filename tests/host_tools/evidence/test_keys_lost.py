@@ -57,7 +57,7 @@ def sign_again_as(file: Forgery, device: Device, ingest: str | None) -> None:
 
 
 def own_device() -> Device:
-    return Device(FIRST, seed=99, now=BEGIN + 86_400, step=1200)
+    return Device(FIRST, seed=99, now=BEGIN + 86_400, step=3600)
 
 
 def swap_a_key(file: Forgery, office: str, ingest: str | None) -> None:
@@ -70,7 +70,7 @@ def swap_a_key(file: Forgery, office: str, ingest: str | None) -> None:
 
 def stolen_device(file: Forgery, ingest: str | None) -> None:
     first = table_of(file.reports[FIRST][0].message)
-    device = Device(FIRST, seed=1, now=BEGIN + 86_400, step=1200, seq=first[2] - 1)
+    device = Device(FIRST, seed=1, now=BEGIN + 86_400, step=3600, seq=first[2] - 1)
     sign_again_as(file, device, ingest)
 
 

@@ -117,7 +117,7 @@ def test_each_file_of_the_archive_is_copied_once_and_restored(
     before = copy.stat()
     _archive(kaltim, 2)
     ended = desalink("-C", kaltim.directory, "backup", place)
-    assert "2 archives beside it" in ended.out and "1 of them new" in ended.out
+    assert "; 2 archives in " in ended.out and "1 of them new" in ended.out
     assert copy.stat() == before
     (second,) = {*place.glob("*.tar")} - {first.path}
     for backup, count in ((first.path, 1), (second, 2)):

@@ -15,13 +15,13 @@ from host_tools.pages import access
 from host_tools.pages.records import PagesBook
 from host_tools.pages.serving import application
 from host_tools.pages.site import PagesSite
-from host_tools.province.registry import Registry
 from host_tools.province.settings import PagesSettings, load
 from host_tools.store import open_database
 from host_tools.store.quarantine import Quarantine, Refusal
 from host_tools.store.sessions import save_alive
 from host_tools.wire import Reason
 from tests.bench.queries import fill
+from tests.host_tools.evidencing import signing_registry
 
 NOW = 1_795_536_000
 VILLAGES = ["6403112001", "6403112002", "6401012009", "6402012001"]
@@ -106,7 +106,7 @@ def whole(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The province; only to be copied."""
     directory = tmp_path_factory.mktemp("pages") / "east kalimantan"
     shutil.copytree(founded, directory)
-    with Registry.open(directory) as registry, registry.transaction():
+    with signing_registry(load(directory)) as registry, registry.transaction():
         for number, code in enumerate(VILLAGES):
             position = (-1.0 + number, 116.5 + number / 2)
             registry.place_villages([(code, position, HOSTILE[:100], PROVIDERS[number])])

@@ -16,6 +16,7 @@ from host_tools.pages.words import GROUPS, what_to_do
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
+from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
 
 DAY = 86400
@@ -52,12 +53,12 @@ def test_filters_of_the_wall_are_in_the_address(shared: Pages, query: str, shown
 
 def test_our_own_faults_outrank_all(pages: Pages):
     client = pages.of("viewer")
-    assert "is not at work" not in client.get("/").text
+    assert "has not been running" not in client.get("/").text
     pages.clock.t = NOW + 600
     pages.site.watcher.look()
     text = client.get("/").text
-    assert "The ingest is not at work since" in text
-    assert text.index("The ingest is not") < text.index('class="counts"')
+    assert "The ingest has not been running since" in text
+    assert text.index("The ingest has not") < text.index('class="counts"')
     with open_database(pages.directory / "province.db") as db, db.transaction():
         save_alive(db, NOW + 590, connected=False)
     pages.site.watcher.look()
@@ -170,6 +171,14 @@ def test_search_finds_names_codes_districts_and_serials(shared: Pages, wanted: s
         assert ('href="/village/' in answer.text) is found
 
 
+def test_a_span_of_time_counts_back_from_the_pages_own_clock(pages: Pages):
+    client = pages.of("viewer")
+    assert client.get("/api/v1/outages?since=3d").json()["rows"]
+    pages.clock.t += 5 * DAY
+    assert pages.log_in("viewer").get("/api/v1/outages?since=3d").json()["rows"] == []
+    assert client.get("/outages?since=soon").status_code in (303, 400)
+
+
 def test_older_outages_follow_on_the_next_page_without_a_hole(pages: Pages, monkeypatch):
     monkeypatch.setattr("host_tools.pages.listing.SHOWN", 5)
     client = pages.of("viewer")
@@ -199,7 +208,7 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
 
 def closed_month(pages: Pages) -> None:
     with (
-        Registry.open(pages.directory) as registry,
+        signing_registry(pages.site.province) as registry,
         open_database(pages.directory / "province.db") as db,
     ):
         close(registry, db, month_of("2026-10"), by="office", now=NOW)
@@ -259,6 +268,23 @@ def test_a_page_that_is_kept_is_made_again_when_something_changes(pages: Pages):
     assert client.get("/villages").text == before
     pages.site.watcher.look()
     assert 'class="state site"' in client.get("/villages").text
+
+
+def test_a_backup_that_was_put_back_is_what_the_pages_show(pages: Pages):
+    client = pages.of("viewer")
+    assert "IndiHome" in client.get("/devices").text and client.get("/outages").status_code == 200
+    for name in ("registry.db", "province.db"):
+        path = pages.directory / name
+        path.with_suffix(".new").write_bytes(path.read_bytes())
+        path.with_suffix(".new").replace(path)
+    with signing_registry(pages.site.province) as registry:
+        registry.place_villages([(VILLAGES[0], None, None, "Bestcamp")])
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("DELETE FROM outages")
+    pages.site.watcher.look()
+    text = client.get("/devices").text
+    assert "Bestcamp" in text and "IndiHome" not in text
+    assert "0 rows" in client.get("/outages").text
 
 
 def test_each_part_that_changes_by_itself_has_its_element_on_the_page(shared: Pages):

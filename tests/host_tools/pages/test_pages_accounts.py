@@ -2,10 +2,12 @@
 
 import html
 import re
+from pathlib import Path
 
 import pyotp
 import pytest
 
+from host_tools.office.backup import make_backup
 from tests.host_tools.conftest import Run
 from tests.host_tools.pages.conftest import PASSWORD, VILLAGES, Pages, key_of, post
 
@@ -46,6 +48,7 @@ def test_a_new_account_sets_a_password_of_its_own_before_it_sees_anything(
         (("add", "viewer"), "an account 'viewer' already"),
         (("add", "x", "--role", "operator"), "An operator needs a regency"),
         (("add", " "), "A name has 1 to"),
+        (("add", "a/b"), "no slash"),
         (("add", "x", "--regency", "Atlantis"), "no such regency"),
         (("password", "nobody"), "There is no account 'nobody'"),
     ],
@@ -153,6 +156,13 @@ def test_programs_read_with_a_token_until_it_is_revoked(pages: Pages):
     assert number
     post(client, "/account/tokens/revoke", number=number[1])
     assert program.get("/api/v1/status", headers=headers).status_code == 401
+
+
+def test_accounts_are_in_the_backup(pages: Pages, tmp_path: Path):
+    pages.of("viewer")
+    backup = make_backup(pages.site.province, tmp_path)
+    assert backup.manifest.rows["pages.db"]["accounts"] == 3
+    assert {"pages.db", "province.db", "registry.db"} <= set(backup.manifest.files)
 
 
 def test_what_changed_is_in_the_audit_log_with_who_and_from_where(pages: Pages):

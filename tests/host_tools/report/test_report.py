@@ -197,7 +197,7 @@ def test_a_closed_month_never_shows_other_figures(office, kaltim: Province, tmp_
     for changed in (words, ("month", "show", "2026-10")):
         ended = office(*changed)
         assert ended.code == 1
-        assert "2026-10 is closed, and 6403112001-1 counts otherwise" in ended.err
+        assert "2026-10 is closed, and 6403112001-1 would have other figures" in ended.err
     # Others of that month are as they were.
     assert office(*words, "--village", "6403112002").code == 0
 
