@@ -74,11 +74,12 @@ def source_code(path: str, micropython: bool = False) -> bytes:
     """
     if path == CORE_PATH:
         return _core_code().encode()
-    return _source_code(path, (ROOT / path).read_text(), micropython)
+    return _source_code(ROOT, path, (ROOT / path).read_text(), micropython)
 
 
 @cache
-def _source_code(path: str, code: str, micropython: bool) -> bytes:
+def _source_code(root: Path, path: str, code: str, micropython: bool) -> bytes:
+    """Short names depend on all files below the root."""
     return "\n".join(_edited(path, code, ast.parse(code), micropython)).encode()
 
 

@@ -43,7 +43,7 @@ def verify_proof(proof: bytes, slot: str) -> Enrolment:
         raise EnrolmentError(
             _(
                 "The device's proof is for slot {slot} and not for {expected}; enrol it again."
-            ).format(slot=enrolment.slot, expected=slot)
+            ).format(slot=repr(enrolment.slot)[1:-1], expected=slot)
         )
     if kid != hash8(enrolment.public_key):
         raise EnrolmentError(

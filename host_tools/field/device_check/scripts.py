@@ -221,7 +221,8 @@ if start:
  r['ms']=ms(t)
  r['idf_free_after']=idf()
  import asyncio
- from agent.link import probes
+ try: from agent import core as probes
+ except ImportError: from agent.link import probes
  g='127.0.0.1'
  try:
   import network

@@ -203,7 +203,7 @@ def test_a_broker_that_cannot_read_what_it_saved_begins_anew(kaltim: Province):
     for content in (damaged[::-1], b"not a database of Mosquitto's"):
         saved.write_bytes(content)
         with Running(kaltim) as running:
-            assert "has begun anew" in "".join(running.said)
+            assert "has started with an empty" in "".join(running.said)
             assert running.end(signal.SIGTERM) == 0
         assert saved.with_name("mosquitto.db.damaged").read_bytes() == content
         assert saved.exists()

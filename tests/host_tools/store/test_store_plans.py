@@ -128,6 +128,7 @@ def receive(db: Database) -> None:
         other = Receipt(1, b"", 0, 0, 0, 1, 0, (stream,), None, 1, b"", None)
         receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
+    assert not receipts.has_uncounted(db, 0, START)
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
     evidence.stream_births(db, 1)

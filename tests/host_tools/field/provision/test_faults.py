@@ -88,9 +88,10 @@ def test_laptop_is_killed(world: World, a_hub: Hub, moment: str) -> None:
     again = world.provision(port)
     if "No chip answers" in again.stderr:
         # No DTR resets an emulated chip: on a busy machine it may wait for the rest of what the
-        # dead process wrote. As with a real one, the sentence says what to do.
-        board.wait_left_alone()
-        again = world.provision(port)
+        # dead process wrote. As with a real one, the sentence says what to do: plug it in anew.
+        board.pull()
+        board.wait_unplugged()
+        again = world.provision(board.plug())
     assert again.returncode == 0, again.stderr
     world.check_done(board)
 
