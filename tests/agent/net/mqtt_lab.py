@@ -254,7 +254,8 @@ class Proxy:
                 self.cut()
 
     def cut(self) -> None:
-        for sock in self._socks:
+        # A copy: the device may connect again while this loop runs, and that connection must live.
+        for sock in list(self._socks):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
