@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boards.openwrt import board, uci
@@ -119,7 +119,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 @given(value=TEXT, items=st.lists(TEXT.filter(lambda t: t and not t.split()[1:]), min_size=2))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.differing_executors])
+@settings(max_examples=60)
 def test_any_text_survives_uci_show(value: str, items: list[str]) -> None:
     def quoted(text: str) -> str:  # as uci's own uci_print_value
         return "'" + text.replace("'", "'\\''") + "'"

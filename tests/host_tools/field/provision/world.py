@@ -132,7 +132,7 @@ class World:
         *arguments: object,
         die: str = "",
         said: str = "",
-        timeout: float = 60,
+        timeout: float = 180,
         **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run `desalink` on the laptop.
