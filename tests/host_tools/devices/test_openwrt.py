@@ -119,7 +119,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 @given(value=TEXT, items=st.lists(TEXT.filter(lambda t: t and not t.split()[1:]), min_size=2))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.differing_executors])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
+)
 def test_any_text_survives_uci_show(value: str, items: list[str]) -> None:
     def quoted(text: str) -> str:  # as uci's own uci_print_value
         return "'" + text.replace("'", "'\\''") + "'"
