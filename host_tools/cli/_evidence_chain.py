@@ -52,13 +52,24 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
 
 
 @click.command("receipts")
+@click.option(
+    "--now", "make", is_flag=True, help="First make one of what has arrived since the newest."
+)
 @json_option
 @pass_app
-def receipts(app: Application, as_json: bool) -> None:
-    """List the receipts: what the ingest stored, day by day."""
+def receipts(app: Application, make: bool, as_json: bool) -> None:
+    """List the receipts: what the ingest stored, day by day.
+
+    The ingest makes one after each midnight. With --now it makes one at once, so that evidence can
+    be exported of what came today; the next one counts the rest of the day.
+    """
     from host_tools.cli._output import print_json, print_table
     from host_tools.common.times import day, wita
 
+    if make:
+        from host_tools.ingest.receipting import receipt_now
+
+        receipt_now(app.province)
     found = list(_chain(app))
     if as_json:
         print_json(
