@@ -16,7 +16,9 @@ from host_tools.common.errors import DesalinkError, KeyFileError
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA_S
 from host_tools.people.office_log import entry_hash
+from host_tools.people.office_pen import check_named
 from host_tools.people.receipts import BEGINNING, Receipt, receipt_hash, sign_receipt
+from host_tools.people.trust import INGEST
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store import Database, StoreLocked, lock, open_database
@@ -39,7 +41,11 @@ class ReceiptSource(Protocol):
     """What a receipt needs from outside the database."""
 
     def key(self) -> Ed25519PrivateKey | None:
-        """The ingest's key; None where the province has none yet."""
+        """The ingest's key; None where the province has none yet.
+
+        Raises:
+            KeyFileError: it is damaged, or was replaced.
+        """
 
     def office(self) -> tuple[tuple[int, bytes] | None, int]:
         """Number and hash of the newest entry of the office log; version of the newest trust."""
@@ -66,6 +72,8 @@ class ProvinceReceipts:
             raise KeyFileError(
                 _("{path} is not an Ed25519 key; put it back from the backup.").format(path=path)
             )
+        with Registry.open(self._province.directory) as registry:
+            check_named(registry, key, INGEST)
         return key
 
     def office(self) -> tuple[tuple[int, bytes] | None, int]:
