@@ -51,14 +51,64 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
     click.echo(_("Next: 'desalink evidence check', and a backup: it must hold keys/office.key."))
 
 
+@click.command("renew-keys")
+@click.option(
+    "--only",
+    type=click.Choice(["office", "ingest"]),
+    help="Only this one's; both, if it is not given.",
+)
+@passphrase_option
+@pass_app
+def renew_keys(app: Application, only: str | None, passphrase_file: Path | None) -> None:
+    """Make new keys of the office and of the ingest, as when one was stolen.
+
+    A new trust document names them and ends the former ones. What those have signed before stays
+    valid. It needs the root key and its passphrase.
+    """
+    from host_tools.common import passphrase
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.people.office_pen import renew_office_keys
+    from host_tools.people.trust import INGEST, OFFICE
+    from host_tools.province.registry import Registry
+
+    province = app.province
+    signed_at = max((receipt.made for receipt, _head in _chain(app)), default=0)
+    with (
+        hold(office_lock(province.directory), _(OFFICE_BUSY)),
+        Registry.open(province.directory) as registry,
+    ):
+        renew_office_keys(
+            *(province, registry, passphrase.existing(passphrase_file)),
+            {"office": (OFFICE,), "ingest": (INGEST,), None: (OFFICE, INGEST)}[only],
+            signed_at=signed_at,
+        )
+    click.echo(
+        _(
+            "The new keys count from now on. Next: 'desalink evidence receipts --now', publish "
+            "the line of 'desalink evidence commit', and make a backup."
+        )
+    )
+
+
 @click.command("receipts")
+@click.option(
+    "--now", "make", is_flag=True, help="First make one of what has arrived since the newest."
+)
 @json_option
 @pass_app
-def receipts(app: Application, as_json: bool) -> None:
-    """List the receipts: what the ingest stored, day by day."""
+def receipts(app: Application, make: bool, as_json: bool) -> None:
+    """List the receipts: what the ingest stored, day by day.
+
+    The ingest makes one after each midnight. With --now it makes one at once, so that evidence can
+    be exported of what came today; the next one counts the rest of the day.
+    """
     from host_tools.cli._output import print_json, print_table
     from host_tools.common.times import day, wita
 
+    if make:
+        from host_tools.ingest.receipting import receipt_now
+
+        receipt_now(app.province)
     found = list(_chain(app))
     if as_json:
         print_json(
