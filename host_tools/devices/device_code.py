@@ -42,6 +42,9 @@ from host_tools.common.i18n import _
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
 IDS = ("agent/wire/ids.py", "agent/wire/ids_seldom.py")
+# What is fixed in a release for MicroPython (agent/device/interpreter.py).
+_KEY_TABLES = ("KEYS", "_TABLE")
+_FIXED = {"MICROPYTHON": "True", "FROM_SOURCE": "False"}
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*")
 
 
@@ -91,6 +94,7 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
     inside = path in CORE if micropython else None
     edits = _imports(tree, dropped, lines, short, inside)
     if micropython:
+        edits |= _tables_of_keys(tree, lines, short)
         for node in _unused(ROOT).get(path, ()):
             first = min(part.lineno for part in (node, *node.decorator_list))
             for row in range(first, (node.end_lineno or 0) + 1):
@@ -119,10 +123,12 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
                     )
                 )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
-        elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
-            instead = "True"
-        elif attribute == [".", "MICROPYTHON"] and micropython:
-            instead, end = "True", tokens[at + 2].end
+        elif micropython and token.string == "FROM_SOURCE" and not after_dot:
+            edits[row, -1] = len(lines[row - 1]), ""
+        elif micropython and token.string in _FIXED and _is_read(tokens, at):
+            instead = _FIXED[token.string]
+        elif micropython and attribute[:1] == ["."] and attribute[-1] in _FIXED:
+            instead, end = _FIXED[attribute[1]], tokens[at + 2].end
         elif token.string in prefixes and not after_dot:
             if attribute[:1] != ["."]:
                 raise DeviceCodeError(
@@ -138,6 +144,23 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
         line = lines[row - 1]
         lines[row - 1] = line[: max(begin, 0)] + instead + line[end_column:]
     return lines
+
+
+def _tables_of_keys(
+    tree: ast.Module, lines: list[str], short: dict[str, str]
+) -> dict[tuple[int, int], tuple[int, str]]:
+    """The edits that leave key, default, and "path" in tables of keys (agent/config.py): the host
+    checks the rest before it builds a release."""
+    edits = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])) in _KEY_TABLES:
+            rows = [line.split() for line in ast.literal_eval(node.value).splitlines()]
+            text = "\n".join(" ".join(w[:2] + w[2:3] * (w[2] == "path")) for w in rows)
+            for row in range(node.lineno, (node.end_lineno or 0) + 1):
+                edits[row, -1] = len(lines[row - 1]), ""
+            instead = f"{short.get(name, name)} = {text!r}"
+            edits[node.lineno, -1] = len(lines[node.lineno - 1]), instead
+    return edits
 
 
 def _is_read(tokens: list[tokenize.TokenInfo], at: int) -> bool:
@@ -545,7 +568,7 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
     provision = _HERE.parents[1] / "field" / "provision"
     for name in ("payload.py", "serial_device.py"):
         kept |= set(_WORD.findall((provision / name).read_text()))
-    return kept | _SIMULATED | {"MICROPYTHON"}
+    return kept | _SIMULATED | set(_FIXED)
 
 
 def _kept(tree: ast.AST) -> Iterator[str]:
