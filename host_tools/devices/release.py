@@ -27,9 +27,13 @@ from host_tools.devices.device_code import CORE, CORE_PATH, IDS, constants, sour
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-_CPYTHON_ONLY = frozenset(
-    ["agent/device/cpython.py", "agent/device/expected.py", "boards/_linux/cpython.py"]
-)
+# Only for CPython, or for an agent that runs from source.
+NOT_RELEASED = frozenset(
+    [
+        "agent/device/cpython.py", "agent/device/expected.py", "agent/wire/cbor_general.py",
+        "boards/_linux/cpython.py",
+    ]
+)  # fmt: skip
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
@@ -105,7 +109,7 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     if configs is not None:
         unwanted |= {_file(module) for module in _unwanted(board, optional, configs)}
     if board.interpreter == "micropython":
-        unwanted |= _CPYTHON_ONLY
+        unwanted |= NOT_RELEASED
     found: set[str] = set()
     sources = _file(_SOURCES).removesuffix(".py")
     more = {
