@@ -48,6 +48,7 @@ class PagesSite:
         self.watcher = ProvinceWatcher(province.directory, province.database, clock)
         self.pool = ThreadPoolExecutor(_THREADS, "pages")
         self.throttle = Throttle()
+        self.link_throttle = Throttle()
         self.assets: dict[str, Asset] = {}
         self.asset_names = {
             name: self._asset(name, kind)

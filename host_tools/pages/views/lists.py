@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
-from host_tools.common.times import DAY_S, parse_since
+from host_tools.common.times import DAY_S
 from host_tools.pages import wall
 from host_tools.pages.listing import (
     CASE,
@@ -27,7 +27,9 @@ from host_tools.pages.listing import (
     FilterChoice,
     Listing,
     limit_of,
+    regency_choice,
     show,
+    since_choice,
 )
 from host_tools.pages.records import ADMINISTRATOR, CASE_STATES
 from host_tools.pages.serving import PageRoute
@@ -38,29 +40,15 @@ from host_tools.store import queries
 from host_tools.store.quarantine import Quarantine
 from host_tools.wire.vocabulary import STATES
 
-_DEFAULT_SINCE = "7d"
 _DEVICE_SOON_S = 90 * DAY_S
 _MOST_READ = 10_000  # outages, for one page
 _MOST_DAYS = 31  # of usage, on a page
-
-
-def _regency(visit: PageVisit) -> FilterChoice:
-    known = visit.snapshot.villages.values()
-    names = sorted({(v.regency_code, v.regency) for v in known})
-    return FilterChoice("regency", _("Regency"), [("", _("all")), *names], visit.query("regency"))
 
 
 def _provider(visit: PageVisit) -> FilterChoice:
     names = sorted({name for its in visit.snapshot.providers.values() for name in its})
     values = [("", _("all")), *((name, name) for name in names)]
     return FilterChoice("provider", _("Provider"), values, visit.query("provider"))
-
-
-def _since(visit: PageVisit) -> tuple[float, FilterChoice]:
-    text = visit.query("since", _DEFAULT_SINCE)
-    start = parse_since(text or _DEFAULT_SINCE, visit.now)
-    assert start is not None
-    return start, FilterChoice("since", _("Since (24h, 7d, 2026-11-24)"), (), text)
 
 
 def _of_place(visit: PageVisit) -> Callable[[str], bool]:
@@ -113,7 +101,7 @@ def villages(visit: PageVisit) -> Listing:
             if matches(visit, slot)
         ],
         [
-            _regency(visit),
+            regency_choice(visit),
             _provider(visit),
             FilterChoice("state", _("State"), states, visit.query("state")),
         ],
@@ -122,7 +110,7 @@ def villages(visit: PageVisit) -> Listing:
 
 def outages(visit: PageVisit) -> Listing:
     """Outages that last, then those that ended, the newest first."""
-    start, since = _since(visit)
+    start, since = since_choice(visit)
     meant, cause = _of_place(visit), visit.query("cause")
     limit, before = limit_of(visit), visit.query("before")
     found: list[queries.Outage] = []
@@ -173,7 +161,7 @@ def outages(visit: PageVisit) -> Listing:
             for o in [*found, *ended]
         ],
         [
-            _regency(visit),
+            regency_choice(visit),
             _provider(visit),
             FilterChoice("cause", _("Cause"), [("", _("all")), *causes], cause),
             since,
@@ -225,7 +213,7 @@ def cases(visit: PageVisit) -> Listing:
             if its.village.startswith(regency) and state in ("", "all", its.state)
         ],
         [
-            _regency(visit),
+            regency_choice(visit),
             FilterChoice(
                 "state",
                 _("State"),
@@ -335,7 +323,7 @@ def devices(visit: PageVisit) -> Listing:
         ],
         rows,
         [
-            _regency(visit),
+            regency_choice(visit),
             _provider(visit),
             FilterChoice(
                 "soon",
@@ -403,7 +391,7 @@ def quarantine(visit: PageVisit) -> Listing:
 
 def usage(visit: PageVisit) -> Listing:
     """What went through each village, over days."""
-    start, since = _since(visit)
+    start, since = since_choice(visit)
     if visit.query("format") not in FORMATS:
         start = max(start, visit.now - _MOST_DAYS * DAY_S)
     meant = _of_place(visit)
@@ -436,7 +424,7 @@ def usage(visit: PageVisit) -> Listing:
             }
             for its in found
         ],
-        [_regency(visit), _provider(visit), since],
+        [regency_choice(visit), _provider(visit), since],
         note=_("A page shows at most {days} days; the files show all.").format(days=_MOST_DAYS),
     )
 
