@@ -13,6 +13,7 @@ from functools import cached_property
 from importlib import resources
 
 from host_tools.pages.access import Throttle
+from host_tools.pages.outlines import read_outlines
 from host_tools.pages.records import PagesBook
 from host_tools.pages.snapshot import ProvinceWatcher
 from host_tools.province.registry import Registry
@@ -57,7 +58,9 @@ class PagesSite:
         self._local = threading.local()
         self._pages: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
-        # Made at once, so that what is wrong shows at the start.
+        # At once, so that what is wrong shows at the start.
+        its = self.settings
+        self.outlines = read_outlines(province.directory / its.outlines) if its.outlines else []
         PagesBook.open(province.pages_database).close()
 
     @cached_property

@@ -34,6 +34,7 @@ def labels(language: str) -> dict[str, str]:
         "since_yesterday": _("By state, with the change since yesterday"),
         "installed": _("{installed} of {villages} villages have a device."),
         "map": _("Map"),
+        "outlines_from": _("Outlines:"),
         "no_map": _(
             "No village has a position. 'desalink villages import' takes positions from a table."
         ),

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import openpyxl
 import pytest
@@ -12,6 +14,9 @@ from host_tools.contracts.calendar import month_of
 from host_tools.contracts.months import close
 from host_tools.pages import wall
 from host_tools.pages.drawing import strip
+from host_tools.pages.outlines import read_outlines
+from host_tools.pages.records import PagesError
+from host_tools.pages.site import PagesSite
 from host_tools.pages.words import GROUPS, what_to_do
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
@@ -34,6 +39,65 @@ def test_the_wall_shows_every_slot_with_its_state_and_its_last_day(shared: Pages
     for name in ("IndiHome", "Icon+", "Starlink"):
         assert name in text
     assert 'data-live="/live?version=' in text
+
+
+SQUARE = [[114, -2], [119, -2], [119, 3], [114.001, 3], [114, 3], [114, -2]]
+AREA = {"type": "Polygon", "coordinates": [SQUARE]}
+
+
+def geojson(*geometries: object) -> str:
+    features = [{"type": "Feature", "properties": {}, "geometry": its} for its in geometries]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def test_the_map_draws_the_outlines_of_a_file_and_names_its_source(pages: Pages):
+    path = pages.directory / "borders.geojson"
+    path.write_text(geojson(AREA, None, {"type": "MultiPolygon", "coordinates": [[SQUARE]]}))
+    its = replace(pages.site.settings, outlines=path.name, outlines_source=f"(c) {HOSTILE}")
+    site = PagesSite(replace(pages.site.province, pages=its), pages.clock)
+    client = Pages(site, pages.clock).of("viewer")
+    text = client.get("/").text
+    drawn = re.search(r'<path class="outline" d="([^"]+)"', text)
+    # From corner to corner in pixels; a point beside another one is left out.
+    square = "M12 628l616 0l0 -616l-616 0l0 616"
+    assert drawn and drawn[1] == square * 2
+    assert "(c) &lt;script&gt;" in text
+    some = client.get("/?regency=6403").text
+    assert 'class="outline"' in some and square not in some
+    site.close()
+
+
+def test_outlines_are_simplified_until_they_are_few_enough(tmp_path: Path):
+    wide = [[100 + n / 3000, n % 2 / 50] for n in range(60_000)]
+    path = tmp_path / "x.geojson"
+    path.write_text(geojson({"type": "LineString", "coordinates": wide}))
+    (line,) = read_outlines(path)
+    assert 300 < len(line) <= 5000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[]", "null", "[" * 100_000, '{"type": "FeatureCollection"}', "\x00\x00"),
+        geojson(),
+        geojson({"type": "Circle", "coordinates": [1, 2]}),
+        geojson({"type": "Polygon", "coordinates": 5}),
+        geojson({"type": "Polygon", "coordinates": [[["a", "b"]]]}),
+        geojson({"type": "Polygon", "coordinates": [[[1]]]}),
+        geojson({"type": "LineString", "coordinates": [[1, float("nan")]]}),
+        geojson({"type": "LineString", "coordinates": [[10**400, 1]]}),
+        geojson({"type": "LineString", "coordinates": [[683920.5, 9876543.1]]}),
+    ],
+    ids=lambda content: content[80:110],
+)
+def test_what_is_no_map_is_refused_in_a_sentence(tmp_path: Path, content: str):
+    path = tmp_path / "x.geojson"
+    path.write_text(content)
+    with pytest.raises(PagesError, match="outlines of the map"):
+        read_outlines(path)
+    for other in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(PagesError, match="outlines of the map"):
+            read_outlines(other)
 
 
 @pytest.mark.parametrize(
