@@ -13,8 +13,10 @@ from functools import cached_property
 from importlib import resources
 
 from host_tools.pages.access import Throttle
+from host_tools.pages.checks import FileChecks
 from host_tools.pages.outlines import read_outlines
 from host_tools.pages.records import PagesBook
+from host_tools.pages.shelf import Shelf
 from host_tools.pages.snapshot import ProvinceWatcher
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -50,18 +52,19 @@ class PagesSite:
         self.pool = ThreadPoolExecutor(_THREADS, "pages")
         self.throttle = Throttle()
         self.link_throttle = Throttle()
+        # What is wrong with files and folders shows at the start.
+        its = self.settings
+        self.outlines = read_outlines(province.directory / its.outlines) if its.outlines else []
         self.assets: dict[str, Asset] = {}
         self.asset_names = {
             name: self._asset(name, kind)
             for name, kind in (("pages.css", "text/css"), ("pages.js", "text/javascript"))
         }
+        self.shelf = Shelf(province.directory, its.files)
+        self.checks = FileChecks(province, clock)
         self._local = threading.local()
         self._pages: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
-        # At once, so that what is wrong shows at the start.
-        its = self.settings
-        self.outlines = read_outlines(province.directory / its.outlines) if its.outlines else []
-        PagesBook.open(province.pages_database).close()
 
     @cached_property
     def https(self) -> bool:
@@ -120,5 +123,6 @@ class PagesSite:
 
     def close(self) -> None:
         """End all threads."""
+        self.checks.close()
         self.pool.shutdown()
         self.watcher.close()

@@ -135,6 +135,14 @@ def labels(language: str) -> dict[str, str]:
         "error": _("Error"),
         "take_care": _("If you take care of it, nobody else is sent a message about it."),
         "your_name": _("Your name"),
+        "look_again": _("See whether it has ended"),
+        "verify": _("Verify"),
+        "verify_note": _(
+            "An evidence file is verified with the public root key that this province has. It "
+            "takes some minutes; one file is verified at a time. Who does not trust this server "
+            "does it elsewhere: 'desalink evidence verify'."
+        ),
+        "download": _("Download"),
         "log_in": _("Log in"),
         "log_out": _("Log out"),
         "name": _("Name"),

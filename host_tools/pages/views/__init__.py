@@ -12,11 +12,12 @@ def routes() -> list[PageRoute]:
         alerts,
         api,
         cases,
+        files,
         lists,
         months,
         province,
         village,
     )
 
-    groups = (province, village, lists, cases, alerts, months, account, api)
+    groups = (province, village, lists, cases, alerts, files, months, account, api)
     return [route for group in groups for route in group.ROUTES]

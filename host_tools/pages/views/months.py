@@ -145,6 +145,7 @@ def months(visit: PageVisit) -> Response:
         ],
         rows,
         note=_("'desalink month close' closes a month; 'desalink report' writes its pages."),
+        downloads=[("/months/files", _("Reports and evidence files"))],
     )
     return show(visit, listing)
 
