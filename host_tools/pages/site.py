@@ -20,10 +20,11 @@ from host_tools.pages.shelf import Shelf
 from host_tools.pages.snapshot import ProvinceWatcher
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
-from host_tools.store import Database, StoreMissing, open_database
+from host_tools.store import Database, StoreMissing, open_database, queries
 
 _THREADS = 4
 _KEPT_PAGES = 200
+_VOLTAGES_S = 60
 
 
 @dataclass
@@ -65,6 +66,9 @@ class PagesSite:
         self._local = threading.local()
         self._pages: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
+        self._voltages: dict[str, float] = {}
+        self._voltages_at = float("-inf")
+        self._voltages_lock = threading.Lock()
 
     @cached_property
     def https(self) -> bool:
@@ -105,6 +109,16 @@ class PagesSite:
             except StoreMissing:
                 pass  # an older version: the ingest renews it
         return its
+
+    def voltages(self, database: Database | None) -> dict[str, float]:
+        """The supply voltage of each slot that measures it. Every newest report is decoded for
+        it: so not at each change."""
+        with self._voltages_lock:
+            now = self.clock()
+            if database is not None and not 0 <= now - self._voltages_at < _VOLTAGES_S:
+                self._voltages = queries.newest_values(database, ["voltage"])
+                self._voltages_at = now
+            return self._voltages
 
     def kept(self, key: tuple[object, ...]) -> bytes | None:
         """A page that was made before, packed."""

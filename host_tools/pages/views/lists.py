@@ -8,8 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
 from host_tools.common.times import DAY_S
+from host_tools.derive.findings import Kind
 from host_tools.pages import wall
 from host_tools.pages.listing import (
     CASE,
@@ -40,7 +41,9 @@ from host_tools.store import queries
 from host_tools.store.quarantine import Quarantine
 from host_tools.wire.vocabulary import STATES
 
+# Of the filters of devices. A lead battery of 12 V is empty below the voltage.
 _DEVICE_SOON_S = 90 * DAY_S
+_LOW_V, _FILLED = 11.5, 70
 _MOST_READ = 10_000  # outages, for one page
 _MOST_DAYS = 31  # of usage, on a page
 
@@ -267,13 +270,17 @@ def providers(visit: PageVisit) -> Listing:
 def devices(visit: PageVisit) -> Listing:
     """Devices that fill slots."""
     meant = _of_place(visit)
-    software = {}
+    software, clocks = {}, dict[str, set[str]]()
     if visit.database is not None:
         software = {its.slot: its for its in queries.software(visit.database)}
+        clocks = queries.open_kinds(visit.database, [Kind.FUTURE_CLOCK, Kind.UNPLACED])
+    voltages = visit.site.voltages(visit.database)
     status = {slot.slot: slot for slot in visit.snapshot.overview.slots}
     ends = visit.registry.certificates_in_use()
     rows: list[dict[str, Any]] = []
-    soon, limit = visit.query("soon"), visit.now + _DEVICE_SOON_S
+    asked = {name: visit.query(name) for name in ("board", "agent", "firmware")}
+    trouble = visit.query("trouble")
+    known: dict[str, set[str]] = {name: set() for name in asked}
     for device in visit.registry.active_devices():
         if not meant(device.slot):
             continue
@@ -282,26 +289,31 @@ def devices(visit: PageVisit) -> Listing:
             status.get(device.slot),
             ends.get(device.slot),
         )
-        if soon and (end is None or end.not_after > limit):
-            continue
-        rows.append(
-            {
-                "village": device.slot[:10],
-                "slot": device.slot,
-                "device": device.kid.hex(),
-                "board": its.board if its else device.board,
-                "agent": its.agent if its else "",
-                "interpreter": its.interpreter if its else "",
-                "started": its.received_at if its else None,
-                "last_report": now.last_report if now else None,
-                "journal_fill": now.journal_fill if now else None,
-                "backlog": now.backlog if now else None,
-                "gaps": now.gaps if now else None,
-                "certificate_end": end.not_after if end else None,
-                "enrolled": device.enrolled_at,
-                "enrolled_by": device.enrolled_by,
-            }
-        )
+        row: dict[str, Any] = {
+            "village": device.slot[:10],
+            "slot": device.slot,
+            "device": device.kid.hex(),
+            "board": its.board if its else device.board,
+            "agent": its.agent if its else "",
+            "firmware": device.firmware,
+            "interpreter": its.interpreter if its else "",
+            "started": its.received_at if its else None,
+            "last_report": now.last_report if now else None,
+            "clock": _clock(clocks.get(device.slot, set())) if now and now.last_report else None,
+            "voltage": voltages.get(device.slot),
+            "journal_fill": now.journal_fill if now else None,
+            "backlog": now.backlog if now else None,
+            "gaps": now.gaps if now else None,
+            "certificate_end": end.not_after if end else None,
+            "enrolled": device.enrolled_at,
+            "enrolled_by": device.enrolled_by,
+        }
+        for name in asked:
+            known[name].add(row[name])
+        if all(asked[name] in ("", row[name]) for name in asked) and (
+            not trouble or _has_trouble(trouble, row, device.slot in clocks, visit.now)
+        ):
+            rows.append(row)
     return Listing(
         "devices",
         _("Devices"),
@@ -311,9 +323,12 @@ def devices(visit: PageVisit) -> Listing:
             Column("device", _("Key")),
             Column("board", _("Board")),
             Column("agent", _("Agent")),
+            Column("firmware", _("Firmware")),
             Column("interpreter", _("Interpreter")),
             Column("started", _("Last start (WITA)"), TIME),
             Column("last_report", _("Last report (WITA)"), TIME),
+            Column("clock", _("Clock")),
+            Column("voltage", _("Supply (V)"), NUMBER),
             Column("journal_fill", _("Journal (%)"), NUMBER),
             Column("backlog", _("Backlog"), NUMBER),
             Column("gaps", _("Gaps"), NUMBER),
@@ -325,14 +340,57 @@ def devices(visit: PageVisit) -> Listing:
         [
             regency_choice(visit),
             _provider(visit),
+            *(
+                FilterChoice(
+                    name,
+                    {"board": _("Board"), "agent": _("Agent"), "firmware": _("Firmware")}[name],
+                    [("", _("all")), *((value, value) for value in sorted(values) if value)],
+                    asked[name],
+                )
+                for name, values in known.items()
+            ),
             FilterChoice(
-                "soon",
-                _("Certificate"),
-                [("", _("all")), ("1", _("ends within 90 days"))],
-                soon,
+                "trouble",
+                _("Trouble"),
+                [
+                    ("", _("all")),
+                    ("clock", _("the clock is wrong")),
+                    ("voltage", _("the supply is below {volt} V").format(volt=number(_LOW_V, 1))),
+                    (
+                        "journal",
+                        _("the journal is filled to {share} % or more").format(share=_FILLED),
+                    ),
+                    ("gaps", _("reports are missing")),
+                    (
+                        "certificate",
+                        _("the certificate ends within {days} days").format(
+                            days=_DEVICE_SOON_S // DAY_S
+                        ),
+                    ),
+                ],
+                trouble,
             ),
         ],
     )
+
+
+def _clock(kinds: set[str]) -> str:
+    if Kind.FUTURE_CLOCK in kinds:
+        return _("ahead of ours")
+    return _("not set: reports have no time") if Kind.UNPLACED in kinds else _("right")
+
+
+def _has_trouble(trouble: str, row: dict[str, Any], clock: bool, now: int) -> bool:
+    if trouble == "clock":
+        return clock
+    if trouble == "gaps":
+        return bool(row["gaps"])
+    if trouble == "journal":
+        return (row["journal_fill"] or 0) >= _FILLED
+    if trouble == "voltage":
+        return row["voltage"] is not None and row["voltage"] < _LOW_V
+    end = row["certificate_end"]
+    return trouble == "certificate" and end is not None and end <= now + _DEVICE_SOON_S
 
 
 def quarantine(visit: PageVisit) -> Listing:

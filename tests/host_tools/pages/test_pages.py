@@ -10,6 +10,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from agent.wire import ids
 from host_tools.contracts.calendar import month_of
 from host_tools.contracts.months import close
 from host_tools.pages import wall
@@ -22,6 +23,7 @@ from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.evidencing import signing_registry
+from tests.host_tools.factory import Device, ordinary
 from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
 
 DAY = 86400
@@ -268,6 +270,38 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
     assert book[0] == rows[0]
     text = client.get(f"/{name}").text
     assert f"{len(rows) - 1} rows" in text
+
+
+def test_devices_in_trouble_are_found_by_what_is_wrong_with_them(pages: Pages):
+    device = Device(now=NOW - 400)
+    message = device.report({**ordinary(), ids.VOLTAGE: [1200, 1140, None]})
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("INSERT INTO reports VALUES (9, 1, 9, 1, 0, NULL, ?, ?)", (NOW, message))
+        db.execute("UPDATE latest SET journal_fill = 800 WHERE slot_id = 2")
+        db.execute(
+            "INSERT INTO findings (kind, slot_id, stream_id, first_seq, last_seq, found_at) "
+            "VALUES ('future_clock', 3, 3, 1, 1, ?)",
+            (NOW,),
+        )
+    client = pages.of("viewer")
+    rows = {row["slot"][:10]: row for row in client.get("/api/v1/devices").json()["rows"]}
+    assert rows[VILLAGES[0]]["voltage"] == 11.4 and rows[VILLAGES[1]]["voltage"] is None
+    assert rows[VILLAGES[2]]["clock"] == "ahead of ours" and rows[VILLAGES[0]]["clock"] == "right"
+    assert rows[VILLAGES[0]]["firmware"] == rows[VILLAGES[0]]["agent"] == HOSTILE
+    for trouble, found in (
+        ("voltage", {0}),
+        ("journal", {1}),
+        ("clock", {2}),
+        ("gaps", {0, 1, 2, 3}),
+        ("certificate", set()),
+        ("nonsense", set()),
+    ):
+        rows = client.get(f"/api/v1/devices?trouble={trouble}").json()["rows"]
+        assert {row["village"] for row in rows} == {VILLAGES[n] for n in found}, trouble
+    for name in ("board", "agent", "firmware"):
+        known = client.get("/api/v1/devices", params={name: HOSTILE}).json()["rows"]
+        assert len(known) == 4
+        assert client.get("/api/v1/devices", params={name: "other"}).json()["rows"] == []
 
 
 def closed_month(pages: Pages) -> None:
