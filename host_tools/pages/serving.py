@@ -13,7 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
 from starlette.routing import Route
 
 from host_tools.common.errors import DesalinkError, RegistryError, reason
@@ -232,6 +238,8 @@ def _for_newcomers(path: str) -> bool:
 
 
 def _pack(response: Response, accepts: str) -> Response:
+    if isinstance(response, FileResponse):
+        return response
     body, headers = packed(bytes(response.body), accepts)
     if headers and response.status_code == 200:
         response.body = body

@@ -144,6 +144,7 @@ def the_rest(db: Database, device: Device) -> None:
     queries.newest_change(db)
     queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
+    queries.open_kinds(db, ["future_clock"])
     queries.said(db, "6403112001-1", START, START + 9)
     queries.quarantined(db, START, START + 9)
     queries.slot_hours(db, "6403112001-1", START, START + 9)
