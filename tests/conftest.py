@@ -1,6 +1,7 @@
 """Rules for the whole suite: nothing is skipped for want of a program, nothing is left running."""
 
 import os
+import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -9,6 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import support
+
+# Bytecode is kept, whatever this machine has set: without it each worker and each process that a
+# test starts compiles everything again, which takes half of the time that collecting takes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Neither deadlines nor `too_slow`: they test the machine. Examples are the same in every run, so
 # that nobody is stopped by what somebody else has broken; DESALINK_TEST_RANDOM=1 tries new ones.
