@@ -454,7 +454,7 @@ _BOUNDED_FINDINGS = ";\n".join(
 _KNOWN_OUTAGES = ";\n".join(
     (
         *(f"DROP TABLE IF EXISTS {table}_new" for table in DERIVED_TABLES),
-        "UPDATE outages SET flaps = -1 WHERE duration IS NULL",
+        "UPDATE outages SET began_t = NULL WHERE duration IS NULL",
         "INSERT INTO redo SELECT slot_id, stream_id, boot FROM boots WHERE untold > 0 AND NOT "
         "EXISTS (SELECT 1 FROM redo WHERE redo.stream_id = boots.stream_id "
         "AND redo.boot = boots.boot)",

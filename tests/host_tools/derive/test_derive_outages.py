@@ -177,6 +177,20 @@ def test_samples_that_say_up_until_an_outage_is_confirmed_do_not_end_it(filled):
     assert filled.intervals() == [(START, START + 5, "up"), (START + 5, START + 30, "provider")]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_outages_of_one_cause_some_seconds_apart_stay_two_in_any_order(filled, order):
+    device = Device()
+    messages = [
+        device.report(events=[outage_ended(200, 5, 50), outage_began(202, 5)]),
+        device.report(events=[outage_ended(-95, 5, 3)]),
+    ]
+    for number in order:
+        filled.store(device, [messages[number]], received_at=START + 900)
+        filled.derive()
+    assert filled.outages() == [(5, START + 150, START + 200, 0), (5, START + 202, START + 205, 0)]
+    assert filled.facts() == filled.rebuilt()
+
+
 def test_a_change_of_cause_makes_two_outages(filled):
     device = Device()
     filled.store(
