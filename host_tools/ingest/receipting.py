@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator
 from typing import Protocol
 
-import cbor2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,7 +16,13 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA_S
 from host_tools.people.office_log import entry_hash
 from host_tools.people.office_pen import check_named
-from host_tools.people.receipts import BEGINNING, Receipt, receipt_hash, sign_receipt
+from host_tools.people.receipts import (
+    BEGINNING,
+    Receipt,
+    end_and_made,
+    receipt_hash,
+    sign_receipt,
+)
 from host_tools.people.trust import INGEST
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
@@ -115,9 +120,8 @@ class Receipting:
         newest = newest_receipt(self._db)
         self._number, self._prev, self._begin, self._made = 0, BEGINNING, 0, 0
         if newest is not None:
-            table = cbor2.loads(cbor2.loads(newest[1]).value[2])
             self._number, self._prev = newest[0] + 1, receipt_hash(newest[1])
-            self._begin, self._made = table[4], table[5]
+            self._begin, self._made = end_and_made(newest[1])
 
     @property
     def counted_until(self) -> int:
