@@ -300,7 +300,7 @@ def application(site: PagesSite) -> Starlette:
         for route in routes()
         if site.settings.public or not route.path.startswith("/public")
     ]
-    return Starlette(
+    found = Starlette(
         routes=[
             *made,
             Route("/live", live.endpoint),
@@ -310,6 +310,9 @@ def application(site: PagesSite) -> Starlette:
         exception_handlers={404: missing, 405: missing},
         lifespan=lifespan,
     )
+    # It would send people to whatever the `Host` header names.
+    found.router.redirect_slashes = False
+    return found
 
 
 def server(site: PagesSite) -> uvicorn.Server:

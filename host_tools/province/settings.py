@@ -55,7 +55,7 @@ class BrokerSettings:
     @property
     def local_host(self) -> str:
         """The name for programs beside the broker, with or without a name service."""
-        return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind
+        return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind  # nosec B104 # compared, not bound
 
     @property
     def server_names(self) -> tuple[str, ...]:
