@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.common.i18n import _, number
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 REVOKED, EMPTY = "revoked", "empty"
 _GOOD = ("up", REVOKED, EMPTY)
-# The ingest says every 20 s that it is at work.
+# The ingest and the alerts say every 20 s that they are at work.
 _DEAD_S = 90
 _DISK_DAYS = 14  # left on the disk: time to do something
 
@@ -28,6 +29,7 @@ class Overview:
 
     lost: since when the broker has no session of a slot whose last known state is not older.
     empty: the villages that never had a device. liveness, size: None while there is no database.
+    alerted: when the alerts were last at work, 0: never; None: the province wants none.
     """
 
     now: float
@@ -40,6 +42,7 @@ class Overview:
     labels: dict[str, str]
     liveness: Liveness | None
     size: Size | None
+    alerted: int | None = None
 
     def counts(self) -> Counter[str]:
         """How many slots there are of each state."""
@@ -62,7 +65,7 @@ class Overview:
 
     def ours(self) -> list[str]:
         """What is wrong on the province's own side: then silence is no fault of villages."""
-        return [*self._not_at_work(), *self._disk_full()]
+        return [*self._not_at_work(), *self._disk_full(), *self._not_alerted()]
 
     def _disk_full(self) -> list[str]:
         days = self.size.days_left if self.size else None
@@ -74,6 +77,23 @@ class Overview:
                 "archive' makes older months smaller."
             ).format(days=number(days))
         ]
+
+    def _not_alerted(self) -> list[str]:
+        from host_tools.common.times import wita
+
+        if self.alerted is None or self.now - self.alerted <= _DEAD_S:
+            return []
+        if not self.alerted:
+            text = _(
+                "The alerts have never run, and alerts.toml is there. Start them with 'desalink "
+                "alerts run'."
+            )
+            return [text]
+        text = _(
+            "The alerts have not been running since {time}, and nobody is sent a message. Start "
+            "them with 'desalink alerts run'."
+        )
+        return [text.format(time=wita(self.alerted))]
 
     def _not_at_work(self) -> list[str]:
         from host_tools.common.times import wita
@@ -156,7 +176,16 @@ def overview(
         labels=labels(everywhere),
         liveness=alive,
         size=size(database, now) if database else None,
+        alerted=_alerted(database.path.parent) if database else None,
     )
+
+
+def _alerted(directory: Path) -> int | None:
+    if not (directory / "alerts.toml").exists():
+        return None
+    from host_tools.alerts.records import last_run
+
+    return last_run(directory) or 0
 
 
 def providers(registry: Registry, now: float) -> dict[str, list[str]]:
