@@ -46,7 +46,7 @@ def find_mosquitto() -> str:
                 "mosquitto.org) and try again."
             )
         )
-    shown = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=10).stdout
+    shown = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=60).stdout
     match = re.search(r"mosquitto version ([0-9]+)\.([0-9]+)", shown)
     if match is None:
         raise BrokerError(

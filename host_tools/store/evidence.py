@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
 from host_tools.store.dialect import REPLACE, UNLESS_KNOWN, greater, lesser, or_change
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
-from host_tools.wire import Birth, hash8
+from host_tools.wire.hashing import hash8
+
+if TYPE_CHECKING:
+    from host_tools.wire import Birth
 
 _OR_MORE = or_change(
     "slot_id, stream_id, chunk",

@@ -209,8 +209,8 @@ def the_rest(db: Database, device: Device) -> None:
 
 def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatch):
     path = tmp_path / "province.db"
-    device, other = Device(), Device(seed=2)
-    keys = {d.kid: Key(d.public_key, d.slot, True) for d in (device, other)}
+    device, other, down = Device(), Device(seed=2), Device("6403112002-1", seed=4)
+    keys = {d.kid: Key(d.public_key, d.slot, True) for d in (device, other, down)}
 
     def act() -> None:
         with open_database(path, create=True) as db:
@@ -233,6 +233,8 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
             reports = [Message(device.topic("report"), message) for message in messages[1:]]
             pipeline.process(reports, device.now, 0)
             pipeline.process(reports[:1], device.now, 0)
+            lasting = down.report(ordinary() | {ids.STATE: [2] * 5}, [outage_began(60, 2)])
+            pipeline.process([Message(down.topic("report"), lasting)], down.now, 0)
             pipeline.retry(0, frozenset(keys))
             pipeline.retry(0)
             with db.transaction():
@@ -243,7 +245,7 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
             rebuild(db, keys)
             for village in (None, device.village):
                 queries.status(db, START + 900, village)
-                queries.outages(db, village=village, since=START, now=START + 900)
+                queries.outages(db, village=village, since=START, now=START + 86400)
                 queries.findings(db, village=village)
                 Quarantine(db).newest(10, village=village)
                 for by in ("day", "hour"):
