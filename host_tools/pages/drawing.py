@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from host_tools.common.i18n import number
 from host_tools.common.times import day, moment_of
@@ -89,10 +89,8 @@ def places(
         x, y = (lon - west) * scale + _MARGIN, (north - lat) * scale + _MARGIN
         placed.setdefault(code[:4], []).append((x, y))
         dots.append(
-            Markup(
-                '<a href="/village/{0}"><circle id="m{0}" class="{1}" cx="{2:.0f}" cy="{3:.0f}" '
-                'r="4"><title>{4}</title></circle></a>'
-            ).format(code, its, x, y, label)
+            f'<a href="/village/{code}"><circle id="m{code}" class="{its}" cx="{x:.0f}" '
+            f'cy="{y:.0f}" r="4"><title>{escape(label)}</title></circle></a>'
         )
     labels = [
         Markup('<text x="{:.0f}" y="{:.0f}" text-anchor="middle">{}</text>').format(
@@ -101,11 +99,12 @@ def places(
         for code, its in placed.items()
         if code in names
     ]
+    points_drawn = Markup("".join(dots))  # nosec B704 # labels are escaped
     drawn = "".join(_path(outline, west, north, scale) for outline in outlines)
     return Markup(
         '<svg class="map" role="group" viewBox="0 0 {} {}"><path class="outline" d="{}"/>'
         "{}{}</svg>"
-    ).format(_MAP_W, height, drawn, Markup("").join(labels), Markup("").join(dots))
+    ).format(_MAP_W, height, drawn, Markup("").join(labels), points_drawn)
 
 
 def _path(outline: Line, west: float, north: float, scale: float) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from host_tools.alerts.records import open_records
 from host_tools.keys import private_keys
 from host_tools.office.founding import found_province
 from host_tools.pages import access
@@ -39,9 +40,14 @@ _PATHS = (
     *("/", "/", "/", "/?regency=6403", "/villages", "/outages", "/outages?since=30d"),
     *("/outages?provider=Starlink&cause=portal&since=300d", "/cases", "/providers", "/devices"),
     *("/quarantine", "/usage", "/months", "/search?q=sungai", "/api/v1/status"),
+    *("/alerts", "/alerts?state=all&since=30d", "/alerts/7", "/alerts/messages"),
     *("/api/v1/villages", "/api/v1/outages", "/api/v1/devices", "/api/v1/usage"),
     *(f"/village/CODE?range={name}" for name in ("24h", "24h", "7d", "30d", "year")),
 )
+
+
+# More than the server has threads.
+_AT_ONCE = 8
 
 
 def make(directory: Path, days: int) -> list[str]:
@@ -63,6 +69,18 @@ def make(directory: Path, days: int) -> list[str]:
     with open_database(directory / "province.db", create=True) as db:
         fill(db, codes, days, end=end)
         fill_quarantine(db, len(codes))
+    with open_records(directory) as records, records.transaction(durable=False):
+        for number, code in enumerate(codes):
+            slot, begin = f"{code}-1", end - 3600 * (number % 700 + 1)
+            alert = records.open_alert(
+                "provider", "down", "critical", ("slot", slot), "provider", begin, begin + 1800
+            )
+            records.add_members(alert.id, [(slot, begin, "provider", "")])
+            records.queue(
+                "opened", str(number), "a", "s", "b", now=begin, due=begin, alert=alert.id
+            )
+            if number % 20:
+                records.close_alert(alert.id, begin + 3000)
     with PagesBook.open(directory / "pages.db") as book:
         access.add_account(book, "bench", "administrator", (), end)
         account = book.account("bench")
@@ -81,12 +99,21 @@ def _log_in(port: int) -> str:
 
 
 def _warm_up(port: int, cookie: str, codes: Sequence[str]) -> None:
-    """Ask for every page once: what a server loads once is not what readers wait for."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for path in _PATHS:
-        connection.request("GET", path.replace("CODE", codes[0]), headers={"cookie": cookie})
-        connection.getresponse().read()
-    connection.close()
+    """Ask for every page, some at a time: what a server, and each of its threads, loads once is
+    not what readers wait for."""
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for path in _PATHS:
+            connection.request("GET", path.replace("CODE", codes[0]), headers={"cookie": cookie})
+            connection.getresponse().read()
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _read(port: int, cookie: str, codes: Sequence[str], until: float, seed: int) -> dict[str, Any]:
@@ -95,6 +122,8 @@ def _read(port: int, cookie: str, codes: Sequence[str], until: float, seed: int)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"cookie": cookie, "accept-encoding": "gzip", "accept-language": "id"}
     found: dict[str, Any] = {}
+    # Readers don't all begin at the same moment: in a short run, that would be what is measured.
+    time.sleep(rng.uniform(0, 1.5))
     while time.monotonic() < until:
         path = rng.choice(_PATHS)
         start = time.monotonic()
