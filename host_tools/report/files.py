@@ -27,7 +27,7 @@ class ReportError(DesalinkError):
 
 
 def _chunks(report: MonthReport) -> Iterator[tuple[str, Sequence[SlotMonth]]]:
-    """Name of the file and slots: by regency, not too many in a file, and about as many in each."""
+    """Name of the file and slots: by regency, not too many in a file, about as many in each."""
     for code, group in groupby(report.slots, key=lambda one: one.village.regency_code):
         slots = list(group)
         parts = -(-len(slots) // _VILLAGES_PER_FILE)
