@@ -11,6 +11,7 @@ from host_tools.derive.readings import Readings
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.evidence import Streams, report_message, reports_at
+from host_tools.store.queries.common import slots_of
 from host_tools.store.schema import CHUNK
 from host_tools.store.timelines import Timelines
 from host_tools.wire import Refused, Report, decode_columns, parse_report
@@ -40,7 +41,7 @@ def samples(db: Database, slot: str, begin: int = 0, end: int = 2**40) -> Iterat
     """The samples of a slot that touch the time from begin to end, by stream and seq."""
     derived, streams = Derived(db), Streams(db)
     readings = Readings(db, derived)
-    slot_id = _slot_id(streams, slot)
+    slot_id = next((streams.slot_id(s) for s in streams.all() if s.slot == slot), None)
     if slot_id is None:
         return
     longest_s = Timelines(db).longest(slot_id)
@@ -69,10 +70,10 @@ def thinned(
     Args:
         metrics: name and number of each.
     """
-    derived, slot_id = Derived(db), _slot_id(Streams(db), slot)
+    slot_id = next(iter(slots_of(db, None, slot)), None)
     if slot_id is None:
         return Thinned(1, [])
-    chunks = derived.chunks_in(slot_id, begin, end, Timelines(db).longest(slot_id))
+    chunks = Derived(db).chunks_in(slot_id, begin, end, Timelines(db).longest(slot_id))
     every = max(1, -(-len(chunks) * CHUNK // most))
     wanted = (
         (stream_id, seq)
@@ -97,7 +98,3 @@ def _mean(report: Report, name: str, metric: int) -> float | None:
         return None
     known = [value for value in decode_column(column, report.n, metric) if value is not None]
     return sum(known) / len(known) / SCALES[name] if known else None
-
-
-def _slot_id(streams: Streams, slot: str) -> int | None:
-    return next((streams.slot_id(s) for s in streams.all() if s.slot == slot), None)

@@ -23,7 +23,8 @@ from host_tools.wire.vocabulary import METRICS, PROBE_RESULTS
 
 RANGES = {"24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "year": 365 * DAY_S}
 _MOST_OUTAGES = 50
-_MOST_REPORTS = 320  # that a drawing reads: a day's are 288
+# So many reports a drawing reads: those of a day, or some of a longer time.
+_OF_A_DAY, _OF_MORE = 320, 160
 _MEASURED = {
     name: number
     for number, name, *_rest in METRICS
@@ -125,7 +126,8 @@ def _drawn(database: Database, slot: str, begin: int, end: int, name: str) -> di
 def _measured(database: Database, slot: str, begin: int, end: int) -> dict[str, Any]:
     """Round-trip time and loss, over a longer time of some reports only; the last values of others
     if they are of the last day."""
-    every, figures = thinned(database, slot, begin, end, _MEASURED, _MOST_REPORTS)
+    most = _OF_A_DAY if end - begin <= DAY_S else _OF_MORE
+    every, figures = thinned(database, slot, begin, end, _MEASURED, most)
 
     def drawn(name: str, title: str, unit: str) -> Markup:
         if every > 1:
