@@ -14,8 +14,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from pytest import TempPathFactory
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -168,6 +174,25 @@ def bytes_of(heapsize: str) -> int:
 def micropython_env() -> dict[str, str]:
     """The environment in which MicroPython finds agent, boards and tests from any folder."""
     return {**os.environ, "MICROPYPATH": os.pathsep.join((str(ROOT), ".frozen"))}
+
+
+def made_once(factory: "TempPathFactory", name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one test process fills for all workers of a run; nobody changes it."""
+    folder = shared_folder(factory) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def shared_folder(factory: "TempPathFactory") -> Path:
+    """A folder of all workers of a run."""
+    its = factory.getbasetemp()
+    return its.parent if "PYTEST_XDIST_WORKER" in os.environ else its
 
 
 class Broker:

@@ -79,10 +79,12 @@ class Deriver:
         Raises:
             StoreBusy, StoreFull: nothing was changed; call `load` and try again later.
         """
-        end = time.monotonic() + seconds
         done, worked = 0, False
         with self._db.transaction(durable=False):
-            while done < limit and time.monotonic() < end:
+            # Not before: the wait for another process is no part of it. One slot's turn is always
+            # taken, because 0 says that nothing is left.
+            end = time.monotonic() + seconds
+            while done < limit and (not worked or time.monotonic() < end):
                 slot_id = self._pending.next_slot(self._after)
                 if slot_id is None:
                     break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, repeat
+from itertools import repeat
+from operator import gt
 
 from agent.wire import ids
 from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
@@ -146,11 +147,12 @@ class Slot:
         offs = derived.offs(slot_id, low, high, longest_s, MOST_ROWS + 1)
         if len(outages) > MOST_ROWS or len(offs) > MOST_ROWS:
             return None
-        boots: dict[Rank, list[Reading]] = {}
+        runs: dict[tuple[int, int], list[Reading]] = {}
         for reading in self._readings.between(chunks, low, high):
-            boots.setdefault(self._rank(reading.stream_id, reading.boot), []).append(reading)
-        for readings in boots.values():
+            runs.setdefault((reading.stream_id, reading.boot), []).append(reading)
+        for readings in runs.values():
             readings.sort(key=lambda r: (r.t, r.seq))
+        boots = {self._rank(*run): readings for run, readings in runs.items()}
         told: dict[Rank, list[Outage]] = {}
         outages.sort(key=lambda o: (o[2], o[4], o[5]))
         for stream_id, boot, b, e, _, cause, ended in outages:
@@ -243,14 +245,16 @@ def _reach(readings: list[Reading], begin: int, end: int) -> Span:
         t, step = reading.t or 0, reading.step
         if t < begin:
             low = min(low, t + (begin - t) // step * step)
-        if reading.end > end:
+        if t + reading.n * step > end:
             high = max(high, t + -(-(end - t) // step) * step)
     return low, high
 
 
 def _samples(readings: list[Reading]) -> list[Sample]:
     """In the order of their start; readings are."""
-    if any(before.end > (after.t or 0) for before, after in pairwise(readings)):
+    begins = [reading.t or 0 for reading in readings]
+    ends = [reading.end for reading in readings]
+    if any(map(gt, ends, begins[1:])):
         ordered = sorted(
             ((reading.t or 0) + i * reading.step, reading.seq, i, reading)
             for reading in readings
@@ -258,14 +262,14 @@ def _samples(readings: list[Reading]) -> list[Sample]:
         )
         return [(t, r.step, r.values(ids.STATE)[i]) for t, _, i, r in ordered]
     samples: list[Sample] = []
-    for reading in readings:
-        t, step, n = reading.t or 0, reading.step, reading.n
+    for t, end, reading in zip(begins, ends, readings, strict=True):
+        step, n = reading.step, reading.n
         states = reading.values(ids.STATE)
         if states[0] in _PLAIN and states.count(states[0]) == n:
             # Painted as one: no outage explains them.
-            samples.append((t, n * step, states[0]))
+            samples.append((t, end - t, states[0]))
         else:
-            samples += zip(range(t, t + n * step, step), repeat(step), states)
+            samples += zip(range(t, end, step), repeat(step), states)
     return samples
 
 

@@ -77,12 +77,13 @@ class Truth:
         told, spells = merged(self._told), self._village.spells
         for begin, *_end in merged(self._sampled):
             end = self._firsts[begin]
-            if spells[bisect_right(self._ends, end - r.LAG_S)].state == UP:
+            shown = bisect_right(self._ends, end - r.LAG_S)
+            if spells[shown].state == UP:
                 continue
-            for spell in spells[bisect_right(self._ends, begin) :]:
-                if spell.begin >= end:
-                    break
-                if spell.state == UP:
+            first = bisect_right(self._ends, begin)
+            for number, spell in enumerate(spells[first : shown + 2], first):
+                unknown = spell.state == UP or (self._known[number] is None and number != shown)
+                if unknown and spell.begin < end:
                     told = _without(told, max(begin, spell.begin), min(end, spell.end))
         return told
 

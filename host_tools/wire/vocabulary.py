@@ -59,4 +59,5 @@ def state_name(number: int | None) -> str:
     """The name of a state or cause; one from a newer version goes by its number."""
     if number is None:
         return STATES[0].name
-    return _STATE_NAMES.get(number, f"state_{number}")
+    name = _STATE_NAMES.get(number)
+    return f"state_{number}" if name is None else name

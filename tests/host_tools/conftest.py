@@ -16,21 +16,22 @@ from host_tools.broker.process import BrokerProcess
 from host_tools.keys import private_keys
 from host_tools.keys.ca import Authority
 from host_tools.office.founding import found_province
+from host_tools.people.kits import seal
 from host_tools.province import registry_file
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests import support
 from tests.host_tools.evidencing import PASSPHRASE, signing_registry
 
-ROUNDS = private_keys.ROUNDS
+ROUNDS, COST = private_keys.ROUNDS, seal.COST
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_keys() -> Iterator[None]:
-    """Keys that are opened without the cost that protects a real province's."""
-    private_keys.ROUNDS = 1
+    """Keys and kits that are opened without the cost that protects real ones."""
+    private_keys.ROUNDS, seal.COST = 1, 14
     yield
-    private_keys.ROUNDS = ROUNDS
+    private_keys.ROUNDS, seal.COST = ROUNDS, COST
 
 
 @pytest.fixture(scope="session", autouse=True)
