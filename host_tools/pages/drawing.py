@@ -14,6 +14,7 @@ from host_tools.pages.words import GROUPS, NO_DATA, group
 
 _STRIP = 96  # a quarter of an hour of a day
 _CHART_W, _CHART_H = 720, 90
+_LONG_GAP = 24  # a part of the time so small is no gap of a line
 _MAP_W = 640
 _MARGIN = 12
 
@@ -173,10 +174,12 @@ def line(
 ) -> Markup:
     """A line through what was measured; it breaks where nothing was."""
     top = max((value for _t, value in values if value is not None), default=0) or 1
-    parts, pen = [], "M"
+    parts, pen, last = [], "M", begin
     for t, value in values:
-        if value is None:
+        if value is None or t - last > (end - begin) // _LONG_GAP:
             pen = "M"
+        last = t
+        if value is None:
             continue
         x, y = _CHART_W * (t - begin) / (end - begin), _CHART_H * (1 - value / top)
         parts.append(f"{pen}{x:.1f} {y:.1f}")

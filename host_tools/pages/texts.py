@@ -70,6 +70,10 @@ def labels(language: str) -> dict[str, str]:
         "session_lost": _("The broker has lost the session"),
         "last_time": _("The last {range}"),
         "year": _("year"),
+        "archived": _(
+            "Round-trip time and loss are those of reports in the database; older ones are in "
+            "the archive."
+        ),
         "voltage": _("Supply voltage"),
         "temperature": _("Temperature"),
         "signal": _("Signal"),

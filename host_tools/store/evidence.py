@@ -361,6 +361,18 @@ def report_message(db: Database, stream_id: int, seq: int) -> bytes | None:
     return message
 
 
+def reports_at(db: Database, keys: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
+    """Stream, time of receipt and signed bytes of some reports, named by stream and seq; without
+    those that are only in the archive."""
+    for stream_id, seq in keys:
+        row = db.one(
+            "SELECT received_at, message FROM reports WHERE stream_id = ? AND seq = ?",
+            (stream_id, seq),
+        )
+        if row is not None:
+            yield stream_id, row[0], row[1]
+
+
 def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes | None:
     """The signed bytes of a stored birth, or None."""
     message: bytes | None = db.value(

@@ -272,6 +272,34 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
     assert f"{len(rows) - 1} rows" in text
 
 
+@pytest.mark.parametrize(
+    ("range_", "said"),
+    [
+        ("24h", "Round-trip time: 43.4 ms"),
+        ("7d", "Round-trip time: 43.4 ms"),
+        ("30d", "Round-trip time, of one report in 4: 43.4 ms"),
+        ("year", "older ones are in the archive"),
+    ],
+)
+def test_round_trip_times_are_drawn_over_each_time(pages: Pages, range_: str, said: str):
+    day = 600 if range_ == "30d" else 60
+    device = Device(now=NOW - day * 300 - 300)
+    messages = [device.report({**ordinary(), ids.VOLTAGE: [1210] * 5}) for _ in range(day)]
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.executemany(
+            "INSERT INTO reports VALUES (?, 1, ?, 1, 0, NULL, ?, ?)",
+            [(seq, seq, NOW - 60, message) for seq, message in enumerate(messages, 1)],
+        )
+        db.executemany(
+            "INSERT INTO pieces (stream_id, boot, chunk, slot_id, t_begin, t_end, clockless, "
+            "ahead, received_at) VALUES (1, 1, ?, 1, ?, ?, 0, 0, ?)",
+            [(chunk, NOW - 99_999, NOW - 99, NOW - 60) for chunk in range(day // 16 + 1)],
+        )
+    text = pages.of("viewer").get(f"/village/{VILLAGES[0]}?range={range_}").text
+    assert said in text and re.search(r'class="line" d="M[\d. ]+L', text)
+    assert ("Supply voltage: 12.10 V" in text) is (range_ != "30d")
+
+
 def test_devices_in_trouble_are_found_by_what_is_wrong_with_them(pages: Pages):
     device = Device(now=NOW - 400)
     message = device.report({**ordinary(), ids.VOLTAGE: [1200, 1140, None]})

@@ -114,6 +114,7 @@ def matches(parts: tuple[str, ...], sql: str) -> bool:
 
 def receive(db: Database) -> None:
     """A receipt that is made and read."""
+    assert receipts.uncounted_since(db) is not None
     counting = receipts.count_reports(db, 0, START + 90 * 86400)
     while True:
         try:
@@ -132,6 +133,7 @@ def receive(db: Database) -> None:
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
     evidence.stream_births(db, 1)
+    assert list(evidence.reports_at(db, [(1, 1), (1, 999_999)]))
     row = StoredReport(*evidence.evidence_after(db, 0, 1)[0][1:])
     with db.transaction():
         evidence.mark_corrupt(db, row.stream_id, row.seq, START, "?")
