@@ -10,7 +10,7 @@ import struct
 import sys
 
 from agent import RELEASED, VERSION
-from agent.device import heap
+from agent.device import heap, interpreter
 
 
 def fail(sentence):
@@ -27,6 +27,8 @@ def load(path):
     except config.ConfigError as e:
         fail(e)
     heap.unload("agent.config")
+    if interpreter.FROM_SOURCE:
+        heap.unload("agent.device.expected")
     name = settings["port"]
     try:
         return settings, _module(name).Board(settings["state_dir"], settings["board"])

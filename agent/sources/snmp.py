@@ -18,15 +18,15 @@ from agent.wire import ids
 
 ORDER = 20
 KEYS = """\
-usage.snmp.host str - 1 253
-usage.snmp.port int 161 1 65535
-usage.snmp.community str "public" 1 64
-usage.snmp.interface str null 1 64
-usage.snmp.profile str "generic" 1 32
-usage.snmp.user str null 1 32
-usage.snmp.auth str "sha256" 1 8
-usage.snmp.auth_password str null 8 64
-usage.snmp.priv_password str null 8 64"""
+usage.snmp.host - str 1 253
+usage.snmp.port 161 int 1 65535
+usage.snmp.community "public" str 1 64
+usage.snmp.interface null str 1 64
+usage.snmp.profile "generic" str 1 32
+usage.snmp.user null str 1 32
+usage.snmp.auth "sha256" str 1 8
+usage.snmp.auth_password null str 8 64
+usage.snmp.priv_password null str 8 64"""
 NEEDS = "usage.snmp.user snmpv3"
 
 # Kinds of rows in profiles.py, which is only loaded at start.

@@ -358,5 +358,5 @@ def _check(settings: AlertSettings) -> None:
             )
     if settings.link and "{token}" not in settings.link:
         raise tables.TableError(
-            _("link: expected an address that holds {token}.").format(token="{token}")
+            _("link: expected an address that holds {token}.").format(token="{token}")  # nosec B106 # no password
         )

@@ -38,8 +38,8 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
     "--check",
     is_flag=True,
     help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages, or "
-    "a certificate ends within 90 days), 2 (ingest, broker or alerts do not run, or a certificate "
-    "has ended) or 3 (not known).",
+    "a certificate ends within 90 days), 2 (ingest, broker or alerts do not run, no receipt was "
+    "made for a day, or a certificate has ended) or 3 (not known).",
 )
 @click.option(
     "--tolerate",

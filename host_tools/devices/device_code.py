@@ -31,7 +31,7 @@ import sys
 import time
 import tokenize
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from host_tools.common.i18n import _
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
 IDS = ("agent/wire/ids.py", "agent/wire/ids_seldom.py")
+# What is fixed in a release for MicroPython (agent/device/interpreter.py).
+_KEY_TABLES = ("KEYS", "_TABLE")
+_FIXED = {"MICROPYTHON": "True", "FROM_SOURCE": "False"}
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*")
 
 
@@ -90,6 +93,12 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
     short = short_names(path) if micropython else {}
     inside = path in CORE if micropython else None
     edits = _imports(tree, dropped, lines, short, inside)
+    if micropython:
+        edits |= _tables_of_keys(tree, lines, short)
+        for node in _unused(ROOT).get(path, ()):
+            first = min(part.lineno for part in (node, *node.decorator_list))
+            for row in range(first, (node.end_lineno or 0) + 1):
+                edits[row, -1] = len(lines[row - 1]), " " * node.col_offset + "pass"
     prefixes = _core_modules(tree) if inside else set()
     numbers = _numbers(ROOT)
     parameters = _parameters(tree) if micropython else {}
@@ -114,10 +123,12 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
                     )
                 )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
-        elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
-            instead = "True"
-        elif attribute == [".", "MICROPYTHON"] and micropython:
-            instead, end = "True", tokens[at + 2].end
+        elif micropython and token.string == "FROM_SOURCE" and not after_dot:
+            edits[row, -1] = len(lines[row - 1]), ""
+        elif micropython and token.string in _FIXED and _is_read(tokens, at):
+            instead = _FIXED[token.string]
+        elif micropython and attribute[:1] == ["."] and attribute[-1] in _FIXED:
+            instead, end = _FIXED[attribute[1]], tokens[at + 2].end
         elif token.string in prefixes and not after_dot:
             if attribute[:1] != ["."]:
                 raise DeviceCodeError(
@@ -133,6 +144,23 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
         line = lines[row - 1]
         lines[row - 1] = line[: max(begin, 0)] + instead + line[end_column:]
     return lines
+
+
+def _tables_of_keys(
+    tree: ast.Module, lines: list[str], short: dict[str, str]
+) -> dict[tuple[int, int], tuple[int, str]]:
+    """The edits that leave key, default, and "path" in tables of keys (agent/config.py): the host
+    checks the rest before it builds a release."""
+    edits = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])) in _KEY_TABLES:
+            rows = [line.split() for line in ast.literal_eval(node.value).splitlines()]
+            text = "\n".join(" ".join(w[:2] + w[2:3] * (w[2] == "path")) for w in rows)
+            for row in range(node.lineno, (node.end_lineno or 0) + 1):
+                edits[row, -1] = len(lines[row - 1]), ""
+            instead = f"{short.get(name, name)} = {text!r}"
+            edits[node.lineno, -1] = len(lines[node.lineno - 1]), instead
+    return edits
 
 
 def _is_read(tokens: list[tokenize.TokenInfo], at: int) -> bool:
@@ -253,7 +281,26 @@ def _core_code() -> str:
                 lines[row] = ""
         bodies += [line for line in lines if line.strip()]
     head = [f"{text} {', '.join(sorted(names))}".rstrip() for text, names in imports.items()]
-    return "\n".join([*sorted(head), *bodies, ""])
+    text = "\n".join([*sorted(head), *bodies, ""])
+    return _frequent_names(ast.parse(text)) + text
+
+
+def _frequent_names(tree: ast.Module) -> str:
+    """Code that never runs, and names first what the file names most often.
+
+    A .mpy file numbers its names in the order in which they occur. Each use of the first 128
+    takes one byte less than that of another."""
+    uses = Counter(_uses(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, _FUNCTIONS):
+            uses.update([node.name, node.name])
+            uses.update(arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg))
+        elif isinstance(node, ast.ClassDef):
+            uses.update([node.name] * 4 + ["__name__", "__module__", "__qualname__"])
+    names = [name for name in uses if name.isidentifier() and not keyword.iskeyword(name)]
+    first = sorted(names, key=lambda name: (-uses[name], name))[:127]
+    # As attributes: the compiler meets these first, in all of a file.
+    return "\n ".join(["while 1:", "break", *(f"None.{name}" for name in first)]) + "\n"
 
 
 def _in_order(trees: Mapping[str, ast.Module]) -> list[str]:
@@ -344,6 +391,66 @@ def _letters() -> Iterator[str]:
             yield "".join(letters)
 
 
+# ---- what no device calls -------------------------------------------------------------------
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def _unused(root: Path) -> dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """By file, the functions and methods whose names occur nowhere but in themselves, or in others
+    of these: tests call them, and programs on CPython."""
+    trees = _trees(root)
+    kept = _kept_everywhere(trees)
+    unused: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
+    while True:
+        dead = {id(node) for nodes in unused.values() for node in nodes}
+        used: Counter[str] = Counter()
+        for tree in trees.values():
+            used.update(_live_names(tree, dead))
+        found = {
+            path: [
+                node
+                for node in ast.walk(tree)
+                if isinstance(node, _FUNCTIONS)
+                and node.name not in kept
+                and node.name[:2] != "__"
+                and used[node.name] <= _live_names(node, dead)[node.name]
+            ]
+            for path, tree in trees.items()
+        }
+        if found == unused:
+            return found
+        unused = found
+
+
+def _live_names(tree: ast.AST, dead: Collection[int]) -> Counter[str]:
+    """Names that are used, and imported, outside of the functions in `dead`."""
+    return Counter(_uses(tree, dead))
+
+
+def _uses(
+    node: ast.AST, dead: Collection[int] = (), own: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Names that code takes from elsewhere, once for each use. own: a function's own names."""
+    if id(node) in dead:
+        return
+    if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+        inside = list(ast.walk(node))
+        stored = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        stored |= {n.arg for n in inside if isinstance(n, ast.arg)}
+        own = (own | stored) - {x for n in inside if isinstance(n, ast.Global) for x in n.names}
+    for name in _names_of(node):
+        if not isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.arg)) and not (
+            isinstance(node, ast.Name) and (name in own or name == "const")
+        ):
+            yield name
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from _uses(child, dead, own)
+
+
 # ---- names ---------------------------------------------------------------------------------
 
 # What objects of the interpreters have: the same name in a file may mean theirs.
@@ -383,16 +490,21 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 @cache
-def _tables(root: Path) -> dict[str, dict[str, str]]:
-    """Two names get the same short one where no file, nor another that shares its classes, has
-    both: so that a device has few. Private ones begin with a line, others end with one."""
-    trees = {
+def _trees(root: Path) -> dict[str, ast.Module]:
+    return {
         name: ast.parse((root / name).read_bytes())
         for room in ("agent", "boards")
         for path in sorted((root / room).rglob("*.py"))
         # What is frozen into firmware keeps its names, and knows none of the agent's.
         if (name := path.relative_to(root).as_posix()) not in IDS and "/firmware/" not in name
     }
+
+
+@cache
+def _tables(root: Path) -> dict[str, dict[str, str]]:
+    """Two names get the same short one where no file, nor another that shares its classes, has
+    both: so that a device has few. Private ones begin with a line, others end with one."""
+    trees = _trees(root)
     kept = _kept_everywhere(trees)
     fixed = _constants_of_core(trees)
     kept |= {name for names in fixed.values() for name in names}
@@ -456,7 +568,7 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
     provision = _HERE.parents[1] / "field" / "provision"
     for name in ("payload.py", "serial_device.py"):
         kept |= set(_WORD.findall((provision / name).read_text()))
-    return kept | _SIMULATED | {"MICROPYTHON"}
+    return kept | _SIMULATED | set(_FIXED)
 
 
 def _kept(tree: ast.AST) -> Iterator[str]:

@@ -74,8 +74,8 @@ class _OtherFigures(Exception):
             _(
                 "{slot} was closed with other figures than those reports give that receipts "
                 "count: some came in between the last receipt and the closing. Open the month "
-                "again with 'desalink month reopen {name} --why TEXT', close it, and export it "
-                "after the next midnight."
+                "again with 'desalink month reopen {name} --why TEXT', have a receipt made with "
+                "'desalink evidence receipts --now', and close it."
             ).format(slot=self.slot, name=month.name)
         )
 
@@ -117,8 +117,8 @@ class Exporter:
         if not chain.spans:
             raise EvidenceError(
                 _(
-                    "No receipt was made yet: the ingest makes the first soon after it starts. "
-                    "Export after that."
+                    "No receipt was made yet; have one made with 'desalink evidence receipts "
+                    "--now'."
                 )
             )
         last = len(chain.spans) - 1

@@ -202,6 +202,7 @@ def _verify(
                 "received before {date}."
             ).format(name=header.month.name, date=day(chain.spans[-1][1])),
         )
+    unproved += _lost(office, chain)
     if not heads:
         unproved.insert(
             0,
@@ -352,6 +353,28 @@ def _receipts(
             ).format(head=min(missing), count=len(chain.hashes))
         )
     return chain
+
+
+def _lost(office: Office, chain: ReceiptChain) -> Iterator[str]:
+    """What the office says of receipts whose reports are not in the file."""
+    for each in office.state.lost:
+        count = sum(chain.lost[number] for number in chain.lost if number in each)
+        if count:
+            end = chain.spans[min(each.last, len(chain.spans) - 1)][1]
+            yield _(
+                "{by} declared on {date} that the reports of receipts {first} to {last} are lost, "
+                "received from {begin} to {end}: {why}. They count {count} reports; what did not "
+                "come again is unknown time."
+            ).format(
+                by=each.by,
+                date=day(each.at),
+                first=each.first,
+                last=each.last,
+                begin=day(chain.spans[each.first][0]),
+                end=day(end - 1),
+                why=each.why,
+                count=count,
+            )
 
 
 def _check_window(header: EvidenceHeader, office: Office, chain: ReceiptChain) -> None:

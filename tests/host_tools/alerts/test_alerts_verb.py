@@ -96,7 +96,8 @@ def test_the_service_alerts_once_over_a_kill_and_a_hook_that_was_down(
     hook.status = 503
     service = start(reported)
     with open_records(reported.directory) as records:
-        wait_for(lambda: any(m.attempts for m in records.messages()), 60)
+        # Once it is noted that nobody took it, nothing is under way.
+        wait_for(lambda: any(m.error for m in records.messages()))
     service.send_signal(signal.SIGKILL)
     service.wait()
     hook.status = 200

@@ -41,7 +41,9 @@ class MailServer:
     def __init__(self) -> None:
         self.mails: list[Message] = []
         self.answer = ""
-        self._controller = Controller(self, hostname="127.0.0.1", port=support.free_port())
+        self._controller = Controller(
+            *(self, "127.0.0.1", support.free_port()), ready_timeout=support.PATIENCE_S
+        )
         self._controller.start()
         self.port = self._controller.port
 

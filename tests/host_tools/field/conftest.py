@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.host_tools.field.provision import tree
 from tests.host_tools.field.provision.rig import Hub, hub
 from tests.host_tools.field.provision.tree import other_tree
 from tests.host_tools.field.provision.world import World
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _releases(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Releases are built by one worker for all of them."""
+    its = tmp_path_factory.getbasetemp()
+    tree.shared = its.parent if "PYTEST_XDIST_WORKER" in os.environ else its
 
 
 @pytest.fixture(scope="session")
