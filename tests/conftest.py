@@ -1,6 +1,7 @@
 """Rules for the whole suite: nothing is skipped for want of a program, nothing is left running."""
 
 import os
+import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -10,14 +11,18 @@ from hypothesis import HealthCheck, settings
 
 from tests import support
 
-# No deadlines and no check of how long examples take to make: they test the machine. Examples are
-# the same in every run, so that nobody is stopped by what somebody else has broken; with
-# DESALINK_EXPLORE=1 they are new ones.
+# Bytecode is kept, whatever this machine has set: without it each worker and each process that a
+# test starts compiles everything again, which takes half of the time that collecting takes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Neither deadlines nor `too_slow`: they test the machine. Examples are the same in every run, so
+# that nobody is stopped by what somebody else has broken; DESALINK_TEST_RANDOM=1 tries new ones.
 settings.register_profile(
     "desalink",
     deadline=None,
-    derandomize="DESALINK_EXPLORE" not in os.environ,
-    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="DESALINK_TEST_RANDOM" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )
 settings.load_profile("desalink")
 
@@ -46,7 +51,7 @@ def nothing_is_left_running() -> Iterator[None]:
     os.environ[_MARK] = run
     yield
     left = _processes_of(run)
-    # What has been told to end may need a moment to do so.
+    # What was asked to end may need a moment to do so.
     _, left = psutil.wait_procs(left, timeout=support.PATIENCE_S)
     culprits = []
     for process in left:

