@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cache
 
 from agent.wire import ids
 from host_tools.derive.boots import find_off, take_booted
@@ -242,11 +243,12 @@ class Deriver:
             if key in changes.booted:
                 told = derived.events(*key, (ids.BOOTED,), 1)
                 take_booted(boot, told[0])
+            if old is None or boot.untold:
+                # Any sample of the boot may end an outage, or show how long it is known.
+                outages.add(key)
             if boot == old:
                 continue
             derived.put_boot(boot)
-            if old is None or boot.untold:
-                outages.add(key)
             if old is not None and old.lasting:
                 # One that lasts reaches as far as the samples of its boot.
                 since = derived.lasting_since(*key)
@@ -292,15 +294,13 @@ class Deriver:
         changes.cost += _BOOT_COST + (len(told) + len(old)) // _EVENTS_PER_COST
         if not told and not old:
             return
-        ups: list[Ups] = []
-        after = derived.boot_after(*key)
+        ups = cache(lambda: Ups(derived.sampled(*key)))
         new = outages_of(
             told,
             Surroundings(
-                lambda seq, up: self._up_again(key, seq, up, ups),
-                boot.last_t,
-                after is not None,
-                after.alive_t if after is not None else None,
+                lambda seq, up: self._up_again(key, seq, up, ups()),
+                lambda t: ups().sampled_until(t),
+                derived.boot_after(*key) is not None,
                 derived.last_of_others(slot_id, *key),
             ),
         )
@@ -319,16 +319,10 @@ class Deriver:
             boot.untold, boot.lasting = untold, lasting
             derived.put_boot(boot)
 
-    def _up_again(self, key: BootKey, seq: int, up: int, ups: list[Ups]) -> int | None:
-        """When the first sample of a boot says up, from a seq on and from `up` on.
-
-        Args:
-            ups: of the boot; empty until it is needed.
-        """
+    def _up_again(self, key: BootKey, seq: int, up: int, ups: Ups) -> int | None:
+        """When the first sample of a boot says up, from a seq on and from `up` on."""
         stream_id, boot = key
-        if not ups:
-            ups.append(Ups(self._derived.last_ups(stream_id, boot)))
-        for chunk in ups[0].chunks(seq // CHUNK, up):
+        for chunk in ups.chunks(seq // CHUNK, up):
             for reading in self._readings.chunk(stream_id, chunk):
                 if reading.boot != boot or reading.seq < seq or reading.t is None:
                     continue

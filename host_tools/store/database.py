@@ -58,8 +58,11 @@ class Database:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row."""
+        each = list(rows)
+        if not each:
+            return
         try:
-            self._db.executemany(sql, rows)
+            self._db.executemany(sql, each)
         except Failure as error:
             raise translated(error, self.path) from error
 

@@ -71,8 +71,8 @@ class ReceiptIndex:
         self._begin = 0  # of the first receipt that is given
         self._ends: list[int] = []
         self._numbers: list[int] = []
-        self._late: dict[tuple[bytes, bytes], list[tuple[int, RangeSet]]] = {}
-        self._late_births: dict[tuple[bytes, bytes, int, int], int] = {}
+        self._late: dict[tuple[bytes, bytes], list[tuple[int, int, RangeSet]]] = {}
+        self._late_births: dict[tuple[bytes, bytes, int, int], tuple[int, int]] = {}
         for receipt in chain:
             if not self._ends:
                 self._begin = receipt.begin
@@ -81,15 +81,16 @@ class ReceiptIndex:
             for late in receipt.late:
                 ranges = RangeSet(late.ranges)
                 of_stream = self._late.setdefault((late.kid, late.stream), [])
-                of_stream.append((receipt.number, ranges))
+                of_stream.append((receipt.number, receipt.begin, ranges))
             for birth in receipt.late_births:
                 name = (birth.kid, birth.stream, birth.boot, birth.conn)
-                self._late_births[name] = receipt.number
+                self._late_births[name] = receipt.number, receipt.begin
 
     def of_report(self, kid: bytes, stream: bytes, seq: int, received_at: int) -> int | None:
         """The number of the receipt; None: it arrived after the newest."""
-        for number, ranges in self._late.get((kid, stream), ()):
-            if seq in ranges:
+        # One that was lost after it had been counted as late, and came again, is not late now.
+        for number, begin, ranges in self._late.get((kid, stream), ()):
+            if received_at < begin and seq in ranges:
                 return number
         return self._by_time(received_at)
 
@@ -97,8 +98,8 @@ class ReceiptIndex:
         self, kid: bytes, stream: bytes, boot: int, conn: int, received_at: int
     ) -> int | None:
         """The same of a birth."""
-        late = self._late_births.get((kid, stream, boot, conn))
-        return self._by_time(received_at) if late is None else late
+        number, begin = self._late_births.get((kid, stream, boot, conn), (None, 0))
+        return number if received_at < begin else self._by_time(received_at)
 
     def _by_time(self, received_at: int) -> int | None:
         at = bisect_right(self._ends, received_at)

@@ -168,6 +168,10 @@ def test_a_monitoring_system_reads_exit_codes_and_json(desalink: Run, province: 
         return ended.code, json.loads(ended.out)
 
     code, said = check()
+    assert code == 2 and "has made no receipt since" in said["said"][0]
+    ended = desalink("-C", province.directory, "evidence", "receipts", "--now")
+    assert ended.code == 0, ended.err
+    code, said = check()
     assert code == 1 and said["result"] == "WARNING" and said["installed"] == 800
     assert said["states"]["no_data"] == 40 and len(said["problems"]) >= 40
     assert check("--tolerate", "800")[0] == 0

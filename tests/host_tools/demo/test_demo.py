@@ -130,6 +130,8 @@ def test_all_that_the_devices_journaled_is_stored_and_each_event_is_one_line(fin
         "killing the broker",
         "Nothing was lost",
         "files about 4 villages",
+        "Every figure follows from its",
+        "verify_evidence.py",
     ):
         assert line in said
     assert "\x1b" not in said

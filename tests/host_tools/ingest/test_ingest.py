@@ -1,6 +1,7 @@
 """The ingest against a real Mosquitto: nothing lost, nothing double, whatever dies."""
 
 import contextlib
+import json
 import os
 import queue
 import shutil
@@ -109,6 +110,21 @@ def test_it_closes_the_receipt_of_a_day_that_is_over(setting, device, kaltim):
     run()
     assert setting.said("receipts_off")
     assert setting.all("SELECT count(*) FROM receipts") == [(2,)]
+
+
+def test_a_running_ingest_makes_a_receipt_at_once_when_it_is_asked_for_one(
+    setting, device, kaltim, desalink
+):
+    setting.database = kaltim.database
+    with setting.running(receipts=ProvinceReceipts(kaltim)):
+        setting.publish(device, *device.reports(3))
+        wait_for(lambda: len(setting.seqs()) == 3)
+        ended = desalink("-C", kaltim.directory, "evidence", "receipts", "--now", "--json")
+    assert ended.code == 0, ended.err
+    assert sum(receipt["reports"] for receipt in json.loads(ended.out)) == 3
+    kaltim.receipt_key.unlink()
+    ended = desalink("-C", kaltim.directory, "evidence", "receipts", "--now")
+    assert ended.code == 1 and "desalink evidence begin" in ended.err
 
 
 def test_months_are_archived_beside_a_running_ingest(setting, device):
