@@ -105,8 +105,9 @@ def load(path):
 
 def _read(raw, folder):
     """The values of the file's object."""
-    if interpreter.FROM_SOURCE and not isinstance(raw, dict):
-        raise ConfigError("expected an object { ... } at the top")
+    if interpreter.FROM_SOURCE:
+        if not isinstance(raw, dict):
+            raise ConfigError("expected an object { ... } at the top")
     config = {}
     flat = {}
     for section in raw:
@@ -144,9 +145,8 @@ def _read_keys(config, flat, table, folder):
             _refuse(expected.mistake_in(value, *words))
         if value is None:
             value = json.loads(words[1])
-        elif words[-1] == "path" or interpreter.FROM_SOURCE and words[2] == "path":
-            if value[:1] != "/":
-                value = folder + value
+        elif "path" in words[2:] and value[:1] != "/":
+            value = folder + value
         config[key] = value
 
 
@@ -167,8 +167,9 @@ def _read_sources(config, flat, folder):
                 continue
             module = _source(section[6:])
             table = module.KEYS
-            if interpreter.FROM_SOURCE and not isinstance(value, dict):
-                raise ConfigError("%s: expected an object { ... }" % section)
+            if interpreter.FROM_SOURCE:
+                if not isinstance(value, dict):
+                    raise ConfigError("%s: expected an object { ... }" % section)
             for key in value:
                 flat["%s.%s" % (section, key)] = value[key]
             _read_keys(config, flat, table, folder)

@@ -27,6 +27,8 @@ def mistake(config, rest):
         )
     if 0 < config["cadence.quiet_samples"] < config["cadence.report_samples"]:
         return "cadence.quiet_samples: expected 0 or at least cadence.report_samples"
+    if config["throughput.url"] and config["budget.month_mb"] is None:
+        return "budget.month_mb is missing, which throughput.url needs (0: no limit)"
     if config["journal.capacity"] < 3 * config["journal.segment"]:
         return "journal.capacity: expected room for three segments of %d bytes, got %d" % (
             config["journal.segment"],

@@ -112,15 +112,12 @@ def write_head(out, major, n):
     while n >> 8 * size:
         size *= 2
         info += 1
-    if size > 8:
-        # A byte string under tag 2 or 3 (3.4.3).
-        out.append(_TAG | 2 | major >> 5)
-        size = 9
-        while n >> 8 * size:
-            size += 1
-        write_head(out, _BYTES, size)
-    else:
-        out.append(major | info)
+    if interpreter.FROM_SOURCE:
+        if size > 8:
+            from agent.wire import cbor_general
+
+            return cbor_general.write_bignum(out, major, n)
+    out.append(major | info)
     out.extend(n.to_bytes(size, "big"))
 
 
@@ -187,8 +184,9 @@ class _Reader:
         if major == _SIMPLE:
             return (False, True, None)[info - 20]
         if major == _BYTES or major == _TEXT:
-            if interpreter.FROM_SOURCE and n is None:
-                return cbor_general.chunks(self, major)
+            if interpreter.FROM_SOURCE:
+                if n is None:
+                    return cbor_general.chunks(self, major)
             raw = self.take(n)
             if major == _BYTES:
                 return raw
@@ -213,17 +211,17 @@ class _Reader:
             return Tag(n, value)
         # All in this one function: each call costs a device's small stack.
         step = 1 if major == _ARRAY else 2
-        if n is not None and n * step > min(len(self.data) - self.pos, self.items):
+        if n and n * step > min(len(self.data) - self.pos, self.items):
             self.fail("too long", start)
         array = []
         result = {}
         before = b""
         while n != 0:
-            if n is not None:
-                n -= 1
-            elif self.data[self.pos : self.pos + 1] == b"\xff":
-                self.pos += 1
-                break
+            if interpreter.FROM_SOURCE:
+                if n is None and self.data[self.pos : self.pos + 1] == b"\xff":
+                    self.pos += 1
+                    break
+            n = n and n - 1
             self.items -= step
             if self.items < 0:
                 self.fail("too long", self.pos)

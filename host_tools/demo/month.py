@@ -17,8 +17,9 @@ from host_tools.contracts.table import OPEN_END
 from host_tools.contracts.words import percent
 from host_tools.demo.children import DemoError
 from host_tools.demo.sites import Site
+from host_tools.evidence.documents import read_roots
 from host_tools.evidence.export import Exporter
-from host_tools.evidence.verify import Checked, read_roots, verify
+from host_tools.evidence.verify import Checked, verify
 from host_tools.ingest.receipting import receipt_now
 from host_tools.province.contract_records import Contract
 from host_tools.province.registry import Registry

@@ -23,7 +23,7 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.devices import device_code
 from host_tools.devices.boards import Board
-from host_tools.devices.device_code import CORE, CORE_PATH, IDS, constants, source_code
+from host_tools.devices.device_code import BUNDLES, IDS, constants, source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
@@ -102,8 +102,8 @@ def build_release(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
 
 def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = None) -> list[str]:
     """Paths of the Python files of a release, from the repository's root: the agent without its
-    sources, the board's own files, and what these import; on MicroPython, CORE_PATH in place of
-    the files of CORE."""
+    sources, the board's own files, and what these import; on MicroPython, BUNDLES in place of
+    their files."""
     optional = _optional(board)
     unwanted = set(IDS)
     if configs is not None:
@@ -123,7 +123,7 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
         found |= more
         more = {p for path in more for p in _imported(path, unwanted)} - found
     if board.interpreter == "micropython":
-        found = {CORE_PATH, *found}.difference(CORE)
+        found = {*BUNDLES, *found}.difference(*BUNDLES.values())
     packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
     return sorted(
         found | {package for package in packages if (device_code.ROOT / package).exists()}
@@ -242,11 +242,16 @@ def _compiler(board: Board) -> list[str]:
 
 
 def module_name(path: str) -> str:
-    """The name under which a file of Python (its path from the root) is imported.
-
-    It is the one in a traceback on the device, too, wherever this was built: a device keeps every
-    name that it meets for ever, and it has this one anyway."""
+    """The name under which a file of Python (its path from the root) is imported."""
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def traceback_name(path: str) -> str:
+    """A file's name in a traceback on the device, wherever this was built.
+
+    A device keeps every name that it meets for ever, and it has this one anyway: the module's in
+    its package."""
+    return module_name(path).rpartition(".")[2]
 
 
 @cache
@@ -256,7 +261,7 @@ def _mpy(command: tuple[str, ...], path: str, source: bytes) -> bytes:
         written, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
         written.write_bytes(source)
         result = subprocess.run(
-            [*command, "-s", module_name(path), "-o", str(target), str(written)],
+            [*command, "-s", traceback_name(path), "-o", str(target), str(written)],
             capture_output=True,
             text=True,
             check=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,10 +106,11 @@ class Pipeline:
         held: Counter[str] = Counter()
         admitted = []
         for message in messages:
-            slot, kind = "", "report"
-            with contextlib.suppress(Refused):
+            try:
                 topic = self.verifier.topic(message.topic)
                 slot, kind = topic.slot, topic.kind
+            except Refused:
+                slot, kind = "", "report"
             buckets = self._sent.get(kind, self._sent["report"])
             if buckets.take(slot, now):
                 admitted.append(message)

@@ -207,7 +207,7 @@ def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[
     db.executemany(
         f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [row for row in rows if row[:2] not in again],
+        [row for row in rows if row[:2] not in again] if again else rows,
     )
     mark_dirty(db, [(row.stream_id, row.seq) for row in rows])
     return again

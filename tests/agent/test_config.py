@@ -58,6 +58,7 @@ def test_defaults_and_paths_beside_the_file(tmp_path):
         ({"cadence.quiet_samples": 3}, ["cadence.quiet_samples", "0 or at least"]),
         ({"budget.month_mb": -1}, ["budget.month_mb", "integer from 0"]),
         ({"throughput.kb": 10}, ["throughput.kb", "integer from 32"]),
+        ({"throughput.url": "http://a/b"}, ["budget.month_mb is missing, which throughput.url"]),
         ({"journal.capacity": 40000, "journal.segment": 16384}, ["journal.capacity", "three"]),
     ],
 )

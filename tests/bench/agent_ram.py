@@ -19,7 +19,7 @@ from rich.table import Table
 
 from host_tools.devices.boards import load_board
 from host_tools.devices.device_code import IDS, source_code
-from host_tools.devices.release import NOT_RELEASED, module_name, release_paths
+from host_tools.devices.release import NOT_RELEASED, module_name, release_paths, traceback_name
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
@@ -95,7 +95,7 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
         target.parent.mkdir(parents=True, exist_ok=True)
         source = target.with_suffix(".source")
         source.write_bytes(source_code(path, micropython=True))
-        command = [support.mpy_cross(), *options, "-s", name, "-o", target, source]
+        command = [support.mpy_cross(), *options, "-s", traceback_name(path), "-o", target, source]
         subprocess.run(command, check=True)
         source.unlink()
         if path.startswith("agent/"):

@@ -370,7 +370,6 @@ def test_what_the_agent_counts_is_what_passes(interpreter: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"throughput.url": "http://a/b"}, "budget.month_mb is missing, which throughput.url"),
         (
             {"throughput.url": "https://a/b", "budget.month_mb": 9},
             "throughput.url: expected http://host[:port]/path",

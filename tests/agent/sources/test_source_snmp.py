@@ -12,6 +12,7 @@ from agent.sources import snmp
 from tests.agent.sources.snmp_agent import (
     COUNTER32,
     COUNTER64,
+    END,
     GAUGE,
     GETBULK,
     GETNEXT,
@@ -453,6 +454,32 @@ def test_a_router_with_small_answers_is_asked_for_less(ask):
         agent.set(f"{M}.5.1.1.12.{row}", COUNTER64, row)
     row = ask(agent, snmp__profile="mikrotik-hotspot").sample()
     assert (row["clients"], row["uplink_port"]) == (9, 1)
+
+
+@pytest.mark.parametrize(("size", "requests"), [(512, 1), (513, 2), (1200, 2)])
+def test_an_answer_that_was_cut_is_asked_for_again_in_smaller_parts(ask, size, requests):
+    agent = router()
+    agent.set(f"{M}.5.1.1.12.1", OCTETS, b"")
+    row = tuple(map(int, f"{M}.5.1.1.12.1".split(".")))
+    walks = []
+
+    def enlarge(request: bytes, answer: bytes) -> list[bytes]:
+        if agent.asked[-1] != (GETBULK, [row[:-1]]):
+            return [answer]
+        walks.append(answer)
+        (_, _), (_, _), (_, pdu) = split(split(answer)[0][1])
+        number_ = int.from_bytes(split(pdu)[0][1], "big", signed=True)
+        for pad in range(size) if len(walks) == 1 else ():
+            binds = [(row, (OCTETS, bytes(pad))), (row, (END, None))]
+            larger = message(b"public", response(number_, binds))
+            if len(larger) == size:
+                return [larger]
+        return [answer]
+
+    agent.spoil = enlarge
+    device = ask(agent, snmp__profile="mikrotik-hotspot", snmp__interface=None)
+    assert device.sample()["clients"] == 1
+    assert len(walks) == requests
 
 
 def test_an_object_that_makes_the_router_fail_costs_only_itself(ask):
