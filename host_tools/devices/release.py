@@ -178,10 +178,19 @@ def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _imported(path: str, unwanted: Collection[str]) -> set[str]:
     """Files of agent/ and boards/ that a file imports: at its top all, elsewhere those wanted."""
-    tree = ast.parse((device_code.ROOT / path).read_bytes())
-    found = {file for node in tree.body for file in _imports(node)}
-    found |= {file for node in ast.walk(tree) for file in _imports(node)} - set(unwanted)
-    return found.difference(IDS)
+    top, anywhere = _imports_of((device_code.ROOT / path).read_bytes())
+    found = {*top, *anywhere.difference(unwanted)}.difference(IDS)
+    return {file for file in found if (device_code.ROOT / file).is_file()}
+
+
+@cache
+def _imports_of(source: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """What may be files that a source imports: at its top, and anywhere."""
+    tree = ast.parse(source)
+    return (
+        frozenset(file for node in tree.body for file in _imports(node)),
+        frozenset(file for node in ast.walk(tree) for file in _imports(node)),
+    )
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -192,10 +201,7 @@ def _imports(node: ast.AST) -> Iterator[str]:
     else:
         return
     for name in names:
-        if (
-            name.partition(".")[0] in ("agent", "boards")
-            and (device_code.ROOT / _file(name)).is_file()
-        ):
+        if name.partition(".")[0] in ("agent", "boards"):
             yield _file(name)
 
 

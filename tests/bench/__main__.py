@@ -233,7 +233,9 @@ def _ingest(quick: bool) -> tuple[Figures, list[Row]]:
             "ingest: verified, stored (FULL) and acknowledged, one core",
             f"{rate:,.0f} /s",
             f"target: 0.8 of what cryptography verifies and no more, {raw:,.0f} /s; this is"
-            f" {rate / raw:.2f} of it; bare subscriber: {found['bare_subscriber_per_s']:,.0f} /s",
+            f" {rate / raw:.2f} of it; bare subscriber: {found['bare_subscriber_per_s']:,.0f} /s;"
+            " one that inserts into SQLite and verifies nothing:"
+            f" {found['plain_subscriber_per_s']:,.0f} /s",
         ),
         (
             "ingest: and intervals, outages and usage derived",

@@ -12,7 +12,7 @@ except ImportError:
     from agent.device import interpreter
 
 _MINUTE_MS = interpreter.const(60000)
-_GRACE_MS = interpreter.const(10000)  # of real time, for a broker that owes an answer
+_GRACE_MS = interpreter.const(60000)  # of real time, for a broker that owes an answer
 
 commands = {}  # line from whoever started this: what to do
 
