@@ -286,7 +286,7 @@ class Office:
     def __init__(self, rows, keys, month):
         self.hashes, self.devices, self.active = [], {}, {}
         self.contracts, self.events, self.rules, self.trusts = {}, {}, {}, {}
-        self.editions, self.then, before = [], None, 0
+        self.editions, self.then, self.lost, before = [], None, [], 0
         for table, digest in chained(rows, "desa/1/office", keys, ENTRY, "office log", 3):
             at, kind, body = table[3], table[4], table[5]
             need(at >= before, "the office log goes back in time")
@@ -347,6 +347,11 @@ class Office:
 
     def on_close(self, time, **body):
         pass
+
+    def on_lost(self, time, *, first, last, why, at):
+        need(uint(first) and uint(last) and first <= last, "lost: its receipts")
+        need(all(last < a or b < first for a, b in self.lost), "lost: a receipt is lost already")
+        self.lost.append((first, last))
 
     on_reopen = on_kit = on_kit_revoke = on_village = on_close
 
@@ -597,9 +602,10 @@ def receipts_of(rows, keys, office, versions, slots, window):
         need(version in versions or not version, f"{where}: trust document {version} is left out")
         hashes.append(digest.hex())
         spans.append((begin, end))
+        is_lost = any(a <= number <= b for a, b in office.lost)
         for kid, stream, slot, count, _, highest, its in table[8] if number <= window[1] else ():
             named.add(slot)
-            if slot in slots and number >= window[0]:
+            if slot in slots and number >= window[0] and not is_lost:
                 expected[slot].append((number, kid, stream, count, highest, its))
     return hashes, spans, expected, named
 
@@ -738,6 +744,8 @@ def check(path, roots, heads=()):
     totals = totals_of(found)
     need(file.take("totals") == totals, f"the totals are wrong: {totals}")
     need(file.next is None, "the file goes on after its totals")
+    for first, last in office.lost:
+        unproved.append(f"the office declared the reports of receipts {first} to {last} lost")
     if not heads:
         unproved.insert(0, "no published head was given")
     if not closed:

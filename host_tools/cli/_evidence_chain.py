@@ -51,14 +51,64 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
     click.echo(_("Next: 'desalink evidence check', and a backup: it must hold keys/office.key."))
 
 
+@click.command("renew-keys")
+@click.option(
+    "--only",
+    type=click.Choice(["office", "ingest"]),
+    help="Only this one's; both, if it is not given.",
+)
+@passphrase_option
+@pass_app
+def renew_keys(app: Application, only: str | None, passphrase_file: Path | None) -> None:
+    """Make new keys of the office and of the ingest, as when one was stolen.
+
+    A new trust document names them and ends the former ones. What those have signed before stays
+    valid. It needs the root key and its passphrase.
+    """
+    from host_tools.common import passphrase
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.people.office_pen import renew_office_keys
+    from host_tools.people.trust import INGEST, OFFICE
+    from host_tools.province.registry import Registry
+
+    province = app.province
+    signed_at = max((receipt.made for receipt, _head in _chain(app)), default=0)
+    with (
+        hold(office_lock(province.directory), _(OFFICE_BUSY)),
+        Registry.open(province.directory) as registry,
+    ):
+        renew_office_keys(
+            *(province, registry, passphrase.existing(passphrase_file)),
+            {"office": (OFFICE,), "ingest": (INGEST,), None: (OFFICE, INGEST)}[only],
+            signed_at=signed_at,
+        )
+    click.echo(
+        _(
+            "The new keys count from now on. Next: 'desalink evidence receipts --now', publish "
+            "the line of 'desalink evidence commit', and make a backup."
+        )
+    )
+
+
 @click.command("receipts")
+@click.option(
+    "--now", "make", is_flag=True, help="First make one of what has arrived since the newest."
+)
 @json_option
 @pass_app
-def receipts(app: Application, as_json: bool) -> None:
-    """List the receipts: what the ingest stored, day by day."""
+def receipts(app: Application, make: bool, as_json: bool) -> None:
+    """List the receipts: what the ingest stored, day by day.
+
+    The ingest makes one after each midnight. With --now it makes one at once, so that evidence can
+    be exported of what came today; the next one counts the rest of the day.
+    """
     from host_tools.cli._output import print_json, print_table
     from host_tools.common.times import day, wita
 
+    if make:
+        from host_tools.ingest.receipting import receipt_now
+
+        receipt_now(app.province)
     found = list(_chain(app))
     if as_json:
         print_json(
@@ -148,18 +198,72 @@ def check(app: Application, everything: bool) -> None:
 
     from host_tools.archive.chain import Chain
     from host_tools.cli._store import reading
-    from host_tools.evidence.checking import check
+    from host_tools.evidence.checking import check, lost_receipts
 
     with reading(app) as (registry, database):
         _need_log(app, registry)
+        declared = lost_receipts(registry, _roots(app))
         found = check(registry, database, _roots(app), Chain(app.province.archive), _show)
         wrong = list(found if everything else islice(found, 1))
     _show("")
+    for each in declared:
+        app.note(
+            _("Declared lost: receipts {first} to {last} ({why}; {by}).").format(
+                first=each.first, last=each.last, why=each.why, by=each.by
+            )
+        )
     for sentence in wrong[:-1]:
         app.note(sentence)
     if wrong:
         app.abort(wrong[-1])
     click.echo(_("Registry and reports are what the office and the ingest signed."))
+
+
+@click.command("lost")
+@click.argument("first", type=click.IntRange(0))
+@click.argument("last", type=click.IntRange(0))
+@click.option("--why", required=True, metavar="TEXT", help="For example: restored from a backup.")
+@click.option("--by", metavar="NAME", help="Who says so; else the user of this machine.")
+@passphrase_option
+@pass_app
+def lost(
+    app: Application,
+    first: int,
+    last: int,
+    why: str,
+    by: str | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Declare that the reports of the receipts FIRST to LAST are lost.
+
+    After a restore, receipts that are newer than the backup count reports that are gone. Once this
+    is entered into the office log, checks name it as declared, and evidence can be exported again.
+    Time that no report covers is unknown.
+    """
+    import time
+    from getpass import getuser
+
+    from host_tools.cli._signing import sign_changes
+    from host_tools.evidence.checking import declare_lost
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.province.registry import Registry
+    from host_tools.store import open_database
+
+    province = app.province
+    with (
+        hold(office_lock(province.directory), _(OFFICE_BUSY)),
+        Registry.open(province.directory) as registry,
+        open_database(province.database, readonly=True) as database,
+    ):
+        _need_log(app, registry)
+        sign_changes(app, registry, passphrase_file)
+        declare_lost(
+            *(registry, database, _roots(app), first, last),
+            why=why,
+            by=by or getuser(),
+            now=int(time.time()),
+        )
+    click.echo(_("Receipts {first} to {last} are declared lost.").format(first=first, last=last))
 
 
 def _need_log(app: Application, registry: Registry) -> None:

@@ -98,7 +98,8 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
     from host_tools.cli._output import counted, print_json
     from host_tools.common.times import day
     from host_tools.contracts.words import rupiah
-    from host_tools.evidence.verify import read_roots, verify
+    from host_tools.evidence.documents import read_roots
+    from host_tools.evidence.verify import verify
 
     found = verify(file, [key for path in roots for key in read_roots(path)], heads, _show)
     _show("")

@@ -43,8 +43,8 @@ def command(
     Three agents run on real MicroPython and one on CPython, over a real broker with TLS, into a
     real database. One village's upstream is cut for a while, one agent is killed and started
     again, and so is the broker; at the end the devices' own journals are compared with what the
-    province has stored, and the month's report is written. Exit code 1 if anything is missing.
-    Ctrl-C ends it; nothing stays.
+    province has stored, the month's report is written, and its evidence is checked. Exit code 1 if
+    anything is missing. Ctrl-C ends it; nothing stays.
     """
     from host_tools.demo.children import DemoError
     from host_tools.demo.result import DemoResult

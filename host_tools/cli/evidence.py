@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from host_tools.cli._evidence_chain import begin, check, commit, receipts
+from host_tools.cli._evidence_chain import begin, check, commit, lost, receipts, renew_keys
 from host_tools.cli._evidence_file import export, verify
 
 
@@ -13,5 +13,5 @@ def command() -> None:
     """Publish what figures are proved by, export it, and check it."""
 
 
-for verb in (begin, receipts, commit, check, export, verify):
+for verb in (begin, receipts, commit, check, lost, renew_keys, export, verify):
     command.add_command(verb)

@@ -341,8 +341,8 @@ def close(
     if database and has_uncounted(database, month.begin - DAY_S, month.end):
         raise MonthError(
             _(
-                "Reports of {name} have arrived that no receipt counts yet; close it after the "
-                "next midnight, when the ingest has made one."
+                "Reports of {name} have arrived that no receipt counts yet; have one made with "
+                "'desalink evidence receipts --now', then close it."
             ).format(name=month.name)
         )
     rules = rules_of(registry, month)

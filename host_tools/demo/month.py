@@ -1,42 +1,53 @@
-"""The month's report of a demo: its few minutes, by contracts as villages have them."""
+"""The month's report of a demo: its few minutes, by contracts as villages have them, verified."""
 
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from host_tools.common.i18n import _
-from host_tools.contracts.calendar import month_at
+from host_tools.contracts.calendar import Month, month_at
 from host_tools.contracts.changes import add_all
 from host_tools.contracts.rules import EXCLUDABLE
 from host_tools.contracts.table import OPEN_END
 from host_tools.contracts.words import percent
 from host_tools.demo.children import DemoError
 from host_tools.demo.sites import Site
+from host_tools.evidence.documents import read_roots
+from host_tools.evidence.export import Exporter
+from host_tools.evidence.verify import Checked, verify
+from host_tools.ingest.receipting import receipt_now
 from host_tools.province.contract_records import Contract
 from host_tools.province.registry import Registry
-from host_tools.report.data import MonthReport, gather
+from host_tools.province.settings import Province
+from host_tools.report.data import EvidenceFile, MonthReport, gather
 from host_tools.report.files import write
-from host_tools.store import Database
+from host_tools.store import open_database
 
 _PRICE = 1_150_000  # rupiah a month
 _TARGET_PPM = 980_000
+# Shares no code with Desalink; an installed Desalink comes without it.
+_INDEPENDENT = Path(__file__).resolve().parents[2] / "docs" / "verify_evidence.py"
 
 
 def write_report(
-    name: str, registry: Registry, database: Database, sites: Sequence[Site], folder: Path
+    province: Province, registry: Registry, sites: Sequence[Site], folder: Path
 ) -> str:
-    """Give the villages contracts, and write the report of this month.
+    """Give the villages contracts, export the evidence of this month, check it, and write the
+    report.
 
     Args:
         registry: signs what is changed.
 
     Returns:
-        A sentence about it.
+        Sentences about it.
 
     Raises:
+        DesalinkError: the evidence does not prove the figures.
         DemoError: a file is not what the list of digests says.
     """
     now = int(time.time())
@@ -58,7 +69,15 @@ def write_report(
         for site in sites
     ]
     add_all(registry, contracts, by="demo", now=now)
-    report = gather(name, registry, database, month)
+    receipt_now(province)
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{month.name}.evidence"
+    checked = _export(province, registry, month, path)
+    with open_database(province.database, readonly=True) as database:
+        report = gather(
+            *(province.name, registry, database, month),
+            evidence=EvidenceFile(path.name, checked.digest),
+        )
     files = write(report, folder, pdf=_can_write_pdf())
     for line in files[-1].read_text().splitlines():
         digest, name = line.split("  ", 1)
@@ -68,7 +87,42 @@ def write_report(
                     file=folder / name, list=files[-1]
                 )
             )
-    return _sentence(report, len(files))
+    return f"{_sentence(report, len(files))}\n{_verified(path, checked)}"
+
+
+def _export(province: Province, registry: Registry, month: Month, path: Path) -> Checked:
+    """Write the evidence, and check it as an auditor does."""
+    roots = read_roots(province.root_public)
+    with open_database(province.database, readonly=True) as database:
+        done = Exporter(registry, database, province.name, roots).export(
+            path, month, {}, now=int(time.time())
+        )
+    checked = verify(path, roots, [done.head])
+    if _INDEPENDENT.exists():
+        command = [sys.executable, str(_INDEPENDENT), str(path), "--root"]
+        other = subprocess.run(
+            [*command, str(province.root_public), "--head", done.head],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if other.returncode:
+            raise DemoError(
+                _("{program} does not agree with 'desalink evidence verify': {text}").format(
+                    program=_INDEPENDENT.name, text=(other.stdout + other.stderr)[-300:]
+                )
+            )
+    return checked
+
+
+def _verified(path: Path, checked: Checked) -> str:
+    programs = "'desalink evidence verify'"
+    if _INDEPENDENT.exists():
+        programs += f", {_INDEPENDENT.name}"
+    return _(
+        "The evidence is in {file} (SHA-256 {digest}). Every figure follows from its {reports} "
+        "signed reports; checked with {programs}."
+    ).format(file=path.name, digest=checked.digest, reports=checked.reports, programs=programs)
 
 
 def _sentence(report: MonthReport, files: int) -> str:

@@ -216,13 +216,8 @@ class Demo:
         """
         sites = [station.site for station in self.stations]
         with self._plant.open_registry() as registry:
-            return write_report(
-                self._plant.province.name,
-                registry,
-                self.view.database(),
-                sites,
-                self.folder / "report",
-            )
+            province = self._plant.province
+            return write_report(province, registry, sites, self.folder / "report")
 
     def _wait_for_backlog(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -8,7 +8,16 @@ from operator import gt
 from agent.wire import ids
 from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
 from host_tools.derive.readings import Readings
-from host_tools.derive.timeline import LAG_S, SEAM_S, Interval, Sample, merged, paint, paint_boot
+from host_tools.derive.timeline import (
+    LAG_S,
+    SEAM_S,
+    Interval,
+    Outage,
+    Sample,
+    merged,
+    paint,
+    paint_boot,
+)
 from host_tools.derive.usage import sum_up
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import HourRow, LatestRow, Span
@@ -113,7 +122,7 @@ class Slot:
 
     def _evidence(
         self, begin: int, end: int
-    ) -> tuple[dict[Rank, list[Reading]], dict[Rank, list[Interval]], list[Interval]] | None:
+    ) -> tuple[dict[Rank, list[Reading]], dict[Rank, list[Outage]], list[Interval]] | None:
         """What a time is painted from: by boot the readings with samples that reach into it, and
         with others that touch one of them, and its outages; and the times in which nothing ran.
 
@@ -144,9 +153,11 @@ class Slot:
         for readings in runs.values():
             readings.sort(key=lambda r: (r.t, r.seq))
         boots = {self._rank(*run): readings for run, readings in runs.items()}
-        told: dict[Rank, list[Interval]] = {}
-        for stream_id, boot, b, e, _, cause in sorted(outages, key=lambda o: (o[2], *o[4:])):
-            told.setdefault(self._rank(stream_id, boot), []).append((b, e, state_name(cause)))
+        told: dict[Rank, list[Outage]] = {}
+        outages.sort(key=lambda o: (o[2], o[4], o[5]))
+        for stream_id, boot, b, e, _, cause, ended in outages:
+            its = told.setdefault(self._rank(stream_id, boot), [])
+            its.append((b, e, (state_name(cause), bool(ended))))
         ranked = sorted((off[0], self._rank(*run), off) for *run, off in offs)
         return boots, told, [off for *_, off in ranked]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -131,6 +132,8 @@ class ReceiptChain:
         reported: all slots that receipts up to `last` name.
         spans: begin and end of each receipt.
         hashes: of the receipts.
+        lost: by number of a receipt that is declared lost, how many reports of the slots it
+            counts.
     """
 
     def __init__(
@@ -147,6 +150,7 @@ class ReceiptChain:
         self.reported: set[str] = set()
         self.spans: list[tuple[int, int]] = []
         self.hashes: list[bytes] = []
+        self.lost: Counter[int] = Counter()
 
     def walk(
         self, receipts: Iterable[bytes], keys: Mapping[bytes, RoleSigner], first: int, last: int
@@ -160,12 +164,17 @@ class ReceiptChain:
             self._check(receipt)
             self.spans.append((receipt.begin, receipt.end))
             self.hashes.append(digest)
+            lost = self._office.state.is_lost(receipt.number)
             for s in receipt.streams if receipt.number <= last else ():
                 self.reported.add(s.slot)
-                if receipt.number >= first and (self._slots is None or s.slot in self._slots):
-                    self.expected.setdefault(s.slot, []).append(
-                        Expected(receipt.number, s.kid, s.stream, s.count, s.highest_seq, s.digest)
-                    )
+                if receipt.number < first or not (self._slots is None or s.slot in self._slots):
+                    continue
+                if lost:
+                    self.lost[receipt.number] += s.count
+                    continue
+                self.expected.setdefault(s.slot, []).append(
+                    Expected(receipt.number, s.kid, s.stream, s.count, s.highest_seq, s.digest)
+                )
             yield receipt
 
     def _check(self, receipt: Receipt) -> None:

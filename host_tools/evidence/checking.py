@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,14 @@ import cbor2
 from host_tools.archive.chain import Chain
 from host_tools.common.i18n import _
 from host_tools.common.times import day
-from host_tools.people.office_log import OfficeEntry, OfficeState, verify_entries
+from host_tools.evidence.container import EvidenceError
+from host_tools.people.office_log import (
+    LOST,
+    LostReceipts,
+    OfficeEntry,
+    OfficeState,
+    verify_entries,
+)
 from host_tools.people.receipts import (
     Receipt,
     StreamDigest,
@@ -62,10 +69,11 @@ def check(
             hashes.append(digest)
             yield entry, digest
 
-    yield from registry_differences(registry, OfficeState.replay(noted()))
+    state = OfficeState.replay(noted())
+    yield from registry_differences(registry, state)
     if db is None:
         return
-    store = StoreCheck(db, signers(trusts, INGEST))
+    store = StoreCheck(db, signers(trusts, INGEST), state.is_lost)
     for (number, digest), receipt in store.offices.items():
         if number >= len(hashes) or hashes[number] != digest:
             yield (
@@ -92,6 +100,61 @@ def check(
                 ).format(receipt=receipt, path=archive.path)
             )
     yield from store.differences(progress)
+
+
+def lost_receipts(registry: Registry, roots: Sequence[bytes]) -> list[LostReceipts]:
+    """What the office has declared lost.
+
+    Raises:
+        TrustError, OfficeLogError: a document or the log is not what was signed.
+    """
+    keys = signers(verified_trusts(registry, roots), OFFICE)
+    return OfficeState.replay(verify_entries(registry.office_log(), keys)).lost
+
+
+def declare_lost(
+    registry: Registry,
+    db: Database,
+    roots: Sequence[bytes],
+    first: int,
+    last: int,
+    *,
+    why: str,
+    by: str,
+    now: int,
+) -> None:
+    """Enter that the reports of receipts from first to last are lost, as after a restore.
+
+    Args:
+        registry: signs what is changed.
+
+    Raises:
+        EvidenceError: there are no such receipts, or one of their reports is stored.
+        OfficeLogError: one of them is declared lost already.
+        TrustError, ReceiptError: a document or chain is not what was signed.
+    """
+    trusts = verified_trusts(registry, roots)
+    store = StoreCheck(db, signers(trusts, INGEST))
+    newest = -1 if store.newest is None else store.newest.number
+    if not 0 <= first <= last <= newest:
+        raise EvidenceError(
+            _(
+                "There are no receipts {first} to {last}; 'desalink evidence receipts' lists them."
+            ).format(first=first, last=last)
+        )
+    stored = store.stored(range(first, last + 1))
+    if stored is not None:
+        raise EvidenceError(
+            _(
+                "Reports that receipt {number} counts are stored. Only receipts whose reports are "
+                "all gone can be declared lost; 'desalink evidence check --all' names them."
+            ).format(number=stored)
+        )
+    body = {"first": first, "last": last, "why": why, "at": now}
+    OfficeState.replay(verify_entries(registry.office_log(), signers(trusts, OFFICE))).apply(
+        OfficeEntry(0, b"", now, LOST, body, by), b""
+    )
+    registry.enter(LOST, body, by=by)
 
 
 # ---- the registry -----------------------------------------------------------------------------
@@ -242,13 +305,22 @@ class StoreCheck:
             name, and the first receipt that does.
     """
 
-    def __init__(self, db: Database, keys: Mapping[bytes, RoleSigner]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        keys: Mapping[bytes, RoleSigner],
+        is_lost: Callable[[int], bool] = lambda receipt: False,
+    ) -> None:
         """
+        Args:
+            is_lost: whether the reports of a receipt are declared lost.
+
         Raises:
             ReceiptError: the chain is not what the ingest signed.
         """
         self._db = db
         self._keys = keys
+        self._is_lost = is_lost
         self.newest: Receipt | None = None
         self.head = b""
         self.offices: dict[tuple[int, bytes], int] = {}
@@ -260,8 +332,9 @@ class StoreCheck:
     def _light(self) -> Iterator[Receipt]:
         """The chain, verified; notes what each receipt says."""
         for receipt, digest in verify_receipts(receipts(self._db), self._keys):
-            self._sums[receipt.number] = sum(map(_row_sum, receipt.streams))
-            self._births_counted[receipt.number] = receipt.births, receipt.births_digest
+            if not self._is_lost(receipt.number):
+                self._sums[receipt.number] = sum(map(_row_sum, receipt.streams))
+                self._births_counted[receipt.number] = receipt.births, receipt.births_digest
             if receipt.office is not None:
                 self.offices.setdefault(receipt.office, receipt.number)
             if receipt.archive is not None:
@@ -282,6 +355,12 @@ class StoreCheck:
             if self._sums.get(number, 0) != found.get(number, 0):
                 yield from self._named(number, names)
         yield from self._births()
+
+    def stored(self, receipts: Collection[int]) -> int | None:
+        """The first of some receipts of which a report is stored."""
+        names = stream_names(self._db)
+        found = {number for name in names for number, _row in self._rows(name)}
+        return min(found & set(receipts), default=None)
 
     def _rows(self, name: StreamName) -> Iterator[tuple[int, StreamReceipt]]:
         """What receipts must say of a stream, by what is stored."""

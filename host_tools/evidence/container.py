@@ -241,10 +241,10 @@ class EvidenceReader:
             self._next = self._take()
         return self._next[0] if self._next else None
 
-    def of_slot(self, kind: str, slot: str) -> Iterator[PartMessage]:
-        """The messages of all items of a kind and a slot that follow each other here."""
+    def of_slot(self, kind: str, slot: str) -> Iterator[bytes]:
+        """All items of a kind and a slot that follow each other here, for `unpack`."""
         while self.peek() == kind and self._next and self._next[1].get("slot") == slot:
-            yield from unpack(self.take(kind)[kind])
+            yield self.take(kind)[kind]
 
     def take(self, kind: str) -> dict[str, Any]:
         """The next item, which must be of a kind."""

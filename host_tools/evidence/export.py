@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,8 +29,8 @@ from host_tools.evidence.container import (
     PartMessage,
     pack,
 )
-from host_tools.evidence.recount import Received, Recounter, dumped
-from host_tools.evidence.verify import totals, trusts_under
+from host_tools.evidence.documents import trusts_under
+from host_tools.evidence.recount import Received, Recounter, dumped, totals
 from host_tools.people.receipts import StreamDigest
 from host_tools.people.trust import INGEST, OFFICE, Trust, signers
 from host_tools.province.contract_records import ClosedMonth
@@ -74,8 +75,8 @@ class _OtherFigures(Exception):
             _(
                 "{slot} was closed with other figures than those reports give that receipts "
                 "count: some came in between the last receipt and the closing. Open the month "
-                "again with 'desalink month reopen {name} --why TEXT', close it, and export it "
-                "after the next midnight."
+                "again with 'desalink month reopen {name} --why TEXT', have a receipt made with "
+                "'desalink evidence receipts --now', and close it."
             ).format(slot=self.slot, name=month.name)
         )
 
@@ -117,8 +118,8 @@ class Exporter:
         if not chain.spans:
             raise EvidenceError(
                 _(
-                    "No receipt was made yet: the ingest makes the first soon after it starts. "
-                    "Export after that."
+                    "No receipt was made yet; have one made with 'desalink evidence receipts "
+                    "--now'."
                 )
             )
         last = len(chain.spans) - 1
@@ -184,7 +185,11 @@ class Exporter:
             published = {one["slot"]: dumped(one) for one in json.loads(closed.figures)["slots"]}
         names = stream_names(self._database)
         reports, figures = 0, []
-        with EvidenceWriter(path) as file, Recounter(basis) as recounter:
+        with (
+            EvidenceWriter(path) as file,
+            tempfile.TemporaryDirectory(prefix="desalink-") as directory,
+        ):
+            recounter = Recounter(basis, Path(directory))
             file.put(
                 {
                     "format": FORMAT,

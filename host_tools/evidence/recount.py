@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from host_tools.contracts.calendar import Month
 from host_tools.contracts.months import as_json, count_slot, reaches
@@ -43,26 +46,24 @@ Received = tuple[int, bytes, Report]
 
 
 class Recounter:
-    """Counts months by one basis; a context manager.
+    """Counts months by one basis.
 
     Each slot has a database of its own meanwhile: the rules of derivation are those of the
     province, and no other slot can have part in its figures.
     """
 
-    def __init__(self, basis: Basis) -> None:
+    def __init__(self, basis: Basis, directory: Path) -> None:
+        """
+        Args:
+            directory: where that database is.
+        """
         self._basis = basis
         self._events = [event for event in basis.events if reaches(event, basis.month)]
-        self._directory = tempfile.TemporaryDirectory(prefix="desalink-")
-
-    def __enter__(self) -> Recounter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._directory.cleanup()
+        self._path = directory / f"slot-{os.getpid()}.db"
 
     def count(self, slot: str, reports: Iterable[Received]) -> bytes:
         """The figures of a slot's month, as the JSON that is published."""
-        basis, path = self._basis, Path(self._directory.name) / "slot.db"
+        basis, path = self._basis, self._path
         path.write_bytes(_empty())
         try:
             with open_database(path) as db:
@@ -106,3 +107,16 @@ def _derive(db: Database, slot: str, reports: Iterable[Received]) -> None:
 def dumped(value: object) -> bytes:
     """The one JSON text of a value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def totals(figures: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The sums over all slots."""
+    seconds: Counter[str] = Counter()
+    found = {"slots": 0, "price": 0, "restitution": 0}
+    for one in figures:
+        found["slots"] += 1
+        for piece in one["pieces"]:
+            seconds.update(piece["seconds"])
+            found["price"] += piece["price"]
+            found["restitution"] += piece["restitution"]
+    return {**found, "seconds": dict(sorted(seconds.items()))}

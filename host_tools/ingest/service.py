@@ -26,6 +26,7 @@ from host_tools.ingest.metrics import Figures, serve
 from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.presence import Presence
+from host_tools.ingest.receipting import REQUEST as RECEIPT_REQUEST
 from host_tools.ingest.receipting import Receipting, ReceiptSource
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
@@ -151,6 +152,7 @@ class Ingest:
         )
         self._db_version = db.version()
         self._retry_request = get_meta(db, REQUEST)
+        self._receipt_request = get_meta(db, RECEIPT_REQUEST)
         now = time.monotonic()
         self._checked_at = now - _IDLE_S
         self._measured_at = now - _MEASURE_S
@@ -340,6 +342,7 @@ class Ingest:
             if request > self._retry_request:
                 self._retry_request = request
                 self._retry(None)
+            self._ask_receipt(get_meta(self._db, RECEIPT_REQUEST))
 
     def _ask_again(self) -> None:
         asked = self._write("corrupt", self._pipeline.ask_again)
@@ -392,8 +395,14 @@ class Ingest:
         figures.derive_seconds += took
         figures.derive_pending = pending
 
+    def _ask_receipt(self, request: int) -> None:
+        if self._receipting is not None and request > self._receipt_request:
+            self._receipt_request = request
+            self._receipting.ask(request)
+            self._receipt_after = time.monotonic()
+
     def _close_receipt(self, *, busy: bool) -> None:
-        """Go on with the receipt of a day that is over."""
+        """Go on with the receipt of a day that is over, or of what was asked for."""
         now = time.monotonic()
         if self._receipting is None or self._receipt_source is None or now < self._receipt_after:
             return

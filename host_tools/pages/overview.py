@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.common.i18n import _, number
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 REVOKED, EMPTY = "revoked", "empty"
 _GOOD = ("up", REVOKED, EMPTY)
-# The ingest says every 20 s that it is at work.
+# The ingest and the alerts say every 20 s that they are at work.
 _DEAD_S = 90
 _DISK_DAYS = 14  # left on the disk: time to do something
+_RECEIPT_S = 30 * 3600  # A receipt is made each midnight; this leaves it a quarter of a day.
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Overview:
 
     lost: since when the broker has no session of a slot whose last known state is not older.
     empty: the villages that never had a device. liveness, size: None while there is no database.
+    uncounted_since: from when on no receipt counts what arrived; None: nothing arrived, or the
+    province keeps no office log.
+    alerted: when the alerts were last at work, 0: never; None: the province wants none.
     """
 
     now: float
@@ -40,6 +45,8 @@ class Overview:
     labels: dict[str, str]
     liveness: Liveness | None
     size: Size | None
+    uncounted_since: int | None = None
+    alerted: int | None = None
 
     def counts(self) -> Counter[str]:
         """How many slots there are of each state."""
@@ -62,7 +69,31 @@ class Overview:
 
     def ours(self) -> list[str]:
         """What is wrong on the province's own side: then silence is no fault of villages."""
-        return [*self._not_at_work(), *self._disk_full()]
+        # An ingest that is not at work makes no receipts either; it makes them when it starts.
+        not_at_work = self._not_at_work()
+        return [
+            *(not_at_work or self._receipts_missing()),
+            *self._disk_full(),
+            *self._not_alerted(),
+        ]
+
+    def _receipts_missing(self) -> list[str]:
+        from host_tools.common.times import wita
+
+        since = self.uncounted_since
+        if (
+            since is None
+            or self.now - since < _RECEIPT_S
+            or not (self.liveness and self.liveness.ingest)
+        ):
+            return []
+        return [
+            _(
+                "The ingest has made no receipt since {time}: figures of what arrived later can't "
+                "be proved yet. Its log says why ('receipt_failed', 'receipts_off'). Then run "
+                "'desalink evidence receipts --now'."
+            ).format(time=wita(since))
+        ]
 
     def _disk_full(self) -> list[str]:
         days = self.size.days_left if self.size else None
@@ -74,6 +105,23 @@ class Overview:
                 "archive' makes older months smaller."
             ).format(days=number(days))
         ]
+
+    def _not_alerted(self) -> list[str]:
+        from host_tools.common.times import wita
+
+        if self.alerted is None or self.now - self.alerted <= _DEAD_S:
+            return []
+        if not self.alerted:
+            text = _(
+                "The alerts have never run, and alerts.toml is there. Start them with 'desalink "
+                "alerts run'."
+            )
+            return [text]
+        text = _(
+            "The alerts have not been running since {time}, and nobody is sent a message. Start "
+            "them with 'desalink alerts run'."
+        )
+        return [text.format(time=wita(self.alerted))]
 
     def _not_at_work(self) -> list[str]:
         from host_tools.common.times import wita
@@ -114,7 +162,9 @@ def overview(
         chosen: codes of villages; None: all.
     """
     from host_tools.pages.words import labels
+    from host_tools.people.office_pen import has_log
     from host_tools.store.queries import SlotStatus, status
+    from host_tools.store.receipts import uncounted_since
     from host_tools.store.sessions import liveness, sessions
     from host_tools.store.size import size
 
@@ -156,7 +206,17 @@ def overview(
         labels=labels(everywhere),
         liveness=alive,
         size=size(database, now) if database else None,
+        uncounted_since=uncounted_since(database) if database and has_log(registry) else None,
+        alerted=_alerted(database.path.parent) if database else None,
     )
+
+
+def _alerted(directory: Path) -> int | None:
+    if not (directory / "alerts.toml").exists():
+        return None
+    from host_tools.alerts.records import last_run
+
+    return last_run(directory) or 0
 
 
 def providers(registry: Registry, now: float) -> dict[str, list[str]]:

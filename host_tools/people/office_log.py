@@ -35,6 +35,7 @@ ENROL, REVOKE, TRUST, KIT, KIT_REVOKE = "enrol", "revoke", "trust", "kit", "kit_
 CONTRACT, CONTRACT_WITHDRAW = "contract", "contract_withdraw"
 EVENT, EVENT_WITHDRAW = "event", "event_withdraw"
 RULES, CLOSE, REOPEN, VILLAGE = "rules", "close", "reopen", "village"
+LOST = "lost"
 
 # What each kind's body holds: "8" and "32" are byte strings of that length, "time" is Unix
 # seconds, "?" allows null.
@@ -95,6 +96,7 @@ _SHAPES: dict[str, dict[str, str]] = {
     },
     REOPEN: {"month": "text", "edition": "int", "why": "text", "at": "time"},
     VILLAGE: {"code": "text", "name": "text", "district": "text", "regency": "text"},
+    LOST: {"first": "int", "last": "int", "why": "text", "at": "time"},
 }
 
 
@@ -288,6 +290,20 @@ class OfficeKit:
     revoked_at: int | None = None
 
 
+@dataclass(frozen=True)
+class LostReceipts:
+    """Receipts whose reports the office has declared lost, as after a restore: first to last."""
+
+    first: int
+    last: int
+    why: str
+    at: int
+    by: str
+
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number <= self.last
+
+
 @dataclass
 class OfficeState:
     """What the registry must hold by the entries so far.
@@ -306,6 +322,7 @@ class OfficeState:
     kits: dict[bytes, OfficeKit] = field(default_factory=dict)
     trusts: dict[int, bytes] = field(default_factory=dict)
     villages: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    lost: list[LostReceipts] = field(default_factory=list)
 
     @classmethod
     def replay(cls, entries: Iterable[tuple[OfficeEntry, bytes]]) -> OfficeState:
@@ -437,6 +454,19 @@ class OfficeState:
 
     def _village(self, body: dict[str, Any], by: str) -> None:
         self.villages[body["code"]] = body["name"], body["district"], body["regency"]
+
+    def _lost(self, body: dict[str, Any], by: str) -> str | None:
+        found = LostReceipts(body["first"], body["last"], body["why"], body["at"], by)
+        if found.first > found.last:
+            return "it ends before it begins"
+        if any(found.first <= each.last and each.first <= found.last for each in self.lost):
+            return "one of the receipts is declared lost already"
+        self.lost.append(found)
+        return None
+
+    def is_lost(self, receipt: int) -> bool:
+        """Whether the reports of a receipt are declared lost."""
+        return any(receipt in each for each in self.lost)
 
     def newest_month(self, month: str) -> OfficeMonth | None:
         """The newest edition of a month, closed or opened again."""

@@ -26,9 +26,9 @@ COLOURS = {
     "site": "#d98e04",
     "down": "#b3001b",
 }
-# Pixels. A pixel of a day's row is two minutes.
-_STRIP, _DAY = 1000, 720
-_ROW = 5  # of a day, one of them empty
+# Pixels. A pixel of a day's row is three minutes.
+_STRIP, _DAY = 1000, 480
+_ROW = 3  # of a day, one of them empty
 _BAR, _HOURS_HEIGHT = 10, 40
 _BLUE = "#2471a3"
 _WHITE = 255

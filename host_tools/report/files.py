@@ -18,8 +18,8 @@ from host_tools.report import pages
 from host_tools.report.data import MonthReport
 from host_tools.report.tables import write_csv, write_workbook
 
-# The layout of a document grows faster than its pages.
-_VILLAGES_PER_FILE = 60
+# A document's time grows faster than its pages, and many small ones keep all cores busy.
+_VILLAGES_PER_FILE = 40
 
 
 class ReportError(DesalinkError):
@@ -27,15 +27,13 @@ class ReportError(DesalinkError):
 
 
 def _chunks(report: MonthReport) -> Iterator[tuple[str, Sequence[SlotMonth]]]:
-    """Name of the file and slots: by regency, and not too many in a file."""
+    """Name of the file and slots: by regency, not too many in a file, about as many in each."""
     for code, group in groupby(report.slots, key=lambda one: one.village.regency_code):
         slots = list(group)
-        if len(slots) <= _VILLAGES_PER_FILE:
-            yield f"villages-{code}", slots
-            continue
-        for number in range(0, len(slots), _VILLAGES_PER_FILE):
-            part = number // _VILLAGES_PER_FILE + 1
-            yield f"villages-{code}-{part}", slots[number : number + _VILLAGES_PER_FILE]
+        parts = -(-len(slots) // _VILLAGES_PER_FILE)
+        for part in range(parts):
+            name = f"villages-{code}" + (f"-{part + 1}" if parts > 1 else "")
+            yield name, slots[part * len(slots) // parts : (part + 1) * len(slots) // parts]
 
 
 def _make_pdf(html: str, path: str) -> str:

@@ -53,6 +53,27 @@ def _check(report: MonthReport) -> str:
     return f"desalink month figures {report.month.name} | sha256sum"
 
 
+def _checked_by(report: MonthReport) -> list[str]:
+    """What stands below each page: by what its figures are checked."""
+    t, rules = texts.labels(), report.rules
+    edition = f" · {t['edition']} {report.edition}" if report.edition else ""
+    lines = [
+        f"{report.province} · {report.month.name}{edition} · {t['rules']} {rules.version} "
+        f"(SHA-256 {rules.digest})",
+        f"{t['figures']}: SHA-256 {report.digest}",
+    ]
+    if report.evidence is not None:
+        name, digest = report.evidence
+        lines.append(f"{t['evidence']} {name}: SHA-256 {digest}")
+    return [*lines, f"{t['check']}: {_check(report)}"]
+
+
+def _css_string(text: str) -> str:
+    """A text that is safe in a style sheet within HTML, whoever has named a file or province."""
+    safe = (c if c.isalnum() or c in " .,:;()-_" else f"\\{ord(c):x} " for c in text)
+    return f'"{"".join(safe)}"'
+
+
 def _qr_text(report: MonthReport) -> str:
     text = f"desalink {report.month.name} rules {report.rules.version} sha256 {report.digest}"
     if report.evidence is not None:
@@ -71,6 +92,7 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
     from markupsafe import Markup
 
     css = resources.files("host_tools.report").joinpath("templates/report.css").read_text()
+    checked = _checked_by(report)
     return (
         _environment()
         .get_template(name)
@@ -82,10 +104,11 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
             found=texts.findings(),
             colours=drawing.COLOURS,
             language=language(),
-            css=Markup(css),
+            css=Markup(css),  # nosec B704 # a file of ours
             qr=_qr(_qr_text(report)),
             qr_text=_qr_text(report),
-            check=_check(report),
+            checked=checked,
+            foot=Markup(_css_string("\n".join(checked))),
             share=_share,
             percent=texts.percent,
             minutes=texts.minutes,

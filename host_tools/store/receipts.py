@@ -14,6 +14,7 @@ from host_tools.people.receipts import (
     Receipt,
     StreamDigest,
     StreamReceipt,
+    end_and_made,
 )
 from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
@@ -46,6 +47,15 @@ def newest_receipt(db: Database) -> tuple[int, bytes] | None:
     return None if row is None else (row[0], row[1])
 
 
+def uncounted_since(db: Database) -> int | None:
+    """From when on no receipt counts what arrived; None: nothing has arrived yet."""
+    newest = newest_receipt(db)
+    if newest is not None:
+        return end_and_made(newest[1])[0]
+    first: int | None = db.value("SELECT min(first_at) FROM streams")
+    return first
+
+
 class StreamName(NamedTuple):
     """A stream by its id in the database, and as the wire names it."""
 
@@ -71,8 +81,8 @@ class ReceiptIndex:
         self._begin = 0  # of the first receipt that is given
         self._ends: list[int] = []
         self._numbers: list[int] = []
-        self._late: dict[tuple[bytes, bytes], list[tuple[int, RangeSet]]] = {}
-        self._late_births: dict[tuple[bytes, bytes, int, int], int] = {}
+        self._late: dict[tuple[bytes, bytes], list[tuple[int, int, RangeSet]]] = {}
+        self._late_births: dict[tuple[bytes, bytes, int, int], tuple[int, int]] = {}
         for receipt in chain:
             if not self._ends:
                 self._begin = receipt.begin
@@ -81,15 +91,16 @@ class ReceiptIndex:
             for late in receipt.late:
                 ranges = RangeSet(late.ranges)
                 of_stream = self._late.setdefault((late.kid, late.stream), [])
-                of_stream.append((receipt.number, ranges))
+                of_stream.append((receipt.number, receipt.begin, ranges))
             for birth in receipt.late_births:
                 name = (birth.kid, birth.stream, birth.boot, birth.conn)
-                self._late_births[name] = receipt.number
+                self._late_births[name] = receipt.number, receipt.begin
 
     def of_report(self, kid: bytes, stream: bytes, seq: int, received_at: int) -> int | None:
         """The number of the receipt; None: it arrived after the newest."""
-        for number, ranges in self._late.get((kid, stream), ()):
-            if seq in ranges:
+        # One that was lost after it had been counted as late, and came again, is not late now.
+        for number, begin, ranges in self._late.get((kid, stream), ()):
+            if received_at < begin and seq in ranges:
                 return number
         return self._by_time(received_at)
 
@@ -97,8 +108,8 @@ class ReceiptIndex:
         self, kid: bytes, stream: bytes, boot: int, conn: int, received_at: int
     ) -> int | None:
         """The same of a birth."""
-        late = self._late_births.get((kid, stream, boot, conn))
-        return self._by_time(received_at) if late is None else late
+        number, begin = self._late_births.get((kid, stream, boot, conn), (None, 0))
+        return number if received_at < begin else self._by_time(received_at)
 
     def _by_time(self, received_at: int) -> int | None:
         at = bisect_right(self._ends, received_at)

@@ -55,6 +55,7 @@ def take_newer_receipts(former: Province, restored: Province) -> str | None:
                 append_receipt(db, receipt, theirs[receipt.number])
     return _(
         "Receipts {first} to {last} are newer than the backup and are kept. Reports that they "
-        "count come again from the devices and are counted once more; 'desalink evidence check' "
-        "names what is missing."
+        "count come again from the devices, as far as these still hold them, and are counted once "
+        "more. Declare the receipts with 'desalink evidence lost {first} {last} --why TEXT': then "
+        "what is missing is no tampering."
     ).format(first=common, last=len(theirs) - 1)

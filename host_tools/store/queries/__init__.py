@@ -10,6 +10,7 @@ from host_tools.store.queries.found import (
     count_findings,
     finding,
     findings,
+    open_kinds,
     overflow,
     quarantined,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "intervals",
     "newest_change",
     "newest_values",
+    "open_kinds",
     "outages",
     "overflow",
     "quarantined",

@@ -1,14 +1,17 @@
 """The agent's MQTT client against brokers that misbehave, on both interpreters."""
 
 import socket
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from tests import support
 from tests.agent.net.mqtt_lab import (
     ACCEPTED,
     INTERPRETERS,
     RESUMED,
+    Device,
     packet_id,
     read_packet,
     run,
@@ -200,17 +203,23 @@ def test_a_missing_puback_ends_the_connection_and_the_message_is_repeated(
 def test_nothing_is_sent_after_disconnect(interpreter: str) -> None:
     # MQTT-3.14.4-2: no PUBACK for what still comes, no PINGREQ that somebody asks for.
     after = []
+    asked = threading.Event()
 
     def handler(sock: socket.socket, number: int) -> None:
         read_packet(sock)
         sock.sendall(ACCEPTED)
         assert read_packet(sock) == b"\xe0\x00"
         sock.sendall(b"\x32\x06\x00\x01a\x12\x34x")
+        asked.wait(support.PATIENCE_S)
+        sock.shutdown(socket.SHUT_WR)
         while data := sock.recv(4096):
             after.append(data)
 
     with serve(handler) as port:
-        said = run(interpreter, "leaves_while_asked", port=port)
+        with Device(interpreter, "leaves_while_asked", port=port) as device:
+            device.expect("asked")
+            asked.set()
+            said = device.finish()
     assert said == [("got", ["a"]), ("reason", "this client closed the connection")]
     assert after == []
 

@@ -10,6 +10,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.agent.sources.equipment import GIVEN, RAW, ROUTERS, SECRETS, Village
 from tests.agent.sources.source_lab import INTERPRETERS, WAYS, http, tcp, udp
 from tests.agent.sources.test_source_privacy import openwrt, routeros, snmp_router
 from tests.sim.province import Province
-from tests.sim.run import Device, Site
+from tests.sim.run import Device, Site, life
 from tests.sim.world import Upstream
 
 every_way = pytest.mark.parametrize("interpreter", WAYS)
@@ -64,10 +65,11 @@ def compiled_in() -> Path:
     return path
 
 
-def start(site: Site, way: str, modules: list[tuple[str, object]]) -> Device:
+def runs(way: str) -> dict[str, Any]:
+    """The options of a Device."""
     if way == "in turn":
-        return Device(site.config, heapsize=HEAP, modules=modules, rom=compiled_in())
-    return Device(site.config, way, modules=modules)
+        return {"heapsize": HEAP, "rom": compiled_in()}
+    return {"interpreter": way}
 
 
 def live(
@@ -84,19 +86,12 @@ def live(
     keys = {f"usage.{name}": value for name, value in usage.items()}
     site = Site(folder / "site", "127.0.0.1", port, {"cadence.report_samples": 2} | keys)
     province = site.province()
-    with (
-        support.start_mosquitto(folder / "broker", site.broker_lines(), port),
-        start(site, interpreter, list(modules)) as device,
-    ):
-        province.connect("127.0.0.1", port)
-        try:
-            while device.next_minute() < minutes:
-                site.village.minute(device.minute)
-                province.minute(device.now)
-                each(device.minute)
-            log = device.finish()
-        finally:
-            province.close()
+    with life(site, province, port, modules=list(modules), **runs(interpreter)) as (_, device):
+        while device.next_minute() < minutes:
+            site.village.minute(device.minute)
+            province.minute(device.now)
+            each(device.minute)
+        log = device.finish()
     return Lived(province, log, site.state)
 
 
@@ -222,8 +217,8 @@ def test_a_bad_value_ends_the_agent_with_file_and_key(interpreter: str, tmp_path
     keys = {"usage.snmp": {"host": "h", "profile": "none"}, "usage.unique": {"most": 9}}
     site = Site(tmp_path, "127.0.0.1", 1, keys)
     site.enrol()
-    with start(site, interpreter, []) as device:
-        assert device.process.wait(20) == 2
+    with Device(site.config, **runs(interpreter)) as device:
+        assert device.process.wait(support.PATIENCE_S) == 2
         said = device.log
     assert f"agent: {site.config}: usage.snmp.profile: expected one of generic, " in said
 
@@ -241,30 +236,24 @@ def endure(folder: Path, names: Iterable[str], minutes: int) -> tuple[list[int],
         keys |= {"link.targets": [f"127.0.0.1:{upstream.port}"]}
         site = Site(folder / "site", "127.0.0.1", port, keys)
         province = site.province()
-        with (
-            support.start_mosquitto(folder / "broker", site.broker_lines(), port) as broker,
-            start(site, "in turn", [("tests.sim.streams", 0)]) as device,
-        ):
-            province.connect("127.0.0.1", port)
-            try:
-                while device.next_minute() < minutes:
-                    site.village.minute(device.minute)
-                    village.transfer(1_000_000)
-                    province.minute(device.now)
-                    if device.minute == 12:
-                        upstream.refuse()
-                    if device.minute == 16:
-                        upstream.answer()
-                    if device.minute == 20:
-                        province.close()
-                        broker.restart()
-                        province.connect("127.0.0.1", port)
-                    if device.minute % 30 == 29:
-                        device.heap()
-                log = device.finish()
-            finally:
-                province.close()
-                upstream.refuse()
+        modules = [("tests.sim.streams", 0)]
+        with life(site, province, port, modules=modules, **runs("in turn")) as (broker, device):
+            while device.next_minute() < minutes:
+                site.village.minute(device.minute)
+                village.transfer(1_000_000)
+                province.minute(device.now)
+                if device.minute == 12:
+                    upstream.refuse()
+                if device.minute == 16:
+                    upstream.answer()
+                if device.minute == 20:
+                    province.close()
+                    broker.restart()
+                    province.connect("127.0.0.1", port)
+                if device.minute % 30 == 29:
+                    device.heap()
+            log = device.finish()
+        upstream.refuse()
     assert province.refused == []
     assert "rror" not in log, log
     return device.heaps, Lived(province, log, site.state)

@@ -23,7 +23,7 @@ from host_tools import wire
 from host_tools.wire import metrics_page, vocabulary
 from tests import support
 from tests.sim.province import Message
-from tests.sim.run import SLOT, Device, Site
+from tests.sim.run import SLOT, Site, life
 from tests.sim.world import Upstream
 
 _OPEN = (support.ROOT / "docs" / "wire.cddl").read_text()
@@ -80,11 +80,8 @@ def emitted(request, tmp_path_factory) -> Emitted:
     targets = {"link.gateway": "127.0.0.1", "link.targets": [f"127.0.0.1:{upstream.port}"]}
     site = Site(folder, "127.0.0.1", port, targets)
     province = site.province()
-    with (
-        support.start_mosquitto(folder / "broker", site.broker_lines(), port) as broker,
-        Device(site.config, request.param, "1m") as device,
-    ):
-        province.connect("127.0.0.1", port)
+    options = {"interpreter": request.param, "heapsize": "1m"}
+    with life(site, province, port, **options) as (broker, device):
         while device.next_minute() < 120:
             site.village.minute(device.minute)
             if device.minute == 20:
@@ -97,10 +94,9 @@ def emitted(request, tmp_path_factory) -> Emitted:
                 province.connect("127.0.0.1", port)
             province.minute(device.now)
         device.finish()
-        # Stopping in order, the agent says so last of all.
-        assert province.wait(lambda: province.states[-1:] == [b"offline"])
-        province.close()
     upstream.refuse()
+    # Stopping in order, the agent says so last of all.
+    assert province.states[-1:] == [b"offline"]
     return Emitted(province.messages, province.refused, province.states, site.proof, province.acks)
 
 

@@ -168,6 +168,10 @@ def test_a_monitoring_system_reads_exit_codes_and_json(desalink: Run, province: 
         return ended.code, json.loads(ended.out)
 
     code, said = check()
+    assert code == 2 and "has made no receipt since" in said["said"][0]
+    ended = desalink("-C", province.directory, "evidence", "receipts", "--now")
+    assert ended.code == 0, ended.err
+    code, said = check()
     assert code == 1 and said["result"] == "WARNING" and said["installed"] == 800
     assert said["states"]["no_data"] == 40 and len(said["problems"]) >= 40
     assert check("--tolerate", "800")[0] == 0
@@ -277,7 +281,7 @@ def on_terminal(
         env |= {"LINES": str(rows), "COLUMNS": str(columns)}
         os.execve(sys.executable, [*COMMAND, "-C", str(directory), *arguments], env)
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    said, end = b"", time.monotonic() + 60
+    said, end = b"", time.monotonic() + 120
     try:
         while time.monotonic() < end:
             ready, _, _ = select.select([terminal], [], [], 1)

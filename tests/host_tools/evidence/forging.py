@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -15,8 +16,7 @@ import cbor2
 from host_tools.contracts.calendar import month_of
 from host_tools.evidence.chains import Office
 from host_tools.evidence.container import EvidenceWriter, PartMessage, pack, unpack
-from host_tools.evidence.recount import Received, Recounter
-from host_tools.evidence.verify import totals
+from host_tools.evidence.recount import Received, Recounter, totals
 from host_tools.keys.signing import public_bytes, sign1
 from host_tools.people.office_log import AAD as OFFICE_AAD
 from host_tools.people.receipts import AAD as RECEIPT_AAD
@@ -179,7 +179,8 @@ class Forgery:
         month = month_of(self.header["month"])
         trusts = [verify_trust(document, public_bytes(ROOT), now=0) for document in self.trust]
         basis = Office(self.office, signers(trusts, OFFICE), month).basis
-        with Recounter(basis) as recounter:
+        with tempfile.TemporaryDirectory() as directory:
+            recounter = Recounter(basis, Path(directory))
             for slot in self.header["slots"]:
                 rows = self._ordered(self.reports.get(slot, ()))
                 self.figures[slot] = recounter.count(slot, map(received, rows))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.evidence.verify import verify
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.keys.ca import Authority
 from host_tools.people.office_log import OfficeEntry, OfficeState, verify_entries
@@ -17,6 +18,7 @@ from host_tools.people.trust import OFFICE, signers, verify_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import Run
+from tests.host_tools.evidence.conftest import verify_evidence
 from tests.host_tools.evidencing import PASSPHRASE, SLOTS, Evidenced, evidenced
 from tests.host_tools.kits import FieldDevice, make_kit
 
@@ -97,6 +99,44 @@ def test_each_verb_leaves_its_entry_and_the_check_is_content(
     assert found[9].body["receipt"] == 30 and found[9].body["edition"] == 2
     assert all(entry.by for entry in found)
     assert "are what the office" in verb("evidence", "check")
+
+
+def test_new_keys_end_the_former_ones_and_what_those_signed_stays_valid(
+    desalink: Run, province: Province, tmp_path: Path
+) -> None:
+    def verb(*arguments: object) -> str:
+        ended = desalink("-C", province.directory, *arguments)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    former = province.office_key.read_bytes(), province.receipt_key.read_bytes()
+    for only in ((), ("--only", "office"), ("--only", "ingest")):
+        before = province.office_key.read_bytes(), province.receipt_key.read_bytes()
+        assert "The new keys count" in verb("evidence", "renew-keys", *only)
+        after = province.office_key.read_bytes(), province.receipt_key.read_bytes()
+        assert (before[0] != after[0]) == (only != ("--only", "ingest"))
+        assert (before[1] != after[1]) == (only != ("--only", "office"))
+    verb("month", "reopen", "2026-10", "--why", "a contract was missing")
+    heads = [verb("evidence", "receipts").splitlines()[-1].split("\t")[-1]]
+    verb("evidence", "receipts", "--now")
+    verb("month", "close", "2026-10")
+    assert "are what the office" in verb("evidence", "check")
+    heads.append(verb("evidence", "commit").split("head ")[1].split(",")[0])
+    assert len(set(heads)) == 2
+    file = tmp_path / "october.evidence"
+    verb("evidence", "export", "--month", "2026-10", "-o", file)
+    checked = verify(file, [root_public(province)], heads)
+    other = verify_evidence.verdict(file, [province.root_public], heads)
+    assert other["totals"] == checked.totals
+    # A thief can only use the former keys on his own copy, and nobody believes it.
+    for path, key in zip((province.office_key, province.receipt_key), former, strict=True):
+        path.write_bytes(key)
+    for arguments in (
+        ("month", "reopen", "2026-10", "--why", "x"),
+        ("evidence", "receipts", "--now"),
+    ):
+        ended = desalink("-C", province.directory, *arguments)
+        assert ended.code == 1 and "is not the one that the trust document names" in ended.err
 
 
 def test_without_the_passphrase_nothing_is_changed(

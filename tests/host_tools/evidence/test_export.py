@@ -13,7 +13,9 @@ from agent.wire import ids
 from host_tools.common.times import DAY_S
 from host_tools.contracts.months import MonthError
 from host_tools.evidence.container import EvidenceError
+from host_tools.evidence.verify import verify
 from host_tools.keys.root import public_pem
+from host_tools.keys.signing import public_bytes
 from host_tools.province.settings import Province
 from host_tools.store.archiving import Archiver
 from tests.host_tools.conftest import Run
@@ -22,6 +24,7 @@ from tests.host_tools.evidence.forging import Forgery
 from tests.host_tools.evidence.province import (
     BEGIN,
     CA,
+    ROOT,
     SLOTS,
     B,
     E,
@@ -30,7 +33,7 @@ from tests.host_tools.evidence.province import (
     found,
 )
 from tests.host_tools.evidencing import evidenced
-from tests.host_tools.factory import Device, ordinary, outage_began
+from tests.host_tools.factory import Device, ordinary
 
 FIRST, SECOND = SLOTS
 
@@ -82,11 +85,10 @@ class TestWindow:
     def test_older_receipts_are_taken_in_where_the_figures_need_them(
         self, tmp_path: Path, exports: Exports
     ):
-        # An outage that began before the window is still going on: nothing else says so.
+        # A device knew the time before the window, and not in it: nothing else says when it was.
         device = Device(FIRST, seed=1, now=BEGIN - 3 * DAY_S, step=3600, boot=9, stream=b"long")
-        began = [outage_began(0, ids.DOWN_PROVIDER)]
-        life = [arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER), began))]
-        device.now = B + 20 * DAY_S
+        life = [arrival(device, device.report(ordinary()))]
+        device.now, device.clock = B + 20 * DAY_S, False
         life.append(arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER))))
         (tmp_path / "province").mkdir()
         small = found(tmp_path / "province", life)
@@ -129,6 +131,24 @@ class TestWindow:
         small.filled.db.execute("DELETE FROM receipts")
         with pytest.raises(EvidenceError, match="No receipt was made yet"):
             small.export(tmp_path / "none.evidence")
+
+
+class TestSideBySide:
+    def test_processes_find_what_one_alone_finds(self, exports: Exports, tmp_path: Path):
+        roots = [public_bytes(ROOT)]
+        alone = verify(exports.closed, roots)
+        assert verify(exports.closed, roots, workers=2) == alone
+        # Both slots are wrong, and then the file: what comes first is said.
+        file = exports.forged()
+        for slot in SLOTS:
+            file.reports[slot].pop()
+        file.write(tmp_path / "forged.evidence")
+        said = []
+        for workers in (1, 2):
+            with pytest.raises(EvidenceError) as refused:
+                verify(tmp_path / "forged.evidence", roots, workers=workers)
+            said.append(str(refused.value))
+        assert said[0] == said[1] and FIRST in said[0]
 
 
 class TestEditions:

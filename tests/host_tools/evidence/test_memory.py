@@ -26,7 +26,8 @@ OCTOBER = month_of("2026-10")
 _VERIFY = """
 import resource, sys
 from pathlib import Path
-from host_tools.evidence.verify import read_roots, verify
+from host_tools.evidence.documents import read_roots
+from host_tools.evidence.verify import verify
 print(verify(Path(sys.argv[1]), read_roots(Path(sys.argv[2]))).reports)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -12,7 +12,7 @@ from host_tools.derive import rebuild
 from host_tools.evidence.checking import StoreCheck
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
-from host_tools.ingest.receipting import ProvinceReceipts, Receipting, last_midnight
+from host_tools.ingest.receipting import ProvinceReceipts, Receipting, close_all, last_midnight
 from host_tools.people.receipts import Receipt, verify_receipts
 from host_tools.people.technicians import root_public
 from host_tools.people.trust import INGEST, signers, verify_trust
@@ -69,6 +69,40 @@ def test_each_day_has_its_receipt_and_the_first_counts_what_was_before(
     assert [r.reports for r in found] == [3, 3, 3, 0, 0]
     assert found[2].streams[0].highest_seq == 6 and found[2].streams[0].first_seq == 4
     assert found[-1].office is not None and found[-1].trust == 1
+
+
+def test_a_receipt_can_be_asked_for_before_midnight_and_the_next_counts_the_rest_of_the_day(
+    filled: Filled, kaltim: Province
+) -> None:
+    device = Device(now=BOOT)
+    noon = MIDNIGHT + DAY_S // 2
+    messages = reports(device, MIDNIGHT, 9)
+    filled.store(device, messages[:3], received_at=noon - 1)
+    filled.store(device, messages[3:5], received_at=noon)
+    source = ProvinceReceipts(kaltim)
+    close_all(filled.db, source, noon, time.time, asked=noon)
+    assert [r.end for r in chain(filled, kaltim)] == [MIDNIGHT, noon]
+    # What was in the ingest's hands then comes a moment later.
+    filled.store(device, messages[5:6], received_at=noon - 1)
+    assert close_all(filled.db, source, noon, time.time, asked=noon) == []
+    close_all(filled.db, source, noon + 5, time.time, asked=noon + 5)
+    receipts_until(filled, kaltim, MIDNIGHT + 2 * DAY_S + 60)
+    found = chain(filled, kaltim)
+    ends = [MIDNIGHT, noon, noon + 5, MIDNIGHT + DAY_S, MIDNIGHT + 2 * DAY_S]
+    assert [r.end for r in found] == ends
+    assert [r.reports for r in found] == [0, 3, 3, 0, 0]
+    assert [late.ranges for late in found[2].late] == [((6, 6),)]
+    trust = verify_trust(kaltim.trust.read_bytes(), root_public(kaltim))
+    assert list(StoreCheck(filled.db, signers([trust], INGEST)).differences()) == []
+
+
+def test_what_is_asked_for_after_midnight_ends_the_day_first(
+    filled: Filled, kaltim: Province
+) -> None:
+    close_all(filled.db, ProvinceReceipts(kaltim), MIDNIGHT - 50, time.time, asked=MIDNIGHT - 50)
+    close_all(filled.db, ProvinceReceipts(kaltim), MIDNIGHT + 5, time.time, asked=MIDNIGHT + 5)
+    ends = [MIDNIGHT - DAY_S, MIDNIGHT - 50, MIDNIGHT, MIDNIGHT + 5]
+    assert [r.end for r in chain(filled, kaltim)] == ends
 
 
 def test_what_waited_in_quarantine_counts_on_the_day_it_was_stored(

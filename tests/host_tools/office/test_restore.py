@@ -12,6 +12,7 @@ import pytest
 from host_tools.broker.revocation import write_crl
 from host_tools.broker.revoked import listed
 from host_tools.broker.upkeep import load_crl
+from host_tools.evidence.verify import verify
 from host_tools.keys.ca import Authority
 from host_tools.keys.root import load_root_key
 from host_tools.office.backup import make_backup
@@ -19,9 +20,11 @@ from host_tools.office.founding import found_province
 from host_tools.office.locking import hold
 from host_tools.office.restore import restore
 from host_tools.people import technicians
+from host_tools.people.technicians import root_public
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, load
-from tests.host_tools.conftest import PASSPHRASE, Run
+from tests.host_tools.conftest import PASSPHRASE, Ended, Run
+from tests.host_tools.evidence.conftest import verify_evidence
 from tests.host_tools.evidencing import evidenced, receipts_until, signing_registry
 from tests.host_tools.filled import Filled
 from tests.host_tools.kits import SECOND, SLOT, make_kit
@@ -154,6 +157,29 @@ def test_receipts_that_are_newer_than_the_backup_are_kept(
     assert desalink("-C", kaltim.directory, "evidence", "receipts").code == 0
     ended = desalink("-C", kaltim.directory, "evidence", "check")
     assert ended.code == 1 and "Receipt 32 of 2026-11-02 counts 1 reports" in ended.err
+
+    # What was lost is declared, and the evidence holds again.
+    def lost(*numbers: int) -> Ended:
+        command = ("-C", kaltim.directory, "evidence", "lost", *numbers)
+        return desalink(*command, "--why", "restored", "--by", "Rina")
+
+    assert "are stored. Only receipts" in lost(1, 32).err
+    assert "There are no receipts 31 to 99" in lost(31, 99).err
+    assert lost(31, 32).code == 0
+    assert "is declared lost already" in lost(32, 32).err
+    ended = desalink("-C", kaltim.directory, "evidence", "check")
+    assert ended.code == 0 and "receipts 31 to 32 (restored; Rina)" in ended.err
+    file = tmp_path / "november.evidence"
+    ended = desalink(
+        *("-C", kaltim.directory, "evidence", "export", "--month", "2026-11", "-o", file)
+    )
+    assert ended.code == 0, ended.err
+    checked = verify(file, [root_public(kaltim)])
+    assert checked.reports == 1 and "receipts 31 to 32 are lost" in checked.unproved[-1]
+    assert "They count 1 reports" in checked.unproved[-1]
+    other = verify_evidence.verdict(file, [kaltim.root_public])
+    assert other["totals"] == checked.totals
+    assert "receipts 31 to 32 lost" in other["not_proved"][-1]
 
 
 @pytest.mark.parametrize("damaged", ["registry.db", "province.toml"])

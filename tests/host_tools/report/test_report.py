@@ -310,8 +310,8 @@ class TestColours:
             shown = pixels(image)
             assert shown.getpixel((0, 0)) == red
             assert shown.getpixel((1, 0)) == (0x7B, 0xC8, 0xA4)
-        # The second day begins in the sixth row, below an empty one.
-        assert shown.getpixel((0, 4)) == (255, 255, 255) and shown.getpixel((0, 5)) != red
+        # The second day begins in the fourth row, below an empty one.
+        assert shown.getpixel((0, 2)) == (255, 255, 255) and shown.getpixel((0, 3)) != red
 
     def test_kinds_are_told_apart_in_grey(self):
         assert contrast(drawing.COLOURS["up"], drawing.COLOURS["down"]) > 3

@@ -36,10 +36,11 @@ from tests.host_tools.conftest import PASSPHRASE, running_broker
 from tests.host_tools.field.provision import launch
 from tests.host_tools.field.provision.rig import FLASH_2MB, Board, Cut, Hub
 from tests.host_tools.field.provision.world import VILLAGES, World
+from tests.support import PATIENCE_S
 from tests.system.plant import Part
 
 
-def _wait_for(condition: Callable[[], object], timeout: float = 30) -> None:
+def _wait_for(condition: Callable[[], object], timeout: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it never came"
@@ -272,7 +273,7 @@ def test_batch_takes_boards_as_they_come(world: World, a_hub: Hub) -> None:
         _wait_for(lambda: "flash_small" in "".join(p.read_text() for p in _summaries(world)))
         good.plug()
         loose.plug()
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=180)
     finally:
         process.kill()
         process.wait()
