@@ -23,7 +23,7 @@ help:
 	@echo "make proofs  the slow tests: a day, years, kills, power cuts, 841 villages"
 	@echo "make browser the pages in a real Chromium"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
-	@echo "make lint    style and types"
+	@echo "make lint    style, types, and what is known to be insecure"
 	@echo "make format  puts the style right"
 	@echo "make bench   the measured figures, as a table and in build/bench.json (QUICK=1)"
 	@echo "make fuzz    each fuzzer for a minute (SECONDS=60)"
@@ -62,6 +62,8 @@ lab: setup-lab
 lint: setup
 	$(Q)$(PYTHON_OF_VENV) -m ruff check --quiet .
 	$(Q)$(PYTHON_OF_VENV) -m ruff format --check --quiet .
+	$(Q)said=$$($(PYTHON_OF_VENV) -m bandit --quiet --recursive --configfile pyproject.toml \
+		host_tools 2>&1) || { echo "$$said"; exit 1; }
 	$(Q)$(PYTHON_OF_VENV) -m mypy
 	$(Q)$(PYTHON_OF_VENV) -m mypy --config-file .ci/agent-mypy.ini
 	$(Q)for platform in win32 darwin; do $(PYTHON_OF_VENV) -m mypy --platform $$platform \

@@ -1,60 +1,67 @@
-"""The configuration file: JSON, checked whole at start, with errors that name the key.
+"""The configuration file: JSON, with errors that name the key.
 
 `keys` describes the agent's own keys. A section `usage.NAME` is for the source in
 agent/sources/NAME.py, which describes its keys in KEYS. docs/agent.md and docs/measuring.md
 explain them; tests compare both. After `load` this module can be unloaded.
+
+Values are checked where the agent runs from source, and by the host before it builds a release:
+device/expected.py. A release has neither the checks nor their sentences.
 """
 
 import json
 
+from agent.device import interpreter
+
 REQUIRED = "-"
 
-# A text, read line by line: as tuples the table would be the largest thing in the heap.
+# Key, default, kind, least and greatest value or length. A text, read line by line: as tuples it
+# would be the largest thing in the heap. A release holds keys and defaults only, and which are
+# paths (host_tools/devices/device_code.py).
 _TABLE = """\
-slot slot - 12 14
-port str "board" 1 80
-board object null 0 0
-state_dir path - 1 200
-broker.host str - 1 253
-broker.port int 8883 1 65535
-broker.ca path - 1 200
-broker.cert path - 1 200
-broker.key path - 1 200
-broker.server_name str null 1 253
-broker.keepalive_s int 400 10 3600
-broker.resolvers list [] 0 4
-broker.backoff_max_s int 300 1 3600
-cadence.round_s int 10 1 60
-cadence.sample_s int 60 1 3600
-cadence.report_samples int 5 1 60
-cadence.quiet_samples int 0 0 60
-clock.source str "auto" 1 10
-clock.ntp list ["id.pool.ntp.org","time.cloudflare.com","time.google.com"] 0 4
-link.interface str null 1 15
-link.gateway str "auto" 1 253
-link.targets list ["1.1.1.1","8.8.8.8","9.9.9.9"] 0 8
-link.next_hop str null 1 253
-link.loss_limit int 10 0 100
-link.delay_limit_ms int 1500 0 10000
-link.timeout_ms int 2000 100 10000
-link.dns str "auto" 1 253
-link.dns_other str "1.1.1.1" 1 253
-link.portal str null 3 253
-link.portal_s int 280 1 3600
-link.dns_name str "example.com" 1 253
-link.proc_net_route path "/proc/net/route" 1 200
-link.sys_class_net path "/sys/class/net" 1 200
-usage.interface str null 1 15
-usage.proc_net_dev path "/proc/net/dev" 1 200
-usage.leases path null 1 200
-usage.arp path null 1 200
-usage.lan_interface str null 1 15
-budget.month_mb int null 0 1000000
-throughput.url str null 3 253
-throughput.every_h int 24 1 744
-throughput.kb int 500 32 65536
-journal.capacity int 1048576 36864 1073741824
-journal.segment int 16384 12288 1048576"""
+slot - slot 12 14
+port "board" str 1 80
+board null object 0 0
+state_dir - path 1 200
+broker.host - str 1 253
+broker.port 8883 int 1 65535
+broker.ca - path 1 200
+broker.cert - path 1 200
+broker.key - path 1 200
+broker.server_name null str 1 253
+broker.keepalive_s 400 int 10 3600
+broker.resolvers [] list 0 4
+broker.backoff_max_s 300 int 1 3600
+cadence.round_s 10 int 1 60
+cadence.sample_s 60 int 1 3600
+cadence.report_samples 5 int 1 60
+cadence.quiet_samples 0 int 0 60
+clock.source "auto" str 1 10
+clock.ntp ["id.pool.ntp.org","time.cloudflare.com","time.google.com"] list 0 4
+link.interface null str 1 15
+link.gateway "auto" str 1 253
+link.targets ["1.1.1.1","8.8.8.8","9.9.9.9"] list 0 8
+link.next_hop null str 1 253
+link.loss_limit 10 int 0 100
+link.delay_limit_ms 1500 int 0 10000
+link.timeout_ms 2000 int 100 10000
+link.dns "auto" str 1 253
+link.dns_other "1.1.1.1" str 1 253
+link.portal null str 3 253
+link.portal_s 280 int 1 3600
+link.dns_name "example.com" str 1 253
+link.proc_net_route "/proc/net/route" path 1 200
+link.sys_class_net "/sys/class/net" path 1 200
+usage.interface null str 1 15
+usage.proc_net_dev "/proc/net/dev" path 1 200
+usage.leases null path 1 200
+usage.arp null path 1 200
+usage.lan_interface null str 1 15
+budget.month_mb null int 0 1000000
+throughput.url null str 3 253
+throughput.every_h 24 int 1 744
+throughput.kb 500 int 32 65536
+journal.capacity 1048576 int 36864 1073741824
+journal.segment 16384 int 12288 1048576"""
 
 # Sources without a section of their own: the key that turns each on, and its module.
 NEARBY = """\
@@ -63,14 +70,16 @@ usage.leases clients
 usage.arp clients"""
 
 
-def keys(table=_TABLE):
-    """Yield (key path, type, default or REQUIRED, least and greatest value or length) of each
-    line of a table."""
-    for line in table.split("\n"):
-        key, kind, default, least, most = line.split()
-        if default != REQUIRED:
-            default = json.loads(default)
-        yield key, kind, default, int(least), int(most)
+if interpreter.FROM_SOURCE:
+
+    def keys(table=_TABLE):
+        """Yield (key path, type, default or REQUIRED, least and greatest value or length) of each
+        line of a table."""
+        for line in table.split("\n"):
+            key, default, kind, least, most = line.split()
+            if default != REQUIRED:
+                default = json.loads(default)
+            yield key, kind, default, int(least), int(most)
 
 
 class ConfigError(ValueError):
@@ -86,74 +95,63 @@ def load(path):
     try:
         with open(path) as f:
             raw = json.load(f)
-    except OSError as e:
-        text = "can't be read (%s): give the path of a configuration file" % e
-    except ValueError as e:
-        text = "is not valid JSON (%s): check commas, quotes and brackets" % e
-    else:
-        folder = path.rpartition("/")[0]
-        config = {}
-        text = _read(config, raw, folder + "/" if folder else "")
-        if not text:
-            return config
+        return _read(raw, path[: path.rfind("/") + 1])
+    except ConfigError as e:
+        text = str(e)
+    except (OSError, ValueError) as e:
+        text = "can't be read (%s): expected a file of valid JSON" % e
     raise ConfigError("%s: %s" % (path, text))
 
 
-def _read(config, raw, folder):
-    """Fill `config` from the file's object; what is wrong with it, None if nothing is."""
-    if not isinstance(raw, dict):
-        return "expected an object { ... } at the top"
+def _read(raw, folder):
+    """The values of the file's object."""
+    if interpreter.FROM_SOURCE:
+        if not isinstance(raw, dict):
+            raise ConfigError("expected an object { ... } at the top")
+    config = {}
     flat = {}
     for section in raw:
         value = raw[section]
         if isinstance(value, dict) and section != "board":
             for name in value:
                 flat[section + "." + name] = value[name]
-        elif "\n%s." % section in _TABLE:
-            return "%s: expected an object { ... }" % section
+        elif interpreter.FROM_SOURCE and "\n%s." % section in _TABLE:
+            raise ConfigError("%s: expected an object { ... }" % section)
         else:
             flat[section] = value
-    text = _read_keys(config, flat, _TABLE, folder) or _read_sources(config, flat, folder)
+    _read_keys(config, flat, _TABLE, folder)
+    _read_sources(config, flat, folder)
+    if interpreter.FROM_SOURCE:
+        from agent.device import expected
+
+        _refuse(expected.mistake(config, flat))
+    return config
+
+
+def _refuse(text):
     if text:
-        return text
-    for key in flat:
-        return "%s: no such key: correct or remove it" % key
-    if config["cadence.sample_s"] < config["cadence.round_s"]:
-        return "cadence.sample_s: expected at least cadence.round_s (%d), got %d" % (
-            config["cadence.round_s"],
-            config["cadence.sample_s"],
-        )
-    if 0 < config["cadence.quiet_samples"] < config["cadence.report_samples"]:
-        return "cadence.quiet_samples: expected 0 or at least cadence.report_samples"
-    if config["journal.capacity"] < 3 * config["journal.segment"]:
-        return "journal.capacity: expected room for three segments of %d bytes, got %d" % (
-            config["journal.segment"],
-            config["journal.capacity"],
-        )
-    return None
+        raise ConfigError(text)
 
 
 def _read_keys(config, flat, table, folder):
-    """Move what `table` describes from `flat` to `config`; what is wrong with it."""
-    for key, kind, default, least, most in keys(table):
+    """Move what `table` describes from `flat` to `config`."""
+    for line in table.split("\n"):
+        words = line.split()
+        key = words[0]
         value = flat.pop(key, None)
+        if interpreter.FROM_SOURCE:
+            from agent.device import expected
+
+            _refuse(expected.mistake_in(value, *words))
         if value is None:
-            if default == REQUIRED:
-                return "%s is missing: expected %s" % (key, _expected(kind, least, most))
-            value = default
-        elif not _valid(kind, value, least, most):
-            text = "%s: expected %s" % (key, _expected(kind, least, most))
-            secret = key.endswith("password") or key.endswith("community")
-            return text if secret else "%s, got %s" % (text, json.dumps(value))
-        elif kind == "path" and value[:1] != "/":
+            value = json.loads(words[1])
+        elif "path" in words[2:] and value[:1] != "/":
             value = folder + value
         config[key] = value
-    return None
 
 
 def _read_sources(config, flat, folder):
-    """Load the sources that are configured, and read the sections of those that have one; what is
-    wrong with them."""
+    """Load the sources that are configured, and read the sections of those that have one."""
     config["nearby"] = nearby = []
     config["usage"] = modules = []
     try:
@@ -169,45 +167,17 @@ def _read_sources(config, flat, folder):
                 continue
             module = _source(section[6:])
             table = module.KEYS
-            if not isinstance(value, dict):
-                return "%s: expected an object { ... }" % section
+            if interpreter.FROM_SOURCE:
+                if not isinstance(value, dict):
+                    raise ConfigError("%s: expected an object { ... }" % section)
             for key in value:
                 flat["%s.%s" % (section, key)] = value[key]
-            text = _read_keys(config, flat, table, folder)
-            if text:
-                return text
+            _read_keys(config, flat, table, folder)
             modules.append(module)
     except (ImportError, AttributeError):
-        return "%s: this agent has no such source: correct it, or use a kit that has it" % section
+        raise ConfigError("%s: this agent has no such source" % section)
     modules.sort(key=lambda module: module.ORDER)
-    return None
 
 
 def _source(name):
     return __import__("agent.sources." + name, None, None, ("",))
-
-
-def _valid(kind, value, least, most):
-    if kind == "int":
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-    if kind == "object":
-        return isinstance(value, dict)
-    if kind == "list":
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            return False
-        return all([isinstance(v, str) and 0 < len(v) <= 253 for v in value])
-    if not isinstance(value, str) or not least <= len(value) <= most:
-        return False
-    if kind != "slot":
-        return True
-    village, sign, number = value.partition("-")
-    digits = all([c in "0123456789" for c in village + number])
-    return digits and len(village) == 10 and sign == "-" and number[0] != "0"
-
-
-def _expected(kind, least, most):
-    try:
-        from agent.device.expected import expected
-    except ImportError:  # a small device has none: the host has checked its configuration
-        return "%s, %d to %d" % (kind, least, most)
-    return expected(kind, least, most)

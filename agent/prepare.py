@@ -10,7 +10,7 @@ import struct
 import sys
 
 from agent import RELEASED, VERSION
-from agent.device import heap
+from agent.device import heap, interpreter
 
 
 def fail(sentence):
@@ -27,11 +27,13 @@ def load(path):
     except config.ConfigError as e:
         fail(e)
     heap.unload("agent.config")
+    if interpreter.FROM_SOURCE:
+        heap.unload("agent.device.expected")
     name = settings["port"]
     try:
         return settings, _module(name).Board(settings["state_dir"], settings["board"])
     except ImportError as e:
-        fail("%s: port: expected a module of this board, got %s (%s)" % (path, name, e))
+        fail("%s: port: %s is no module of a board (%s)" % (path, name, e))
     except ValueError as e:
         fail("%s: board: %s" % (path, e))
 
@@ -67,7 +69,7 @@ def signer_of(folder):
     except key.DeviceKeyError as e:
         fail(e)
     if signer is None:
-        fail("%s: no device key yet: enrol this device first (--enrol)" % folder)
+        fail("%s: no device key: enrol this device (--enrol)" % folder)
     heap.unload("agent.device.key")
     return signer
 
@@ -77,10 +79,7 @@ def secured(path, settings, board):
 
     Comes as early as can be: the context takes 3 KB at once."""
     if board.lock() is False:
-        fail(
-            "%s: another agent uses it: stop that one, or give each slot a state_dir of its own"
-            % settings["state_dir"]
-        )
+        fail("%s: another agent uses this state_dir: stop that one" % settings["state_dir"])
     renewal = heap.seldom("agent.province.renewal")
     ca = settings["broker.ca"]
     try:

@@ -3,16 +3,17 @@ provisioning tries. What comes first, and is unloaded before the rest is made, i
 """
 
 from agent import VERSION
-from agent.device import heap
+from agent.device import heap, interpreter
 from agent.wire import ids
 
 
-# To compile a module takes many times of what stays of it, and later so much is not free. So from
-# source what takes most comes first; "prepare" stands for reading the configuration.
-_LARGE = (
-    "net.mqtt journal.journal link.ladder prepare journal.recovery wire.cose measure.sampler "
-    "supervise province.delivery province.session"
-)
+if interpreter.FROM_SOURCE:
+
+    def _import_from_source(names):
+        """To compile a module takes many times of what stays of it, and later so much is not free.
+        So what takes most comes first."""
+        for name in names.split():
+            __import__("agent." + name)
 
 
 def _prepare():
@@ -54,20 +55,23 @@ def build(path):
     try:
         return _build(path)
     except ImportError as e:
-        text = "this device's agent lacks a part (%s): use a kit whose settings have it" % e
+        text = "this device's agent lacks a part (%s)" % e
     except ValueError as e:
         text = e
     _prepare().fail("%s: %s" % (path, text))
 
 
 def _build(path):
-    for name in _LARGE.split() if __file__[-3:] == ".py" else ("prepare",):
-        if name == "prepare":
-            prepare = _prepare()
-            settings, board = prepare.load(path)
-            context, digest, used = prepare.secured(path, settings, board)
-        else:
-            __import__("agent." + name)
+    if interpreter.FROM_SOURCE:
+        _import_from_source("net.mqtt journal.journal link.ladder")
+    prepare = _prepare()
+    settings, board = prepare.load(path)
+    context, digest, used = prepare.secured(path, settings, board)
+    if interpreter.FROM_SOURCE:
+        _import_from_source(
+            "journal.recovery wire.cose measure.sampler supervise province.delivery"
+            " province.session"
+        )
     turns = None
     if settings["usage"]:
         turns = take_turns(settings["usage"])

@@ -94,8 +94,13 @@ class Supervisor:
             failures = 1 if self.clock.up() - began >= _STEADY_S else failures + 1
             try:
                 interpreter.log("error:", type(error).__name__, error)
+            except MemoryError as e:
+                # There is no memory even for that. If an interrupt has left the heap locked, there
+                # will be none: then __main__.py ends the agent.
+                if e.args and "locked" in e.args[0]:
+                    raise
             except Exception:
-                pass  # there is no memory even for that
+                pass
             await interpreter.sleep_ms(5000)
         self._error = "%s, %d times in a row: restart it" % (type(error).__name__, failures)
         self.stop()

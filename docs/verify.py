@@ -118,6 +118,9 @@ class Boot:
         self.placed = [r for r in reports if r.t is not None]
         self.sampled = [r for r in self.placed if r.n]
         self.last_t = max((r.end for r in self.sampled), default=None)
+        self.batches = defaultdict(list)
+        for r in self.sampled:
+            self.batches[r.seq // 16] += r.t, r.end
         self.offset = self.placed[-1].t - self.placed[-1].up if self.placed else None
         events = [(r, *event) for r in reports for event in r.events]
         self.started = self.alive = None
@@ -152,8 +155,7 @@ def find_outages(boot, after, others):
         cause, length = number(detail.get(1)), 0 if kind == BEGAN else number(detail.get(3))
         if cause is not None and length is not None and r.up + offset - length >= -ROUNDING:
             t = None if r.t is None else r.t + offset - length
-            event = (t, r.seq, length, detail)
-            tables[kind, cause].setdefault(r.up + offset - length, event)
+            tables[kind, cause].setdefault(r.up + offset - length, (t, r.seq, length, detail))
     found = []  # beginning, cause, B, E
     for cause in {cause for _, cause in tables}:
         begins, ends = tables[BEGAN, cause], tables[ENDED, cause]
@@ -170,7 +172,7 @@ def find_outages(boot, after, others):
         if t is None:
             continue
         row = {"cause": state_name(cause), "begin": t, "end": t + length, "interrupted": False}
-        row |= {"up": up, "code": cause, "flaps": e and number(detail.get(4)) or 0}
+        row |= {"up": up, "code": cause, "flaps": e and number(detail.get(4)) or 0, "ended": e}
         pairs = b[3].get(2) if b else None
         row["evidence"] = [
             {"rung": state_name(pair[0]), "result": pair[1]}
@@ -195,10 +197,11 @@ def record_end(boot, after, others, begin, up, seq, later):
         if again is not None:
             ends.append(r.t + again - r.up)
             break
-    if not ends and (after or any(o.last_t is not None and o.last_t > begin for o in others)):
-        alive = after.alive if after and after.alive is not None else begin
-        ends = [boot.last_t if boot.last_t is not None and boot.last_t > begin else alive]
-    return max(begin, min(ends)) if ends else None
+    if not (ends or after or any(o.last_t is not None and o.last_t > begin for o in others)):
+        return None
+    limit = min(ends, default=MOST)
+    last = (max(its) for its in boot.batches.values() if min(its) < limit)
+    return max(begin, min(limit, max(last, default=begin)))
 
 
 def off_time(boot, before):
@@ -208,7 +211,7 @@ def off_time(boot, before):
     detail = boot.booted[3]
     pair = detail.get(2)
     valid = isinstance(pair, list) and len(pair) == 2
-    last_boot, last_up = map(number, pair) if valid else (None, None)
+    last_boot, last_up = map(number, pair if valid else (None, None))
     begin = boot.alive
     if begin is None and last_boot is not None:
         if before and before.rank[2] == last_boot and before.offset is not None:
@@ -250,7 +253,7 @@ def joined(intervals):
 
 def boot_layer(boot):
     told = sorted(boot.outages, key=lambda o: (o["begin"], o["up"], o["code"]))
-    told = joined(seen([(o["begin"], o["until"], o["cause"]) for o in told]))
+    told = joined(seen([(o["begin"], o["until"], (o["cause"], o["ended"])) for o in told]))
     samples, shown = boot.samples(), []
     before, before_end = "unknown", None
     for index, (t, _, _, step, state) in enumerate(samples):
@@ -265,9 +268,10 @@ def boot_layer(boot):
             last = [o for o in told if o[0] <= end][-1:]
             if last and last[0][1] >= t - LAG:
                 name = "unknown" if before == "unknown" else "up"
-        shown.append((t, end, name))
+        shown.append((t, end, (name, True)))
         before = state
-    return seen([*seen(shown), *told])
+    covered, layer = union([span[:2] for span in shown]), seen([*shown, *told])
+    return [(a, b, s) for a, b, (s, sure) in layer if sure or any(c <= a < d for c, d in covered)]
 
 
 def timeline(boots, offs):
@@ -284,12 +288,11 @@ def timeline(boots, offs):
 
 def crowded(boots, offs, states):
     """The hours that show nothing, because more reaches into them than a slot can have."""
-    reports, batches = [r for boot in boots for r in boot.sampled], defaultdict(list)
-    for r in reports:
-        batches[r.rank, r.seq // 16] += r.t, r.end
+    reports = [r for boot in boots for r in boot.sampled]
+    batches = [((boot.rank[:2], n), its) for boot in boots for n, its in boot.batches.items()]
     outages = [(boot, o) for boot in boots for o in boot.outages]
     many = (
-        (200, [((rank[:2], n), min(its), max(its)) for (rank, n), its in batches.items()]),
+        (200, [(key, min(its), max(its)) for key, its in batches]),
         (2000, [((b, o["up"], o["code"]), o["begin"], o["until"]) for b, o in outages]),
         (2000, [(rank, begin, end) for rank, (begin, end, _) in offs]),
     )
@@ -475,10 +478,7 @@ def figures(database, keys, now):
         )
         for slot, kid, stream, seq in rows:
             kept[slot].append((kid, stream, seq))
-    slots = {
-        slot: slot_figures(reports[slot], births[slot], kept[slot], now)
-        for slot in sorted(reports)
-    }
+    slots = {s: slot_figures(reports[s], births[s], kept[s], now) for s in sorted(reports)}
     return {"not_verified": bad, "slots": slots}
 
 

@@ -1,18 +1,34 @@
 """Rules for the whole suite: nothing is skipped for want of a program, nothing is left running."""
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import support
 
-# No deadlines: they test the machine. Examples differ from run to run, but not in CI, where nobody
-# should be stopped by what somebody else has broken.
-settings.register_profile("desalink", deadline=None, derandomize="CI" in os.environ)
+# Bytecode is kept, whatever this machine has set: without it each worker and each process that a
+# test starts compiles everything again, which takes half of the time that collecting takes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Who runs the tests in the background of a shell has it ignored, and so would all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Neither deadlines nor `too_slow`: they test the machine. Examples are the same in every run, so
+# that nobody is stopped by what somebody else has broken; DESALINK_TEST_RANDOM=1 tries new ones.
+settings.register_profile(
+    "desalink",
+    deadline=None,
+    derandomize="DESALINK_TEST_RANDOM" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
 settings.load_profile("desalink")
 
 # Sentences are compared in English, whatever the language of whoever runs the tests.
@@ -40,8 +56,8 @@ def nothing_is_left_running() -> Iterator[None]:
     os.environ[_MARK] = run
     yield
     left = _processes_of(run)
-    # What has been told to end may need a moment to do so.
-    _, left = psutil.wait_procs(left, timeout=3)
+    # What was asked to end may need a moment to do so.
+    _, left = psutil.wait_procs(left, timeout=support.PATIENCE_S)
     culprits = []
     for process in left:
         try:
@@ -51,7 +67,7 @@ def nothing_is_left_running() -> Iterator[None]:
             continue
         test = environment.get("PYTEST_CURRENT_TEST", "a fixture")
         culprits.append(f"{test} left process {process.pid} running: {' '.join(command)[:200]}")
-    psutil.wait_procs(left, timeout=3)
+    psutil.wait_procs(left, timeout=support.PATIENCE_S)
     if culprits:
         pytest.fail("\n".join(culprits), pytrace=False)
 

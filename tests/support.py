@@ -5,6 +5,7 @@ that says what to install; it is never skipped.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -13,8 +14,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from pytest import TempPathFactory
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +31,16 @@ _DAEMON_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/sbin")
 
 # Below the range from which Linux takes the ports of outgoing connections (32768 and up): a port
 # that is free now can't become the near end of a connection before the broker listens on it.
-_PORTS = range(20000, 32000)
+# Each process has a block of them to itself, so that no other test takes the port before; the
+# demo takes its ports from above.
+_BLOCKS = range(10000, 20000, 100)
+_own_block: list[
+    socket.socket
+] = []  # keeps the block: its first port, bound until the process ends
+_own_ports: Iterator[int] = iter(())
+
+# How long a test waits for what must come; it takes a moment, but the machine may be busy.
+PATIENCE_S = 60.0
 
 
 class Missing(Exception):
@@ -79,22 +95,38 @@ def mpy_cross() -> str:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on at 127.0.0.1 just now."""
-    for port in random.SystemRandom().sample(_PORTS, 200):
+    """A TCP port at 127.0.0.1 on which nothing listens, and that no other test process takes."""
+    global _own_ports
+    if not _own_block:
+        _own_ports = itertools.cycle(_reserved_block())
+    for port in itertools.islice(_own_ports, len(_BLOCKS)):
         with socket.socket() as probe:
             # As brokers do: the last test's closed connections don't make a port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
-    raise RuntimeError("of 200 ports tried on 127.0.0.1 none was free")
+    raise RuntimeError("no port of this process's block is free on 127.0.0.1")
+
+
+def _reserved_block() -> range:
+    for first in random.SystemRandom().sample(_BLOCKS, len(_BLOCKS)):
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", first))
+        except OSError:
+            mark.close()
+            continue
+        _own_block.append(mark)
+        return range(first + 1, first + _BLOCKS.step)
+    raise RuntimeError("every block of ports on 127.0.0.1 belongs to another test process")
 
 
 def run_micropython(
     script: str | Path,
     *args: object,
     heapsize: str | None = None,
-    timeout: float = 60,
+    timeout: float = 2 * PATIENCE_S,
     cwd: Path = ROOT,
     check: bool = False,
 ) -> subprocess.CompletedProcess[str]:
@@ -144,6 +176,25 @@ def micropython_env() -> dict[str, str]:
     return {**os.environ, "MICROPYPATH": os.pathsep.join((str(ROOT), ".frozen"))}
 
 
+def made_once(factory: "TempPathFactory", name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one test process fills for all workers of a run; nobody changes it."""
+    folder = shared_folder(factory) / name
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def shared_folder(factory: "TempPathFactory") -> Path:
+    """A folder of all workers of a run."""
+    its = factory.getbasetemp()
+    return its.parent if "PYTEST_XDIST_WORKER" in os.environ else its
+
+
 class Broker:
     """A real Mosquitto on a loopback port, to be stopped, killed, started again and reconfigured.
 
@@ -188,7 +239,7 @@ class Broker:
             self.config.unlink()
         raise AssertionError(f"Mosquitto did not start:\n{self.config.read_text()}\n{self.log}")
 
-    def stop(self, timeout: float = 20) -> None:
+    def stop(self, timeout: float = PATIENCE_S) -> None:
         """Ends it as an administrator does: with SIGTERM, its persistent store written."""
         if self._process is not None:
             self._process.terminate()
@@ -209,18 +260,22 @@ class Broker:
         self.stop()
         self.start()
 
-    def reload(self, timeout: float = 20) -> None:
+    def reload(self, timeout: float = PATIENCE_S) -> None:
         """SIGHUP: reads the configuration, ACL and CRL again; returns when it has."""
         before = self.log.count("Reloading config")
         os.kill(self.pid, signal.SIGHUP)
         # It says so before it acts; but it has one thread, and reads no packet until it has acted.
         self.wait_for_log("Reloading config", before + 1, timeout)
 
-    def wait_for_log(self, text: str, times: int = 1, timeout: float = 20) -> None:
+    def wait_for_log(self, text: str, times: int = 1, timeout: float = PATIENCE_S) -> None:
         """Waits until the log holds the text so many times; fails with the whole log otherwise."""
         end = time.monotonic() + timeout
-        while self.log.count(text) < times:
-            if time.monotonic() > end or self._process is None or self._process.poll() is not None:
+        while True:
+            # Asked for before the log is read: what it says as it ends counts as well.
+            over = self._process is None or self._process.poll() is not None
+            if self.log.count(text) >= times:
+                return
+            if over or time.monotonic() > end:
                 raise AssertionError(f"Mosquitto never said {text!r}:\n{self.log}")
             time.sleep(0.01)
 
@@ -254,7 +309,7 @@ class Broker:
                 # A Ctrl-C in the terminal is for the tests, which then stop their brokers.
                 start_new_session=True,
             )
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         # It says this once its listeners are open. A port that answers may be a stranger's.
         while self.log.count(" running") <= before:
             if self._process.poll() is not None or time.monotonic() > end:

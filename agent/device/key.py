@@ -26,7 +26,7 @@ def load(state_dir):
     except OSError as e:
         if e.errno == 2:
             return None
-        raise DeviceKeyError("%s: can't be read (%s): check its owner and mode" % (path, e))
+        raise DeviceKeyError("%s: can't be read (%s)" % (path, e))
     if len(data) != 36 or struct.pack(">I", binascii.crc32(data[:32])) != data[32:]:
         raise DeviceKeyError("%s: is damaged: enrol the device anew" % path)
     return Signer(data[:32])

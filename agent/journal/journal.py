@@ -351,8 +351,7 @@ class Journal(Stream):
     def failure(self, what, error):
         return JournalError(
             error.errno,
-            "journal %s %s (%s): free some space on it or replace the storage"
-            % (self.path, what, error),
+            "journal %s %s (%s): free some space" % (self.path, what, error),
         )
 
     def release(self):

@@ -207,8 +207,7 @@ class Stream:
                 self._failures = seq
                 raise JournalError(
                     error.errno,
-                    "journal %s: report %d can't be read (%s): check the storage"
-                    % (self.path, seq, error),
+                    "journal %s: report %d can't be read (%s)" % (self.path, seq, error),
                 )
             report = None
         if report is None:

@@ -45,10 +45,8 @@ def month_of(unix):
 
 
 def make(settings, clock, link, reporter, sampler, session, client):
-    """The Budget that a configuration asks for, with its samples; ValueError with a sentence."""
+    """The Budget that a configuration asks for, with its samples."""
     limit = settings["budget.month_mb"]
-    if limit is None:
-        raise ValueError("budget.month_mb is missing, which throughput.url needs (0: no limit)")
     folder = settings["state_dir"] + "/journal"
     budget = Budget(folder, limit * _MB, clock, link, reporter, sampler, session, client)
     sampler.sources.append(budget)

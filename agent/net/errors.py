@@ -27,7 +27,7 @@ _WORDS = {
 }
 
 # A reset in TLS has two causes, and nothing here can tell which.
-CUT = " (the broker may refuse this certificate, or something on the way cuts TLS)"
+CUT = " (the certificate is refused, or TLS is cut on the way)"
 
 # mbedTLS's code for a certificate that can't be verified; here on every interpreter.
 CERTIFICATE = -0x2700

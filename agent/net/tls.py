@@ -35,7 +35,7 @@ def blocks(what, path, label, or_der=False):
         if len(part) < 3 or part[2] != b"END " + part[0]:
             raise _error(what, path, "is cut off")
         if b"ENCRYPTED" in part[0] or b"ENCRYPTED" in part[1]:
-            raise _error(what, path, "is encrypted, and nobody is here to ask for a passphrase")
+            raise _error(what, path, "is encrypted")
         try:
             found.append(binascii.a2b_base64(part[1]))
         except ValueError:

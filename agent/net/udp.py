@@ -19,7 +19,8 @@ def is_address(host):
 
 
 async def exchange(server, port, request, timeout_ms, accept=None):
-    """Send one datagram and return the first answer (bytes, cut at 512) that `accept` takes.
+    """Send one datagram and return the first answer (bytes) that `accept` takes. One of more than
+    512 bytes is cut; it has 513 then.
 
     `server` is an address in digits. The socket is connected: the system drops datagrams from
     any other address or port. Raises OSError with the system's errno: ETIMEDOUT when no answer was
@@ -34,12 +35,13 @@ async def exchange(server, port, request, timeout_ms, accept=None):
         sock.setblocking(False)
         sock.connect(info[-1])
         sock.send(request)
+        request = None  # its memory, for the answer
         while True:
             left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
             if left <= 0 or not await interpreter.ready(sock, False, left):
                 raise timed_out()
             try:
-                answer = sock.recv(512)
+                answer = sock.recv(513)
             except OSError as error:
                 if error.errno != errno.EAGAIN:  # the datagram's checksum was wrong
                     raise

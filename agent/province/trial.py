@@ -101,5 +101,5 @@ class Trial:
                 self._on = self._shown = False
                 return interpreter.log("certificate: the new one is in use")
             if self._clock.up() >= self._until:
-                raise NetError("no report was stored over the new certificate in a day")
+                raise NetError("the new certificate: no report was stored in a day")
             await interpreter.sleep_ms(_LOOK_MS)

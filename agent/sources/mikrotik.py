@@ -18,12 +18,12 @@ from agent.wire import ids
 
 ORDER = 40
 KEYS = """\
-usage.mikrotik.url str - 1 253
-usage.mikrotik.ca path null 1 200
-usage.mikrotik.server_name str null 1 253
-usage.mikrotik.user str "admin" 1 64
-usage.mikrotik.password str "" 0 128
-usage.mikrotik.interface str null 1 64"""
+usage.mikrotik.url - str 1 253
+usage.mikrotik.ca null path 1 200
+usage.mikrotik.server_name null str 1 253
+usage.mikrotik.user "admin" str 1 64
+usage.mikrotik.password "" str 0 128
+usage.mikrotik.interface null str 1 64"""
 
 _HOUR = const(120)  # polls
 

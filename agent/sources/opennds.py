@@ -13,8 +13,8 @@ from agent.wire import ids
 
 ORDER = 50
 KEYS = """\
-usage.opennds.command str null 1 200
-usage.opennds.socket path null 1 100"""
+usage.opennds.command null str 1 200
+usage.opennds.socket null path 1 100"""
 NEEDS = "usage.opennds.command command"
 
 _AF_UNIX = getattr(socket, "AF_UNIX", None)  # an ESP32 has none

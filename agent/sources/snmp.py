@@ -18,15 +18,15 @@ from agent.wire import ids
 
 ORDER = 20
 KEYS = """\
-usage.snmp.host str - 1 253
-usage.snmp.port int 161 1 65535
-usage.snmp.community str "public" 1 64
-usage.snmp.interface str null 1 64
-usage.snmp.profile str "generic" 1 32
-usage.snmp.user str null 1 32
-usage.snmp.auth str "sha256" 1 8
-usage.snmp.auth_password str null 8 64
-usage.snmp.priv_password str null 8 64"""
+usage.snmp.host - str 1 253
+usage.snmp.port 161 int 1 65535
+usage.snmp.community "public" str 1 64
+usage.snmp.interface null str 1 64
+usage.snmp.profile "generic" str 1 32
+usage.snmp.user null str 1 32
+usage.snmp.auth "sha256" str 1 8
+usage.snmp.auth_password null str 8 64
+usage.snmp.priv_password null str 8 64"""
 NEEDS = "usage.snmp.user snmpv3"
 
 # Kinds of rows in profiles.py, which is only loaded at start.
@@ -44,7 +44,7 @@ _END_OF_VIEW = const(0x82)  # noSuchObject 0x80, noSuchInstance 0x81
 _TRY_MS = const(1400)
 _TRIES = const(2)
 _SENDS = const(4)  # version 3: again with the router's identity, again with its time
-_MOST_BYTES = const(512)  # that exchange takes; a full heap has no larger piece
+_MOST_BYTES = const(512)  # of an answer that udp.exchange leaves whole
 _ROWS_AT_ONCE = const(8)
 _MOST_ROWS = const(512)
 
@@ -145,14 +145,7 @@ class SnmpClient:
         """(error-status, [(oid, tag, value), ...])"""
         await self.security.ready(self._ask)
         number = int.from_bytes(os.urandom(4), "big") >> 1
-        binds = [ber.tlv(0x30, ber.tlv(6, oid), b"\5\0") for oid in oids]
-        pdu = ber.tlv(
-            kind,
-            ber.integer(number),
-            ber.integer(first),
-            ber.integer(second),
-            ber.tlv(0x30, *binds),
-        )
+        pdu = _pdu(kind, number, first, second, oids)
         return await self._ask(
             lambda: self.security.wrap(pdu), lambda data: self._parse(data, number)
         )
@@ -166,7 +159,7 @@ class SnmpClient:
         def accept(data):
             try:
                 # One that was cut is asked for again in smaller parts.
-                found.append((_TOO_BIG, ()) if len(data) == _MOST_BYTES else parse(data))
+                found.append((_TOO_BIG, ()) if len(data) > _MOST_BYTES else parse(data))
                 return True
             except (ValueError, IndexError):
                 strange.append(1)
@@ -212,6 +205,14 @@ class SnmpClient:
             binds.append((oid, tag, value))
             at = stop
         return error, binds
+
+
+def _pdu(kind, number, first, second, oids):
+    """A request. Apart, so that its parts are gone when the answer comes."""
+    binds = [ber.tlv(0x30, ber.tlv(6, oid), b"\5\0") for oid in oids]
+    return ber.tlv(
+        kind, ber.integer(number), ber.integer(first), ber.integer(second), ber.tlv(0x30, *binds)
+    )
 
 
 class SnmpRouter(source.Source):

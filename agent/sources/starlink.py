@@ -14,8 +14,8 @@ from agent.wire import ids
 
 ORDER = 60
 KEYS = """\
-usage.starlink.host str - 1 253
-usage.starlink.port int 9200 1 65535"""
+usage.starlink.host - str 1 253
+usage.starlink.port 9200 int 1 65535"""
 
 _PATH = "/SpaceX.API.Device.Device/Handle"
 _GET_STATUS = b"\xe2\x3e\0"  # Request.get_status (1004), empty

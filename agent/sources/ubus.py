@@ -15,12 +15,12 @@ from agent.wire import ids
 
 ORDER = 30
 KEYS = """\
-usage.ubus.url str null 1 253
-usage.ubus.user str "root" 1 64
-usage.ubus.password str "" 0 128
-usage.ubus.command str null 1 200
-usage.ubus.interface str "wan" 1 64
-usage.ubus.wifi list [] 0 8"""
+usage.ubus.url null str 1 253
+usage.ubus.user "root" str 1 64
+usage.ubus.password "" str 0 128
+usage.ubus.command null str 1 200
+usage.ubus.interface "wan" str 1 64
+usage.ubus.wifi [] list 0 8"""
 NEEDS = "usage.ubus.url http\nusage.ubus.command command"
 
 _NOBODY = "0" * 32

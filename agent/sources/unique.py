@@ -7,7 +7,7 @@ from agent.wire import ids
 
 ORDER = 70
 KEYS = """\
-usage.unique.most int - 1 4096"""
+usage.unique.most - int 1 4096"""
 NEEDS = "usage.unique.most day"
 
 _WITA_S = const(8 * 3600)

@@ -6,8 +6,8 @@ from agent.wire import ids
 
 ORDER = 10
 KEYS = """\
-usage.wifi.interfaces list - 1 8
-usage.wifi.command str "iw" 1 200"""
+usage.wifi.interfaces - list 1 8
+usage.wifi.command "iw" str 1 200"""
 
 _LONGEST = const(256)
 

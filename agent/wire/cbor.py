@@ -5,9 +5,11 @@ map keys in bytewise order. `loads` by default accepts nothing else, so that a v
 one encoding. Integers have any size (beyond 64 bits as bignums), map keys are integers or
 strings, and what Python has no type for becomes a `Tag` or a `Simple`.
 
-What neither reports nor acks hold is in `cbor_general.py`, loaded when it occurs.
+What no message between device and province holds is in `cbor_general.py`, loaded when it occurs.
+A release does not have it: there these values are malformed.
 """
 
+from agent.device import interpreter
 from agent.device.interpreter import const
 
 _INT = const(0x00)  # major types, already shifted
@@ -75,9 +77,12 @@ def _write(out, value, depth):
         write_head(out, _TEXT, len(value))
         out.extend(value)
     elif not isinstance(value, (list, tuple, dict, Tag)):
-        from agent.wire import cbor_general
+        if interpreter.FROM_SOURCE:
+            from agent.wire import cbor_general
 
-        cbor_general.write(out, value)
+            cbor_general.write(out, value)
+        else:
+            raise CborError("malformed")
     elif depth == 0:
         raise CborError("too deep")
     elif isinstance(value, dict):
@@ -107,15 +112,12 @@ def write_head(out, major, n):
     while n >> 8 * size:
         size *= 2
         info += 1
-    if size > 8:
-        # A byte string under tag 2 or 3 (3.4.3).
-        out.append(_TAG | 2 | major >> 5)
-        size = 9
-        while n >> 8 * size:
-            size += 1
-        write_head(out, _BYTES, size)
-    else:
-        out.append(major | info)
+    if interpreter.FROM_SOURCE:
+        if size > 8:
+            from agent.wire import cbor_general
+
+            return cbor_general.write_bignum(out, major, n)
+    out.append(major | info)
     out.extend(n.to_bytes(size, "big"))
 
 
@@ -161,12 +163,15 @@ class _Reader:
         info = n = major & 0x1F
         major &= 0xE0
         if info > 27 or major == _SIMPLE and not 20 <= info < 23:
-            from agent.wire import cbor_general
+            if interpreter.FROM_SOURCE:
+                from agent.wire import cbor_general
 
-            if major == _SIMPLE:
-                return cbor_general.simple(self, info, start)
-            cbor_general.check_indefinite(self, major | info, start)
-            n = None
+                if major == _SIMPLE:
+                    return cbor_general.simple(self, info, start)
+                cbor_general.check_indefinite(self, major | info, start)
+                n = None
+            else:
+                self.fail("malformed", start)
         elif info >= 24:
             size = 1 << info - 24
             n = int.from_bytes(self.take(size), "big")
@@ -179,39 +184,44 @@ class _Reader:
         if major == _SIMPLE:
             return (False, True, None)[info - 20]
         if major == _BYTES or major == _TEXT:
-            if n is None:
-                return cbor_general.chunks(self, major)
+            if interpreter.FROM_SOURCE:
+                if n is None:
+                    return cbor_general.chunks(self, major)
             raw = self.take(n)
             if major == _BYTES:
                 return raw
             if raw and max(raw) > 127:
-                from agent.wire import cbor_general
+                if interpreter.FROM_SOURCE:
+                    from agent.wire import cbor_general
 
-                cbor_general.check_utf8(self, raw, start)
+                    cbor_general.check_utf8(self, raw, start)
+                else:
+                    self.fail("not UTF-8", start)
             return raw.decode()
         if depth == 0:
             self.fail("too deep", start)
         depth -= 1
         if major == _TAG:
             value = self.item(depth)
-            if n != 2 and n != 3:
-                return Tag(n, value)
-            from agent.wire import cbor_general
+            if interpreter.FROM_SOURCE:
+                from agent.wire import cbor_general
 
-            return cbor_general.bignum(self, n, value, start)
+                if n == 2 or n == 3:
+                    return cbor_general.bignum(self, n, value, start)
+            return Tag(n, value)
         # All in this one function: each call costs a device's small stack.
         step = 1 if major == _ARRAY else 2
-        if n is not None and n * step > min(len(self.data) - self.pos, self.items):
+        if n and n * step > min(len(self.data) - self.pos, self.items):
             self.fail("too long", start)
         array = []
         result = {}
         before = b""
         while n != 0:
-            if n is not None:
-                n -= 1
-            elif self.data[self.pos : self.pos + 1] == b"\xff":
-                self.pos += 1
-                break
+            if interpreter.FROM_SOURCE:
+                if n is None and self.data[self.pos : self.pos + 1] == b"\xff":
+                    self.pos += 1
+                    break
+            n = n and n - 1
             self.items -= step
             if self.items < 0:
                 self.fail("too long", self.pos)

@@ -11,6 +11,7 @@ from agent.wire.cbor import CborError, write_head
 
 _BYTES = const(0x40)  # major types, already shifted
 _MAP = const(0xA0)
+_TAG = const(0xC0)
 _SIMPLE = const(0xE0)
 _BREAK = const(0xFF)
 
@@ -39,6 +40,16 @@ def write(out, value):
         raise CborError("can't encode simple value %d" % value.n)
     else:
         write_head(out, _SIMPLE, value.n)
+
+
+def write_bignum(out, major, n):
+    """A byte string under tag 2 or 3 (3.4.3)."""
+    out.append(_TAG | 2 | major >> 5)
+    size = 9
+    while n >> 8 * size:
+        size += 1
+    write_head(out, _BYTES, size)
+    out.extend(n.to_bytes(size, "big"))
 
 
 def _float(value):

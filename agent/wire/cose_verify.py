@@ -53,36 +53,38 @@ def _checked(payload, good):
 
 def _parse(public_key, message, aad, profile):
     """(payload, what was signed, signature) of a message that is fit to be verified."""
-    if profile and len(message) > _MAX_SIZE:
-        raise CoseError("longer than %d bytes" % _MAX_SIZE)
+    found = None
     try:
-        value = cbor.loads(message, max_depth=5, max_items=64)
-        if not isinstance(value, cbor.Tag) or value.tag != _TAG:
-            raise CoseError("not tagged as COSE_Sign1")
-        value = value.value
-        if not isinstance(value, list) or len(value) != 4:
-            raise CoseError("not an array of four")
-        protected, unprotected, payload, signature = value
-        if not isinstance(protected, bytes) or not isinstance(unprotected, dict):
-            raise CoseError("malformed headers")
-        header = cbor.loads(protected, max_depth=3, max_items=64)
-    except cbor.CborError as e:
-        raise CoseError(str(e))
+        if not profile or len(message) <= _MAX_SIZE:
+            found = _parts(cbor.loads(message, max_depth=5, max_items=64), public_key, profile)
+    except cbor.CborError:
+        pass
+    if not found:
+        raise CoseError("malformed")
+    protected, payload, signature = found
+    return payload, sig_structure(protected, aad, payload), signature
+
+
+def _parts(value, public_key, profile):
+    """(protected header, payload, signature) of a decoded message, None if it is malformed."""
+    if not isinstance(value, cbor.Tag) or value.tag != _TAG:
+        return None
+    value = value.value
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    protected, unprotected, payload, signature = value
+    for part in (protected, payload, signature):
+        if not isinstance(part, bytes):
+            return None
+    if not isinstance(unprotected, dict) or len(signature) != 64:
+        return None
+    header = cbor.loads(protected, max_depth=3, max_items=64)
     alg = header.get(_ALG) if isinstance(header, dict) else None
     if not isinstance(alg, int) or alg not in (_ED25519, _EDDSA):
-        raise CoseError("not signed with Ed25519")
-    for label in unprotected:
-        if label in header or label == _ALG:
-            raise CoseError("header %r twice or unprotected" % (label,))
-    if _CRIT in header or _CRIT in unprotected:
-        raise CoseError("demands something unknown (crit)")
-    if not isinstance(payload, bytes):
-        raise CoseError("no payload in it")
-    if not isinstance(signature, bytes) or len(signature) != 64:
-        raise CoseError("no signature of 64 bytes in it")
+        return None
     if profile:
-        if unprotected:
-            raise CoseError("the unprotected header is not empty")
-        if protected != protected_header(alg, public_key):
-            raise CoseError("another key, or more than alg and kid in the header")
-    return payload, sig_structure(protected, aad, payload), signature
+        good = not unprotected and protected == protected_header(alg, public_key)
+    else:
+        good = _CRIT not in header and _CRIT not in unprotected and _ALG not in unprotected
+        good = good and not [label for label in unprotected if label in header]
+    return (protected, payload, signature) if good else None

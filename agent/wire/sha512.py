@@ -9,7 +9,7 @@ import hashlib
 import struct
 from array import array
 
-from agent.device import heap
+from agent.device import heap, interpreter
 
 # The initial hash value and the constants as limbs, and a block's schedule: pieces of up to 640
 # bytes, which are made once. On a heap that has been in use for weeks they may not be found again.
@@ -75,11 +75,12 @@ def _limbs(words):
     return out
 
 
-def _native_steps(parts):
-    yield hashlib.sha512(b"".join(parts)).digest()  # type: ignore[attr-defined,unused-ignore]
+if interpreter.MICROPYTHON:
+    steps = pure_steps
+else:
 
-
-steps = _native_steps if hasattr(hashlib, "sha512") else pure_steps
+    def steps(parts):
+        yield hashlib.sha512(b"".join(parts)).digest()  # type: ignore[attr-defined,unused-ignore]
 
 
 def _compress(state, w, k, block):

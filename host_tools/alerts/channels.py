@@ -1,4 +1,4 @@
-"""The ways of messages: e-mail by SMTP, everything else by Apprise.
+"""The ways of messages: e-mail by SMTP, signed JSON to a program, everything else by Apprise.
 
 E-mail does not go by Apprise, because that gives each attempt another Message-ID: after a crash in
 the middle of sending the same message must come again as the same one.
@@ -6,6 +6,10 @@ the middle of sending the same message must come again as the same one.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import http.client
+import json
 import logging
 import smtplib
 import ssl
@@ -13,6 +17,7 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from host_tools.alerts.records import Outgoing
 from host_tools.alerts.settings import AlertSettings, ChannelSettings, Smtp
@@ -22,7 +27,8 @@ from host_tools.common.i18n import _
 _TIMEOUT_S = 20.0
 # Of Apprise's ways, those that can carry a header: the receiver drops what it has.
 _WITH_HEADERS = ("json", "jsons", "xml", "xmls", "form", "forms")
-KEY_HEADER = "Idempotency-Key"
+KEY_HEADER, SIGNATURE_HEADER = "Idempotency-Key", "Desalink-Signature"
+_LEAST_SECRET = 16
 
 
 class NotTaken(DesalinkError):
@@ -139,6 +145,70 @@ class AppriseSender:
             raise NotTaken(_without_secrets(reason) or _("The other side did not take it."))
 
 
+class HookSender:
+    """Signed JSON to a program. A redirect is not followed: the address is where it goes."""
+
+    def __init__(self, address: str, secret: str) -> None:
+        self._address = address
+        self._secret = secret.encode()
+
+    def send(self, message: Outgoing, identity: str, reply_to: str) -> None:
+        if len(self._secret) < _LEAST_SECRET:
+            raise NotTaken(
+                _("The secret of this channel has less than {least} characters.").format(
+                    least=_LEAST_SECRET
+                )
+            )
+        # At each attempt the same bytes.
+        body = json.dumps(
+            {
+                "id": identity,
+                "reply_to": reply_to or None,
+                "what": message.what,
+                "alert": message.alert_id,
+                "subject": message.subject,
+                "text": message.body,
+                "queued_at": message.queued_at,
+            },
+            ensure_ascii=False,
+        ).encode()
+        signature = hmac.digest(self._secret, body, hashlib.sha256).hex()
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "desalink",
+            KEY_HEADER: identity,
+            SIGNATURE_HEADER: f"sha256={signature}",
+        }
+        try:
+            status = self._post(body, headers)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            where = urlsplit(self._address).netloc
+            raise NotTaken(f"{where}: {error or type(error).__name__}") from None
+        if 300 <= status < 400:
+            raise NotTaken(
+                _("The other side answers {code}, a redirect; give its final address.").format(
+                    code=status
+                )
+            )
+        if not 200 <= status < 300:
+            raise NotTaken(_("The other side answers {code}.").format(code=status))
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> int:
+        parts = urlsplit(self._address)
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+        try:
+            path = parts.path or "/"
+            connection.request(
+                "POST", f"{path}?{parts.query}" if parts.query else path, body, headers
+            )
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
 def _without_secrets(text: str) -> str:
     # Apprise's warnings may repeat an address, which holds the token.
     return " ".join(word for word in text.split() if "://" not in word)[-300:]
@@ -170,4 +240,6 @@ def make_sender(settings: AlertSettings, channel: str, directory: Path) -> Sende
     if its.mail:
         assert settings.smtp is not None
         return MailSender(settings.smtp, its.mail, directory)
+    if its.hook:
+        return HookSender(its.hook, first_line(directory / its.secret_file))
     return AppriseSender(its.url or first_line(directory / its.url_file))

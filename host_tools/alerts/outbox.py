@@ -97,7 +97,7 @@ class Outbox:
 
     def _not_taken(self, message: Outgoing, error: NotTaken, now: float) -> None:
         pause = min(_MOST_S, _FIRST_S * 2 ** min(message.attempts, 10))
-        pause *= random.uniform(0.8, 1.2)  # many provinces may wait for one server
+        pause *= random.uniform(0.8, 1.2)  # nosec B311 # many provinces may wait for one server
         over = error.for_good or now + pause - message.planned_at > GIVE_UP_S
         self._records.not_sent(message.id, str(error), None if over else now + pause)
         self._log(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from host_tools.alerts.settings import AlertSettings
 from host_tools.common.times import DAY_S, WITA_S
@@ -26,16 +27,16 @@ class AlertPlace:
     medium: str = ""
     hours: tuple[int, int] | None = None
 
-    @property
-    def keys(self) -> list[Key]:
+    @cached_property
+    def keys(self) -> tuple[Key, ...]:
         """What others may share with it."""
         named = [("provider", self.provider), ("medium", self.medium)]
-        return [
+        return (
             *((kind, value) for kind, value in named if value),
             ("district", self.slot[:6]),
             ("regency", self.slot[:4]),
             ALL,
-        ]
+        )
 
     def expected_since(self, now: float) -> float | None:
         """Since when it must be up; None: it need not be up now."""

@@ -55,6 +55,9 @@ class Post:
         rule = self._settings.rules.get(alert.rule)
         if rule is None or rule.send == "working" or rule.severity == "info":
             return 0
+        last = max((len(team.steps) for team in self._settings.teams.values()), default=1)
+        if alert.step + 1 >= last:
+            return 0  # there is nobody further
         steps = [
             min((now - alert.opened_at) // seconds(team.escalate), len(team.steps) - 1)
             for team in self._teams(rule, self._records.members(alert.id))

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
-from host_tools.province.contract_records import ContractEvent
+from host_tools.common.readonly import may_write
 from host_tools.store import Database, dialect
 from host_tools.store.dialect import Failure, translated
 
 FILE = "alerts.db"
+LAST_RUN = "last_run"  # when the watch was last at work
 DUE, SENDING, SENT, FAILED, DROPPED = "due", "sending", "sent", "failed", "dropped"
 
 _TABLES = """
@@ -162,6 +163,8 @@ class Silence(NamedTuple):
 
     def concerns(self, slot: str, provider: str) -> bool:
         """Whether it holds for a slot."""
+        from host_tools.province.contract_records import ContractEvent
+
         event = ContractEvent(
             "", "", self.scope, self.value, self.begin, self.end, self.who, self.why, 0
         )
@@ -209,6 +212,23 @@ def open_records(directory: Path) -> AlertRecords:
                 for key in ("secret", "nonce"):
                     db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(32)))
     return AlertRecords(db)
+
+
+def last_run(directory: Path) -> int | None:
+    """When the alerts of a province were last at work; None: never, or nobody can know.
+
+    For who may only read.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return None
+    try:
+        found = dialect.connect(path, readonly=True, may_write=may_write(path), patience_s=5)
+        with closing(found):
+            row = found.execute("SELECT value FROM meta WHERE key = ?", (LAST_RUN,)).fetchone()
+    except Failure:
+        return None
+    return int(row[0]) if row else None
 
 
 class AlertRecords:
@@ -332,9 +352,25 @@ class AlertRecords:
         rows = self._db.all(f"{_MEMBER} WHERE alert_id = ? ORDER BY t_begin, member", (id,))
         return [AlertMember(*row) for row in rows]
 
-    def in_trouble(self) -> list[AlertMember]:
+    def in_trouble(self) -> list[tuple[AlertMember, Alert]]:
         """Those of all alerts whose trouble is not over."""
-        return [AlertMember(*row) for row in self._db.all(f"{_MEMBER} WHERE recovered_at IS NULL")]
+        rows = self._db.all(f"{_MEMBER} WHERE recovered_at IS NULL")
+        alerts: dict[int, Alert] = {alert.id: alert for alert in self.open_alerts()}
+        found = []
+        for member in map(AlertMember._make, rows):
+            # An alert is over before the last of its slots is up.
+            alert = alerts.get(member.alert_id) or self.alert(member.alert_id)
+            if alert is not None:
+                found.append((member, alerts.setdefault(alert.id, alert)))
+        return found
+
+    def count_members(self) -> dict[int, tuple[int, int]]:
+        """By open alert, how many slots are in it, and how many of them are still in trouble."""
+        rows = self._db.all(
+            "SELECT alert_id, count(*), count(*) - count(recovered_at) FROM alerts JOIN members "
+            "ON alert_id = alerts.id WHERE closed_at IS NULL GROUP BY alert_id"
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
 
     def count_alerts_of(self, member: str, family: str, since: int) -> int:
         """How many alerts a slot was in since then."""

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -85,11 +86,11 @@ class AlertRule:
     off: Annotated[bool, Meta(description="true or false")] = False
     name: str = ""
 
-    @property
+    @cached_property
     def after_s(self) -> int:
         return seconds(self.after)
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """The higher, the more severe."""
         return SEVERITIES.index(self.severity)
@@ -145,9 +146,11 @@ class Team:
 
 @dataclass(frozen=True)
 class ChannelSettings:
-    """One way to one person or group: an e-mail address, or an address of Apprise.
+    """One way to one person, group or program: an e-mail address, an address of Apprise, or a
+    program's address that takes signed JSON (hook).
 
-    url_file: a file, relative to the province, whose first line is the address: it holds a secret.
+    Files are relative to the province. url_file: its first line is the address of Apprise, which
+    holds a secret. secret_file: its first line signs what is sent to the hook.
     """
 
     mail: Annotated[str, tables.text(r"[^\s<>@,]+@[^\s<>@,]+|", "an e-mail address in quotes")] = (
@@ -155,6 +158,13 @@ class ChannelSettings:
     )
     url: Line = ""
     url_file: Line = ""
+    hook: Annotated[
+        str,
+        tables.text(
+            r"https?://[^\s/@#]+(/[^\s#]*)?|", "an address such as https://example.go.id/x"
+        ),
+    ] = ""
+    secret_file: Line = ""
     language: Annotated[str, tables.choice("id", "en")] = "id"
 
 
@@ -330,9 +340,17 @@ def _check(settings: AlertSettings) -> None:
                     )
                 )
     for name, its in settings.channels.items():
-        if sum(map(bool, (its.mail, its.url, its.url_file))) != 1:
+        if sum(map(bool, (its.mail, its.url, its.url_file, its.hook))) != 1:
             raise tables.TableError(
-                _("{key}: give one of mail, url and url_file.").format(key=f"channels.{name}")
+                _("{key}: give one of mail, url, url_file and hook.").format(
+                    key=f"channels.{name}"
+                )
+            )
+        if bool(its.hook) != bool(its.secret_file):
+            raise tables.TableError(
+                _("{key}: hook and secret_file belong together; give both.").format(
+                    key=f"channels.{name}"
+                )
             )
         if its.mail and settings.smtp is None:
             raise tables.TableError(
@@ -340,5 +358,5 @@ def _check(settings: AlertSettings) -> None:
             )
     if settings.link and "{token}" not in settings.link:
         raise tables.TableError(
-            _("link: expected an address that holds {token}.").format(token="{token}")
+            _("link: expected an address that holds {token}.").format(token="{token}")  # nosec B106 # no password
         )

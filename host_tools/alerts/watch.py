@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from typing import Protocol
 
 from host_tools.alerts.grouping import shared
 from host_tools.alerts.places import AlertPlace, Key
-from host_tools.alerts.records import Alert, AlertMember, AlertRecords
+from host_tools.alerts.records import LAST_RUN, Alert, AlertMember, AlertRecords
 from host_tools.alerts.settings import (
     FLAPPING,
     OWN,
@@ -32,7 +34,6 @@ from host_tools.wire.vocabulary import NO_DATA
 OPENED, ESCALATED, RECOVERED = "opened", "escalated", "recovered"
 SILENCE = "silence"  # of the own side: everything is silent at once
 _ONE_SLOT, _ONE_RULE, _OWN_SIDE = "slot", "rule", "own"
-_LAST_RUN = "last_run"
 _BLIND_S = 300  # without a look: as if the own side had not worked
 _OVER = 0.9  # of a group's slots: then it is over
 _HOLDS_S = 30 * DAY_S  # how far back they count
@@ -66,9 +67,14 @@ class _Now:
     places: Mapping[str, AlertPlace]
     silenced: Collection[str]
     holds: list[tuple[int, int | None]] = field(default_factory=list)
-    expected: list[SlotView] = field(default_factory=list)
+    expected: dict[str, SlotView] = field(default_factory=dict)
     troubles: dict[str, _Trouble] = field(default_factory=dict)
     alerted: dict[str, tuple[AlertMember, Alert]] = field(default_factory=dict)
+
+    @cached_property
+    def shared(self) -> Counter[Key]:
+        """By what slots share, how many of them are expected to be up."""
+        return Counter(chain.from_iterable(self.places[slot].keys for slot in self.expected))
 
     def age(self, begin: int, until: int | None = None) -> int:
         """Seconds since then, without those in which the own side did not work."""
@@ -91,6 +97,7 @@ class Watch:
         self._own = next(iter(settings.of_kind(OWN)), None)
         self._window = settings.grouping.window_s
         self._settle = seconds(settings.calm.settle)
+        self._late = seconds(settings.calm.late)
         self._troubles: dict[str, _Trouble] = {}
         self._calm: dict[str, int] = {}
         self._flips: dict[str, deque[int]] = {}
@@ -113,10 +120,10 @@ class Watch:
         with self._records.transaction(durable=False):
             its = _Now(now, view, places, silenced)
             its.expected = self._note(its)
-            last = self._records.meta(_LAST_RUN)
+            last = self._records.meta(LAST_RUN)
             if last is not None and now - last > _BLIND_S:
                 self._records.hold(last, now + self._settle)
-            self._records.set_meta(_LAST_RUN, now)
+            self._records.set_meta(LAST_RUN, now)
             self._own_side(its)
             its.holds = self._records.holds(now - _HOLDS_S)
             if not any(b <= now and (e is None or now < e) for b, e in its.holds):
@@ -126,9 +133,9 @@ class Watch:
 
     # ---- what is known -------------------------------------------------------------------
 
-    def _note(self, its: _Now) -> list[SlotView]:
+    def _note(self, its: _Now) -> dict[str, SlotView]:
         """Renew the troubles; returns the slots that are expected to be up."""
-        expected, now = [], its.at
+        expected, now = {}, its.at
         self._note_flips(its)
         for slot in its.view.slots:
             place = its.places.get(slot.slot)
@@ -137,12 +144,12 @@ class Watch:
                 self._troubles.pop(slot.slot, None)
                 self._calm.pop(slot.slot, None)
                 continue
-            expected.append(slot)
+            expected[slot.slot] = slot
             rule = self._by_state.get(slot.state)
-            old = self._troubles.get(slot.slot)
             if rule is None:
                 self._troubles.pop(slot.slot, None)
                 continue
+            old = self._troubles.get(slot.slot)
             family = rule.family or rule.name
             begin = int(max(slot.since, since))
             if old is None or old.family != family:
@@ -196,7 +203,8 @@ class Watch:
     def _all_silent(self, its: _Now, known: Alert | None) -> int | None:
         """Since when nearly all slots are silent at once, None if they are not."""
         grouping, now = self._settings.grouping, its.at
-        begins = sorted(b for b in map(_silent_since, its.expected) if b is not None)
+        slots = its.expected.values()
+        begins = sorted(b for b in map(_silent_since, slots) if b is not None)
         calm = len(its.expected) - len(begins)
         if known is not None:
             fallen = sum(begin >= known.begin - self._window for begin in begins)
@@ -211,7 +219,7 @@ class Watch:
         middle = recent[len(recent) // 2]
         together = [begin for begin in recent if abs(begin - middle) <= self._window]
         could = calm + sum(begin >= middle - self._window for begin in begins)
-        sure = sum(slot.state == NO_DATA for slot in its.expected if slot.since >= together[0])
+        sure = sum(slot.state == NO_DATA for slot in slots if slot.since >= together[0])
         enough = max(grouping.own_least, grouping.own_share * could / 100)
         return together[0] if len(together) >= enough and 2 * sure >= len(together) else None
 
@@ -219,28 +227,26 @@ class Watch:
 
     def _links(self, its: _Now) -> None:
         records, now = self._records, its.at
-        alerts: dict[int, Alert | None] = {}
-        for member in records.in_trouble():
-            alert = alerts.setdefault(member.alert_id, records.alert(member.alert_id))
-            if alert is not None and alert.scope not in (_ONE_RULE, _OWN_SIDE):
+        for member, alert in records.in_trouble():
+            if alert.scope not in (_ONE_RULE, _OWN_SIDE):
                 its.alerted[member.member] = member, alert
         its.troubles = dict(self._troubles)
         self._add_flapping(its)
         ripe = []
-        for slot in its.expected:
-            trouble = its.troubles.get(slot.slot)
-            alerted = its.alerted.get(slot.slot)
+        for name in sorted((its.troubles.keys() | its.alerted.keys()) & its.expected.keys()):
+            trouble = its.troubles.get(name)
+            alerted = its.alerted.get(name)
             if alerted is not None:
-                self._renew_calm(its, slot.slot, trouble, alerted)
+                self._renew_calm(its, name, trouble, alerted)
             if trouble is None or not self._ripe(its, trouble):
                 continue
             if alerted is not None and trouble.rule.rank <= _rank(alerted[1]):
                 continue
-            if its.age(trouble.begin, trouble.known) > seconds(self._settings.calm.late):
+            if its.age(trouble.begin, trouble.known) > self._late:
                 if alerted is None:
-                    self._open_late(its, slot.slot, trouble)
-            elif slot.slot not in its.silenced:
-                ripe.append(slot.slot)
+                    self._open_late(its, name, trouble)
+            elif name not in its.silenced:
+                ripe.append(name)
         for member, alert in [t for slot, t in its.alerted.items() if slot not in its.places]:
             # Its device is not in use any more, and nobody needs a message.
             records.recover(member, now)
@@ -325,12 +331,10 @@ class Watch:
             if abs(begin - trouble.begin) <= window
         }
         fallen[name] = trouble.begin
-        alive: Counter[Key] = Counter()
-        for slot in its.expected:
-            other = its.troubles.get(slot.slot)
-            down = other is not None and other.family == trouble.family
-            if not down or slot.slot in fallen:
-                alive.update(its.places[slot.slot].keys)
+        alive = its.shared.copy()
+        for slot, other in its.troubles.items():
+            if other.family == trouble.family and slot in its.expected and slot not in fallen:
+                alive.subtract(its.places[slot].keys)
         key = shared(
             *(name, fallen, alive, its.places), least=grouping.least, share=grouping.share / 100
         )
@@ -349,12 +353,13 @@ class Watch:
         """Since when each slot has a trouble of a family, or may have it."""
         found = {}
         silent = self._by_state.get(NO_DATA)
-        for slot in its.expected:
-            trouble = its.troubles.get(slot.slot)
+        may_be = silent is not None and (silent.family or silent.name) == family
+        for name, slot in its.expected.items():
+            trouble = its.troubles.get(name)
             if trouble is not None and trouble.family == family:
-                found[slot.slot] = trouble.begin
-            elif silent and (silent.family or silent.name) == family and slot.quiet is not None:
-                found[slot.slot] = slot.quiet
+                found[name] = trouble.begin
+            elif may_be and slot.quiet is not None:
+                found[name] = slot.quiet
         for name, (member, alert) in its.alerted.items():
             if name in found and alert.family == family:
                 found[name] = min(found[name], member.begin)
@@ -400,12 +405,10 @@ class Watch:
 
     def _close(self, its: _Now) -> None:
         """Close the alerts of which (nearly) all are over."""
+        counts = self._records.count_members()
         for alert in self._records.open_alerts():
-            if alert.scope in (_ONE_RULE, _OWN_SIDE):
-                continue
-            members = self._records.members(alert.id)
-            left = [m.member for m in members if m.recovered_at is None]
-            if len(left) > (1 - _OVER) * len(members):
+            members, left = counts.get(alert.id, (0, 0))
+            if alert.scope in (_ONE_RULE, _OWN_SIDE) or left > (1 - _OVER) * members:
                 continue
             # Those that fell with them and are not down for long enough yet.
             coming = [
@@ -415,20 +418,21 @@ class Watch:
                 and name in its.places
                 and self._belongs(its, alert, name, trouble)
             ]
-            if len(coming) > (1 - _OVER) * (len(members) + len(coming)):
+            if len(coming) > (1 - _OVER) * (members + len(coming)):
                 continue
             self._records.close_alert(alert.id, its.at)
-            self._poster.post(alert, RECOVERED, members, its.at)
+            self._poster.post(alert, RECOVERED, self._records.members(alert.id), its.at)
 
     # ---- other conditions, and escalation ------------------------------------------------
 
     def _conditions(self, its: _Now) -> None:
         records, now = self._records, its.at
+        if not its.view.found:
+            return
         known: dict[str, list[AlertMember]] = {}
-        alerts = {a.id: a for a in records.open_alerts() if a.scope == _ONE_RULE}
-        for member in records.in_trouble():
-            if member.alert_id in alerts:
-                known.setdefault(alerts[member.alert_id].rule, []).append(member)
+        for member, alert in records.in_trouble():
+            if alert.scope == _ONE_RULE:
+                known.setdefault(alert.rule, []).append(member)
         # A slot that is silent keeps its conditions: nothing else is known.
         unknown = {slot.slot for slot in its.view.slots if slot.state in (NO_DATA, CLOCK)}
         for name, found in its.view.found.items():
@@ -446,8 +450,9 @@ class Watch:
                 )
                 records.add_members(alert.id, [(key, now, name, found[key]) for key in new])
                 self._poster.post(alert, OPENED, records.members(alert.id), now)
-        for alert in alerts.values():
-            if all(m.recovered_at is not None for m in records.members(alert.id)):
+        counts = records.count_members()
+        for alert in records.open_alerts():
+            if alert.scope == _ONE_RULE and not counts.get(alert.id, (0, 0))[1]:
                 records.close_alert(alert.id, now)
 
     def _escalate(self, its: _Now) -> None:

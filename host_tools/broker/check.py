@@ -57,12 +57,12 @@ class Check:
         *,
         port: int | None = None,
         authority: Authority | None = None,
-        timeout: float = 5.0,
+        timeout: float | None = None,
     ) -> None:
         """
         Args:
             authority: the opened CA; without it the rules about revocation are not tried.
-            timeout: seconds to wait for whatever must arrive.
+            timeout: seconds to wait for each message that must arrive.
         """
         self._province = province
         self._registry = registry
@@ -75,7 +75,7 @@ class Check:
         self, identity: TlsFiles | None, *, name: str = "", ca: Path | None = None
     ) -> CheckClient:
         host = self._province.broker.local_host
-        return CheckClient(host, self._port, identity, ca=ca, name=name, timeout=self._timeout)
+        return CheckClient(host, self._port, identity, ca=ca, name=name)
 
     def _device(self, index: int = 0, name: str = "") -> CheckClient:
         # It asks for its name as a client id, as a device does.
@@ -100,7 +100,7 @@ class Check:
         for topic in topics:
             message = Delivered(topic, _payload())
             sender.publish(message.topic, message.payload)
-            if not receiver.until(message)[1]:
+            if not receiver.until(message, self._timeout)[1]:
                 raise RuleBroken(_("a message on {topic} did not arrive").format(topic=topic))
 
     def _nothing_of(
@@ -112,7 +112,7 @@ class Check:
         """
         last = Delivered(marker, _payload())
         sender.publish(last.topic, last.payload)
-        before, found = receiver.until(last)
+        before, found = receiver.until(last, self._timeout)
         delivered = sorted({message.topic for message in before if message.payload == payload})
         if delivered:
             raise RuleBroken(_("delivered: {topics}").format(topics=", ".join(delivered)))
@@ -244,14 +244,14 @@ class Check:
         foreign = Authority.generate(name)
         issued = foreign.issue_client(CHECK_SLOTS[0], PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
-            if not is_refused(self._province, identity, self._port, self._timeout):
+            if not is_refused(self._province, identity, self._port):
                 raise RuleBroken(_("a certificate of another CA could connect"))
 
     def _revoked(self) -> None:
         assert self._authority is not None
         issued = self._authority.issue_client(_REVOKED_SLOT, PROBE_LIFE)
         with temporary_identity(self._province.ca_certificate, issued) as identity:
-            if is_refused(self._province, identity, self._port, self._timeout):
+            if is_refused(self._province, identity, self._port):
                 raise RuleBroken(
                     _("a certificate was refused before it was revoked, so nothing is proved")
                 )

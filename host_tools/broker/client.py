@@ -21,6 +21,8 @@ from host_tools.common.i18n import _, number
 from host_tools.keys.ca import Issued
 from host_tools.province.settings import TlsFiles
 
+TIMEOUT_S = 5.0  # for each answer of the broker
+
 
 class AccessRefused(BrokerError):
     """The broker did not accept the connection; the text says at which step."""
@@ -50,7 +52,7 @@ class CheckClient:
         *,
         ca: Path | None = None,
         name: str = "",
-        timeout: float = 5.0,
+        timeout: float | None = None,
     ) -> None:
         """Connect with a clean session.
 
@@ -62,7 +64,7 @@ class CheckClient:
         Raises:
             AccessRefused: by TLS, by MQTT, or by silence.
         """
-        self.timeout = timeout
+        self.timeout = timeout = TIMEOUT_S if timeout is None else timeout
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._confirmed: queue.Queue[int] = queue.Queue()
@@ -131,11 +133,15 @@ class CheckClient:
         info = self._paho.publish(topic, payload, qos=1, retain=retain)
         self._await(info.mid, _("a message on {topic}").format(topic=topic))
 
-    def until(self, last: Delivered) -> tuple[list[Delivered], bool]:
-        """What is delivered before a certain message, and whether that one comes in time."""
+    def until(self, last: Delivered, timeout: float | None = None) -> tuple[list[Delivered], bool]:
+        """What is delivered before a certain message, and whether that one comes in time.
+
+        Args:
+            timeout: seconds to wait for each message, if not as long as for answers.
+        """
         before: list[Delivered] = []
         try:
-            while (message := self.messages.get(timeout=self.timeout)) != last:
+            while (message := self.messages.get(timeout=timeout or self.timeout)) != last:
                 before.append(message)
         except queue.Empty:
             return before, False

@@ -46,7 +46,7 @@ def find_mosquitto() -> str:
                 "mosquitto.org) and try again."
             )
         )
-    shown = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=10).stdout
+    shown = subprocess.run([program, "-h"], capture_output=True, text=True, timeout=60).stdout
     match = re.search(r"mosquitto version ([0-9]+)\.([0-9]+)", shown)
     if match is None:
         raise BrokerError(
@@ -75,7 +75,7 @@ def check_port_is_free(bind: str, port: int) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((bind or "0.0.0.0", port))
+            probe.bind((bind or "0.0.0.0", port))  # nosec B104 # only tried: is the port free?
             return
         except OSError as error:
             problem = error

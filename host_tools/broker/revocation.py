@@ -42,10 +42,10 @@ def write_crl(
     write_file(province.crl, text)
 
 
-def is_refused(province: Province, identity: TlsFiles, port: int, timeout: float = 5.0) -> bool:
+def is_refused(province: Province, identity: TlsFiles, port: int) -> bool:
     """Whether the running broker refuses a certificate now."""
     try:
-        CheckClient(province.broker.local_host, port, identity, timeout=timeout).close()
+        CheckClient(province.broker.local_host, port, identity).close()
     except AccessRefused:
         return True
     return False

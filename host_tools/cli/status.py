@@ -13,6 +13,8 @@ from host_tools.common.i18n import _
 if TYPE_CHECKING:
     from host_tools.office.expiry import End
     from host_tools.pages.overview import Overview
+    from host_tools.province.registry import Registry
+    from host_tools.store import Database
     from host_tools.store.queries import SlotStatus
 
 # The exit codes of --check, as monitoring systems expect them.
@@ -36,8 +38,8 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
     "--check",
     is_flag=True,
     help="For a monitoring system: one line, and exit code 0 (good), 1 (problems in villages, or "
-    "a certificate ends within 90 days), 2 (ingest or broker is not running, no receipt was made "
-    "for a day, or a certificate has ended) or 3 (not known).",
+    "a certificate ends within 90 days), 2 (ingest, broker or alerts do not run, no receipt was "
+    "made for a day, or a certificate has ended) or 3 (not known).",
 )
 @click.option(
     "--tolerate",
@@ -113,19 +115,31 @@ def _overview(
     app: Application, village: str | None, regency: str | None, provider: str | None
 ) -> Overview:
     """The province, or a village, a regency or a provider's villages of it, as of now."""
-    import time
-
-    from host_tools.cli._store import of_provider, place, reading
-    from host_tools.pages.overview import overview
+    from host_tools.cli._store import reading
 
     with reading(app) as (registry, database):
-        return overview(
-            registry,
-            database,
-            time.time(),
-            code=place(registry, village, regency) or "",
-            chosen=of_provider(registry, provider),
-        )
+        return _seen(registry, database, village, regency, provider)
+
+
+def _seen(
+    registry: Registry,
+    database: Database | None,
+    village: str | None,
+    regency: str | None,
+    provider: str | None,
+) -> Overview:
+    import time
+
+    from host_tools.cli._store import of_provider, place
+    from host_tools.pages.overview import overview
+
+    return overview(
+        registry,
+        database,
+        time.time(),
+        code=place(registry, village, regency) or "",
+        chosen=of_provider(registry, provider),
+    )
 
 
 def _chosen(
@@ -160,12 +174,15 @@ def _check(
 
     from host_tools.cli._output import print_json
     from host_tools.cli._status_table import counts_line
+    from host_tools.cli._store import reading
     from host_tools.common.errors import DesalinkError
     from host_tools.common.times import iso
     from host_tools.office.expiry import warning
 
     try:
-        found, soon = _overview(app, *where), _ending(app)
+        with reading(app) as (registry, database):
+            found = _seen(registry, database, *where)
+            soon = _ending(app, registry, database)
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)
     problems, ours = found.problems(), found.ours()
@@ -210,19 +227,19 @@ def _check(
         raise SystemExit(code)
 
 
-def _ending(app: Application) -> list[End]:
+def _ending(app: Application, registry: Registry, database: Database | None) -> list[End]:
     """What ends soon; nothing where a certificate is missing or may not be read, of which
     'crl check' speaks."""
-    from host_tools.cli._store import reading
     from host_tools.common.errors import DesalinkError
     from host_tools.office.expiry import WARN_DAYS, ends
     from host_tools.store.queries import certificates
 
-    with reading(app) as (registry, database):
-        try:
-            found = ends(app.province, registry, shown=certificates(database) if database else {})
-        except (PermissionError, DesalinkError):
-            return []
+    try:
+        # Only a renewed certificate has a predecessor that its device may still use.
+        shown = certificates(database) if database and registry.renewals() else {}
+        found = ends(app.province, registry, shown=shown)
+    except (PermissionError, DesalinkError):
+        return []
     return [end for end in found if end.days < WARN_DAYS]
 
 

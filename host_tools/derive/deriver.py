@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cache
 
 from agent.wire import ids
 from host_tools.derive.boots import find_off, take_booted
@@ -78,10 +79,12 @@ class Deriver:
         Raises:
             StoreBusy, StoreFull: nothing was changed; call `load` and try again later.
         """
-        end = time.monotonic() + seconds
         done, worked = 0, False
         with self._db.transaction(durable=False):
-            while done < limit and time.monotonic() < end:
+            # Not before: the wait for another process is no part of it. One slot's turn is always
+            # taken, because 0 says that nothing is left.
+            end = time.monotonic() + seconds
+            while done < limit and (not worked or time.monotonic() < end):
                 slot_id = self._pending.next_slot(self._after)
                 if slot_id is None:
                     break
@@ -240,11 +243,12 @@ class Deriver:
             if key in changes.booted:
                 told = derived.events(*key, (ids.BOOTED,), 1)
                 take_booted(boot, told[0])
+            if old is None or boot.untold:
+                # Any sample of the boot may end an outage, or show how long it is known.
+                outages.add(key)
             if boot == old:
                 continue
             derived.put_boot(boot)
-            if old is None or boot.untold:
-                outages.add(key)
             if old is not None and old.lasting:
                 # One that lasts reaches as far as the samples of its boot.
                 since = derived.lasting_since(*key)
@@ -290,15 +294,13 @@ class Deriver:
         changes.cost += _BOOT_COST + (len(told) + len(old)) // _EVENTS_PER_COST
         if not told and not old:
             return
-        ups: list[Ups] = []
-        after = derived.boot_after(*key)
+        ups = cache(lambda: Ups(derived.sampled(*key)))
         new = outages_of(
             told,
             Surroundings(
-                lambda seq, up: self._up_again(key, seq, up, ups),
-                boot.last_t,
-                after is not None,
-                after.alive_t if after is not None else None,
+                lambda seq, up: self._up_again(key, seq, up, ups()),
+                lambda t: ups().sampled_until(t),
+                derived.boot_after(*key) is not None,
                 derived.last_of_others(slot_id, *key),
             ),
         )
@@ -317,16 +319,10 @@ class Deriver:
             boot.untold, boot.lasting = untold, lasting
             derived.put_boot(boot)
 
-    def _up_again(self, key: BootKey, seq: int, up: int, ups: list[Ups]) -> int | None:
-        """When the first sample of a boot says up, from a seq on and from `up` on.
-
-        Args:
-            ups: of the boot; empty until it is needed.
-        """
+    def _up_again(self, key: BootKey, seq: int, up: int, ups: Ups) -> int | None:
+        """When the first sample of a boot says up, from a seq on and from `up` on."""
         stream_id, boot = key
-        if not ups:
-            ups.append(Ups(self._derived.last_ups(stream_id, boot)))
-        for chunk in ups[0].chunks(seq // CHUNK, up):
+        for chunk in ups.chunks(seq // CHUNK, up):
             for reading in self._readings.chunk(stream_id, chunk):
                 if reading.boot != boot or reading.seq < seq or reading.t is None:
                     continue

@@ -22,15 +22,15 @@ class Surroundings:
 
     up_again: (seq, up) -> Unix time of the boot's first sample, by seq, that says up, in a report
         from seq on and at least `up` seconds after the boot's start.
-    last_t: end of the boot's last sample.
-    later_boot: the stream has a later boot, which says that this one was last alive at alive_t.
+    sampled_until: the latest end of the boot's samples, of those batches that begin before a time,
+        or of all.
+    later_boot: the stream has a later boot.
     others_t: the latest end of a sample of another boot of the slot.
     """
 
     up_again: Callable[[int, int], int | None]
-    last_t: int | None
+    sampled_until: Callable[[int | None], int | None]
     later_boot: bool
-    alive_t: int | None
     others_t: int | None
 
 
@@ -128,10 +128,9 @@ def _conclude(outage: OutageRow, following: tuple[int, int] | None, around: Surr
     again = around.up_again(outage.told, outage.begin_up + LAG_S)
     if again is not None:
         ends.append(again)
-    if not ends and (
-        around.later_boot or (around.others_t is not None and around.others_t > begin)
-    ):
-        last = around.last_t
-        ends.append(last if last is not None and last > begin else around.alive_t or begin)
-    if ends:
+    later = around.later_boot or (around.others_t is not None and around.others_t > begin)
+    if ends or later:
+        # It is known only as long as there is evidence of it.
+        last = around.sampled_until(min(ends, default=None))
+        ends.append(begin if last is None else last)
         outage.t_end, outage.interrupted = max(begin, min(ends)), 1

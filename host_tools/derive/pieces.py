@@ -32,7 +32,8 @@ def piece_of(slot_id: int, boot: int, chunk: int, readings: list[Reading]) -> Pi
     """What the reports of a boot in a chunk say together; ascending by seq."""
     piece = Piece(readings[0].stream_id, boot, chunk, slot_id)
     for r in readings:
-        piece.received_at = max(piece.received_at, r.received_at)
+        if r.received_at > piece.received_at:
+            piece.received_at = r.received_at
         if r.offset is not None:
             if piece.first_anchor is None:
                 piece.first_anchor, piece.first_offset = r.seq, r.offset
@@ -50,9 +51,12 @@ def piece_of(slot_id: int, boot: int, chunk: int, readings: list[Reading]) -> Pi
             continue
         piece.offset = r.t - r.up
         if r.n:
-            piece.t_begin = r.t if piece.t_begin is None else min(piece.t_begin, r.t)
-            piece.t_end = r.end if piece.t_end is None else max(piece.t_end, r.end)
+            end = r.end
+            if piece.t_begin is None or r.t < piece.t_begin:
+                piece.t_begin = r.t
+            if piece.t_end is None or end > piece.t_end:
+                piece.t_end = end
             up = r.last_up()
-            if up is not None:
-                piece.last_up = up if piece.last_up is None else max(piece.last_up, up)
+            if up is not None and (piece.last_up is None or up > piece.last_up):
+                piece.last_up = up
     return piece

@@ -126,7 +126,10 @@ class Readings:
             reading
             for stream_id, chunk in chunks
             for reading in self.chunk(stream_id, chunk)
-            if reading.t is not None and reading.n and reading.t <= end and reading.end >= begin
+            if (t := reading.t) is not None
+            and (n := reading.n)
+            and t <= end
+            and t + n * reading.step >= begin
         ]
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, repeat
+from itertools import repeat
+from operator import gt
 
 from agent.wire import ids
 from host_tools.derive.reading import DAY_S, HOUR_S, WITA_S, Reading
 from host_tools.derive.readings import Readings
-from host_tools.derive.timeline import LAG_S, SEAM_S, Interval, Sample, merged, paint, paint_boot
+from host_tools.derive.timeline import (
+    LAG_S,
+    SEAM_S,
+    Interval,
+    Outage,
+    Sample,
+    merged,
+    paint,
+    paint_boot,
+)
 from host_tools.derive.usage import sum_up
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import HourRow, LatestRow, Span
@@ -112,7 +122,7 @@ class Slot:
 
     def _evidence(
         self, begin: int, end: int
-    ) -> tuple[dict[Rank, list[Reading]], dict[Rank, list[Interval]], list[Interval]] | None:
+    ) -> tuple[dict[Rank, list[Reading]], dict[Rank, list[Outage]], list[Interval]] | None:
         """What a time is painted from: by boot the readings with samples that reach into it, and
         with others that touch one of them, and its outages; and the times in which nothing ran.
 
@@ -137,14 +147,17 @@ class Slot:
         offs = derived.offs(slot_id, low, high, longest_s, MOST_ROWS + 1)
         if len(outages) > MOST_ROWS or len(offs) > MOST_ROWS:
             return None
-        boots: dict[Rank, list[Reading]] = {}
+        runs: dict[tuple[int, int], list[Reading]] = {}
         for reading in self._readings.between(chunks, low, high):
-            boots.setdefault(self._rank(reading.stream_id, reading.boot), []).append(reading)
-        for readings in boots.values():
+            runs.setdefault((reading.stream_id, reading.boot), []).append(reading)
+        for readings in runs.values():
             readings.sort(key=lambda r: (r.t, r.seq))
-        told: dict[Rank, list[Interval]] = {}
-        for stream_id, boot, b, e, _, cause in sorted(outages, key=lambda o: (o[2], *o[4:])):
-            told.setdefault(self._rank(stream_id, boot), []).append((b, e, state_name(cause)))
+        boots = {self._rank(*run): readings for run, readings in runs.items()}
+        told: dict[Rank, list[Outage]] = {}
+        outages.sort(key=lambda o: (o[2], o[4], o[5]))
+        for stream_id, boot, b, e, _, cause, ended in outages:
+            its = told.setdefault(self._rank(stream_id, boot), [])
+            its.append((b, e, (state_name(cause), bool(ended))))
         ranked = sorted((off[0], self._rank(*run), off) for *run, off in offs)
         return boots, told, [off for *_, off in ranked]
 
@@ -232,14 +245,16 @@ def _reach(readings: list[Reading], begin: int, end: int) -> Span:
         t, step = reading.t or 0, reading.step
         if t < begin:
             low = min(low, t + (begin - t) // step * step)
-        if reading.end > end:
+        if t + reading.n * step > end:
             high = max(high, t + -(-(end - t) // step) * step)
     return low, high
 
 
 def _samples(readings: list[Reading]) -> list[Sample]:
     """In the order of their start; readings are."""
-    if any(before.end > (after.t or 0) for before, after in pairwise(readings)):
+    begins = [reading.t or 0 for reading in readings]
+    ends = [reading.end for reading in readings]
+    if any(map(gt, ends, begins[1:])):
         ordered = sorted(
             ((reading.t or 0) + i * reading.step, reading.seq, i, reading)
             for reading in readings
@@ -247,14 +262,14 @@ def _samples(readings: list[Reading]) -> list[Sample]:
         )
         return [(t, r.step, r.values(ids.STATE)[i]) for t, _, i, r in ordered]
     samples: list[Sample] = []
-    for reading in readings:
-        t, step, n = reading.t or 0, reading.step, reading.n
+    for t, end, reading in zip(begins, ends, readings, strict=True):
+        step, n = reading.step, reading.n
         states = reading.values(ids.STATE)
         if states[0] in _PLAIN and states.count(states[0]) == n:
             # Painted as one: no outage explains them.
-            samples.append((t, n * step, states[0]))
+            samples.append((t, end - t, states[0]))
         else:
-            samples += zip(range(t, t + n * step, step), repeat(step), states)
+            samples += zip(range(t, end, step), repeat(step), states)
     return samples
 
 

@@ -93,7 +93,8 @@ class StreamFindings:
         first, last = chunk * CHUNK, chunk * CHUNK + CHUNK - 1
         digests = {reading.seq: reading.digest for reading in readings}
         before = [reading.seq - 1 for reading in readings]
-        if any(seq in ranges and seq not in digests for seq in before if seq >= first):
+        unread = [seq for seq in before if seq >= first and seq not in digests]
+        if any(seq in ranges for seq in unread):
             digests |= malformed_digests(self._db, stream_id, first, last)
         if first - 1 in before and first - 1 in ranges:
             self._digest(digests, stream_id, first - 1)

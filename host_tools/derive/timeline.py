@@ -1,14 +1,16 @@
 """The state of a slot from-to, without holes (docs/wire.md, "The timeline").
 
 First each boot by itself: its samples, and over them its outages, which are true to a round of
-probes where samples are true to a minute. Then the boots of a slot over each other, the first in
-rank on top. Below all of them lie the times in which nothing ran. The rest is `no_data`.
+probes where samples are true to a minute. An outage whose end was not reported is known only where
+there are samples. Then the boots of a slot over each other, the first in rank on top. Below all of
+them lie the times in which nothing ran. The rest is `no_data`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from agent.wire import ids
 from host_tools.wire.vocabulary import NO_DATA, state_name
@@ -23,6 +25,9 @@ _UNKNOWN, _UP = state_name(ids.UNKNOWN), state_name(ids.UP)
 
 Interval = tuple[int, int, str]  # begin, end, state
 Sample = tuple[int, int, int | None]  # start, step, state at its end
+Cause = tuple[str, bool]  # the state that an outage shows, and whether its end was reported
+Outage = tuple[int, int, Cause]  # begin, end
+Shown = TypeVar("Shown")
 
 
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
@@ -38,14 +43,14 @@ def merged(intervals: Iterable[Interval]) -> list[Interval]:
     return result
 
 
-def _disjoint(intervals: Iterable[Interval]) -> list[Interval]:
+def _disjoint(intervals: Iterable[tuple[int, int, Shown]]) -> list[tuple[int, int, Shown]]:
     """Intervals in the order of their beginning; where they overlap, the later one is seen."""
-    result: list[Interval] = []
+    result: list[tuple[int, int, Shown]] = []
     for interval in intervals:
         begin, end, _ = interval
         if begin >= end:
             continue
-        rest: list[Interval] = []
+        rest: list[tuple[int, int, Shown]] = []
         while result and result[-1][1] > begin:
             old_begin, old_end, state = result.pop()
             if old_end > end:
@@ -80,7 +85,7 @@ def _over(top: Sequence[Interval], bottom: Sequence[Interval]) -> list[Interval]
     return result + list(top[at:])
 
 
-def _sampled(samples: Sequence[Sample], outages: Sequence[Interval]) -> list[Interval]:
+def _sampled(samples: Sequence[Sample], outages: Sequence[Outage]) -> list[Interval]:
     """What samples say of the time they cover, but for outages, which are painted over it."""
     begins = [begin for begin, _, _ in outages]
     layer: list[Interval] = []
@@ -105,15 +110,32 @@ def _sampled(samples: Sequence[Sample], outages: Sequence[Interval]) -> list[Int
     return _disjoint(layer)
 
 
-def paint_boot(samples: Sequence[Sample], outages: Iterable[Interval]) -> list[Interval]:
-    """The states that one boot tells.
+def _known(outages: Sequence[Outage], sampled: Sequence[Interval]) -> list[Interval]:
+    """What is known of outages: all of one whose end was reported, else what samples cover."""
+    covered = merged((begin, end, "") for begin, end, _ in sampled)
+    ends = [end for _, end, _ in covered]
+    result: list[Interval] = []
+    for begin, end, (state, ended) in outages:
+        if ended:
+            result.append((begin, end, state))
+            continue
+        for its_begin, its_end, _ in covered[bisect_right(ends, begin) :]:
+            if its_begin >= end:
+                break
+            result.append((max(begin, its_begin), min(end, its_end), state))
+    return result
+
+
+def paint_boot(samples: Sequence[Sample], outages: Iterable[Outage]) -> list[Interval]:
+    """The states that one boot reports.
 
     Args:
         samples: in the order of their start.
-        outages: in the order of their beginning, with the name of their cause as state.
+        outages: in the order of their beginning.
     """
-    told = _disjoint(outages)
-    return _over(told, _sampled(samples, told))
+    seen = _disjoint(outages)
+    sampled = _sampled(samples, seen)
+    return _over(_known(seen, sampled), sampled)
 
 
 def paint(

@@ -10,6 +10,8 @@ from agent.wire import ids
 from host_tools.derive.reading import HOUR_S, Reading
 from host_tools.wire.columns import MAX_VALUE
 
+_DOWN, _UP, _DAY = ids.BYTES_DOWN, ids.BYTES_UP, ids.CLIENTS_DAY
+
 Span = tuple[int, int]
 
 
@@ -71,7 +73,10 @@ def sum_up(begin: int, end: int, boots: Iterable[Sequence[Reading]]) -> dict[int
             hour = first - first % HOUR_S
             alone = not taken or _without(spans[-1], taken) == spans[-1:]
             if alone and last <= hour + HOUR_S and hour >= begin:
-                _count_whole(hours.setdefault(hour, Hour()), reading)
+                row = hours.get(hour)
+                if row is None:
+                    row = hours[hour] = Hour()
+                _count_whole(row, reading)
                 continue
             for i in range(
                 max(0, (begin - first) // step), min(reading.n, -(-(end - first) // step))
@@ -119,7 +124,7 @@ def _count(
     """Count the parts of a sample that no boot before it in rank covers."""
     step = reading.step
     last = (reading.t or 0) + (i + 1) * step
-    down, up = reading.values(ids.BYTES_DOWN)[i], reading.values(ids.BYTES_UP)[i]
+    down, up = reading.values(_DOWN)[i], reading.values(_UP)[i]
     done = 0  # seconds of the sample that were counted in hours before
     for part_begin, part_end in parts:
         for hour in _hours(part_begin, part_end):
@@ -132,7 +137,7 @@ def _count(
             row.bytes_up = _more(row.bytes_up, up, before, done, step)
             row.clients_peak = _most(row.clients_peak, reading.peaks()[i])
             if hour < last <= hour + HOUR_S and part_end == last:
-                row.clients_day = _most(row.clients_day, reading.values(ids.CLIENTS_DAY)[i])
+                row.clients_day = _most(row.clients_day, reading.values(_DAY)[i])
 
 
 def _more(total: int | None, value: int | None, before: int, done: int, step: int) -> int | None:

@@ -6,7 +6,7 @@ its files and errors as they are; `short_names` has the table. Lines keep their 
 
 On MicroPython a module takes memory by itself: its table of names, three names (its own, its
 package's for it, its file's), and again each name that it imports. So what stays in memory in
-every agent (CORE) is one module there, `agent.core`.
+every agent is two modules there: `agent.base`, which is needed first, and `agent.core`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import sys
 import time
 import tokenize
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from host_tools.common.i18n import _
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
 IDS = ("agent/wire/ids.py", "agent/wire/ids_seldom.py")
+# What is fixed in a release for MicroPython (agent/device/interpreter.py).
+_KEY_TABLES = ("KEYS", "_TABLE")
+_FIXED = {"MICROPYTHON": "True", "FROM_SOURCE": "False"}
 _PRIVATE = re.compile(r"_[A-Za-z0-9]\w*")
 
 
@@ -67,13 +70,13 @@ def _numbers(root: Path) -> dict[str, Any]:
 
 
 def source_code(path: str, micropython: bool = False) -> bytes:
-    """A file (its path from the root, or CORE_PATH) as devices get it.
+    """A file (its path from the root, or one of BUNDLES) as devices get it.
 
     Raises:
         DeviceCodeError: a number that there is not, or another use of `ids`.
     """
-    if path == CORE_PATH:
-        return _core_code().encode()
+    if path in BUNDLES:
+        return _bundle_code(path).encode()
     return _source_code(ROOT, path, (ROOT / path).read_text(), micropython)
 
 
@@ -88,9 +91,15 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
     dropped = {"ids", "const"} if micropython else {"ids"}
     lines = code.split("\n")
     short = short_names(path) if micropython else {}
-    inside = path in CORE if micropython else None
-    edits = _imports(tree, dropped, lines, short, inside)
-    prefixes = _core_modules(tree) if inside else set()
+    bundle = _BUNDLE_OF.get(path, "") if micropython else None
+    edits = _imports(tree, dropped, lines, short, bundle)
+    if micropython:
+        edits |= _tables_of_keys(tree, lines, short)
+        for node in _unused(ROOT).get(path, ()):
+            first = min(part.lineno for part in (node, *node.decorator_list))
+            for row in range(first, (node.end_lineno or 0) + 1):
+                edits[row, -1] = len(lines[row - 1]), " " * node.col_offset + "pass"
+    prefixes = _modules_of(bundle, tree) if bundle else set()
     numbers = _numbers(ROOT)
     parameters = _parameters(tree) if micropython else {}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.string.strip()]
@@ -114,10 +123,12 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
                     )
                 )
             instead, end = str(numbers[attribute[1]]), tokens[at + 2].end
-        elif token.string == "MICROPYTHON" and micropython and _is_read(tokens, at):
-            instead = "True"
-        elif attribute == [".", "MICROPYTHON"] and micropython:
-            instead, end = "True", tokens[at + 2].end
+        elif micropython and token.string == "FROM_SOURCE" and not after_dot:
+            edits[row, -1] = len(lines[row - 1]), ""
+        elif micropython and token.string in _FIXED and _is_read(tokens, at):
+            instead = _FIXED[token.string]
+        elif micropython and attribute[:1] == ["."] and attribute[-1] in _FIXED:
+            instead, end = _FIXED[attribute[1]], tokens[at + 2].end
         elif token.string in prefixes and not after_dot:
             if attribute[:1] != ["."]:
                 raise DeviceCodeError(
@@ -135,6 +146,23 @@ def _edited(path: str, code: str, tree: ast.Module, micropython: bool) -> list[s
     return lines
 
 
+def _tables_of_keys(
+    tree: ast.Module, lines: list[str], short: dict[str, str]
+) -> dict[tuple[int, int], tuple[int, str]]:
+    """The edits that leave key, default, and "path" in tables of keys (agent/config.py): the host
+    checks the rest before it builds a release."""
+    edits = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])) in _KEY_TABLES:
+            rows = [line.split() for line in ast.literal_eval(node.value).splitlines()]
+            text = "\n".join(" ".join(w[:2] + w[2:3] * (w[2] == "path")) for w in rows)
+            for row in range(node.lineno, (node.end_lineno or 0) + 1):
+                edits[row, -1] = len(lines[row - 1]), ""
+            instead = f"{short.get(name, name)} = {text!r}"
+            edits[node.lineno, -1] = len(lines[node.lineno - 1]), instead
+    return edits
+
+
 def _is_read(tokens: list[tokenize.TokenInfo], at: int) -> bool:
     """Whether the name there is neither bound, nor imported, nor the attribute of another."""
     return tokens[at - 1].string not in (".", "import") and tokens[at + 1].string != "="
@@ -145,10 +173,10 @@ def _imports(
     dropped: set[str],
     lines: list[str],
     short: dict[str, str],
-    inside: bool | None,
+    bundle: str | None,
 ) -> dict[tuple[int, int], tuple[int, str]]:
     """The edits that leave out the names in `dropped` of `from agent. ... import ...`, and import
-    from `agent.core` what it holds. inside: it is for a part of that, None: there is none.
+    from bundles what they hold. bundle: of which the file is a part, None: there are none.
 
     An edit: (line, column) -> (column of the end, text); column -1 stands for the whole line."""
     edits = {}
@@ -160,12 +188,16 @@ def _imports(
             name = short.get(alias.name, alias.name)
             if alias.name in dropped:
                 continue
-            if inside is None or not (of := _of_core(node.module or "", alias.name)):
+            of, is_module = _bundled(node.module or "", alias.name)
+            if bundle is None or not of:
                 parts.setdefault(f"from {node.module} import", []).append(name)
-            elif not inside and of == "module":
-                parts.setdefault("from agent import", []).append(f"core as {alias.name}")
-            elif not inside:
-                parts.setdefault("from agent.core import", []).append(name)
+            elif of == bundle:
+                pass  # it is here
+            elif is_module:
+                stem = Path(of).stem
+                parts.setdefault("from agent import", []).append(f"{stem} as {alias.name}")
+            else:
+                parts.setdefault(f"from agent.{Path(of).stem} import", []).append(name)
         text = "; ".join(f"{head} {', '.join(names)}" for head, names in parts.items())
         plain = f"from {node.module} import {', '.join(alias.name for alias in node.names)}"
         if text == plain:
@@ -178,30 +210,34 @@ def _imports(
     return edits
 
 
-def _of_core(module: str, name: str) -> str:
-    """What an import of `name` from `module` takes of CORE: "module", "name" or nothing."""
+def _bundled(module: str, name: str) -> tuple[str, bool]:
+    """The bundle that holds `name` of `module`, "" if none does; and whether it is a module."""
     path = module.replace(".", "/")
-    if f"{path}/{name}.py" in CORE:
-        return "module"
-    return "name" if f"{path}.py" in CORE else ""
+    if of := _BUNDLE_OF.get(f"{path}/{name}.py"):
+        return of, True
+    return _BUNDLE_OF.get(f"{path}.py", ""), False
 
 
-def _core_modules(tree: ast.AST) -> set[str]:
-    """Names of modules of CORE that a file imports."""
+def _modules_of(bundle: str, tree: ast.AST) -> set[str]:
+    """Names of modules of a bundle that a file imports."""
     return {
         alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
-        if _of_core(node.module or "", alias.name) == "module"
+        if _bundled(node.module or "", alias.name) == (bundle, True)
     }
 
 
-# ---- agent.core ----------------------------------------------------------------------------
+# ---- bundles -------------------------------------------------------------------------------
 
 CORE_PATH = "agent/core.py"
-# What every agent keeps in memory while it runs, but for what is needed earlier: to collect often,
-# to read the settings and the certificate.
+# What is needed first: to collect often, to read the settings and the certificate.
+BASE = tuple(
+    f"agent/{name}.py"
+    for name in ("device/interpreter", "device/heap", "device/board", "net/errors")
+)
+# What else every agent keeps in memory while it runs.
 CORE = tuple(
     f"agent/{name}.py"
     for name in (
@@ -213,22 +249,24 @@ CORE = tuple(
         " province/delivery province/session supervise"
     ).split()
 )
+BUNDLES = {"agent/base.py": BASE, CORE_PATH: CORE}
+_BUNDLE_OF = {path: bundle for bundle, paths in BUNDLES.items() for path in paths}
 
 
-def _core_code() -> str:
-    """The files of CORE as one: names that a file makes mean the same in all of it.
+def _bundle_code(bundle: str) -> str:
+    """The files of a bundle as one: names that a file makes mean the same in all of it.
 
     Raises:
         DeviceCodeError: two files make one name, or a file hides it.
     """
-    codes = {path: (ROOT / path).read_text() for path in CORE}
+    codes = {path: (ROOT / path).read_text() for path in BUNDLES[bundle]}
     trees = {path: ast.parse(code) for path, code in codes.items()}
     made: dict[str, tuple[str, str]] = {}
     imports: dict[str, list[str]] = {}
     bodies = []
     for path in _in_order(trees):
         tree, short = trees[path], short_names(path)
-        _check_hidden(path, tree)
+        _check_hidden(path, tree, _modules_of(bundle, tree))
         lines = _edited(path, codes[path], tree, True)
         for node in tree.body:
             if isinstance(node, ast.Import):
@@ -237,11 +275,16 @@ def _core_code() -> str:
                     imports.setdefault(f"import {alias.name}", [])
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
-                    if alias.name in ("ids", "const") or _of_core(node.module or "", alias.name):
+                    of, is_module = _bundled(node.module or "", alias.name)
+                    if alias.name in ("ids", "const") or of == bundle:
                         continue
                     name = short.get(alias.name, alias.name)
                     _add(made, name, (node.module or "", alias.name), path)
-                    names = imports.setdefault(f"from {node.module} import", [])
+                    where = node.module
+                    if of:
+                        where = "agent" if is_module else f"agent.{Path(of).stem}"
+                        name = f"{Path(of).stem} as {name}" if is_module else name
+                    names = imports.setdefault(f"from {where} import", [])
                     names += [name] * (name not in names)
             elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
                 pass  # for tests and tools; the agent imports what it needs
@@ -253,7 +296,26 @@ def _core_code() -> str:
                 lines[row] = ""
         bodies += [line for line in lines if line.strip()]
     head = [f"{text} {', '.join(sorted(names))}".rstrip() for text, names in imports.items()]
-    return "\n".join([*sorted(head), *bodies, ""])
+    text = "\n".join([*sorted(head), *bodies, ""])
+    return _frequent_names(ast.parse(text)) + text
+
+
+def _frequent_names(tree: ast.Module) -> str:
+    """Code that never runs, and names first what the file names most often.
+
+    A .mpy file numbers its names in the order in which they occur. Each use of the first 128
+    takes one byte less than that of another."""
+    uses = Counter(_uses(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, _FUNCTIONS):
+            uses.update([node.name, node.name])
+            uses.update(arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg))
+        elif isinstance(node, ast.ClassDef):
+            uses.update([node.name] * 4 + ["__name__", "__module__", "__qualname__"])
+    names = [name for name in uses if name.isidentifier() and not keyword.iskeyword(name)]
+    first = sorted(names, key=lambda name: (-uses[name], name))[:127]
+    # As attributes: the compiler meets these first, in all of a file.
+    return "\n ".join(["while 1:", "break", *(f"None.{name}" for name in first)]) + "\n"
 
 
 def _in_order(trees: Mapping[str, ast.Module]) -> list[str]:
@@ -299,9 +361,8 @@ def _top_level(node: ast.AST) -> Iterator[str]:
             yield from _top_level(inner)
 
 
-def _check_hidden(path: str, tree: ast.Module) -> None:
+def _check_hidden(path: str, tree: ast.Module, modules: set[str]) -> None:
     """MODULE.name becomes name: no function that uses it may have a local one of that name."""
-    modules = _core_modules(tree)
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
@@ -320,10 +381,11 @@ def _check_hidden(path: str, tree: ast.Module) -> None:
                 )
 
 
-def _constants_of_core(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
-    """By file of CORE, the names that are given to `const`: the compiler puts their values in."""
+def _constants_of_bundles(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
+    """By file of a bundle, the names that are given to `const`: the compiler puts their values
+    in."""
     found = {}
-    for path in CORE:
+    for path in _BUNDLE_OF:
         found[path] = {
             target.id
             for node in (trees[path].body if path in trees else ())
@@ -342,6 +404,69 @@ def _letters() -> Iterator[str]:
     for length in itertools.count(1):
         for letters in itertools.product("abcdefghijklmnopqrstuvwxyz", repeat=length):
             yield "".join(letters)
+
+
+# ---- what no device calls -------------------------------------------------------------------
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def _unused(root: Path) -> dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """By file, the functions and methods whose names occur nowhere but in themselves, or in others
+    of these: tests call them, and programs on CPython."""
+    trees = _trees(root)
+    kept = _known_outside(trees)
+    unused: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
+    while True:
+        dead = {id(node) for nodes in unused.values() for node in nodes}
+        used: Counter[str] = Counter()
+        for tree in trees.values():
+            used.update(_live_names(tree, dead))
+        found = {
+            path: [
+                node
+                for node in ast.walk(tree)
+                if isinstance(node, _FUNCTIONS)
+                and node.name not in kept
+                and node.name[:2] != "__"
+                and used[node.name] <= _live_names(node, dead)[node.name]
+            ]
+            for path, tree in trees.items()
+        }
+        if found == unused:
+            return found
+        unused = found
+
+
+def _live_names(tree: ast.AST, dead: Collection[int]) -> Counter[str]:
+    """Names that are used, and imported, outside of the functions in `dead`."""
+    return Counter(_uses(tree, dead))
+
+
+def _uses(
+    node: ast.AST, dead: Collection[int] = (), own: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Names that code takes from elsewhere, once for each use. own: a function's own names."""
+    if id(node) in dead:
+        return
+    if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+        inside = list(ast.walk(node))
+        stored = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        stored |= {n.arg for n in inside if isinstance(n, ast.arg)}
+        own = (own | stored) - {x for n in inside if isinstance(n, ast.Global) for x in n.names}
+    for name in _names_of(node):
+        if not isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.arg)) and not (
+            isinstance(node, ast.Name) and (name in own or name == "const")
+        ):
+            yield name
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Constant):
+        children = node.body if node.test.value else node.orelse
+    for child in children:
+        yield from _uses(child, dead, own)
 
 
 # ---- names ---------------------------------------------------------------------------------
@@ -383,31 +508,36 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 @cache
-def _tables(root: Path) -> dict[str, dict[str, str]]:
-    """Two names get the same short one where no file, nor another that shares its classes, has
-    both: so that a device has few. Private ones begin with a line, others end with one."""
-    trees = {
+def _trees(root: Path) -> dict[str, ast.Module]:
+    return {
         name: ast.parse((root / name).read_bytes())
         for room in ("agent", "boards")
         for path in sorted((root / room).rglob("*.py"))
         # What is frozen into firmware keeps its names, and knows none of the agent's.
         if (name := path.relative_to(root).as_posix()) not in IDS and "/firmware/" not in name
     }
+
+
+@cache
+def _tables(root: Path) -> dict[str, dict[str, str]]:
+    """Two names get the same short one where no file, nor another that shares its classes, has
+    both: so that a device has few. Private ones begin with a line, others end with one."""
+    trees = _trees(root)
     kept = _kept_everywhere(trees)
-    fixed = _constants_of_core(trees)
+    fixed = _constants_of_bundles(trees)
     kept |= {name for names in fixed.values() for name in names}
     groups = _groups(trees)
-    # Of the groups that are in CORE, names that are made at a file's top level must differ.
+    # Of the groups that are in bundles, names that are made at a file's top level must differ.
     tops: list[set[str]] = [
         {
             name
-            for path in group & set(CORE)
+            for path in group & set(_BUNDLE_OF)
             for node in trees[path].body
             for name in [*_top_level(node), *(a.name for a in getattr(node, "names", ()))]
         }
         for group in groups
     ]
-    of_core: set[str] = set()
+    of_bundles: set[str] = set()
     names = [Counter(itertools.chain(*(_names(trees[p]) for p in group))) for group in groups]
     uses = sum(names, Counter())
     tables: list[dict[str, str]] = [{} for _group in groups]
@@ -423,7 +553,7 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
             taken = set().union(*(tables[i].values() for i in place))
             top = any(name in tops[i] for i in place)
             if top:
-                taken |= of_core
+                taken |= of_bundles
             letters = (f"_{x}" if private else f"{x}_" for x in _letters())
             free = itertools.chain(_STATIC[private::2], letters)
             short = next(x for x in free if x not in taken and x not in uses)
@@ -431,7 +561,7 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
                 for i in place:
                     tables[i][name] = short
                 if top:
-                    of_core.add(short)
+                    of_bundles.add(short)
     by_file = {path: dict(tables[i]) for i, group in enumerate(groups) for path in group}
     # A private constant costs a device nothing, but must be one file's only.
     for number, (path, constant) in enumerate(fixed.items()):
@@ -440,7 +570,12 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
 
 
 def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
-    kept = set().union(*map(_kept, trees.values()), *map(dir, _FOREIGN))
+    return _known_outside(trees).union(*map(dir, _FOREIGN))
+
+
+def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
+    """Names that are given as texts, or that others than the agent know."""
+    kept = set().union(*map(_kept, trees.values()))
     for path, tree in trees.items():
         kept |= set(path.removesuffix(".py").split("/"))
         # A log names errors and sources; of an ESP32's own modules nothing is known here.
@@ -456,7 +591,7 @@ def _kept_everywhere(trees: dict[str, ast.Module]) -> set[str]:
     provision = _HERE.parents[1] / "field" / "provision"
     for name in ("payload.py", "serial_device.py"):
         kept |= set(_WORD.findall((provision / name).read_text()))
-    return kept | _SIMULATED | {"MICROPYTHON"}
+    return kept | _SIMULATED | set(_FIXED)
 
 
 def _kept(tree: ast.AST) -> Iterator[str]:

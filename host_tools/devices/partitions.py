@@ -53,7 +53,9 @@ def pack(table: list[Partition]) -> bytes:
     entries = b"".join(
         _ENTRY.pack(_MAGIC, p.type, p.subtype, p.offset, p.size, p.name, p.flags) for p in table
     )
-    whole = entries + _MD5 + hashlib.md5(entries).digest()  # what the bootloader compares with
+    whole = (
+        entries + _MD5 + hashlib.md5(entries, usedforsecurity=False).digest()
+    )  # the bootloader's
     if len(whole) > _SPACE:
         raise ValueError(_("too many partitions"))
     return whole.ljust(_SPACE, b"\xff")

@@ -23,13 +23,17 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.devices import device_code
 from host_tools.devices.boards import Board
-from host_tools.devices.device_code import CORE, CORE_PATH, IDS, constants, source_code
+from host_tools.devices.device_code import BUNDLES, IDS, constants, source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-_CPYTHON_ONLY = frozenset(
-    ["agent/device/cpython.py", "agent/device/expected.py", "boards/_linux/cpython.py"]
-)
+# Only for CPython, or for an agent that runs from source.
+NOT_RELEASED = frozenset(
+    [
+        "agent/device/cpython.py", "agent/device/expected.py", "agent/wire/cbor_general.py",
+        "boards/_linux/cpython.py",
+    ]
+)  # fmt: skip
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
@@ -98,14 +102,14 @@ def build_release(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
 
 def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = None) -> list[str]:
     """Paths of the Python files of a release, from the repository's root: the agent without its
-    sources, the board's own files, and what these import; on MicroPython, CORE_PATH in place of
-    the files of CORE."""
+    sources, the board's own files, and what these import; on MicroPython, BUNDLES in place of
+    their files."""
     optional = _optional(board)
     unwanted = set(IDS)
     if configs is not None:
         unwanted |= {_file(module) for module in _unwanted(board, optional, configs)}
     if board.interpreter == "micropython":
-        unwanted |= _CPYTHON_ONLY
+        unwanted |= NOT_RELEASED
     found: set[str] = set()
     sources = _file(_SOURCES).removesuffix(".py")
     more = {
@@ -119,7 +123,7 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
         found |= more
         more = {p for path in more for p in _imported(path, unwanted)} - found
     if board.interpreter == "micropython":
-        found = {CORE_PATH, *found}.difference(CORE)
+        found = {*BUNDLES, *found}.difference(*BUNDLES.values())
     packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
     return sorted(
         found | {package for package in packages if (device_code.ROOT / package).exists()}
@@ -174,10 +178,19 @@ def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _imported(path: str, unwanted: Collection[str]) -> set[str]:
     """Files of agent/ and boards/ that a file imports: at its top all, elsewhere those wanted."""
-    tree = ast.parse((device_code.ROOT / path).read_bytes())
-    found = {file for node in tree.body for file in _imports(node)}
-    found |= {file for node in ast.walk(tree) for file in _imports(node)} - set(unwanted)
-    return found.difference(IDS)
+    top, anywhere = _imports_of((device_code.ROOT / path).read_bytes())
+    found = {*top, *anywhere.difference(unwanted)}.difference(IDS)
+    return {file for file in found if (device_code.ROOT / file).is_file()}
+
+
+@cache
+def _imports_of(source: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """What may be files that a source imports: at its top, and anywhere."""
+    tree = ast.parse(source)
+    return (
+        frozenset(file for node in tree.body for file in _imports(node)),
+        frozenset(file for node in ast.walk(tree) for file in _imports(node)),
+    )
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -188,10 +201,7 @@ def _imports(node: ast.AST) -> Iterator[str]:
     else:
         return
     for name in names:
-        if (
-            name.partition(".")[0] in ("agent", "boards")
-            and (device_code.ROOT / _file(name)).is_file()
-        ):
+        if name.partition(".")[0] in ("agent", "boards"):
             yield _file(name)
 
 
@@ -232,11 +242,16 @@ def _compiler(board: Board) -> list[str]:
 
 
 def module_name(path: str) -> str:
-    """The name under which a file of Python (its path from the root) is imported.
-
-    It is the one in a traceback on the device, too, wherever this was built: a device keeps every
-    name that it meets for ever, and it has this one anyway."""
+    """The name under which a file of Python (its path from the root) is imported."""
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def traceback_name(path: str) -> str:
+    """A file's name in a traceback on the device, wherever this was built.
+
+    A device keeps every name that it meets for ever, and it has this one anyway: the module's in
+    its package."""
+    return module_name(path).rpartition(".")[2]
 
 
 @cache
@@ -246,7 +261,7 @@ def _mpy(command: tuple[str, ...], path: str, source: bytes) -> bytes:
         written, target = Path(folder) / "in.py", Path(folder) / "out.mpy"
         written.write_bytes(source)
         result = subprocess.run(
-            [*command, "-s", module_name(path), "-o", str(target), str(written)],
+            [*command, "-s", traceback_name(path), "-o", str(target), str(written)],
             capture_output=True,
             text=True,
             check=False,

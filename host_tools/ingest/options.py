@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from host_tools.ingest.allowance import Limits
 from host_tools.province.settings import TlsFiles
 from host_tools.store.quarantine import Bounds
+
+_MOST_CORES = 4  # with more, all that Python does for a message takes longer than verifying
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Options:
     filters: topics to subscribe to, so that work can be split by regency.
     bounds: how much the quarantine may hold. limits: how much one device may send.
     accept_clock: begin although the clock is behind what is stored.
+    cores: so many threads verify signatures.
     """
 
     ack_reports: int = 24
@@ -49,3 +53,4 @@ class Options:
     bounds: Bounds = field(default_factory=Bounds)
     limits: Limits = field(default_factory=Limits)
     accept_clock: bool = False
+    cores: int = field(default_factory=lambda: min(os.cpu_count() or 1, _MOST_CORES))

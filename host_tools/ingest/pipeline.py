@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from host_tools.common.i18n import _
@@ -28,6 +28,7 @@ from host_tools.wire import (
 )
 
 _RETRY_BATCH = 200
+_WORTH_SHARING = 50  # messages: fewer are verified before another thread is awake
 # `desalink broker check` publishes under these, in each regency. The broker's rules keep others
 # from it.
 _CHECK_SLOTS = f"/{CHECK_VILLAGE}-"
@@ -49,6 +50,8 @@ class Pipeline:
 
     Args:
         stored: called with each report that a batch has stored, once it is on the disk.
+        cores: so many threads verify a batch. Python runs one of them at a time, but a signature's
+            check is not Python.
 
     Attributes:
         verifier: its keys may be exchanged at any time between batches.
@@ -63,6 +66,7 @@ class Pipeline:
         bounds: Bounds | None = None,
         limits: Limits = NO_LIMITS,
         stored: Stored | None = None,
+        cores: int = 1,
     ) -> None:
         self._db = db
         self._streams = streams
@@ -74,7 +78,14 @@ class Pipeline:
         # By kind of message.
         self._sent = {"report": Buckets(limits.reports), "birth": Buckets(limits.births)}
         self._beginnings = Buckets(limits.streams)
+        self._cores = cores
+        self._helpers = ThreadPoolExecutor(cores - 1, "verify") if cores > 1 else None
         self.verifier = Verifier(keys)
+
+    def close(self) -> None:
+        """End its threads."""
+        if self._helpers is not None:
+            self._helpers.shutdown()
 
     def reload(self) -> None:
         """Read everything that is kept in memory from the database again, after a failure."""
@@ -95,10 +106,11 @@ class Pipeline:
         held: Counter[str] = Counter()
         admitted = []
         for message in messages:
-            slot, kind = "", "report"
-            with contextlib.suppress(Refused):
+            try:
                 topic = self.verifier.topic(message.topic)
                 slot, kind = topic.slot, topic.kind
+            except Refused:
+                slot, kind = "", "report"
             buckets = self._sent.get(kind, self._sent["report"])
             if buckets.take(slot, now):
                 admitted.append(message)
@@ -111,7 +123,7 @@ class Pipeline:
         for slot in slots:
             self._acks.hold(slot, now + self._limits.hold_acks_s)
 
-    def process(self, messages: Iterable[Message], received_at: int, now: float) -> Tally:
+    def process(self, messages: Sequence[Message], received_at: int, now: float) -> Tally:
         """Store a batch; on return it is on the disk, and the acks that it calls for are due.
 
         Args:
@@ -122,9 +134,7 @@ class Pipeline:
             StoreBusy, StoreFull: nothing of it is stored; call `reload` and try again.
             StoreReplaced: the database is not the one that this process wrote to.
         """
-        items = [
-            self._verified(topic, payload, received_at) for topic, payload, _number in messages
-        ]
+        items = self._all_verified(messages, received_at)
         with self._db.transaction():
             self._check_unchanged()
             batch = self._batch(now)
@@ -206,6 +216,22 @@ class Pipeline:
                     "stop it the next time before a backup is put back."
                 ).format(path=self._db.path)
             )
+
+    def _all_verified(
+        self, messages: Sequence[Message], at: int
+    ) -> list[Verified | Refusal | None]:
+        def verify(part: Sequence[Message]) -> list[Verified | Refusal | None]:
+            return [self._verified(topic, payload, at) for topic, payload, _number in part]
+
+        if self._helpers is None or len(messages) < _WORTH_SHARING:
+            return verify(messages)
+        share = -(-len(messages) // self._cores)
+        parts = [messages[i : i + share] for i in range(0, len(messages), share)]
+        others = [self._helpers.submit(verify, part) for part in parts[1:]]
+        items = verify(parts[0])
+        for other in others:
+            items += other.result()
+        return items
 
     def _verified(self, name: str, message: bytes, at: int) -> Verified | Refusal | None:
         """A message that its device has signed, or its refusal; None: a message of the check."""

@@ -119,11 +119,13 @@ class Ingest:
             with (
                 open_database(self._path, create=True, patience_s=_PATIENCE_S) as db,
                 _rare_collections(),
+                contextlib.ExitStack() as closing,
             ):
                 try:
                     if self._options.metrics_port is not None:
                         metrics = serve(self.figures, self._options.metrics_port)
                     self._open(db)
+                    closing.callback(self._pipeline.close)
                     self._loop()
                     self._end()
                 finally:
@@ -146,6 +148,7 @@ class Ingest:
         self._pipeline = Pipeline(
             *(db, self._streams, self._acks, keys, options.bounds, options.limits),
             self._deriver.take,
+            options.cores,
         )
         self._db_version = db.version()
         self._retry_request = get_meta(db, REQUEST)

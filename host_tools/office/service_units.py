@@ -160,17 +160,20 @@ def units(settings: Settings) -> dict[str, str]:
         "desalink-checks.timer": _timer("Daily check of what ends soon", "*-*-* 06:00"),
     }
     if importlib.util.find_spec("starlette") is not None:
-        # Of the keys the pages see nothing.
-        keys = " ".join(
-            f'"-{settings.province.directory / name}"'
-            for name in ("keys", "technicians", "services", "ca/ca.key", "ca/former.key")
+        # Of the keys the pages see only the public ones of the roots, for verifying.
+        directory = settings.province.directory
+        hidden = " ".join(
+            f'"-{directory / name}"'
+            for name in ("technicians", "services", "ca/ca.key", "ca/former.key")
         )
+        shown = " ".join(f'"-{directory / "keys" / name}"' for name in ("root.pub", "former.pub"))
         found["desalink-pages.service"] = _unit(
             settings,
             "Desalink pages of {name}",
             "serve",
             after="network-online.target",
-            service=f"Type=exec\n{_RESTART}InaccessiblePaths={keys}\n",
+            service=f"Type=exec\n{_RESTART}InaccessiblePaths={hidden}\n"
+            f'TemporaryFileSystem="{directory / "keys"}:ro"\nBindReadOnlyPaths={shown}\n',
             install="multi-user.target",
         )
     found["desalink-archive.service"] = _unit(

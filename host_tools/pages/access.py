@@ -46,7 +46,7 @@ _CODES_ASIDE = 1  # steps by which a phone's clock may be off
 # Of argon2id: RFC 9106's choice where memory is short.
 COST = {"time_cost": 3, "memory_cost": 64 * 1024, "parallelism": 4}
 
-_TOKEN_PREFIX = "desalink_"
+_TOKEN_PREFIX = "desalink_"  # nosec B105 # what tokens begin with
 
 
 @cache

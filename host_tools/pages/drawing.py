@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from host_tools.common.i18n import number
 from host_tools.common.times import day, moment_of
+from host_tools.pages.outlines import Line
 from host_tools.pages.words import GROUPS, NO_DATA, group
 
 _STRIP = 96  # a quarter of an hour of a day
 _CHART_W, _CHART_H = 720, 90
+_LONG_GAP = 24  # a part of the time so small is no gap of a line
 _MAP_W = 640
 _MARGIN = 12
 
@@ -50,25 +52,34 @@ def strip(
     body = "".join(
         f'<path class="{its}" d="{"".join(paths[its])}"/>' for its in GROUPS if its in paths
     )
-    return Markup(
+    return Markup(  # nosec B704 # words and numbers of ours
         f'<svg class="strip {most}" viewBox="0 0 {width} 6" preserveAspectRatio="none" '
         f'aria-hidden="true">{body}</svg>'
     )
 
 
 def places(
-    points: Sequence[tuple[str, str, float, float, str]], names: dict[str, str]
+    points: Sequence[tuple[str, str, float, float, str]],
+    names: dict[str, str],
+    outlines: Sequence[Line] = (),
+    *,
+    whole: bool = True,
 ) -> Markup | None:
     """A map: villages as points. None: no position is known.
 
     Args:
         points: code, label, latitude, longitude and group of each.
         names: of regencies, written where their villages are.
+        outlines: drawn below them.
+        whole: all outlines are to be seen, not only those around the points.
     """
     if not points:
         return None
-    south, north = min(p[2] for p in points), max(p[2] for p in points)
-    west, east = min(p[3] for p in points), max(p[3] for p in points)
+    corners = [(p[3], p[2]) for p in points]
+    if whole:
+        corners += [corner for outline in outlines for corner in outline]
+    west, east = min(x for x, _y in corners), max(x for x, _y in corners)
+    south, north = min(y for _x, y in corners), max(y for _x, y in corners)
     # Near the equator a degree is as long both ways.
     scale = (_MAP_W - 2 * _MARGIN) / max(east - west, 0.01)
     height = round(max(north - south, 0.01) * scale) + 2 * _MARGIN
@@ -79,10 +90,8 @@ def places(
         x, y = (lon - west) * scale + _MARGIN, (north - lat) * scale + _MARGIN
         placed.setdefault(code[:4], []).append((x, y))
         dots.append(
-            Markup(
-                '<a href="/village/{0}"><circle id="m{0}" class="{1}" cx="{2:.0f}" cy="{3:.0f}" '
-                'r="4"><title>{4}</title></circle></a>'
-            ).format(code, its, x, y, label)
+            f'<a href="/village/{code}"><circle id="m{code}" class="{its}" cx="{x:.0f}" '
+            f'cy="{y:.0f}" r="4"><title>{escape(label)}</title></circle></a>'
         )
     labels = [
         Markup('<text x="{:.0f}" y="{:.0f}" text-anchor="middle">{}</text>').format(
@@ -91,9 +100,26 @@ def places(
         for code, its in placed.items()
         if code in names
     ]
-    return Markup('<svg class="map" role="group" viewBox="0 0 {} {}">{}{}</svg>').format(
-        _MAP_W, height, Markup("").join(labels), Markup("").join(dots)
-    )
+    points_drawn = Markup("".join(dots))  # nosec B704 # labels are escaped
+    drawn = "".join(_path(outline, west, north, scale) for outline in outlines)
+    return Markup(
+        '<svg class="map" role="group" viewBox="0 0 {} {}"><path class="outline" d="{}"/>'
+        "{}{}</svg>"
+    ).format(_MAP_W, height, drawn, Markup("").join(labels), points_drawn)
+
+
+def _path(outline: Line, west: float, north: float, scale: float) -> str:
+    """A line of the map, in whole pixels from point to point."""
+    parts = []
+    last: tuple[int, int] | None = None
+    for lon, lat in outline:
+        point = round((lon - west) * scale) + _MARGIN, round((north - lat) * scale) + _MARGIN
+        if last is None:
+            parts.append(f"M{point[0]} {point[1]}")
+        elif point != last:
+            parts.append(f"l{point[0] - last[0]} {point[1] - last[1]}")
+        last = point
+    return "".join(parts)
 
 
 def _moment(t: int, length: int) -> str:
@@ -113,8 +139,8 @@ def _frame(body: str, begin: int, end: int, most: str, title: str) -> Markup:
     )
     return Markup(
         '<svg class="chart" role="img" aria-label="{0}" viewBox="0 -12 {1} {2}">'
-        '<text x="0" y="-2">{0}: {3}</text>{4}{5}</svg>'
-    ).format(title, _CHART_W, _CHART_H + 28, most, Markup(body), Markup(marks))
+        '<text x="0" y="-2">{0}: {3}</text>{4}</svg>'
+    ).format(title, _CHART_W, _CHART_H + 28, most, Markup(body + marks))  # nosec B704 # of ours
 
 
 def axis(begin: int, end: int) -> Markup:
@@ -123,7 +149,7 @@ def axis(begin: int, end: int) -> Markup:
     marks = "".join(
         f"<span>{_moment(begin + length * part // 4, length)}</span>" for part in range(5)
     )
-    return Markup(f'<div class="axis">{marks}</div>')
+    return Markup('<div class="axis">{}</div>').format(Markup(marks))  # nosec B704 # times
 
 
 def bars(
@@ -148,10 +174,12 @@ def line(
 ) -> Markup:
     """A line through what was measured; it breaks where nothing was."""
     top = max((value for _t, value in values if value is not None), default=0) or 1
-    parts, pen = [], "M"
+    parts, pen, last = [], "M", begin
     for t, value in values:
-        if value is None:
+        if value is None or t - last > (end - begin) // _LONG_GAP:
             pen = "M"
+        last = t
+        if value is None:
             continue
         x, y = _CHART_W * (t - begin) / (end - begin), _CHART_H * (1 - value / top)
         parts.append(f"{pen}{x:.1f} {y:.1f}")

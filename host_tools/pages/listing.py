@@ -11,8 +11,8 @@ from typing import Any
 from markupsafe import Markup, escape
 from starlette.responses import Response
 
-from host_tools.common.i18n import number
-from host_tools.common.times import iso, span, wita
+from host_tools.common.i18n import _, number
+from host_tools.common.times import iso, parse_since, span, wita
 from host_tools.pages.visits import PageVisit, size_word, with_query
 from host_tools.pages.words import group, state_word
 from host_tools.report.tables import Cell, safe
@@ -26,6 +26,7 @@ TEXT, VILLAGE, STATE, TIME, SPAN, SIZE, NUMBER, SHARE, CASE, LINK = (
 FORMATS = ("csv", "xlsx")
 SHOWN = 200
 EXPORTED = 50_000
+_DEFAULT_SINCE = "7d"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,20 @@ def _text_of(value: Any, kind: str) -> Cell:
     return str(value[1]) if kind == LINK and value else value
 
 
+def regency_choice(visit: PageVisit) -> FilterChoice:
+    """The filter of a regency."""
+    names = [("", _("all")), *visit.snapshot.regencies()]
+    return FilterChoice("regency", _("Regency"), names, visit.query("regency"))
+
+
+def since_choice(visit: PageVisit) -> tuple[float, FilterChoice]:
+    """Since when things are asked for, and the filter of it."""
+    text = visit.query("since", _DEFAULT_SINCE)
+    start = parse_since(text or _DEFAULT_SINCE, visit.now)
+    assert start is not None
+    return start, FilterChoice("since", _("Since (24h, 7d, 2026-11-24)"), (), text)
+
+
 def limit_of(visit: PageVisit) -> int:
     """How many rows to ask for: a page, or all that is exported."""
     return EXPORTED if visit.query("format") in FORMATS else SHOWN
@@ -111,11 +126,13 @@ def _page(visit: PageVisit, listing: Listing) -> Response:
         "list.html",
         listing=listing,
         more=more,
-        rows=[
-            Markup("".join(_cell(row.get(c.key), c.kind, labels) for c in listing.columns))
-            for row in rows
-        ],
+        rows=[_cells(row, listing.columns, labels) for row in rows],
     )
+
+
+def _cells(row: dict[str, Any], columns: Sequence[Column], labels: dict[str, str]) -> Markup:
+    cells = "".join(_cell(row.get(c.key), c.kind, labels) for c in columns)
+    return Markup(cells)  # nosec B704 # each is escaped
 
 
 _NUMBERS = (NUMBER, SIZE, SHARE, SPAN)

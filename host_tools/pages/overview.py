@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.common.i18n import _, number
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 REVOKED, EMPTY = "revoked", "empty"
 _GOOD = ("up", REVOKED, EMPTY)
-# The ingest says every 20 s that it is at work.
+# The ingest and the alerts say every 20 s that they are at work.
 _DEAD_S = 90
 _DISK_DAYS = 14  # left on the disk: time to do something
 _RECEIPT_S = 30 * 3600  # A receipt is made each midnight; this leaves it a quarter of a day.
@@ -31,6 +32,7 @@ class Overview:
     empty: the villages that never had a device. liveness, size: None while there is no database.
     uncounted_since: from when on no receipt counts what arrived; None: nothing arrived, or the
     province keeps no office log.
+    alerted: when the alerts were last at work, 0: never; None: the province wants none.
     """
 
     now: float
@@ -44,6 +46,7 @@ class Overview:
     liveness: Liveness | None
     size: Size | None
     uncounted_since: int | None = None
+    alerted: int | None = None
 
     def counts(self) -> Counter[str]:
         """How many slots there are of each state."""
@@ -68,7 +71,11 @@ class Overview:
         """What is wrong on the province's own side: then silence is no fault of villages."""
         # An ingest that is not at work makes no receipts either; it makes them when it starts.
         not_at_work = self._not_at_work()
-        return [*(not_at_work or self._receipts_missing()), *self._disk_full()]
+        return [
+            *(not_at_work or self._receipts_missing()),
+            *self._disk_full(),
+            *self._not_alerted(),
+        ]
 
     def _receipts_missing(self) -> list[str]:
         from host_tools.common.times import wita
@@ -98,6 +105,23 @@ class Overview:
                 "archive' makes older months smaller."
             ).format(days=number(days))
         ]
+
+    def _not_alerted(self) -> list[str]:
+        from host_tools.common.times import wita
+
+        if self.alerted is None or self.now - self.alerted <= _DEAD_S:
+            return []
+        if not self.alerted:
+            text = _(
+                "The alerts have never run, and alerts.toml is there. Start them with 'desalink "
+                "alerts run'."
+            )
+            return [text]
+        text = _(
+            "The alerts have not been running since {time}, and nobody is sent a message. Start "
+            "them with 'desalink alerts run'."
+        )
+        return [text.format(time=wita(self.alerted))]
 
     def _not_at_work(self) -> list[str]:
         from host_tools.common.times import wita
@@ -138,9 +162,7 @@ def overview(
         chosen: codes of villages; None: all.
     """
     from host_tools.pages.words import labels
-    from host_tools.people.office_pen import has_log
-    from host_tools.store.queries import SlotStatus, status
-    from host_tools.store.receipts import uncounted_since
+    from host_tools.store.queries import SlotStatus, status, uncounted_since
     from host_tools.store.sessions import liveness, sessions
     from host_tools.store.size import size
 
@@ -171,6 +193,7 @@ def overview(
             current = found.get(slot)
             if current and not session.online and current.fresh and slot in active:
                 lost[slot] = session.since
+    keeps_log = registry.newest_office_entry() is not None
     return Overview(
         now=now,
         slots=[found[slot] for slot in sorted(found)],
@@ -182,8 +205,17 @@ def overview(
         labels=labels(everywhere),
         liveness=alive,
         size=size(database, now) if database else None,
-        uncounted_since=uncounted_since(database) if database and has_log(registry) else None,
+        uncounted_since=uncounted_since(database) if database and keeps_log else None,
+        alerted=_alerted(database.path.parent) if database else None,
     )
+
+
+def _alerted(directory: Path) -> int | None:
+    if not (directory / "alerts.toml").exists():
+        return None
+    from host_tools.alerts.records import last_run
+
+    return last_run(directory) or 0
 
 
 def providers(registry: Registry, now: float) -> dict[str, list[str]]:

@@ -97,7 +97,22 @@ _TABLES = (
     address       TEXT NOT NULL
 )""",
 )
-_MIGRATIONS = (_TABLES,)
+_CHECKS = (
+    """CREATE TABLE checks (
+    id            INTEGER PRIMARY KEY,
+    file          TEXT NOT NULL,
+    size          INTEGER NOT NULL,          -- of the file then, and when it was changed last
+    changed       INTEGER NOT NULL,
+    asked_at      INTEGER NOT NULL,
+    who           TEXT NOT NULL,
+    ended_at      INTEGER,                   -- null: it runs
+    good          INTEGER NOT NULL DEFAULT 0,
+    sha256        TEXT NOT NULL DEFAULT '',
+    text          TEXT NOT NULL DEFAULT ''
+)""",
+    "CREATE INDEX checks_of_file ON checks(file)",
+)
+_MIGRATIONS = (_TABLES, _CHECKS)
 
 
 class PagesError(DesalinkError):
@@ -196,6 +211,21 @@ class AuditEntry:
     object: str
     detail: str
     address: str
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """A check of a file; ended_at None: it runs. text: what it has found."""
+
+    file: str
+    size: int
+    changed: int
+    asked_at: int
+    who: str
+    ended_at: int | None
+    good: bool
+    sha256: str
+    text: str
 
 
 _ACCOUNT = (
@@ -516,6 +546,40 @@ class PagesBook:
                 *(at, number, village),
             )
         )
+
+    # ---- checks of files -------------------------------------------------------------------
+
+    def begin_check(self, file: str, size: int, changed: int, *, who: str, at: int) -> int | None:
+        """Note that a file is being verified; returns its number, None: another one is."""
+        with self.transaction():
+            if self._rows("SELECT 1 FROM checks WHERE ended_at IS NULL LIMIT 1"):
+                return None
+            return self._db.execute(
+                "INSERT INTO checks (file, size, changed, asked_at, who) VALUES (?, ?, ?, ?, ?)",
+                (file, size, changed, at, who),
+            ).lastrowid
+
+    def end_check(self, number: int, good: bool, sha256: str, text: str, at: int) -> None:
+        """Note what it has found."""
+        self._change(
+            "UPDATE checks SET ended_at = ?, good = ?, sha256 = ?, text = ? WHERE id = ?",
+            *(at, good, sha256, text, number),
+        )
+
+    def end_cut_checks(self, at: int) -> None:
+        """Note that no check of an earlier server runs any more."""
+        self._change(
+            "UPDATE checks SET ended_at = ?, text = ? WHERE ended_at IS NULL",
+            *(at, _("The server was stopped; verify it again.")),
+        )
+
+    def newest_checks(self) -> dict[str, FileCheck]:
+        """The newest check of each file."""
+        rows = self._rows(
+            "SELECT file, size, changed, asked_at, who, ended_at, good, sha256, text FROM checks "
+            "WHERE id IN (SELECT max(id) FROM checks GROUP BY file)"
+        )
+        return {row[0]: FileCheck(*row) for row in rows}
 
     # ---- the audit log --------------------------------------------------------------------
 

@@ -13,7 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
 from starlette.routing import Route
 
 from host_tools.common.errors import DesalinkError, RegistryError, reason
@@ -232,6 +238,8 @@ def _for_newcomers(path: str) -> bool:
 
 
 def _pack(response: Response, accepts: str) -> Response:
+    if isinstance(response, FileResponse):
+        return response
     body, headers = packed(bytes(response.body), accepts)
     if headers and response.status_code == 200:
         response.body = body
@@ -292,7 +300,7 @@ def application(site: PagesSite) -> Starlette:
         for route in routes()
         if site.settings.public or not route.path.startswith("/public")
     ]
-    return Starlette(
+    found = Starlette(
         routes=[
             *made,
             Route("/live", live.endpoint),
@@ -302,6 +310,9 @@ def application(site: PagesSite) -> Starlette:
         exception_handlers={404: missing, 405: missing},
         lifespan=lifespan,
     )
+    # It would send people to whatever the `Host` header names.
+    found.router.redirect_slashes = False
+    return found
 
 
 def server(site: PagesSite) -> uvicorn.Server:

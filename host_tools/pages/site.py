@@ -13,14 +13,18 @@ from functools import cached_property
 from importlib import resources
 
 from host_tools.pages.access import Throttle
+from host_tools.pages.checks import FileChecks
+from host_tools.pages.outlines import read_outlines
 from host_tools.pages.records import PagesBook
+from host_tools.pages.shelf import Shelf
 from host_tools.pages.snapshot import ProvinceWatcher
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
-from host_tools.store import Database, StoreMissing, open_database
+from host_tools.store import Database, StoreMissing, open_database, queries
 
 _THREADS = 4
 _KEPT_PAGES = 200
+_VOLTAGES_S = 60
 
 
 @dataclass
@@ -48,16 +52,23 @@ class PagesSite:
         self.watcher = ProvinceWatcher(province.directory, province.database, clock)
         self.pool = ThreadPoolExecutor(_THREADS, "pages")
         self.throttle = Throttle()
+        self.link_throttle = Throttle()
+        # What is wrong with files and folders shows at the start.
+        its = self.settings
+        self.outlines = read_outlines(province.directory / its.outlines) if its.outlines else []
         self.assets: dict[str, Asset] = {}
         self.asset_names = {
             name: self._asset(name, kind)
             for name, kind in (("pages.css", "text/css"), ("pages.js", "text/javascript"))
         }
+        self.shelf = Shelf(province.directory, its.files)
+        self.checks = FileChecks(province, clock)
         self._local = threading.local()
         self._pages: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
-        # Made at once, so that what is wrong shows at the start.
-        PagesBook.open(province.pages_database).close()
+        self._voltages: dict[str, float] = {}
+        self._voltages_at = float("-inf")
+        self._voltages_lock = threading.Lock()
 
     @cached_property
     def https(self) -> bool:
@@ -99,6 +110,16 @@ class PagesSite:
                 pass  # an older version: the ingest renews it
         return its
 
+    def voltages(self, database: Database | None) -> dict[str, float]:
+        """The supply voltage of each slot that measures it. Every newest report is decoded for
+        it: so not at each change."""
+        with self._voltages_lock:
+            now = self.clock()
+            if database is not None and not 0 <= now - self._voltages_at < _VOLTAGES_S:
+                self._voltages = queries.newest_values(database, ["voltage"])
+                self._voltages_at = now
+            return self._voltages
+
     def kept(self, key: tuple[object, ...]) -> bytes | None:
         """A page that was made before, packed."""
         with self._lock:
@@ -116,5 +137,6 @@ class PagesSite:
 
     def close(self) -> None:
         """End all threads."""
+        self.checks.close()
         self.pool.shutdown()
         self.watcher.close()

@@ -57,6 +57,10 @@ class Snapshot:
         found = [slot for slot in self.overview.slots if slot.village == village]
         return found or [SlotStatus(village, village, EMPTY, None, False)]
 
+    def regencies(self) -> list[tuple[str, str]]:
+        """Code and name of each regency."""
+        return sorted({(v.regency_code, v.regency) for v in self.villages.values()})
+
     def provider_of(self, village: str) -> str:
         """The providers of a village, with commas; empty: not known."""
         return ", ".join(self.providers.get(village, ()))

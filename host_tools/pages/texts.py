@@ -16,6 +16,7 @@ def labels(language: str) -> dict[str, str]:
         "villages": _("Villages"),
         "outages": _("Outages"),
         "cases": _("Cases"),
+        "alerts": _("Alerts"),
         "providers": _("Providers"),
         "devices": _("Devices"),
         "quarantine": _("Quarantine"),
@@ -33,6 +34,7 @@ def labels(language: str) -> dict[str, str]:
         "since_yesterday": _("By state, with the change since yesterday"),
         "installed": _("{installed} of {villages} villages have a device."),
         "map": _("Map"),
+        "outlines_from": _("Outlines:"),
         "no_map": _(
             "No village has a position. 'desalink villages import' takes positions from a table."
         ),
@@ -68,6 +70,10 @@ def labels(language: str) -> dict[str, str]:
         "session_lost": _("The broker has lost the session"),
         "last_time": _("The last {range}"),
         "year": _("year"),
+        "archived": _(
+            "Round-trip time and loss are those of reports in the database; older ones are in "
+            "the archive."
+        ),
         "voltage": _("Supply voltage"),
         "temperature": _("Temperature"),
         "signal": _("Signal"),
@@ -121,6 +127,26 @@ def labels(language: str) -> dict[str, str]:
         "reopen": _("Open again"),
         "cause_found": _("Cause that was found"),
         "history": _("What was done"),
+        "alert": _("Alert"),
+        "alerted": _("alerted"),
+        "acknowledged_by": _("Acknowledged by"),
+        "over_since": _("Over since"),
+        "up_again": _("Up again (WITA)"),
+        "messages": _("Messages"),
+        "channel": _("Channel"),
+        "queued": _("Queued (WITA)"),
+        "sent_at": _("Sent (WITA)"),
+        "error": _("Error"),
+        "take_care": _("If you take care of it, nobody else is sent a message about it."),
+        "your_name": _("Your name"),
+        "look_again": _("See whether it has ended"),
+        "verify": _("Verify"),
+        "verify_note": _(
+            "An evidence file is verified with the public root key that this province has. It "
+            "takes some minutes; one file is verified at a time. Who does not trust this server "
+            "does it elsewhere: 'desalink evidence verify'."
+        ),
+        "download": _("Download"),
         "log_in": _("Log in"),
         "log_out": _("Log out"),
         "name": _("Name"),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, language
 from host_tools.common.times import DAY_S, clock_time, wita
 from host_tools.pages.drawing import strip
-from host_tools.pages.snapshot import Snapshot
+from host_tools.pages.snapshot import Snapshot, Strip
 from host_tools.pages.words import (
     NO_DATA,
     PROVIDER,
@@ -25,35 +25,39 @@ _BAR_S = 900  # strips move on by so much
 _FIRST = ("up", "degraded")
 
 
-# By slot: what its strip shows, and the strip. Drawing is most of what a box costs.
-_drawn: dict[str, tuple[object, Markup]] = {}
-
-
-def _strip(snapshot: Snapshot, slot: str) -> Markup:
-    end = int(snapshot.at) // _BAR_S * _BAR_S + _BAR_S
-    shown = (end, tuple(snapshot.strips.get(slot, ())))
-    kept = _drawn.get(slot)
-    if kept is None or kept[0] != shown:
-        kept = _drawn[slot] = (shown, strip(shown[1], end - DAY_S, end))
-    return kept[1]
+# By language and slot: what a box shows, and the box. Most are the same as in the last second.
+_made: dict[tuple[str, str], tuple[object, str]] = {}
 
 
 def box(snapshot: Snapshot, slot: SlotStatus) -> str:
     """A slot's box: its name, its state, its last 24 hours."""
-    its = group(slot.state)
-    name = snapshot.overview.labels.get(slot.village, slot.village)
+    shown = (
+        *(snapshot.overview.labels.get(slot.village, slot.village), slot.state, slot.since),
+        slot.slot in snapshot.overview.lost,
+        int(snapshot.at) // _BAR_S * _BAR_S + _BAR_S,
+        snapshot.strips.get(slot.slot, []),
+    )
+    key = (language(), slot.slot)
+    made = _made.get(key)
+    if made is None or made[0] != shown:
+        made = _made[key] = (shown, _box(slot, *shown))
+    return made[1]
+
+
+def _box(
+    slot: SlotStatus, name: str, state: str, since: int | None, lost: bool, end: int, spans: Strip
+) -> str:
+    its, said = group(state), state_word(state)
     if not slot.slot.endswith("-1") and "-" in slot.slot:
         name += f" ({slot.slot[11:]})"
-    said = state_word(slot.state)
-    if slot.since:
-        said += f", {wita(slot.since)}"
-    if slot.slot in snapshot.overview.lost:
+    if since:
+        said += f", {wita(since)}"
+    if lost:
         said += "; " + _("session lost")
         its += " lost"
     return (
         f'<a id="b{slot.slot}" class="box {its}" href="/village/{slot.village}" '
-        f'title="{escape(said)}">{escape(name)}'
-        f"{_strip(snapshot, slot.slot)}</a>"
+        f'title="{escape(said)}">{escape(name)}{strip(spans, end - DAY_S, end)}</a>'
     )
 
 

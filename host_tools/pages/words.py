@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, marked
 
 if TYPE_CHECKING:
     from host_tools.province.records import Village
@@ -19,29 +19,34 @@ def labels(villages: Iterable[Village]) -> dict[str, str]:
     return {v.code: v.name if count[v.name] == 1 else f"{v.name} ({v.district})" for v in villages}
 
 
+_WORDS = {
+    "up": marked("up"),
+    "degraded": marked("slow"),
+    "broker": marked("no connection to the province"),
+    "no_data": marked("no data"),
+    "unknown": marked("not known yet"),
+    "power": marked("no power"),
+    "agent": marked("agent off"),
+    "revoked": marked("revoked"),
+    "empty": marked("no device"),
+}
+_CAUSES = {
+    "provider": marked("provider"),
+    "gateway": marked("gateway"),
+    "interface": marked("interface"),
+    "portal": marked("portal"),
+    "clock": marked("clock"),
+    "next_hop": marked("next_hop"),
+    "other_dns": marked("other_dns"),
+}
+
+
 def state_word(state: str) -> str:
     """A state for eyes; causes of being down are shown by their name."""
-    words = {
-        "up": _("up"),
-        "degraded": _("slow"),
-        "broker": _("no connection to the province"),
-        "no_data": _("no data"),
-        "unknown": _("not known yet"),
-        "power": _("no power"),
-        "agent": _("agent off"),
-        "revoked": _("revoked"),
-        "empty": _("no device"),
-    }
-    causes = {
-        "provider": _("provider"),
-        "gateway": _("gateway"),
-        "interface": _("interface"),
-        "portal": _("portal"),
-        "clock": _("clock"),
-        "next_hop": _("next_hop"),
-        "other_dns": _("other_dns"),
-    }
-    return words.get(state) or _("down: {cause}").format(cause=causes.get(state, state))
+    if state in _WORDS:
+        return _(_WORDS[state])
+    cause = _(_CAUSES[state]) if state in _CAUSES else state
+    return _("down: {cause}").format(cause=cause)
 
 
 def is_down(state: str) -> bool:

@@ -6,70 +6,14 @@ Times are Unix seconds; money is rupiah.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 MAINTENANCE, FORCE_MAJEURE, DISPUTE = "maintenance", "force_majeure", "dispute"
 EVENT_KINDS = (MAINTENANCE, FORCE_MAJEURE, DISPUTE)
 SCOPES = ("all", "provider", "regency", "district", "village", "slot")
-
-# Nothing is deleted: what was wrong is withdrawn, by whom and why.
-CONTRACT_TABLES = (
-    """CREATE TABLE contracts (
-    id            TEXT PRIMARY KEY,          -- first 8 bytes of SHA-256 of what is in it, hex
-    slot          TEXT NOT NULL,
-    provider      TEXT NOT NULL,
-    product       TEXT NOT NULL,
-    medium        TEXT NOT NULL,
-    mbps          INTEGER NOT NULL,
-    price         INTEGER NOT NULL,          -- rupiah a month
-    target_ppm    INTEGER NOT NULL,          -- availability that is owed, millionths
-    excluded      TEXT NOT NULL,             -- kinds of time, with commas
-    opens         INTEGER,                   -- seconds since midnight WITA; null: always owed
-    closes        INTEGER,
-    t_begin       INTEGER NOT NULL,
-    t_end         INTEGER NOT NULL,
-    number        TEXT NOT NULL,
-    added_at      INTEGER NOT NULL,
-    added_by      TEXT NOT NULL,
-    withdrawn_at  INTEGER,
-    withdrawn_by  TEXT,
-    withdrawn_why TEXT
-) WITHOUT ROWID""",
-    "CREATE INDEX contracts_of_slot ON contracts(slot)",
-    """CREATE TABLE contract_events (
-    id            TEXT PRIMARY KEY,          -- 4 random bytes, hex
-    kind          TEXT NOT NULL,             -- maintenance, force_majeure, dispute
-    scope         TEXT NOT NULL,             -- all, provider, regency, district, village, slot
-    value         TEXT NOT NULL,
-    t_begin       INTEGER NOT NULL,
-    t_end         INTEGER NOT NULL,
-    who           TEXT NOT NULL,
-    why           TEXT NOT NULL,
-    added_at      INTEGER NOT NULL,
-    withdrawn_at  INTEGER,
-    withdrawn_by  TEXT,
-    withdrawn_why TEXT
-) WITHOUT ROWID""",
-    """CREATE TABLE rules (
-    version       INTEGER PRIMARY KEY,
-    document      TEXT NOT NULL,             -- TOML, as it was added
-    added_at      INTEGER NOT NULL,
-    added_by      TEXT NOT NULL
-)""",
-    """CREATE TABLE closed_months (
-    month         TEXT NOT NULL,             -- YYYY-MM
-    edition       INTEGER NOT NULL,          -- from 1; a month that was opened again gets the next
-    rules         INTEGER NOT NULL,          -- version
-    figures       BLOB NOT NULL,             -- deflated JSON
-    digest        BLOB NOT NULL,             -- SHA-256 of the JSON
-    closed_at     INTEGER NOT NULL,
-    closed_by     TEXT NOT NULL,
-    opened_at     INTEGER,                   -- again; null: this edition holds
-    opened_by     TEXT,
-    opened_why    TEXT,
-    PRIMARY KEY (month, edition)
-) WITHOUT ROWID""",
-)
 
 
 @dataclass(frozen=True)
@@ -97,6 +41,8 @@ class Contract:
     @property
     def target(self) -> Fraction:
         """Availability that is owed, as a share of 1."""
+        from fractions import Fraction
+
         return Fraction(self.target_ppm, 1_000_000)
 
 

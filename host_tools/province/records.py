@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from host_tools.common.errors import RegistryError
 from host_tools.common.i18n import _, marked
-from host_tools.province.contract_records import CONTRACT_TABLES
 
 SCHEMA = """
 CREATE TABLE villages (
@@ -51,6 +50,65 @@ CREATE TABLE certificates (
 ) WITHOUT ROWID;
 CREATE INDEX certificates_of_slot ON certificates(slot);
 """
+
+# Nothing is deleted: what was wrong is withdrawn, by whom and why.
+_CONTRACT_TABLES = (
+    """CREATE TABLE contracts (
+    id            TEXT PRIMARY KEY,          -- first 8 bytes of SHA-256 of what is in it, hex
+    slot          TEXT NOT NULL,
+    provider      TEXT NOT NULL,
+    product       TEXT NOT NULL,
+    medium        TEXT NOT NULL,
+    mbps          INTEGER NOT NULL,
+    price         INTEGER NOT NULL,          -- rupiah a month
+    target_ppm    INTEGER NOT NULL,          -- availability that is owed, millionths
+    excluded      TEXT NOT NULL,             -- kinds of time, with commas
+    opens         INTEGER,                   -- seconds since midnight WITA; null: always owed
+    closes        INTEGER,
+    t_begin       INTEGER NOT NULL,
+    t_end         INTEGER NOT NULL,
+    number        TEXT NOT NULL,
+    added_at      INTEGER NOT NULL,
+    added_by      TEXT NOT NULL,
+    withdrawn_at  INTEGER,
+    withdrawn_by  TEXT,
+    withdrawn_why TEXT
+) WITHOUT ROWID""",
+    "CREATE INDEX contracts_of_slot ON contracts(slot)",
+    """CREATE TABLE contract_events (
+    id            TEXT PRIMARY KEY,          -- 4 random bytes, hex
+    kind          TEXT NOT NULL,             -- maintenance, force_majeure, dispute
+    scope         TEXT NOT NULL,             -- all, provider, regency, district, village, slot
+    value         TEXT NOT NULL,
+    t_begin       INTEGER NOT NULL,
+    t_end         INTEGER NOT NULL,
+    who           TEXT NOT NULL,
+    why           TEXT NOT NULL,
+    added_at      INTEGER NOT NULL,
+    withdrawn_at  INTEGER,
+    withdrawn_by  TEXT,
+    withdrawn_why TEXT
+) WITHOUT ROWID""",
+    """CREATE TABLE rules (
+    version       INTEGER PRIMARY KEY,
+    document      TEXT NOT NULL,             -- TOML, as it was added
+    added_at      INTEGER NOT NULL,
+    added_by      TEXT NOT NULL
+)""",
+    """CREATE TABLE closed_months (
+    month         TEXT NOT NULL,             -- YYYY-MM
+    edition       INTEGER NOT NULL,          -- from 1; a month that was opened again gets the next
+    rules         INTEGER NOT NULL,          -- version
+    figures       BLOB NOT NULL,             -- deflated JSON
+    digest        BLOB NOT NULL,             -- SHA-256 of the JSON
+    closed_at     INTEGER NOT NULL,
+    closed_by     TEXT NOT NULL,
+    opened_at     INTEGER,                   -- again; null: this edition holds
+    opened_by     TEXT,
+    opened_why    TEXT,
+    PRIMARY KEY (month, edition)
+) WITHOUT ROWID""",
+)
 
 # Statements that bring a registry from one format to the next; the key is the resulting format. A
 # new registry is made by the same statements, so that old and new ones can't differ.
@@ -118,7 +176,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         # Serial of the certificate that this one continues with the same key.
         "ALTER TABLE certificates ADD COLUMN renews TEXT",
     ),
-    4: CONTRACT_TABLES,
+    4: _CONTRACT_TABLES,
     5: ("ALTER TABLE villages ADD COLUMN provider TEXT",),  # of its link, as the office names it
     6: (
         """CREATE TABLE office_log (

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from host_tools.province.contract_records import (
-    ClosedMonth,
-    Contract,
-    ContractEntry,
-    ContractEvent,
-)
 from host_tools.province.registry_office_log import OfficeLogTable
+
+if TYPE_CHECKING:
+    from host_tools.province.contract_records import (
+        ClosedMonth,
+        Contract,
+        ContractEntry,
+        ContractEvent,
+    )
 
 _CONTRACT = (
     "id, slot, provider, product, medium, mbps, price, target_ppm, excluded, opens, closes, "
@@ -72,6 +74,8 @@ class ContractTables(OfficeLogTable):
 
     def contract_events(self, *, withdrawn: bool = False) -> list[ContractEvent]:
         """Events by their beginning. withdrawn: those that were withdrawn as well."""
+        from host_tools.province.contract_records import ContractEvent
+
         found = self.rows(
             f"SELECT {_EVENT} FROM contract_events WHERE ? OR withdrawn_at IS NULL "
             "ORDER BY t_begin, added_at, id",
@@ -106,6 +110,8 @@ class ContractTables(OfficeLogTable):
 
     def closed_months(self, month: str | None = None) -> list[ClosedMonth]:
         """Editions of closed months (of one, or of all), the oldest first; opened ones too."""
+        from host_tools.province.contract_records import ClosedMonth
+
         found = self.rows(
             f"SELECT {_MONTH} FROM closed_months WHERE ? IS NULL OR month = ? "
             "ORDER BY month, edition",
@@ -151,6 +157,8 @@ class ContractTables(OfficeLogTable):
 
 
 def _entry(id: str, *row: Any) -> ContractEntry:
+    from host_tools.province.contract_records import Contract, ContractEntry
+
     excluded, opens, closes, begin, end, number = row[7:13]
     kinds = tuple(filter(None, excluded.split(",")))
     hours = None if opens is None else (opens, closes)

@@ -18,6 +18,7 @@ from host_tools.common.readonly import may_write, readonly_uri
 from host_tools.province.records import FORMAT, MIGRATIONS, SCHEMA, Village
 
 FILE = "registry.db"
+PATIENCE_S = 10.0  # a statement waits so long for another process that writes
 VILLAGE_COLUMNS = "code, name, district, regency, lat, lon, site, provider"
 
 
@@ -138,7 +139,11 @@ class RegistryFile:
         writable = not readonly and may_write(path)
         where = str(path) if writable else readonly_uri(path)
         db = sqlite3.connect(
-            where, uri=not writable, isolation_level=None, timeout=10, check_same_thread=False
+            where,
+            uri=not writable,
+            isolation_level=None,
+            timeout=PATIENCE_S,
+            check_same_thread=False,
         )
         if not writable:
             return db

@@ -55,7 +55,7 @@ class BrokerSettings:
     @property
     def local_host(self) -> str:
         """The name for programs beside the broker, with or without a name service."""
-        return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind
+        return "localhost" if self.bind in ("", "0.0.0.0", "::") else self.bind  # nosec B104 # compared, not bound
 
     @property
     def server_names(self) -> tuple[str, ...]:
@@ -69,7 +69,9 @@ class PagesSettings:
 
     certificate, key: PEM files for its own TLS, relative to the province; empty: plain HTTP.
     https: a proxy in front of it speaks HTTPS. proxies: addresses of proxies whose headers say
-    who asks. public: availability by village and month is shown without a log-in.
+    who asks. public: availability by village and month is shown without a log-in. outlines: a
+    GeoJSON file, relative to the province; outlines_source: whom to name under the map. files:
+    folders with reports and evidence files, relative to the province.
     """
 
     bind: Annotated[str, _LINE] = "127.0.0.1"
@@ -79,6 +81,9 @@ class PagesSettings:
     https: Annotated[bool, Meta(description="true or false")] = False
     proxies: Annotated[tuple[str, ...], Meta(description="a list of texts")] = ()
     public: Annotated[bool, Meta(description="true or false")] = False
+    outlines: Annotated[str, _LINE] = ""
+    outlines_source: Annotated[str, _LINE] = ""
+    files: Annotated[tuple[str, ...], Meta(description="a list of texts")] = ()
 
 
 @dataclass(frozen=True)

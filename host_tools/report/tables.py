@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -75,11 +76,17 @@ def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[
     yield "usage", USAGE_COLUMNS, _usage(report)
 
 
+# What a workbook can't hold: the characters that XML 1.0 has no place for.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
 def safe(cell: Cell) -> Cell:
-    """A text that a spreadsheet does not take for a formula: names come from outside."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{cell}"
-    return cell
+    """A text that a spreadsheet can hold, and does not take for a formula: names come from
+    outside."""
+    if not isinstance(cell, str):
+        return cell
+    cell = _NOT_IN_XML.sub("\ufffd", cell)
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def write_csv(report: MonthReport, folder: Path) -> list[Path]:

@@ -180,14 +180,11 @@ def _outages(
         for told_begin, told_end in truth.told
         if min(end, told_end) - max(begin, told_begin) >= LONG_S
     ]
-    shown = [
-        (o.begin, o.known_until or o.begin if o.end is None else o.end, o.cause)
-        for o in queries.outages(db, slot=truth.slot)
-    ]
     # One that lasts reaches to the end of what is known.
     last = max((end for _begin, end, _state in derived), default=0)
     shown = [
-        (begin, max(end, last) if begin == end else end, cause) for begin, end, cause in shown
+        (o.begin, max(o.begin, o.known_until or last) if o.end is None else o.end, o.cause)
+        for o in queries.outages(db, slot=truth.slot)
     ]
     shown += [span for span in derived if span[2] in OFF]
     result.outages = len(told)

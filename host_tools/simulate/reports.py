@@ -34,7 +34,7 @@ _ALIVE_EVERY_S = 60
 
 
 class Happening(NamedTuple):
-    """An event of a device, Unix time; urgent: it is reported at once where the broker answers."""
+    """An event of a device, Unix time; urgent: it closes a report at once."""
 
     at: int
     kind: int
@@ -53,8 +53,9 @@ def last_alive(run: Run) -> int:
 class Made:
     """What a device has made at a moment: a report, or nothing but a connection.
 
-    begin, end: the time of its samples, an off time before them included. since: it holds the
-    events from then on. copy: another report under the same number, by a device with a copied
+    begin, end: the time of its samples, an off time before them included. first_sample: begin and
+    end of the first one. since: it holds the events from then on.
+    copy: another report under the same number, by a device with a copied
     storage.
     """
 
@@ -68,6 +69,7 @@ class Made:
     start: int | None = None
     begin: int = 0
     end: int = 0
+    first_sample: tuple[int, int] = (0, 0)
     since: int = 0
     message: bytes = b""
     hours: Sequence[TrueHour] = ()
@@ -229,7 +231,7 @@ class _RunMaker:
                     self._die()
                     return
                 self._events.append(change)
-                if change.urgent and maker.state(change.at) in ONLINE:
+                if change.urgent and changes[number].at > change.at:
                     yield self._report(change.at, at)
             self._samples.append(maker.measure(at, self._step))
             at += self._step
@@ -338,7 +340,8 @@ class _RunMaker:
             first - self._booted_at,
             start,
             begin,
-            max(begin, first + self._step * len(samples)),
+            first + self._step * len(samples) if samples else max(begin, run.begin),
+            (first, first + self._step) if samples else (first, first),
             since,
             message,
             hours,

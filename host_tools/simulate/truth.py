@@ -14,8 +14,9 @@ from typing import Any
 
 from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _
+from host_tools.simulate import regimes as r
 from host_tools.simulate.reports import Made, last_alive
-from host_tools.simulate.world import Run, SimulatedVillage, SimulationSettings
+from host_tools.simulate.world import UP, Run, SimulatedVillage, SimulationSettings
 
 FILE = "truth.jsonl"
 
@@ -28,6 +29,9 @@ class Truth:
         self._ends = [spell.end for spell in village.spells]
         self._known: list[int | None] = [None] * len(self._ends)
         self._told: list[list[int]] = []
+        self._sampled: list[list[int]] = []
+        # The end of the first sample of a report, by its begin, where none was known before it.
+        self._firsts: dict[int, int] = {}
         self._hours: dict[int, list[int]] = {}
         self._reports = 0
         # Reports of runs without any report that knows the time: their time is unknown.
@@ -52,7 +56,12 @@ class Truth:
         ):
             if self._known[number] is None:
                 self._known[number] = at
-        self._cover(made.begin, made.end)
+        _cover(self._told, made.begin, made.end)
+        first, first_end = made.first_sample
+        if first < first_end:
+            if not self._sampled or self._sampled[-1][1] != first:
+                self._firsts[first] = first_end
+            _cover(self._sampled, first, made.end)
         for hour in made.hours:
             sums = self._hours.setdefault(hour.hour, [0, 0, 0, 0])
             sums[0] += hour.down
@@ -60,17 +69,23 @@ class Truth:
             sums[2] = max(sums[2], hour.clients_peak)
             sums[3] = max(sums[3], hour.clients_day)
 
-    def _cover(self, begin: int, end: int) -> None:
-        told = self._told
-        if begin >= end:
-            return
-        # Live reports go on where the last one ended; a backlog comes newest first.
-        if told and told[-1][1] == begin:
-            told[-1][1] = end
-        elif told and told[-1][0] == end:
-            told[-1][0] = begin
-        else:
-            told.append([begin, end])
+    def _told_of(self) -> list[list[int]]:
+        """The times of which reports tell.
+
+        A first sample that ends in an outage tells nothing but the outage.
+        """
+        told, spells = merged(self._told), self._village.spells
+        for begin, *_end in merged(self._sampled):
+            end = self._firsts[begin]
+            shown = bisect_right(self._ends, end - r.LAG_S)
+            if spells[shown].state == UP:
+                continue
+            first = bisect_right(self._ends, begin)
+            for number, spell in enumerate(spells[first : shown + 2], first):
+                unknown = spell.state == UP or (self._known[number] is None and number != shown)
+                if unknown and spell.begin < end:
+                    told = _without(told, max(begin, spell.begin), min(end, spell.end))
+        return told
 
     def line(self) -> str:
         """The village's line of the file."""
@@ -88,12 +103,31 @@ class Truth:
                     [*spell, known]
                     for spell, known in zip(village.spells, self._known, strict=True)
                 ],
-                "told": merged(self._told),
+                "told": self._told_of(),
                 "runs": [[run.begin, last_alive(run)] for run in village.runs],
                 "hours": [[hour, *sums] for hour, sums in sorted(self._hours.items())],
             },
             separators=(",", ":"),
         )
+
+
+def _cover(spans: list[list[int]], begin: int, end: int) -> None:
+    """Add a time to spans; many of them touch the last one."""
+    if begin >= end:
+        return
+    # Live reports go on where the last one ended; a backlog comes newest first.
+    if spans and spans[-1][1] == begin:
+        spans[-1][1] = end
+    elif spans and spans[-1][0] == end:
+        spans[-1][0] = begin
+    else:
+        spans.append([begin, end])
+
+
+def _without(spans: list[list[int]], begin: int, end: int) -> list[list[int]]:
+    """Spans without a time."""
+    parts = [part for b, e in spans for part in ([b, min(e, begin)], [max(b, end), e])]
+    return [part for part in parts if part[0] < part[1]]
 
 
 def merged(spans: list[list[int]]) -> list[list[int]]:

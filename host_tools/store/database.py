@@ -58,8 +58,11 @@ class Database:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row."""
+        each = list(rows)
+        if not each:
+            return
         try:
-            self._db.executemany(sql, rows)
+            self._db.executemany(sql, each)
         except Failure as error:
             raise translated(error, self.path) from error
 
@@ -86,7 +89,10 @@ class Database:
     def iterate(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         """The rows of a query, one by one; for results too large to hold."""
         try:
-            yield from self._db.execute(sql, values)
+            # Not `yield from`: an iteration that is given up would close its cursor, at any time
+            # later, and so after the database.
+            for row in self._db.execute(sql, values):  # noqa: UP028
+                yield row
         except Failure as error:
             raise translated(error, self.path) from error
 

@@ -125,14 +125,15 @@ class Derived:
         )
         return None if row is None else (row[0], row[1], row[2], row[3])
 
-    def last_ups(self, stream_id: int, boot: int) -> list[tuple[int, int]]:
-        """Each chunk of a boot with samples that say up, and the greatest `up` of those."""
+    def sampled(self, stream_id: int, boot: int) -> list[tuple[int, int | None, int, int]]:
+        """Each chunk of a boot with samples, the greatest `up` of those that say up, and where the
+        first sample begins and the last one ends."""
         rows = self._db.all(
-            f"SELECT chunk, last_up FROM pieces{self._s} WHERE stream_id = ? AND boot = ? "
-            "AND last_up IS NOT NULL ORDER BY chunk",
+            f"SELECT chunk, last_up, t_begin, t_end FROM pieces{self._s} WHERE stream_id = ? "
+            "AND boot = ? AND t_begin IS NOT NULL AND t_end IS NOT NULL ORDER BY chunk",
             (stream_id, boot),
         )
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
 
     def boot_extent(self, stream_id: int, boot: int) -> tuple[int | None, int | None]:
         """Where the samples of a boot begin and end."""
@@ -325,17 +326,18 @@ class Derived:
 
     def outages_in(
         self, slot_id: int, begin: int, end: int, longest_s: int, limit: int
-    ) -> list[tuple[int, int, int, int, int, int]]:
-        """Stream, boot, begin, end, begin_up and cause of the outages between two times; one that
-        lasts reaches to the last sample of its boot."""
+    ) -> list[tuple[int, int, int, int, int, int, bool]]:
+        """Stream, boot, begin, end, begin_up and cause of the outages between two times, and
+        whether their end was reported; one that lasts reaches to the last sample of its boot."""
         s = self._s
         columns = "o.stream_id, o.boot, o.t_begin"
         return self._db.all(
-            f"SELECT {columns}, o.t_end, begin_up, o.cause FROM outages{s} AS o "
+            f"SELECT {columns}, o.t_end, begin_up, o.cause, duration IS NOT NULL "
+            f"FROM outages{s} AS o "
             "WHERE slot_id = ? AND t_end >= ? AND t_end <= ? AND t_begin <= ? LIMIT ?",
             (slot_id, begin, end + longest_s, end, limit),
         ) + self._db.all(
-            f"SELECT {columns}, {_REACHES}, begin_up, o.cause "
+            f"SELECT {columns}, {_REACHES}, begin_up, o.cause, duration IS NOT NULL "
             f"FROM outages{s} AS o JOIN boots{s} USING (stream_id, boot) WHERE o.slot_id = ? "
             "AND t_end IS NULL AND t_begin IS NOT NULL AND t_begin <= ? "
             f"AND {_REACHES} >= ? LIMIT ?",

@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
 from host_tools.store.dialect import REPLACE, UNLESS_KNOWN, greater, lesser, or_change
 from host_tools.store.ranges import RangeSet
 from host_tools.store.schema import CHUNK
-from host_tools.wire import Birth, hash8
+from host_tools.wire.hashing import hash8
+
+if TYPE_CHECKING:
+    from host_tools.wire import Birth
 
 _OR_MORE = or_change(
     "slot_id, stream_id, chunk",
@@ -204,7 +207,7 @@ def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[
     db.executemany(
         f"{REPLACE} reports (stream_id, seq, boot, up, start, received_at, message) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [row for row in rows if row[:2] not in again],
+        [row for row in rows if row[:2] not in again] if again else rows,
     )
     mark_dirty(db, [(row.stream_id, row.seq) for row in rows])
     return again
@@ -356,6 +359,18 @@ def report_message(db: Database, stream_id: int, seq: int) -> bytes | None:
         archived = archived_reports(db, stream_id, seq, seq)
         return archived[seq].message if archived else None
     return message
+
+
+def reports_at(db: Database, keys: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
+    """Stream, time of receipt and signed bytes of some reports, named by stream and seq; without
+    those that are only in the archive."""
+    for stream_id, seq in keys:
+        row = db.one(
+            "SELECT received_at, message FROM reports WHERE stream_id = ? AND seq = ?",
+            (stream_id, seq),
+        )
+        if row is not None:
+            yield stream_id, row[0], row[1]
 
 
 def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes | None:

@@ -60,6 +60,8 @@ class RangeSet:
         lasts[low:high] = [last]
 
     def __contains__(self, number: int) -> bool:
+        if not self._lasts or number > self._lasts[-1]:
+            return False
         at = bisect_right(self._firsts, number)
         return at > 0 and number <= self._lasts[at - 1]
 

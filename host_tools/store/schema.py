@@ -449,6 +449,18 @@ _BOUNDED_FINDINGS = ";\n".join(
     )
 )
 
+# An outage whose end was not reported is known only as long as there is evidence of it. Each of
+# them is made different, so that it is derived and painted again.
+_KNOWN_OUTAGES = ";\n".join(
+    (
+        *(f"DROP TABLE IF EXISTS {table}_new" for table in DERIVED_TABLES),
+        "UPDATE outages SET began_t = NULL WHERE duration IS NULL",
+        "INSERT INTO redo SELECT slot_id, stream_id, boot FROM boots WHERE untold > 0 AND NOT "
+        "EXISTS (SELECT 1 FROM redo WHERE redo.stream_id = boots.stream_id "
+        "AND redo.boot = boots.boot)",
+    )
+)
+
 MIGRATIONS = (
     _EVIDENCE,
     "SELECT 1",
@@ -460,4 +472,5 @@ MIGRATIONS = (
     _ARCHIVE,
     _RECEIPTS,
     _BOUNDED_FINDINGS,
+    _KNOWN_OUTAGES,
 )

@@ -62,13 +62,14 @@ class Timelines:
 
     def change_intervals(self, slot_id: int, gone: Iterable[State], new: Iterable[State]) -> None:
         """Exchange intervals of a slot."""
+        come = {interval[0]: interval for interval in new}
         self._db.executemany(
             f"DELETE FROM intervals{self._s} WHERE slot_id = ? AND t_begin = ?",
-            [(slot_id, begin) for begin, _, _ in gone],
+            [(slot_id, begin) for begin, _, _ in gone if begin not in come],
         )
         self._db.executemany(
-            f"INSERT INTO intervals{self._s} VALUES (?, ?, ?, ?)",
-            [(slot_id, *interval) for interval in new],
+            f"{REPLACE} intervals{self._s} VALUES (?, ?, ?, ?)",
+            [(slot_id, *interval) for interval in come.values()],
         )
 
     def now(self, slot_id: int) -> tuple[int, str] | None:

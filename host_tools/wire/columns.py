@@ -70,12 +70,11 @@ def _values(column: Column, n: int, count: bool) -> Column:
         values = [None if element is None else element * _COUNT_UNIT for element in column]
         return values + [0] * (n - len(column))
     last: int | None = None
-    values = []
-    known = [element for element in column if element is not None]
-    if len(known) == len(column):
-        values += accumulate(known)
+    if None not in column:
+        values = list(accumulate(column))
         last = values[-1]
     else:
+        values = []
         for element in column:
             if element is not None:
                 last = element if last is None else last + element
@@ -94,12 +93,16 @@ def total(column: Column | None, n: int) -> int | None:
     """The sum of a column of counts; None: none of the `n` values is known."""
     if column is None:
         return None
+    if None not in column:
+        return sum(column) * _COUNT_UNIT  # type: ignore[arg-type]
     known = [element for element in column if element is not None]
     return sum(known) * _COUNT_UNIT if known or len(column) < n else None
 
 
 def greatest(column: Column) -> int | None:
     """The greatest value of a column that is not one of counts; None: none is known."""
+    if None not in column:
+        return max(accumulate(column))  # type: ignore[type-var]
     return max(accumulate(e for e in column if e is not None), default=None)
 
 

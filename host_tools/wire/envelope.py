@@ -9,7 +9,6 @@ non-canonical and small-order A and R, and takes no cofactor, as the page demand
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -18,6 +17,7 @@ import cbor2
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
+from host_tools.wire.hashing import hash8 as hash8
 from host_tools.wire.reasons import Reason, Refused, malformed
 
 MAX_MESSAGE = 8192  # bytes, docs/wire.md "CBOR"
@@ -29,11 +29,6 @@ _MAX_DEPTH = 8
 _BEFORE_KID = (b"\xd2\x84\x4d\xa2\x01\x32\x04\x48", b"\xd2\x84\x4d\xa2\x01\x27\x04\x48")
 _KID_END = 16
 _CONTEXT = b"\x84\x6aSignature1"
-
-
-def hash8(message: bytes) -> bytes:
-    """First 8 bytes of SHA-256, as in `prev` and in key ids."""
-    return hashlib.sha256(message).digest()[:8]
 
 
 def byte_string_head(length: int) -> bytes:

@@ -1,8 +1,10 @@
 """The vocabulary of the wire, read from the agent's one table (agent/wire/vocabulary.toml)."""
 
 import tomllib
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
+
+from agent.wire import ids
 
 
 class Metric(NamedTuple):
@@ -25,7 +27,7 @@ class Term(NamedTuple):
 
 
 _TABLES = tomllib.loads(
-    resources.files("agent.wire").joinpath("vocabulary.toml").read_text(encoding="utf-8")
+    Path(ids.__file__).with_name("vocabulary.toml").read_text(encoding="utf-8")
 )
 
 
@@ -57,4 +59,5 @@ def state_name(number: int | None) -> str:
     """The name of a state or cause; one from a newer version goes by its number."""
     if number is None:
         return STATES[0].name
-    return _STATE_NAMES.get(number, f"state_{number}")
+    name = _STATE_NAMES.get(number)
+    return f"state_{number}" if name is None else name

@@ -2,16 +2,14 @@
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from agent import config
-from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release
 from host_tools.wire import vocabulary
 from tests import support
+from tests.bench.agent_ram import mpy_sizes
 
 GOOD = {
     "slot": "6403112001-1",
@@ -60,6 +58,7 @@ def test_defaults_and_paths_beside_the_file(tmp_path):
         ({"cadence.quiet_samples": 3}, ["cadence.quiet_samples", "0 or at least"]),
         ({"budget.month_mb": -1}, ["budget.month_mb", "integer from 0"]),
         ({"throughput.kb": 10}, ["throughput.kb", "integer from 32"]),
+        ({"throughput.url": "http://a/b"}, ["budget.month_mb is missing, which throughput.url"]),
         ({"journal.capacity": 40000, "journal.segment": 16384}, ["journal.capacity", "three"]),
     ],
 )
@@ -70,12 +69,23 @@ def test_a_mistake_names_file_key_and_what_was_expected(tmp_path, change, words)
         assert word in str(e.value)
 
 
-def test_a_device_without_the_words_still_names_key_kind_and_bounds(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "agent.device.expected", None)
-    release = build_release(load_board("esp32-generic"))
-    assert not [path for path in release.files if "expected" in path]
-    with pytest.raises(config.ConfigError, match="broker.port: expected int, 1 to 65535, got 0"):
-        load(tmp_path, {"broker.port": 0})
+def test_a_release_without_checks_reads_the_same(tmp_path):
+    mpy_sizes(tmp_path / "release", ("-O3",))
+    assert not [*tmp_path.rglob("expected.*"), *tmp_path.rglob("cbor_general.*")]
+    change = {"broker.port": 1, "usage.leases": "leases", "usage.snmp": {"host": "router"}}
+    settings = {key: value for key, value in load(tmp_path, change).items() if key != "nearby"}
+    script = (
+        "import json, sys; sys.path.insert(0, sys.argv[2]); from agent import config;"
+        "c = config.load(sys.argv[1]); c.pop('nearby');"
+        "c['usage'] = [module.__name__ for module in c['usage']];"
+        "print(config.__file__); print(json.dumps(c))"
+    )
+    said = support.run_micropython(
+        script, tmp_path / "config.json", tmp_path / "release", check=True
+    ).stdout
+    file, answer = said.splitlines()
+    assert file.endswith(".mpy")
+    assert json.loads(answer) == settings | {"usage": ["agent.sources.snmp"]}
 
 
 SECTIONS = {
@@ -154,7 +164,7 @@ def test_a_secret_is_not_quoted(tmp_path, key):
 def test_missing_key_and_broken_json_and_missing_file(tmp_path):
     with pytest.raises(config.ConfigError, match="broker.host is missing"):
         load(tmp_path, {"broker": {"ca": "a", "cert": "b", "key": "c"}})
-    with pytest.raises(config.ConfigError, match="not valid JSON"):
+    with pytest.raises(config.ConfigError, match="expected a file of valid JSON"):
         load(tmp_path, text='{"slot": ')
     with pytest.raises(config.ConfigError, match="expected an object"):
         load(tmp_path, text="[]")

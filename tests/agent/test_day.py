@@ -4,7 +4,6 @@ MicroPython with 160 KiB and the agent as .mpy files; a real Mosquitto with TLS;
 verifies and acknowledges. Twice upstream refuses, once the broker is gone.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from host_tools import wire
 from tests import support
 from tests.bench.agent_ram import mpy_sizes
 from tests.sim.province import Province
-from tests.sim.run import Device, Site
+from tests.sim.run import Site, life
 from tests.sim.world import Upstream
 
 HOURS = 24
@@ -69,11 +68,7 @@ def _live(folder: Path, interpreter: str) -> Day:
     if interpreter == "micropython":
         mpy_sizes(folder / "mpy", ("-O3",))
         options |= {"heapsize": HEAP, "agent": folder / "mpy"}
-    with (
-        support.start_mosquitto(folder / "broker", site.broker_lines(), port) as broker,
-        Device(site.config, **options) as device,
-    ):
-        province.connect("127.0.0.1", port)
+    with life(site, province, port, **options) as (broker, device):
         while device.next_minute() < HOURS * 60:
             site.village.minute(device.minute)
             counters.append(site.village.counters)
@@ -91,81 +86,85 @@ def _live(folder: Path, interpreter: str) -> Day:
             if device.minute % 60 == 59 and interpreter == "micropython":
                 device.heap()
         log = device.finish()
-        province.wait(lambda: _stopped(province))
-        province.close()
     upstream.refuse()
     return Day(province, counters, device.heaps, log)
 
 
-def _stopped(province: Province) -> bool:
-    return any(
-        event.kind == ids.STOPPED
-        for stored in province.reports.values()
-        for report in stored.values()
-        for event in report.events
-    )
+def _every_report_is_stored_and_the_chain_is_whole(day: Day) -> None:
+    assert day.province.refused == []
+    reports = day.reports
+    assert [report.seq for report in reports] == list(range(1, len(reports) + 1))
+    assert len(reports) >= HOURS * 12
+    signed = {
+        message.content.seq: message.signed
+        for message in day.province.messages
+        if isinstance(message.content, wire.Report)
+    }
+    for report in reports:
+        before = wire.hash8(signed[report.seq - 1]) if report.seq > 1 else None
+        assert report.prev == before, report.seq
 
 
-@pytest.fixture(scope="module", params=["cpython", "micropython"])
-def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
-    yield _live(tmp_path_factory.mktemp("day"), request.param)
+def _every_minute_is_measured_once(day: Day) -> None:
+    measured = [report for report in day.reports if report.n]
+    assert sum(report.n for report in measured) in (HOURS * 60 - 1, HOURS * 60)
+    ends = [report.up + report.n * report.step for report in measured]
+    assert [report.up for report in measured[1:]] == ends[:-1]
 
 
+def _usage_adds_up_to_the_interface_s_own_counters(day: Day) -> None:
+    for which, metric in enumerate(("bytes_down", "bytes_up")):
+        total = sum(
+            value
+            for report in day.reports
+            for value in wire.decode_columns(report).get(metric, ())
+        )
+        # The first and the last sample may lie on either side of a minute's end.
+        counters = [pair[which] for pair in day.counters]
+        allowed = {end - begin for begin in counters[:2] for end in counters[-3:]}
+        assert total in {value // 1024 * 1024 for value in allowed}
+
+
+def _outages_are_told_as_they_were(day: Day) -> None:
+    ended = day.events(ids.OUTAGE_ENDED)
+    began = [(at, detail[1]) for at, detail in day.events(ids.OUTAGE_BEGAN)]
+    assert began == [(at - detail[3], detail[1]) for at, detail in ended]
+    expected = [
+        (UPSTREAM_GONE[0], ids.DOWN_PROVIDER, 0),
+        # The broker's end shows at once, its return with the next attempt to connect.
+        (BROKER_GONE, ids.DOWN_BROKER, 300),
+        (UPSTREAM_GONE[1], ids.DOWN_PROVIDER, 0),
+    ]
+    assert len(ended) == len(expected)
+    for (at, detail), ((begin, end), cause, late) in zip(ended, expected, strict=True):
+        assert detail[1] == cause
+        assert abs(at - detail[3] - 60 * begin) <= 11  # one round, and a second of rounding
+        assert -11 <= at - 60 * end <= 11 + late
+
+
+def _nothing_goes_wrong_that_nobody_foresaw(day: Day) -> None:
+    assert [line for line in day.log.splitlines() if "rror" in line] == []
+
+
+def _the_heap_does_not_grow_from_the_second_hour_to_the_last(day: Day) -> None:
+    if not day.heaps:
+        return  # CPython
+    assert len(day.heaps) == HOURS
+    assert day.heaps[-1] - day.heaps[1] <= TOLERANCE, day.heaps
+
+
+# One test, as the day is long and each process of the tests would live it anew.
 @pytest.mark.slow
-class TestADay:
-    def test_every_report_is_stored_and_the_chain_is_whole(self, day):
-        assert day.province.refused == []
-        reports = day.reports
-        assert [report.seq for report in reports] == list(range(1, len(reports) + 1))
-        assert len(reports) >= HOURS * 12
-        signed = {
-            message.content.seq: message.signed
-            for message in day.province.messages
-            if isinstance(message.content, wire.Report)
-        }
-        for report in reports:
-            before = wire.hash8(signed[report.seq - 1]) if report.seq > 1 else None
-            assert report.prev == before, report.seq
-
-    def test_every_minute_is_measured_once(self, day):
-        measured = [report for report in day.reports if report.n]
-        assert sum(report.n for report in measured) in (HOURS * 60 - 1, HOURS * 60)
-        ends = [report.up + report.n * report.step for report in measured]
-        assert [report.up for report in measured[1:]] == ends[:-1]
-
-    def test_usage_adds_up_to_the_interface_s_own_counters(self, day):
-        for which, metric in enumerate(("bytes_down", "bytes_up")):
-            total = sum(
-                value
-                for report in day.reports
-                for value in wire.decode_columns(report).get(metric, ())
-            )
-            # The first and the last sample may lie on either side of a minute's end.
-            counters = [pair[which] for pair in day.counters]
-            allowed = {end - begin for begin in counters[:2] for end in counters[-3:]}
-            assert total in {value // 1024 * 1024 for value in allowed}
-
-    def test_outages_are_told_as_they_were(self, day):
-        ended = day.events(ids.OUTAGE_ENDED)
-        began = [(at, detail[1]) for at, detail in day.events(ids.OUTAGE_BEGAN)]
-        assert began == [(at - detail[3], detail[1]) for at, detail in ended]
-        expected = [
-            (UPSTREAM_GONE[0], ids.DOWN_PROVIDER, 0),
-            # The broker's end shows at once, its return with the next attempt to connect.
-            (BROKER_GONE, ids.DOWN_BROKER, 300),
-            (UPSTREAM_GONE[1], ids.DOWN_PROVIDER, 0),
-        ]
-        assert len(ended) == len(expected)
-        for (at, detail), ((begin, end), cause, late) in zip(ended, expected, strict=True):
-            assert detail[1] == cause
-            assert abs(at - detail[3] - 60 * begin) <= 11  # one round, and a second of rounding
-            assert -11 <= at - 60 * end <= 11 + late
-
-    def test_nothing_goes_wrong_that_nobody_foresaw(self, day):
-        assert [line for line in day.log.splitlines() if "rror" in line] == []
-
-    def test_the_heap_does_not_grow_from_the_second_hour_to_the_last(self, day):
-        if not day.heaps:
-            return  # CPython
-        assert len(day.heaps) == HOURS
-        assert day.heaps[-1] - day.heaps[1] <= TOLERANCE, day.heaps
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("interpreter", ["cpython", "micropython"])
+def test_a_day(tmp_path: Path, interpreter: str) -> None:
+    day = _live(tmp_path, interpreter)
+    for holds in (
+        _every_report_is_stored_and_the_chain_is_whole,
+        _every_minute_is_measured_once,
+        _usage_adds_up_to_the_interface_s_own_counters,
+        _outages_are_told_as_they_were,
+        _nothing_goes_wrong_that_nobody_foresaw,
+        _the_heap_does_not_grow_from_the_second_hour_to_the_last,
+    ):
+        holds(day)

@@ -8,7 +8,7 @@ import ast
 import asyncio
 import contextlib
 import gc
-import selectors
+import random
 import struct
 import sys
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from agent.province.delivery import Delivery
 from agent.province.session import Session
 from agent.supervise import Supervisor
 from agent.wire import ed25519, ids
+from tests.agent.jumping import JumpingLoop
 from tests.support import ROOT
 
 BASE = "desa/1/6403/6403112001-1/"
@@ -48,31 +49,6 @@ FILES = [
 ALLOCATES = (
     ast.Await, ast.Call, ast.List, ast.Dict, ast.Tuple, ast.BinOp, ast.ListComp, ast.Raise,
 )  # fmt: skip
-
-
-class Jumping(selectors.DefaultSelector):
-    """Where nothing is to be read, time jumps to the next timer: no load can make it late.
-
-    Both ends are in this process, and loopback has delivered what was sent when `send` returns."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        events = super().select(0)
-        if not events and timeout is not None:
-            self.now += max(0.0, timeout)
-        return events
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop in simulated seconds."""
-
-    def __init__(self) -> None:
-        self._jumping = Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
 
 
 class Province:
@@ -324,10 +300,12 @@ def test_the_agent_recovers_from_a_fault_at_any_line(
     monkeypatch.setattr(
         interpreter, "ticks_ms", lambda: int(asyncio.get_running_loop().time() * 1000)
     )
+    dice = random.Random(part)
+    monkeypatch.setattr(interpreter, "random_below", lambda n: dice.randrange(max(n, 1)))
     monkeypatch.setattr(interpreter, "sync", lambda file: None)
     monkeypatch.setattr(interpreter, "log", lambda *words: None)
     monkeypatch.setattr(cpython, "sync_directory", lambda path: None)
     monkeypatch.setattr(supervise, "_STEADY_S", 1)
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         assert runner.run(_live(tmp_path, part, 4)) == []
     gc.collect()

@@ -12,7 +12,7 @@ from tests import support
 from tests.agent.sources.equipment import Village
 from tests.agent.sources.test_source_agent import compiled_in
 from tests.bench.heap import answering
-from tests.sim.run import Device, Site
+from tests.sim.run import Site, life
 
 
 def names(folder: Path, more: dict[str, Any], **options: Any) -> int:
@@ -21,17 +21,10 @@ def names(folder: Path, more: dict[str, Any], **options: Any) -> int:
     site = Site(folder / "site", "127.0.0.1", port, more)
     province = site.province()
     modules = [("tests.sim.names", 0), ("tests.sim.streams", 0)]
-    with (
-        support.start_mosquitto(folder / "broker", site.broker_lines(), port),
-        Device(site.config, modules=modules, **options) as device,
-    ):
-        province.connect("127.0.0.1", port)
-        try:
-            while device.next_minute() < 6:
-                site.village.minute(device.minute)
-                province.minute(device.now)
-        finally:
-            province.close()
+    with life(site, province, port, modules=modules, **options) as (_, device):
+        while device.next_minute() < 6:
+            site.village.minute(device.minute)
+            province.minute(device.now)
         return device.names()
 
 

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from host_tools.devices.boards import load_board
-from host_tools.devices.device_code import source_code
-from host_tools.devices.release import module_name, release_paths
+from host_tools.devices.device_code import IDS, source_code
+from host_tools.devices.release import NOT_RELEASED, module_name, release_paths, traceback_name
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")
@@ -39,7 +39,6 @@ OPTIONS = {
     "rare": (
         "journal.reissue",
         "province.last_report",
-        "wire.cbor_general",
         "wire.cose_verify",
         "wire.ed25519_verify",
     ),
@@ -67,7 +66,8 @@ def modules() -> list[str]:
     found = [
         ".".join(path.relative_to(support.ROOT).with_suffix("").parts)
         for path in sorted((support.ROOT / "agent").rglob("*.py"))
-        if path.name not in ("__init__.py", "cpython.py", "expected.py", "ids.py", "ids_seldom.py")
+        if path.name != "__init__.py"
+        and path.relative_to(support.ROOT).as_posix() not in {*NOT_RELEASED, *IDS}
     ]
     begin = [
         name for name in ("agent.__main__", "agent.start", "agent.supervise") if name in found
@@ -95,7 +95,7 @@ def mpy_sizes(folder: Path, options: Sequence[str] = RELEASE) -> dict[str, int]:
         target.parent.mkdir(parents=True, exist_ok=True)
         source = target.with_suffix(".source")
         source.write_bytes(source_code(path, micropython=True))
-        command = [support.mpy_cross(), *options, "-s", name, "-o", target, source]
+        command = [support.mpy_cross(), *options, "-s", traceback_name(path), "-o", target, source]
         subprocess.run(command, check=True)
         source.unlink()
         if path.startswith("agent/"):

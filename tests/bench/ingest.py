@@ -2,16 +2,18 @@
 
 One run measures, on the same core and with the same messages, over TLS from a real Mosquitto on
 another core: Ed25519 verification by `cryptography` alone; a subscriber that only receives and
-confirms; the ingest until everything is stored with synchronous=FULL; and until everything is
-derived as well. The messages wait in the broker before the clock starts, so that nobody who
-publishes is measured.
+confirms; one that also inserts each message into SQLite, unverified; the ingest until everything
+is stored with synchronous=FULL; and until everything is derived as well. The messages wait in the
+broker before the clock starts, so that nobody who publishes is measured.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import sqlite3
 import ssl
 import sys
 import tempfile
@@ -81,8 +83,12 @@ def _client(name: str, port: int, tls: TlsFiles) -> mqtt.Client:
     return client
 
 
-def _serve(client: mqtt.Client, done: Any, inbox: list[Any], confirm: bool) -> None:
-    """paho's loop as its manual has it: what receiving costs a program that is built on it."""
+def _serve(client: mqtt.Client, done: Any, inbox: list[Any], keep: Any = None) -> None:
+    """paho's loop as its manual has it: what receiving costs a program that is built on it.
+
+    Args:
+        keep: called with each batch before it is confirmed; None: nothing is confirmed.
+    """
     while not done():
         sock: Any = client.socket()
         assert sock is not None, "the broker closed the connection"
@@ -92,7 +98,8 @@ def _serve(client: mqtt.Client, done: Any, inbox: list[Any], confirm: bool) -> N
         while before != len(inbox) < _BATCH:
             before = len(inbox)
             client.loop_read()
-        if confirm:
+        if keep is not None:
+            keep(inbox)
             for message in inbox:
                 client.ack(message.mid, 1)
             inbox.clear()
@@ -106,28 +113,53 @@ def subscribe(name: str, port: int, tls: TlsFiles) -> None:
     granted: list[Any] = []
     client.on_connect = lambda c, *_: c.subscribe([(topic, 1) for topic in _FILTERS])
     client.on_subscribe = lambda *_: granted.append(1)
-    _serve(client, lambda: granted, [], False)
+    _serve(client, lambda: granted, [])
     client.disconnect()
     while client.want_write():
         client.loop_write()
 
 
-def bare_subscriber_per_s(port: int, tls: TlsFiles, count: int) -> float:
-    """Messages per second that paho receives and confirms, QoS 1, and does nothing with."""
+def _subscriber_per_s(name: str, port: int, tls: TlsFiles, count: int, keep: Any) -> float:
     got, begin = [0], time.perf_counter()
     inbox: list[Any] = []
-    client = _client("bare", port, tls)
+    client = _client(name, port, tls)
 
     def on_message(_c: Any, _u: Any, message: mqtt.MQTTMessage) -> None:
         got[0] += 1
         inbox.append(message)
 
     client.on_message = on_message
-    _serve(client, lambda: got[0] >= count, inbox, True)
+    _serve(client, lambda: got[0] >= count, inbox, keep)
     rate = count / (time.perf_counter() - begin)
     client.disconnect()
     while client.want_write():
         client.loop_write()
+    return rate
+
+
+def bare_subscriber_per_s(port: int, tls: TlsFiles, count: int) -> float:
+    """Messages per second that paho receives and confirms, QoS 1, and does nothing with."""
+    return _subscriber_per_s("bare", port, tls, count, lambda batch: None)
+
+
+def plain_subscriber_per_s(port: int, tls: TlsFiles, count: int, database: Path) -> float:
+    """Messages per second that a small program stores and confirms without a check of any kind:
+    no signature, no duplicates, no figures. The disk is as safe as with the ingest."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("CREATE TABLE messages (topic TEXT, received_at INTEGER, payload BLOB)")
+
+        def keep(batch: list[Any]) -> None:
+            now = int(time.time())
+            db.execute("BEGIN")
+            db.executemany(
+                "INSERT INTO messages VALUES (?, ?, ?)", [(m.topic, now, m.payload) for m in batch]
+            )
+            db.execute("COMMIT")
+
+        rate = _subscriber_per_s("plain", port, tls, count, keep)
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (count,)
     return rate
 
 
@@ -154,7 +186,7 @@ def _ingest(port: int, tls: TlsFiles, database: Path, devices: list[Device], cou
         database,
         Keys(*devices),
         BrokerAddress("localhost", port, tls),
-        Options(until_idle_s=0.2, filters=_FILTERS),
+        Options(until_idle_s=0.2, filters=_FILTERS, cores=len(os.sched_getaffinity(0))),
         lambda *_, **__: None,
     )
     ingest.expected = count
@@ -192,17 +224,21 @@ def _publish(port: int, messages: Published) -> None:
             info.wait_for_publish(120)
 
 
-def run(reports: int = 20_000, villages: int = 841) -> dict[str, Any]:
+def run(reports: int = 20_000, villages: int = 841, cores: int = 1) -> dict[str, Any]:
     """Measure everything once, this process on one core and the broker on another.
+
+    Args:
+        cores: this process gets so many; the broker may have to share them.
 
     Returns:
         `ingest_reports_per_s`, `ingest_with_derivation_per_s`, `derivation_per_s`,
-        `bare_subscriber_per_s`, `ed25519_verify_per_s` (all on one core), `ingest_of_ed25519` (the
-        first of the last), `report_bytes` (mean), `reports`, and `database_bytes_per_report`.
+        `bare_subscriber_per_s`, `plain_subscriber_per_s`, `ed25519_verify_per_s` (all on those
+        cores), `ingest_of_ed25519` (the first of the last), `report_bytes` (mean), `reports`, and
+        `database_bytes_per_report`.
     """
     villages = min(villages, reports)
     before = os.sched_getaffinity(0)
-    mine, others = sorted(before)[0], set(sorted(before)[1:]) or before
+    mine, others = set(sorted(before)[:cores]), set(sorted(before)[cores:]) or before
     devices, messages = make_messages(reports, villages)
     with tempfile.TemporaryDirectory(prefix="desalink-bench-") as name:
         folder = Path(name)
@@ -212,14 +248,17 @@ def run(reports: int = 20_000, villages: int = 841) -> dict[str, Any]:
         with support.start_mosquitto(folder / "broker", lines) as broker:
             os.sched_setaffinity(broker.pid, others)
             try:
-                for name in ("bare", "ingest"):
+                for name in ("bare", "plain", "ingest"):
                     subscribe(name, broker.port, tls)
                 _publish(plain, messages)
-                os.sched_setaffinity(0, {mine})
+                os.sched_setaffinity(0, mine)
                 result: dict[str, Any] = {
                     "ed25519_verify_per_s": ed25519_verify_per_s(devices, messages),
                     "bare_subscriber_per_s": bare_subscriber_per_s(
                         broker.port, tls, len(messages)
+                    ),
+                    "plain_subscriber_per_s": plain_subscriber_per_s(
+                        broker.port, tls, len(messages), folder / "plain.db"
                     ),
                 }
                 database = folder / "province.db"

@@ -2,7 +2,8 @@
 
     python -m tests.bench.operator [--days 365]
 
-Times are processor time of the whole process, so that other programs do not count.
+Times are processor time of the whole process, so that other programs do not count. Python keeps
+the compiled modules, as it does wherever desalink is installed.
 """
 
 from __future__ import annotations
@@ -57,13 +58,16 @@ def _make(directory: Path, days: int) -> None:
 
 
 def _ms(directory: Path, verb: tuple[str, ...]) -> tuple[float, int]:
-    """The middle of five times, and how many lines it writes."""
+    """The middle of five times, and how many lines it writes. The first does not count."""
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(directory.parent / "compiled")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     times, lines = [], 0
-    for _ in range(5):
+    for _ in range(6):
         before = os.times()
         done = subprocess.run(
             [sys.executable, "-c", _START, "-C", str(directory), *verb],
             cwd=support.ROOT,
+            env=environment,
             capture_output=True,
             check=False,
         )
@@ -73,7 +77,7 @@ def _ms(directory: Path, verb: tuple[str, ...]) -> tuple[float, int]:
         lines = done.stdout.count(b"\n")
         spent = after.children_user + after.children_system
         times.append((spent - before.children_user - before.children_system) * 1000)
-    return sorted(times)[2], lines
+    return sorted(times[1:])[2], lines
 
 
 def run(days: int = 365) -> dict[str, Any]:

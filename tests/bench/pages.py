@@ -22,16 +22,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.wire import ids
+from host_tools.alerts.records import open_records
 from host_tools.keys import private_keys
 from host_tools.office.founding import found_province
 from host_tools.pages import access
 from host_tools.pages.records import PagesBook
 from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry
-from host_tools.store import open_database
+from host_tools.store import Database, open_database
 from host_tools.store.sessions import save_alive
 from tests import support
 from tests.bench.queries import fill, fill_quarantine
+from tests.host_tools.factory import Device, ordinary
 
 _PASSWORD = "a sentence for the bench"
 _PROVIDERS = ("IndiHome", "Icon+", "Comtelindo", "Starlink")
@@ -39,13 +42,21 @@ _PATHS = (
     *("/", "/", "/", "/?regency=6403", "/villages", "/outages", "/outages?since=30d"),
     *("/outages?provider=Starlink&cause=portal&since=300d", "/cases", "/providers", "/devices"),
     *("/quarantine", "/usage", "/months", "/search?q=sungai", "/api/v1/status"),
+    *("/alerts", "/alerts?state=all&since=30d", "/alerts/7", "/alerts/messages"),
     *("/api/v1/villages", "/api/v1/outages", "/api/v1/devices", "/api/v1/usage"),
     *(f"/village/CODE?range={name}" for name in ("24h", "24h", "7d", "30d", "year")),
 )
 
 
+# More than the server has threads.
+_AT_ONCE = 8
+# Readers look at villages that have reports, over so many days.
+_WITH_REPORTS, _REPORT_DAYS = 15, 30
+
+
 def make(directory: Path, days: int) -> list[str]:
-    """A province with its villages, devices, and what was derived; returns their codes."""
+    """A province with its villages, devices, and what was derived; returns the codes of those that
+    have reports as well."""
     private_keys.ROUNDS = 1
     province, _ = found_province(directory, "64", "only for the bench", bind="127.0.0.1")
     end = int(time.time()) // 3600 * 3600
@@ -63,12 +74,52 @@ def make(directory: Path, days: int) -> list[str]:
     with open_database(directory / "province.db", create=True) as db:
         fill(db, codes, days, end=end)
         fill_quarantine(db, len(codes))
+        _fill_reports(db, len(codes), end)
+    with open_records(directory) as records, records.transaction(durable=False):
+        for number, code in enumerate(codes):
+            slot, begin = f"{code}-1", end - 3600 * (number % 700 + 1)
+            alert = records.open_alert(
+                "provider", "down", "critical", ("slot", slot), "provider", begin, begin + 1800
+            )
+            records.add_members(alert.id, [(slot, begin, "provider", "")])
+            records.queue(
+                "opened", str(number), "a", "s", "b", now=begin, due=begin, alert=alert.id
+            )
+            if number % 20:
+                records.close_alert(alert.id, begin + 3000)
     with PagesBook.open(directory / "pages.db") as book:
         access.add_account(book, "bench", "administrator", (), end)
         account = book.account("bench")
         assert account is not None
         book.set_password(account.id, access.hash_password(_PASSWORD), must_change=False)
-    return codes
+    return codes[:_WITH_REPORTS]
+
+
+def _fill_reports(db: Database, slots: int, end: int) -> None:
+    """The newest report of each slot, and those of a month of some. What is in a report does not
+    name its slot: all have the same ones."""
+    device = Device(now=end - _REPORT_DAYS * 86_400)
+    kept = {ids.VOLTAGE: [1210] * 5}
+    messages = [device.report({**ordinary(), **kept}) for _ in range(_REPORT_DAYS * 288)]
+    seqs = len(messages)
+    with db.transaction(durable=False):
+        for slot_id in range(1, slots + 1):
+            first = 1 if slot_id <= _WITH_REPORTS else seqs
+            db.executemany(
+                "INSERT INTO reports (stream_id, seq, boot, up, received_at, message) "
+                "VALUES (?, ?, 1, 0, ?, ?)",
+                [(slot_id, seq, end, messages[seq - 1]) for seq in range(first, seqs + 1)],
+            )
+            times = [(c, end - (_REPORT_DAYS * 288 - c * 16) * 300) for c in range(seqs // 16 + 1)]
+            db.executemany(
+                "INSERT INTO pieces (stream_id, boot, chunk, slot_id, t_begin, t_end, clockless, "
+                "ahead, received_at) VALUES (?, 1, ?, ?, ?, ?, 0, 0, ?)",
+                [
+                    (slot_id, chunk, slot_id, t, min(t + 4800, end), end)
+                    for chunk, t in times
+                    if chunk >= first // 16
+                ],
+            )
 
 
 def _log_in(port: int) -> str:
@@ -81,12 +132,21 @@ def _log_in(port: int) -> str:
 
 
 def _warm_up(port: int, cookie: str, codes: Sequence[str]) -> None:
-    """Ask for every page once: what a server loads once is not what readers wait for."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for path in _PATHS:
-        connection.request("GET", path.replace("CODE", codes[0]), headers={"cookie": cookie})
-        connection.getresponse().read()
-    connection.close()
+    """Ask for every page, some at a time: what a server, and each of its threads, loads once is
+    not what readers wait for."""
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for path in _PATHS:
+            connection.request("GET", path.replace("CODE", codes[0]), headers={"cookie": cookie})
+            connection.getresponse().read()
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _read(port: int, cookie: str, codes: Sequence[str], until: float, seed: int) -> dict[str, Any]:
@@ -95,6 +155,8 @@ def _read(port: int, cookie: str, codes: Sequence[str], until: float, seed: int)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"cookie": cookie, "accept-encoding": "gzip", "accept-language": "id"}
     found: dict[str, Any] = {}
+    # Readers don't all begin at the same moment: in a short run, that would be what is measured.
+    time.sleep(rng.uniform(0, 1.5))
     while time.monotonic() < until:
         path = rng.choice(_PATHS)
         start = time.monotonic()

@@ -19,10 +19,12 @@ from typing import Any
 
 from host_tools.store import Database, open_database, queries
 from host_tools.store.quarantine import Quarantine
+from tests.host_tools.factory import Device
 
 _END = 1_795_536_000  # midnight of WITA
 _HOUR_S, _DAY_S = 3600, 86400
 _BOOT_DAYS = 30
+_BOOTS = 100
 _SHOWN = 1000  # rows that `outages` and `usage` show without --limit
 _CAUSES = (2, 5, 5, 5, 6, 9)
 
@@ -30,6 +32,7 @@ _CAUSES = (2, 5, 5, 5, 6, 9)
 def fill(db: Database, villages: Sequence[str], days: int, seed: int = 1, end: int = _END) -> None:
     """Write a province's derived rows: an outage every second day, every hour."""
     rng = random.Random(seed)
+    birth = Device(f"{villages[0]}-1").birth(certificate=bytes([7] * 20))
     begin = end - days * _DAY_S
     for slot_id, village in enumerate(villages, 1):
         with db.transaction(durable=False):
@@ -38,9 +41,12 @@ def fill(db: Database, villages: Sequence[str], days: int, seed: int = 1, end: i
                 "INSERT INTO streams (id, kid, slot_id, stream, first_at) VALUES (?, ?, ?, ?, ?)",
                 (slot_id, slot_id.to_bytes(8, "big"), slot_id, b"stre", begin),
             )
-            db.execute(
-                "INSERT INTO births VALUES (?, ?, 1, 1, ?, 'b', 'a', 'i', 1, 9, 10, 60, 5, ?)",
-                (slot_id, slot_id, begin, bytes(160)),
+            db.executemany(
+                "INSERT INTO births VALUES (?, ?, ?, 1, ?, 'b', 'a', 'i', 1, 9, 10, 60, 5, ?)",
+                [
+                    (slot_id * _BOOTS + boot, slot_id, boot, begin + boot, birth)
+                    for boot in range(_BOOTS)
+                ],
             )
             outages, intervals, at = [], [], begin
             for day in range(slot_id % 2, days, 2):
@@ -139,6 +145,7 @@ def run(villages: int = 841, days: int = 365) -> dict[str, Any]:
             quarantine = Quarantine(db)
             return {
                 "status_841_ms": _ms(lambda: queries.status(db, now)),
+                "certificates_841_ms": _ms(lambda: queries.certificates(db)),
                 "outages_841_ms": _ms(lambda: queries.outages(db, since=since, now=now)),
                 "outages_newest_841_ms": _ms(lambda: queries.outages(db, now=now, limit=_SHOWN)),
                 "usage_841_ms": _ms(lambda: queries.usage(db, since=since)),

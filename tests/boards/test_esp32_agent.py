@@ -43,7 +43,7 @@ def run(folder: Path, *args: object, script: str = "whole.py") -> tuple[dict, li
             "key": key,
         },
         "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 3},
-        "link": {"interface": "wlan0", "targets": [], "dns": "off", "timeout_ms": 200},
+        "link": {"interface": "wlan0", "targets": [], "dns": "off", "timeout_ms": 900},
         "journal": {"capacity": 262144},
         "clock": {"ntp": []},
     }

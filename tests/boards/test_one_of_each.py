@@ -25,7 +25,7 @@ from agent.wire import ids
 
 ORDER = 5
 KEYS = """\\
-usage.solar.path path - 1 200"""
+usage.solar.path - path 1 200"""
 
 
 class Solar(source.Source):

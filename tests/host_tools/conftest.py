@@ -10,25 +10,38 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.broker import client, revocation
 from host_tools.broker.config import write_config
 from host_tools.broker.process import BrokerProcess
 from host_tools.keys import private_keys
 from host_tools.keys.ca import Authority
 from host_tools.office.founding import found_province
+from host_tools.people.kits import seal
+from host_tools.province import registry_file
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests import support
 from tests.host_tools.evidencing import PASSPHRASE, signing_registry
 
-ROUNDS = private_keys.ROUNDS
+ROUNDS, COST = private_keys.ROUNDS, seal.COST
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_keys() -> Iterator[None]:
-    """Keys that are opened without the cost that protects a real province's."""
-    private_keys.ROUNDS = 1
+    """Keys and kits that are opened without the cost that protects real ones."""
+    private_keys.ROUNDS, seal.COST = 1, 14
     yield
-    private_keys.ROUNDS = ROUNDS
+    private_keys.ROUNDS, seal.COST = ROUNDS, COST
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """A busy machine fails no test: an answer of a broker or a database may take its time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(client, "TIMEOUT_S", support.PATIENCE_S)
+        patched.setattr(revocation, "RELOAD_TIMEOUT_S", support.PATIENCE_S)
+        patched.setattr(registry_file, "PATIENCE_S", support.PATIENCE_S)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -108,10 +121,10 @@ def running_broker(province: Province) -> Iterator[BrokerProcess]:
     with (province.directory / "broker.log").open("wb") as log:
         process.start(841, stderr=log)
         try:
-            process.wait_ready()
+            process.wait_ready(support.PATIENCE_S)
             yield process
         finally:
-            process.stop()
+            process.stop(support.PATIENCE_S)
 
 
 @pytest.fixture

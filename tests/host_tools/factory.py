@@ -162,7 +162,7 @@ class Device:
     def birth(self, **changes: Any) -> bytes:
         """The birth of one more connection."""
         self.conn += 1
-        names = {"boot": 2, "conn": 3, "next": 10, "cadence": 11, "stream": 1}
+        names = {"boot": 2, "conn": 3, "next": 10, "cadence": 11, "stream": 1, "certificate": 13}
         table: dict[int, Any] = {
             1: self.stream,
             2: self.boot,

@@ -89,7 +89,7 @@ class Running:
         except BaseException as error:
             self.error = error
 
-    def join(self, timeout: float = 20) -> None:
+    def join(self, timeout: float = support.PATIENCE_S) -> None:
         self._thread.join(timeout)
         assert not self._thread.is_alive()
 
@@ -141,6 +141,16 @@ class Setting:
         if running.error is not None:
             raise running.error
 
+    def drain(self, reports: int, **options: Any) -> Ingest:
+        """Run ingests that end when nothing comes, until so many reports are stored; the last."""
+        end = time.monotonic() + support.PATIENCE_S
+        while True:
+            ingest = self.ingest(until_idle_s=0.3, **options)
+            ingest.run()
+            if len(self.seqs()) >= reports:
+                return ingest
+            assert time.monotonic() < end, "it never came"
+
     def said(self, event: str) -> bool:
         return any(name == event for name, _ in self.lines)
 
@@ -172,7 +182,7 @@ class Setting:
                 for message in messages
             ]
             for info in sent:
-                info.wait_for_publish(20)
+                info.wait_for_publish(support.PATIENCE_S)
 
     def subscribed(self) -> None:
         """Let an ingest subscribe and go, so that the broker keeps what comes for it."""
@@ -190,14 +200,14 @@ def client(port: int, name: str = "") -> Iterator[mqtt.Client]:
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:
-        assert connected.wait(20)
+        assert connected.wait(support.PATIENCE_S)
         yield client
     finally:
         client.disconnect()
         client.loop_stop()
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 20) -> None:
+def wait_for(condition: Callable[[], Any], timeout: float = support.PATIENCE_S) -> None:
     """Poll until a condition holds."""
     end = time.monotonic() + timeout
     while not condition():

@@ -1,4 +1,4 @@
-"""Kits and devices for tests: made by the product's own code, sealed with a cheap scrypt."""
+"""Kits and devices for tests: made by the product's own code."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ from host_tools.keys.root import load_root_key
 from host_tools.people import technicians
 from host_tools.people.kits import Kit
 from host_tools.people.kits.create import Cargo, create_kit, write_kit
-from host_tools.people.kits.seal import COST
 from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import PASSPHRASE
 
 KIT_PASSPHRASE = "staple battery horse"
-CHEAP = 14
 SLOT, SECOND = "6403112001-1", "6403112002-1"
-
-assert CHEAP < COST
 
 
 class FieldDevice:
@@ -108,5 +104,5 @@ def make_kit(
 
 def sealed(kit: Kit, root: Ed25519PrivateKey, path: Path) -> Path:
     """The kit as a file."""
-    write_kit(kit, root, path, KIT_PASSPHRASE, cost=CHEAP)
+    write_kit(kit, root, path, KIT_PASSPHRASE)
     return path

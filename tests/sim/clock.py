@@ -6,10 +6,13 @@ Small, and apart from day.py: what is left of this on the heap is code, not the 
 import gc
 import sys
 
-from agent.device import interpreter
+try:
+    from agent import base as interpreter  # as released
+except ImportError:
+    from agent.device import interpreter
 
 _MINUTE_MS = interpreter.const(60000)
-_GRACE_MS = interpreter.const(10000)  # of real time, for a broker that owes an answer
+_GRACE_MS = interpreter.const(60000)  # of real time, for a broker that owes an answer
 
 commands = {}  # line from whoever started this: what to do
 

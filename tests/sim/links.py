@@ -5,7 +5,10 @@ Probing loopback gives times that are all but constant and pack into nothing; th
 
 import errno
 
-from agent.device import interpreter
+try:
+    from agent import base as interpreter  # as released
+except ImportError:
+    from agent.device import interpreter
 from agent.link import probes
 from agent.net import dns
 

@@ -2,7 +2,10 @@
 
 import gc
 
-from agent.device import interpreter
+try:
+    from agent import base as interpreter  # as released
+except ImportError:
+    from agent.device import interpreter
 
 _peak = 0
 

@@ -4,13 +4,14 @@ It follows docs/wire.md, "Delivery", on the device's simulated clock, which the 
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import paho.mqtt.client as mqtt
 
 from host_tools import wire
+from tests.sim import world
+from tests.support import PATIENCE_S
 
 _ACK_REPORTS = 24
 _ACK_S = 7200
@@ -49,13 +50,15 @@ class Province:
         self._client: mqtt.Client | None = None
         self._unacknowledged = 0
         self._acknowledged_at = 0.0
+        self._marks = 0
+        self._mark = b""
         self.messages: list[Message] = []
         self.reports: dict[bytes, dict[int, wire.Report]] = {}
         self.acks: list[bytes] = []
         self.states: list[bytes] = []
         self.duplicates = 0
         self.refused: list[str] = []
-        self.now = time.time()
+        self.now = world.begin()
 
     def connect(self, host: str, port: int) -> None:
         """Connect and subscribe; returns when the broker has confirmed it."""
@@ -70,10 +73,12 @@ class Province:
         client.on_connect = lambda *_: client.subscribe(self._base + "+", 1)
         client.on_subscribe = lambda *_: ready.set()
         client.on_message = self._on_message
+        client.connect_timeout = PATIENCE_S
         client.connect(host, port)
-        client.loop_start()
+        # Before messages come, which are to be acknowledged.
         self._client = client
-        if not ready.wait(20):
+        client.loop_start()
+        if not ready.wait(PATIENCE_S):
             raise AssertionError("the broker does not answer the province")
 
     def close(self) -> None:
@@ -83,15 +88,32 @@ class Province:
             self._client = None
 
     def minute(self, now: float) -> None:
-        """Tell the simulated Unix time; an ack that is due goes out."""
+        """Set the simulated Unix time; an ack that is due goes out.
+
+        When it returns, all that the broker had before has arrived, and the broker has handed all
+        acks on: what happens in which minute does not depend on the machine."""
+        self.catch_up()
         with self._news:
             self.now = now
             due = self._unacknowledged and now - self._acknowledged_at >= _ACK_S
             if due and self._client is not None:
                 for stream in self.reports:
                     self._acknowledge(stream)
+        if due:
+            self.catch_up()
 
-    def wait(self, condition: Callable[[], bool], timeout: float = 20) -> bool:
+    def catch_up(self) -> None:
+        """Wait until all has arrived that the broker has taken so far, and all acks have left it:
+        until what is published now comes back, and that after the last ack."""
+        acks = -1
+        while self._client is not None and acks != len(self.acks):
+            acks = len(self.acks)
+            self._marks += 1
+            mark = b"%d" % self._marks
+            self._client.publish(self._base + "mark", mark, 1)
+            assert self.wait(lambda mark=mark: self._mark == mark), "the broker does not answer"
+
+    def wait(self, condition: Callable[[], bool], timeout: float = PATIENCE_S) -> bool:
         """Wait until a condition on what has arrived holds; whether it does."""
         with self._news:
             return self._news.wait_for(condition, timeout)
@@ -100,11 +122,14 @@ class Province:
         self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage
     ) -> None:
         kind = message.topic.rpartition("/")[2]
-        if kind == "state":
-            self.states.append(message.payload)
-        if kind not in ("birth", "report"):
-            return
         with self._news:
+            if kind == "state":
+                self.states.append(message.payload)
+            if kind == "mark":
+                self._mark = message.payload
+            self._news.notify_all()
+            if kind not in ("birth", "report"):
+                return
             try:
                 payload = self._verifier.verify(message.topic, message.payload).payload
                 content: wire.Report | wire.Birth
@@ -117,7 +142,6 @@ class Province:
                 self.messages.append(Message(message.topic, message.payload, payload, content))
             except wire.Refused as refused:
                 self.refused.append(str(refused))
-            self._news.notify_all()
 
     def _birth(self, birth: wire.Birth) -> None:
         self._acknowledge(birth.stream, (birth.boot, birth.conn))

@@ -8,8 +8,7 @@ import re
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import paho.mqtt.client as mqtt
 from host_tools import wire
 from tests import support
 from tests.agent.net.mqtt_lab import Authority, broker_lines
+from tests.sim import world
 from tests.sim.province import Province
 from tests.sim.world import UPLINK, Village
 
@@ -85,7 +85,7 @@ class Site:
             cwd=support.ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * support.PATIENCE_S,
         )
         if result.returncode:
             raise Failed(f"enrolling failed: {result.stderr}")
@@ -108,6 +108,23 @@ class Site:
             client.tls_set_context(context)
 
         return Province(SLOT, key, wire.hash8(key), prepare)
+
+
+@contextlib.contextmanager
+def life(
+    site: Site, province: Province, broker_port: int, **options: Any
+) -> Iterator[tuple[support.Broker, "Device"]]:
+    """A broker, the province connected to it, and then a Device with these options: no report is
+    sent that nobody waits for. At the end all has arrived that was sent."""
+    lines = site.broker_lines()
+    with support.start_mosquitto(site.folder / "broker", lines, broker_port) as broker:
+        province.connect("127.0.0.1", broker_port)
+        try:
+            with Device(site.config, **options) as device:
+                yield broker, device
+            province.catch_up()
+        finally:
+            province.close()
 
 
 class Device:
@@ -145,6 +162,9 @@ class Device:
         else:
             command += [sys.executable]
         command += [*map(str, script), str(config)]
+        earlier_s = world.earlier_s()
+        if earlier_s:
+            modules = [*modules, ("tests.sim.shift", earlier_s)]
         for module, argument in modules:
             command += [module, str(argument)]
         environment = {**support.micropython_env(), "PYTHONPATH": str(support.ROOT)}
@@ -161,7 +181,7 @@ class Device:
             text=True,
             bufsize=1,
         )
-        self.started = time.time()
+        self.started = world.begin()
         self.minute = 0
         self.heaps: list[int] = []
 
@@ -223,7 +243,7 @@ class Device:
             minutes -= 1
         else:
             raise Failed(f"the agent does not end:\n{self.log[-2000:]}")
-        if self.process.wait(20):
+        if self.process.wait(support.PATIENCE_S):
             raise Failed(f"the agent ended with {self.process.returncode}:\n{self.log[-2000:]}")
         return self.log
 

@@ -4,9 +4,26 @@ import math
 import random
 import socket
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.support import free_port
+
 UPLINK = "eth0"
+_LONGEST = timedelta(hours=30)
+
+
+def earlier_s() -> int:
+    """How much earlier than now a simulation is to begin, for no month to end in it: the figures
+    of a month begin anew with the next, and a test must not depend on the day."""
+    wita = datetime.now(UTC) + timedelta(hours=8)
+    return 2 * 86400 if (wita + _LONGEST).month != wita.month else 0
+
+
+def begin() -> float:
+    """The Unix time at which a simulation that is started now begins."""
+    return time.time() - earlier_s()
 
 
 class Village:
@@ -72,14 +89,14 @@ class Upstream:
 
     def __init__(self) -> None:
         self._listener: socket.socket | None = None
-        self.port = 0
+        # Nobody else may listen on it, or call from it, while it refuses.
+        self.port = free_port()
         self.answer()
 
     def answer(self) -> None:
         """Accept connections from now on."""
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-            self.port = self._listener.getsockname()[1]
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def refuse(self) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from host_tools.broker.config import broker_files
 from host_tools.demo.children import Child
 from host_tools.demo.small_province import SmallProvince
-from tests.support import free_port
+from tests.support import PATIENCE_S, free_port
 from tests.system.journals import Accepted
 
 VILLAGES = ("6403112001", "6403112002", "6403112003", "6403112004")
@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, Any] = {
     "journal.capacity": 4 << 20,
 }
 
-_DEADLINE_S = 60.0
+_DEADLINE_S = 2 * PATIENCE_S
 _POLL_S = 0.05
 
 Key = tuple[str, bytes, int]
@@ -112,7 +112,7 @@ class Part:
         self.kills += code is not None
         return code is not None
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 20) -> None:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE_S) -> None:
         """Ask it to end, as a service manager does; it must do so without a complaint."""
         self.check()
         assert self._child is not None
@@ -138,7 +138,7 @@ class Agent(Part):
         self.journal = folder / "state" / "journal"
         self.accepted = Accepted(self.journal)
 
-    def stop(self, number: int = signal.SIGINT, timeout: float = 20) -> None:
+    def stop(self, number: int = signal.SIGINT, timeout: float = PATIENCE_S) -> None:
         """With Ctrl-C: MicroPython has no signal handlers, and that is what it understands."""
         super().stop(number, timeout)
 

@@ -71,7 +71,7 @@ def test_devices_go_on_with_their_renewed_certificates(tmp_path: Path) -> None:
             agent.start()
         plant.wait_for_reports(2)
         assert _shown(plant) == renewed
-        assert not any("refused" in agent.text for agent in plant.agents)
+        assert not any("certificate: refused" in agent.text for agent in plant.agents)
 
 
 def test_devices_go_on_with_the_old_one_where_the_broker_refuses_the_new_one(

@@ -42,7 +42,7 @@ def test_devices_that_are_connected_and_idle_send_what_a_backup_lacks(tmp_path: 
         plant.wait_for_reports(_ACKNOWLEDGED)
         plant.settle()
         for agent in plant.agents:
-            agent.configure({"cadence.sample_s": 3600})
+            agent.configure({"cadence.sample_s": 3600, "cadence.round_s": 60})
             agent.start()
         plant.wait_until(lambda: all(agent.connected for agent in plant.agents), "connected")
         plant.ingest.stop()
@@ -72,7 +72,7 @@ def test_a_backup_put_back_while_agents_and_broker_were_killed(tmp_path: Path) -
             agent.start()
         plant.wait_for_journals(1)
         plant.ingest.start()
-        plant.restart_randomly(plant.agents, kills=8, longest_s=1.0)
+        plant.restart_randomly(plant.agents, kills=6, longest_s=1.0)
         plant.wait_for_storage()
         plant.finish()
         audit(plant)

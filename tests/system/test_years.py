@@ -20,7 +20,7 @@ import pytest
 from host_tools.broker.process import find_mosquitto
 from host_tools.demo.small_province import SmallProvince
 from host_tools.keys.ca import load_certificate
-from tests.support import ROOT, free_port
+from tests.support import PATIENCE_S, ROOT, free_port
 from tests.system.plant import SETTINGS, VILLAGES
 
 PASSPHRASE = "correct horse battery"
@@ -130,7 +130,7 @@ class Walk:
             raise
         finally:
             os.killpg(process.pid, SIGKILL if name in self.agents else SIGTERM)
-            process.wait(20)
+            process.wait(PATIENCE_S)
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -148,7 +148,7 @@ class Walk:
         self.wait(lambda: all(words in self.log(name).read_text() for name in names))
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 4 * PATIENCE_S
         while not condition():
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -6,7 +6,7 @@ import io
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # nosec B406 # escapes, parses nothing
 
 from host_tools.common.files import write_file
 from host_tools.field.labels import layout

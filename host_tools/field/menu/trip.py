@@ -35,7 +35,7 @@ class Trip:
     def __init__(self, directory: Path) -> None:
         self.directory = KitDirectory(directory)
         self.kit: Kit | None = None
-        self.passphrase = ""
+        self.passphrase = ""  # nosec B105 # none yet
 
     def is_open(self) -> bool:
         """Whether there is an opened kit."""

@@ -63,7 +63,10 @@ def _matches(esp: Any, image: bytes, offset: int, region: list[int]) -> bool:
     """Whether a region of the flash equals the image."""
     address, length = region
     part = image[address - offset : address - offset + length]
-    return bool(esp.flash_md5sum(address, len(part)) == hashlib.md5(part).hexdigest())
+    return bool(
+        esp.flash_md5sum(address, len(part))
+        == hashlib.md5(part, usedforsecurity=False).hexdigest()
+    )
 
 
 def _identify(port: str) -> Any:

@@ -15,7 +15,7 @@ from host_tools.field.provision.errors import ProvisionError
 from host_tools.people.kits.model import KitSlot
 from host_tools.people.kits.settings import RESERVED, check_config
 
-PASSWORD_VARIABLE = "DESALINK_WIFI_PASSWORD"
+PASSWORD_VARIABLE = "DESALINK_WIFI_PASSWORD"  # nosec B105 # the name of a variable
 WIFI = "board.wifi"
 _SECRET = ("password", "community")
 

@@ -72,7 +72,7 @@ class LinuxDevice(LinuxAgent):
             link.setdefault("interface", self.identity.uplink)
             usage.setdefault("interface", self.identity.uplink)
         if self.openwrt:
-            usage.setdefault("leases", "/tmp/dhcp.leases")
+            usage.setdefault("leases", "/tmp/dhcp.leases")  # nosec B108 # OpenWrt's own
         return dict(result)
 
     def enter(self) -> None:

@@ -105,7 +105,7 @@ class SshConnection:
         self.root = True
         self._client = client = paramiko.SSHClient()
         # Any key is taken here; `check_host_key` compares it before anything is sent.
-        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())  # nosec B507
         self._jumps: list[Any] = []
         try:
             self._log_in(client, target, {} if keys else _own_settings(target.host), keys)
@@ -230,7 +230,7 @@ class SshConnection:
         """The channel of a script that runs on the device; a context manager."""
         words = ["sh", "-c", script] if self.root else ["sudo", "-n", "sh", "-c", script]
         channel = self._transport.open_session(timeout=_CONNECT_S)
-        channel.exec_command(shlex.join(words))
+        channel.exec_command(shlex.join(words))  # nosec B601 # words are quoted
         return channel
 
     @contextlib.contextmanager

@@ -7,7 +7,17 @@ from host_tools.pages.serving import PageRoute
 
 def routes() -> list[PageRoute]:
     """Every route but those of files and of live changes."""
-    from host_tools.pages.views import account, api, cases, lists, months, province, village
+    from host_tools.pages.views import (
+        account,
+        alerts,
+        api,
+        cases,
+        files,
+        lists,
+        months,
+        province,
+        village,
+    )
 
-    groups = (province, village, lists, cases, months, account, api)
+    groups = (province, village, lists, cases, alerts, files, months, account, api)
     return [route for group in groups for route in group.ROUTES]

@@ -113,7 +113,7 @@ def _qr(content: str) -> Markup:
         omitsize=True,
         light="#fff",
     )
-    return Markup(buffer.getvalue().decode())
+    return Markup(buffer.getvalue().decode())  # nosec B704 # of the library alone
 
 
 def _confirm(visit: PageVisit) -> None:

@@ -22,7 +22,7 @@ from host_tools.pages.listing import (
     Listing,
 )
 from host_tools.pages.serving import PageRoute
-from host_tools.pages.views import lists
+from host_tools.pages.views import alerts, lists
 from host_tools.pages.visits import NotFound, PageVisit
 
 _ROOT = "/api/v1"
@@ -33,6 +33,7 @@ _LISTS: dict[str, Callable[[PageVisit], Listing]] = {
     "devices": lists.devices,
     "usage": lists.usage,
     "cases": lists.cases,
+    "alerts": alerts.alerts,
     "quarantine": lists.quarantine,
 }
 _NUMBERS = (NUMBER, SHARE)

@@ -8,8 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
-from host_tools.common.i18n import _
-from host_tools.common.times import DAY_S, parse_since
+from host_tools.common.i18n import _, number
+from host_tools.common.times import DAY_S
+from host_tools.derive.findings import Kind
 from host_tools.pages import wall
 from host_tools.pages.listing import (
     CASE,
@@ -27,7 +28,9 @@ from host_tools.pages.listing import (
     FilterChoice,
     Listing,
     limit_of,
+    regency_choice,
     show,
+    since_choice,
 )
 from host_tools.pages.records import ADMINISTRATOR, CASE_STATES
 from host_tools.pages.serving import PageRoute
@@ -38,29 +41,17 @@ from host_tools.store import queries
 from host_tools.store.quarantine import Quarantine
 from host_tools.wire.vocabulary import STATES
 
-_DEFAULT_SINCE = "7d"
+# Of the filters of devices. A lead battery of 12 V is empty below the voltage.
 _DEVICE_SOON_S = 90 * DAY_S
+_LOW_V, _FILLED = 11.5, 70
 _MOST_READ = 10_000  # outages, for one page
 _MOST_DAYS = 31  # of usage, on a page
-
-
-def _regency(visit: PageVisit) -> FilterChoice:
-    known = visit.snapshot.villages.values()
-    names = sorted({(v.regency_code, v.regency) for v in known})
-    return FilterChoice("regency", _("Regency"), [("", _("all")), *names], visit.query("regency"))
 
 
 def _provider(visit: PageVisit) -> FilterChoice:
     names = sorted({name for its in visit.snapshot.providers.values() for name in its})
     values = [("", _("all")), *((name, name) for name in names)]
     return FilterChoice("provider", _("Provider"), values, visit.query("provider"))
-
-
-def _since(visit: PageVisit) -> tuple[float, FilterChoice]:
-    text = visit.query("since", _DEFAULT_SINCE)
-    start = parse_since(text or _DEFAULT_SINCE, visit.now)
-    assert start is not None
-    return start, FilterChoice("since", _("Since (24h, 7d, 2026-11-24)"), (), text)
 
 
 def _of_place(visit: PageVisit) -> Callable[[str], bool]:
@@ -113,7 +104,7 @@ def villages(visit: PageVisit) -> Listing:
             if matches(visit, slot)
         ],
         [
-            _regency(visit),
+            regency_choice(visit),
             _provider(visit),
             FilterChoice("state", _("State"), states, visit.query("state")),
         ],
@@ -122,7 +113,7 @@ def villages(visit: PageVisit) -> Listing:
 
 def outages(visit: PageVisit) -> Listing:
     """Outages that last, then those that ended, the newest first."""
-    start, since = _since(visit)
+    start, since = since_choice(visit)
     meant, cause = _of_place(visit), visit.query("cause")
     limit, before = limit_of(visit), visit.query("before")
     found: list[queries.Outage] = []
@@ -173,7 +164,7 @@ def outages(visit: PageVisit) -> Listing:
             for o in [*found, *ended]
         ],
         [
-            _regency(visit),
+            regency_choice(visit),
             _provider(visit),
             FilterChoice("cause", _("Cause"), [("", _("all")), *causes], cause),
             since,
@@ -225,7 +216,7 @@ def cases(visit: PageVisit) -> Listing:
             if its.village.startswith(regency) and state in ("", "all", its.state)
         ],
         [
-            _regency(visit),
+            regency_choice(visit),
             FilterChoice(
                 "state",
                 _("State"),
@@ -279,13 +270,17 @@ def providers(visit: PageVisit) -> Listing:
 def devices(visit: PageVisit) -> Listing:
     """Devices that fill slots."""
     meant = _of_place(visit)
-    software = {}
+    software, clocks = {}, dict[str, set[str]]()
     if visit.database is not None:
         software = {its.slot: its for its in queries.software(visit.database)}
+        clocks = queries.open_kinds(visit.database, [Kind.FUTURE_CLOCK, Kind.UNPLACED])
+    voltages = visit.site.voltages(visit.database)
     status = {slot.slot: slot for slot in visit.snapshot.overview.slots}
     ends = visit.registry.certificates_in_use()
     rows: list[dict[str, Any]] = []
-    soon, limit = visit.query("soon"), visit.now + _DEVICE_SOON_S
+    asked = {name: visit.query(name) for name in ("board", "agent", "firmware")}
+    trouble = visit.query("trouble")
+    known: dict[str, set[str]] = {name: set() for name in asked}
     for device in visit.registry.active_devices():
         if not meant(device.slot):
             continue
@@ -294,26 +289,31 @@ def devices(visit: PageVisit) -> Listing:
             status.get(device.slot),
             ends.get(device.slot),
         )
-        if soon and (end is None or end.not_after > limit):
-            continue
-        rows.append(
-            {
-                "village": device.slot[:10],
-                "slot": device.slot,
-                "device": device.kid.hex(),
-                "board": its.board if its else device.board,
-                "agent": its.agent if its else "",
-                "interpreter": its.interpreter if its else "",
-                "started": its.received_at if its else None,
-                "last_report": now.last_report if now else None,
-                "journal_fill": now.journal_fill if now else None,
-                "backlog": now.backlog if now else None,
-                "gaps": now.gaps if now else None,
-                "certificate_end": end.not_after if end else None,
-                "enrolled": device.enrolled_at,
-                "enrolled_by": device.enrolled_by,
-            }
-        )
+        row: dict[str, Any] = {
+            "village": device.slot[:10],
+            "slot": device.slot,
+            "device": device.kid.hex(),
+            "board": its.board if its else device.board,
+            "agent": its.agent if its else "",
+            "firmware": device.firmware,
+            "interpreter": its.interpreter if its else "",
+            "started": its.received_at if its else None,
+            "last_report": now.last_report if now else None,
+            "clock": _clock(clocks.get(device.slot, set())) if now and now.last_report else None,
+            "voltage": voltages.get(device.slot),
+            "journal_fill": now.journal_fill if now else None,
+            "backlog": now.backlog if now else None,
+            "gaps": now.gaps if now else None,
+            "certificate_end": end.not_after if end else None,
+            "enrolled": device.enrolled_at,
+            "enrolled_by": device.enrolled_by,
+        }
+        for name in asked:
+            known[name].add(row[name])
+        if all(asked[name] in ("", row[name]) for name in asked) and (
+            not trouble or _has_trouble(trouble, row, device.slot in clocks, visit.now)
+        ):
+            rows.append(row)
     return Listing(
         "devices",
         _("Devices"),
@@ -323,9 +323,12 @@ def devices(visit: PageVisit) -> Listing:
             Column("device", _("Key")),
             Column("board", _("Board")),
             Column("agent", _("Agent")),
+            Column("firmware", _("Firmware")),
             Column("interpreter", _("Interpreter")),
             Column("started", _("Last start (WITA)"), TIME),
             Column("last_report", _("Last report (WITA)"), TIME),
+            Column("clock", _("Clock")),
+            Column("voltage", _("Supply (V)"), NUMBER),
             Column("journal_fill", _("Journal (%)"), NUMBER),
             Column("backlog", _("Backlog"), NUMBER),
             Column("gaps", _("Gaps"), NUMBER),
@@ -335,16 +338,59 @@ def devices(visit: PageVisit) -> Listing:
         ],
         rows,
         [
-            _regency(visit),
+            regency_choice(visit),
             _provider(visit),
+            *(
+                FilterChoice(
+                    name,
+                    {"board": _("Board"), "agent": _("Agent"), "firmware": _("Firmware")}[name],
+                    [("", _("all")), *((value, value) for value in sorted(values) if value)],
+                    asked[name],
+                )
+                for name, values in known.items()
+            ),
             FilterChoice(
-                "soon",
-                _("Certificate"),
-                [("", _("all")), ("1", _("ends within 90 days"))],
-                soon,
+                "trouble",
+                _("Trouble"),
+                [
+                    ("", _("all")),
+                    ("clock", _("the clock is wrong")),
+                    ("voltage", _("the supply is below {volt} V").format(volt=number(_LOW_V, 1))),
+                    (
+                        "journal",
+                        _("the journal is filled to {share} % or more").format(share=_FILLED),
+                    ),
+                    ("gaps", _("reports are missing")),
+                    (
+                        "certificate",
+                        _("the certificate ends within {days} days").format(
+                            days=_DEVICE_SOON_S // DAY_S
+                        ),
+                    ),
+                ],
+                trouble,
             ),
         ],
     )
+
+
+def _clock(kinds: set[str]) -> str:
+    if Kind.FUTURE_CLOCK in kinds:
+        return _("ahead of ours")
+    return _("not set: reports have no time") if Kind.UNPLACED in kinds else _("right")
+
+
+def _has_trouble(trouble: str, row: dict[str, Any], clock: bool, now: int) -> bool:
+    if trouble == "clock":
+        return clock
+    if trouble == "gaps":
+        return bool(row["gaps"])
+    if trouble == "journal":
+        return (row["journal_fill"] or 0) >= _FILLED
+    if trouble == "voltage":
+        return row["voltage"] is not None and row["voltage"] < _LOW_V
+    end = row["certificate_end"]
+    return trouble == "certificate" and end is not None and end <= now + _DEVICE_SOON_S
 
 
 def quarantine(visit: PageVisit) -> Listing:
@@ -403,7 +449,7 @@ def quarantine(visit: PageVisit) -> Listing:
 
 def usage(visit: PageVisit) -> Listing:
     """What went through each village, over days."""
-    start, since = _since(visit)
+    start, since = since_choice(visit)
     if visit.query("format") not in FORMATS:
         start = max(start, visit.now - _MOST_DAYS * DAY_S)
     meant = _of_place(visit)
@@ -436,7 +482,7 @@ def usage(visit: PageVisit) -> Listing:
             }
             for its in found
         ],
-        [_regency(visit), _provider(visit), since],
+        [regency_choice(visit), _provider(visit), since],
         note=_("A page shows at most {days} days; the files show all.").format(days=_MOST_DAYS),
     )
 

@@ -23,6 +23,7 @@ from host_tools.pages.listing import (
     Column,
     FilterChoice,
     Listing,
+    regency_choice,
     show,
 )
 from host_tools.pages.serving import PageRoute
@@ -144,6 +145,7 @@ def months(visit: PageVisit) -> Response:
         ],
         rows,
         note=_("'desalink month close' closes a month; 'desalink report' writes its pages."),
+        downloads=[("/months/files", _("Reports and evidence files"))],
     )
     return show(visit, listing)
 
@@ -160,13 +162,12 @@ def month(visit: PageVisit) -> Response:
     """The figures of a closed month."""
     closed = _edition(visit)
     regency = visit.query("regency")
-    names = sorted({(v.regency_code, v.regency) for v in visit.snapshot.villages.values()})
     listing = Listing(
         f"figures-{closed.month}",
         _("Month {month}, edition {edition}").format(month=closed.month, edition=closed.edition),
         _columns(money=True),
         [_row(its, money=True) for its in _rows(closed, regency)],
-        [FilterChoice("regency", _("Regency"), [("", _("all")), *names], regency)],
+        [regency_choice(visit)],
         note=_("SHA-256 of the figures, verified now: {digest}").format(
             digest=closed.digest.hex()
         ),

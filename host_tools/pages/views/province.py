@@ -52,7 +52,8 @@ def province(visit: PageVisit) -> Response:
         hour=wall.hour(snapshot),
         moment=wall.moment(snapshot),
         providers=wall.providers(snapshot),
-        map=places(points, regencies),
+        map=places(points, regencies, visit.site.outlines, whole=not filtered),
+        source=visit.site.settings.outlines_source,
         groups=[
             (code, regencies.get(code, code), len(boxes), Markup("").join(map(Markup, boxes)))
             for code, boxes in sorted(groups.items())

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
 from host_tools.common.times import DAY_S
-from host_tools.derive.samples import samples
+from host_tools.derive.samples import thinned
 from host_tools.pages import texts
 from host_tools.pages.drawing import axis, bars, line, strip
 from host_tools.pages.records import OPERATOR
@@ -19,11 +19,17 @@ from host_tools.pages.views.months import village_months
 from host_tools.pages.visits import PageVisit, templates
 from host_tools.pages.words import what_to_do
 from host_tools.store import Database, queries
-from host_tools.wire.columns import SCALES
-from host_tools.wire.vocabulary import PROBE_RESULTS
+from host_tools.wire.vocabulary import METRICS, PROBE_RESULTS
 
 RANGES = {"24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "year": 365 * DAY_S}
 _MOST_OUTAGES = 50
+# So many reports a drawing reads: those of a day, or some of a longer time.
+_OF_A_DAY, _OF_MORE = 320, 160
+_MEASURED = {
+    name: number
+    for number, name, *_rest in METRICS
+    if name in ("rtt_mean", "loss", "voltage", "temperature", "signal")
+}
 _WIDE = 480
 _PROBES = {term.code: term.name for term in PROBE_RESULTS}
 NOTE_KINDS = ("note", "contact")
@@ -82,7 +88,7 @@ def village(visit: PageVisit) -> Response:
 
 
 def _drawn(database: Database, slot: str, begin: int, end: int, name: str) -> dict[str, Any]:
-    """Strip, usage and users of a time; round-trip time and loss of the last day."""
+    """Strip, usage, users, round-trip time and loss of a time."""
     spans = [
         (i.begin, i.end, i.state) for i in queries.intervals(database, slot, begin=begin, end=end)
     ]
@@ -114,30 +120,30 @@ def _drawn(database: Database, slot: str, begin: int, end: int, name: str) -> di
             number(max((v for _t, v in users), default=0)),
         ),
     }
-    if name == "24h":
-        found |= _measured(database, slot, begin, end)
-    return found
+    return found | _measured(database, slot, begin, end)
 
 
 def _measured(database: Database, slot: str, begin: int, end: int) -> dict[str, Any]:
-    measured = sorted(samples(database, slot, begin, end))
+    """Round-trip time and loss, over a longer time of some reports only; the last values of others
+    if they are of the last day."""
+    most = _OF_A_DAY if end - begin <= DAY_S else _OF_MORE
+    every, figures = thinned(database, slot, begin, end, _MEASURED, most)
 
-    def of(name: str) -> list[tuple[int, float | None]]:
-        values = []
-        for sample in measured:
-            value = sample.values.get(name)
-            values.append((sample.t, None if value is None else value / SCALES[name]))
-        return values
+    def drawn(name: str, title: str, unit: str) -> Markup:
+        if every > 1:
+            title = _("{what}, of one report in {count}").format(what=title, count=every)
+        return line([(t, its[name]) for t, its in figures], begin, end, title, unit)
 
-    found = {
-        "rtt": line(of("rtt_mean"), begin, end, _("Round-trip time"), "ms"),
-        "loss": line(of("loss"), begin, end, _("Loss"), "%"),
-    }
     last = {
-        name: next((v for _t, v in reversed(of(name)) if v is not None), None)
+        name: next((its[name] for _t, its in reversed(figures) if its[name] is not None), None)
         for name in ("voltage", "temperature", "signal")
+        if every == 1
     }
-    return found | {"last": {name: value for name, value in last.items() if value is not None}}
+    return {
+        "rtt": drawn("rtt_mean", _("Round-trip time"), "ms"),
+        "loss": drawn("loss", _("Loss"), "%"),
+        "last": {name: value for name, value in last.items() if value is not None},
+    }
 
 
 def _device(visit: PageVisit, slot: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from host_tools.keys.authorities import load_documents
 from host_tools.keys.ca import Authority
 from host_tools.people.kits.model import Kit, KitCertificate, KitDevice, KitError, KitSlot
 from host_tools.people.kits.pages import pack
-from host_tools.people.kits.seal import COST, new_header, seal
+from host_tools.people.kits.seal import new_header, seal
 from host_tools.people.kits.settings import check_boards, scopes, slot_config
 from host_tools.people.technicians import current_trust, root_public
 from host_tools.province.records import RoleKey
@@ -182,18 +182,13 @@ def create_kit(
     )
 
 
-def write_kit(
-    kit: Kit, root: Ed25519PrivateKey, path: Path, passphrase: str, *, cost: int = COST
-) -> None:
+def write_kit(kit: Kit, root: Ed25519PrivateKey, path: Path, passphrase: str) -> None:
     """Encrypt a kit into a file that only its owner can read.
-
-    Args:
-        cost: base-2 logarithm of scrypt's N, 14 to 18.
 
     Raises:
         PassphraseError: the passphrase is too short.
         OSError: the file can't be written.
     """
     check_passphrase(passphrase)
-    header = new_header(kit.id, kit.province_code, kit.created, kit.expires, cost)
+    header = new_header(kit.id, kit.province_code, kit.created, kit.expires)
     write_private(path, b"".join(seal(header, passphrase, pack(kit, root))))

@@ -61,14 +61,14 @@ class Header:
     """Magic, length and header, as in the file."""
 
 
-def new_header(id: bytes, province: str, created: int, expires: int, cost: int = COST) -> Header:
+def new_header(id: bytes, province: str, created: int, expires: int) -> Header:
     """A header with fresh salt and nonce prefix."""
     salt, prefix = os.urandom(16), os.urandom(7)
     body = cbor2.dumps(
-        {1: id, 2: province, 3: created, 4: expires, 5: cost, 6: salt, 7: prefix}, canonical=True
+        {1: id, 2: province, 3: created, 4: expires, 5: COST, 6: salt, 7: prefix}, canonical=True
     )
     raw = MAGIC + struct.pack(">H", len(body)) + body
-    return Header(id, province, created, expires, cost, salt, prefix, raw)
+    return Header(id, province, created, expires, COST, salt, prefix, raw)
 
 
 def read_header(file: BinaryIO, name: object) -> Header:

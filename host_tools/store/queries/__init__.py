@@ -10,6 +10,7 @@ from host_tools.store.queries.found import (
     count_findings,
     finding,
     findings,
+    open_kinds,
     overflow,
     quarantined,
 )
@@ -20,6 +21,7 @@ from host_tools.store.queries.messages import (
     count_stored,
     newest_values,
     stored,
+    uncounted_since,
 )
 from host_tools.store.queries.now import (
     Change,
@@ -68,6 +70,7 @@ __all__ = [
     "intervals",
     "newest_change",
     "newest_values",
+    "open_kinds",
     "outages",
     "overflow",
     "quarantined",
@@ -78,6 +81,7 @@ __all__ = [
     "software",
     "status",
     "stored",
+    "uncounted_since",
     "usage",
     "usage_sums",
 ]

@@ -73,6 +73,18 @@ def count_findings(
     return int(db.value(f"SELECT count(*) FROM findings WHERE {where}", values))
 
 
+def open_kinds(db: Database, kinds: Iterable[str]) -> dict[str, set[str]]:
+    """By slot, which kinds of open findings it has."""
+    wanted, found = list(kinds), dict[str, set[str]]()
+    for slot, kind in db.iterate(
+        "SELECT DISTINCT slot, kind FROM findings JOIN slots ON slots.id = findings.slot_id "
+        f"WHERE resolved_at IS NULL AND kind IN ({', '.join('?' * len(wanted))})",
+        wanted,
+    ):
+        found.setdefault(slot, set()).add(kind)
+    return found
+
+
 def _matching(
     db: Database, kinds: Iterable[str], village: str | None, resolved: bool
 ) -> tuple[str, list[Any]]:

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from host_tools.store.archived import archived_reports, count_archived
 from host_tools.store.database import Database
 from host_tools.store.dialect import THEN_JOIN
-from host_tools.wire import Refused, decode_columns, parse_birth, parse_report
-from host_tools.wire.columns import SCALES
-from host_tools.wire.envelope import split
 
 
 def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
@@ -34,13 +31,21 @@ def stored(db: Database, slot: str) -> dict[bytes, dict[int, bytes]]:
 
 def certificates(db: Database) -> dict[str, str]:
     """By slot, the serial of the TLS certificate that its newest birth names, if it names one."""
-    found = {}
+    from host_tools.wire.envelope import split
+    from host_tools.wire.payload import parse_birth
+    from host_tools.wire.reasons import Refused
+
+    newest = {}
     for slot, message in db.iterate(
-        "SELECT slot, message FROM slots JOIN births ON births.id = (SELECT newest.id FROM births "
-        "AS newest JOIN streams ON streams.id = newest.stream_id WHERE streams.slot_id = slots.id "
-        "ORDER BY newest.received_at DESC, newest.id DESC LIMIT 1)",
+        # A stream has thousands of births, and the index knows the newest.
+        "SELECT slot, message FROM streams JOIN slots ON slots.id = slot_id JOIN births ON "
+        "births.id = (SELECT id FROM births AS newest WHERE newest.stream_id = streams.id "
+        "ORDER BY boot DESC, conn DESC LIMIT 1) ORDER BY births.received_at, births.id",
         (),
     ):
+        newest[slot] = message
+    found = {}
+    for slot, message in newest.items():
         serial = None
         with contextlib.suppress(Refused):  # its bytes are damaged
             serial = parse_birth(message[split(message)[1] : -66]).certificate
@@ -51,6 +56,11 @@ def certificates(db: Database) -> dict[str, str]:
 
 def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
     """By slot, the last value of the first of some metrics that its newest report has."""
+    from host_tools.wire.columns import SCALES, decode_columns
+    from host_tools.wire.envelope import split
+    from host_tools.wire.payload import parse_report
+    from host_tools.wire.reasons import Refused
+
     wanted = tuple(names)
     found = {}
     for slot, message in db.iterate(
@@ -68,6 +78,18 @@ def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
                 found[slot] = values[-1] / SCALES[name]
                 break
     return found
+
+
+def uncounted_since(db: Database) -> int | None:
+    """From when on no receipt counts what arrived; None: nothing has arrived yet."""
+    import cbor2
+
+    receipt: bytes | None = db.value("SELECT receipt FROM receipts ORDER BY number DESC LIMIT 1")
+    if receipt is not None:
+        # The end of its time (docs/evidence.md). It is our own: nothing is verified.
+        return int(cbor2.loads(cbor2.loads(receipt).value[2])[4])
+    first: int | None = db.value("SELECT min(first_at) FROM streams")
+    return first
 
 
 def count_stored(db: Database, slot: str) -> int:

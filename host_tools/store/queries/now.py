@@ -16,6 +16,10 @@ _SAMPLES_PER_REPORT = 5  # while no birth has told
 _MOST_SAMPLES = 60  # in a report, whatever a birth has told
 _MOST_REPORTS = 2**32 - 1  # of a stream
 _CLOCK_S = 300  # by which a device's clock may be off
+_SAMPLES = (
+    "(SELECT samples FROM births WHERE births.stream_id = latest.stream_id "
+    "ORDER BY boot DESC, conn DESC LIMIT 1)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     today = (int(now) + WITA_S) // DAY_S * DAY_S - WITA_S
     rows = db.all(
         "SELECT slots.id, slot, village, received_at, latest.t_end, step, rtt, loss, clients, "
-        "journal_fill, (SELECT samples FROM births WHERE births.stream_id = latest.stream_id "
-        "ORDER BY boot DESC, conn DESC LIMIT 1), (SELECT next_seq FROM births WHERE "
+        f"journal_fill, {_SAMPLES}, (SELECT next_seq FROM births WHERE "
         "births.stream_id = latest.stream_id ORDER BY boot DESC, conn DESC LIMIT 1), "
         "(SELECT max(seq) FROM reports WHERE reports.stream_id = latest.stream_id), "
         "(SELECT max(last_seq) FROM archived WHERE archived.stream_id = latest.stream_id), "
@@ -95,7 +98,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
     for row in rows:
         slot_id, slot, its_village, received, t_end, step, rtt, loss, clients, fill = row[:10]
         samples, next_seq, newest, archived, used, begin, end, state = row[10:]
-        interval_s = (step or 60) * min(samples or _SAMPLES_PER_REPORT, _MOST_SAMPLES)
+        interval_s = _interval_s(step, samples)
         fresh = _fresh(now, received, t_end, interval_s)
         since = begin
         if slot_id in lasting and (begin is None or lasting[slot_id][0] >= begin):
@@ -128,6 +131,23 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
             )
         )
     return found
+
+
+def silent_slots(db: Database, now: float) -> set[str]:
+    """The slots that have sent nothing for three report intervals."""
+    return {
+        slot
+        for slot, received, t_end, step, samples in db.all(
+            f"SELECT slot, received_at, latest.t_end, step, {_SAMPLES} FROM slots "
+            "LEFT JOIN latest ON latest.slot_id = slots.id"
+        )
+        if not _fresh(now, received, t_end, _interval_s(step, samples))
+    }
+
+
+def _interval_s(step: int | None, samples: int | None) -> int:
+    """Seconds between reports."""
+    return (step or 60) * min(samples or _SAMPLES_PER_REPORT, _MOST_SAMPLES)
 
 
 def _fresh(now: float, received: int | None, t_end: int | None, interval_s: int) -> bool:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from agent.wire import ids
 from host_tools.store.database import Database
-from host_tools.store.derived import Derived
 from host_tools.store.dialect import ALL, THEN_JOIN, bounded_sum
 from host_tools.store.queries.common import DAY_S, WITA_S, slots_of
-from host_tools.store.queries.now import status
+from host_tools.store.queries.now import silent_slots
 from host_tools.wire.vocabulary import state_name
 
 _EVER = -(2**62)
@@ -169,7 +168,7 @@ def outages(
     if silent is None:
         silent = set()
     if now is not None and any(row[3] is None for row in rows):
-        silent = {its.slot for its in status(db, now, village) if not its.fresh}
+        silent = silent_slots(db, now)
     found = []
     for slot_id, cause, begin, end, flaps, cut, evidence, stream_id, boot in rows:
         if until is not None and begin >= until:
@@ -177,8 +176,10 @@ def outages(
         its_slot, its_village = named[slot_id]
         known = None
         if end is None and its_slot in silent:
-            run = Derived(db).boot(stream_id, boot)
-            known = max(begin, (run.last_t if run else None) or begin)
+            last = db.value(
+                "SELECT last_t FROM boots WHERE stream_id = ? AND boot = ?", (stream_id, boot)
+            )
+            known = max(begin, last or begin)
         found.append(
             Outage(
                 its_slot,

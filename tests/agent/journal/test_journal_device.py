@@ -61,7 +61,7 @@ def test_the_journal_lives_on_fat_too() -> None:
 def test_the_heap_does_not_grow_over_ten_thousand_reports() -> None:
     seen = on_device("journal_device.py", "memory", heapsize="160k")
     assert seen["dropped"] > 9000
-    assert seen["grown"] < 200
+    assert seen["grown"] < 2048  # a leak of the least piece would be 288 KB
 
 
 def test_a_full_journal_of_a_megabyte_takes_little_heap() -> None:

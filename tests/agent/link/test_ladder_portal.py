@@ -20,7 +20,7 @@ from tests.agent.sources.source_lab import INTERPRETERS
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def _check(serve: Serve, timeout_ms: int = 2000) -> tuple[int | None, bytes]:
+def _check(serve: Serve, timeout_ms: int = 60_000) -> tuple[int | None, bytes]:
     """What the check says of a server, and what it had sent to it."""
     asked = b""
 
@@ -96,7 +96,7 @@ def test_a_server_that_trickles_without_end_is_given_up():
 
 
 def test_nobody_there_proves_nothing():
-    assert asyncio.run(portal.check("127.0.0.1:1/", 500)) is None
+    assert asyncio.run(portal.check("127.0.0.1:1/", 60_000)) is None
 
 
 def test_a_name_is_looked_up_until_it_brought_the_page_and_again_when_that_stops():
@@ -119,7 +119,7 @@ def test_a_name_is_looked_up_until_it_brought_the_page_and_again_when_that_stops
         settings = {
             "link.portal": page,
             "link.portal_s": 10,
-            "link.timeout_ms": 2000,
+            "link.timeout_ms": 60_000,
             "cadence.round_s": 10,
         }
         rung = portal.Portal(settings)
@@ -171,7 +171,7 @@ def test_a_look_is_six_packets_and_never_more_than_is_counted(interpreter: str):
         cwd=support.ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=4 * support.PATIENCE_S,
         check=True,
     ).stdout
     page, redirect, log_in = json.loads(said)

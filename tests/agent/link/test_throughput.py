@@ -29,7 +29,7 @@ class Measured:
         interpreter: str,
         talk: Callable[[socket.socket], None],
         kb: int = KB,
-        deadline_ms: int = 10000,
+        deadline_ms: int = 60_000,
         times: int = 1,
     ) -> None:
         script = Path(__file__).with_name("throughput_device.py")
@@ -44,7 +44,7 @@ class Measured:
                     env={**support.micropython_env(), "PYTHONPATH": str(support.ROOT)},
                     capture_output=True,
                     text=True,
-                    timeout=60,
+                    timeout=2 * support.PATIENCE_S,
                     check=True,
                 )
         found = json.loads(said.stdout)
@@ -79,7 +79,7 @@ def test_a_download_gives_a_rate_and_costs_what_was_asked_for(interpreter: str):
         sock.sendall(OK.replace(b"200 OK", b"206 Partial Content") % SIZE + bytes(SIZE))
 
     measured = Measured(interpreter, talk, times=2)
-    assert all(value and value > 1000 for value in measured.values)
+    assert all(measured.values)
     assert 2 * SIZE * 1.05 < measured.own < 2 * SIZE * 1.1
     assert [request.path for request in asked] == ["/file", "/file"]
     assert asked[0].headers["range"] == f"bytes=0-{SIZE - 1}"
@@ -93,12 +93,12 @@ def test_a_slow_start_does_not_count(interpreter: str):
         sock.sendall(OK % SIZE)
         for _ in range(10):
             sock.sendall(bytes(SIZE // 50))
-            time.sleep(0.1)
+            time.sleep(0.4)
         sock.sendall(bytes(SIZE - 10 * (SIZE // 50)))
 
-    # All of it takes a second at least.
+    # All of it takes four seconds at least, four fifths of it no time; half of that is allowed.
     value = Measured(interpreter, talk).values[0]
-    assert value and value > 2 * SIZE * 8 // 1000
+    assert value and value > 1.6 * SIZE * 8 // 4000
 
 
 @both
@@ -109,11 +109,12 @@ def test_a_steady_link_shows_its_rate(interpreter: str):
         sock.sendall(OK % SIZE)
         for _ in range(100):
             sock.sendall(bytes(SIZE // 100))
-            time.sleep(0.01)
+            time.sleep(0.04)
 
-    # At most 3,000 bytes in 10 ms, and a busy machine may make it less.
+    # At most 3,000 bytes in 40 ms. A busy machine may make it less, and more where it stands still
+    # for a second before the reader begins to count.
     value = Measured(interpreter, talk).values[0]
-    assert value and 100 < value < 2400 * 1.3
+    assert value and 0 < value < 600 * 1.5
 
 
 @both
@@ -123,16 +124,16 @@ def test_what_came_until_the_deadline_will_do(interpreter: str):
         sock.sendall(OK % SIZE)
         while True:
             sock.sendall(bytes(4096))
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     measured = Measured(
         interpreter,
         lambda sock: talk(Claiming(sock, 30_000_000)),  # type: ignore[arg-type]
         kb=30000,
-        deadline_ms=1500,
+        deadline_ms=4000,
     )
     value = measured.values[0]
-    assert value and value < 4096 * 8 // 20 * 1.3
+    assert value and value < 4096 * 8 // 50 * 1.5
     assert measured.own < 1_000_000
 
 
@@ -192,7 +193,7 @@ def test_a_server_that_says_nothing_costs_the_deadline_only(interpreter: str):
         while sock.recv(4096):
             pass
 
-    Measured(interpreter, talk, deadline_ms=300).nothing("no answer in time")
+    Measured(interpreter, talk, deadline_ms=1000).nothing("no answer in time")
 
 
 def test_addresses():

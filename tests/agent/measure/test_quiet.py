@@ -7,7 +7,7 @@ import pytest
 from agent.wire import ids
 from host_tools import wire
 from tests import support
-from tests.sim.run import Device, Site
+from tests.sim.run import Site, life
 from tests.sim.world import Upstream
 
 OUTAGE = (20, 24)  # minutes at whose end it begins and ends
@@ -29,11 +29,7 @@ def test_reports_take_15_minutes_while_all_is_well_and_a_change_is_reported_at_o
     province = site.province()
     arrived: list[tuple[int, wire.Report]] = []  # minute and report
     births = []
-    with (
-        support.start_mosquitto(tmp_path / "broker", site.broker_lines(), port),
-        Device(site.config, interpreter) as device,
-    ):
-        province.connect("127.0.0.1", port)
+    with life(site, province, port, interpreter=interpreter) as (_, device):
         while device.next_minute() < 75:
             site.village.minute(device.minute)
             if device.minute == OUTAGE[0]:
@@ -49,7 +45,6 @@ def test_reports_take_15_minutes_while_all_is_well_and_a_change_is_reported_at_o
                 else:
                     births.append(message.content)
         device.finish()
-        province.close()
     upstream.refuse()
     # A province that knows this waits for so long before it shows "no data".
     assert {birth.cadence for birth in births} == {(10, 60, 15)}

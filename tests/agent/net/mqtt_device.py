@@ -246,12 +246,14 @@ async def handler_raises(o):
 
 
 async def leaves_while_asked(o):
+    """Leave; the broker closes the connection once it knows that this one was asked for a ping."""
     got = []
     c = client(o, on_message=lambda topic, payload, retain: got.append(topic))
     await c.connect()
-    leaving = asyncio.create_task(c.disconnect(500))
+    leaving = asyncio.create_task(c.disconnect(60000))
     await until(lambda: got)
     c.ping()
+    say("asked")
     await leaving
     say("got", got)
     say("reason", c.reason)
@@ -276,13 +278,13 @@ async def window(o):
 
 async def cancelled(o):
     """Cancel connect, publish and subscribe after every number of turns and of milliseconds."""
-    await one_life(o, 0, 200)
+    await one_life(o, 0, None)
     before = files_open()
     for turns in range(o["turns"]):
         await one_life(o, turns, 0)
     for ms in range(o["turns"] // 2):
         await one_life(o, 0, ms)
-    await interpreter.sleep_ms(100)
+    await settled(before)
     say("files left", files_open() - before)
     tasks = 0
     if not interpreter.MICROPYTHON:
@@ -291,19 +293,34 @@ async def cancelled(o):
     say("unhandled", unhandled)
 
 
+async def settled(files):
+    """Wait until no more files are open than so many: closing takes the loop some turns."""
+    for _ in range(3000):
+        if files_open() <= files:
+            return
+        await interpreter.sleep_ms(10)
+
+
 async def one_life(o, turns, ms):
+    """Connect and publish until that is cancelled; ms None: a whole life, to the first PUBACK."""
     c = client(o, on_message=lambda t, p, r: None)
+
+    published = []
 
     async def live():
         await c.connect()
         await c.subscribe([("test/#", 1)])
         while True:
             await c.publish("test/x", b"x" * 300)
+            published.append(1)
 
     task = asyncio.create_task(live())
     for _ in range(turns):
         await interpreter.sleep_ms(0)
-    await interpreter.sleep_ms(ms)
+    if ms is None:
+        await until(lambda: published or task.done())
+    else:
+        await interpreter.sleep_ms(ms)
     task.cancel()
     try:
         await task
@@ -338,9 +355,9 @@ async def publishes(o):
 
 
 async def queries(o):
-    for name in o["names"]:
+    for name, timeout_ms in o["names"]:
         try:
-            rcode, addresses = await dns.query(o["server"], name, o["timeout_ms"])
+            rcode, addresses = await dns.query(o["server"], name, timeout_ms)
             say(name, [rcode, addresses])
         except OSError as error:
             say(name, error.errno)
@@ -349,15 +366,15 @@ async def queries(o):
 async def times(o):
     for _ in range(o["count"]):
         try:
-            say("time", await sntp.query(o["server"], 2000))
+            say("time", await sntp.query(o["server"], 60000))
         except OSError as error:
             say("failed", error.args[-1])
 
 
 async def resolve(o):
-    for name, resolvers in o["lookups"]:
+    for name, resolvers, timeout_ms in o["lookups"]:
         try:
-            say(name, await dns.resolve(name, resolvers, o["timeout_ms"]))
+            say(name, await dns.resolve(name, resolvers, timeout_ms))
         except NetError as error:
             say(name, [error.stage, error.reason])
 
@@ -366,16 +383,16 @@ async def opens(o):
     """One connection after the other, each with its own resolvers."""
     tls = tls_context(*o["tls"]) if o.get("tls") else None
     before = files_open()
-    for name, port, resolvers in o["connections"]:
+    for name, port, resolvers, timeout_ms in o["connections"]:
         try:
             reader, writer = await connection.open_connection(
-                name, port, tls, None, resolvers, o["timeout_ms"], b"hello"
+                name, port, tls, None, resolvers, timeout_ms, b"hello"
             )
             connection.close(writer)
             say("opened")
         except NetError as error:
             say("failed", failed(error))
-    await interpreter.sleep_ms(10)
+    await settled(before)
     say("files left", files_open() - before)
 
 

@@ -59,7 +59,7 @@ class Device:
         self.process.kill()
         self.process.communicate()
 
-    def next(self, timeout: float = 20) -> tuple[str, object]:
+    def next(self, timeout: float = support.PATIENCE_S) -> tuple[str, object]:
         """What the device says next."""
         assert self.process.stdout is not None
         while b"\n" not in self._rest:
@@ -79,7 +79,7 @@ class Device:
         assert said == what, f"the device said {said!r}: {value!r}"
         return value
 
-    def finish(self, timeout: float = 20) -> list[tuple[str, object]]:
+    def finish(self, timeout: float = 2 * support.PATIENCE_S) -> list[tuple[str, object]]:
         """All that the device still says; it must end by itself, without a word on stderr."""
         output, errors = self.process.communicate(timeout=timeout)
         ended = (self.process.returncode, errors.decode())
@@ -198,14 +198,15 @@ def serve(
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         threads: list[threading.Thread] = []
-        open_now: set[socket.socket] = set()
+        open_now: list[socket.socket] = []
 
         def one(sock: socket.socket, number: int) -> None:
             with contextlib.suppress(OSError, EOFError), sock:
                 if tls:
-                    open_now.discard(sock)
-                    sock = tls.wrap_socket(sock, server_side=True)
-                    open_now.add(sock)
+                    # The handshake later, by when the end of the test finds the connection.
+                    sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                    open_now.append(sock)
+                    sock.do_handshake()
                 with sock:
                     handler(sock, number)
 
@@ -214,7 +215,7 @@ def serve(
             with contextlib.suppress(OSError):
                 while True:
                     sock, _ = listener.accept()
-                    open_now.add(sock)
+                    open_now.append(sock)
                     threads.append(threading.Thread(target=one, args=(sock, number)))
                     threads[-1].start()
                     number += 1
@@ -227,7 +228,8 @@ def serve(
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             acceptor.join()
-            for sock in open_now:
+            # A copy: a connection over TLS may just begin.
+            for sock in list(open_now):
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
             for thread in threads:
@@ -266,7 +268,7 @@ class Proxy:
             )
 
         with self.news:
-            assert self.news.wait_for(seen, 20), self.sent
+            assert self.news.wait_for(seen, support.PATIENCE_S), self.sent
 
     def _handle(self, near: socket.socket, number: int) -> None:
         with socket.create_connection(("127.0.0.1", self._target)) as far:

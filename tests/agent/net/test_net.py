@@ -26,6 +26,7 @@ from tests.agent.net.mqtt_lab import (
 pytestmark = pytest.mark.parametrize("interpreter", INTERPRETERS)
 
 A, CNAME = 1, 5
+LONG_MS = 60_000  # for an answer that comes
 Answer = Callable[[bytes], list[bytes]]
 
 
@@ -176,13 +177,14 @@ def test_a_dns_server_is_asked_and_never_trusted(interpreter: str) -> None:
         return {**QUERIES, "OK.Test": QUERIES["OK.Test."]}[asked][0](query)
 
     with dns_server(answer) as server:
-        options = {"server": server, "names": list(QUERIES), "timeout_ms": 500}
+        names = [(name, 300 if name == "silent.test" else LONG_MS) for name in QUERIES]
+        options = {"server": server, "names": names}
         said = dict(run(interpreter, "queries", **options))
     assert said == {asked: expected for asked, (_, expected) in QUERIES.items()}
 
 
 def test_a_closed_dns_port_is_told_from_silence(interpreter: str) -> None:
-    options = {"server": "127.0.0.1:1", "names": ["ok.test"], "timeout_ms": 2000}
+    options = {"server": "127.0.0.1:1", "names": [("ok.test", LONG_MS)]}
     assert run(interpreter, "queries", **options) == [("ok.test", errno.ECONNREFUSED)]
 
 
@@ -198,17 +200,17 @@ def test_names_are_resolved_by_the_first_server_that_knows(interpreter: str) -> 
         dns_server(good) as working,
     ):
         lookups = [
-            ("a.test", [working]),
-            ("b.test", [silent, working]),
-            ("c.test", [broken, working]),
-            ("d.test", [broken, silent]),
-            ("nx.test", [working, broken]),
-            ("192.0.2.9", [silent]),
-            ("2001:db8::9", [silent]),
-            ("localhost", [silent]),
-            ("not a..name", [working]),
+            ("a.test", [working], LONG_MS),
+            ("b.test", [silent, working], 8000),  # a quarter of it for each of two tries
+            ("c.test", [broken, working], LONG_MS),
+            ("d.test", [broken, silent], 800),
+            ("nx.test", [working, broken], LONG_MS),
+            ("192.0.2.9", [silent], LONG_MS),
+            ("2001:db8::9", [silent], LONG_MS),
+            ("localhost", [silent], LONG_MS),
+            ("not a..name", [working], LONG_MS),
         ]
-        said = dict(run(interpreter, "resolve", lookups=lookups, timeout_ms=800))
+        said = dict(run(interpreter, "resolve", lookups=lookups))
     assert said["a.test"] == said["b.test"] == said["c.test"] == ["192.0.2.1"]
     assert said["d.test"] == [
         "name",
@@ -232,8 +234,10 @@ def test_the_last_good_address_serves_while_dns_is_dead_and_is_never_pinned(
         dns_server(lambda asked, query: [reply(query, moved)]) as other,
         serve(lambda sock, number: None) as port,
     ):
-        connections = [("b.test", port, [where]) for where in (dead, both, dead, other)]
-        said = run(interpreter, "opens", connections=connections, timeout_ms=600)
+        # Of the time half is for the look-up: the third has two seconds left to connect.
+        servers = [(dead, 600), (both, LONG_MS), (dead, 4000), (other, LONG_MS)]
+        connections = [("b.test", port, [where], limit) for where, limit in servers]
+        said = run(interpreter, "opens", connections=connections)
     assert [what for what, _ in said] == ["failed", "opened", "opened", "failed", "files left"]
     assert said[0][1][0] == "name"  # type: ignore[index]
     assert said[3][1][0] == "connect"  # type: ignore[index]
@@ -258,9 +262,11 @@ def test_a_dead_host_a_closed_port_and_silence_after_connecting_are_told_apart(
         )
         plain = stack.enter_context(serve(lambda sock, number: sock.sendall(b"HTTP/1.1 400\r\n")))
         gone = stack.enter_context(serve(lambda sock, number: None))
-        ports = [full.getsockname()[1], 1, silent, plain, gone]
-        connections = [("127.0.0.1", port, []) for port in ports]
-        said = run(interpreter, "opens", connections=connections, timeout_ms=400, tls=tls)
+        # Three seconds for the silent one: it must have connected before they are over.
+        ports = {full.getsockname()[1]: 400, 1: LONG_MS, silent: 3000}
+        ports |= {plain: LONG_MS, gone: LONG_MS}
+        connections = [("127.0.0.1", port, [], limit) for port, limit in ports.items()]
+        said = run(interpreter, "opens", connections=connections, tls=tls)
     assert said.pop() == ("files left", 0)
     assert [what for what, _ in said] == ["failed"] * 5
     stages = [(stage, code) for stage, _, code in (value for _, value in said)]  # type: ignore
@@ -278,7 +284,7 @@ def test_a_broker_that_never_says_connack_is_given_up(interpreter: str) -> None:
             pass
 
     with serve(handler) as port:
-        ((what, failure),) = run(interpreter, "connect", port=port, connect_timeout_s=0.3)
+        ((what, failure),) = run(interpreter, "connect", port=port, connect_timeout_s=3)
     assert (what, failure[0], failure[2]) == ("failed", "mqtt", errno.ETIMEDOUT)  # type: ignore
     assert failure[1].endswith("no answer in time")  # type: ignore[index]
 
@@ -288,7 +294,7 @@ def test_datagrams_are_exchanged_with_one_peer_until_an_answer_is_accepted(
     interpreter: str, accept: bool
 ) -> None:
     with dns_server_raw([b"bad", b"good"]) as port:
-        options = {"host": "127.0.0.1", "port": port, "timeout_ms": 5000, "accept": accept}
+        options = {"host": "127.0.0.1", "port": port, "timeout_ms": LONG_MS, "accept": accept}
         assert run(interpreter, "exchange", **options) == [("answer", "good" if accept else "bad")]
 
 
@@ -364,7 +370,7 @@ def test_nothing_is_lost_or_mixed_when_the_socket_takes_no_more(
     def handler(sock: socket.socket, number: int) -> None:
         read_packet(sock)
         sock.sendall(ACCEPTED)
-        written.wait(20)
+        written.wait(support.PATIENCE_S)
         while True:
             packet = read_packet(sock)
             if packet[0] == 0xE0:
@@ -375,7 +381,7 @@ def test_nothing_is_lost_or_mixed_when_the_socket_takes_no_more(
                 pid = packet[-len(payload) - 2 : -len(payload)]
                 sock.sendall(b"\x40\x02" + pid)
 
-    options: dict[str, object] = {"size": size}
+    options: dict[str, object] = {"size": size, "ack_timeout_s": 120}
     context = None
     if secure:
         authority = Authority(tmp_path)

@@ -1,15 +1,27 @@
 """A source on its own, on either interpreter, driven by lines on standard input.
 
-Its options come in the environment (SOURCE_DEVICE): modules, config, deadline_ms, and in_turn,
+Its options come in the environment (SOURCE_DEVICE): modules, config, and in_turn,
 whether a source's own part is to be there for its looks only (turns.py). Each line is
-JSON: {"do": "sample" or "observe", "now": Unix time or null}; each answer is a line {"row": ...,
-"resets": [...]}. What it logs goes to standard error.
+JSON: {"do": "sample" or "observe", "now": Unix time or null, "deadline_ms"}; each answer is a line
+{"row": ..., "resets": [...]}. What it logs goes to standard error.
 """
 
 import asyncio
 import json
 import os
 import sys
+
+
+class Still:
+    """Ticks for the counters: equipment ages only as a test says, however slow this machine is."""
+
+    @staticmethod
+    def ticks_ms():
+        return 0
+
+    @staticmethod
+    def ticks_diff(end, start):
+        return end - start
 
 
 class Clock:
@@ -39,7 +51,9 @@ async def main():
         except (ValueError, OSError) as error:
             print(json.dumps({"error": str(error)}))
             return
-        sources[-1].deadline_ms = options["deadline_ms"]
+    counter = sys.modules.get("agent.sources.counter")
+    if counter:
+        counter.interpreter = Still
     print(json.dumps({"ready": True}))
     while True:
         line = sys.stdin.readline()
@@ -50,6 +64,7 @@ async def main():
         row = {}
         for source in sources:
             source._at = None  # as if long enough had passed to ask again
+            source.deadline_ms = order["deadline_ms"]
             if order["do"] == "observe":
                 source.observe()
                 await source._task

@@ -20,6 +20,7 @@ from tests import support
 INTERPRETERS = ["cpython", "micropython"]
 # How a source may live: in turn (agent/sources/turns.py) is on MicroPython, too.
 WAYS = [*INTERPRETERS, "in turn"]
+LONG_MS = 60_000  # for an answer that comes
 NAMES = {metric.id: metric.name for metric in vocabulary.METRICS}
 
 
@@ -42,7 +43,7 @@ class Device:
         self,
         interpreter: str,
         modules: str | Sequence[str],
-        deadline_ms: int = 4500,
+        deadline_ms: int = LONG_MS,
         heapsize: str | None = None,
         **options: object,
     ):
@@ -56,8 +57,8 @@ class Device:
             command += ["-X", f"heapsize={heapsize}"] if heapsize else []
         else:
             command = [sys.executable, "-W", "always"]
-        orders = {"modules": modules, "config": settings, "deadline_ms": deadline_ms}
-        orders["in_turn"] = interpreter == "in turn"
+        orders = {"modules": modules, "config": settings, "in_turn": interpreter == "in turn"}
+        self._deadline_ms = deadline_ms
         self._process = subprocess.Popen(
             [*command, str(Path(__file__).with_name("source_device.py"))],
             cwd=support.ROOT,
@@ -90,17 +91,18 @@ class Device:
         self._said.append(line)
         return json.loads(line)
 
-    def _order(self, what: str, now: int | None) -> dict[str, int]:
+    def _order(self, what: str, now: int | None, deadline_ms: int | None = None) -> dict[str, int]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": what, "now": now}) + "\n")
+        order = {"do": what, "now": now, "deadline_ms": deadline_ms or self._deadline_ms}
+        self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         said = self._next()
         self.resets = [NAMES[metric] for metric in said["resets"]]
         return {NAMES[metric]: value for metric, value in said["row"]}
 
-    def sample(self, now: int | None = None) -> dict[str, int]:
-        """A sample's row, by the metrics' names."""
-        return self._order("sample", now)
+    def sample(self, now: int | None = None, deadline_ms: int | None = None) -> dict[str, int]:
+        """A sample's row, by the metrics' names. deadline_ms: of this sample only."""
+        return self._order("sample", now, deadline_ms)
 
     def observe(self, now: int | None = None) -> None:
         """What a round between samples does, to its end."""
@@ -159,7 +161,7 @@ def tcp(talk: Callable[[socket.socket], None], wrap: Callable | None = None) -> 
                 with sock, contextlib.suppress(OSError, EOFError):
                     if over.is_set():
                         return
-                    sock.settimeout(10)
+                    sock.settimeout(support.PATIENCE_S)
                     with contextlib.ExitStack() as stack:
                         talk(stack.enter_context(wrap(sock)) if wrap else sock)
 
@@ -235,15 +237,16 @@ def snmpd(folder: Path, lines: Sequence[str], fixed: int = 0) -> Iterator[int]:
     for _ in range(5):
         port = fixed or support.free_port()
         log = folder / "log"
-        process = subprocess.Popen(
-            [need("snmpd", "snmpd"), "-f", "-Le", "-C", "-c", str(config), "-I", "-smux"]
-            + [f"--persistentDir={folder}/persistent", f"udp:127.0.0.1:{port}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log.open("wb"),
-        )
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [need("snmpd", "snmpd"), "-f", "-Le", "-C", "-c", str(config), "-I", "-smux"]
+                + [f"--persistentDir={folder}/persistent", f"udp:127.0.0.1:{port}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + support.PATIENCE_S
             while "NET-SNMP version" not in log.read_text() and process.poll() is None:
                 assert time.monotonic() < end, log.read_text()
                 time.sleep(0.01)

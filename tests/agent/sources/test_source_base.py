@@ -60,7 +60,8 @@ def turn(source: Source, clock: Clock, *steps: object) -> list[dict]:
         for step in steps:
             if step == "observe":
                 source.observe()
-                await asyncio.sleep(0.01)
+                for _ in range(20):  # until it has looked: nothing in it waits
+                    await asyncio.sleep(0)
             elif step == "sample":
                 rows.append({})
                 await source.sample(rows[-1])

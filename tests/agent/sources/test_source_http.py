@@ -13,7 +13,7 @@ from agent.net.errors import NetError
 from agent.net.tasks import within
 from agent.sources.http import Http, base_path
 from agent.sources.jsonscan import Scanner
-from tests.agent.sources.source_lab import Request, http, requests, response, tcp
+from tests.agent.sources.source_lab import LONG_MS, Request, http, requests, response, tcp
 
 
 def fetch(port: int, count: int = 1) -> list[tuple[int, bytes]]:
@@ -25,7 +25,7 @@ def fetch(port: int, count: int = 1) -> list[tuple[int, bytes]]:
         try:
             for _ in range(count):
                 body = bytearray()
-                status = await within(2000, client.request("GET", "/x", body.extend))
+                status = await within(LONG_MS, client.request("GET", "/x", body.extend))
                 got.append((status, bytes(body)))
         finally:
             client.close()

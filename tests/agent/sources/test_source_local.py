@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.sources.day import Day
 from agent.sources.source import Source
 from agent.sources.wifi import Stations
-from tests.agent.sources.source_lab import WAYS, Device
+from tests.agent.sources.source_lab import LONG_MS, WAYS, Device
 
 every_way = pytest.mark.parametrize("interpreter", WAYS)
 
@@ -64,6 +64,7 @@ def test_only_clients_that_were_let_in_count(interpreter: str, tmp_path: Path):
 def control_socket(path: Path, answer: bytes) -> Iterator[list[bytes]]:
     """openNDS's control socket: one command a connection, closed after the answer."""
     asked: list[bytes] = []
+    over = threading.Event()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -71,10 +72,10 @@ def control_socket(path: Path, answer: bytes) -> Iterator[list[bytes]]:
         def loop() -> None:
             while True:
                 sock, _ = server.accept()
-                with sock, suppress(OSError):  # a device that is stopped leaves in between
-                    asked.append(sock.recv(100))
-                    if not asked[-1]:
+                with sock, suppress(OSError):  # a device may be stopped in between
+                    if over.is_set():
                         return
+                    asked.append(sock.recv(100))
                     sock.sendall(answer)
 
         thread = threading.Thread(target=loop)
@@ -82,6 +83,7 @@ def control_socket(path: Path, answer: bytes) -> Iterator[list[bytes]]:
         try:
             yield asked
         finally:
+            over.set()
             with socket.socket(socket.AF_UNIX) as end:
                 end.connect(str(path))
             thread.join()
@@ -129,7 +131,8 @@ def test_a_program_that_misbehaves_gives_null(
     interpreter: str, tmp_path: Path, script: str, reason: str
 ):
     path = program(tmp_path, "ndsctl", script)
-    with Device(interpreter, "opennds", 1500, opennds__command=path) as device:
+    deadline_ms = 500 if "sleep" in script else LONG_MS
+    with Device(interpreter, "opennds", deadline_ms, opennds__command=path) as device:
         assert device.sample() == {}
         assert re.search(reason, device.end())
 

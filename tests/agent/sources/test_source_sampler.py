@@ -8,6 +8,7 @@ import pytest
 from agent.measure import sampler as module
 from agent.wire import ids
 from host_tools.wire import vocabulary
+from tests.agent.jumping import JumpingLoop
 
 SIGNED_UNITS = {"dBm", "dB", "degC"}
 
@@ -44,7 +45,8 @@ def read(*sources: Source, times: int = 1, pause: float = 0) -> list[dict]:
             await asyncio.sleep(pause)
         return rows
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        return runner.run(run())
 
 
 def test_the_later_one_in_the_list_counts_whoever_is_first_to_answer():

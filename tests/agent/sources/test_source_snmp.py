@@ -12,6 +12,7 @@ from agent.sources import snmp
 from tests.agent.sources.snmp_agent import (
     COUNTER32,
     COUNTER64,
+    END,
     GAUGE,
     GETBULK,
     GETNEXT,
@@ -26,7 +27,7 @@ from tests.agent.sources.snmp_agent import (
     split,
     tlv,
 )
-from tests.agent.sources.source_lab import WAYS, Device, defaults, snmpd, udp
+from tests.agent.sources.source_lab import LONG_MS, WAYS, Device, defaults, snmpd, udp
 
 IFX, IF = "1.3.6.1.2.1.31.1.1.1", "1.3.6.1.2.1.2.2.1"
 SYS, HOST = "1.3.6.1.2.1.1.3.0", "1.3.6.1.2.1.25.1.1.0"
@@ -72,13 +73,12 @@ def ask(request: pytest.FixtureRequest) -> Iterator:
     """ask(agent, **config): a device that asks a scripted agent."""
     with contextlib.ExitStack() as stack:
 
-        def start(agent: object, deadline_ms: int = 4500, **config: object) -> Device:
+        def start(agent: object, **config: object) -> Device:
             port = stack.enter_context(udp(agent))  # type: ignore[arg-type]
             config = {"snmp__interface": "wan"} | config
             device = Device(
                 request.param,
                 "snmp",
-                deadline_ms,
                 snmp__host="127.0.0.1",
                 snmp__port=port,
                 **config,
@@ -178,6 +178,7 @@ def test_version_3_survives_a_router_that_does_not_count_its_restarts(
 
     with snmpd(tmp_path, USERS) as port:
         router = snmp.make(config | {"usage.snmp.port": port}, None, lambda metric: None)
+        router.deadline_ms = LONG_MS
         assert look()
         # For us it has run for a quarter of an hour now, for itself for a second: its words look
         # like old ones that somebody plays back.
@@ -322,11 +323,11 @@ def test_64_bit_counters_that_come_and_go_never_mix_with_32_bits(ask):
 
 def test_what_passed_while_it_did_not_answer_is_told_afterwards(ask):
     agent = router(down=1000)
-    device = ask(agent, deadline_ms=300)
+    device = ask(agent)
     device.sample()
     agent.community = b"changed"
     octets(agent, 2000, 0)
-    assert device.sample() == {}
+    assert device.sample(deadline_ms=300) == {}
     agent.community = b"public"
     octets(agent, 3000, 0)
     assert device.sample()["bytes_down"] == 2000
@@ -455,6 +456,32 @@ def test_a_router_with_small_answers_is_asked_for_less(ask):
     assert (row["clients"], row["uplink_port"]) == (9, 1)
 
 
+@pytest.mark.parametrize(("size", "requests"), [(512, 1), (513, 2), (1200, 2)])
+def test_an_answer_that_was_cut_is_asked_for_again_in_smaller_parts(ask, size, requests):
+    agent = router()
+    agent.set(f"{M}.5.1.1.12.1", OCTETS, b"")
+    row = tuple(map(int, f"{M}.5.1.1.12.1".split(".")))
+    walks = []
+
+    def enlarge(request: bytes, answer: bytes) -> list[bytes]:
+        if agent.asked[-1] != (GETBULK, [row[:-1]]):
+            return [answer]
+        walks.append(answer)
+        (_, _), (_, _), (_, pdu) = split(split(answer)[0][1])
+        number_ = int.from_bytes(split(pdu)[0][1], "big", signed=True)
+        for pad in range(size) if len(walks) == 1 else ():
+            binds = [(row, (OCTETS, bytes(pad))), (row, (END, None))]
+            larger = message(b"public", response(number_, binds))
+            if len(larger) == size:
+                return [larger]
+        return [answer]
+
+    agent.spoil = enlarge
+    device = ask(agent, snmp__profile="mikrotik-hotspot", snmp__interface=None)
+    assert device.sample()["clients"] == 1
+    assert len(walks) == requests
+
+
 def test_an_object_that_makes_the_router_fail_costs_only_itself(ask):
     agent = router()
     agent.set(f"{M}.6.1.0", GAUGE, 3)
@@ -562,7 +589,7 @@ def test_a_table_without_end_is_cut(ask):
 def test_garbage_and_silence_leave_null_and_a_reason(ask):
     agent = router()
     agent.spoil = lambda request, answer: [tlv(0x30, number(1))]
-    device = ask(agent, deadline_ms=3500)
+    device = ask(agent)
     assert device.sample() == {}
     assert "can't be read" in device.end()
 
@@ -577,8 +604,6 @@ def test_an_integer_of_any_size_stays_in_its_column(ask):
 
 @every_way
 def test_nobody_listening_is_said_in_words(interpreter):
-    with udp(lambda data: []) as port:
-        pass
-    with Device(interpreter, "snmp", snmp__host="127.0.0.1", snmp__port=port) as device:
+    with Device(interpreter, "snmp", snmp__host="127.0.0.1", snmp__port=1) as device:
         assert device.sample() == {}
         assert "usage.snmp: connection refused" in device.end()

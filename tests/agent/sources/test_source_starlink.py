@@ -15,12 +15,12 @@ from agent.sources import http2, starlink
 from agent.sources.protobuf import fields, scaled
 from agent.wire import ids
 from tests.agent.sources.dish import GET_STATUS, dish, everything, integer, message, real, status
-from tests.agent.sources.source_lab import WAYS, Device, tcp
+from tests.agent.sources.source_lab import LONG_MS, WAYS, Device, tcp
 
 every_way = pytest.mark.parametrize("interpreter", WAYS)
 
 
-def start(interpreter: str, port: int, deadline_ms: int = 4500) -> Device:
+def start(interpreter: str, port: int, deadline_ms: int = LONG_MS) -> Device:
     options = {"starlink__host": "127.0.0.1", "starlink__port": port}
     return Device(interpreter, "starlink", deadline_ms, **options)
 

@@ -13,6 +13,7 @@ from agent.device import interpreter
 from agent.measure import sampler as sampler_module
 from agent.sources import source, turns
 from agent.wire import ids
+from tests.agent.jumping import JumpingLoop
 
 NAMES = ("one", "two", "three", "four", "five", "six", "seven")
 
@@ -84,28 +85,10 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         setattr(agent.sources, name.rpartition(".")[2], module)
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """Instead of waiting it lets time pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passed_s = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]
-
-        def jump(timeout: float | None = None) -> list:
-            self.passed_s += timeout or 0.0001
-            return select(0)
-
-        self._selector.select = jump  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self.passed_s
-
-
 @pytest.fixture
-def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
-    loop = Loop()
-    monkeypatch.setattr(interpreter, "ticks_ms", lambda: int(loop.passed_s * 1000))
+def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[JumpingLoop]:
+    loop = JumpingLoop()
+    monkeypatch.setattr(interpreter, "ticks_ms", lambda: int(loop.time() * 1000))
     yield loop
     loop.close()
 
@@ -123,7 +106,7 @@ def sampling(
     return sampler, taken
 
 
-def run(loop: Loop, *steps: int | str | dict[str, Look], sample_s: int = 60) -> list[dict]:
+def run(loop: JumpingLoop, *steps: int | str | dict[str, Look], sample_s: int = 60) -> list[dict]:
     """The rows of a sampler with a source of each name in `looks`. "sample" and "observe" are done
     when so many seconds have passed as a number before them says; a dict changes what sources
     do."""
@@ -148,7 +131,7 @@ def run(loop: Loop, *steps: int | str | dict[str, Look], sample_s: int = 60) -> 
     return loop.run_until_complete(main())
 
 
-def test_one_looks_at_a_time_and_none_is_loaded_meanwhile(loop: Loop):
+def test_one_looks_at_a_time_and_none_is_loaded_meanwhile(loop: JumpingLoop):
     async def do(which: source.Source, levels: dict) -> None:
         name = which.name.removeprefix("usage.")
         assert loaded() == {name}
@@ -161,7 +144,7 @@ def test_one_looks_at_a_time_and_none_is_loaded_meanwhile(loop: Loop):
     assert order == [*NAMES] * 3
 
 
-def test_a_source_finds_its_settings_and_what_lasts_at_every_look(loop: Loop):
+def test_a_source_finds_its_settings_and_what_lasts_at_every_look(loop: JumpingLoop):
     async def do(which: source.Source, levels: dict) -> None:
         assert which.word == "two word"  # type: ignore[attr-defined]
         levels[ids.CLIENTS] = which.looks  # type: ignore[attr-defined]
@@ -176,7 +159,7 @@ def test_a_source_finds_its_settings_and_what_lasts_at_every_look(loop: Loop):
     ]
 
 
-def test_the_later_one_in_the_list_counts_whenever_it_looked(loop: Loop):
+def test_the_later_one_in_the_list_counts_whenever_it_looked(loop: JumpingLoop):
     looks.update(one=hanging, two=telling((ids.LEASES, 2)), three=telling((ids.LEASES, 3)))
     healed = {"one": telling((ids.LEASES, 1), (ids.CLIENTS, 1))}
     rows = run(loop, "sample", 60, healed, "sample", 60, "sample")
@@ -186,15 +169,15 @@ def test_the_later_one_in_the_list_counts_whenever_it_looked(loop: Loop):
     assert order == ["one", "two", "three", "two", "three", "one", "one", "two", "three"]
 
 
-def test_six_that_hang_cost_their_own_and_leave_time_for_the_seventh(loop: Loop):
+def test_six_that_hang_cost_their_own_and_leave_time_for_the_seventh(loop: JumpingLoop):
     looks.update(dict.fromkeys(NAMES, hanging))
     looks["seven"] = telling((ids.CLIENTS, 7), after=2)
     rows = run(loop, "sample", 30, "sample")
     assert rows == [{ids.CLIENTS: 7, ids.CLIENTS_PEAK: 7}] * 2
-    assert loop.passed_s <= 30 + 2 * 30
+    assert loop.time() <= 30 + 2 * 30
 
 
-def test_one_that_was_not_asked_is_null_and_tells_later_what_it_has_counted(loop: Loop):
+def test_one_that_was_not_asked_is_null_and_tells_later_what_it_has_counted(loop: JumpingLoop):
     async def count(which: source.Source, levels: dict) -> None:
         levels[ids.CLIENTS] = 1
         which.count(ids.BYTES_UP, 100)
@@ -212,7 +195,7 @@ def test_one_that_was_not_asked_is_null_and_tells_later_what_it_has_counted(loop
     assert rows[1] == {ids.CLIENTS: 1, ids.CLIENTS_PEAK: 1, ids.BYTES_UP: 200}
 
 
-def test_nobody_waits_for_ever_because_others_hang(loop: Loop):
+def test_nobody_waits_for_ever_because_others_hang(loop: JumpingLoop):
     async def fail(which: source.Source, levels: dict) -> None:
         raise OSError
 
@@ -223,9 +206,9 @@ def test_nobody_waits_for_ever_because_others_hang(loop: Loop):
         rows: list[dict] = []
         for _ in range(6):
             rows.append({})
-            began = loop.passed_s
+            began = loop.time()
             await sampler.read(rows[-1])
-            assert loop.passed_s - began < sampler.wait_ms / 1000
+            assert loop.time() - began < sampler.wait_ms / 1000
             looks.update(dict.fromkeys(NAMES, hanging))
             looks["seven"] = telling((ids.CLIENTS, 7), after=4)
             await asyncio.sleep(25)
@@ -236,7 +219,7 @@ def test_nobody_waits_for_ever_because_others_hang(loop: Loop):
     assert loop.run_until_complete(main())[3:] == [told] * 3
 
 
-def test_whoever_is_asked_last_has_its_time_as_well(loop: Loop):
+def test_whoever_is_asked_last_has_its_time_as_well(loop: JumpingLoop):
     """With samples of ten seconds, one that hangs leaves half a second to begin in."""
     looks.update(one=hanging, two=hanging)
     healed = {"two": telling((ids.CLIENTS, 7), after=2)}
@@ -247,14 +230,14 @@ def test_whoever_is_asked_last_has_its_time_as_well(loop: Loop):
 
 
 @pytest.mark.parametrize("lie", [None, True, 1.5, "7", b"7", [7], 1 << 40, -1])
-def test_what_is_no_number_costs_its_own_columns_only(lie: object, loop: Loop):
+def test_what_is_no_number_costs_its_own_columns_only(lie: object, loop: JumpingLoop):
     looks.update(one=telling((ids.LEASES, 1)), two=telling((ids.LEASES, lie), (ids.DISH_UP, 5)))
     assert run(loop, "sample") == [{ids.LEASES: 1, ids.DISH_UP: 5}]
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ImportError(), ValueError("02:00:00:00:00:01")])
 def test_one_that_fails_is_let_go_and_says_nothing_of_users(
-    error: Exception, loop: Loop, capsys: pytest.CaptureFixture[str]
+    error: Exception, loop: JumpingLoop, capsys: pytest.CaptureFixture[str]
 ):
     async def do(which: source.Source, levels: dict) -> None:
         raise error
@@ -266,7 +249,9 @@ def test_one_that_fails_is_let_go_and_says_nothing_of_users(
     assert f"usage.one: {type(error).__name__}" in said and "02:00" not in said
 
 
-def test_one_whose_code_can_not_be_loaded_costs_its_own_columns_only(loop: Loop, tmp_path: Path):
+def test_one_whose_code_can_not_be_loaded_costs_its_own_columns_only(
+    loop: JumpingLoop, tmp_path: Path
+):
     looks.update(one=telling((ids.LEASES, 1)), two=telling((ids.DISH_UP, 5)))
 
     async def main() -> list[dict]:
@@ -284,7 +269,7 @@ def test_one_whose_code_can_not_be_loaded_costs_its_own_columns_only(loop: Loop,
 
 
 def test_code_that_is_replaced_meanwhile_gets_no_values_of_other_keys(
-    loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    loop: JumpingLoop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     looks.update(one=telling((ids.LEASES, 1)), two=telling((ids.DISH_UP, 5)))
     code = MODULE.replace('KEYS = "', 'KEYS = "usage.{name}.more int 1 1 9\\n')
@@ -303,7 +288,7 @@ def test_code_that_is_replaced_meanwhile_gets_no_values_of_other_keys(
     assert "usage.one: its code was replaced: restart the agent" in capsys.readouterr().err
 
 
-def test_nothing_is_loaded_while_round_trip_times_are_taken(loop: Loop):
+def test_nothing_is_loaded_while_round_trip_times_are_taken(loop: JumpingLoop):
     async def main() -> None:
         busy = asyncio.Lock()
         _, taken = sampling(busy)

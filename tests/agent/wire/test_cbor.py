@@ -151,13 +151,16 @@ def test_an_absurd_depth_is_an_error_like_others() -> None:
 )
 def test_a_length_allocates_nothing_before_the_bytes_are_there(start: str) -> None:
     data = bytes.fromhex(start) + bytes(1000)
-    tracemalloc.start()
-    try:
-        with pytest.raises(cbor.CborError):
-            cbor.loads(data)
-        assert tracemalloc.get_traced_memory()[1] < 20_000
-    finally:
-        tracemalloc.stop()
+    peaks = []
+    for _ in range(3):  # another thread of the tests may allocate meanwhile
+        tracemalloc.start()
+        try:
+            with pytest.raises(cbor.CborError):
+                cbor.loads(data)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert min(peaks) < 20_000
 
 
 def test_a_device_that_runs_out_of_memory_says_so() -> None:

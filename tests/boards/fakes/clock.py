@@ -2,7 +2,10 @@
 
 import asyncio
 
-from agent.device import interpreter
+try:
+    from agent import base as interpreter  # as released
+except ImportError:
+    from agent.device import interpreter
 
 now = 0  # milliseconds
 

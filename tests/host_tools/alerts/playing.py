@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from host_tools.alerts.places import AlertPlace
 from host_tools.alerts.post import Post
@@ -13,12 +15,16 @@ from host_tools.alerts.settings import AlertSettings, load_settings
 from host_tools.alerts.view import BROKER, ProvinceView, SlotView
 from host_tools.alerts.watch import Watch
 from host_tools.simulate.province import places
-from host_tools.simulate.world import ONLINE, SimulatedVillage, SimulationSettings, World
+from host_tools.simulate.regimes import LINKS
+from host_tools.simulate.regimes import TICK_S as TICK_OF_SIMULATION
+from host_tools.simulate.world import ONLINE, SimulatedVillage, SimulationSettings, Spell, World
+from host_tools.store.queries import Change
 from host_tools.wire.vocabulary import NO_DATA
 
 BEGIN = 1_767_196_800  # 2026-01-01 00:00 WITA
 REPORT_S = 300
 TICK_S = 300
+LATE_S = 5  # from a report's end to its arrival, at most
 GENSET = (19 * 3600, 22 * 3600 + 1800)  # it surely runs
 
 CONFIG = """
@@ -34,33 +40,62 @@ url = "json://localhost/staff"
 """
 
 
-class Known:
-    """What the province knows of a village at each moment: its reports come while it is online."""
+class Seen(NamedTuple):
+    """From `at` on the province sees a village so, and knows of these changes."""
 
-    def __init__(self, village: SimulatedVillage) -> None:
-        self.slot = village.slot
-        self._spells = village.spells
-        self._phase = village.index * 37 % REPORT_S
-        self._at = 0
+    at: int
+    index: int
+    view: SlotView | None
+    changes: tuple[Change, ...] = ()
 
-    def view(self, now: int) -> SlotView | None:
-        spells = self._spells
-        while self._at + 1 < len(spells) and spells[self._at + 1].begin <= now:
-            self._at += 1
-        number = self._at
-        last = now - (now - self._phase) % REPORT_S
-        while number >= 0:
-            spell = spells[number]
-            last = min(last, spell.end - 1 - (spell.end - 1 - self._phase) % REPORT_S)
-            if spell.state in ONLINE and last >= spell.begin:
-                break
-            number -= 1
-        else:
-            return None
-        if now - last > 3 * REPORT_S:
-            return SlotView(self.slot, NO_DATA, last)
-        quiet = last if now - last > 1.5 * REPORT_S else None
-        return SlotView(self.slot, spell.state, spell.begin, quiet)
+
+def seen_of(village: SimulatedVillage) -> Iterator[Seen]:
+    """All that the province sees of a village, in the order of time; signed by nobody.
+
+    As in the simulation a report arrives at the next whole minute, and only while the village is
+    online. What happened while it was not becomes known after it, as fast as its link carries it.
+    """
+    slot, phase = village.slot, village.index * 37 % REPORT_S
+    pace = LINKS[village.link].backlog
+    untold: list[Change] = []
+    before: str | None = None
+    last: tuple[int, Spell] | None = None  # the last report, and what it says
+    for spell in village.spells:
+        untold.append(Change(0, slot, spell.begin, spell.state, before))
+        before = spell.state
+        first = spell.begin + (phase - spell.begin) % REPORT_S
+        if spell.state not in ONLINE or first >= spell.end:
+            continue
+        at = _arrival(first)
+        if last is not None:
+            yield from _silence(village, *last, at)
+        missing = 0 if last is None else (first - last[0]) // REPORT_S
+        known = _arrival(at + missing // pace) if missing > pace else at
+        now = SlotView(slot, spell.state, spell.begin)
+        yield Seen(at, village.index, now, tuple(untold) if known == at else ())
+        end = first + (spell.end - 1 - first) // REPORT_S * REPORT_S
+        if known > at:
+            # It is of use even where the village was lost again meanwhile.
+            yield Seen(min(known, _arrival(end)), village.index, None, tuple(untold))
+        untold = []
+        last = end, spell
+    if last is not None:
+        yield from _silence(village, *last, village.settings.end)
+
+
+def _arrival(made: int) -> int:
+    return -(-(made + LATE_S) // TICK_OF_SIMULATION) * TICK_OF_SIMULATION
+
+
+def _silence(village: SimulatedVillage, end: int, spell: Spell, until: int) -> Iterator[Seen]:
+    """What is seen after the last report, which was made at `end`, until the next one arrives."""
+    heard = _arrival(end)
+    for after, view in (
+        (3 * REPORT_S // 2, SlotView(village.slot, spell.state, spell.begin, heard)),
+        (3 * REPORT_S, SlotView(village.slot, NO_DATA, end)),
+    ):
+        if heard + after + 1 < until:
+            yield Seen(heard + after + 1, village.index, view)
 
 
 def villages_of(settings: SimulationSettings) -> list[SimulatedVillage]:
@@ -113,11 +148,19 @@ def play(
     records = open_records(folder)
     post = Post(settings, records)
     watch = Watch(settings, records, post)
-    known = [Known(village) for village in villages]
+    coming = heapq.merge(*map(seen_of, villages))
+    following = next(coming, None)
+    views: dict[int, SlotView] = {}
     post.places = {village.slot: place_of(village) for village in villages}
     broken = cuts_of(villages, "broker", max(3, len(villages) // 2)) if own else []
     for now in range(begin, end, TICK_S):
-        view = ProvinceView([its for its in (k.view(now) for k in known) if its is not None])
+        changes: list[Change] = []
+        while following is not None and following.at <= now:
+            if following.view is not None:
+                views[following.index] = following.view
+            changes += following.changes
+            following = next(coming, None)
+        view = ProvinceView(list(views.values()), changes=changes)
         view.own = dict((BROKER, b) for b, e in broken if b + 180 <= now < e)
         watch.tick(now, view, post.places)
     return records
@@ -134,6 +177,63 @@ def alerts_of(records: AlertRecords, family: str = "down") -> dict[str, Found]:
             for member in records.members(alert.id):
                 found.setdefault(member.member, []).append((alert, member))
     return found
+
+
+class Together(NamedTuple):
+    """What many villages lost at once, and the messages of the alerts that hold it."""
+
+    begin: int
+    villages: int
+    messages: int
+
+
+def backbone_cuts(
+    records: AlertRecords, villages: Sequence[SimulatedVillage], least: int, end: int
+) -> list[Together]:
+    """The cuts of a provider's backbone that were over before `end`."""
+    alerted, found = alerts_of(records), []
+    for cut in cuts_of(villages, "provider", least):
+        if cut[1] > end:
+            continue
+        hit = [v.slot for v in villages if Spell(*cut, "provider") in v.spells]
+        found.append(_together(records, alerted, hit, cut[0], 400))
+    return found
+
+
+def storms(
+    records: AlertRecords,
+    settings: SimulationSettings,
+    villages: Sequence[SimulatedVillage],
+    least: int,
+) -> list[Together]:
+    """The storms over a district that cut at least so many villages for an hour or more."""
+    chosen = places(settings.villages)
+    alerted, found = alerts_of(records), []
+    for district, begin, end in World(settings, chosen).storms:
+        hit = [
+            village.slot
+            for village in villages
+            if chosen[village.index].district == district
+            and any(
+                begin <= since < begin + 900 and until == end for since, until in _outages(village)
+            )
+        ]
+        if len(hit) >= least and end < settings.end - 3600:
+            found.append(_together(records, alerted, hit, begin, 1300))
+    return found
+
+
+def _together(
+    records: AlertRecords, alerted: dict[str, Found], slots: Iterable[str], begin: int, within: int
+) -> Together:
+    hit = set(slots)
+    ids = {
+        alert.id
+        for slot in hit
+        for alert, member in alerted.get(slot, ())
+        if abs(member.begin - begin) <= within
+    }
+    return Together(begin, len(hit), sum(len(records.of_alert(id)) for id in ids))
 
 
 class Verdict:

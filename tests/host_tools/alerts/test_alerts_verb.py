@@ -14,7 +14,7 @@ import pytest
 from agent.wire import ids
 from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.places import places_of
-from host_tools.alerts.records import open_records
+from host_tools.alerts.records import LAST_RUN, open_records
 from host_tools.alerts.settings import AlertSettingsError, load_settings
 from host_tools.alerts.view import BROKER, INGEST, conditions, endings, own_troubles
 from host_tools.common.times import DAY_S
@@ -96,7 +96,8 @@ def test_the_service_alerts_once_over_a_kill_and_a_hook_that_was_down(
     hook.status = 503
     service = start(reported)
     with open_records(reported.directory) as records:
-        wait_for(lambda: any(m.attempts for m in records.messages()), 60)
+        # Once it is noted that nobody took it, nothing is under way.
+        wait_for(lambda: any(m.error for m in records.messages()))
     service.send_signal(signal.SIGKILL)
     service.wait()
     hook.status = 200
@@ -184,6 +185,27 @@ def test_conditions_are_read_from_the_province(reported: Province, tmp_path: Pat
         assert (place.label, place.district) == ("Bohe Silian", "Maratua")
 
 
+def test_alerts_that_do_not_run_are_noticed(reported: Province, desalink: Run):
+    def said() -> tuple[int, str]:
+        ended = desalink("-C", reported.directory, "status", "--check")
+        return ended.code, ended.out
+
+    assert "The alerts have never run, and alerts.toml is there." in said()[1]
+    later = int(time.time()) + DAY_S  # however slow this machine is
+    with open_database(reported.database) as database, database.transaction():
+        save_alive(database, later, connected=True)
+    with open_records(reported.directory) as records:
+        for at, dead in ((later, False), (later - 2 * DAY_S, True)):
+            with records.transaction():
+                records.set_meta(LAST_RUN, at)
+            code, text = said()
+            assert ("The alerts have not been running since" in text) == dead
+            assert (code == 2) == dead
+    # A province that wants no alerts has no alerts.toml.
+    (reported.directory / "alerts.toml").unlink()
+    assert "alerts" not in said()[1]
+
+
 def test_an_ingest_without_its_broker_is_noticed(reported: Province):
     now = int(time.time())
     with open_database(reported.database) as database:
@@ -200,7 +222,9 @@ def test_an_ingest_without_its_broker_is_noticed(reported: Province):
         ("rules.site.states = ['dns']", "dns is also in rules.provider"),
         ("teams.operators.steps = [['fax']]", "no channel 'fax'"),
         ("channels.a.mail = 'a@b.c'", r"channels.a: e-mail needs a section \[smtp\]"),
-        ("channels.a.language = 'id'", "give one of mail, url and url_file"),
+        ("channels.a.language = 'id'", "give one of mail, url, url_file and hook"),
+        ("channels.a.hook = 'https://a.b/c'", "hook and secret_file belong together"),
+        ("channels.a = {hook = 'ftp://a.b', secret_file = 's'}", "an address such as https://"),
         ("hours.6403112001 = 'evening'", "hours.6403112001: expected hours"),
         ("rule = 1", "rule: no such key"),
         ("link = 'https://x'", r"holds \{token\}"),

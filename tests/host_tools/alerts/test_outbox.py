@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import http.server
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
@@ -17,13 +19,20 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from host_tools.alerts.channels import KEY_HEADER, NotTaken, make_sender
+from host_tools.alerts.channels import (
+    KEY_HEADER,
+    SIGNATURE_HEADER,
+    HookSender,
+    NotTaken,
+    make_sender,
+)
 from host_tools.alerts.outbox import GIVE_UP_S, Outbox
 from host_tools.alerts.records import DUE, FAILED, SENT, AlertRecords, open_records
 from host_tools.alerts.settings import AlertSettings, load_settings
 from tests import support
 
 NOW = 1_767_240_000
+SECRET = "a secret of some length"
 
 
 class MailServer:
@@ -32,7 +41,9 @@ class MailServer:
     def __init__(self) -> None:
         self.mails: list[Message] = []
         self.answer = ""
-        self._controller = Controller(self, hostname="127.0.0.1", port=support.free_port())
+        self._controller = Controller(
+            *(self, "127.0.0.1", support.free_port()), ready_timeout=support.PATIENCE_S
+        )
         self._controller.start()
         self.port = self._controller.port
 
@@ -53,11 +64,16 @@ class MailServer:
 
 
 class Hook(http.server.ThreadingHTTPServer):
-    """A web hook that keeps what comes; status: its answer."""
+    """A web hook that keeps what comes; status: its answer.
+
+    signatures: of each post, and what it is of with the secret of the tests.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
         self.posts: list[tuple[str | None, dict[str, Any]]] = []
+        self.signatures: list[tuple[str | None, str]] = []
+        self.asked = 0
         self.status = 200
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -66,10 +82,15 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     server: Hook
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked += 1
         if self.server.status == 200:
-            self.server.posts.append((self.headers[KEY_HEADER], body))
+            self.server.posts.append((self.headers[KEY_HEADER], json.loads(content)))
+            expected = hmac.new(SECRET.encode(), content, "sha256").hexdigest()
+            self.server.signatures.append((self.headers[SIGNATURE_HEADER], f"sha256={expected}"))
         self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -94,6 +115,7 @@ def hook() -> Iterator[Hook]:
 @pytest.fixture
 def settings(tmp_path: Path, mail: MailServer, hook: Hook) -> AlertSettings:
     (tmp_path / "hook.url").write_text(f"json://127.0.0.1:{hook.server_port}/x\n")
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
     (tmp_path / "alerts.toml").write_text(f"""
 [smtp]
 host = "127.0.0.1"
@@ -104,6 +126,8 @@ sender = "alerts@desa.example"
 sari.mail = "sari@desa.example"
 nobody.mail = "nobody@desa.example"
 hook.url_file = "hook.url"
+program.hook = "http://127.0.0.1:{hook.server_port}/x?y=1"
+program.secret_file = "secret"
 """)
     return load_settings(tmp_path)
 
@@ -148,6 +172,37 @@ def test_mail_and_hook_take_what_is_due_once(records, settings, tmp_path, mail, 
         "tidak ada data\nsejak 14.05",
     )
     assert {m.state for m in records.messages()} == {SENT}
+
+
+def test_a_program_takes_signed_json_and_a_redirect_is_not_followed(
+    records, settings, tmp_path, hook
+):
+    outbox = outbox_of(records, settings, tmp_path)
+    queue(records, "1.opened", "program")
+    queue(records, "1.recovered", "program", reply_to="1.opened")
+    hook.status = 302
+    assert outbox.work(NOW) == 0
+    assert hook.asked == 1 and "302, a redirect" in records.messages()[-1].error
+    hook.status = 503
+    assert outbox.work(NOW + 300) == 0
+    assert records.messages()[-1].error == "The other side answers 503."
+    hook.status = 200
+    assert outbox.work(NOW + 900) == 2
+    (first, opened), (second, recovered) = hook.posts
+    assert first == opened["id"] != second == recovered["id"]
+    assert recovered["reply_to"] == opened["id"] and opened["reply_to"] is None
+    assert (opened["what"], opened["alert"], opened["queued_at"]) == ("opened", None, NOW)
+    assert opened["subject"] == "Desa Ä 1.opened"
+    assert opened["text"] == "tidak ada data\nsejak 14.05"
+    assert all(signature == expected for signature, expected in hook.signatures)
+    queue(records, "3.opened", "program")
+    (tmp_path / "secret").write_text("short\n")
+    assert outbox.work(NOW + 900) == 0 and "less than 16" in records.messages()[0].error
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and does not listen
+        for host in (f"127.0.0.1:{deaf.getsockname()[1]}", "127.0.0.1:99999"):
+            with pytest.raises(NotTaken, match=host):
+                HookSender(f"http://{host}", SECRET).send(records.messages()[0], "identity", "")
 
 
 def test_what_is_not_taken_comes_again_later_and_is_given_up_after_a_day(
@@ -246,7 +301,7 @@ def killed_at(step: str, folder: Path, settings: AlertSettings, channel: str) ->
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
-@pytest.mark.parametrize("channel", ["sari", "hook"])
+@pytest.mark.parametrize("channel", ["sari", "hook", "program"])
 def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing_unseen(
     tmp_path, settings, mail, hook, channel
 ):
@@ -254,7 +309,8 @@ def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing_unseen(
     for step in _STEPS:
         folder = tmp_path / step
         folder.mkdir()
-        (folder / "hook.url").write_text((tmp_path / "hook.url").read_text())
+        for name in ("hook.url", "secret"):
+            (folder / name).write_text((tmp_path / name).read_text())
         killed_at(step, folder, settings, channel)
         with open_records(folder) as records:
             # As the alert that it belongs to, a message that was not committed is made again.

@@ -30,7 +30,7 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles, load
 from tests.host_tools.conftest import Run, running_broker
 from tests.host_tools.evidencing import signing_registry
-from tests.support import ROOT, free_port
+from tests.support import PATIENCE_S, ROOT, free_port
 
 SLOT = "6403112001-1"
 
@@ -175,7 +175,7 @@ class Running:
         assert self.child.stderr is not None
         self.said += self.child.stderr.readlines()
         self.child.stderr.close()
-        return self.child.wait(20)
+        return self.child.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -237,10 +237,9 @@ def test_a_taken_port_and_a_second_broker_are_reported(
     assert (ended.code, ended.err) == (
         1, f"desalink: The broker of this province runs already (process {broker.pid}).\n",
     )  # fmt: skip
-    broker.stop()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", kaltim.broker.port))
-        other.listen()
+    broker.stop(PATIENCE_S)
+    # It allows for connections of the broker that are not quite closed.
+    with socket.create_server(("127.0.0.1", kaltim.broker.port)):
         ended = desalink("-C", kaltim.directory, "broker", "run")
     assert (ended.code, ended.err) == (
         1,
@@ -268,7 +267,7 @@ def test_a_missing_or_old_mosquitto_is_reported(
 
 
 def test_a_pid_file_from_before_a_crash_hits_nobody(kaltim: Province):
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen(["sleep", "600"]) as other:
         broker_files(kaltim).pid.write_text(f"{other.pid}\n")
         assert running_pid(broker_files(kaltim)) is None
         assert not request_reload(kaltim)
@@ -308,7 +307,7 @@ def test_an_absent_ingest_finds_what_waited_for_it(kaltim: Province, broker: Bro
             client.on_connect = lambda client, *_: client.subscribe("desa/1/+/+/report", 1)
         client.connect("localhost", broker.port)
         client.loop_start()
-        assert done.wait(20)
+        assert done.wait(PATIENCE_S)
         client.disconnect()
         client.loop_stop()
         done.clear()
@@ -317,9 +316,9 @@ def test_an_absent_ingest_finds_what_waited_for_it(kaltim: Province, broker: Bro
     with CheckClient("localhost", broker.port, kaltim.service("0000000000-1")) as device:
         for number in range(count):
             device.publish("desa/1/6403/0000000000-1/report", str(number).encode())
-    broker.stop()
+    broker.stop(PATIENCE_S)
     broker.start(841, stderr=subprocess.DEVNULL)
-    broker.wait_ready()
+    broker.wait_ready(PATIENCE_S)
     run_ingest(subscribe=False)
     assert received == list(range(count))
 

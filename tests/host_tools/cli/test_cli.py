@@ -19,10 +19,11 @@ import pytest
 from host_tools.cli._errors import report
 from host_tools.cli._output import print_table
 from host_tools.common.errors import DesalinkError, reason
+from host_tools.province import registry_file
 from host_tools.province.settings import Province
 from host_tools.store import lock
 from tests.host_tools.conftest import Run
-from tests.support import ROOT
+from tests.support import PATIENCE_S, ROOT
 
 COMMAND = [sys.executable, "-c", "from host_tools.cli import main; main()"]
 
@@ -124,7 +125,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(kaltim: Province):
         child.stdout.read(10)
         child.stdout.close()
         assert child.stderr.read() == b""
-        assert child.wait(20) == 141
+        assert child.wait(PATIENCE_S) == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's always-full device")
@@ -243,7 +244,10 @@ def test_a_connection_s_error_is_told_without_numbers(error: Exception, said: st
     assert reason(error) == said
 
 
-def test_a_locked_database_has_the_same_exit_code_everywhere(desalink: Run, kaltim: Province):
+def test_a_locked_database_has_the_same_exit_code_everywhere(
+    desalink: Run, kaltim: Province, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(registry_file, "PATIENCE_S", 0.1)
     held = sqlite3.connect(kaltim.directory / "registry.db", isolation_level=None)
     with closing(held):
         held.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -23,7 +23,7 @@ from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, Run
 from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit
-from tests.support import free_port
+from tests.support import PATIENCE_S, free_port
 
 MAC, OTHER = "a0:b7:65:00:00:01", "a0:b7:65:00:00:02"
 
@@ -145,7 +145,7 @@ def test_taking_back_what_is_unused_leaves_devices_in_use_connected(
     try:
         ended = desalink("-C", kaltim.directory, "kit", "revoke", kit.id.hex(), "--unused-only")
         assert (ended.code, ended.err) == (0, "")
-        client.publish(f"desa/1/6403/{SLOT}/report", b"x", 1).wait_for_publish(10)
+        client.publish(f"desa/1/6403/{SLOT}/report", b"x", 1).wait_for_publish(PATIENCE_S)
         assert ends == []
     finally:
         client.disconnect()

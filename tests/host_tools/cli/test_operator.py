@@ -281,7 +281,7 @@ def on_terminal(
         env |= {"LINES": str(rows), "COLUMNS": str(columns)}
         os.execve(sys.executable, [*COMMAND, "-C", str(directory), *arguments], env)
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    said, end = b"", time.monotonic() + 60
+    said, end = b"", time.monotonic() + 120
     try:
         while time.monotonic() < end:
             ready, _, _ = select.select([terminal], [], [], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from host_tools.province.settings import load
 from tests.host_tools.cli.test_cli import COMMAND, environment
 from tests.host_tools.cli.test_operator import alive, on_terminal
+from tests.support import made_once
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +35,8 @@ def _desalink(*arguments: object) -> None:
     subprocess.run([*COMMAND, *map(str, arguments)], env=environment(), check=True)
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A day of all villages, until now."""
-    directory = tmp_path_factory.mktemp("simulated") / "kaltim"
+def _simulate(folder: Path) -> None:
+    directory = folder / "kaltim"
     yesterday = datetime.now(UTC) + timedelta(hours=8 - 24)  # WITA
     _desalink(
         *("simulate", directory, "--days", 2, "--report-every", 3600, "--trusted"),
@@ -44,7 +44,18 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     _desalink("simulate", directory, "--compare")
     alive(directory)
-    return directory
+    shutil.copytree(directory, folder / "spare")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_once(tmp_path_factory, "simulated", _simulate)
+
+
+@pytest.fixture
+def simulated(made: Path) -> Path:
+    """A day of all villages, until now; only to be read."""
+    return made / "kaltim"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -61,9 +72,8 @@ def test_each_verb_speaks_the_operators_language(simulated: Path, verb: str) -> 
     assert said and not re.search(r"\b(the|is|are|of|with|and|there|no|this|not)\b", said), said
 
 
-def test_a_script_monitors_the_province_by_exit_codes_and_json(
-    simulated: Path, tmp_path: Path
-) -> None:
+def test_a_script_monitors_the_province_by_exit_codes_and_json(made: Path, tmp_path: Path) -> None:
+    simulated = made / "spare"  # to be changed here
     script = tmp_path / "monitor.sh"
     script.write_text(MONITOR)
 
@@ -80,10 +90,5 @@ def test_a_script_monitors_the_province_by_exit_codes_and_json(
     assert monitor("--tolerate", problems) == ["0", "OK", problems]
     alive(simulated, ingest_s=600, broker_s=600)
     assert monitor("--tolerate", problems)[:2] == ["2", "CRITICAL"]
-    registry = load(simulated).registry
-    kept = registry.read_bytes()
-    registry.write_bytes(b"noise" * 1000)
-    try:
-        assert monitor()[0] == "3"
-    finally:
-        registry.write_bytes(kept)
+    load(simulated).registry.write_bytes(b"noise" * 1000)
+    assert monitor()[0] == "3"

@@ -404,8 +404,8 @@ def test_the_ingest_serves_a_province_over_tls_and_drains_on_sigterm(
 
     start = "import sys; from host_tools.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", start, "-C", str(province.directory), "ingest"]
-    log = (tmp_path / "ingest.log").open("wb")
-    ingest = subprocess.Popen(command, stderr=log, cwd=support.ROOT)
+    with (tmp_path / "ingest.log").open("wb") as log:
+        ingest = subprocess.Popen(command, stderr=log, cwd=support.ROOT)
     said = (tmp_path / "ingest.log").read_text
     try:
         wait_for(lambda: " connected" in said() or ingest.poll() is not None)
@@ -425,8 +425,8 @@ def test_the_ingest_serves_a_province_over_tls_and_drains_on_sigterm(
 
             wait_for(stored)
             ingest.send_signal(signal.SIGTERM)
-            assert ingest.wait(20) == 0
-            client.messages.get(timeout=20)
+            assert ingest.wait(support.PATIENCE_S) == 0
+            client.messages.get(timeout=support.PATIENCE_S)
             client.close()
     finally:
         ingest.kill()

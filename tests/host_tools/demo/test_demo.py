@@ -22,7 +22,7 @@ from agent.link import probes
 from agent.wire import ids
 from host_tools.demo import faults, journals
 from host_tools.demo.provider import Uplink
-from tests.support import ROOT
+from tests.support import PATIENCE_S, ROOT
 
 DESALINK = "from host_tools.cli import main; main()"
 
@@ -33,7 +33,7 @@ CUT, KILLED = SLOTS[1], SLOTS[2]
 CHILDREN = 8
 
 # Rounds are a second apart; what is more is the machine, which tests share.
-TOLERANCE = timedelta(seconds=5)
+TOLERANCE = timedelta(seconds=10)
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def assert_gone(children: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert [child.cmdline() for child in alive] == []
 
 
@@ -102,7 +102,7 @@ def finished(tmp_path_factory) -> tuple[dict, str, list[str]]:
     with demo(tmp_path, "--minutes", 1, "--summary", summary) as process:
         said = read_until(process, "all four villages report")
         children = children_of(process)
-        rest, _ = process.communicate(timeout=150)
+        rest, _ = process.communicate(timeout=240)
         assert process.returncode == 0, said + rest
     assert len(children) == CHILDREN
     assert_gone(children)
@@ -171,7 +171,7 @@ def test_ctrl_c_ends_everything_and_leaves_nothing(tmp_path):
         assert len(children) == CHILDREN
         assert health(said) == "ok"
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, said + rest
     assert "Traceback" not in rest
     assert_gone(children)
@@ -225,7 +225,7 @@ def test_a_cut_line_is_silent_and_its_packets_arrive_when_it_is_back():
         assert await reader.readexactly(6) == b"before"
         targets = [f"dns:127.0.0.1:{port}" for port in ports["targets"]]
         for target in targets:
-            assert 0 < await probes.reach(target, 5000) < 50000
+            assert 0 < await probes.reach(target, 60_000) < 600_000
 
         for _ in range(2):
             line.set_cut(True)
@@ -240,7 +240,7 @@ def test_a_cut_line_is_silent_and_its_packets_arrive_when_it_is_back():
             line.set_cut(False)
             assert await answer == b"during"
             for target in targets:
-                assert (await probes.answer(target, 5000))[1] == ids.PROBE_OK
+                assert (await probes.answer(target, 60_000))[1] == ids.PROBE_OK
 
         writer.close()
         broker.close()

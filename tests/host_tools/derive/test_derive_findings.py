@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from agent.wire import ids
 from host_tools.derive.samples import samples
+from host_tools.ingest.acks import Acks
+from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import queries
 from host_tools.store.evidence import mark_corrupt, mark_dirty
+from host_tools.wire import Key
 from tests.host_tools.factory import (
     START,
     Device,
@@ -177,6 +180,22 @@ def test_a_link_that_does_not_match_is_a_broken_chain_in_either_order(filled):
     filled.store(other, wrong[:1])
     filled.derive()
     assert filled.findings() == [("chain_break", 2, 2, 0)] * 2
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1)])
+@pytest.mark.parametrize("prev", [None, b"whatever"])
+def test_a_malformed_report_that_comes_late_is_a_link_of_the_chain(filled, order, prev):
+    device = Device()
+    messages = [device.report(), device.report(step=0)]
+    messages.append(device.report(**({"prev": prev} if prev else {})))
+    keys = {device.kid: Key(device.public_key, device.slot, True)}
+    pipeline = Pipeline(filled.db, filled.streams, Acks(8, 1800), keys)
+    for number in order:
+        message = Message(device.topic("report"), messages[number])
+        pipeline.process([message], START + 10**5, 0.0)
+        filled.derive()
+    assert filled.findings() == ([("chain_break", 3, 3, 0)] if prev else [])
+    assert filled.facts() == filled.rebuilt()
 
 
 @pytest.mark.parametrize("changes", [{"prev": b"12345678"}, {"seq": 2, "prev": None}])

@@ -83,7 +83,7 @@ def test_the_end_alone_tells_a_whole_outage(filled):
     ]
 
 
-def test_an_outage_lasts_while_nothing_says_otherwise(filled):
+def test_an_outage_lasts_while_nothing_says_otherwise_and_is_known_where_there_are_samples(filled):
     device = Device()
     filled.store(device, an_outage(device)[:2])
     filled.derive()
@@ -91,7 +91,11 @@ def test_an_outage_lasts_while_nothing_says_otherwise(filled):
     filled.store(device, [device.report(states(5, 5, 5))])
     filled.derive()
     assert filled.outages() == [(5, START + 390, None, 0)]
-    assert filled.intervals()[-1] == (START + 390, START + 1080, "provider")
+    assert filled.intervals()[1:] == [
+        (START + 390, START + 600, "provider"),
+        (START + 600, START + 900, NO_DATA),
+        (START + 900, START + 1080, "provider"),
+    ]
 
 
 def test_where_the_end_is_lost_a_sample_that_says_up_ends_it(filled):
@@ -102,12 +106,89 @@ def test_where_the_end_is_lost_a_sample_that_says_up_ends_it(filled):
     assert filled.outages() == [(5, START + 390, START + 900, 1)]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (0, 1, 3, 2)])
+def test_a_sample_that_says_up_and_comes_last_ends_an_outage_as_well(filled, order):
+    device = Device()
+    messages = [
+        device.report(),
+        device.report(states(1, 5, 5, 5, 5), [outage_began(90, 5)]),
+        *device.reports(2),
+    ]
+    for number in order:
+        filled.store(device, [messages[number]], received_at=START + 3600)
+        filled.derive()
+    assert filled.outages() == [(5, START + 390, START + 600, 1)]
+    assert filled.facts() == filled.rebuilt()
+
+
+def a_long_outage(device: Device) -> list[bytes]:
+    """An outage of 60 reports that ends with the power; 20 reports in its middle do not come."""
+    down = [
+        device.report(states(5, 5, 5, 5, 5), [outage_began(0, 5)] * (not i)) for i in range(60)
+    ]
+    booted = device.reboot(600, alive=device.now + 90)
+    return [*down[:20], *down[40:], device.report(events=[booted])]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_an_outage_without_a_reported_end_only_what_samples_show_is_known(filled, backwards):
+    device = Device()
+    messages = a_long_outage(device)
+    for message in reversed(messages) if backwards else messages:
+        filled.store(device, [message], received_at=START + 10**5)
+        filled.derive()
+    end = START + 60 * 300
+    assert filled.outages() == [(5, START, end, 1)]
+    assert filled.intervals() == [
+        (START, START + 20 * 300, "provider"),
+        (START + 20 * 300, START + 40 * 300, NO_DATA),
+        (START + 40 * 300, end, "provider"),
+        (end, end + 90, NO_DATA),
+        (end + 90, end + 600, "power"),
+        (end + 600, end + 900, "up"),
+    ]
+    assert filled.facts() == filled.rebuilt()
+
+
+@pytest.mark.parametrize("last", [0, 1, 20])
+def test_an_outage_whose_end_was_lost_ends_with_the_last_sample_before_the_next(filled, last):
+    device = Device()
+    began = outage_began(-10, 5)
+    device.report()
+    first = [
+        device.report({} if not i else states(5, 5, 5, 5, 5), [began] * (not i))
+        for i in range(last + 1)
+    ]
+    end = device.now
+    device.reports(40)  # do not come
+    then = device.report(states(6, 6, 6, 6, 6), [outage_began(0, 6)])
+    filled.store(device, [*first, then], received_at=START + 10**5)
+    filled.derive()
+    begin = START + 290
+    assert filled.outages()[0] == (5, begin, end if last else begin, 1)
+    assert filled.facts() == filled.rebuilt()
+
+
 def test_samples_that_say_up_until_an_outage_is_confirmed_do_not_end_it(filled):
     device = Device(step=5)
     filled.store(device, [device.report(states(1, 1, 1, 1, 5, 5), [outage_began(5, 5)])])
     filled.derive()
     assert filled.outages() == [(5, START + 5, None, 0)]
     assert filled.intervals() == [(START, START + 5, "up"), (START + 5, START + 30, "provider")]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_outages_of_one_cause_some_seconds_apart_stay_two_in_any_order(filled, order):
+    device = Device()
+    messages = [
+        device.report(events=[outage_ended(200, 5, 50), outage_began(202, 5)]),
+        device.report(events=[outage_ended(-95, 5, 3)]),
+    ]
+    for number in order:
+        filled.store(device, [messages[number]], received_at=START + 900)
+        filled.derive()
+    assert filled.outages() == [(5, START + 150, START + 200, 0), (5, START + 202, START + 205, 0)]
+    assert filled.facts() == filled.rebuilt()
 
 
 def test_a_change_of_cause_makes_two_outages(filled):

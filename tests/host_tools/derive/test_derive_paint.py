@@ -10,8 +10,10 @@ from host_tools.wire.vocabulary import NO_DATA, OFF_POWER
 UP, PROVIDER, DNS, UNKNOWN = 1, 5, 6, 0
 
 
-def paint(begin, end, samples, outages, offs):
-    return paint_slot(begin, end, [paint_boot(samples, sorted(outages))], sorted(offs))
+def paint(begin, end, samples, outages, offs, lost=()):
+    """lost: the beginnings of outages whose end was not reported."""
+    told = [(b, e, (cause, b not in lost)) for b, e, cause in sorted(outages)]
+    return paint_slot(begin, end, [paint_boot(samples, told)], sorted(offs))
 
 
 def test_nothing_is_no_data():
@@ -43,6 +45,14 @@ def test_an_outage_is_true_to_the_second_within_samples_true_to_a_minute():
         (75, 200, "provider"),
         (200, 240, "up"),
     ]
+
+
+def test_an_outage_without_a_reported_end_is_known_only_where_there_are_samples():
+    samples = [(0, 60, UP), (60, 60, PROVIDER), (240, 60, PROVIDER), (300, 60, UP)]
+    outage = (75, 300, "provider")
+    shown = [(0, 75, "up"), (75, 120, "provider"), (120, 240, NO_DATA), (240, 300, "provider")]
+    assert paint(0, 300, samples, [outage], [], lost=[75]) == shown
+    assert paint(0, 300, samples, [outage], [])[1:] == [(75, 300, "provider")]
 
 
 def test_a_state_that_lags_behind_the_end_of_its_outage_is_not_another_outage():
@@ -80,16 +90,21 @@ SPAN = st.tuples(st.integers(0, 300), st.integers(1, 80))
     st.lists(st.tuples(SPAN, st.sampled_from([UP, PROVIDER, DNS, UNKNOWN, None])), max_size=8),
     st.lists(st.tuples(SPAN, st.sampled_from(["provider", "dns"])), max_size=4),
     st.lists(SPAN, max_size=3),
+    st.booleans(),
 )
-def test_every_second_has_one_state_and_up_only_under_a_sample(samples, outages, offs):
+def test_every_second_has_one_state_and_up_only_under_a_sample(samples, outages, offs, ended):
     sampled = [(t, step, state) for (t, step), state in sorted(samples, key=lambda s: s[0])]
     told = [(b, b + d, cause) for (b, d), cause in outages]
-    painted = paint(0, 400, sampled, told, [(b, b + d, OFF_POWER) for b, d in offs])
+    lost = () if ended else [begin for begin, _, _ in told]
+    painted = paint(0, 400, sampled, told, [(b, b + d, OFF_POWER) for b, d in offs], lost)
     assert painted == merged(painted)
     assert painted[0][0] == 0 and painted[-1][1] == 400
     assert all(a[1] == b[0] for a, b in zip(painted, painted[1:], strict=False))
     state = {second: name for begin, end, name in painted for second in range(begin, end)}
+    covered = {second for t, step, _ in sampled for second in range(t, t + step)}
     for begin, end, _ in told:
-        assert all(state[second] in ("provider", "dns") for second in range(begin, end))
-    covered = {second for t, step, _ in sampled for second in range(t, t + step + 10)}
+        for second in range(begin, end):
+            if ended or second in covered:
+                assert state[second] in ("provider", "dns")
+    covered |= {second for t, step, _ in sampled for second in range(t + step, t + step + 10)}
     assert all(second in covered for second, name in state.items() if name == "up")

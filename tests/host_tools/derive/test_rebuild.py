@@ -88,6 +88,13 @@ def test_a_row_copied_under_another_number_or_stream_is_not_believed(filled):
     assert found(filled, "corrupt") == [4, 4]
 
 
+def test_a_step_that_comes_too_late_does_not_say_that_nothing_is_left(filled):
+    device = Device()
+    filled.store(device, device.reports(3))
+    assert filled.deriver.step(seconds=-1) == 3
+    assert filled.deriver.step(seconds=-1) == 0
+
+
 def test_an_interrupted_rebuild_hides_nothing_and_goes_on(filled, monkeypatch):
     device = Device()
     filled.store(device, device.reports(100))

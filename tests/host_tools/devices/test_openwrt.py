@@ -8,10 +8,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boards.openwrt import board, uci
@@ -35,6 +36,12 @@ if len(SHELLS) == 1:
     PAIRS.append((SHELLS[0], "python3"))
 
 
+@cache
+def package(interpreter: str) -> bytes:
+    """As `desalink package openwrt` makes it."""
+    return build_openwrt(interpreter)[1]
+
+
 @pytest.fixture(params=PAIRS, ids=lambda pair: f"{shell_name(pair[0])} {pair[1]}")
 def pair(request: pytest.FixtureRequest) -> tuple[list[str], str]:
     shell, interpreter = request.param
@@ -55,7 +62,7 @@ def interpreter(pair: tuple[list[str], str]) -> str:
 def router(tmp_path: Path, shell: list[str], interpreter: str) -> Iterator[Router]:
     """With the package on it, as it comes from `desalink package openwrt`."""
     router = Router(tmp_path / "router", shell, interpreter)
-    router.install(build_openwrt(interpreter)[1])
+    router.install(package(interpreter))
     try:
         yield router
     finally:
@@ -119,7 +126,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 @given(value=TEXT, items=st.lists(TEXT.filter(lambda t: t and not t.split()[1:]), min_size=2))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.differing_executors])
+@settings(max_examples=60)
 def test_any_text_survives_uci_show(value: str, items: list[str]) -> None:
     def quoted(text: str) -> str:  # as uci's own uci_print_value
         return "'" + text.replace("'", "'\\''") + "'"
@@ -203,7 +210,7 @@ def test_procd_keeps_the_agent_running(router: Router, interpreter: str) -> None
 
 def test_without_an_interpreter_it_says_what_to_install(tmp_path: Path, shell: list[str]) -> None:
     router = Router(tmp_path / "router", shell)
-    router.install(build_openwrt()[1])
+    router.install(package("micropython"))
     text = to_uci(configuration(router), enabled=True, interpreter="no-such-python")
     router.settings.write_text(text)
     assert router.service("start") != 0

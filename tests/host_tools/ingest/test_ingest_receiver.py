@@ -43,7 +43,7 @@ def publish(port: int, device: Device, count: int) -> list[bytes]:
     sent = device.reports(count)
     with client(port) as publisher:
         for info in [publisher.publish(device.topic("report"), m, 1) for m in sent]:
-            info.wait_for_publish(20)
+            info.wait_for_publish(support.PATIENCE_S)
     return sent
 
 
@@ -58,7 +58,7 @@ def receiver(host: str, port: int, tls: TlsFiles | None) -> Iterator[Receiver]:
 
 def take(opened: Receiver, count: int) -> list[Message]:
     taken: list[Message] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + support.PATIENCE_S
     while len(taken) < count and time.monotonic() < deadline:
         taken += opened.read(count - len(taken), 0.2, 0.0)[0]
     return taken
@@ -73,6 +73,7 @@ def test_over_tls_what_was_confirmed_is_gone_and_nothing_else(broker, plain_port
         taken = take(opened, 300)
         assert [message.payload for message in taken] == sent
         opened.confirm(taken[:200])
+        broker.wait_for_log("Received PUBACK", 200)
     with receiver("localhost", broker.port, tls) as opened:
         opened.connect()
         assert [message.payload for message in take(opened, 100)] == sent[200:]
@@ -83,7 +84,7 @@ def test_over_tls_a_broker_that_stops_is_noticed_and_found_again(broker, plain_p
     with receiver("localhost", broker.port, tls) as opened:
         opened.connect()
         broker.stop()
-        opened.read(1, 20, 0.0)
+        opened.read(1, support.PATIENCE_S, 0.0)
         assert not opened.connected
         broker.start()
         opened.connect()

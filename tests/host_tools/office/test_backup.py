@@ -31,7 +31,7 @@ SLOT = "6403112001-1"
 # Commits as fast as it can, each time one more row in both of two tables.
 _WRITER = """
 import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
 db.execute("PRAGMA journal_mode=WAL")
 for number in range(1, 1 << 40):
     db.execute("BEGIN IMMEDIATE")

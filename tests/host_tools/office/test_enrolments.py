@@ -231,7 +231,7 @@ def test_devices_side_by_side_make_one_chain(
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(2 * support.PATIENCE_S)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert sorted(record.slot for record in log.records()) == slots
     assert outcomes(imported(registry, log)) == ["enrolled"] * 4
@@ -415,11 +415,11 @@ def test_a_technician_s_clock_may_be_a_day_off_and_no_more(
 ):
     now = int(time.time())
     for off, sentence in ((-1, "one day behind"), (1, "more than one day ahead")):
-        raws = chain(kit, device, time=now + off * (86400 + 60), log=b"far off ")
+        raws = chain(kit, device, time=now + off * (86400 + 600), log=b"far off ")
         with pytest.raises(LogError, match=sentence):
             import_records(registry, read_export(a_file(raws), "f"), "f")
     for number, off in enumerate((-1, 1)):
-        raws = chain(kit, device, time=now + off * (86400 - 60), log=b"near by%d" % number)
+        raws = chain(kit, device, time=now + off * (86400 - 600), log=b"near by%d" % number)
         (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
         assert result.outcome in ("enrolled", "already")
 

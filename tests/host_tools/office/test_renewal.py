@@ -23,7 +23,7 @@ from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import Run
 from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
-from tests.support import ROOT
+from tests.support import PATIENCE_S, ROOT
 
 DAY_S = 86400
 
@@ -82,7 +82,7 @@ def test_a_device_gets_its_certificate_with_new_dates_over_its_own_topic(
         stranger.subscribe(topic)
         with CheckClient("127.0.0.1", kaltim.broker.port, files) as device:
             device.subscribe(topic)
-            message = device.messages.get(timeout=10)
+            message = device.messages.get(timeout=PATIENCE_S)
         assert stranger.messages.empty()
     assert message.topic == topic
     cddl = (ROOT / "docs" / "wire.cddl").read_text()

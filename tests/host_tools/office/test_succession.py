@@ -29,14 +29,14 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, running_broker
 from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import CHEAP, KIT_PASSPHRASE, SECOND, SLOT, make_kit
+from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import ROOT
 
 
 def _kit(province: Province, registry: Registry, path: Path) -> Path:
     authority = Authority.load(province.ca_key, province.ca_certificate, PASSPHRASE)
     kit, root = make_kit(province, registry, authority, slots=[SLOT])
-    write_kit(kit, root, path, KIT_PASSPHRASE, cost=CHEAP)
+    write_kit(kit, root, path, KIT_PASSPHRASE)
     return path
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from host_tools.alerts.records import open_records
 from host_tools.pages import access
 from host_tools.pages.records import PagesBook
 from host_tools.pages.serving import application
@@ -96,6 +97,27 @@ def post(client: TestClient, path: str, **form: str):
     return client.post(path, data={"key": key_of(client), **form})
 
 
+def with_alerts(directory: Path) -> None:
+    """Alert 1 is about the first village, alert 2 about the third; one message was not sent."""
+    with open_records(directory) as records, records.transaction():
+        for number, village in enumerate((VILLAGES[0], VILLAGES[2]), 1):
+            slot = f"{village}-1"
+            alert = records.open_alert(
+                *("provider", "down", "critical", ("slot", slot), "provider", NOW - 4000),
+                NOW - 2000,
+            )
+            records.add_members(alert.id, [(slot, alert.begin, "provider", HOSTILE)])
+            records.queue(
+                *("opened", f"{number}.opened.a", "duty phone", HOSTILE, "a body with its link"),
+                now=NOW - 2000,
+                due=NOW - 2000,
+                alert=alert.id,
+            )
+    with open_records(directory) as records:
+        records.sent(1, NOW - 1990)
+        records.not_sent(2, f"refused {HOSTILE}", None)
+
+
 def made(directory: Path) -> PagesSite:
     province = replace(load(directory), pages=PagesSettings(public=True))
     return PagesSite(province, Clock())
@@ -133,6 +155,7 @@ def whole(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             Quarantine(db).add(
                 Refusal(HOSTILE, b"?", Reason.MALFORMED, HOSTILE, HOSTILE[:20], None, NOW - 9)
             )
+    with_alerts(directory)
     with PagesBook.open(directory / "pages.db") as book:
         for name, regencies in ROLES.items():
             access.add_account(book, name, name, regencies, NOW)

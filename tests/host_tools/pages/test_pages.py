@@ -4,19 +4,26 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import openpyxl
 import pytest
 
+from agent.wire import ids
 from host_tools.contracts.calendar import month_of
 from host_tools.contracts.months import close
 from host_tools.pages import wall
 from host_tools.pages.drawing import strip
+from host_tools.pages.outlines import read_outlines
+from host_tools.pages.records import PagesError
+from host_tools.pages.site import PagesSite
 from host_tools.pages.words import GROUPS, what_to_do
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.evidencing import signing_registry
+from tests.host_tools.factory import Device, ordinary
 from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
 
 DAY = 86400
@@ -34,6 +41,65 @@ def test_the_wall_shows_every_slot_with_its_state_and_its_last_day(shared: Pages
     for name in ("IndiHome", "Icon+", "Starlink"):
         assert name in text
     assert 'data-live="/live?version=' in text
+
+
+SQUARE = [[114, -2], [119, -2], [119, 3], [114.001, 3], [114, 3], [114, -2]]
+AREA = {"type": "Polygon", "coordinates": [SQUARE]}
+
+
+def geojson(*geometries: object) -> str:
+    features = [{"type": "Feature", "properties": {}, "geometry": its} for its in geometries]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def test_the_map_draws_the_outlines_of_a_file_and_names_its_source(pages: Pages):
+    path = pages.directory / "borders.geojson"
+    path.write_text(geojson(AREA, None, {"type": "MultiPolygon", "coordinates": [[SQUARE]]}))
+    its = replace(pages.site.settings, outlines=path.name, outlines_source=f"(c) {HOSTILE}")
+    site = PagesSite(replace(pages.site.province, pages=its), pages.clock)
+    client = Pages(site, pages.clock).of("viewer")
+    text = client.get("/").text
+    drawn = re.search(r'<path class="outline" d="([^"]+)"', text)
+    # From corner to corner in pixels; a point beside another one is left out.
+    square = "M12 628l616 0l0 -616l-616 0l0 616"
+    assert drawn and drawn[1] == square * 2
+    assert "(c) &lt;script&gt;" in text
+    some = client.get("/?regency=6403").text
+    assert 'class="outline"' in some and square not in some
+    site.close()
+
+
+def test_outlines_are_simplified_until_they_are_few_enough(tmp_path: Path):
+    wide = [[100 + n / 3000, n % 2 / 50] for n in range(60_000)]
+    path = tmp_path / "x.geojson"
+    path.write_text(geojson({"type": "LineString", "coordinates": wide}))
+    (line,) = read_outlines(path)
+    assert 300 < len(line) <= 5000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[]", "null", "[" * 100_000, '{"type": "FeatureCollection"}', "\x00\x00"),
+        geojson(),
+        geojson({"type": "Circle", "coordinates": [1, 2]}),
+        geojson({"type": "Polygon", "coordinates": 5}),
+        geojson({"type": "Polygon", "coordinates": [[["a", "b"]]]}),
+        geojson({"type": "Polygon", "coordinates": [[[1]]]}),
+        geojson({"type": "LineString", "coordinates": [[1, float("nan")]]}),
+        geojson({"type": "LineString", "coordinates": [[10**400, 1]]}),
+        geojson({"type": "LineString", "coordinates": [[683920.5, 9876543.1]]}),
+    ],
+    ids=lambda content: content[80:110],
+)
+def test_what_is_no_map_is_refused_in_a_sentence(tmp_path: Path, content: str):
+    path = tmp_path / "x.geojson"
+    path.write_text(content)
+    with pytest.raises(PagesError, match="outlines of the map"):
+        read_outlines(path)
+    for other in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(PagesError, match="outlines of the map"):
+            read_outlines(other)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +270,66 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
     assert book[0] == rows[0]
     text = client.get(f"/{name}").text
     assert f"{len(rows) - 1} rows" in text
+
+
+@pytest.mark.parametrize(
+    ("range_", "said"),
+    [
+        ("24h", "Round-trip time: 43.4 ms"),
+        ("7d", "Round-trip time: 43.4 ms"),
+        ("30d", "Round-trip time, of one report in 4: 43.4 ms"),
+        ("year", "older ones are in the archive"),
+    ],
+)
+def test_round_trip_times_are_drawn_over_each_time(pages: Pages, range_: str, said: str):
+    day = 600 if range_ == "30d" else 60
+    device = Device(now=NOW - day * 300 - 300)
+    messages = [device.report({**ordinary(), ids.VOLTAGE: [1210] * 5}) for _ in range(day)]
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.executemany(
+            "INSERT INTO reports VALUES (?, 1, ?, 1, 0, NULL, ?, ?)",
+            [(seq, seq, NOW - 60, message) for seq, message in enumerate(messages, 1)],
+        )
+        db.executemany(
+            "INSERT INTO pieces (stream_id, boot, chunk, slot_id, t_begin, t_end, clockless, "
+            "ahead, received_at) VALUES (1, 1, ?, 1, ?, ?, 0, 0, ?)",
+            [(chunk, NOW - 99_999, NOW - 99, NOW - 60) for chunk in range(day // 16 + 1)],
+        )
+    text = pages.of("viewer").get(f"/village/{VILLAGES[0]}?range={range_}").text
+    assert said in text and re.search(r'class="line" d="M[\d. ]+L', text)
+    assert ("Supply voltage: 12.10 V" in text) is (range_ != "30d")
+
+
+def test_devices_in_trouble_are_found_by_what_is_wrong_with_them(pages: Pages):
+    device = Device(now=NOW - 400)
+    message = device.report({**ordinary(), ids.VOLTAGE: [1200, 1140, None]})
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("INSERT INTO reports VALUES (9, 1, 9, 1, 0, NULL, ?, ?)", (NOW, message))
+        db.execute("UPDATE latest SET journal_fill = 800 WHERE slot_id = 2")
+        db.execute(
+            "INSERT INTO findings (kind, slot_id, stream_id, first_seq, last_seq, found_at) "
+            "VALUES ('future_clock', 3, 3, 1, 1, ?)",
+            (NOW,),
+        )
+    client = pages.of("viewer")
+    rows = {row["slot"][:10]: row for row in client.get("/api/v1/devices").json()["rows"]}
+    assert rows[VILLAGES[0]]["voltage"] == 11.4 and rows[VILLAGES[1]]["voltage"] is None
+    assert rows[VILLAGES[2]]["clock"] == "ahead of ours" and rows[VILLAGES[0]]["clock"] == "right"
+    assert rows[VILLAGES[0]]["firmware"] == rows[VILLAGES[0]]["agent"] == HOSTILE
+    for trouble, found in (
+        ("voltage", {0}),
+        ("journal", {1}),
+        ("clock", {2}),
+        ("gaps", {0, 1, 2, 3}),
+        ("certificate", set()),
+        ("nonsense", set()),
+    ):
+        rows = client.get(f"/api/v1/devices?trouble={trouble}").json()["rows"]
+        assert {row["village"] for row in rows} == {VILLAGES[n] for n in found}, trouble
+    for name in ("board", "agent", "firmware"):
+        known = client.get("/api/v1/devices", params={name: HOSTILE}).json()["rows"]
+        assert len(known) == 4
+        assert client.get("/api/v1/devices", params={name: "other"}).json()["rows"] == []
 
 
 def closed_month(pages: Pages) -> None:

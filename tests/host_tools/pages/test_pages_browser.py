@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from host_tools.store import open_database
 from tests.host_tools.pages.conftest import NOW, PASSWORD, VILLAGES, Pages
+from tests.host_tools.pages.real_village import real_village
 from tests.host_tools.pages.test_pages_live import of_port, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is missing")
@@ -57,17 +60,23 @@ class Browsing:
         page.wait_for_url(self.root + path)
 
 
-@pytest.fixture
-def browsing(pages: Pages) -> Iterator[Browsing]:
-    site = of_port(pages)
-    with running(site), playwright.sync_playwright() as started:
+@contextmanager
+def chromium(port: int) -> Iterator[Browsing]:
+    with playwright.sync_playwright() as started:
         # Root, as in a container, has no sandbox.
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        found = Browsing(browser, f"http://127.0.0.1:{site.settings.port}")
+        found = Browsing(browser, f"http://127.0.0.1:{port}")
         yield found
         browser.close()
     assert found.complaints == []
     assert all(url.startswith((found.root, "data:")) for url in found.loaded)
+
+
+@pytest.fixture
+def browsing(pages: Pages) -> Iterator[Browsing]:
+    site = of_port(pages)
+    with running(site), chromium(site.settings.port) as found:
+        yield found
 
 
 def serious(page: Any) -> list[str]:
@@ -120,6 +129,21 @@ def test_an_open_wall_shows_an_outage_by_itself(browsing: Browsing, pages: Pages
     page.locator(f"circle#m{VILLAGES[0]}.provider").wait_for()
 
 
+def test_an_open_wall_shows_the_outage_of_a_real_agent_without_a_reload(tmp_path: Path):
+    with real_village(tmp_path / "plant") as village, chromium(village.site.settings.port) as its:
+        page = its.page()
+        its.log_in(page, "viewer")
+        page.evaluate("window.loadedOnce = true")
+        box = page.locator(f"#b{village.slot}.up")
+        box.wait_for()
+        village.cut.set()
+        page.locator(f"#b{village.slot}.provider").wait_for()
+        page.get_by_text("down: provider").first.wait_for()
+        village.cut.clear()
+        box.wait_for()
+        assert page.evaluate("window.loadedOnce") is True
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_is_found_on_any_page(browsing: Browsing, scheme: str):
     # axe is a script of its own, which the policy of the pages would refuse.
@@ -129,6 +153,7 @@ def test_nothing_serious_is_found_on_any_page(browsing: Browsing, scheme: str):
     browsing.log_in(page, "administrator")
     for path in (
         *("/", "/villages", "/outages?since=9d", "/cases", "/providers", "/devices", "/usage"),
+        *("/alerts?state=all", "/alerts/1", "/alerts/messages", "/months/files"),
         *("/months", "/quarantine", "/audit", "/accounts", "/account", "/search?q=a"),
         f"/village/{VILLAGES[2]}?range=7d",
     ):
@@ -140,7 +165,14 @@ def test_nothing_serious_is_found_on_any_page(browsing: Browsing, scheme: str):
 def test_a_phone_shows_every_page_within_its_width(browsing: Browsing):
     page = browsing.page(viewport={"width": 360, "height": 740})
     browsing.log_in(page, "administrator")
-    for path in ("/", "/outages?since=9d", "/devices", "/account", f"/village/{VILLAGES[2]}"):
+    for path in (
+        "/",
+        "/outages?since=9d",
+        "/devices",
+        "/account",
+        "/alerts/2",
+        f"/village/{VILLAGES[2]}",
+    ):
         page.goto(browsing.root + path + ("&" if "?" in path else "?") + "lang=id")
         assert page.get_attribute("html", "lang") == "id"
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 from starlette.routing import Route
@@ -11,15 +12,18 @@ from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, key_o
 
 HERE, ELSEWHERE = VILLAGES[0], VILLAGES[2]
 PUBLIC = {"GET /login", "POST /login", "GET /public", "GET /health", "GET /static/{name}"}
+PUBLIC |= {"GET /a/{token}", "POST /a/{token}"}
 ADMINISTRATORS = {
     *("GET /audit", "GET /accounts", "POST /accounts", "POST /accounts/{name}"),
 }
 OPERATORS = {
     *("POST /village/{code}/note", "POST /village/{code}/note/withdraw"),
     *("POST /village/{code}/case", "POST /cases/{number}"),
+    "POST /alerts/{number}",
 }
 ACCOUNT = {
     *("POST /account/password", "POST /account/codes", "POST /account/codes/confirm"),
+    "POST /months/check",
     *("POST /account/codes/off", "POST /account/tokens", "POST /account/tokens/revoke"),
 }
 FORMS = {
@@ -45,6 +49,7 @@ def filled_in(path: str, village: str, case: int = 1) -> str:
         "name": "viewer",
         "month": "2026-10",
         "edition": "1",
+        "token": f"{case}-aaaaaaaaaaaaaaaa",
     }
     return re.sub(r"{(\w+)}", lambda match: values[match[1]], path)
 
@@ -120,7 +125,11 @@ def test_everybody_who_is_logged_in_reads_every_page(pages: Pages):
             if f"GET {path}" in ADMINISTRATORS and role != "administrator":
                 continue
             answer = pages.of(role).get(filled_in(path, ELSEWHERE, 2))
-            expected = {404} if "{month}" in path else {303} if path == "/login" else {200}
+            # Without the name of a file there is none.
+            absent = (
+                path in ("/months/file", "/months/check") or "{month}" in path or "{token}" in path
+            )
+            expected = {404} if absent else {303} if path == "/login" else {200}
             assert answer.status_code in expected, f"{role} {path}: {answer.text}"
 
 
@@ -160,6 +169,84 @@ def test_names_notes_and_what_devices_say_never_become_markup(pages: Pages):
             assert reader.found == [], path
             shown += "&lt;script&gt;" in answer.text
     assert shown > 10
+
+
+# What a stranger may send: in paths, filters, forms, headers and cookies.
+INPUTS = (
+    *("' OR 1=1 --", "\0\x01\x08\x1b[31m", "../../../etc/passwd", "..%2f%00%", "{{7*7}}{% if %}"),
+    *(
+        HOSTILE,
+        "a\r\nset-cookie: planted=1",
+        "\u202e\ufffe" + "\U0001f9a0" * 40,
+        "9" * 40,
+        "-1",
+        "",
+    ),
+    *("1e309", "\u0663", "\u00b2", "=cmd|' /C x'!A0", "a" * 3000, "99999999999999d", "0001-01-01"),
+)
+FILTERS = (
+    *("q", "regency", "provider", "state", "cause", "since", "before", "page", "format", "range"),
+    *("month", "reason", "trouble", "board", "agent", "firmware", "name", "next", "lang"),
+)
+FIELDS = (
+    *("name", "password", "code", "old", "new", "again", "secret", "number", "action", "text"),
+    *("kind", "subject", "began", "assigned", "cause", "role", "next", "r6403"),
+)
+HEADERS = ("accept-language", "accept-encoding", "user-agent", "x-forwarded-for", "range")
+
+
+def planted(answer) -> list[str]:
+    """What of an answer would run, or go elsewhere."""
+    reader = Elements()
+    if "html" in answer.headers.get("content-type", ""):
+        reader.feed(answer.text)
+    where = answer.headers.get("location", "/")
+    if not where.startswith("/") or where.startswith(("//", "/\\")) or "\n" in where:
+        reader.found.append(where)
+    if "planted" in str(answer.headers.get("set-cookie")):
+        reader.found.append("a cookie")
+    return reader.found
+
+
+@pytest.mark.slow
+def test_nothing_that_a_stranger_sends_breaks_a_page_or_runs_in_it(pages: Pages):
+    with_cases(pages)
+    client = pages.of("administrator")
+    key = key_of(client)
+    for text in INPUTS:
+        headers = dict.fromkeys(HEADERS, re.sub(rb"[\0\r\n]", b"", text.encode()))
+        asked = dict.fromkeys(FILTERS, text)
+        for method, path in routes(pages):
+            if path in ("/live", "/logout"):
+                continue
+            paths = {filled_in(path, HERE), re.sub(r"{\w+}", quote(text, safe=""), path)}
+            for its in paths:
+                if method == "GET":
+                    answer = client.get(its, params=asked, headers=headers)
+                else:
+                    form = {**dict.fromkeys(FIELDS, text), "key": key}
+                    answer = client.post(its, data=form, headers=headers)
+                assert answer.status_code < 500, (its, text, answer.text)
+                assert planted(answer) == [], (its, text)
+    # What was kept of it is shown as it is, in tables and workbooks too.
+    for path in ("/cases", "/audit", "/alerts", f"/village/{HERE}"):
+        for form in ("", "csv", "xlsx"):
+            answer = client.get(path, params={"format": form})
+            assert answer.status_code == 200 and planted(answer) == [], (path, form)
+
+
+def test_no_header_or_cookie_of_a_stranger_lets_anybody_in(shared: Pages):
+    client = shared.client()
+    for text in INPUTS:
+        value = quote(text)[:2000]
+        for headers in (
+            {"cookie": f"desalink={value}; lang={value}"},
+            {"authorization": f"Bearer desalink_{value}"},
+            {"authorization": value, "host": value[:60] or "x", "x-forwarded-host": value},
+        ):
+            assert client.get("/villages", headers=headers).status_code == 303
+            assert client.get("/api/v1/status", headers=headers).status_code == 401
+            assert client.get("/live", headers=headers).status_code == 401
 
 
 def test_a_cell_of_a_spreadsheet_is_no_formula(shared: Pages):

@@ -196,7 +196,7 @@ def test_two_inits_of_one_place_do_not_mix(tmp_path: Path):
         with pytest.raises(ProvinceError, match="Another 'desalink init' is making"):
             found_province(place, "64", PASSPHRASE)
         first.stdin.close()
-        assert first.wait(30) == 0
+        assert first.wait(60) == 0
     assert load(place).code == "64"
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,10 +69,6 @@ def _fill(seconds: bytearray, begin: int, end: int, letter: bytes) -> None:
         seconds[begin:end] = letter * (end - begin)
 
 
-def _any(seconds: bytearray, begin: int, end: int) -> bool:
-    return seconds.find(b"\1", max(0, begin - MONTH_BEGIN), max(0, end - MONTH_BEGIN)) >= 0
-
-
 def _midnight(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=WITA).timestamp())
 
@@ -88,28 +85,11 @@ def _known(village: dict) -> bytearray:
         _fill(seconds, begin, end, MEANINGS[state])
     for begin, end in village["told"]:
         _fill(told, begin, end, b"\1")
-    # An outage is told by events, whatever became of its samples: its end comes with its length.
-    # Without its end it lasts until something else is told: a sample, or after a power cut the
-    # last sign of life.
+    # The end of an outage comes with its length, whatever became of its samples.
     spells = village["spells"]
-    open_ended = []
-    for before, (begin, end, state, known), after in zip(
-        [None, *spells], spells, [*spells, None][1:], strict=False
-    ):
-        if state == "up" or state in OFF or after is None:
-            continue
-        if after[2] not in OFF and known:
+    for (begin, end, state, known), after in pairwise(spells):
+        if state != "up" and state not in OFF and after[2] not in OFF and known:
             _fill(told, begin, end, b"\1")
-        elif before and before[3]:
-            open_ended.append((begin, end, state, after[2] in OFF))
-    for begin, end, state, cut in open_ended:
-        if cut and not _any(told, begin, end):
-            _fill(told, begin, _alive(village, end), b"\1")
-        elif not cut:
-            first = MONTH_BEGIN + told.find(b"\0", begin - MONTH_BEGIN)
-            last = MONTH_BEGIN + told.find(b"\1", first - MONTH_BEGIN)
-            _fill(seconds, first, last, MEANINGS[state])
-            _fill(told, first, last, b"\1")
     for begin, _, state, _ in spells:
         if state in OFF and MONTH_BEGIN <= begin < MONTH_END and told[begin - MONTH_BEGIN]:
             # Nobody knows better since when nothing ran than by the last sign of life.
@@ -245,9 +225,7 @@ def test_minutes_and_rupiah_are_those_of_the_truth(settings, small, tmp_path: Pa
             continue  # nobody can place those reports rightly
         assert one.restitution == second.restitution, one.slot
         for kind in KINDS.values():
-            # A sample that begins before anything is known of its link is not known.
-            away = abs(one.seconds[kind] - second.seconds[kind])
-            assert away <= max(0.005 * second.seconds[kind], 0.0005 * LENGTH), one.slot
+            assert one.seconds[kind] == second.seconds[kind], (one.slot, kind)
         rupiah += one.restitution
         kinds += one.seconds
     # It happened: each kind of time is there, and something is paid back.

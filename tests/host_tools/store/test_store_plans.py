@@ -7,6 +7,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import cbor2
+import pytest
+
 from agent.wire import ids
 from host_tools.derive import Deriver, rebuild
 from host_tools.derive.samples import samples
@@ -132,6 +135,7 @@ def receive(db: Database) -> None:
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
     evidence.stream_births(db, 1)
+    assert list(evidence.reports_at(db, [(1, 1), (1, 999_999)]))
     row = StoredReport(*evidence.evidence_after(db, 0, 1)[0][1:])
     with db.transaction():
         evidence.mark_corrupt(db, row.stream_id, row.seq, START, "?")
@@ -144,6 +148,7 @@ def the_rest(db: Database, device: Device) -> None:
     queries.newest_change(db)
     queries.newest_values(db, ["voltage"])
     queries.count_findings(db)
+    queries.open_kinds(db, ["future_clock"])
     queries.said(db, "6403112001-1", START, START + 9)
     queries.quarantined(db, START, START + 9)
     queries.slot_hours(db, "6403112001-1", START, START + 9)
@@ -208,8 +213,8 @@ def the_rest(db: Database, device: Device) -> None:
 
 def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatch):
     path = tmp_path / "province.db"
-    device, other = Device(), Device(seed=2)
-    keys = {d.kid: Key(d.public_key, d.slot, True) for d in (device, other)}
+    device, other, down = Device(), Device(seed=2), Device("6403112002-1", seed=4)
+    keys = {d.kid: Key(d.public_key, d.slot, True) for d in (device, other, down)}
 
     def act() -> None:
         with open_database(path, create=True) as db:
@@ -232,6 +237,8 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
             reports = [Message(device.topic("report"), message) for message in messages[1:]]
             pipeline.process(reports, device.now, 0)
             pipeline.process(reports[:1], device.now, 0)
+            lasting = down.report(ordinary() | {ids.STATE: [2] * 5}, [outage_began(60, 2)])
+            pipeline.process([Message(down.topic("report"), lasting)], down.now, 0)
             pipeline.retry(0, frozenset(keys))
             pipeline.retry(0)
             with db.transaction():
@@ -242,12 +249,15 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
             rebuild(db, keys)
             for village in (None, device.village):
                 queries.status(db, START + 900, village)
-                queries.outages(db, village=village, since=START, now=START + 900)
+                queries.outages(db, village=village, since=START, now=START + 86400)
                 queries.findings(db, village=village)
                 Quarantine(db).newest(10, village=village)
                 for by in ("day", "hour"):
                     queries.usage(db, by=by, village=village, since=START)
+            queries.uncounted_since(db)
             receive(db)
+            with pytest.raises(cbor2.CBORDecodeError):  # that was no receipt
+                queries.uncounted_since(db)
             Archiver(db, lambda _: None).archive_older(0, START + 90 * 86400)
             queries.stored(db, device.slot)
             size(db, START)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.wire.ids import DOWN_PROVIDER, STATE
 from host_tools.derive import Deriver
 from host_tools.store import StoreMissing, database, open_database, schema
 from host_tools.store.evidence import Streams
 from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
-from tests.host_tools.factory import START, Device
+from tests.host_tools.factory import START, Device, ordinary, outage_began
 from tests.host_tools.filled import Filled
 
 
@@ -64,6 +65,28 @@ def test_what_is_left_to_derive_is_derived_after_a_restart(tmp_path: Path):
         assert deriver.pending() == 0
     again = Filled(tmp_path / "db")
     assert again.facts() != whole and again.intervals() == [(START, START + 80 * 300, "up")]
+    again.db.close()
+
+
+def test_outages_of_an_older_database_are_known_no_longer_than_by_their_evidence(tmp_path: Path):
+    path, device = tmp_path / "db", Device()
+    filled = Filled(path)
+    down = ordinary(5) | {STATE: [DOWN_PROVIDER] * 5}
+    messages = [device.report(down, [outage_began(0, DOWN_PROVIDER)] * (not i)) for i in range(40)]
+    messages.append(device.report(events=[device.reboot(600)]))
+    filled.store(device, [*messages[:1], *messages[39:]], received_at=START + 10**5)
+    filled.derive()
+    facts = filled.facts()
+    assert [state for *_, state in filled.intervals()] == [
+        *("provider", "no_data", "provider", "power", "up")
+    ]
+    # As it was derived before: one outage over all.
+    filled.db.execute("UPDATE intervals SET state = 'provider' WHERE state = 'no_data'")
+    filled.db.execute("PRAGMA user_version = 10")
+    filled.db.close()
+    again = Filled(path)
+    again.derive()
+    assert again.facts() == facts
     again.db.close()
 
 

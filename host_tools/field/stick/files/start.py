@@ -44,7 +44,7 @@ def main(platform: str, arguments: list[str]) -> int:
     os.environ["PATH"] = str(programs) + os.pathsep + os.environ.get("PATH", "")
     os.environ["DESALINK_STICK"] = str(STICK)
     if not WINDOWS:
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # nosec B606 # no shell is what we want
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
     return subprocess.call(command)
 

@@ -107,14 +107,14 @@ class Board(threading.Thread):
         """Pull the cable, which powers the board too."""
         self._pull.set()
 
-    def wait_unplugged(self, timeout: float = 30) -> None:
+    def wait_unplugged(self, timeout: float = support.PATIENCE_S) -> None:
         """Wait until the cable is out."""
         end = time.monotonic() + timeout
         while self._plugged.is_set():
             assert time.monotonic() < end, "the cable was never pulled"
             time.sleep(0.01)
 
-    def wait_left_alone(self, timeout: float = 30) -> None:
+    def wait_left_alone(self, timeout: float = support.PATIENCE_S) -> None:
         """Wait until its bootloader session has ended. For a real board DTR and RTS end it."""
         end = time.monotonic() + timeout
         while self._phase == "boot":
@@ -126,7 +126,7 @@ class Board(threading.Thread):
         self._ending.set()
         self._pull.set()
         if self.is_alive():
-            self.join(10)
+            self.join(support.PATIENCE_S)
         if self.error is not None:
             raise self.error
 

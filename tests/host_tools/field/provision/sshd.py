@@ -163,7 +163,7 @@ class Device:
             and path.relative_to(self.root).parts[0] not in ("run", "var")
         }
 
-    def wait_for_reports(self, timeout: float = 30) -> None:
+    def wait_for_reports(self, timeout: float = support.PATIENCE_S) -> None:
         """Until the service, as it was left running, has written one more report."""
         journal = Accepted(self.root / self.state / "journal")
         journal.look()
@@ -219,7 +219,7 @@ class Device:
                 stderr=log,
                 start_new_session=True,
             )
-        end = time.monotonic() + 20
+        end = time.monotonic() + support.PATIENCE_S
         while self.said.count("Server listening") <= before:
             assert self._process.poll() is None and time.monotonic() < end, self.said
             time.sleep(0.01)

@@ -82,7 +82,7 @@ def test_a_part_that_ends_the_interpreter_leaves_the_others(
     assert world.provision(board.plug()).returncode == 0
     parts = [(name, scripts) for name, scripts in run.PARTS if name in ("clock", "flash")]
     monkeypatch.setattr(run, "PARTS", [("board", ("sys.exit()",)), *parts])
-    monkeypatch.setattr(run, "PART_S", 15.0)
+    monkeypatch.setattr(run, "PART_S", 25.0)
     found = run.check_board(str(board.port))
     assert list(found["board"]) == ["error"]
     assert found["clock"]["year"] >= 2026

@@ -68,7 +68,7 @@ def test_interrupt_says_how_to_go_on(world: World, a_hub: Hub) -> None:
         while "firmware: running" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        err = process.communicate(timeout=60)[1]
+        err = process.communicate(timeout=120)[1]
     assert process.returncode == 130
     assert err.strip() == "Interrupted. Run the same command again: it continues where it stopped."
 

@@ -46,7 +46,7 @@ def _board(behave: Callable[[int, bytes], None]) -> Iterator[Repl]:
             yield repl
     finally:
         os.close(slave)
-        thread.join(10)
+        thread.join(60)
         os.close(master)
 
 

@@ -5,16 +5,25 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from filelock import FileLock
 
 from host_tools.devices import boards, device_code
+from host_tools.devices.boards import load_board
+from host_tools.devices.release import Release, build_release
 from tests.boards.images import FLASH_OFFSET
 from tests.support import ROOT
 
 VARIABLE = "DESALINK_TEST_BOARDS"
+# A folder in which other processes find the releases that this one has built.
+shared: Path | None = None
 _BOARD = """\
 family = "_esp32"
 name = "{name}"
@@ -38,8 +47,31 @@ def board_name(chip: str) -> str:
     return f"rig-{chip}"
 
 
-def make_tree(folder: Path) -> Path:
-    """A folder like the repository, with the agent, all boards and the emulated ones."""
+@cache
+def _own() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="desalink-")  # gone when the process ends
+
+
+@cache
+def the_tree() -> Path:
+    """A folder like the repository, with the agent, all boards and the emulated ones. One for all
+    provinces of a process: what is worked out of its files is remembered by their path."""
+    return _make_tree(Path(_own().name) / "tree")
+
+
+@cache
+def release(name: str) -> Release:
+    """The agent for a board of `the_tree`, built once."""
+    folder = shared or Path(_own().name)
+    with FileLock(folder / f"{name}.lock"):
+        built = folder / f"{name}.release"
+        if not built.exists():
+            built.write_bytes(pickle.dumps(build_release(load_board(name))))
+        its: Release = pickle.loads(built.read_bytes())
+        return its
+
+
+def _make_tree(folder: Path) -> Path:
     # Copies: the release builder follows no links when it collects names.
     for name in ("agent", "boards"):
         ignore = shutil.ignore_patterns("__pycache__")

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.demo.small_province import SmallProvince
 from host_tools.devices.boards import load_board
-from host_tools.devices.release import build_release
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.field.labels import check_of
 from host_tools.keys.ca import Authority
@@ -62,8 +61,9 @@ class World:
         villages: Sequence[str] = VILLAGES,
         others: Sequence[str] = (),
     ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.tree = tree.make_tree(folder / "tree")
+        self.tree = tree.the_tree()
         tree.use_tree(self.tree)
         self.province = SmallProvince(
             folder, villages, port=support.free_port(), passphrase=PASSPHRASE
@@ -75,7 +75,8 @@ class World:
             board.name: (f"{board.name}.bin", firmware(board.chip or "", size=firmware_bytes))
             for board in boards
         }
-        self.releases = [build_release(board) for board in [*boards, *map(load_board, others)]]
+        names = [*(board.name for board in boards), *others]
+        self.releases = [tree.release(name) for name in names]
         self.kit = self.make_kit(now)
 
     def with_laptop(self, place: Path) -> World:
@@ -132,7 +133,7 @@ class World:
         *arguments: object,
         die: str = "",
         said: str = "",
-        timeout: float = 60,
+        timeout: float = 180,
         **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run `desalink` on the laptop.

@@ -1,0 +1,349 @@
+"""Alerts: open and past ones, who was sent what, and the link in a message.
+
+The link works without a log-in, once. Scanners of e-mail follow links, so that only the button
+behind it changes something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from starlette.responses import Response
+
+from host_tools.alerts.places import AlertPlace
+from host_tools.alerts.records import (
+    DROPPED,
+    DUE,
+    FAILED,
+    FILE,
+    SENDING,
+    SENT,
+    Alert,
+    AlertMember,
+    AlertRecords,
+    open_records,
+)
+from host_tools.alerts.texts import advice, title, trouble_words
+from host_tools.alerts.tokens import TokenError, read_token
+from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _
+from host_tools.common.times import DAY_S, wita
+from host_tools.pages.listing import (
+    EXPORTED,
+    FORMATS,
+    LINK,
+    NUMBER,
+    TIME,
+    Column,
+    FilterChoice,
+    Listing,
+    limit_of,
+    regency_choice,
+    show,
+    since_choice,
+)
+from host_tools.pages.records import ADMINISTRATOR, OPERATOR
+from host_tools.pages.serving import PageRoute
+from host_tools.pages.visits import NotAllowed, NotFound, PageVisit
+
+LINK_S = 14 * DAY_S
+"""The link of a message ends so long after its alert began to be sent."""
+
+_MOST_NAME = 60
+_MOST_DAYS = 31  # on a page
+
+
+@contextmanager
+def _opened(visit: PageVisit) -> Iterator[AlertRecords | None]:
+    """The alerts of the province; None: 'desalink alerts run' never ran."""
+    directory = visit.site.province.directory
+    if not (directory / FILE).exists():
+        yield None
+        return
+    with open_records(directory) as records:
+        yield records
+
+
+def _places(visit: PageVisit) -> dict[str, AlertPlace]:
+    """What slots are called."""
+    snapshot = visit.snapshot
+    found = {}
+    for slot in snapshot.overview.slots:
+        its = snapshot.villages.get(slot.village)
+        if its is not None:
+            name = snapshot.overview.labels[its.code]
+            provider = snapshot.provider_of(its.code)
+            found[slot.slot] = AlertPlace(slot.slot, name, its.district, its.regency, provider)
+    return found
+
+
+def _state(alert: Alert) -> str:
+    if alert.merged_into is not None:
+        return _("part of {number}").format(number=alert.merged_into)
+    if alert.closed_at is not None:
+        return _("over")
+    if alert.acked_by is not None:
+        return _("acknowledged")
+    return _("not sent: known too late") if alert.late else _("open")
+
+
+def _severity(name: str) -> str:
+    return {"info": _("for information"), "warning": _("warning"), "critical": _("critical")}.get(
+        name, name
+    )
+
+
+def alerts(visit: PageVisit) -> Listing:
+    """Alerts that are not over; with `state=all`, also those that began since some time."""
+    state, regency = visit.query("state"), visit.query("regency")
+    start, since = since_choice(visit)
+    if visit.query("format") not in FORMATS:
+        start = max(start, visit.now - _MOST_DAYS * DAY_S)
+    found: list[Alert] = []
+    failed = 0
+    with _opened(visit) as records:
+        if records is not None:
+            found = records.alerts_since(start) if state == "all" else records.open_alerts()
+            found = found[-EXPORTED:]
+            if regency:
+                found = [its for its in found if _concerns(records, its, regency)]
+            failed = sum(its.queued_at >= start for its in records.messages(FAILED))
+        known = records is not None
+    places = _places(visit)
+    note = _("'desalink alerts run' has never run here: nobody is alerted.")
+    if known:
+        note = _("{count} messages since {time} were not sent.").format(
+            count=failed, time=wita(int(start))
+        )
+    return Listing(
+        "alerts",
+        _("Alerts"),
+        [
+            Column("alert", _("Alert"), LINK),
+            Column("what", _("What")),
+            Column("severity", _("Severity")),
+            Column("state", _("State")),
+            Column("began", _("Begin (WITA)"), TIME),
+            Column("opened", _("Alerted (WITA)"), TIME),
+            Column("slots", _("Slots"), NUMBER),
+            Column("acknowledged_by", _("Acknowledged by")),
+            Column("acknowledged", _("Acknowledged (WITA)"), TIME),
+            Column("over", _("Over (WITA)"), TIME),
+        ],
+        [
+            {
+                "alert": (f"/alerts/{its.id}", str(its.id)),
+                "what": title(its, places),
+                "severity": _severity(its.severity),
+                "state": _state(its),
+                "began": its.begin,
+                "opened": its.opened_at,
+                "slots": its.fallen,
+                "acknowledged_by": its.acked_by,
+                "acknowledged": its.acked_at,
+                "over": its.closed_at,
+            }
+            for its in sorted(found, key=lambda its: -its.id)
+        ],
+        [
+            regency_choice(visit),
+            FilterChoice("state", _("State"), [("", _("not over")), ("all", _("all"))], state),
+            since,
+        ],
+        note=note,
+        downloads=[("/alerts/messages", _("Messages that were sent, and those that were not"))],
+    )
+
+
+def _concerns(records: AlertRecords, alert: Alert, regency: str) -> bool:
+    return any(its.member.startswith(regency) for its in records.members(alert.id))
+
+
+_MESSAGE_STATES = (DUE, SENDING, SENT, FAILED, DROPPED)
+
+
+def _message_state(state: str) -> str:
+    return {
+        DUE: _("waits"),
+        SENDING: _("is being sent"),
+        SENT: _("sent"),
+        FAILED: _("not sent"),
+        DROPPED: _("withdrawn"),
+    }.get(state, state)
+
+
+def _what(name: str) -> str:
+    return {
+        "opened": _("new"),
+        "recovered": _("over"),
+        "digest": _("digest"),
+        "test": _("Test"),
+    }.get(name, _("again, to more people"))
+
+
+def messages(visit: PageVisit) -> Response:
+    """The outbox, the newest first. The texts stay there: they hold the links."""
+    state = visit.query("state")
+    with _opened(visit) as records:
+        found = [] if records is None else records.messages(state or None, limit_of(visit))
+    listing = Listing(
+        "messages",
+        _("Messages of alerts"),
+        [
+            Column("message", _("Number"), NUMBER),
+            Column("alert", _("Alert"), LINK),
+            Column("queued", _("Queued (WITA)"), TIME),
+            Column("kind", _("Kind")),
+            Column("channel", _("Channel")),
+            Column("subject", _("Subject")),
+            Column("state", _("State")),
+            Column("attempts", _("Attempts"), NUMBER),
+            Column("sent", _("Sent (WITA)"), TIME),
+            Column("error", _("Error")),
+        ],
+        [
+            {
+                "message": its.id,
+                "alert": its.alert_id and (f"/alerts/{its.alert_id}", str(its.alert_id)),
+                "queued": its.queued_at,
+                "kind": _what(its.what),
+                "channel": its.channel,
+                "subject": its.subject,
+                "state": _message_state(its.state),
+                "attempts": its.attempts,
+                "sent": its.sent_at,
+                "error": its.error,
+            }
+            for its in found
+        ],
+        [
+            FilterChoice(
+                "state",
+                _("State"),
+                [("", _("all")), *((name, _message_state(name)) for name in _MESSAGE_STATES)],
+                state,
+            )
+        ],
+    )
+    return show(visit, listing)
+
+
+def _found(visit: PageVisit, records: AlertRecords | None) -> tuple[AlertRecords, Alert]:
+    number = visit.path("number")
+    if records is not None and number.isdecimal() and len(number) < 16:
+        alert = records.alert(int(number))
+        if alert is not None:
+            return records, alert
+    raise NotFound(_("There is no such alert."))
+
+
+def _may_act(visit: PageVisit, members: Sequence[AlertMember]) -> bool:
+    """What concerns no village, such as the own broker, is the administrators'."""
+    return visit.who.role == ADMINISTRATOR or any(visit.who.may_act(m.member) for m in members)
+
+
+def one(visit: PageVisit) -> Response:
+    """An alert: its villages, and who was sent what."""
+    with _opened(visit) as opened:
+        records, alert = _found(visit, opened)
+        members, sent = records.members(alert.id), records.of_alert(alert.id)
+    places = _places(visit)
+    return visit.page(
+        "alert.html",
+        alert=alert,
+        title=title(alert, places),
+        advice=advice(alert, places.get(alert.value)),
+        state=_state(alert),
+        severity=_severity(alert.severity),
+        members=members,
+        labels=visit.snapshot.overview.labels,
+        trouble=trouble_words,
+        messages=sent,
+        what=_what,
+        message_state=_message_state,
+        may_act=alert.closed_at is None and alert.acked_at is None and _may_act(visit, members),
+    )
+
+
+def acknowledge(visit: PageVisit) -> Response:
+    """Somebody who is logged in takes care."""
+    with _opened(visit) as opened:
+        records, alert = _found(visit, opened)
+        if not _may_act(visit, records.members(alert.id)):
+            raise NotAllowed(_("Your account may not acknowledge this alert."))
+        with records.transaction():
+            taken = records.acknowledge(alert.id, visit.who.name, visit.now)
+    if taken:
+        visit.log("alert.acknowledge", f"alert {alert.id}", title(alert, _places(visit)))
+    return visit.to(f"/alerts/{alert.id}")
+
+
+# ---- the link of a message -------------------------------------------------------------------
+
+
+def _linked(visit: PageVisit, records: AlertRecords | None) -> tuple[AlertRecords, Alert]:
+    """The alert of the link's token.
+
+    Raises:
+        NotFound: the token is none of ours.
+        NotAllowed: the address has tried too many, or the link has ended.
+    """
+    throttle, alert = visit.site.link_throttle, None
+    if throttle.full(visit.address):
+        raise NotAllowed(_("Too many wrong links came from your address; try again later."))
+    try:
+        if records is not None:
+            alert = records.alert(read_token(records, visit.path("token")))
+    except TokenError:
+        throttle.failed(visit.address)
+    if records is None or alert is None:
+        raise NotFound(_("This link is not complete; copy all of it from the message."))
+    if visit.now - alert.opened_at > LINK_S:
+        raise NotAllowed(_("This link has ended; log in to see the alert."))
+    return records, alert
+
+
+def link(visit: PageVisit) -> Response:
+    """What the alert is, and the button. Nothing is changed here."""
+    with _opened(visit) as opened:
+        _records, alert = _linked(visit, opened)
+    places = _places(visit)
+    return visit.page(
+        "link.html",
+        alert=alert,
+        title=title(alert, places),
+        advice=advice(alert, places.get(alert.value)),
+        may_act=alert.closed_at is None and alert.acked_at is None,
+        most_name=_MOST_NAME,
+        name=visit.account.name if visit.account else "",
+    )
+
+
+def acknowledge_by_link(visit: PageVisit) -> Response:
+    """Whoever has the message takes care, and says who it is."""
+    if visit.account is not None:
+        name = visit.account.name
+    else:
+        name = " ".join(visit.text("name", most=_MOST_NAME).split())
+        if not name.isprintable():
+            raise DesalinkError(_("A name has only characters that can be printed."))
+        name += " (link)"  # nobody has checked it
+    with _opened(visit) as opened:
+        records, alert = _linked(visit, opened)
+        with records.transaction():
+            taken = records.acknowledge(alert.id, name, visit.now)
+    if taken:
+        detail = f"{name}: {title(alert, _places(visit))}"
+        visit.log("alert.acknowledge", f"alert {alert.id}", detail, who=name)
+    return visit.to(f"/a/{visit.path('token')}")
+
+
+ROUTES = [
+    PageRoute("/alerts", lambda visit: show(visit, alerts(visit))),
+    PageRoute("/alerts/messages", messages),
+    PageRoute("/alerts/{number}", one),
+    PageRoute("/alerts/{number}", acknowledge, OPERATOR, "POST"),
+    PageRoute("/a/{token}", link, None),
+    PageRoute("/a/{token}", acknowledge_by_link, None, "POST"),
+]
