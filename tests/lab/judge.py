@@ -16,7 +16,7 @@ from tests.lab.world import ROUND_S, Village, World
 
 _STATE = {term.code: term.name for term in STATES}
 _RESULT = {term.code: term.name for term in PROBE_RESULTS}
-_TELL_S = 45.0
+_TELL_S = 120.0
 
 
 @dataclass
@@ -122,7 +122,7 @@ def failed(fault: Fault, error: Exception) -> Verdict:
 def settle(world: World) -> None:
     """Wait until every village is up and nothing is left to be told."""
     for village in world.villages:
-        world.wait_until(lambda v=village: _is_up(world, v), f"{village.slot} is up", 90)
+        world.wait_until(lambda v=village: _is_up(world, v), f"{village.slot} is up", 180)
     time.sleep(3 * ROUND_S)
 
 

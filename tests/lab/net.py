@@ -24,7 +24,7 @@ def _dies_with_parent() -> None:
 
 def call(*command: str, check: bool = True, text: str | None = None) -> str:
     """Run a command to its end and return what it printed; fails with its words."""
-    done = subprocess.run(command, capture_output=True, text=True, input=text, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, input=text, timeout=60)
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     return done.stdout
@@ -148,7 +148,7 @@ class Process:
         if self._child is not None:
             self._child.wait()
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 15) -> None:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> None:
         """Ask it to end, and wait; by force if it does not."""
         self._ended = True
         self.send(number)

@@ -266,7 +266,7 @@ class World:
         return self.small.query(sql, *values)
 
     def wait_until(
-        self, condition: Callable[[], Any], what: str = "", deadline_s: float = 60.0
+        self, condition: Callable[[], Any], what: str = "", deadline_s: float = 120.0
     ) -> None:
         """Wait until something is so."""
         if not self.happens(condition, deadline_s):

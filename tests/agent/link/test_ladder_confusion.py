@@ -2,7 +2,7 @@
 
 from tests.lab.confusion import confusion
 
-SEQUENCES = 500
+SEQUENCES = 300
 
 
 def test_random_faults_are_called_by_their_cause_and_none_is_missed_or_invented():

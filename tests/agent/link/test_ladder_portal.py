@@ -15,6 +15,7 @@ from agent.net import dns
 from agent.net.traffic import own
 from agent.wire import ids
 from tests import support
+from tests.agent.link.portal_packets import SIX
 from tests.agent.sources.source_lab import INTERPRETERS
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -177,7 +178,7 @@ def test_a_look_is_six_packets_and_never_more_than_is_counted(interpreter: str):
     page, redirect, log_in = json.loads(said)
     assert page["result"] == ids.PROBE_OK
     assert redirect["result"] == log_in["result"] == ids.PROBE_BAD_ANSWER
-    assert page["flags"] == redirect["flags"] == [">S", "<SA", ">A", "<A", "<A", ">RA"]
+    assert page["flags"] == redirect["flags"] == SIX
     for look in (page, redirect, log_in):
         assert look["bytes"] <= look["counted"]
     # The months of docs/measuring.md rest upon it.

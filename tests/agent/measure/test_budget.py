@@ -66,8 +66,9 @@ def story(
     return json.loads(said)
 
 
-@both
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("interpreter", "seed"), [(name, seed) for seed, name in enumerate(2 * INTERPRETERS)]
+)
 def test_no_month_exceeds_its_budget_whatever_the_power_does(
     interpreter: str, seed: int, tmp_path: Path
 ):
@@ -361,7 +362,9 @@ def test_what_the_agent_counts_is_what_passes(interpreter: str, tmp_path: Path):
     (first, first_truth), (last, truth) = counted
     assert first >= first_truth
     # The relay computes the heads, and fewer bare acknowledgements than there are.
-    assert 1 <= (last - first) / (truth - first_truth) <= 1.15
+    ratio = (last - first) / (truth - first_truth)
+    print(f"counted {ratio:.3f} of what passed")
+    assert 1 <= ratio <= 1.15
     told = values(province, "own_month")
     assert len(told) == 4 and told == sorted(told)
 

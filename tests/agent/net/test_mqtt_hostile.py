@@ -74,8 +74,7 @@ IN_SESSION = {
 }
 
 
-@pytest.fixture(scope="module", params=INTERPRETERS)
-def outcomes(request: pytest.FixtureRequest) -> dict[str, list]:
+def _outcomes(interpreter: str) -> dict[str, list]:
     """What became of each scripted connection: [stage, reason, errno, unknown acks, messages]."""
     scripts = [(name, answer) for name, (answer, _) in BEFORE_CONNACK.items()]
     scripts += [(name, ACCEPTED + answer) for name, (answer, _) in IN_SESSION.items()]
@@ -97,40 +96,29 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, list]:
             pass
 
     with serve(handler) as port:
-        said = run(request.param, "scripts", port=port, count=len(scripts))
+        said = run(interpreter, "scripts", port=port, count=len(scripts))
     assert [what for what, _ in said] == ["end"] * len(scripts)
     return {scripts[i][0]: list(said[i][1]) for i in range(len(scripts))}  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("name", BEFORE_CONNACK)
-def test_a_broker_that_does_not_accept_is_given_up_with_a_reason(
-    outcomes: dict[str, list], name: str
-) -> None:
-    stage, reason, code, _, _ = outcomes[name]
-    answer, expected = BEFORE_CONNACK[name]
-    assert stage == "mqtt"
-    assert (expected or "closed the connection") in reason
-    assert reason.startswith("broker 127.0.0.1: ")
-    if answer and answer[:3] == b"\x20\x02\x00" and len(answer) == 4:
-        assert code == answer[3]
-
-
-@pytest.mark.parametrize("name", IN_SESSION)
-def test_a_malformed_packet_ends_the_connection_with_a_reason(
-    outcomes: dict[str, list], name: str
-) -> None:
-    stage, reason, _, _, messages = outcomes[name]
-    assert stage == "session"
-    assert IN_SESSION[name][1] in reason
-    assert messages == []
-
-
-def test_acks_for_nothing_are_counted_and_harmless(outcomes: dict[str, list]) -> None:
-    assert outcomes["acks for nothing"][1:] == ["the broker closed the connection", 0, 2, []]
-
-
-def test_what_came_before_the_cut_is_delivered(outcomes: dict[str, list]) -> None:
-    assert outcomes["cut off"][1:] == ["the broker closed the connection", 0, 0, ["a"]]
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_a_broker_that_misbehaves_is_given_up_with_a_reason(interpreter: str) -> None:
+    outcomes = _outcomes(interpreter)
+    for name, (answer, expected) in BEFORE_CONNACK.items():
+        stage, reason, code, _, _ = outcomes[name]
+        assert stage == "mqtt", name
+        assert (expected or "closed the connection") in reason, name
+        assert reason.startswith("broker 127.0.0.1: "), name
+        if answer and answer[:3] == b"\x20\x02\x00" and len(answer) == 4:
+            assert code == answer[3], name
+    for name, (_, expected) in IN_SESSION.items():
+        stage, reason, _, _, messages = outcomes[name]
+        assert (stage, messages) == ("session", []), name
+        assert expected in reason, name
+    # Acks for nothing are counted and harmless, and what came before the cut is delivered.
+    closed = "the broker closed the connection"
+    assert outcomes["acks for nothing"][1:] == [closed, 0, 2, []]
+    assert outcomes["cut off"][1:] == [closed, 0, 0, ["a"]]
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS)

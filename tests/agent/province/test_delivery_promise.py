@@ -24,7 +24,7 @@ from agent.province.delivery import Delivery
 from agent.province.session import Session
 from agent.wire import ed25519, ids
 
-LIVES = 40
+LIVES = 24
 OPTIONS = {"capacity": 6144, "segment_size": 1536, "max_record": 1024}
 BASE = "desa/1/6403/6403112001-1/"
 
