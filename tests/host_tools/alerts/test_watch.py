@@ -177,6 +177,20 @@ def test_a_storm_over_a_district_is_one_alert_and_what_falls_elsewhere_another(t
     assert any("8 villages in D12: no data since" in m.subject for m in plant.sent)
 
 
+def test_a_village_that_falls_by_itself_takes_none_out_of_a_backbone_cut(tmp_path):
+    plant = Plant(tmp_path, count=48)
+    cut, alone = plant.slots[1::2], plant.slots[0]
+    plant.run(HOUR)
+    plant.set("no_data", *cut)
+    plant.run(15 * MINUTE)
+    plant.set("no_data", alone)
+    plant.run(3 * HOUR)
+    group, single = plant.records.open_alerts()
+    assert (group.scope, group.fallen) == ("provider", 24)
+    assert {m.member for m in plant.records.members(group.id)} == set(cut)
+    assert (single.scope, single.value) == ("slot", alone)
+
+
 def test_a_medium_that_fails_at_all_of_its_providers_is_one_alert(tmp_path):
     plant = Plant(tmp_path, count=48)
     hit = plant.slots[::3]
