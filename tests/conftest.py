@@ -1,6 +1,7 @@
 """Rules for the whole suite: nothing is skipped for want of a program, nothing is left running."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from uuid import uuid4
@@ -15,6 +16,10 @@ from tests import support
 # test starts compiles everything again, which takes half of the time that collecting takes.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Who runs the tests in the background of a shell has it ignored, and so would all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Neither deadlines nor `too_slow`: they test the machine. Examples are the same in every run, so
 # that nobody is stopped by what somebody else has broken; DESALINK_TEST_RANDOM=1 tries new ones.

@@ -76,6 +76,10 @@ class _Now:
         """By what slots share, how many of them are expected to be up."""
         return Counter(chain.from_iterable(self.places[slot].keys for slot in self.expected))
 
+    def explained(self, slot: str) -> bool:
+        """Whether it is in an alert of many: what they share is why it fell, and nothing else."""
+        return slot in self.alerted and self.alerted[slot][1].scope != _ONE_SLOT
+
     def age(self, begin: int, until: int | None = None) -> int:
         """Seconds since then, without those in which the own side did not work."""
         end = self.at if until is None else until
@@ -328,7 +332,7 @@ class Watch:
         fallen = {
             slot: begin
             for slot, begin in self._fallen(its, trouble.family).items()
-            if abs(begin - trouble.begin) <= window
+            if abs(begin - trouble.begin) <= window and not its.explained(slot)
         }
         fallen[name] = trouble.begin
         alive = its.shared.copy()

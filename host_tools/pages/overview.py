@@ -162,9 +162,7 @@ def overview(
         chosen: codes of villages; None: all.
     """
     from host_tools.pages.words import labels
-    from host_tools.people.office_pen import has_log
-    from host_tools.store.queries import SlotStatus, status
-    from host_tools.store.receipts import uncounted_since
+    from host_tools.store.queries import SlotStatus, status, uncounted_since
     from host_tools.store.sessions import liveness, sessions
     from host_tools.store.size import size
 
@@ -195,6 +193,7 @@ def overview(
             current = found.get(slot)
             if current and not session.online and current.fresh and slot in active:
                 lost[slot] = session.since
+    keeps_log = registry.newest_office_entry() is not None
     return Overview(
         now=now,
         slots=[found[slot] for slot in sorted(found)],
@@ -206,7 +205,7 @@ def overview(
         labels=labels(everywhere),
         liveness=alive,
         size=size(database, now) if database else None,
-        uncounted_since=uncounted_since(database) if database and has_log(registry) else None,
+        uncounted_since=uncounted_since(database) if database and keeps_log else None,
         alerted=_alerted(database.path.parent) if database else None,
     )
 

@@ -14,7 +14,6 @@ from host_tools.people.receipts import (
     Receipt,
     StreamDigest,
     StreamReceipt,
-    end_and_made,
 )
 from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
@@ -45,15 +44,6 @@ def newest_receipt(db: Database) -> tuple[int, bytes] | None:
     """Number and bytes of the newest receipt."""
     row = db.one("SELECT number, receipt FROM receipts ORDER BY number DESC LIMIT 1")
     return None if row is None else (row[0], row[1])
-
-
-def uncounted_since(db: Database) -> int | None:
-    """From when on no receipt counts what arrived; None: nothing has arrived yet."""
-    newest = newest_receipt(db)
-    if newest is not None:
-        return end_and_made(newest[1])[0]
-    first: int | None = db.value("SELECT min(first_at) FROM streams")
-    return first
 
 
 class StreamName(NamedTuple):

@@ -22,6 +22,7 @@ from rich.table import Table
 from tests import support
 from tests.bench import (
     agent_ram,
+    alerting,
     archive,
     flood,
     heap,
@@ -336,6 +337,21 @@ def _operator(quick: bool) -> tuple[Figures, list[Row]]:
     ]
 
 
+def _alerting(quick: bool) -> tuple[Figures, list[Row]]:
+    found = alerting.run(days=5 if quick else 365)
+    return found, [
+        (
+            f"alerts: 841 villages, {found['alerts_days']} simulated days",
+            f"{found['alerts_due'] - found['alerts_missed'] - found['alerts_twice']:,} of"
+            f" {found['alerts_due']:,}",
+            "outages of half an hour and more that are alerted once;"
+            f" {found['alerts_invented']} of {found['alerts_slots']:,} alerts of a village have no"
+            f" cause; {found['alerts_large_cuts']} backbone cuts of 200 villages and more send"
+            f" {found['alerts_large_cut_messages']} messages at most (target: 3)",
+        )
+    ]
+
+
 def _month(quick: bool) -> tuple[Figures, list[Row]]:
     found = month.run(60 if quick else 841)
     return found, [
@@ -392,6 +408,7 @@ PARTS: dict[str, Callable[[bool], tuple[Figures, list[Row]]]] = {
     "queries": _queries,
     "pages": _pages,
     "operator": _operator,
+    "alerting": _alerting,
     "month": _month,
     "provision": _provision,
     "stick": _stick,

@@ -21,6 +21,7 @@ from host_tools.store.queries.messages import (
     count_stored,
     newest_values,
     stored,
+    uncounted_since,
 )
 from host_tools.store.queries.now import (
     Change,
@@ -80,6 +81,7 @@ __all__ = [
     "software",
     "status",
     "stored",
+    "uncounted_since",
     "usage",
     "usage_sums",
 ]

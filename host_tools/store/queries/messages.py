@@ -80,6 +80,18 @@ def newest_values(db: Database, names: Iterable[str]) -> dict[str, float]:
     return found
 
 
+def uncounted_since(db: Database) -> int | None:
+    """From when on no receipt counts what arrived; None: nothing has arrived yet."""
+    import cbor2
+
+    receipt: bytes | None = db.value("SELECT receipt FROM receipts ORDER BY number DESC LIMIT 1")
+    if receipt is not None:
+        # The end of its time (docs/evidence.md). It is our own: nothing is verified.
+        return int(cbor2.loads(cbor2.loads(receipt).value[2])[4])
+    first: int | None = db.value("SELECT min(first_at) FROM streams")
+    return first
+
+
 def count_stored(db: Database, slot: str) -> int:
     """How many reports of a slot are stored."""
     return int(

@@ -179,6 +179,63 @@ def alerts_of(records: AlertRecords, family: str = "down") -> dict[str, Found]:
     return found
 
 
+class Together(NamedTuple):
+    """What many villages lost at once, and the messages of the alerts that hold it."""
+
+    begin: int
+    villages: int
+    messages: int
+
+
+def backbone_cuts(
+    records: AlertRecords, villages: Sequence[SimulatedVillage], least: int, end: int
+) -> list[Together]:
+    """The cuts of a provider's backbone that were over before `end`."""
+    alerted, found = alerts_of(records), []
+    for cut in cuts_of(villages, "provider", least):
+        if cut[1] > end:
+            continue
+        hit = [v.slot for v in villages if Spell(*cut, "provider") in v.spells]
+        found.append(_together(records, alerted, hit, cut[0], 400))
+    return found
+
+
+def storms(
+    records: AlertRecords,
+    settings: SimulationSettings,
+    villages: Sequence[SimulatedVillage],
+    least: int,
+) -> list[Together]:
+    """The storms over a district that cut at least so many villages for an hour or more."""
+    chosen = places(settings.villages)
+    alerted, found = alerts_of(records), []
+    for district, begin, end in World(settings, chosen).storms:
+        hit = [
+            village.slot
+            for village in villages
+            if chosen[village.index].district == district
+            and any(
+                begin <= since < begin + 900 and until == end for since, until in _outages(village)
+            )
+        ]
+        if len(hit) >= least and end < settings.end - 3600:
+            found.append(_together(records, alerted, hit, begin, 1300))
+    return found
+
+
+def _together(
+    records: AlertRecords, alerted: dict[str, Found], slots: Iterable[str], begin: int, within: int
+) -> Together:
+    hit = set(slots)
+    ids = {
+        alert.id
+        for slot in hit
+        for alert, member in alerted.get(slot, ())
+        if abs(member.begin - begin) <= within
+    }
+    return Together(begin, len(hit), sum(len(records.of_alert(id)) for id in ids))
+
+
 class Verdict:
     """Outages that had to be alerted, those that were not or not once, and alerts without one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from host_tools.simulate.world import SimulationSettings
 from host_tools.store.queries import Change
 from tests.host_tools.alerts.playing import (
     BEGIN,
-    alerts_of,
+    backbone_cuts,
     cuts_of,
     judge,
     play,
@@ -102,24 +103,8 @@ def judged(folder: Path, villages: int, days: int, seed: int, least: int) -> Non
     assert verdict.due >= least
     assert (verdict.missed, verdict.twice, verdict.invented) == ([], [], [])
     # Each cut of a provider's backbone: the alerts that hold it send three messages at most.
-    cuts = 0
-    for begin, end in cuts_of(world, "provider", 4):
-        if end > settings.end - HOUR:
-            continue
-        cuts += 1
-        members = {
-            v.slot for v in world if any(s[:3] == (begin, end, "provider") for s in v.spells)
-        }
-        alerts = {
-            alert.id
-            for slot, its in alerts_of(records).items()
-            if slot in members
-            for alert, member in its
-            if abs(member.begin - begin) <= 400
-        }
-        messages = [m for id in alerts for m in records.of_alert(id)]
-        assert len(messages) <= 3, (begin, alerts)
-    assert cuts >= 1
+    cuts = backbone_cuts(records, world, 4, settings.end - HOUR)
+    assert cuts and all(cut.messages <= 3 for cut in cuts), cuts
     # What was the own side's fault went to its staff, and to nobody else.
     own = [alert for alert in records.alerts_since(0) if alert.scope == "own"]
     assert len(own) == len(cuts_of(world, "broker", villages // 2))
@@ -135,11 +120,9 @@ def test_each_outage_of_a_simulated_province_is_alerted_once_and_nothing_else(tm
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "villages, days, seed, least", [(40, 365, 2, 1200), (841, 4, 3, 500)], ids=["year", "841"]
-)
-def test_the_same_of_a_year_and_of_all_villages(tmp_path, villages, days, seed, least):
-    judged(tmp_path, villages, days, seed, least)
+def test_the_same_of_all_villages(tmp_path):
+    # A year of them is in the bench (tests/bench/alerting.py).
+    judged(tmp_path, villages=841, days=10, seed=102, least=800)
 
 
 # ---- many at once --------------------------------------------------------------------------
@@ -192,6 +175,34 @@ def test_a_storm_over_a_district_is_one_alert_and_what_falls_elsewhere_another(t
     assert {m.member for m in plant.records.members(storm.id)} == set(hit)
     assert (other.scope, other.value) == ("slot", elsewhere)
     assert any("8 villages in D12: no data since" in m.subject for m in plant.sent)
+
+
+def test_a_village_that_falls_by_itself_takes_none_out_of_a_backbone_cut(tmp_path):
+    plant = Plant(tmp_path, count=48)
+    cut, alone = plant.slots[1::2], plant.slots[0]
+    plant.run(HOUR)
+    plant.set("no_data", *cut)
+    plant.run(15 * MINUTE)
+    plant.set("no_data", alone)
+    plant.run(3 * HOUR)
+    group, single = plant.records.open_alerts()
+    assert (group.scope, group.fallen) == ("provider", 24)
+    assert {m.member for m in plant.records.members(group.id)} == set(cut)
+    assert (single.scope, single.value) == ("slot", alone)
+
+
+def test_a_medium_that_fails_at_all_of_its_providers_is_one_alert(tmp_path):
+    plant = Plant(tmp_path, count=48)
+    hit = plant.slots[::3]
+    for slot in hit:
+        plant.places[slot] = replace(plant.places[slot], medium="satellite")
+    plant.run(HOUR)
+    plant.set("no_data", *hit)
+    plant.run(3 * HOUR)
+    (alert,) = plant.records.open_alerts()
+    assert (alert.scope, alert.value, alert.fallen) == ("medium", "satellite", 16)
+    assert {m.member for m in plant.records.members(alert.id)} == set(hit)
+    assert "16 villages over satellite: no data since" in plant.sent[0].subject
 
 
 def test_two_that_fall_at_once_are_two(plant):

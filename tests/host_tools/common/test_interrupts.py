@@ -1,6 +1,5 @@
 """A Ctrl-C that Python drops comes again, also to who waits for input."""
 
-import signal
 import subprocess
 import sys
 
@@ -28,8 +27,6 @@ def test_an_interrupt_in_a_callback_is_not_lost():
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Whoever runs the tests in the background may have it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.wait(timeout=60) == 130
         assert process.stderr is not None and process.stderr.read() == b""

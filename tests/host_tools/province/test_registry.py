@@ -13,6 +13,7 @@ from host_tools.province.records import SCHEMA
 from host_tools.province.registry import Registry, kid_of, village_of
 from host_tools.province.settings import Province
 from tests.host_tools.evidencing import signing_registry
+from tests.support import PATIENCE_S
 
 SLOT = "6403112001-1"
 OTHER = "6403112002-1"
@@ -86,7 +87,7 @@ def test_a_slot_needs_a_village_and_a_key_32_bytes_of_its_own(registry: Registry
 
 def test_one_of_two_technicians_at_the_same_slot_wins(kaltim: Province):
     outcomes: list[str] = []
-    start = threading.Barrier(4)
+    start = threading.Barrier(4, timeout=PATIENCE_S)  # one that fails stops all
 
     def technician(number: int) -> None:
         with signing_registry(kaltim) as registry:

@@ -225,9 +225,7 @@ def test_minutes_and_rupiah_are_those_of_the_truth(settings, small, tmp_path: Pa
             continue  # nobody can place those reports rightly
         assert one.restitution == second.restitution, one.slot
         for kind in KINDS.values():
-            # A sample that begins before anything is known of its link is not known.
-            away = abs(one.seconds[kind] - second.seconds[kind])
-            assert away <= max(0.005 * second.seconds[kind], 0.0005 * LENGTH), one.slot
+            assert one.seconds[kind] == second.seconds[kind], (one.slot, kind)
         rupiah += one.restitution
         kinds += one.seconds
     # It happened: each kind of time is there, and something is paid back.

@@ -27,6 +27,7 @@ from host_tools.devices import romfs
 from host_tools.devices.release import Release
 from host_tools.field.provision import ports
 from host_tools.field.provision.errors import ProvisionError
+from host_tools.field.provision.network import network_error
 from host_tools.field.provision.repl import Repl
 from host_tools.field.provision.serial_device import refuse_without_psram
 from host_tools.office.founding import found_province
@@ -423,17 +424,21 @@ NETWORK = {
     "no_access_point": ("does not see its Wi-Fi", "--offline"),
     "no_carrier": ("cable", "--offline"),
     "no_address": ("DHCP", "--offline"),
-    "": ("can't connect to", "connection refused", "--offline"),
+    "no_broker": ("can't connect to", "connection refused", "--offline"),
 }
+
+
+@pytest.mark.parametrize("result", NETWORK)
+def test_each_result_of_the_network_test_has_its_sentence(result: str) -> None:
+    sentence = str(network_error(result, "connection refused", "localhost", 1883))
+    assert all(part in sentence for part in NETWORK[result])
 
 
 def test_network_test_reports_what_is_missing(world: World, a_hub: Hub) -> None:
     board = a_hub.board()
     port = board.plug()
-    for result, parts in NETWORK.items():
-        board.network = result
-        _refused(world.provision(port, offline=False), *parts)
-        assert not world.log.records()
+    _refused(world.provision(port, offline=False), *NETWORK["no_broker"])
+    assert not world.log.records()
     # A password that is wrong here is wrong in the village too.
     board.network = "wrong_password"
     _refused(world.provision(port), *NETWORK["wrong_password"])

@@ -40,7 +40,7 @@ SETTINGS: Mapping[str, Any] = {
     "broker": {"backoff_max_s": 1},
     "cadence": {"round_s": 1, "sample_s": 1, "report_samples": 1},
     "clock": {"source": "system"},
-    "link": {"gateway": "off", "targets": ["127.0.0.1"], "timeout_ms": 900, "dns": "off"},
+    "link": {"gateway": "off", "targets": ["127.0.0.1"], "timeout_ms": 10_000, "dns": "off"},
 }
 
 

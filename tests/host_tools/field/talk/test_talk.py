@@ -109,8 +109,6 @@ def test_an_interrupt_starts_the_agent_again(world: World, a_hub: Hub) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests in the background has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as watching:
         assert watching.stdout is not None
         assert "connected" in watching.stdout.readline()
