@@ -54,14 +54,20 @@ async def ready(sock, write, timeout_ms):
     `write`, whether it takes bytes or failed to connect."""
     loop = asyncio.get_running_loop()
     happened = loop.create_future()
+
+    def over(answer):
+        if not happened.done():
+            happened.set_result(answer)
+
     add = loop.add_writer if write else loop.add_reader
-    add(sock.fileno(), lambda: happened.done() or happened.set_result(None))
+    add(sock.fileno(), over, True)
+    timer = loop.call_later(timeout_ms / 1000, over, False)
     try:
-        await asyncio.wait_for(happened, timeout_ms / 1000)
-        return True
-    except asyncio.TimeoutError:
-        return False
+        # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes together with
+        # the answer, and who has cancelled would wait for ever.
+        return await happened
     finally:
+        timer.cancel()
         (loop.remove_writer if write else loop.remove_reader)(sock.fileno())
 
 
