@@ -60,7 +60,7 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
 @passphrase_option
 @pass_app
 def renew_keys(app: Application, only: str | None, passphrase_file: Path | None) -> None:
-    """Make new keys of the office and of the ingest, as when one was stolen.
+    """Make new keys of office and ingest, after a theft for example.
 
     A new trust document names them and ends the former ones. What those have signed before stays
     valid. It needs the root key and its passphrase.

@@ -57,14 +57,14 @@ def check_board(port: str, progress: Callable[[str], None] = lambda part: None) 
                 for _ in range(2 if failed else 1):
                     try:
                         found[name] = _run(repl, scripts)
-                        failed = False
-                        break
                     except ProvisionError as error:
-                        failed = True
                         found[name] = {"error": str(error)}
-                        # It may have restarted. With native USB its port restarts, too.
-                        opened.close()
-                        repl = _entered(port, opened)
+                    failed = "error" in found[name]
+                    if not failed:
+                        break
+                    # It may have restarted. With native USB its port restarts, too.
+                    opened.close()
+                    repl = _entered(port, opened)
             found["clock"]["permille"] = _drift(repl)
         finally:
             repl.start()
