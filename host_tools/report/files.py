@@ -97,10 +97,7 @@ def write(
     ]
     for name, slots in _chunks(report):
         named.append((name, lambda slots=slots: pages.villages(report, slots)))  # type: ignore[misc]
-    written = write_csv(report, folder)
-    workbook = folder / "report.xlsx"
-    write_workbook(report, workbook)
-    written.append(workbook)
+    written: list[Path] = []
     total, done = len(named) * (2 if pdf else 1), 0
     workers = min(os.cpu_count() or 1, len(named))
     # "spawn": the parent has an open database.
@@ -116,6 +113,11 @@ def write(
             if pdf:
                 target = str(folder / f"{name}.pdf")
                 waiting.append(pool.submit(_make_pdf, html, target))
+        # While the others are at work.
+        written += write_csv(report, folder)
+        workbook = folder / "report.xlsx"
+        write_workbook(report, workbook)
+        written.append(workbook)
         for future in waiting:
             written.append(Path(future.result()))
             done += 1
