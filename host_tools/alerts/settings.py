@@ -90,6 +90,11 @@ class AlertRule:
     def after_s(self) -> int:
         return seconds(self.after)
 
+    @property
+    def kin(self) -> str:
+        """Its family, or itself."""
+        return self.family or self.name
+
     @cached_property
     def rank(self) -> int:
         """The higher, the more severe."""
@@ -221,11 +226,6 @@ class AlertSettings:
     def of_kind(self, kind: str) -> list[AlertRule]:
         """The rules of a kind that are in force."""
         return [rule for rule in self.rules.values() if rule.when == kind and not rule.off]
-
-    def family(self, name: str) -> str:
-        """The family of a rule, also of one that is there no longer."""
-        rule = self.rules.get(name)
-        return (rule.family if rule else "") or name
 
 
 def load_settings(directory: Path) -> AlertSettings:

@@ -149,7 +149,7 @@ def opened(
     lines = [f"{head}."]
     if place is not None:
         lines.append(f"{place.slot}, {place.district}, {place.regency}")
-    if alert.flapping and alert.scope == "slot":
+    if alert.flapping:
         lines.append(_("It goes up and down; the next message comes once it is stable."))
     lines.append(advice(alert, place))
     if alert.scope not in ("slot", "own"):
