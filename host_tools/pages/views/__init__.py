@@ -12,12 +12,26 @@ def routes() -> list[PageRoute]:
         alerts,
         api,
         cases,
+        devices,
         files,
         lists,
         months,
+        outages,
         province,
         village,
     )
 
-    groups = (province, village, lists, cases, alerts, files, months, account, api)
+    groups = (
+        province,
+        village,
+        lists,
+        outages,
+        devices,
+        cases,
+        alerts,
+        files,
+        months,
+        account,
+        api,
+    )
     return [route for group in groups for route in group.ROUTES]

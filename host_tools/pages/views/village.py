@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from markupsafe import Markup
@@ -11,12 +12,12 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
 from host_tools.common.times import DAY_S
 from host_tools.derive.samples import thinned
-from host_tools.pages import texts
+from host_tools.pages import photographs, texts
 from host_tools.pages.drawing import axis, bars, line, strip
 from host_tools.pages.records import OPERATOR
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.views.months import village_months
-from host_tools.pages.visits import PageVisit, templates
+from host_tools.pages.visits import NotFound, PageVisit, templates
 from host_tools.pages.words import what_to_do
 from host_tools.store import Database, queries
 from host_tools.wire.vocabulary import METRICS, PROBE_RESULTS
@@ -33,6 +34,7 @@ _MEASURED = {
 _WIDE = 480
 _PROBES = {term.code: term.name for term in PROBE_RESULTS}
 NOTE_KINDS = ("note", "contact")
+_MOST_CAPTION = 200
 
 
 def village(visit: PageVisit) -> Response:
@@ -81,6 +83,7 @@ def village(visit: PageVisit) -> Response:
         contracts=snapshot.contracts.get(its.code, []),
         months=village_months(snapshot, its.code),
         notes=visit.book.village_notes(its.code),
+        photographs=visit.book.photographs(its.code),
         may_act=visit.who.may_act(its.code),
         case_states=texts.case_states(),
         probe=lambda result: _PROBES.get(result, str(result)),
@@ -179,8 +182,62 @@ def withdraw_note(visit: PageVisit) -> Response:
     return visit.to(f"/village/{its.code}#notes")
 
 
+def add_photograph(visit: PageVisit) -> Response:
+    """Keep a photograph of the site."""
+    its = visit.village()
+    visit.may_act(its.code)
+    if not visit.file:
+        raise DesalinkError(_("Choose a photograph first; go back and try again."))
+    text = visit.text("text", most=_MOST_CAPTION, needed=False)
+    picture = photographs.picture_of(visit.file)
+    number_ = visit.book.add_photograph(
+        its.code,
+        picture.content,
+        picture.width,
+        picture.height,
+        text,
+        who=visit.who.name,
+        at=visit.now,
+        most=photographs.MOST_OF_VILLAGE,
+        most_bytes=photographs.MOST_IN_ALL,
+    )
+    if number_ is None:
+        raise DesalinkError(
+            _(
+                "There is no room for another photograph: a village has at most {most}. Remove "
+                "one first."
+            ).format(most=photographs.MOST_OF_VILLAGE)
+        )
+    visit.log("photograph.add", its.code, f"{number_}: {text}")
+    return visit.to(f"/village/{its.code}#photographs")
+
+
+def remove_photograph(visit: PageVisit) -> Response:
+    """Delete a photograph."""
+    its = visit.village()
+    visit.may_act(its.code)
+    number_ = visit.text("number")
+    if number_.isdecimal() and visit.book.remove_photograph(its.code, int(number_[:9]), visit.now):
+        visit.log("photograph.remove", its.code, number_)
+    return visit.to(f"/village/{its.code}#photographs")
+
+
+def photograph(visit: PageVisit) -> Response:
+    """A picture."""
+    number_ = visit.path("number")
+    found = visit.book.picture(int(number_)) if re.fullmatch(r"[0-9]{1,9}", number_) else None
+    if found is None:
+        raise NotFound(_("There is no such photograph."))
+    return Response(found, media_type=photographs.KIND)
+
+
 ROUTES = [
     PageRoute("/village/{code}", village),
+    PageRoute("/photographs/{number}", photograph),
+    PageRoute(
+        "/village/{code}/photograph", add_photograph, OPERATOR, "POST", file=photographs.MOST_BYTES
+    ),
+    PageRoute("/village/{code}/photograph/remove", remove_photograph, OPERATOR, "POST"),
     PageRoute("/village/{code}/note", add_note, OPERATOR, "POST"),
     PageRoute("/village/{code}/note/withdraw", withdraw_note, OPERATOR, "POST"),
 ]
