@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._output import print_json
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -27,10 +30,7 @@ def check(app: Application, port: str, out: Path, as_json: bool) -> None:
     interrupted, and starts again at the end. The report holds nothing
     secret: send both files to the developers. Exit code 0 if all is as the agent expects.
     """
-    from dataclasses import asdict
 
-    from host_tools.cli._output import print_json
-    from host_tools.common.i18n import _
     from host_tools.field.device_check import check_board, figures, write_report
     from host_tools.field.provision.ports import one_port
 

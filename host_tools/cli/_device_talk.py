@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._output import print_json
 from host_tools.cli._site import (
     kit_option,
     kit_passphrase_option,
@@ -20,6 +24,7 @@ from host_tools.cli._site import (
     show_site,
 )
 from host_tools.common.i18n import _
+from host_tools.common.times import clock_time, iso
 
 if TYPE_CHECKING:
     from host_tools.field.talk.rounds import Round
@@ -85,7 +90,6 @@ def _check_host(app: Application, connection: Any, unique_id: str) -> None:
 @pass_app
 def talk(app: Application, where: str, as_json: bool) -> None:
     """Ask a device what it says of itself."""
-    from host_tools.cli._output import print_json
     from host_tools.field.talk.about import lines, look
 
     with _visit(app, where) as visitor:
@@ -109,10 +113,7 @@ def talk(app: Application, where: str, as_json: bool) -> None:
 @pass_app
 def watch(app: Application, where: str, count: int | None, as_json: bool) -> None:
     """Show a device's link live."""
-    import json
-    import time
 
-    from host_tools.common.times import clock_time, iso
     from host_tools.field.enrolments.site import named
     from host_tools.field.talk.rounds import one_round, test_province
 
@@ -161,7 +162,6 @@ def accept(
     kit_passphrase_file: Path | None,
 ) -> None:
     """Measure a site and write its acceptance sheet."""
-    import sys
 
     from host_tools.field.acceptance import check_photos
     from host_tools.field.acceptance.site import accept_site

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.cli._store import json_option
+from host_tools.cli._output import counted, print_json, print_table
+from host_tools.cli._store import json_option, reading
+from host_tools.common import passphrase
+from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _
+from host_tools.common.times import day, wita
 
 if TYPE_CHECKING:
     from host_tools.people.receipts import Receipt
@@ -27,9 +33,6 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
     all that is there into the office log, marked as adopted. From then on, whatever figures depend
     on is signed. Within minutes the ingest makes its first receipt.
     """
-    from host_tools.cli._output import counted
-    from host_tools.common import passphrase
-    from host_tools.common.errors import ProvinceError
     from host_tools.office.adopting import begin_log
     from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.people.office_pen import has_log
@@ -65,7 +68,6 @@ def renew_keys(app: Application, only: str | None, passphrase_file: Path | None)
     A new trust document names them and ends the former ones. What those have signed before stays
     valid. It needs the root key and its passphrase.
     """
-    from host_tools.common import passphrase
     from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.people.office_pen import renew_office_keys
     from host_tools.people.trust import INGEST, OFFICE
@@ -102,8 +104,6 @@ def receipts(app: Application, make: bool, as_json: bool) -> None:
     The ingest makes one after each midnight. With --now it makes one at once, so that evidence can
     be exported of what came today; the next one counts the rest of the day.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import day, wita
 
     if make:
         from host_tools.ingest.receipting import receipt_now
@@ -160,8 +160,6 @@ def commit(app: Application, qr: Path | None) -> None:
     changed, taken away or added. Publish it where the province can't change it: by e-mail to the
     providers and the auditor, in a newspaper, on a notice board.
     """
-    from host_tools.cli._store import reading
-    from host_tools.common.times import day
     from host_tools.people.office_log import verify_entries
     from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import OFFICE, signers
@@ -197,7 +195,6 @@ def check(app: Application, everything: bool) -> None:
     from itertools import islice
 
     from host_tools.archive.chain import Chain
-    from host_tools.cli._store import reading
     from host_tools.evidence.checking import check, lost_receipts
 
     with reading(app) as (registry, database):
@@ -240,8 +237,6 @@ def lost(
     is entered into the office log, checks name it as declared, and evidence can be exported again.
     Time that no report covers is unknown.
     """
-    import time
-    from getpass import getuser
 
     from host_tools.cli._signing import sign_changes
     from host_tools.evidence.checking import declare_lost
@@ -280,7 +275,6 @@ def _roots(app: Application) -> list[bytes]:
 
 
 def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
-    from host_tools.cli._store import reading
     from host_tools.people.receipts import verify_receipts
     from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import INGEST, signers

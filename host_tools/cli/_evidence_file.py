@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._output import counted, print_json
+from host_tools.cli._store import json_option, place, reading, regency_option, size, village_option
 from host_tools.common.i18n import _
+from host_tools.common.times import day
 
 
 @click.command("export")
@@ -35,8 +37,6 @@ def export(
     name. Whoever has the file and keys/root.pub can check it: 'desalink evidence verify', or
     docs/verify_evidence.py without this program.
     """
-    from host_tools.cli._output import counted
-    from host_tools.cli._store import place, reading, size
     from host_tools.contracts.calendar import month_of
     from host_tools.evidence.export import Exporter
     from host_tools.people.technicians import former_roots, root_public
@@ -95,8 +95,6 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
 
     It needs no province. The first thing that is wrong is named, and the command ends with 1.
     """
-    from host_tools.cli._output import counted, print_json
-    from host_tools.common.times import day
     from host_tools.contracts.words import rupiah
     from host_tools.evidence.documents import read_roots
     from host_tools.evidence.verify import verify

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -42,8 +44,6 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def print_pages(text: str) -> None:
     """Print a text; on a terminal, one that is longer than the screen goes through a pager."""
-    import os
-    import shutil
 
     if not sys.stdout.isatty() or text.count("\n") < shutil.get_terminal_size().lines:
         click.echo(text, nl=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.cli import Application
+from host_tools.common import passphrase
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Registry
@@ -17,7 +18,6 @@ def sign_changes(app: Application, registry: Registry, passphrase_file: Path | N
     Raises:
         PassphraseError, KeyFileError: the office's key can't be opened.
     """
-    from host_tools.common import passphrase
     from host_tools.people.office_pen import has_log, open_office
 
     if has_log(registry):

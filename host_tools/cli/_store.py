@@ -38,20 +38,6 @@ DAY = "24h"
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
-_SHOWN = 1000
-
-
-def shown(limit: int | None, as_json: bool) -> int | None:
-    """How many rows to ask for; None: all."""
-    return limit if limit is not None or as_json else _SHOWN
-
-
-def cut_note(app: Application, rows: int, limit: int | None) -> None:
-    """Note that there may be more than what is shown."""
-    if rows == limit:
-        app.note(_("Only the newest {rows} are shown; see more with --limit.").format(rows=rows))
-
-
 @contextmanager
 def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
     """The registry, and the database if there is one yet."""
@@ -68,6 +54,20 @@ def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
             return
         with database:
             yield registry, database
+
+
+def note_underived(app: Application, database: Database | None, before: int) -> None:
+    """Note that figures lack reports which arrived before a time."""
+    from host_tools.store.pending import underived
+
+    count = underived(database, before) if database is not None else 0
+    if count:
+        app.note(
+            _(
+                "{count} reports are not derived yet, and count as no data here; wait for the "
+                "ingest, or run 'desalink ingest --rebuild'."
+            ).format(count=number(count))
+        )
 
 
 def village_code(registry: Registry, text: str | None) -> str | None:

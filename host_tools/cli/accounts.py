@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._output import print_json, print_table
 from host_tools.cli._store import json_option
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.pages.records import Account, PagesBook
@@ -31,7 +34,6 @@ def _book(app: Application) -> Iterator[PagesBook]:
 
 
 def _log(book: PagesBook, action: str, name: str) -> None:
-    import getpass
 
     who = f"{getpass.getuser()} (desalink)"
     book.log(who, f"account.{action}", name, address="", at=int(time.time()))
@@ -90,8 +92,6 @@ def add(app: Application, name: str, role: str, regencies: tuple[str, ...]) -> N
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List the accounts."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
 
     with _book(app) as book:
         found = book.accounts()

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, regency_option, since_option, village_option
-from host_tools.common.i18n import _
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import (
+    json_option,
+    of_provider,
+    place,
+    regency_option,
+    since_option,
+    village_code,
+    village_option,
+)
+from host_tools.common.i18n import _, speaking
+from host_tools.common.times import parse_since, wita
 
 if TYPE_CHECKING:
     from host_tools.alerts.places import AlertPlace
@@ -51,7 +63,6 @@ def run_(app: Application) -> None:
     X
         standard error.
     """
-    import signal
 
     from host_tools.alerts.service import AlertService
     from host_tools.common.log import make_log
@@ -74,7 +85,6 @@ def test_(app: Application, channel: str) -> None:
     from host_tools.alerts.channels import make_sender
     from host_tools.alerts.outbox import Outbox
     from host_tools.alerts.texts import trial
-    from host_tools.common.i18n import speaking
 
     with _opened(app) as (settings, records, _places):
         if channel not in settings.channels:
@@ -107,9 +117,6 @@ def list_(
     as_json: bool,
 ) -> None:
     """List the open alerts; with --since, also older ones."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import place
-    from host_tools.common.times import parse_since
     from host_tools.province.registry import Registry
 
     start = parse_since(since)
@@ -124,8 +131,6 @@ def list_(
     if code:
         found = [(a, ms) for a, ms in found if any(m.member.startswith(code) for m in ms)]
     if as_json:
-        from dataclasses import asdict
-
         print_json([asdict(a) | {"members": [m._asdict() for m in ms]} for a, ms in found])
     elif found:
         from host_tools.alerts.texts import title
@@ -141,7 +146,6 @@ def list_(
 
 def _state(alert: object) -> str:
     from host_tools.alerts.records import Alert
-    from host_tools.common.times import wita
 
     assert isinstance(alert, Alert)
     if alert.merged_into is not None:
@@ -154,8 +158,6 @@ def _state(alert: object) -> str:
 
 
 def _messages(records: AlertRecords, since: float | None, as_json: bool) -> None:
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
 
     found = [m for m in records.messages() if since is None or m.queued_at >= since]
     if as_json:
@@ -211,8 +213,6 @@ def silence_(app: Application, scope: str, value: str, length: str, why: str, en
     What is still down after it is alerted then.
     """
     from host_tools.alerts.settings import seconds
-    from host_tools.cli._store import of_provider, village_code
-    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
     from host_tools.province.villages import find_regency
 

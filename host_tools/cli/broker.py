@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._output import print_table
+from host_tools.common import passphrase
+from host_tools.common.errors import BrokerError
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -46,7 +49,6 @@ def config(app: Application, port: int | None, passphrase_file: Path | None) -> 
     with Registry.open(province.directory) as registry:
         state = upkeep.inspect(province, registry)
         if state:
-            from host_tools.common import passphrase
             from host_tools.keys.ca import Authority
 
             app.note(
@@ -131,7 +133,6 @@ def run(app: Application, port: int | None) -> None:
 
 def _serves(app: Application, process: BrokerProcess, villages: int, ending: list[int]) -> bool:
     """Wait until the broker serves, if need be without what it remembers; False: it is to end."""
-    from host_tools.common.errors import BrokerError
 
     moved = None
     while True:
@@ -177,8 +178,6 @@ def check(app: Application, port: int | None, passphrase_file: Path | None) -> N
     """
     from host_tools.broker.check import Check
     from host_tools.broker.config import configured_port
-    from host_tools.cli._output import print_table
-    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.province.registry import Registry
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._store import json_option, labels, place, regency_option, village_option
 from host_tools.common.i18n import _, number
+from host_tools.common.times import DAY_S, day, iso
 
 by_option = click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
 why_option = click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
@@ -38,10 +41,8 @@ def import_(
     hours (06:00-22:00), number. Nothing is imported while any row is bad, unless you say
     --skip-bad.
     """
-    import getpass
 
     from host_tools.cli._importing import check_rows
-    from host_tools.cli._output import counted
     from host_tools.contracts.calendar import month_at
     from host_tools.contracts.changes import add_all
     from host_tools.contracts.months import all_rules
@@ -82,9 +83,6 @@ def list_(
     as_json: bool,
 ) -> None:
     """List contracts."""
-    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
-    from host_tools.cli._store import labels, place
-    from host_tools.common.times import day, iso
     from host_tools.contracts.table import OPEN_END
     from host_tools.province.registry import Registry
 
@@ -168,9 +166,7 @@ def end(
     passphrase_file: Path | None,
 ) -> None:
     """End a contract early, as where another provider takes over."""
-    import getpass
 
-    from host_tools.common.times import DAY_S, day
     from host_tools.contracts.calendar import day_begin
     from host_tools.contracts.changes import end
     from host_tools.province.registry import Registry
@@ -199,7 +195,6 @@ def withdraw(
     app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
 ) -> None:
     """Withdraw a contract that was never right; it stays on record."""
-    import getpass
 
     from host_tools.contracts.changes import withdraw
     from host_tools.province.registry import Registry

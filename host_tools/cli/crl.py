@@ -5,7 +5,10 @@ from __future__ import annotations
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import reading
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 
 @click.group()
@@ -32,9 +35,6 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
     daily from cron, with --quiet.
     """
     from host_tools.broker.revoked import catch_up
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import reading
-    from host_tools.common.times import wita
     from host_tools.office.expiry import ends, warning
     from host_tools.store.queries import certificates
 

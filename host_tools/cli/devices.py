@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import labels
+from host_tools.common import passphrase
 from host_tools.common.errors import printable
 from host_tools.common.i18n import _, marked
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Device, Registry
@@ -23,7 +29,6 @@ def command() -> None:
 
 
 def _state(device: Device) -> str:
-    from host_tools.common.times import wita
 
     if device.active:
         return _("active")
@@ -126,9 +131,6 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 @pass_app
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List the devices that fill a slot."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import labels
-    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
@@ -165,8 +167,6 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
 @pass_app
 def show(app: Application, device: str, as_json: bool) -> None:
     """Show a device, its key and its slot's certificates."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     with Registry.open(app.province.directory) as registry:
@@ -212,10 +212,8 @@ def revoke(
     before stays valid. Its live connection is cut. If a step fails, run the command again: it
     repeats every step.
     """
-    import getpass
 
     from host_tools.broker.revocation import apply_revocations, drop_session
-    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.people.office_pen import open_office
     from host_tools.province.registry import Registry
@@ -284,10 +282,7 @@ def replace(app: Application, device: str, by: str | None, passphrase_file: Path
     present device keeps the slot until the enrolment of its successor is imported. Then the
     province revokes it with its certificate.
     """
-    import getpass
-    import time
 
-    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
     from host_tools.people.replacements import make_order
     from host_tools.province.registry import Registry

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application
+from host_tools.cli._output import print_json
 from host_tools.common.i18n import _, ngettext, number
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
@@ -41,10 +43,6 @@ def command(
     findings = examine(Machine(), kit, passphrase.given(passphrase_file))
     problems = sum(finding.level == "problem" for finding in findings)
     if as_json:
-        from dataclasses import asdict
-
-        from host_tools.cli._output import print_json
-
         print_json({"ok": not problems, "findings": [asdict(finding) for finding in findings]})
         ctx.exit(1 if problems else 0)
     for finding in findings:

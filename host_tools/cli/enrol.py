@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import shlex
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
 
 
@@ -72,10 +75,7 @@ def command(
     The device makes its own key and proves that it holds it; the private key stays in its
     directory. May be interrupted and run again: what is done already is kept.
     """
-    import getpass
-    import shlex
 
-    from host_tools.common import passphrase
     from host_tools.devices.config import parse_setting
     from host_tools.devices.proof import ROOT
     from host_tools.keys.ca import Authority

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._output import counted, print_json, print_table
+from host_tools.common import passphrase
+from host_tools.common.errors import ProvinceError
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _, marked, ngettext
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.field.enrolments import Record
@@ -46,8 +51,6 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
     Those that the province imported, or those in the log of a kit (--kit; without a province, the
     opened kit's).
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
 
     kit = kit or _on_laptop(app)
     rows = _of_kit(kit) if kit is not None else _of_province(app)
@@ -87,7 +90,6 @@ def _state_of(row: dict[str, Any]) -> str:
 
 def _on_laptop(app: Application) -> Path | None:
     """The opened kit, if no province was given."""
-    from host_tools.common.errors import ProvinceError
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits.model import KitError
 
@@ -158,7 +160,6 @@ def export(output: Path, kit: Path | None) -> None:
 
     It is always the whole log; the province imports the new records. Nothing in it is secret.
     """
-    from host_tools.common.files import write_file
     from host_tools.field.enrolments import EnrolmentLog
     from host_tools.people.kits import KitDirectory, find_directory
 
@@ -185,7 +186,6 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     file is imported again. A replaced device is revoked with its certificate. Importing a file
     twice changes nothing. Needs the passphrase: the office log gets an entry for each device.
     """
-    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.office.cutting import cut_off
     from host_tools.office.importing import (
@@ -237,7 +237,6 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
 
 
 def _report(app: Application, results: list[Imported]) -> None:
-    from host_tools.cli._output import counted
 
     counts = {
         name: sum(result.outcome == name for result in results)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from pathlib import Path
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._store import json_option, regency_option, village_code, village_option
 from host_tools.common.i18n import _, marked
+from host_tools.common.times import iso, wita
 
 _KINDS = {"maintenance": "maintenance", "force-majeure": "force_majeure", "dispute": "dispute"}
 _SHOWN = {
@@ -65,9 +68,7 @@ def add(
     Maintenance and force majeure take time out of what a provider is charged with, in villages
     whose contracts exclude it. A dispute changes no figure: the report names it.
     """
-    import getpass
 
-    from host_tools.cli._store import village_code
     from host_tools.contracts import events
     from host_tools.province.records import village_of
     from host_tools.province.registry import Registry
@@ -122,8 +123,6 @@ def add(
 @pass_app
 def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -> None:
     """List events."""
-    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
-    from host_tools.common.times import iso, wita
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.events import about
     from host_tools.province.registry import Registry
@@ -186,7 +185,6 @@ def withdraw(
     app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
 ) -> None:
     """Withdraw an event; it stays on record."""
-    import getpass
 
     from host_tools.contracts import events
     from host_tools.province.registry import Registry

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import provider_option, regency_option, village_option
+from host_tools.cli._store import (
+    of_provider,
+    place,
+    provider_option,
+    reading,
+    regency_option,
+    village_option,
+)
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _
 
 _FORMATS = ("netjson", "senml")
@@ -36,10 +45,7 @@ def command(
 
     Figures for payment are not in there: these come from 'desalink report' and its evidence.
     """
-    import time
 
-    from host_tools.cli._store import of_provider, place, reading
-    from host_tools.common.files import write_file
     from host_tools.exports import netjson, senml
     from host_tools.store.queries import status
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._output import print_json, print_table
 from host_tools.common.i18n import _, marked
 
 
@@ -48,7 +49,6 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List each board's firmware and its state."""
-    from host_tools.cli._output import print_json, print_table
     from host_tools.devices.boards import all_boards
     from host_tools.devices.firmware import FirmwareCache, FirmwareError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import time
 from pathlib import Path
@@ -11,7 +12,11 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._asking import confirm, yes_option
+from host_tools.cli._output import counted, print_json, print_table
+from host_tools.common import passphrase
+from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _, ngettext, number
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,9 +114,6 @@ def create(
     completely ('desalink kit revoke'). The private keys of root and CA are not in it.
     """
     from host_tools.broker.services import renew_services
-    from host_tools.cli._output import counted
-    from host_tools.common import passphrase
-    from host_tools.common.times import wita
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
@@ -247,8 +249,6 @@ def _cargo(
 def list_(app: Application, as_json: bool) -> None:
     """List the kits that this province made."""
 
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
     from host_tools.province.registry import Registry
 
     now = time.time()
@@ -325,10 +325,7 @@ def revoke(
     key is removed from the trust document. Devices keep their keys and reports but need a new
     certificate: provision them again. Run it again to repeat what failed.
     """
-    import getpass
 
-    from host_tools.cli._output import counted
-    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
     from host_tools.keys.root import load_root_key
     from host_tools.office.kit_revoking import revoke_kit
@@ -429,7 +426,6 @@ def open_(app: Application, file: Path, to: Path | None, kit_passphrase_file: Pa
     It stays encrypted on the disk. Commands ask for its passphrase and decrypt it in memory only.
     The next kit of the same technician replaces it; the log of enrolments stays.
     """
-    from host_tools.common.times import wita
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.opened import read_kit_header, refuse_expired
@@ -470,8 +466,6 @@ def show(
 
     Of the opened one, it knows the devices that were enrolled on this laptop too.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
     from host_tools.field.enrolments import EnrolmentLog
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
@@ -548,7 +542,6 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
 
     With a province (-C) it is compared with the province too. Exit code 1 if anything is wrong.
     """
-    from host_tools.cli._output import print_table
     from host_tools.people.kits import find_directory
     from host_tools.people.kits import passphrase as kit_passphrase
     from host_tools.people.kits.check import check_kit
@@ -580,7 +573,6 @@ def _result(finding: KitCheck) -> str:
 def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
     """The state of the kit in its province, if there is one here."""
 
-    from host_tools.common.errors import ProvinceError
     from host_tools.people.kits.check import KitCheck
     from host_tools.province.registry import Registry
 
@@ -596,7 +588,6 @@ def _on_record(app: Application, kit: Kit) -> list[KitCheck]:
 
 def _of_province(app: Application) -> dict[str, Any]:
     """What the province knows of its kits' content, if there is one here."""
-    from host_tools.common.errors import ProvinceError
 
     try:
         directory = app.directory

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import csv_option, json_option, regency_option, village_option
+from host_tools.cli._store import (
+    csv_option,
+    json_option,
+    labels,
+    names,
+    note_underived,
+    place,
+    reading,
+    regency_option,
+    village_option,
+)
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -48,8 +60,6 @@ def show(
     provider's), site, power, agent, maintenance, force majeure, off hours, unknown. Availability
     is (up + short) / (up + short + down). "worst" counts unknown time as down, "best" as up.
     """
-    from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, place, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import as_json as figures
     from host_tools.contracts.months import check_closed, count, holding, rules_of
@@ -73,6 +83,7 @@ def show(
         )
         if closed is not None:
             check_closed(closed, found)
+        note_underived(app, database, when.end)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])
@@ -99,7 +110,6 @@ def show(
 
 
 def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> None:
-    from host_tools.cli._output import print_table
     from host_tools.contracts.words import minutes, percent, rupiah
 
     rows = [(one, piece) for one in found for piece in one.pieces]
@@ -143,9 +153,7 @@ def close_(app: Application, month: str, by: str | None, passphrase_file: Path |
 
     They are kept under the rules of now.
     """
-    import getpass
 
-    from host_tools.cli._store import reading
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import close
 
@@ -181,7 +189,6 @@ def reopen_(
     app: Application, month: str, why: str, by: str | None, passphrase_file: Path | None
 ) -> None:
     """Open a closed month again; its closed edition stays."""
-    import getpass
 
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import reopen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from host_tools.cli._site import (
     show_site,
 )
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.field.provision.flow import Plan, Provisioning
@@ -123,7 +125,6 @@ def command(
 
     It can be interrupted at any moment and run again: finished steps are kept.
     """
-    from host_tools.common.i18n import _
 
     if batch == (code is not None):
         raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
@@ -146,7 +147,6 @@ def command(
                     board=board
                 )
             )
-    from dataclasses import replace as changed
 
     from host_tools.field.acceptance import check_photos
     from host_tools.field.provision.corrections import ask_wifi, read_corrections
@@ -222,7 +222,6 @@ def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
 
 def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
     """Show the work, and the path of the label."""
-    from host_tools.common.i18n import _
     from host_tools.field.provision.batch import result_text
 
     with screen.shown():
@@ -245,7 +244,6 @@ def _several(
     count: int | None,
     ask: bool,
 ) -> None:
-    from host_tools.common.i18n import _, ngettext
     from host_tools.field.provision.batch import BatchProvisioning
     from host_tools.field.provision.dealer import slot_in_kit
     from host_tools.field.provision.screen import ProvisionScreen

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, village_option
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import (
+    json_option,
+    labels,
+    names,
+    nothing_yet,
+    reading,
+    village_code,
+    village_option,
+)
 from host_tools.common.i18n import _, marked
+from host_tools.common.times import iso, wita
 
 if TYPE_CHECKING:
     from host_tools.store.quarantine import Note, Quarantined
@@ -111,9 +124,6 @@ def list_(
 
     Messages have numbers; findings, in what is stored, have F and a number.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
-    from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import count_findings, findings, overflow, slots
 
@@ -214,7 +224,6 @@ def _extent(finding: Finding) -> str:
 
 
 def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "id": str(m.id),
@@ -235,7 +244,6 @@ def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "id": f"F{f.id}",
@@ -249,7 +257,7 @@ def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
         "stream": f.stream.hex(),
         "first_seq": f.first_seq,
         "last_seq": f.last_seq,
-        _("missing"): f.missing,
+        "missing": f.missing,
         "what_to_do": _advice(f.kind),
     }
 
@@ -261,10 +269,7 @@ def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
 @pass_app
 def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
     """Show a message in quarantine, or a finding (F and a number)."""
-    import sys
 
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import names, reading
     from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import finding
 
@@ -341,7 +346,6 @@ def dismiss(
 
     Nothing is deleted. Give the numbers of messages, or a village or a reason.
     """
-    from host_tools.cli._store import village_code
     from host_tools.province.registry import Registry
     from host_tools.store import open_database
     from host_tools.store.quarantine import Quarantine
@@ -376,8 +380,6 @@ def empty(app: Application, because: str) -> None:
 
 
 def _note(app: Application, because: str) -> Note:
-    import getpass
-    import time
 
     from host_tools.store.quarantine import Note
 

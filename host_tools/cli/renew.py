@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._output import counted
 from host_tools.cli._store import reading
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
     These are ingest, operator and the identities of 'broker check'. What ends within 366 days is
     renewed, if --within says nothing else.
     """
-    from datetime import timedelta
 
     from host_tools.broker.services import RENEW_WITHIN, ending, renew_services
 
@@ -96,7 +97,6 @@ def devices(
     nothing else. The broker must run; if it loses its memory, --publish-only repeats the last
     step and needs no passphrase.
     """
-    from datetime import timedelta
 
     from host_tools.office.expiry import in_use
     from host_tools.office.renewal import (
@@ -157,7 +157,6 @@ def authority(app: Application, finish: bool, yes: bool, passphrase_file: Path |
     broker and ingest after this command, then run 'desalink renew devices'. When all devices have
     followed, --finish ends the use of the former CA.
     """
-    from host_tools.common import passphrase
     from host_tools.office.succession import (
         finish_authority,
         in_period,
@@ -197,7 +196,6 @@ def root(app: Application, passphrase_file: Path | None) -> None:
 
     Devices accept it with their next certificate. Kits made before stay good until they expire.
     """
-    from host_tools.common import passphrase
     from host_tools.office.succession import renew_root
 
     secret = passphrase.existing(passphrase_file)
@@ -228,7 +226,6 @@ def _at_work(app: Application) -> Iterator[Registry]:
 
 
 def _authority(app: Application, passphrase_file: Path | None) -> Authority:
-    from host_tools.common import passphrase
     from host_tools.keys.ca import Authority
 
     province = app.province

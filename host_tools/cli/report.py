@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._store import regency_option, village_option
+from host_tools.cli._output import counted
+from host_tools.cli._store import note_underived, place, reading, regency_option, village_option
 from host_tools.common.i18n import _
 
 
@@ -49,8 +50,6 @@ def command(
     village, figures.csv, outages.csv, usage.csv, report.xlsx, and SHA256SUMS. It is in the
     language of --lang.
     """
-    from host_tools.cli._output import counted
-    from host_tools.cli._store import place, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.report.data import EvidenceFile, gather
     from host_tools.report.files import write
@@ -75,6 +74,7 @@ def command(
             speeds=speed,
             progress=lambda done: _show(_("{done} slots are counted").format(done=done)),
         )
+        note_underived(app, database, when.end)
         files = write(
             report,
             output,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._output import counted, print_table
 from host_tools.cli._signing import sign_changes
+from host_tools.cli._store import labels, reading
 from host_tools.common.i18n import _
 
 
@@ -21,7 +24,6 @@ def command() -> None:
 @pass_app
 def list_(app: Application) -> None:
     """List the versions of the rules."""
-    from host_tools.cli._output import print_table
     from host_tools.contracts.months import all_rules
     from host_tools.province.registry import Registry
 
@@ -78,7 +80,6 @@ def _read(app: Application, file: Path) -> str:
 @pass_app
 def add(app: Application, file: Path, by: str | None, passphrase_file: Path | None) -> None:
     """Add a version of the rules; months that are closed stay as they are."""
-    import getpass
 
     from host_tools.contracts.months import add_rules
     from host_tools.province.registry import Registry
@@ -102,8 +103,6 @@ def add(app: Application, file: Path, by: str | None, passphrase_file: Path | No
 @pass_app
 def try_(app: Application, file: Path, month: str) -> None:
     """Show what other rules would make of a month; nothing is changed."""
-    from host_tools.cli._output import counted, print_table
-    from host_tools.cli._store import labels, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import compare_rules, rules_of
     from host_tools.contracts.rules import read_rules

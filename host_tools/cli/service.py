@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _
 
 SYSTEM = Path("/etc/systemd/system")
@@ -70,7 +71,6 @@ def install(
     app: Application, user: str | None, backups: Path | None, keep: int, directory: Path
 ) -> None:
     """Write the units (as root), and say how to start them."""
-    from host_tools.common.files import write_file
     from host_tools.office.service_units import ServiceError, default_settings, units
 
     settings = default_settings(app.province, user=user, backups=backups, keep=keep)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._asking import confirm, yes_option
+from host_tools.cli._output import counted, print_json, print_table
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.province.records import RoleKey
@@ -39,10 +45,7 @@ def command() -> None:
 @pass_app
 def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Path | None) -> None:
     """Make a technician's key and a trust document that names it."""
-    from shlex import quote
 
-    from host_tools.common import passphrase
-    from host_tools.common.times import wita
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
     from host_tools.people.office_pen import open_office
@@ -75,10 +78,7 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
 @pass_app
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List technicians and their keys."""
-    import time
 
-    from host_tools.cli._output import counted, print_json, print_table
-    from host_tools.common.times import wita
     from host_tools.people import technicians
     from host_tools.province.registry import Registry
 
@@ -141,9 +141,7 @@ def revoke(
     Enrolments that they signed and that are not imported yet will be refused. Certificates in the
     technician's kits stay good: revoke a lost kit with 'desalink kit revoke'.
     """
-    import getpass
 
-    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
     from host_tools.people.office_pen import open_office

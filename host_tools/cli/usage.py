@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._store import (
     DAY,
     csv_option,
     json_option,
+    labels,
     limit_option,
+    names,
+    nothing_yet,
+    of_provider,
+    place,
     provider_option,
+    reading,
     regency_option,
     since_option,
+    size,
     until_option,
     village_option,
 )
 from host_tools.common.i18n import _, marked, ngettext
+from host_tools.common.times import iso, parse_since, span, wita
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Usage
@@ -58,9 +67,6 @@ def command(
     the rest is not known, and not counted as nothing. The day (with --by hour the hour) in which
     --since lies is shown whole.
     """
-    from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
-    from host_tools.common.times import parse_since
     from host_tools.store.queries import slots, usage, usage_sums
 
     start, end = parse_since(since or DAY), parse_since(until)
@@ -132,7 +138,6 @@ def _most(a: int | None, b: int | None) -> int | None:
 
 
 def _as_json(u: Usage, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "slot": u.slot,
@@ -148,9 +153,6 @@ def _as_json(u: Usage, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, limit: int) -> None:
-    from host_tools.cli._output import print_table
-    from host_tools.cli._store import size
-    from host_tools.common.times import span, wita
 
     print_table(
         ("since" if by in ("village", "regency") else by, "village", "slot")
@@ -177,8 +179,6 @@ def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, l
 
 
 def _total(found: list[Usage]) -> str:
-    from host_tools.cli._store import size
-    from host_tools.common.times import span
 
     down = sum(u.bytes_down or 0 for u in found)
     up = sum(u.bytes_up or 0 for u in found)

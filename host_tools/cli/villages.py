@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._output import counted, print_json, print_table
 from host_tools.common.i18n import _
 
 
@@ -19,7 +20,6 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
     """List the province's villages, or import their positions."""
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.cli._output import counted, print_json, print_table
     from host_tools.province.registry import Registry
     from host_tools.province.villages import find_regency
 
@@ -82,7 +82,6 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
     limited to one. Nothing is imported while any row is bad, unless you say --skip-bad.
     """
     from host_tools.cli._importing import check_rows
-    from host_tools.cli._output import counted
     from host_tools.province.positions import read_table
     from host_tools.province.registry import Registry
 

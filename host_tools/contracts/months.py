@@ -25,6 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
+from host_tools.store.pending import underived
 from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
@@ -325,7 +326,8 @@ def close(
     """Count a month for good.
 
     Raises:
-        MonthError: it is closed already, not over, or has reports that no receipt counts.
+        MonthError: it is closed already, not over, or has reports that no receipt counts or that
+            are not derived.
         RulesError: no rules are valid for it.
     """
     if holding(registry, month) is not None:
@@ -337,6 +339,14 @@ def close(
         )
     if now < month.end:
         raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
+    waiting = underived(database, month.end) if database else 0
+    if waiting:
+        raise MonthError(
+            _(
+                "{count} reports of {name} are not derived yet, and would count as no data; wait "
+                "for the ingest, or run 'desalink ingest --rebuild', then close it."
+            ).format(count=waiting, name=month.name)
+        )
     # Its evidence could not be exported.
     if database and has_uncounted(database, month.begin - DAY_S, month.end):
         raise MonthError(

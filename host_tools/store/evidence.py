@@ -176,6 +176,12 @@ class Streams:
             stream.dirty = False
 
 
+def stream_name(db: Database, stream_id: int) -> bytes:
+    """The 4 bytes that name a stream."""
+    name: bytes = db.value("SELECT stream FROM streams WHERE id = ?", (stream_id,))
+    return name
+
+
 def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[int, int], int]:
     """Store reports, within a transaction.
 

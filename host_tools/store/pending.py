@@ -151,3 +151,15 @@ class Pending:
                 for chunk, span in sorted(chunks.items())
             ),
         )
+
+
+def underived(db: Database, before: int) -> int:
+    """How many of the reports that arrived before a time are not derived yet."""
+    return int(
+        db.value(
+            f"SELECT coalesce(sum({greater('dirty.reports', '1')}), 0) FROM dirty "
+            "JOIN reports ON reports.stream_id = dirty.stream_id AND seq = last_seq "
+            "WHERE received_at < ?",
+            (before,),
+        )
+    )

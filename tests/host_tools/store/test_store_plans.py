@@ -30,7 +30,7 @@ from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import FindingRow
 from host_tools.store.evidence import StoredReport, Streams
 from host_tools.store.finding_table import FindingTable
-from host_tools.store.pending import Pending
+from host_tools.store.pending import Pending, underived
 from host_tools.store.quarantine import Bounds, Note, Quarantine, Refusal
 from host_tools.store.sessions import liveness, save_alive, save_sessions, sessions
 from host_tools.store.size import size
@@ -172,6 +172,8 @@ def the_rest(db: Database, device: Device) -> None:
             Timelines(db),
         )
         pending.count()
+        underived(db, START)
+        derived.last_chunk(1)
         pending.put_redo(1, [(1, 1)])
         pending.redo(1, 9)
         pending.put_stale(1, [(1, 2)])
