@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
-from host_tools.devices import boards, device_code
+from host_tools.devices import boards
 from host_tools.devices.boards import load_board
+from host_tools.devices.code import files
 from host_tools.devices.release import Release, build_release
 from tests.boards.images import FLASH_OFFSET
 from tests.support import ROOT
@@ -88,7 +89,7 @@ def _make_tree(folder: Path) -> Path:
 def use_tree(folder: Path) -> None:
     """This process finds its boards and the agent there."""
     boards.FOLDER = folder / "boards"
-    device_code.ROOT = folder
+    files.ROOT = folder
 
 
 @contextmanager
