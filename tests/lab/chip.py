@@ -9,7 +9,8 @@ SIM_CABLE for a file that takes the network away while it exists.
 The agent is an ESP32's: a release for `esp32-generic` and the device's configuration, in a ROMFS
 image. It joins a Wi-Fi network and keeps its journal on LittleFS; it asks the router by SNMP,
 checks for a portal and keeps a budget. chip_modules.py stands in for the chip's own modules,
-chip_power.py for supply, reset and watchdog. The heap has HEAP bytes beside image and stand-ins. Exit code 0 if every cause was right and nothing was lost, 1 if not.
+chip_power.py for supply, reset and watchdog. The heap has HEAP bytes beside image and stand-ins.
+Exit code 0 if every cause was right and nothing was lost, 1 if not.
 """
 
 from __future__ import annotations
