@@ -176,12 +176,13 @@ class AlertService:
             outbox = Outbox(
                 records, lambda name: make_sender(self._settings, name, directory), self._log
             )
-            while not self._stop.is_set():
+            stopped = False
+            while not stopped:
+                stopped = self._stop.wait(_SEND_S)  # then once more: for what is under way
                 try:
                     outbox.work(self._clock(), self._stop.is_set)
                 except (StoreBusy, StoreFull) as error:
                     self._log("outbox_failed", level="error", error=error)
-                self._stop.wait(_SEND_S)
 
 
 def _spells(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:
