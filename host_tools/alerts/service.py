@@ -15,7 +15,7 @@ from host_tools.alerts.outbox import Log, Outbox
 from host_tools.alerts.places import AlertPlace, in_maintenance, places_of
 from host_tools.alerts.post import Post
 from host_tools.alerts.records import FILE, AlertRecords, open_records
-from host_tools.alerts.settings import OWN, AlertSettings, load_settings
+from host_tools.alerts.settings import CHANNEL, OWN, AlertSettings, load_settings
 from host_tools.alerts.texts import Spell
 from host_tools.alerts.view import (
     DERIVE,
@@ -149,6 +149,11 @@ class AlertService:
                 view.found |= endings(self._province, registry, database, settings, now)
             except DesalinkError as error:
                 self._log("endings_failed", level="warning", error=error)
+            for rule in settings.of_kind(CHANNEL):
+                failing = records.failing(rule.limit)
+                view.found[rule.name] = {
+                    c: e for c, e in failing.items() if c in settings.channels
+                }
         watch.tick(now, view, self._places, self._silenced(registry, records, now))
         if seen is not None:
             with records.transaction(durable=False):
