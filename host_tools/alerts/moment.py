@@ -36,6 +36,7 @@ class Moment:
 
     silenced: slots of which nothing is sent. holds: times in which the own side did not work.
     expected: the slots that must be up now. groups: the open alerts of many slots.
+    silent: of those, since when nothing comes, or a report is late.
     down: by family, since when slots have a trouble of it. reach: by group, its last fall.
     """
 
@@ -45,6 +46,7 @@ class Moment:
     silenced: Collection[str]
     holds: list[Hold] = field(default_factory=list)
     expected: dict[str, SlotView] = field(default_factory=dict)
+    silent: dict[str, int] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     alerted: dict[str, Alerted] = field(default_factory=dict)
     groups: list[Alert] = field(default_factory=list)

@@ -6,7 +6,6 @@ from host_tools.alerts.moment import OWN_SIDE, Moment
 from host_tools.alerts.post import OPENED, RECOVERED, Post
 from host_tools.alerts.records import Alert, AlertRecords
 from host_tools.alerts.settings import OWN, AlertRule, AlertSettings, seconds
-from host_tools.alerts.view import SlotView
 from host_tools.wire.vocabulary import NO_DATA
 
 SILENCE = "silence"  # everything is silent at once
@@ -58,7 +57,7 @@ class OwnSide:
     def _all_silent(self, its: Moment, known: Alert | None) -> int | None:
         """Since when nearly all slots are silent at once, None if they are not."""
         grouping, now = self._grouping, its.at
-        begins = sorted(b for b in map(_silent_since, its.expected.values()) if b is not None)
+        begins = sorted(its.silent.values())
         calm = len(its.expected) - len(begins)
         if known is not None:
             fallen = sum(begin >= known.begin - self._window for begin in begins)
@@ -72,10 +71,7 @@ class OwnSide:
         if len(together) < max(grouping.own_least, grouping.own_share * could / 100):
             return None
         sure = sum(
-            slot.state == NO_DATA and slot.since >= together[0] for slot in its.expected.values()
+            begin >= together[0] and its.expected[name].state == NO_DATA
+            for name, begin in its.silent.items()
         )
         return together[0] if 2 * sure >= len(together) else None
-
-
-def _silent_since(slot: SlotView) -> int | None:
-    return slot.since if slot.state == NO_DATA else slot.quiet

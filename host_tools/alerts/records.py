@@ -523,6 +523,23 @@ class AlertRecords:
                 (state, error[:500], None if again_at is None else int(again_at), id),
             )
 
+    def failing(self, attempts: int) -> dict[str, str]:
+        """By channel that has taken nothing since, the error of what it did not take.
+
+        Args:
+            attempts: after so many it fails, also if it is tried again.
+        """
+        rows = self._db.all(
+            "SELECT channel, max(id) FROM outbox WHERE state = 'sent' GROUP BY channel"
+        )
+        taken = {row[0]: row[1] for row in rows}
+        rows = self._db.all(
+            "SELECT id, channel, error FROM outbox WHERE what <> 'test' AND error <> '' AND "
+            "(state = 'failed' OR (state IN ('due', 'sending') AND attempts >= ?)) ORDER BY id",
+            (attempts,),
+        )
+        return {row[1]: row[2] for row in rows if row[0] > taken.get(row[1], 0)}
+
     def messages(self, state: str | None = None, limit: int = 1000) -> list[Outgoing]:
         """Messages, the newest first."""
         rows = self._db.all(

@@ -23,7 +23,8 @@ FILE = "alerts.toml"
 SEVERITIES = ("info", "warning", "critical")
 STATE, FLAPPING, UNUSED, VOLTAGE = "state", "flapping", "unused", "voltage"
 JOURNAL, CERTIFICATE, DISK, OWN = "journal", "certificate", "disk", "own"
-KINDS = (STATE, FLAPPING, UNUSED, VOLTAGE, JOURNAL, CERTIFICATE, DISK, OWN)
+CHANNEL = "channel"
+KINDS = (STATE, FLAPPING, UNUSED, VOLTAGE, JOURNAL, CERTIFICATE, DISK, OWN, CHANNEL)
 DUTY = "duty"  # in a team's steps: whose turn it is
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
@@ -71,8 +72,8 @@ class AlertRule:
     """What is alerted, to which teams.
 
     states: of `state`. family: rules whose troubles are one, as a slot's different ways of being
-    down. limit: of `flapping`, `voltage`, `journal`, `certificate`, `disk`. send: at any time, or
-    in the team's working hours only.
+    down. limit: of `flapping`, `voltage`, `journal`, `certificate`, `disk`, `channel`. send: at
+    any time, or in the team's working hours only.
     """
 
     when: Annotated[str, tables.choice(*KINDS)]

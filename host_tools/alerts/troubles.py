@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from host_tools.alerts.moment import Moment, Trouble
+from host_tools.alerts.places import AlertPlace
 from host_tools.alerts.settings import FLAPPING, STATE, AlertRule, AlertSettings
+from host_tools.alerts.view import SlotView
 from host_tools.wire.vocabulary import NO_DATA
 
 
@@ -32,29 +34,30 @@ class Troubles:
 
     def note(self, moment: Moment) -> None:
         """Take notice of a look, and fill in what it expects and finds in trouble."""
-        self._note_flips(moment)
         found: dict[str, Trouble] = {}
         for slot in moment.view.slots:
-            place = moment.places.get(slot.slot)
+            name, state = slot.slot, slot.state
+            place = moment.places.get(name)
             if place is None or not place.is_expected(moment.at):
                 continue
-            moment.expected[slot.slot] = slot
-            rule = self._by_state.get(slot.state)
-            if rule is None:
-                continue
-            since = place.expected_since(moment.at) or 0
-            # A clock that was set back makes the past the future.
-            begin = min(max(slot.since, since), moment.at)
-            old = self._troubles.get(slot.slot)
-            if old is None or old.family != rule.kin:
-                known = self._known(begin, moment.at)
-                found[slot.slot] = Trouble(rule, rule.kin, begin, known, slot.state)
-            else:
-                old.rule, old.state, old.begin = rule, slot.state, min(old.begin, begin)
-                found[slot.slot] = old
+            moment.expected[name] = slot
+            if state == NO_DATA or slot.quiet is not None:
+                moment.silent[name] = slot.since if state == NO_DATA else slot.quiet or 0
+            if state in self._by_state:
+                found[name] = self._trouble(slot, place, moment.at)
+        self._note_flips(moment)
         self._troubles = found
         self._started = True
         moment.troubles = dict(found)
+
+    def _trouble(self, slot: SlotView, place: AlertPlace, now: int) -> Trouble:
+        rule, old = self._by_state[slot.state], self._troubles.get(slot.slot)
+        # A clock that was set back makes the past the future.
+        begin = min(max(slot.since, place.expected_since(now) or 0), now)
+        if old is None or old.family != rule.kin:
+            return Trouble(rule, rule.kin, begin, self._known(begin, now), slot.state)
+        old.rule, old.state, old.begin = rule, slot.state, min(old.begin, begin)
+        return old
 
     def _known(self, begin: int, now: int) -> int:
         """Since when a trouble is known.
@@ -73,7 +76,7 @@ class Troubles:
             for change in moment.view.changes
             if change.before and change.state in self._by_state
         ]
-        silent = {slot.slot for slot in moment.view.slots if slot.state == NO_DATA}
+        silent = {name for name in moment.silent if moment.expected[name].state == NO_DATA}
         fell += [(slot, moment.at) for slot in silent - self._silent if self._silent]
         self._silent = silent
         for name, t in fell:

@@ -225,14 +225,12 @@ class Watch:
         """Since when each slot has a trouble of a family, or may have it: its report is late."""
         if family in its.down:
             return its.down[family]
-        found = its.down[family] = {}
+        found: dict[str, int] = {}
+        its.down[family] = found
         silence = self._troubles.silence
-        for name, slot in its.expected.items():
-            trouble = its.troubles.get(name)
-            if trouble is not None and trouble.family == family:
-                found[name] = trouble.begin
-            elif slot.quiet is not None and silence is not None and silence.kin == family:
-                found[name] = slot.quiet
+        if silence is not None and silence.kin == family:
+            found |= its.silent
+        found |= {name: t.begin for name, t in its.troubles.items() if t.family == family}
         for name, (member, alert) in its.alerted.items():
             if name in found and alert.family == family:
                 found[name] = min(found[name], member.begin)
