@@ -20,6 +20,7 @@ def labels(language: str) -> dict[str, str]:
         "providers": _("Providers"),
         "devices": _("Devices"),
         "quarantine": _("Quarantine"),
+        "maintenance": _("Maintenance"),
         "usage": _("Usage"),
         "months": _("Months"),
         "audit": _("Audit log"),
@@ -74,6 +75,9 @@ def labels(language: str) -> dict[str, str]:
             "Round-trip time and loss are those of reports in the database; older ones are in "
             "the archive."
         ),
+        "read_archive": _("Read the archive too (it takes some seconds)"),
+        "as_table": _("As a table:"),
+        "link": _("Round-trip time and loss"),
         "voltage": _("Supply voltage"),
         "temperature": _("Temperature"),
         "signal": _("Signal"),
@@ -196,6 +200,27 @@ def labels(language: str) -> dict[str, str]:
 def case_states() -> dict[str, str]:
     """What the states of a case are called."""
     return {"open": _("open"), "acknowledged": _("acknowledged"), "closed": _("closed")}
+
+
+def event_kinds() -> dict[str, str]:
+    """What the kinds of a contract's events are called."""
+    return {
+        "maintenance": _("maintenance"),
+        "force_majeure": _("force majeure"),
+        "dispute": _("dispute"),
+    }
+
+
+def event_scopes() -> dict[str, str]:
+    """What a contract's event may concern."""
+    return {
+        "all": _("all"),
+        "provider": _("provider"),
+        "regency": _("regency"),
+        "district": _("district"),
+        "village": _("village"),
+        "slot": _("slot"),
+    }
 
 
 def actions() -> dict[str, str]:

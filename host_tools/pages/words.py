@@ -89,10 +89,13 @@ def group(state: str) -> str:
 _DAY_S = 86_400
 
 
-def what_to_do(state: str, age_s: float | None, provider: str, others: int) -> str:
+def what_to_do(
+    state: str, age_s: float | None, provider: str, others: int, maintenance: str = ""
+) -> str:
     """What to do about a state, in a sentence.
 
     Args:
+        maintenance: until when it is announced, for eyes; empty: there is none now.
         age_s: how long it lasts, None: nobody knows.
         provider: of the village, or empty.
         others: villages of the same provider that are down by the provider now.
@@ -102,6 +105,8 @@ def what_to_do(state: str, age_s: float | None, provider: str, others: int) -> s
     its = group(state)
     if its == UP:
         return _("Nothing to do.")
+    if maintenance and its not in (OURS, NONE):
+        return _("Wait: maintenance is announced until {time}.").format(time=maintenance)
     if its == SLOW:
         if long:
             return _("Call {provider}: the link has been slow for more than a day.").format(
