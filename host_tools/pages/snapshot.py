@@ -42,7 +42,7 @@ class Snapshot:
     yesterday: how many slots had each state a day ago. changes: of the last hour, the newest
     first. lasting: outages that last, or did when their village was last heard. contracts: by
     village. closed: every edition of every closed month. events: maintenance, force majeure and
-    disputes that hold.
+    disputes that hold. running: the maintenance of now.
     """
 
     version: int
@@ -58,6 +58,7 @@ class Snapshot:
     contracts: dict[str, list[ContractEntry]]
     closed: list[ClosedMonth]
     events: list[ContractEvent]
+    running: list[ContractEvent]
 
     def slots_of(self, village: str) -> list[SlotStatus]:
         """The slots of a village; a made-up one where it never had a device."""
@@ -74,19 +75,15 @@ class Snapshot:
 
     def events_of(self, slot: str) -> list[ContractEvent]:
         """The events that concern a slot, the newest first."""
-        providers = [*self.providers.get(slot[:10], ()), None]
-        return [e for e in reversed(self.events) if any(e.concerns(slot, p) for p in providers)]
+        return [event for event in reversed(self.events) if self._concerns(event, slot)]
+
+    def _concerns(self, event: ContractEvent, slot: str) -> bool:
+        providers = self.providers.get(slot[:10]) or (None,)
+        return any(event.concerns(slot, provider) for provider in providers)
 
     def maintenance_of(self, slot: str) -> ContractEvent | None:
         """The maintenance that a slot is in now, None: it is in none."""
-        return next(
-            (
-                event
-                for event in self.events_of(slot)
-                if event.kind == MAINTENANCE and event.begin <= self.at < event.end
-            ),
-            None,
-        )
+        return next((event for event in self.running if self._concerns(event, slot)), None)
 
     def down_with(self, village: str) -> int:
         """How many other villages of its providers are down by the provider."""
@@ -237,4 +234,5 @@ class ProvinceWatcher:
             self._contracts,
             self._closed,
             self._events,
+            [e for e in self._events if e.kind == MAINTENANCE and e.begin <= now < e.end],
         )

@@ -92,7 +92,7 @@ def outages(visit: PageVisit) -> Listing:
 
 def _remark(outage: queries.Outage) -> str:
     if outage.known_until is not None:
-        return _("silent since: nobody knows whether it lasts")
+        return _("no report since; it may have ended")
     if outage.end is None:
         return _("lasts")
     return _("its end was not reported") if outage.interrupted else ""

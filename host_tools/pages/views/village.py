@@ -92,6 +92,7 @@ def village(visit: PageVisit) -> Response:
         case_of=known,
         cases=visit.book.cases(village=its.code, closed=True, limit=20),
         contracts=snapshot.contracts.get(its.code, []),
+        has_files=bool(visit.site.settings.files),
         months=village_months(snapshot, its.code),
         notes=visit.book.village_notes(its.code),
         photographs=visit.book.photographs(its.code),
@@ -171,7 +172,10 @@ def _device(visit: PageVisit, slot: str) -> dict[str, Any]:
     return {
         "devices": visit.registry.keys_for_slot(slot)[::-1],
         "software": software[0] if software else None,
-        "certificates": visit.registry.certificates(slot)[::-1][:5],
+        "certificates": [
+            (certificate, visit.registry.kit_of_certificate(certificate.serial))
+            for certificate in visit.registry.certificates(slot)[::-1][:5]
+        ],
     }
 
 

@@ -148,7 +148,7 @@ def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
         )
     text = pages.of("operator").get(f"/village/{VILLAGES[0]}").text
     assert 'class="state provider"' in text
-    assert "Call IndiHome: the village&#39;s router answers, and nothing beyond it." in text
+    assert "Call IndiHome: the village&#39;s router answers, but nothing beyond it does." in text
     assert "gateway: " in text and "lasts" in text
     for name in ("7d", "30d", "year"):
         its = pages.of("operator").get(f"/village/{VILLAGES[0]}?range={name}").text
@@ -169,7 +169,7 @@ def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
         ("power", 9, 0, "Wait"),
         ("power", 9e9, 0, "Call the village"),
         ("agent", 9, 0, "Call the village: the measuring"),
-        ("broker", 9, 0, "See to our own"),
+        ("broker", 9, 0, "Check our own"),
         ("no_data", 9, 0, "Wait"),
         ("no_data", 9000, 0, "Call the village"),
         ("no_data", 9e9, 0, "Call the village, then go there"),
@@ -248,6 +248,7 @@ def test_a_village_in_maintenance_says_until_when(pages: Pages):
     assert "a new mast" in text and "&lt;script&gt;" in text and "later" not in text
     assert "Wait: maintenance" not in client.get(f"/village/{VILLAGES[1]}").text
     assert "later" in client.get(f"/village/{VILLAGES[2]}").text
+    assert client.get("/").text.count("; maintenance until 2026-") == 2
     rows = client.get("/api/v1/maintenance").json()["rows"]
     assert [(row["id"], row["place"]) for row in rows] == [
         ("c", "provider Starlink"),
