@@ -98,7 +98,8 @@ _HEADERS = {
 }
 
 
-def _secured(response: Response, site: PagesSite) -> Response:
+def secured(response: Response, site: PagesSite) -> Response:
+    """An answer with the headers that browsers hold to."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("cache-control", "no-store")
@@ -142,7 +143,7 @@ class Requests:
                 try:
                     sent = await self._received(route, request)
                 except HTTPException as error:
-                    return _secured(PlainTextResponse(error.detail, error.status_code), self._site)
+                    return secured(PlainTextResponse(error.detail, error.status_code), self._site)
             return await self._in_thread(self._answer, route, request, sent)
 
         return answer
@@ -200,7 +201,7 @@ class Requests:
             response = self._sentence(route, request, str(error), 400)
         if request.query_params.get("lang") in LANGUAGES:
             response.set_cookie("lang", chosen, max_age=_LANGUAGE_S, httponly=True, samesite="lax")
-        return _secured(response, site)
+        return secured(response, site)
 
     def _sentence(self, route: PageRoute, request: Request, text: str, status: int) -> Response:
         if route.program:
@@ -349,18 +350,18 @@ def application(site: PagesSite) -> Starlette:
         site.close()
 
     async def missing(request: Request, _error: Exception) -> Response:
-        return _secured(PlainTextResponse("404", 404), site)
+        return secured(PlainTextResponse("404", 404), site)
 
     async def asset(request: Request) -> Response:
         found = site.assets.get(request.path_params["name"])
         if found is None:
-            return _secured(PlainTextResponse("404", 404), site)
+            return secured(PlainTextResponse("404", 404), site)
         body, headers = packed(found.content, request.headers.get("accept-encoding", ""))
         headers["cache-control"] = "public, max-age=31536000, immutable"
-        return _secured(Response(body, 200, headers, found.kind), site)
+        return secured(Response(body, 200, headers, found.kind), site)
 
     async def health(request: Request) -> Response:
-        return _secured(PlainTextResponse("ok"), site)
+        return secured(PlainTextResponse("ok"), site)
 
     made = [
         Route(route.path, requests.endpoint(route), methods=[route.method], name=route.path)

@@ -215,6 +215,7 @@ def templates() -> Environment:
         loader=PackageLoader("host_tools.pages"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -131,6 +131,13 @@ class AccountRecords(PagesFile):
         )
         return [ApiToken(*row) for row in rows]
 
+    def revoke_tokens(self, account_id: int, at: int) -> None:
+        """Revoke all tokens of an account."""
+        self._change(
+            "UPDATE tokens SET revoked_at = ? WHERE account_id = ? AND revoked_at IS NULL",
+            *(at, account_id),
+        )
+
     def revoke_token(self, account_id: int, number: int, at: int) -> bool:
         """Revoke a token of an account; False: there is none such."""
         return bool(

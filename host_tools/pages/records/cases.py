@@ -47,6 +47,11 @@ class CaseRecords(PagesFile):
         )
         return [Case(*row) for row in rows]
 
+    def cases_of(self, begin: int) -> dict[tuple[str, int], int]:
+        """The cases about outages that began at a time or later: village and begin to number."""
+        rows = self._rows("SELECT village, began, id FROM cases WHERE began >= ?", begin)
+        return {(village, began): number for village, began, number in rows}
+
     def change_case(
         self,
         number: int,

@@ -13,6 +13,8 @@ def routes() -> list[PageRoute]:
         api,
         cases,
         devices,
+        events,
+        figures,
         files,
         lists,
         months,
@@ -21,17 +23,6 @@ def routes() -> list[PageRoute]:
         village,
     )
 
-    groups = (
-        province,
-        village,
-        lists,
-        outages,
-        devices,
-        cases,
-        alerts,
-        files,
-        months,
-        account,
-        api,
-    )
+    villages = (province, village, figures, lists, outages, devices)
+    groups = (*villages, cases, alerts, events, files, months, account, api)
     return [route for group in groups for route in group.ROUTES]

@@ -22,7 +22,7 @@ from host_tools.pages.listing import (
     Listing,
 )
 from host_tools.pages.serving import PageRoute
-from host_tools.pages.views import alerts, cases, devices, lists, outages
+from host_tools.pages.views import alerts, cases, devices, events, lists, months, outages
 from host_tools.pages.visits import NotFound, PageVisit
 
 _ROOT = "/api/v1"
@@ -35,6 +35,8 @@ _LISTS: dict[str, Callable[[PageVisit], Listing]] = {
     "cases": cases.cases,
     "alerts": alerts.alerts,
     "quarantine": lists.quarantine,
+    "maintenance": events.events,
+    "months": months.months,
 }
 _NUMBERS = (NUMBER, SHARE)
 _WHOLE = (CASE, SIZE, SPAN)

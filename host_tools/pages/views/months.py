@@ -74,6 +74,7 @@ class VillageMonth:
     """A village's slot in a closed month; price and restitution in rupiah."""
 
     month: str
+    edition: int
     slot: str
     availability: float | None
     worst: float | None
@@ -88,6 +89,7 @@ def _rows(closed: ClosedMonth, place: str = "") -> list[VillageMonth]:
     return [
         VillageMonth(
             closed.month,
+            closed.edition,
             slot["slot"],
             _share(piece["availability"]),
             _share(piece["worst"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from host_tools.common.i18n import _
 from host_tools.pages.listing import (
+    CASE,
     EXPORTED,
     NUMBER,
     SPAN,
@@ -33,21 +34,26 @@ _MOST_READ = 10_000  # for one page
 def outages(visit: PageVisit) -> Listing:
     """Outages that last, then those that ended, the newest first."""
     start, since = since_choice(visit)
-    meant, cause = of_place(visit), visit.query("cause")
+    meant, cause, village = of_place(visit), visit.query("cause"), visit.query("village")
     limit, before = limit_of(visit), before_of(visit)
     found: list[queries.Outage] = []
-    if before is None:
-        found = [
-            o for o in reversed(visit.snapshot.lasting) if meant(o.slot) and cause in ("", o.cause)
-        ]
     older = None
-    if visit.database is not None:
+    if visit.database is not None and village:
+        silent = {slot.slot for slot in visit.snapshot.overview.slots if not slot.fresh}
+        its = queries.outages(
+            visit.database, village=village, since=start, limit=EXPORTED, silent=silent
+        )
+        found = [o for o in reversed(its) if meant(o.slot) and cause in ("", o.cause)]
+    elif visit.database is not None:
+        if before is None:
+            lasting = reversed(visit.snapshot.lasting)
+            found = [o for o in lasting if cause in ("", o.cause) and meant(o.slot)]
         ended, older = queries.ended_outages(
             visit.database,
             before=2**40 if before is None else before,
             since=int(start),
             limit=limit,
-            wanted=lambda slot, its: meant(slot) and cause in ("", its),
+            wanted=lambda slot, its: cause in ("", its) and meant(slot),
             read=_MOST_READ if limit < EXPORTED else 2**62,
         )
         found += ended
@@ -57,6 +63,7 @@ def outages(visit: PageVisit) -> Listing:
         more = with_query("/outages", **asked, before=older)
     causes = [(state.name, state_word(state.name)) for state in STATES if is_down(state.name)]
     now = visit.now
+    cases = visit.book.cases_of(min((o.begin for o in found), default=now))
     return Listing(
         "outages",
         _("Outages"),
@@ -69,11 +76,13 @@ def outages(visit: PageVisit) -> Listing:
             Column("duration_s", _("Length"), SPAN, lambda outage: outage.duration(now)),
             Column("flaps", _("Flaps"), NUMBER),
             Column("remark", _("Remark"), of=_remark),
+            Column("case", _("Case"), CASE, lambda o: cases.get((o.village, o.begin))),
         ],
         found,
         [
             regency_choice(visit),
             provider_choice(visit),
+            FilterChoice("village", _("Village (code)"), (), village),
             FilterChoice("cause", _("Cause"), [("", _("all")), *causes], cause),
             since,
         ],
@@ -83,10 +92,10 @@ def outages(visit: PageVisit) -> Listing:
 
 def _remark(outage: queries.Outage) -> str:
     if outage.known_until is not None:
-        return _("silent since: nobody knows whether it lasts")
+        return _("no report since; it may have ended")
     if outage.end is None:
         return _("lasts")
     return _("its end was not reported") if outage.interrupted else ""
 
 
-ROUTES = [PageRoute("/outages", page_of(outages), kept=True)]
+ROUTES = [PageRoute("/outages", page_of(outages))]

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
-from host_tools.common.times import DAY_S
+from host_tools.common.times import DAY_S, wita
 from host_tools.derive.samples import thinned
 from host_tools.pages import photographs, texts
 from host_tools.pages.drawing import axis, bars, line, strip
@@ -24,9 +24,10 @@ from host_tools.wire.vocabulary import METRICS, PROBE_RESULTS
 
 RANGES = {"24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "year": 365 * DAY_S}
 _MOST_OUTAGES = 50
+_MOST_EVENTS = 20
 # So many reports a drawing reads: those of a day, or some of a longer time.
 _OF_A_DAY, _OF_MORE = 320, 160
-_MEASURED = {
+MEASURED = {
     name: number
     for number, name, *_rest in METRICS
     if name in ("rtt_mean", "loss", "voltage", "temperature", "signal")
@@ -37,25 +38,35 @@ NOTE_KINDS = ("note", "contact")
 _MOST_CAPTION = 200
 
 
+def range_of(visit: PageVisit) -> str:
+    """Which of the ranges the address asks for."""
+    asked = visit.query("range")
+    return asked if asked in RANGES else "24h"
+
+
 def village(visit: PageVisit) -> Response:
     """The page."""
     its, snapshot = visit.village(), visit.snapshot
-    asked = visit.query("range", "24h")
-    name = asked if asked in RANGES else "24h"
+    name = range_of(visit)
     end = visit.now
     begin = end - RANGES[name]
     provider = snapshot.provider_of(its.code)
     slots: list[dict[str, Any]] = []
     for slot in snapshot.slots_of(its.code):
         age = None if slot.since is None else max(0.0, snapshot.at - slot.since)
+        maintenance = snapshot.maintenance_of(slot.slot)
         drawn: dict[str, Any] = {}
         if visit.database is not None and slot.slot != its.code:
-            drawn = _drawn(visit.database, slot.slot, begin, end, name)
+            drawn = _drawn(visit, visit.database, slot.slot, begin, end, name)
         slots.append(
             {
                 "status": slot,
                 "lost": snapshot.overview.lost.get(slot.slot),
-                "advice": what_to_do(slot.state, age, provider, snapshot.down_with(its.code)),
+                "advice": what_to_do(
+                    *(slot.state, age, provider, snapshot.down_with(its.code)),
+                    wita(maintenance.end) if maintenance else "",
+                ),
+                "events": snapshot.events_of(slot.slot)[:_MOST_EVENTS],
                 "drawn": drawn,
             }
             | _device(visit, slot.slot)
@@ -81,16 +92,20 @@ def village(visit: PageVisit) -> Response:
         case_of=known,
         cases=visit.book.cases(village=its.code, closed=True, limit=20),
         contracts=snapshot.contracts.get(its.code, []),
+        has_files=bool(visit.site.settings.files),
         months=village_months(snapshot, its.code),
         notes=visit.book.village_notes(its.code),
         photographs=visit.book.photographs(its.code),
         may_act=visit.who.may_act(its.code),
         case_states=texts.case_states(),
+        event_kinds=texts.event_kinds(),
         probe=lambda result: _PROBES.get(result, str(result)),
     )
 
 
-def _drawn(database: Database, slot: str, begin: int, end: int, name: str) -> dict[str, Any]:
+def _drawn(
+    visit: PageVisit, database: Database, slot: str, begin: int, end: int, name: str
+) -> dict[str, Any]:
     """Strip, usage, users, round-trip time and loss of a time."""
     spans = [
         (i.begin, i.end, i.state) for i in queries.intervals(database, slot, begin=begin, end=end)
@@ -123,14 +138,17 @@ def _drawn(database: Database, slot: str, begin: int, end: int, name: str) -> di
             number(max((v for _t, v in users), default=0)),
         ),
     }
-    return found | _measured(database, slot, begin, end)
+    archived = bool(visit.query("archive"))
+    return found | _measured(database, slot, begin, end, archived)
 
 
-def _measured(database: Database, slot: str, begin: int, end: int) -> dict[str, Any]:
+def _measured(
+    database: Database, slot: str, begin: int, end: int, archived: bool
+) -> dict[str, Any]:
     """Round-trip time and loss, over a longer time of some reports only; the last values of others
     if they are of the last day."""
     most = _OF_A_DAY if end - begin <= DAY_S else _OF_MORE
-    every, figures = thinned(database, slot, begin, end, _MEASURED, most)
+    every, figures = thinned(database, slot, begin, end, MEASURED, most, archived=archived)
 
     def drawn(name: str, title: str, unit: str) -> Markup:
         if every > 1:
@@ -154,7 +172,10 @@ def _device(visit: PageVisit, slot: str) -> dict[str, Any]:
     return {
         "devices": visit.registry.keys_for_slot(slot)[::-1],
         "software": software[0] if software else None,
-        "certificates": visit.registry.certificates(slot)[::-1][:5],
+        "certificates": [
+            (certificate, visit.registry.kit_of_certificate(certificate.serial))
+            for certificate in visit.registry.certificates(slot)[::-1][:5]
+        ],
     }
 
 
