@@ -28,6 +28,12 @@ def withdrawn_cell(at: int | None, why: str | None) -> str:
     return "" if at is None else _("withdrawn: {why}").format(why=why)
 
 
+def show_progress(text: str) -> None:
+    """How far a command is, in one line of a terminal; an empty text clears it."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
 def print_json(value: Any) -> None:
     """One JSON document, readable and in UTF-8."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import signal
 import time
 from collections.abc import Iterator
@@ -13,16 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._output import print_json, print_table
-from host_tools.cli._store import (
+from host_tools.cli._options import (
+    by_option,
     json_option,
-    of_provider,
-    place,
     regency_option,
     since_option,
-    village_code,
+    user,
     village_option,
 )
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import of_provider, place, village_code
 from host_tools.common.i18n import _, speaking
 from host_tools.common.times import parse_since, wita
 
@@ -63,7 +62,6 @@ def run_(app: Application) -> None:
     It runs until it is stopped (Ctrl-C or SIGTERM). It can be killed at any time: what was not
     sent is sent once it runs again. Its log goes to standard error.
     """
-
     from host_tools.alerts.service import AlertService
     from host_tools.common.log import make_log
 
@@ -117,14 +115,12 @@ def list_(
     as_json: bool,
 ) -> None:
     """List the open alerts; with --since, also older ones."""
-    from host_tools.province.registry import Registry
-
     start = parse_since(since)
     with _opened(app) as (_settings, records, places):
         if messages:
             _messages(records, start, as_json)
             return
-        with Registry.open(app.province.directory) as registry:
+        with app.registry() as registry:
             code = place(registry, village, regency) or ""
         alerts = records.alerts_since(time.time() if start is None else start)
         found = [(alert, records.members(alert.id)) for alert in alerts]
@@ -172,10 +168,10 @@ def _messages(records: AlertRecords, since: float | None, as_json: bool) -> None
 
 @command.command("ack")
 @click.argument("token", metavar="TOKEN|NUMBER")
-@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@by_option
 @pass_app
-def ack_(app: Application, token: str, by: str | None) -> None:
-    """Acknowledge an alert: no escalation any more.
+def ack_(app: Application, token: str, by: str) -> None:
+    """Acknowledge an alert, so that it is not escalated.
 
     Give the token from the message, or here, on the province's own machine, the alert's number.
     """
@@ -187,7 +183,7 @@ def ack_(app: Application, token: str, by: str | None) -> None:
         if alert is None:
             app.abort(_("There is no alert {number}.").format(number=number))
         with records.transaction():
-            taken = records.acknowledge(number, by or getpass.getuser(), int(time.time()))
+            taken = records.acknowledge(number, by, int(time.time()))
         if taken:
             click.echo(_("Alert {number} is acknowledged.").format(number=number))
         elif alert.closed_at is not None:
@@ -204,21 +200,20 @@ def ack_(app: Application, token: str, by: str | None) -> None:
 @click.argument("scope", type=click.Choice(("village", "district", "regency", "provider", "all")))
 @click.argument("value", default="", metavar="[CODE|NAME]")
 @click.option("--for", "length", default="1d", show_default=True, metavar="TIME", help="How long.")
-@click.option("--why", required=True, metavar="TEXT", help="Why; it stands in the digest.")
+@click.option("--why", required=True, metavar="TEXT", help="Why; the digest shows it.")
 @click.option("--end", is_flag=True, help="End the silences of this place now.")
 @pass_app
 def silence_(app: Application, scope: str, value: str, length: str, why: str, end: bool) -> None:
-    """Send nothing of a place for a while.
+    """Send no alerts of a place for a while.
 
-    What is still down after it is alerted then.
+    What is still down at the end is alerted then.
     """
     from host_tools.alerts.settings import seconds
-    from host_tools.province.registry import Registry
     from host_tools.province.villages import find_regency
 
     now = int(time.time())
     with _opened(app) as (_settings, records, _places):
-        with Registry.open(app.province.directory) as registry:
+        with app.registry() as registry:
             if scope == "village":
                 value = village_code(registry, value) or ""
             elif scope == "regency":
@@ -237,7 +232,7 @@ def silence_(app: Application, scope: str, value: str, length: str, why: str, en
                 click.echo(_("Alerts are sent again."))
                 return
             until = now + seconds(length)
-            records.add_silence(scope, value, now, until, who=getpass.getuser(), why=why)
+            records.add_silence(scope, value, now, until, who=user(), why=why)
     click.echo(_("Nothing is sent until {time}.").format(time=wita(until)))
 
 

@@ -8,8 +8,8 @@ import time
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import json_option
 from host_tools.cli._output import counted, print_json
-from host_tools.cli._store import json_option
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
 

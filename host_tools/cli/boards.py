@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import json_option
 from host_tools.cli._output import print_json, print_table
 from host_tools.common.i18n import _
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
     """List the boards of the agent, or check their files."""

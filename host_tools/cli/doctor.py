@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application
+from host_tools.cli._options import json_option
 from host_tools.cli._output import print_json
 from host_tools.common.i18n import _, ngettext, number
 
@@ -28,7 +29,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
     metavar="FILE",
     help="Open the kit too, with the passphrase in the first line of FILE.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_context
 def command(
     ctx: click.Context, kit: Path | None, passphrase_file: Path | None, as_json: bool

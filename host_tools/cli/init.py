@@ -55,7 +55,6 @@ def command(
     The root key and the CA's key are kept under a passphrase. Nobody can replace it: write it down
     and lock it away.
     """
-
     from host_tools.office.founding import check_name, found_province, refuse_existing
     from host_tools.province.villages import province_name
 

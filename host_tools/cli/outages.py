@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import (
+    csv_option,
+    json_option,
+    limit_option,
+    provider_option,
+    regency_option,
+    since_option,
+    until_option,
+    village_option,
+)
 from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._store import (
     DAY,
-    csv_option,
-    json_option,
     labels,
-    limit_option,
     names,
     nothing_yet,
     of_provider,
     place,
-    provider_option,
     reading,
-    regency_option,
-    since_option,
     state_word,
-    until_option,
-    village_option,
 )
 from host_tools.common.i18n import _, marked, ngettext
 from host_tools.common.times import day, iso, parse_since, span, wita

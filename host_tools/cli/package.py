@@ -39,7 +39,6 @@ def openwrt(directory: Path, interpreter: str) -> None:
 
     One package is for routers of every architecture. The same source gives the same bytes.
     """
-
     from host_tools.devices.packages.openwrt import build_openwrt
 
     name, package = build_openwrt(interpreter)

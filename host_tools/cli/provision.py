@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._site import (
-    kit_option,
-    kit_passphrase_option,
-    measure_option,
-    opened_kit,
-    photo_option,
-    show_site,
-)
+from host_tools.cli._options import kit_option, kit_passphrase_option, slot_number_option
+from host_tools.cli._site import measure_option, opened_kit, photo_option, show_site
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext
 
@@ -33,14 +27,7 @@ if TYPE_CHECKING:
     metavar="CODE",
     help="Village code, e.g. 6403112001, or the name of a village of the kit.",
 )
-@click.option(
-    "--slot-number",
-    "number",
-    type=click.IntRange(1, 999),
-    default=1,
-    show_default=True,
-    help="Which access point of the village.",
-)
+@slot_number_option
 @click.option(
     "--port",
     metavar="PORT",

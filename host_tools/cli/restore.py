@@ -30,7 +30,6 @@ def command(app: Application, backup: Path, directory: Path, replace: bool) -> N
     devices that were enrolled since the backup stay enrolled. Devices send again what they still
     hold and the backup lacks. If it is interrupted, nothing has changed: run it again.
     """
-
     from host_tools.office.restore import restore
     from host_tools.store.restored_receipts import take_newer_receipts
 

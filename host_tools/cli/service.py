@@ -1,4 +1,4 @@
-"""Systemd units for broker, ingest, backup and checks."""
+"""Show or install systemd units for broker, ingest, backup and checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SYSTEM = Path("/etc/systemd/system")
 
 @click.group()
 def command() -> None:
-    """Systemd units for broker, ingest, backup and checks."""
+    """Show or install systemd units for broker, ingest, backup and checks."""
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Make a province that never was, with reports and the truth about them."""
+"""Make a simulated province, with signed reports and the truth about them."""
 
 from __future__ import annotations
 

@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import json_option, provider_option, regency_option, village_option
 from host_tools.cli._output import print_json
 from host_tools.cli._status_table import counts_line
-from host_tools.cli._store import (
-    is_down,
-    json_option,
-    nothing_yet,
-    of_provider,
-    place,
-    provider_option,
-    reading,
-    regency_option,
-    village_option,
-)
+from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.common.times import iso, parse_since

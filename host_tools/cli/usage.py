@@ -1,4 +1,4 @@
-"""Show what went through the hotspots, by the day or by the hour."""
+"""Show the usage of the hotspots, by the day or by the hour."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import (
+    csv_option,
+    json_option,
+    limit_option,
+    provider_option,
+    regency_option,
+    since_option,
+    until_option,
+    village_option,
+)
 from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._store import (
     DAY,
-    csv_option,
-    json_option,
     labels,
-    limit_option,
     names,
     nothing_yet,
     of_provider,
     place,
-    provider_option,
     reading,
-    regency_option,
-    since_option,
     size,
-    until_option,
-    village_option,
 )
 from host_tools.common.i18n import _, marked, ngettext
 from host_tools.common.times import iso, parse_since, span, wita
@@ -61,11 +63,11 @@ def command(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show what went through the hotspots; without --since, since 24 hours ago.
+    """Show the usage of the hotspots; without --since, since 24 hours ago.
 
-    Days are those of WITA. "measured" is how much of the time samples cover: what went through in
-    the rest is not known, and not counted as nothing. The day (with --by hour the hour) in which
-    --since lies is shown whole.
+    Days are those of WITA. "measured" is how much of the time samples cover: the usage in the rest
+    is not known, and does not count as zero. The day (with --by hour the hour) in which --since
+    lies is shown whole.
     """
     from host_tools.store.queries import slots, usage, usage_sums
 
