@@ -25,7 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
-from host_tools.store.pending import underived
+from host_tools.store.pending import Pending
 from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
@@ -339,20 +339,19 @@ def close(
         )
     if now < month.end:
         raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
-    waiting = underived(database, month.end) if database else 0
-    if waiting:
-        raise MonthError(
-            _(
-                "{count} reports of {name} are not derived yet, and would count as no data; wait "
-                "for the ingest, or run 'desalink ingest --rebuild', then close it."
-            ).format(count=waiting, name=month.name)
-        )
     # Its evidence could not be exported.
     if database and has_uncounted(database, month.begin - DAY_S, month.end):
         raise MonthError(
             _(
                 "Reports of {name} have arrived that no receipt counts yet; have one made with "
                 "'desalink evidence receipts --now', then close it."
+            ).format(name=month.name)
+        )
+    if database and Pending(database).reaches(month.end):
+        raise MonthError(
+            _(
+                "Reports of {name} are not derived yet, and would count as no data; wait for the "
+                "ingest, or run 'desalink ingest --rebuild', then close it."
             ).format(name=month.name)
         )
     rules = rules_of(registry, month)

@@ -30,7 +30,7 @@ from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import FindingRow
 from host_tools.store.evidence import StoredReport, Streams
 from host_tools.store.finding_table import FindingTable
-from host_tools.store.pending import Pending, underived
+from host_tools.store.pending import Pending
 from host_tools.store.quarantine import Bounds, Note, Quarantine, Refusal
 from host_tools.store.sessions import liveness, save_alive, save_sessions, sessions
 from host_tools.store.size import size
@@ -132,6 +132,7 @@ def receive(db: Database) -> None:
         receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
     assert not receipts.has_uncounted(db, 0, START)
+    assert not Pending(db).reaches(START - 86400)
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
     evidence.stream_births(db, 1)
@@ -172,7 +173,6 @@ def the_rest(db: Database, device: Device) -> None:
             Timelines(db),
         )
         pending.count()
-        underived(db, START)
         derived.last_chunk(1)
         pending.put_redo(1, [(1, 1)])
         pending.redo(1, 9)
