@@ -339,19 +339,19 @@ def close(
         )
     if now < month.end:
         raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
+    if database and Pending(database).reaches(month.end):
+        raise MonthError(
+            _(
+                "Reports of {name} are not derived yet, and would count as no data; wait for the "
+                "ingest, or run 'desalink ingest --rebuild', then close it."
+            ).format(name=month.name)
+        )
     # Its evidence could not be exported.
     if database and has_uncounted(database, month.begin - DAY_S, month.end):
         raise MonthError(
             _(
                 "Reports of {name} have arrived that no receipt counts yet; have one made with "
                 "'desalink evidence receipts --now', then close it."
-            ).format(name=month.name)
-        )
-    if database and Pending(database).reaches(month.end):
-        raise MonthError(
-            _(
-                "Reports of {name} are not derived yet, and would count as no data; wait for the "
-                "ingest, or run 'desalink ingest --rebuild', then close it."
             ).format(name=month.name)
         )
     rules = rules_of(registry, month)
