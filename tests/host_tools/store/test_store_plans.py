@@ -40,6 +40,7 @@ from tests.host_tools.factory import START, Device, dropped, ordinary, outage_be
 
 # Every scan that is allowed, by the table, and why.
 ALLOWED = {
+    "bounded": "a subquery with a LIMIT",
     "slots": "one row for each slot, and all are shown or named",
     "streams": "read at start; for duplicates a row for each journal that ever was",
     "archives": "one row for each file of the archive",
