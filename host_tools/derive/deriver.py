@@ -26,13 +26,11 @@ from host_tools.derive.ups import Ups
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import BootRow, LatestRow, OutageRow, Told, Work
-from host_tools.store.evidence import (
-    StoredReport,
-    Streams,
-)
+from host_tools.store.derived_schema import CHUNK
+from host_tools.store.evidence import StoredReport
 from host_tools.store.finding_table import FindingTable
 from host_tools.store.pending import Pending
-from host_tools.store.schema import CHUNK
+from host_tools.store.streams import Streams
 from host_tools.store.timelines import Timelines
 from host_tools.wire import Report
 

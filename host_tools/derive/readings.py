@@ -9,8 +9,8 @@ from host_tools.derive.reading import Reading, read, reading_of
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import Work
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.evidence import StoredReport, stored_chunk
-from host_tools.store.schema import CHUNK
 from host_tools.wire import Report, hash8
 
 _KEPT_CHUNKS = 3000  # some 50 MB; two of each of 841 slots are in use all the time

@@ -18,7 +18,7 @@ from host_tools.evidence.container import EvidenceError, EvidenceReader
 from host_tools.evidence.header import EvidenceHeader
 from host_tools.field.enrolments.record import Record, check_signer, parse_record
 from host_tools.keys.signing import public_bytes
-from host_tools.people.office_log import OfficeDevice
+from host_tools.people.office_state import OfficeDevice
 from host_tools.people.trust import INGEST, RoleSigner, Trust, TrustError, signers, verify_trust
 from host_tools.wire import Refused
 

@@ -12,15 +12,13 @@ from host_tools.ingest.verdict import Decision, Verdict, Verified, decide
 from host_tools.store import Database
 from host_tools.store.evidence import (
     StoredReport,
-    Stream,
-    Streams,
     birth_message,
     count_duplicates,
-    insert_birth,
     insert_reports,
     report_message,
 )
 from host_tools.store.quarantine import Quarantine, Quarantined, Refusal
+from host_tools.store.streams import Stream, Streams, insert_birth
 from host_tools.wire import Birth, Reason, Report, hash8
 
 

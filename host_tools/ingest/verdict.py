@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from host_tools.store.evidence import Stream
+from host_tools.store.streams import Stream
 from host_tools.wire import Birth, Reason, Refused, Report, hash8
 
 

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from host_tools.contracts.accounting import Charged, ContractTime
 from host_tools.contracts.calendar import Month, before
+from host_tools.contracts.closing import canonical, check_closed
 from host_tools.contracts.events import about
 from host_tools.contracts.months import (
     Paid,
     SlotMonth,
     all_rules,
-    canonical,
-    check_closed,
     count,
     holding,
     paid,

@@ -16,14 +16,8 @@ from host_tools.simulate.delivery import Arrival
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.world import SimulatedVillage
 from host_tools.store import Database, open_database
-from host_tools.store.evidence import (
-    StoredReport,
-    Stream,
-    Streams,
-    count_duplicates,
-    insert_birth,
-    insert_reports,
-)
+from host_tools.store.evidence import StoredReport, count_duplicates, insert_reports
+from host_tools.store.streams import Stream, Streams, insert_birth
 from host_tools.wire import Key, parse_birth
 from host_tools.wire.envelope import split
 

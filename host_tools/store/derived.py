@@ -23,8 +23,8 @@ from host_tools.store.derived_rows import (
     marks,
     values,
 )
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.dialect import ALL, REPLACE, greater
-from host_tools.store.schema import CHUNK
 
 _REACHES = greater("coalesce(last_t, 0)", "t_begin")
 _PIECE, _BOOT, _OUTAGE = map(columns, (Piece, BootRow, OutageRow))

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from host_tools.store.database import Database
 from host_tools.store.derived_rows import Span, Work
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.dialect import UNLESS_KNOWN, greater, or_change
 from host_tools.store.ranges import RangeSet
-from host_tools.store.schema import CHUNK
 
 _AT_LEAST_ONE = greater("reports", "1")
 _OR_MOVED = or_change("slot_id, stream_id, chunk", "moved = 1")
