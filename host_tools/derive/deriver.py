@@ -91,7 +91,6 @@ class Deriver:
         return max(done, int(worked))
 
     def _slot(self, slot_id: int, end: float) -> int:
-        """Derive some of a slot."""
         changes = Changes()
         latest = self._timelines.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
         slot = Slot(self._derived, self._timelines, self._readings, self._streams, latest)
@@ -282,7 +281,6 @@ class Deriver:
                         latest.longest_s = max(latest.longest_s, end - begin)
 
     def _outages(self, slot_id: int, key: BootKey, changes: Changes, latest: LatestRow) -> None:
-        """Find the outages of a boot again."""
         derived = self._derived
         boot = derived.boot(*key)
         if boot is None:

@@ -30,7 +30,6 @@ class Readings:
         self._fresh_count = 0
 
     def forget(self) -> None:
-        """Read everything again, after a transaction that failed."""
         self._kept.clear()
         self._fresh.clear()
         self._fresh_count = 0
@@ -47,7 +46,6 @@ class Readings:
         return (stream_id, chunk) in self._fresh
 
     def chunk(self, stream_id: int, chunk: int) -> Chunk:
-        """The readings of a chunk."""
         key = (stream_id, chunk)
         found = self._kept.get(key)
         if found is None:

@@ -30,7 +30,6 @@ def read_roots(path: Path) -> list[bytes]:
 
     Raises:
         EvidenceError: it holds something else.
-        OSError: it can't be read.
     """
     with path.open("rb") as file:
         pem = file.read(_MAX_ROOTS)

@@ -39,7 +39,6 @@ class Basis:
     events: Sequence[ContractEvent]
 
     def of(self, slot: str) -> list[Contract]:
-        """The contracts of a slot in the month."""
         return [c for c in self.contracts if c.slot == slot and reaches(c, self.month)]
 
 

@@ -76,7 +76,6 @@ def verify(
 
     Raises:
         EvidenceError: names the first thing that is wrong.
-        OSError: the file can't be read.
     """
     with EvidenceReader(path) as file:
         try:

@@ -91,7 +91,6 @@ class WriteBatch:
         return few and self._beginnings.level(kid, self._now) >= 1
 
     def take(self, item: Verified) -> None:
-        """Decide on a message, and do what the verdict says."""
         try:
             decision = decide(item, self)
         except ArchiveError:
@@ -137,7 +136,6 @@ class WriteBatch:
         self._answer_refused(item, stream, decision.reason, True)
 
     def write(self) -> None:
-        """Write the reports that were taken."""
         again = insert_reports(self._db, (row for row, _ in self.reports.values()))
         for key, received_at in again.items():
             row, report = self.reports[key]

@@ -84,7 +84,6 @@ class Pipeline:
         self.verifier = Verifier(keys)
 
     def close(self) -> None:
-        """End its threads."""
         if self._helpers is not None:
             self._helpers.shutdown()
 

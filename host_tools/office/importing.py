@@ -40,8 +40,6 @@ MAX_FILE = 64 << 20
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a record."""
-
     record: Record
     technician: str
     outcome: str

@@ -57,8 +57,6 @@ class OfficeMonth:
 
 @dataclass(frozen=True)
 class OfficeKit:
-    """A kit, and when it was revoked."""
-
     technician: bytes
     expires: int
     revoked_at: int | None = None

@@ -49,7 +49,6 @@ class Group:
     charged: int = 0
 
     def add(self, one: SlotMonth, piece: ContractTime) -> None:
-        """Add the time of one contract."""
         self.slots.add(one.slot)
         self.seconds += piece.seconds
         self.working_s += piece.working_s

@@ -53,7 +53,6 @@ class VerifiedStore(_DatabaseStore):
         self._pipeline = Pipeline(self.db, self.streams, self._acks, keys)
 
     def store(self, at: int, arrivals: Sequence[Arrival]) -> None:
-        """Store what has arrived at one moment."""
         keys = self._pipeline.verifier.keys
         while self._revoked and self._revoked[-1][0] <= at:
             kid = self._revoked.pop()[1]
@@ -67,7 +66,6 @@ class TrustedStore(_DatabaseStore):
     """Stores what arrives unverified; it leaves out what the ingest would refuse."""
 
     def store(self, at: int, arrivals: Sequence[Arrival]) -> None:
-        """Store what has arrived at one moment."""
         rows: list[StoredReport] = []
         again: Counter[int] = Counter()
         with self.db.transaction(durable=False):

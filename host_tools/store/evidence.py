@@ -30,8 +30,6 @@ RECEIPT_MARK = "receipt_report"
 
 
 class StoredReport(NamedTuple):
-    """A report's row."""
-
     stream_id: int
     seq: int
     boot: int
@@ -100,8 +98,6 @@ def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
 
 
 class Evidence(NamedTuple):
-    """A stored report as it arrived."""
-
     seq: int
     received_at: int
     message: bytes

@@ -104,7 +104,6 @@ class Streams:
         return found
 
     def find(self, kid: bytes, stream: bytes) -> Stream | None:
-        """A stream that is known."""
         return self._by_key.get((kid, stream))
 
     def count(self, kid: bytes) -> int:
@@ -112,15 +111,12 @@ class Streams:
         return self._of_kid[kid]
 
     def by_id(self, stream_id: int) -> Stream:
-        """The stream of an id in the database."""
         return self._by_id[stream_id]
 
     def slot_id(self, stream: Stream) -> int:
-        """The id of a stream's slot in the database."""
         return self._slot_ids[stream.slot]
 
     def all(self) -> Iterable[Stream]:
-        """Every stream."""
         return self._by_id.values()
 
     def add(self, kid: bytes, slot: str, stream: bytes, now: int) -> Stream:
