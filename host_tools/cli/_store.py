@@ -151,6 +151,21 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
     )
 
 
+def note_not_derived(app: Application, database: Database | None) -> None:
+    """Note that the figures of a month do not count all reports."""
+    import time
+
+    from host_tools.contracts.months import count_not_derived
+
+    if left := count_not_derived(database, int(time.time())):
+        app.note(
+            _(
+                "These figures do not count all stored reports yet ({count} are left); start "
+                "'desalink ingest', and run this command again some minutes later."
+            ).format(count=number(left))
+        )
+
+
 def size(count: int | None) -> str:
     """Bytes for eyes: `12.3 MB`."""
     if count is None:

@@ -49,7 +49,7 @@ def show(
     is (up + short) / (up + short + down). "worst" counts unknown time as down, "best" as up.
     """
     from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, place, reading
+    from host_tools.cli._store import labels, names, note_not_derived, place, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import as_json as figures
     from host_tools.contracts.months import check_closed, count, holding, rules_of
@@ -73,6 +73,8 @@ def show(
         )
         if closed is not None:
             check_closed(closed, found)
+        else:
+            note_not_derived(app, database)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])

@@ -50,13 +50,14 @@ def command(
     language of --lang.
     """
     from host_tools.cli._output import counted
-    from host_tools.cli._store import place, reading
+    from host_tools.cli._store import note_not_derived, place, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.report.data import EvidenceFile, gather
     from host_tools.report.files import write
 
     when = month_of(month)
     with reading(app) as (registry, database):
+        note_not_derived(app, database)
         code = place(registry, village, regency)
         wanted = None
         if code is not None or provider is not None:

@@ -8,7 +8,7 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._store import json_option, provider_option, regency_option, village_option
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.office.expiry import End
@@ -217,7 +217,9 @@ def _check(
         click.echo(
             " ".join(
                 [
-                    _("{word}: {count} problems.").format(word=word, count=len(problems)),
+                    ngettext(
+                        "{word}: {count} problem.", "{word}: {count} problems.", len(problems)
+                    ).format(word=word, count=len(problems)),
                     counts_line(found),
                     *said,
                 ]

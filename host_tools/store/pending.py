@@ -36,6 +36,17 @@ class Pending:
             )
         )
 
+    def count_old(self, received_before: int) -> int:
+        """How many reports are to be derived, of those that arrived before a time; in chunks."""
+        return int(
+            self._db.value(
+                f"SELECT coalesce(sum(d.reports), 0) FROM dirty{self._s} d WHERE d.reports > 0 "
+                "AND EXISTS (SELECT 1 FROM reports r WHERE r.stream_id = d.stream_id "
+                "AND r.seq BETWEEN d.first_seq AND d.last_seq AND r.received_at < ?)",
+                (received_before,),
+            )
+        )
+
     def next_slot(self, after: int) -> int | None:
         """The next slot with something to do, in turns."""
         s = self._s

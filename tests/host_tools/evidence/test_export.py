@@ -11,6 +11,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.common.times import DAY_S
+from host_tools.contracts import months
 from host_tools.contracts.months import MonthError
 from host_tools.evidence.container import EvidenceError
 from host_tools.evidence.verify import verify
@@ -24,6 +25,7 @@ from tests.host_tools.evidence.forging import Forgery
 from tests.host_tools.evidence.province import (
     BEGIN,
     CA,
+    OCTOBER,
     ROOT,
     SLOTS,
     B,
@@ -109,6 +111,16 @@ class TestWindow:
         path = tmp_path / "late.evidence"
         assert small.export(path).receipts[1] == 39
         assert exports.refusal(path, small.published) == ""
+
+    def test_a_month_waits_until_its_reports_are_derived(self, small: SmallProvince):
+        small.filled.derive()
+        report = small.devices["first"].report(ordinary())
+        small.filled.store(small.devices["first"], [report], received_at=E + 3 * DAY_S + 60)
+        small.receive(E + 4 * DAY_S, E + 4 * DAY_S)
+        small.pen.at = now = E + 4 * DAY_S + 3600
+        with pytest.raises(MonthError, match=r"not count all stored reports yet \(1 are left\)"):
+            months.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
+        small.close(now)
 
     def test_a_clockless_report_between_the_last_receipt_and_the_closing_is_in_the_next_one(
         self, small: SmallProvince, tmp_path: Path, exports: Exports
