@@ -11,6 +11,7 @@ import pytest
 
 from host_tools.cli import desalink
 from tests.support import ROOT
+from tests.test_rooms import ROOMS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _COMMAND = re.compile(r"^ {4}desalink (.+)|`desalink ([^`]+)`", re.MULTILINE)
@@ -57,6 +58,13 @@ def test_targets_of_make_exist() -> None:
     for page in PAGES:
         named = set(re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), re.MULTILINE))
         assert named <= targets, page
+
+
+def test_every_room_is_described_in_its_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## The host tools")[2]
+    assert re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE) == ROOMS["host_tools"]
+    layout = (ROOT / "README.md").read_text().partition("| `host_tools/` | ")[2]
+    assert layout.split("`")[3].replace("/", "").split() == ROOMS["host_tools"]
 
 
 def _anchors(page: Path) -> set[str]:
