@@ -11,10 +11,9 @@ import time
 import esp32
 import machine
 
-from agent.device import interpreter, board
+from agent.device import board, heap, interpreter
 from agent.device.interpreter import const
 from boards._esp32 import proc, storage
-from boards._esp32.settings import check
 from agent.wire import ids
 
 _EPOCH_2000 = 946684800  # Unix time of it
@@ -51,7 +50,10 @@ def hold():
 class Board(board.Board):
     def __init__(self, state_dir, settings=None):
         super().__init__(state_dir, settings)
+        from boards._esp32.settings import check
+
         settings = check(settings)
+        heap.unload("boards._esp32.settings")
         self.board = settings["name"]
         self._watchdog_ms = settings["watchdog_s"] * 1000
         self._firmware_bytes = settings["firmware_bytes"]
