@@ -13,7 +13,7 @@ CORE = tuple(
     f"agent/{name}.py"
     for name in (
         "device/clock wire/cbor wire/cose wire/ed25519 wire/sha512 wire/comb"
-        " net/tasks net/traffic net/udp net/dns net/packet net/connection net/mqtt"
+        " net/tasks net/traffic net/udp net/dns net/sntp net/packet net/connection net/mqtt"
         " journal/segment journal/stream journal/journal link/linux link/probes link/broker"
         " link/names link/outages link/quality link/upstream link/ladder measure/report"
         " measure/sampler province/acks province/backoff province/birth province/certificate"

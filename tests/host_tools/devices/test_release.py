@@ -140,10 +140,10 @@ def added_to(path: str, code: str, folder: Path) -> Path:
 
 def test_what_no_device_calls_is_left_out(tmp_path):
     code = "def called():\n    caller()\n\n\ndef caller():\n    caller()\n\n\nimport array\n"
-    with other_tree(added_to("agent/net/sntp.py", code, tmp_path)):
-        found = source_code("agent/net/sntp.py", micropython=True).decode()
-    as_it_is = source_code("agent/net/sntp.py", micropython=True).decode()
-    assert (found.count("def "), "array" in found) == (as_it_is.count("def "), False)
+    with other_tree(added_to("agent/link/throughput.py", code, tmp_path)):
+        found = source_code("agent/link/throughput.py", micropython=True).decode()
+    as_it_is = source_code("agent/link/throughput.py", micropython=True).decode()
+    assert (found.count("def "), "import array" in found) == (as_it_is.count("def "), False)
 
 
 def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
@@ -157,8 +157,8 @@ def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
     except OSError:
         raise ValueError(ids.STATE) from None
 """
-    with other_tree(added_to("agent/net/sntp.py", code, tmp_path)):
-        found = source_code("agent/net/sntp.py", micropython=True).decode()
+    with other_tree(added_to("agent/link/throughput.py", code, tmp_path)):
+        found = source_code("agent/link/throughput.py", micropython=True).decode()
     assert (
         found[found.rindex("\n    await ") :]
         == """
