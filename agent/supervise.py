@@ -10,7 +10,6 @@ import struct
 
 from agent.device import interpreter
 from agent.device.interpreter import const
-from agent.net import sntp
 from agent.net.tasks import reap
 from agent.wire import ids
 
@@ -156,6 +155,8 @@ class Supervisor:
             else:
                 clock.follow_system()
             if self.servers and wait <= 0 and clock.source != ids.CLOCK_SYSTEM:
+                from agent.net import sntp
+
                 certain = await sntp.synchronise(clock, self.servers, self._resolvers)
                 wait = 4 * 60 if certain else 1
             await interpreter.sleep_ms(60000)
