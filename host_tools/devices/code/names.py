@@ -32,8 +32,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from host_tools.devices.code import files
-from host_tools.devices.code.bundle_lists import BUNDLE_OF
-from host_tools.devices.code.files import module_path
+from host_tools.devices.code.files import BUNDLE_OF, module_path
 from host_tools.devices.code.fixed import FIXED, fixed
 from host_tools.devices.code.shorter import shorter
 from host_tools.devices.code.unused import FUNCTIONS, names_of, without_unused

