@@ -24,8 +24,7 @@ from host_tools.alerts.moment import (
 from host_tools.alerts.own_side import OwnSide
 from host_tools.alerts.places import AlertPlace, Key
 from host_tools.alerts.post import ESCALATED, OPENED, RECOVERED, Post
-from host_tools.alerts.records import Alert, AlertMember, AlertRecords
-from host_tools.alerts.records_file import FIRST_RUN, LAST_RUN
+from host_tools.alerts.records import FIRST_RUN, LAST_RUN, Alert, AlertMember, AlertRecords
 from host_tools.alerts.settings import FLAPPING, AlertSettings, seconds
 from host_tools.alerts.troubles import Troubles, ripe
 from host_tools.alerts.view import CLOCK, ProvinceView

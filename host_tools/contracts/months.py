@@ -25,6 +25,7 @@ from host_tools.province.contract_records import ClosedMonth, Contract, Contract
 from host_tools.province.records import Village, village_of
 from host_tools.province.registry import Registry
 from host_tools.store import Database, queries
+from host_tools.store.pending import Pending
 from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
@@ -325,7 +326,8 @@ def close(
     """Count a month for good.
 
     Raises:
-        MonthError: it is closed already, not over, or has reports that no receipt counts.
+        MonthError: it is closed already, not over, or has reports that no receipt counts or that
+            are not derived.
         RulesError: no rules are valid for it.
     """
     if holding(registry, month) is not None:
@@ -343,6 +345,13 @@ def close(
             _(
                 "Reports of {name} have arrived that no receipt counts yet; have one made with "
                 "'desalink evidence receipts --now', then close it."
+            ).format(name=month.name)
+        )
+    if database and Pending(database).reaches(month.end):
+        raise MonthError(
+            _(
+                "Reports of {name} are not derived yet, and would count as no data; wait for the "
+                "ingest, or run 'desalink ingest --rebuild', then close it."
             ).format(name=month.name)
         )
     rules = rules_of(registry, month)

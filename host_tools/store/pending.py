@@ -36,6 +36,20 @@ class Pending:
             )
         )
 
+    def reaches(self, end: int) -> bool:
+        """Whether figures of the time before `end` lack reports that are stored."""
+        s = self._s
+        return bool(
+            self._db.value(
+                f"SELECT EXISTS (SELECT 1 FROM stale{s} WHERE t_begin < ?) "
+                f"OR EXISTS (SELECT 1 FROM redo{s}) "
+                f"OR EXISTS (SELECT 1 FROM dirty{s} WHERE moved) "
+                f"OR EXISTS (SELECT 1 FROM dirty{s} JOIN reports USING (stream_id) "
+                "WHERE seq BETWEEN first_seq AND last_seq AND (start IS NULL OR start < ?))",
+                (end, end),
+            )
+        )
+
     def next_slot(self, after: int) -> int | None:
         """The next slot with something to do, in turns."""
         s = self._s
