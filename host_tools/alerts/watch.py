@@ -229,7 +229,7 @@ class Watch:
         found: dict[str, int] = {}
         its.down[family] = found
         silence = self._troubles.silence
-        if silence is not None and silence.kin == family:
+        if silence is not None and silence.family_name == family:
             found |= its.silent
         found |= {name: t.begin for name, t in its.troubles.items() if t.family == family}
         for name, (member, alert) in its.alerted.items():
