@@ -238,7 +238,7 @@ class Watch:
         return found
 
     def _belongs(self, its: Moment, alert: Alert, name: str) -> bool:
-        """Whether a slot fell with those of a group."""
+        """Whether a slot fell with those of a group, or was up again for a moment only."""
         down, key = self._down(its, alert.family), (alert.scope, alert.value)
         if name not in down or key not in its.places[name].keys:
             return False
@@ -246,12 +246,21 @@ class Watch:
         rule = trouble.rule if trouble is not None else self._troubles.silence
         if rule is None or rule.rank > rank(alert):
             return False
+        before = self._members(its, alert).get(name)
+        if before is not None and before.recovered_at is not None:
+            return down[name] <= before.recovered_at + self._window
         if alert.id not in its.reach:
             begins = [begin for slot, begin in down.items() if key in its.places[slot].keys]
             its.reach[alert.id] = reach(
                 alert.begin, begins, self._window, self._settings.grouping.least
             )
         return alert.begin - self._window <= down[name] <= its.reach[alert.id]
+
+    def _members(self, its: Moment, alert: Alert) -> dict[str, AlertMember]:
+        if alert.id not in its.members:
+            members = self._records.members(alert.id)
+            its.members[alert.id] = {member.member: member for member in members}
+        return its.members[alert.id]
 
     def _explained(self, its: Moment, name: str, family: str) -> bool:
         """Whether a group is why it fell, also if it is not in it yet: it counts for no other."""
@@ -283,8 +292,9 @@ class Watch:
                 if alerted[1].id != alert.id:  # it has become worse
                     self._move(its, alerted, alert)
                 continue
-            trouble = its.troubles[name]
-            member = AlertMember(alert.id, name, trouble.begin, trouble.state, "", None)
+            trouble, before = its.troubles[name], self._members(its, alert).get(name)
+            begin = trouble.begin if before is None else before.begin
+            member = AlertMember(alert.id, name, begin, trouble.state, "", None)
             self._records.add_members(alert.id, [member[1:5]])
             its.alerted[name] = member, alert
             self._calm.pop(name, None)

@@ -61,6 +61,28 @@ def test_a_cut_that_grows_for_an_hour_and_ends_village_by_village_is_two_message
     assert [what for what, _ in plant.said] == ["opened", "recovered"], heard(plant)
 
 
+def test_who_is_up_for_a_moment_while_a_cut_ends_is_still_a_part_of_it(tmp_path):
+    plant = Plant(tmp_path, count=60)
+    cut = of_provider(plant)
+    plant.run(10 * MINUTE)
+    plant.set("no_data", *cut)
+    plant.run(2 * HOUR)
+    for number, slot in enumerate(cut):
+        plant.set("up", slot)
+        plant.run(4 * MINUTE)
+        if number % 5 == 4:
+            plant.set("no_data", cut[number - 4])
+    plant.run(2 * HOUR)
+    assert plant.said == [("opened", "operator")]
+    plant.set("up", *cut)
+    plant.run(HOUR)
+    assert plant.said == [("opened", "operator"), ("recovered", "operator")]
+    # Much later it is another outage.
+    plant.set("no_data", cut[0])
+    plant.run(HOUR)
+    assert plant.said[2:] == [("opened", "operator")]
+
+
 def test_two_cuts_that_overlap_are_two_alerts(tmp_path):
     plant = Plant(tmp_path, count=240)
     cut, district = of_provider(plant), plant.slots[24:36]
