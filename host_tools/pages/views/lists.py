@@ -8,6 +8,7 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
 from host_tools.pages import wall
 from host_tools.pages.listing import (
+    CODE,
     FORMATS,
     LINK,
     NUMBER,
@@ -49,7 +50,7 @@ def villages(visit: PageVisit) -> Listing:
         _("Villages"),
         [
             Column("village", _("Village"), VILLAGE),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("state", _("State"), STATE),
             Column("since", _("Since (WITA)"), TIME),
             Column("provider", _("Provider"), of=lambda slot: snapshot.provider_of(slot.village)),
@@ -149,7 +150,7 @@ def quarantine(visit: PageVisit) -> Listing:
         [
             Column("number", _("Number")),
             Column("village", _("Village"), VILLAGE, lambda row: row.slot[:10]),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("reason", _("Reason")),
             Column("at", _("When (WITA)"), TIME),
             Column("times", _("How often, or missing"), NUMBER),
@@ -176,7 +177,7 @@ def usage(visit: PageVisit) -> Listing:
         _("Usage"),
         [
             Column("village", _("Village"), VILLAGE),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("bytes_down", _("Down"), SIZE),
             Column("bytes_up", _("Up"), SIZE),
             Column("clients_peak", _("Most users at a time"), NUMBER),

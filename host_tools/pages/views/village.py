@@ -130,7 +130,7 @@ def _drawn(
         "strip": Markup('<div class="wide">{}</div>').format(strip(spans, begin, end, _WIDE)),
         "axis": axis(begin, end),
         "usage": bars(
-            *(total, begin, end, step, _("Usage")),
+            *(total, begin, end, step, _("Most in an hour") if hourly else _("Most in a day")),
             size(int(max((v for _t, v in total), default=0))),
         ),
         "users": bars(
@@ -151,8 +151,9 @@ def _measured(
     every, figures = thinned(database, slot, begin, end, MEASURED, most, archived=archived)
 
     def drawn(name: str, title: str, unit: str) -> Markup:
+        title = _("{what}, highest").format(what=title)
         if every > 1:
-            title = _("{what}, of one report in {count}").format(what=title, count=every)
+            title = _("{what} (one report in {count})").format(what=title, count=every)
         return line([(t, its[name]) for t, its in figures], begin, end, title, unit)
 
     last = {

@@ -344,9 +344,9 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
 @pytest.mark.parametrize(
     ("range_", "said"),
     [
-        ("24h", "Round-trip time: 43.4 ms"),
-        ("7d", "Round-trip time: 43.4 ms"),
-        ("30d", "Round-trip time, of one report in 4: 43.4 ms"),
+        ("24h", "Round-trip time, highest: 43.4 ms"),
+        ("7d", "Round-trip time, highest: 43.4 ms"),
+        ("30d", "Round-trip time, highest (one report in 4): 43.4 ms"),
         ("year", "older ones are in the archive"),
     ],
 )
