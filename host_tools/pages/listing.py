@@ -62,7 +62,7 @@ class FilterChoice:
 @dataclass
 class Listing:
     """A list. name: of files; rows: of which a page shows some; more: where older rows are; note:
-    what people should know; downloads: paths and their texts."""
+    what people should know; downloads: paths and their texts; cut: older rows are left out."""
 
     name: str
     title: str
@@ -72,6 +72,7 @@ class Listing:
     more: str = ""
     note: str = ""
     downloads: Sequence[tuple[str, str]] = ()
+    cut: bool = False
 
     def plain(self, visit: PageVisit) -> tuple[list[str], list[list[Cell]]]:
         """Headings and cells for programs: keys, codes, ISO times, whole numbers."""

@@ -59,6 +59,7 @@ def labels(language: str) -> dict[str, str]:
         "never": _("never"),
         "rows": _("{count} rows"),
         "older": _("Older ones"),
+        "cut": _("These are the newest; the files hold older ones too."),
         "csv": _("As CSV"),
         "xlsx": _("As a workbook (XLSX)"),
         "found": _("{count} villages"),

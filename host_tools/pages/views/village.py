@@ -77,7 +77,7 @@ def village(visit: PageVisit) -> Response:
         outages = queries.outages(
             visit.database, village=its.code, since=begin, limit=_MOST_OUTAGES, silent=silent
         )
-    known = {case.began: case for case in visit.book.cases(village=its.code, closed=True)}
+    known = {case.began: case for case in visit.book.cases(place=its.code, closed=True)}
     return visit.page(
         "village.html",
         village=its,
@@ -90,7 +90,7 @@ def village(visit: PageVisit) -> Response:
         most=_MOST_OUTAGES,
         now=end,
         case_of=known,
-        cases=visit.book.cases(village=its.code, closed=True, limit=20),
+        cases=visit.book.cases(place=its.code, closed=True, limit=20),
         contracts=snapshot.contracts.get(its.code, []),
         has_files=bool(visit.site.settings.files),
         months=village_months(snapshot, its.code),
