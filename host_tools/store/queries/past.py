@@ -45,8 +45,6 @@ class Outage(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The state of a slot from begin to end."""
-
     slot: str
     begin: int
     end: int
