@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,18 +33,7 @@ class Measured:
         script = Path(__file__).with_name("throughput_device.py")
         with tcp(talk) as port:
             arguments = [f"http://127.0.0.1:{port}/file", str(kb), str(deadline_ms), str(times)]
-            if interpreter == "micropython":
-                said = support.run_micropython(script, *arguments, heapsize="160k", check=True)
-            else:
-                said = subprocess.run(
-                    [sys.executable, script, *arguments],
-                    cwd=support.ROOT,
-                    env={**support.micropython_env(), "PYTHONPATH": str(support.ROOT)},
-                    capture_output=True,
-                    text=True,
-                    timeout=2 * support.PATIENCE_S,
-                    check=True,
-                )
+            said = support.run_on(interpreter, script, *arguments, heapsize="160k", check=True)
         found = json.loads(said.stdout)
         self.values: list[int | None] = found["values"]
         self.own: int = found["own"]
