@@ -32,17 +32,10 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE, Run
-from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit, sealed
 
 CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
 MAC, OTHER_MAC = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02"
-
-
-@pytest.fixture
-def registry(kaltim: Province):
-    with signing_registry(kaltim) as registry:
-        yield registry
 
 
 Pack = Callable[..., Kit]
