@@ -241,8 +241,12 @@ def test_firmware_with_romfs_gets_the_agent_as_one_image(tmp_path: Path, a_hub: 
 
 
 def test_a_laptop_without_posix_does_it_all(world: World, a_hub: Hub, tmp_path: Path) -> None:
-    hidden = {launch.HIDE: "1", "USERNAME": "ani"}
-    laptop = tmp_path / "other"
+    # Nor does its code page have a tick or an arrow.
+    windows = {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "USERNAME": "ani"}
+    hidden = {launch.HIDE: "1", **windows}
+    laptop = tmp_path / "Tanjung Isuy – Ñ"
+    done = world.desalink("kit", "open", laptop / "no.desakit", "--lang", "id", **hidden)
+    assert done.returncode == 1 and "no.desakit tidak ada" in done.stderr
     done = world.desalink("kit", "open", world.kit_file, "--to", laptop, **hidden)
     assert done.returncode == 0, done.stderr
     hidden["DESALINK_KIT"] = str(laptop)

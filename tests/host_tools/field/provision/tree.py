@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from host_tools.devices import boards, device_code
+from host_tools.devices import boards
 from host_tools.devices.boards import load_board
+from host_tools.devices.code import files
 from host_tools.devices.release import Release, build_release
 from tests.support import ROOT
 
@@ -90,7 +91,7 @@ def _make_tree(folder: Path) -> Path:
 def use_tree(folder: Path) -> None:
     """This process finds its boards and the agent there."""
     boards.FOLDER = folder / "boards"
-    device_code.ROOT = folder
+    files.ROOT = folder
 
 
 @contextmanager
