@@ -132,7 +132,10 @@ def list_(app: Application, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @pass_app
 def password(app: Application, name: str) -> None:
-    """Give an account a new first password; its codes and sessions end."""
+    """Give an account a new first password; its sessions end.
+
+    Its one-time codes must be set up again.
+    """
     from host_tools.pages import access
 
     with _book(app) as book:
