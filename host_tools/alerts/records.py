@@ -22,6 +22,7 @@ from host_tools.store.dialect import Failure, translated
 
 FILE = "alerts.db"
 LAST_RUN = "last_run"  # when the watch was last at work
+FIRST_RUN = "first_run"  # when it was first
 DUE, SENDING, SENT, FAILED, DROPPED = "due", "sending", "sent", "failed", "dropped"
 
 _TABLES = """
@@ -372,15 +373,19 @@ class AlertRecords:
         )
         return {row[0]: (row[1], row[2]) for row in rows}
 
-    def count_alerts_of(self, member: str, family: str, since: int) -> int:
-        """How many alerts a slot was in since then."""
-        return int(
-            self._db.value(
+    def count_alerts_of(self, scope: tuple[str, str], family: str, since: int) -> int:
+        """How many alerts a slot was in since then, or how many there were of a group."""
+        if scope[0] == "slot":
+            query = (
                 "SELECT count(*) FROM members JOIN alerts ON alerts.id = alert_id WHERE "
-                "member = ? AND members.t_begin >= ? AND family = ?",
-                (member, since, family),
+                "member = ? AND members.t_begin >= ? AND family = ?"
             )
+            return int(self._db.value(query, (scope[1], since, family)))
+        query = (
+            "SELECT count(*) FROM alerts WHERE scope = ? AND value = ? AND opened_at >= ? AND "
+            "family = ?"
         )
+        return int(self._db.value(query, (*scope, since, family)))
 
     # ---- holds and silences --------------------------------------------------------------
 
@@ -395,6 +400,16 @@ class AlertRecords:
     def end_holds(self, end: int) -> None:
         """It works again."""
         self._db.execute("UPDATE holds SET t_end = ? WHERE t_end IS NULL", (end,))
+
+    def set_back(self, now: int, held_until: int) -> None:
+        """The clock was set back to `now`: nothing waits for a time that it showed too early."""
+        self._db.execute("DELETE FROM holds WHERE t_begin > ?", (now,))
+        self._db.execute("UPDATE holds SET t_end = ? WHERE t_end > ?", (held_until, held_until))
+        self._db.execute(
+            "UPDATE outbox SET queued_at = ?, planned_at = ?, due_at = ? WHERE state = ? AND "
+            "planned_at = queued_at AND queued_at > ?",
+            (now, now, now, DUE, now),
+        )
 
     def holds(self, since: int) -> list[tuple[int, int | None]]:
         """Those that reach into the time since then."""
@@ -507,6 +522,23 @@ class AlertRecords:
                 "WHERE id = ?",
                 (state, error[:500], None if again_at is None else int(again_at), id),
             )
+
+    def failing(self, attempts: int) -> dict[str, str]:
+        """By channel that has taken nothing since, the error of what it did not take.
+
+        Args:
+            attempts: after so many it fails, also if it is tried again.
+        """
+        rows = self._db.all(
+            "SELECT channel, max(id) FROM outbox WHERE state = 'sent' GROUP BY channel"
+        )
+        taken = {row[0]: row[1] for row in rows}
+        rows = self._db.all(
+            "SELECT id, channel, error FROM outbox WHERE what <> 'test' AND error <> '' AND "
+            "(state = 'failed' OR (state IN ('due', 'sending') AND attempts >= ?)) ORDER BY id",
+            (attempts,),
+        )
+        return {row[1]: row[2] for row in rows if row[0] > taken.get(row[1], 0)}
 
     def messages(self, state: str | None = None, limit: int = 1000) -> list[Outgoing]:
         """Messages, the newest first."""

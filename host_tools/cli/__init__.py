@@ -35,6 +35,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
+    from host_tools.province.registry import Registry
     from host_tools.province.settings import Province
 
 DIRECTORY_VARIABLE = "DESALINK_DIR"
@@ -86,6 +87,12 @@ class Application:
 
             self._province = load(self.directory)
         return self._province
+
+    def registry(self) -> Registry:
+        """The opened registry of the province, to be closed with `with`."""
+        from host_tools.province.registry import Registry
+
+        return Registry.open(self.province.directory)
 
     def abort(self, sentence: str, code: int = 1) -> NoReturn:
         """End the command with one sentence for the person at the keyboard."""

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 from host_tools.common.i18n import _, number
 from host_tools.pages.words import is_down as is_down
 from host_tools.pages.words import state_word as state_word
@@ -17,48 +15,15 @@ if TYPE_CHECKING:
     from host_tools.province.registry import Registry
     from host_tools.store import Database
 
-village_option = click.option(
-    "--village", metavar="CODE|NAME", help="Only this village, e.g. 6403112001."
-)
-since_option = click.option(
-    "--since", metavar="TIME", help="Since then: 24h, 7d, 2026-11-24 or '2026-11-24 15:00' (WITA)."
-)
-until_option = click.option("--until", metavar="TIME", help="Until then; as --since.")
-regency_option = click.option(
-    "--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau."
-)
-provider_option = click.option(
-    "--provider", metavar="NAME", help="Only villages of this provider ('desalink villages')."
-)
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, without a limit.")
-limit_option = click.option(
-    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many."
-)
 DAY = "24h"
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-
-
-_SHOWN = 1000
-
-
-def shown(limit: int | None, as_json: bool) -> int | None:
-    """How many rows to ask for; None: all."""
-    return limit if limit is not None or as_json else _SHOWN
-
-
-def cut_note(app: Application, rows: int, limit: int | None) -> None:
-    """Note that there may be more than what is shown."""
-    if rows == limit:
-        app.note(_("Only the newest {rows} are shown; see more with --limit.").format(rows=rows))
 
 
 @contextmanager
 def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
     """The registry, and the database if there is one yet."""
-    from host_tools.province.registry import Registry
     from host_tools.store import StoreMissing, open_database
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         try:
             database = open_database(app.province.database, readonly=True)
         except StoreMissing:
@@ -68,6 +33,19 @@ def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
             return
         with database:
             yield registry, database
+
+
+def note_underived(app: Application, database: Database | None, end: int) -> None:
+    """Note that the figures before `end` lack reports that are stored."""
+    from host_tools.store.pending import Pending
+
+    if database is not None and Pending(database).reaches(end):
+        app.note(
+            _(
+                "Reports are not derived yet, and count as no data here; wait for the ingest, or "
+                "run 'desalink ingest --rebuild'."
+            )
+        )
 
 
 def village_code(registry: Registry, text: str | None) -> str | None:
@@ -149,21 +127,6 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
         "No report has come yet; see that 'desalink broker run' and 'desalink ingest' run, and "
         "that the devices reach the broker."
     )
-
-
-def note_not_derived(app: Application, database: Database | None) -> None:
-    """Note that the figures of a month do not count all reports."""
-    import time
-
-    from host_tools.contracts.months import count_not_derived
-
-    if left := count_not_derived(database, int(time.time())):
-        app.note(
-            _(
-                "These figures do not count all stored reports yet ({count} are left); start "
-                "'desalink ingest', and run this command again some minutes later."
-            ).format(count=number(left))
-        )
 
 
 def size(count: int | None) -> str:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from host_tools.common.errors import DesalinkError
-from host_tools.common.i18n import _, number
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA_S
 from host_tools.contracts.accounting import Charged, ContractTime, account
 from host_tools.contracts.calendar import Month
@@ -29,9 +29,6 @@ from host_tools.store.pending import Pending
 from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
-
-# A running ingest derives what has arrived within seconds.
-_DERIVED_S = 600
 
 
 class MonthError(DesalinkError):
@@ -323,19 +320,14 @@ def rules_of(registry: Registry, month: Month) -> Rules:
     return rules_for(month.name, versions)
 
 
-def count_not_derived(database: Database | None, now: int) -> int:
-    """How many reports no figure counts, though they arrived more than ten minutes ago."""
-    return Pending(database).count_old(now - _DERIVED_S) if database else 0
-
-
 def close(
     registry: Registry, database: Database | None, month: Month, *, by: str, now: int
 ) -> ClosedMonth:
     """Count a month for good.
 
     Raises:
-        MonthError: it is closed already, not over, or has reports that no receipt counts; or
-            reports are not derived.
+        MonthError: it is closed already, not over, or has reports that no receipt counts or that
+            are not derived.
         RulesError: no rules are valid for it.
     """
     if holding(registry, month) is not None:
@@ -355,12 +347,12 @@ def close(
                 "'desalink evidence receipts --now', then close it."
             ).format(name=month.name)
         )
-    if left := count_not_derived(database, now):
+    if database and Pending(database).reaches(month.end):
         raise MonthError(
             _(
-                "The figures do not count all stored reports yet ({count} are left); start "
-                "'desalink ingest', and close {name} some minutes later."
-            ).format(count=number(left), name=month.name)
+                "Reports of {name} are not derived yet, and would count as no data; wait for the "
+                "ingest, or run 'desalink ingest --rebuild', then close it."
+            ).format(name=month.name)
         )
     rules = rules_of(registry, month)
     figures = canonical(month, rules, list(count(registry, database, month, rules)))

@@ -125,6 +125,16 @@ class Derived:
         )
         return None if row is None else (row[0], row[1], row[2], row[3])
 
+    def last_chunk(self, slot_id: int) -> tuple[int, int] | None:
+        """The slot's newest stream and the last chunk of its newest boot."""
+        row = self._db.one(
+            f"SELECT stream_id, chunk FROM pieces{self._s} WHERE stream_id = (SELECT id "
+            "FROM streams WHERE slot_id = ? ORDER BY first_at DESC, kid DESC, stream DESC LIMIT 1)"
+            " ORDER BY boot DESC, chunk DESC LIMIT 1",
+            (slot_id,),
+        )
+        return None if row is None else (row[0], row[1])
+
     def sampled(self, stream_id: int, boot: int) -> list[tuple[int, int | None, int, int]]:
         """Each chunk of a boot with samples, the greatest `up` of those that say up, and where the
         first sample begins and the last one ends."""

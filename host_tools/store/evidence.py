@@ -176,6 +176,12 @@ class Streams:
             stream.dirty = False
 
 
+def stream_name(db: Database, stream_id: int) -> bytes:
+    """The 4 bytes that name a stream."""
+    name: bytes = db.value("SELECT stream FROM streams WHERE id = ?", (stream_id,))
+    return name
+
+
 def insert_reports(db: Database, reports: Iterable[StoredReport]) -> dict[tuple[int, int], int]:
     """Store reports, within a transaction.
 
@@ -361,14 +367,23 @@ def report_message(db: Database, stream_id: int, seq: int) -> bytes | None:
     return message
 
 
-def reports_at(db: Database, keys: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
-    """Stream, time of receipt and signed bytes of some reports, named by stream and seq; without
-    those that are only in the archive."""
+def reports_at(
+    db: Database, keys: Iterable[tuple[int, int]], *, archived: bool = False
+) -> Iterator[tuple[int, int, bytes]]:
+    """Stream, time of receipt and signed bytes of some reports, named by stream and seq.
+
+    Args:
+        archived: also of those that are only in the archive, a few thousand of which are read for
+            each.
+    """
     for stream_id, seq in keys:
         row = db.one(
             "SELECT received_at, message FROM reports WHERE stream_id = ? AND seq = ?",
             (stream_id, seq),
         )
+        if row is None and archived:
+            found = archived_reports(db, stream_id, seq, seq).get(seq)
+            row = found and (found.received_at, found.message)
         if row is not None:
             yield stream_id, row[0], row[1]
 

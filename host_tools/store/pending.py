@@ -36,14 +36,17 @@ class Pending:
             )
         )
 
-    def count_old(self, received_before: int) -> int:
-        """How many reports are to be derived, of those that arrived before a time; in chunks."""
-        return int(
+    def reaches(self, end: int) -> bool:
+        """Whether figures of the time before `end` lack reports that are stored."""
+        s = self._s
+        return bool(
             self._db.value(
-                f"SELECT coalesce(sum(d.reports), 0) FROM dirty{self._s} d WHERE d.reports > 0 "
-                "AND EXISTS (SELECT 1 FROM reports r WHERE r.stream_id = d.stream_id "
-                "AND r.seq BETWEEN d.first_seq AND d.last_seq AND r.received_at < ?)",
-                (received_before,),
+                f"SELECT EXISTS (SELECT 1 FROM stale{s} WHERE t_begin < ?) "
+                f"OR EXISTS (SELECT 1 FROM redo{s}) "
+                f"OR EXISTS (SELECT 1 FROM dirty{s} WHERE moved) "
+                f"OR EXISTS (SELECT 1 FROM dirty{s} JOIN reports USING (stream_id) "
+                "WHERE seq BETWEEN first_seq AND last_seq AND (start IS NULL OR start < ?))",
+                (end, end),
             )
         )
 

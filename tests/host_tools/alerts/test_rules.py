@@ -136,3 +136,23 @@ def test_a_certificate_that_ends_is_alerted_once_thirty_days_before(
     looking.until(soon + 2 * HOUR)
     ((rule, what),) = looking.opened
     assert rule == "certificate" and first.what in what
+
+
+def test_a_channel_that_takes_nothing_is_alerted_once_to_the_staff(looking: Looking):
+    records = looking.records
+
+    def queue(name: str) -> int:
+        with records.transaction():
+            records.queue(*("opened", name, "operator", "a", "b"), now=START, due=START)
+        return records.messages()[0].id
+
+    looking.until(START + HOUR)
+    records.not_sent(queue("1"), "Apprise does not know this address", None)
+    looking.until(START + 3 * HOUR)
+    assert looking.opened == [("channel", ["operator"])]
+    message = records.messages()[0]
+    assert (message.channel, message.due_at < looking.now) == ("staff", True)
+    assert "operator: Apprise does not know this address" in message.body
+    records.sent(queue("2"), looking.now)
+    looking.until(START + 4 * HOUR)
+    assert records.open_alerts() == []

@@ -132,6 +132,7 @@ def receive(db: Database) -> None:
         receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
     assert not receipts.has_uncounted(db, 0, START)
+    assert not Pending(db).reaches(START - 86400)
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
     evidence.stream_births(db, 1)
@@ -172,6 +173,7 @@ def the_rest(db: Database, device: Device) -> None:
             Timelines(db),
         )
         pending.count()
+        derived.last_chunk(1)
         pending.put_redo(1, [(1, 1)])
         pending.redo(1, 9)
         pending.put_stale(1, [(1, 2)])
