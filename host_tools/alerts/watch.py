@@ -24,7 +24,8 @@ from host_tools.alerts.moment import (
 from host_tools.alerts.own_side import OwnSide
 from host_tools.alerts.places import AlertPlace, Key
 from host_tools.alerts.post import ESCALATED, OPENED, RECOVERED, Post
-from host_tools.alerts.records import FIRST_RUN, LAST_RUN, Alert, AlertMember, AlertRecords
+from host_tools.alerts.records import Alert, AlertMember, AlertRecords
+from host_tools.alerts.records_file import FIRST_RUN, LAST_RUN
 from host_tools.alerts.settings import FLAPPING, AlertSettings, seconds
 from host_tools.alerts.troubles import Troubles, ripe
 from host_tools.alerts.view import CLOCK, ProvinceView
@@ -86,7 +87,8 @@ class Watch:
         if last is not None and now - last > _BLIND_S:
             records.hold(last, now + self._settle)
         if last is not None and now < last:
-            records.set_back(now, now + self._settle)
+            records.set_back_holds(now, now + self._settle)
+            records.set_back_messages(now)
         records.set_meta(LAST_RUN, now)
 
     # ---- links ---------------------------------------------------------------------------

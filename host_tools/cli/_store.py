@@ -102,7 +102,6 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
 
 
 def names(registry: Registry) -> dict[str, str]:
-    """Village code to name."""
     return {village.code: village.name for village in registry.villages()}
 
 

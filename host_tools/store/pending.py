@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from host_tools.store.database import Database
 from host_tools.store.derived_rows import Span, Work
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.dialect import UNLESS_KNOWN, greater, or_change
 from host_tools.store.ranges import RangeSet
-from host_tools.store.schema import CHUNK
 
 _AT_LEAST_ONE = greater("reports", "1")
 _OR_MOVED = or_change("slot_id, stream_id, chunk", "moved = 1")
@@ -66,7 +66,6 @@ class Pending:
         return None
 
     def work(self, slot_id: int, limit: int) -> list[Work]:
-        """Chunks of a slot to be derived."""
         s = self._s
         found = self._db.all(
             "SELECT stream_id, chunk, first_seq, last_seq, reports, moved "
@@ -76,7 +75,6 @@ class Pending:
         return [Work(*row) for row in found]
 
     def work_done(self, slot_id: int, work: Work) -> None:
-        """Count a chunk as derived."""
         self._db.execute(
             f"DELETE FROM dirty{self._s} WHERE slot_id = ? AND stream_id = ? AND chunk = ?",
             (slot_id, work.stream_id, work.chunk),
@@ -145,7 +143,6 @@ class Pending:
         return row[0], row[1]
 
     def put_stale(self, slot_id: int, spans: Iterable[Span]) -> None:
-        """Have times of a slot painted again."""
         self._db.executemany(
             f"INSERT INTO stale{self._s} VALUES (?, ?, ?) {_OR_LONGER}",
             [(slot_id, *span) for span in spans],

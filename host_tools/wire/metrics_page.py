@@ -47,7 +47,6 @@ def _table(title: str, intro: str, header: tuple[str, ...], rows: object) -> str
 
 
 def render() -> str:
-    """The whole page, Markdown."""
     code = ("code", "name", "meaning")
     return _HEAD + "\n".join(
         (

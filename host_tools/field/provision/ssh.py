@@ -188,7 +188,6 @@ class SshConnection:
         return fingerprint(self.host_key)
 
     def close(self) -> None:
-        """Close the connection."""
         for client in (self._client, *reversed(self._jumps)):
             client.close()
 
@@ -356,7 +355,6 @@ class _Line:
         return getattr(self._channel, name)
 
     def close(self) -> None:
-        """Close the channel."""
         with contextlib.suppress(*_LOST):
             self._channel.close()
 
@@ -431,7 +429,6 @@ class Conversation:
 
     @property
     def errors(self) -> str:
-        """What the script has written to its error output."""
         found = b""
         while self._channel.recv_stderr_ready() and len(found) <= _MOST:
             found += self._channel.recv_stderr(65536)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.alerts.view import BROKER, INGEST
+from host_tools.store import StoreFull
 from host_tools.store.queries import Change
 from tests.host_tools.alerts.plant import DAY, HOUR, MINUTE, NOON, Plant
 
@@ -313,3 +314,27 @@ no_data.to = ["west", "east", "far"]
         *(("opened", "east"), ("opened", "operator")),
         *(("recovered", "east"), ("recovered", "operator")),
     ]
+
+
+def test_a_disk_that_is_full_for_half_an_hour_loses_nothing_and_counts_nothing_twice(
+    plant, monkeypatch
+):
+    def full(*_: object, **__: object) -> None:
+        raise StoreFull("no room")
+
+    at = plant.now
+
+    def fell(now: int) -> list[Change]:
+        return [Change(n, plant.slots[1], at - n, "dns", "up") for n in range(5)]
+
+    plant.set("no_data", plant.slots[0])
+    plant.run(20 * MINUTE)
+    with monkeypatch.context() as room:
+        room.setattr(plant.records, "set_meta", full)
+        for _ in range(30):
+            with pytest.raises(StoreFull):
+                plant.run(MINUTE, changes=fell)  # the same changes at each look
+            plant.now += MINUTE
+    plant.run(HOUR)
+    assert plant.said == [("opened", "operator")]
+    assert plant.records.alert(1).value == plant.slots[0]

@@ -28,13 +28,8 @@ from host_tools.alerts.channels import (
     make_sender,
 )
 from host_tools.alerts.outbox import GIVE_UP_S, Outbox
-from host_tools.alerts.records import (
-    DUE,
-    FAILED,
-    SENT,
-    AlertRecords,
-    open_records,
-)
+from host_tools.alerts.records import AlertRecords, open_records
+from host_tools.alerts.records_outbox import DUE, FAILED, SENT
 from host_tools.alerts.settings import AlertSettings, load_settings
 from host_tools.store import StoreFull
 from tests import support
