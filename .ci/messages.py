@@ -57,9 +57,13 @@ def _paths(language: str) -> tuple[Path, Path]:
 def _help_texts(source: Path) -> Iterator[str]:
     """What click shows of a verb: its module's first line, its docstrings, its options' help."""
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    yield (ast.get_docstring(tree) or "").partition("\n")[0]
+    if not source.name.startswith("_"):
+        yield (ast.get_docstring(tree) or "").partition("\n")[0]
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+        if isinstance(node, ast.FunctionDef) and any(
+            ast.unparse(decorator).startswith(("click.", "command.", "desalink."))
+            for decorator in node.decorator_list
+        ):
             yield (ast.get_docstring(node) or "").partition("\f")[0].rstrip()
         if isinstance(node, ast.keyword) and node.arg == "help":
             value = node.value
@@ -118,7 +122,7 @@ def extracted() -> set[str | tuple[str, ...]]:
         str(ROOT / "host_tools"), [("**.py", "python")], keywords=_KEYWORDS
     ):
         found.add(message)
-    for source in (ROOT / "host_tools" / "cli").glob("[!_]*.py"):
+    for source in (ROOT / "host_tools" / "cli").glob("*.py"):
         found.update(text for text in _help_texts(source) if text)
     for source in (ROOT / "host_tools").rglob("*.py"):
         found.update(_helpers_texts(source))

@@ -25,9 +25,9 @@ async def arrival(sock, began, timeout_ms):
         raise timed_out()
 
 
-async def exchange(server, port, request, timeout_ms, accept=None):
+async def exchange(server, port, request, timeout_ms, accept=None, most=512):
     """Send one datagram and return the first answer (bytes) that `accept` takes. One of more than
-    512 bytes is cut; it has 513 then.
+    `most` bytes is cut; it has one more then.
 
     `server` is an address in digits. The socket is connected: the system drops datagrams from
     any other address or port. Raises OSError with the system's errno: ETIMEDOUT when no answer was
@@ -46,7 +46,7 @@ async def exchange(server, port, request, timeout_ms, accept=None):
         while True:
             await arrival(sock, began, timeout_ms)
             try:
-                answer = sock.recv(513)
+                answer = sock.recv(most + 1)
             except OSError as error:
                 if error.errno != errno.EAGAIN:  # the datagram's checksum was wrong
                     raise

@@ -18,6 +18,7 @@ try:
     import os
     from collections.abc import Sequence
     from copy import deepcopy
+    from io import TextIOWrapper
     from pathlib import Path
     from typing import TYPE_CHECKING, NoReturn
 
@@ -34,6 +35,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
+    from host_tools.province.registry import Registry
     from host_tools.province.settings import Province
 
 DIRECTORY_VARIABLE = "DESALINK_DIR"
@@ -85,6 +87,12 @@ class Application:
 
             self._province = load(self.directory)
         return self._province
+
+    def registry(self) -> Registry:
+        """The opened registry of the province, to be closed with `with`."""
+        from host_tools.province.registry import Registry
+
+        return Registry.open(self.province.directory)
 
     def abort(self, sentence: str, code: int = 1) -> NoReturn:
         """End the command with one sentence for the person at the keyboard."""
@@ -293,6 +301,19 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _write_any_letter() -> None:
+    """Keep a tick or an arrow from ending a command where the output's encoding lacks it.
+
+    Windows gives a pipe or a file the code page of the system; desalink writes UTF-8 there.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            redirected = os.name == "nt" and not stream.isatty()
+            utf8 = redirected and "PYTHONIOENCODING" not in os.environ
+            stream.reconfigure(encoding="utf-8" if utf8 else None, errors="replace")
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `desalink` and end the process with the exit code of `run`."""
+    _write_any_letter()
     raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))

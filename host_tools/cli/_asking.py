@@ -9,8 +9,6 @@ import click
 from host_tools.cli import Application
 from host_tools.common.i18n import _
 
-yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
-
 
 def confirm(app: Application, consequence: str | None, yes: bool) -> None:
     """Say what else happens, and ask; where nobody can be asked, --yes is needed.

@@ -50,8 +50,4 @@ def _words() -> None:
     _("NAME")
     _("CODE")
     _("CODES")
-    # Of `desalink` itself.
-    _("Measure the internet hotspots of villages, and keep the figures as evidence.")
-    _("The province's directory (else DESALINK_DIR, else the current one).")
-    _("English or Bahasa Indonesia (else DESALINK_LANG, else the system's language).")
     _("Where something goes wrong, DESALINK_DEBUG=1 shows the whole traceback.")

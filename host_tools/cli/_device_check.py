@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._options import json_option
+from host_tools.cli._output import print_json
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -18,19 +22,15 @@ from host_tools.cli import PATH, Application, pass_app
     default=Path(),
     help="Where the report is written. [default: here]",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @pass_app
 def check(app: Application, port: str, out: Path, as_json: bool) -> None:
     """Measure a real board, and write a report.
 
-    Memory, clock, flash, radio, sockets and network are measured. The agent on the board is
-    interrupted, and starts again at the end. The report holds nothing
-    secret: send both files to the developers. Exit code 0 if all is as the agent expects.
+    Measures memory, clock, flash, radio, sockets and network. The agent on the board is
+    interrupted, and starts again at the end. The report holds no secret: send both files to the
+    developers. Exit code 0 if all is as the agent expects.
     """
-    from dataclasses import asdict
-
-    from host_tools.cli._output import print_json
-    from host_tools.common.i18n import _
     from host_tools.field.device_check import check_board, figures, write_report
     from host_tools.field.provision.ports import one_port
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,22 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._site import (
-    kit_option,
-    kit_passphrase_option,
-    measure_option,
-    opened_kit,
-    photo_option,
-    show_site,
-)
+from host_tools.cli._options import json_option, kit_option, kit_passphrase_option
+from host_tools.cli._output import print_json
+from host_tools.cli._site import measure_option, opened_kit, photo_option, show_site
 from host_tools.common.i18n import _
+from host_tools.common.times import clock_time, iso
 
 if TYPE_CHECKING:
     from host_tools.field.talk.rounds import Round
     from host_tools.field.talk.visitor import Visitor
 
 _where = click.argument("where", metavar="PORT|USER@HOST")
-_json = click.option("--json", "as_json", is_flag=True, help=_("As JSON."))
 
 
 @contextmanager
@@ -73,19 +71,16 @@ def _check_host(app: Application, connection: Any, unique_id: str) -> None:
     )
 
 
-@click.command(
-    help=_(
-        "Ask a device what it says of itself.\n\nIt shows its link with the cause of an outage, "
-        "Wi-Fi in reach, reports, clock, storage, certificate and log. Its agent is interrupted "
-        "for about a minute. Nothing secret is shown."
-    )
-)
+@click.command()
 @_where
-@_json
+@json_option
 @pass_app
 def talk(app: Application, where: str, as_json: bool) -> None:
-    """Ask a device what it says of itself."""
-    from host_tools.cli._output import print_json
+    """Ask a device for its state.
+
+    Shows its link with the cause of an outage, Wi-Fi in reach, reports, clock, storage,
+    certificate and log. Its agent is interrupted for about a minute. No secret is shown.
+    """
     from host_tools.field.talk.about import lines, look
 
     with _visit(app, where) as visitor:
@@ -97,22 +92,17 @@ def talk(app: Application, where: str, as_json: bool) -> None:
         click.echo(line)
 
 
-@click.command(
-    help=_(
-        "Show a device's link live.\n\nA line a round, to point an antenna: state, round trip, "
-        "loss, signal. Ctrl-C ends it, and the agent starts again."
-    )
-)
+@click.command()
 @_where
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help=_("End after N rounds."))
-@_json
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N rounds.")
+@json_option
 @pass_app
 def watch(app: Application, where: str, count: int | None, as_json: bool) -> None:
-    """Show a device's link live."""
-    import json
-    import time
+    """Show a device's link live.
 
-    from host_tools.common.times import clock_time, iso
+    Prints a line a round, to point an antenna: state, round trip, loss, signal. Ctrl-C ends it,
+    and the agent starts again.
+    """
     from host_tools.field.enrolments.site import named
     from host_tools.field.talk.rounds import one_round, test_province
 
@@ -140,12 +130,7 @@ def _round_text(found: Round) -> str:
     return "; ".join([state_title(found.state), *figure_lines(named(found.figures))])
 
 
-@click.command(
-    help=_(
-        "Measure a site and write its acceptance sheet.\n\nFor a device that is installed. The "
-        "figures go into the log of enrolments, where this laptop has provisioned the device."
-    )
-)
+@click.command()
 @_where
 @kit_option
 @measure_option
@@ -160,9 +145,11 @@ def accept(
     photos: tuple[Path, ...],
     kit_passphrase_file: Path | None,
 ) -> None:
-    """Measure a site and write its acceptance sheet."""
-    import sys
+    """Measure a site and write its acceptance sheet.
 
+    For a device that is installed. If this laptop has provisioned the device, the figures go into
+    the log of enrolments too.
+    """
     from host_tools.field.acceptance import check_photos
     from host_tools.field.acceptance.site import accept_site
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import sys
+import time
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.cli._store import json_option
+from host_tools.cli._options import by_option, json_option
+from host_tools.cli._output import counted, print_json, print_table, show_progress
+from host_tools.cli._signing import office_at_work
+from host_tools.cli._store import reading
+from host_tools.common import passphrase
+from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _
+from host_tools.common.times import day, wita
 
 if TYPE_CHECKING:
     from host_tools.people.receipts import Receipt
@@ -21,25 +28,17 @@ if TYPE_CHECKING:
 @passphrase_option
 @pass_app
 def begin(app: Application, passphrase_file: Path | None) -> None:
-    """Begin office log and receipts in a province from before.
+    """Begin office log and receipts in a province that has none.
 
     Makes the keys of the office and of the ingest, names them in a new trust document, and enters
-    all that is there into the office log, marked as adopted. From then on, whatever figures depend
-    on is signed. Within minutes the ingest makes its first receipt.
+    the whole registry into the office log, marked as adopted. From then on, every change that
+    figures depend on is signed. Within minutes the ingest makes its first receipt.
     """
-    from host_tools.cli._output import counted
-    from host_tools.common import passphrase
-    from host_tools.common.errors import ProvinceError
     from host_tools.office.adopting import begin_log
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.people.office_pen import has_log
-    from host_tools.province.registry import Registry
 
     province = app.province
-    with (
-        hold(office_lock(province.directory), OFFICE_BUSY),
-        Registry.open(province.directory) as registry,
-    ):
+    with office_at_work(app) as registry:
         if has_log(registry):
             raise ProvinceError(
                 _("This province keeps an office log already; nothing was changed.")
@@ -55,28 +54,22 @@ def begin(app: Application, passphrase_file: Path | None) -> None:
 @click.option(
     "--only",
     type=click.Choice(["office", "ingest"]),
-    help="Only this one's; both, if it is not given.",
+    help="Only this key. [default: both]",
 )
 @passphrase_option
 @pass_app
 def renew_keys(app: Application, only: str | None, passphrase_file: Path | None) -> None:
     """Make new keys of office and ingest, after a theft for example.
 
-    A new trust document names them and ends the former ones. What those have signed before stays
-    valid. It needs the root key and its passphrase.
+    A new trust document names them and ends the former keys. What the former keys have signed
+    stays valid. The command needs the root key and its passphrase.
     """
-    from host_tools.common import passphrase
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
     from host_tools.people.office_pen import renew_office_keys
     from host_tools.people.trust import INGEST, OFFICE
-    from host_tools.province.registry import Registry
 
     province = app.province
     signed_at = max((receipt.made for receipt, _head in _chain(app)), default=0)
-    with (
-        hold(office_lock(province.directory), _(OFFICE_BUSY)),
-        Registry.open(province.directory) as registry,
-    ):
+    with office_at_work(app) as registry:
         renew_office_keys(
             *(province, registry, passphrase.existing(passphrase_file)),
             {"office": (OFFICE,), "ingest": (INGEST,), None: (OFFICE, INGEST)}[only],
@@ -92,18 +85,19 @@ def renew_keys(app: Application, only: str | None, passphrase_file: Path | None)
 
 @click.command("receipts")
 @click.option(
-    "--now", "make", is_flag=True, help="First make one of what has arrived since the newest."
+    "--now",
+    "make",
+    is_flag=True,
+    help="First make a receipt of what has arrived since the newest.",
 )
 @json_option
 @pass_app
 def receipts(app: Application, make: bool, as_json: bool) -> None:
     """List the receipts: what the ingest stored, day by day.
 
-    The ingest makes one after each midnight. With --now it makes one at once, so that evidence can
-    be exported of what came today; the next one counts the rest of the day.
+    The ingest makes a receipt after each midnight. With --now it makes one at once, so that
+    today's evidence can be exported; the next receipt counts the rest of the day.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import day, wita
 
     if make:
         from host_tools.ingest.receipting import receipt_now
@@ -151,17 +145,15 @@ def receipts(app: Application, make: bool, as_json: bool) -> None:
 
 
 @click.command("commit")
-@click.option("--qr", type=PATH, metavar="FILE.png", help="Also as a QR code, to be printed.")
+@click.option("--qr", type=PATH, metavar="FILE.png", help="Also write it as a QR code, for print.")
 @pass_app
 def commit(app: Application, qr: Path | None) -> None:
-    """Say what to publish: the newest receipt's head.
+    """Print the line to publish: the newest receipt's head.
 
-    Whoever has noted this line can prove later that no report, contract or device of before was
-    changed, taken away or added. Publish it where the province can't change it: by e-mail to the
-    providers and the auditor, in a newspaper, on a notice board.
+    Whoever keeps this line can prove later that no earlier report, contract or device was changed,
+    removed or added. Publish it where the province can't change it: by e-mail to the providers and
+    the auditor, in a newspaper, on a notice board.
     """
-    from host_tools.cli._store import reading
-    from host_tools.common.times import day
     from host_tools.people.office_log import verify_entries
     from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import OFFICE, signers
@@ -186,26 +178,27 @@ def commit(app: Application, qr: Path | None) -> None:
 
 
 @click.command("check")
-@click.option("--all", "everything", is_flag=True, help="Everything that is wrong.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show everything that is wrong, not only the first."
+)
 @pass_app
 def check(app: Application, everything: bool) -> None:
     """Compare registry and database with office log and receipts.
 
-    Reads every stored report; beside a running ingest, too. Says the first thing that is wrong and
-    ends with code 1.
+    Reads every stored report; the ingest may run meanwhile. Names the first thing that is wrong,
+    and ends with exit code 1.
     """
     from itertools import islice
 
     from host_tools.archive.chain import Chain
-    from host_tools.cli._store import reading
     from host_tools.evidence.checking import check, lost_receipts
 
     with reading(app) as (registry, database):
         _need_log(app, registry)
         declared = lost_receipts(registry, _roots(app))
-        found = check(registry, database, _roots(app), Chain(app.province.archive), _show)
+        found = check(registry, database, _roots(app), Chain(app.province.archive), show_progress)
         wrong = list(found if everything else islice(found, 1))
-    _show("")
+    show_progress("")
     for each in declared:
         app.note(
             _("Declared lost: receipts {first} to {last} ({why}; {by}).").format(
@@ -223,7 +216,7 @@ def check(app: Application, everything: bool) -> None:
 @click.argument("first", type=click.IntRange(0))
 @click.argument("last", type=click.IntRange(0))
 @click.option("--why", required=True, metavar="TEXT", help="For example: restored from a backup.")
-@click.option("--by", metavar="NAME", help="Who says so; else the user of this machine.")
+@by_option
 @passphrase_option
 @pass_app
 def lost(
@@ -231,28 +224,22 @@ def lost(
     first: int,
     last: int,
     why: str,
-    by: str | None,
+    by: str,
     passphrase_file: Path | None,
 ) -> None:
     """Declare that the reports of the receipts FIRST to LAST are lost.
 
-    After a restore, receipts that are newer than the backup count reports that are gone. Once this
-    is entered into the office log, checks name it as declared, and evidence can be exported again.
-    Time that no report covers is unknown.
+    After a restore, receipts that are newer than the backup count reports that are gone. The
+    declaration goes into the office log. Checks then name the loss as declared, and evidence can
+    be exported again. Time that no report covers counts as unknown.
     """
-    import time
-    from getpass import getuser
-
-    from host_tools.cli._signing import sign_changes
+    from host_tools.cli._signing import office_at_work, sign_changes
     from host_tools.evidence.checking import declare_lost
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
-    from host_tools.province.registry import Registry
     from host_tools.store import open_database
 
     province = app.province
     with (
-        hold(office_lock(province.directory), _(OFFICE_BUSY)),
-        Registry.open(province.directory) as registry,
+        office_at_work(app) as registry,
         open_database(province.database, readonly=True) as database,
     ):
         _need_log(app, registry)
@@ -280,7 +267,6 @@ def _roots(app: Application) -> list[bytes]:
 
 
 def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
-    from host_tools.cli._store import reading
     from host_tools.people.receipts import verify_receipts
     from host_tools.people.technicians import verified_trusts
     from host_tools.people.trust import INGEST, signers
@@ -292,9 +278,3 @@ def _chain(app: Application) -> list[tuple[Receipt, bytes]]:
             return []
         keys = signers(verified_trusts(registry, _roots(app)), INGEST)
         return list(verify_receipts(receipts(database), keys))
-
-
-def _show(sentence: str) -> None:
-    """Progress on a terminal, in one line."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{sentence}", err=True, nl=False)

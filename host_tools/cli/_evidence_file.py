@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import re
 import time
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._options import json_option, month_option, regency_option, village_option
+from host_tools.cli._output import counted, print_json, show_progress
+from host_tools.cli._store import place, reading, size
 from host_tools.common.i18n import _
+from host_tools.common.times import day
 
 
 @click.command("export")
-@click.option("--month", required=True, metavar="MONTH", help="2026-10.")
-@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="Write it there.")
+@month_option
+@click.option(
+    "-o", "--output", type=PATH, required=True, metavar="FILE", help="The file to write."
+)
 @village_option
 @regency_option
 @click.option("--provider", metavar="NAME", help="Only villages with a contract of this provider.")
@@ -30,13 +35,11 @@ def export(
 ) -> None:
     """Write the evidence of a month's figures into one file.
 
-    It holds the signed reports, the receipts, the office log, the trust documents and the rules
-    from which the figures follow. Each figure is counted anew from them before the file gets its
-    name. Whoever has the file and keys/root.pub can check it: 'desalink evidence verify', or
-    docs/verify_evidence.py without this program.
+    The file holds the signed reports, the receipts, the office log, the trust documents and the
+    rules. The command counts each figure again from them first. Whoever has the file and
+    keys/root.pub can check it: with 'desalink evidence verify', or with docs/verify_evidence.py,
+    which needs no Desalink.
     """
-    from host_tools.cli._output import counted
-    from host_tools.cli._store import place, reading, size
     from host_tools.contracts.calendar import month_of
     from host_tools.evidence.export import Exporter
     from host_tools.people.technicians import former_roots, root_public
@@ -53,9 +56,9 @@ def export(
             scope = {"village" if village is not None else "regency": code}
         province = app.province
         roots = [*former_roots(province), root_public(province)]
-        exporter = Exporter(registry, database, province.name, roots, _show)
+        exporter = Exporter(registry, database, province.name, roots, show_progress)
         done = exporter.export(output, when, scope, now=int(time.time()))
-    _show("")
+    show_progress("")
     click.echo(
         _(
             "{output}: {reports} of {slots}, {size}. SHA-256: {digest}\nNewest receipt in it: "
@@ -87,22 +90,25 @@ def export(
     "heads",
     multiple=True,
     metavar="HEX",
-    help="A head of the receipts that the province has published; may be given several times.",
+    help="A head that the province has published; may be repeated.",
 )
 @json_option
 def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json: bool) -> None:
-    """Check an evidence file, and count its figures anew.
+    """Check an evidence file, and count its figures again.
 
-    It needs no province. The first thing that is wrong is named, and the command ends with 1.
+    Needs no province. Names the first thing that is wrong, and ends with exit code 1.
     """
-    from host_tools.cli._output import counted, print_json
-    from host_tools.common.times import day
     from host_tools.contracts.words import rupiah
     from host_tools.evidence.documents import read_roots
     from host_tools.evidence.verify import verify
 
-    found = verify(file, [key for path in roots for key in read_roots(path)], heads, _show)
-    _show("")
+    for head in heads:
+        if not re.fullmatch("[0-9A-Fa-f]{64}", head.strip()):
+            raise click.UsageError(
+                _("'{head}' is no head; give the 64 hexadecimal digits of one.").format(head=head)
+            )
+    found = verify(file, [key for path in roots for key in read_roots(path)], heads, show_progress)
+    show_progress("")
     header, totals = found.header, found.totals
     if as_json:
         print_json(
@@ -122,7 +128,9 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
         )
         return
     scope = " ".join(f"{name} {value}" for name, value in header.scope.items())
-    edition = "not closed" if header.edition is None else f"edition {header.edition}"
+    edition = _("not closed yet")
+    if header.edition is not None:
+        edition = _("edition {number}").format(number=header.edition)
     click.echo(
         _(
             "{name} of {province} ({scope}; {edition}, rules {version}): {slots}, {reports}. "
@@ -147,9 +155,3 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
     )
     for sentence in found.unproved:
         click.echo(_("Not proved: {sentence}").format(sentence=sentence))
-
-
-def _show(text: str) -> None:
-    """How far it is, in one line of a terminal."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)

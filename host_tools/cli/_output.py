@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,8 +28,13 @@ def withdrawn_cell(at: int | None, why: str | None) -> str:
     return "" if at is None else _("withdrawn: {why}").format(why=why)
 
 
+def show_progress(text: str) -> None:
+    """How far a command is, in one line of a terminal; an empty text clears it."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
 def print_json(value: Any) -> None:
-    """One JSON document, readable and in UTF-8."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
@@ -42,8 +49,6 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def print_pages(text: str) -> None:
     """Print a text; on a terminal, one that is longer than the screen goes through a pager."""
-    import os
-    import shutil
 
     if not sys.stdout.isatty() or text.count("\n") < shutil.get_terminal_size().lines:
         click.echo(text, nl=False)

@@ -1,13 +1,18 @@
-"""Opening the office's key for verbs that change what figures depend on."""
+"""Opening the office's keys, for verbs that change what figures or devices depend on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.cli import Application
+from host_tools.common import passphrase
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
+    from host_tools.keys.ca import Authority
     from host_tools.province.registry import Registry
 
 
@@ -17,8 +22,29 @@ def sign_changes(app: Application, registry: Registry, passphrase_file: Path | N
     Raises:
         PassphraseError, KeyFileError: the office's key can't be opened.
     """
-    from host_tools.common import passphrase
     from host_tools.people.office_pen import has_log, open_office
 
     if has_log(registry):
         open_office(app.province, registry, passphrase.existing(passphrase_file))
+
+
+def open_authority(app: Application, secret: str, registry: Registry | None = None) -> Authority:
+    """The CA with its key; with a registry, the office's key for its changes as well."""
+    from host_tools.keys.ca import Authority
+    from host_tools.people.office_pen import open_office
+
+    province = app.province
+    authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+    if registry is not None:
+        open_office(province, registry, secret)
+    return authority
+
+
+@contextmanager
+def office_at_work(app: Application) -> Iterator[Registry]:
+    """The registry, while no other command of the office works on the province."""
+    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+
+    lock = office_lock(app.province.directory)
+    with hold(lock, _(OFFICE_BUSY)), app.registry() as registry:
+        yield registry

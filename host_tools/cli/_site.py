@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from host_tools.field.enrolments import MeasuredSite
     from host_tools.people.kits import Kit, KitDirectory
 
-kit_option = click.option(
-    "--kit",
-    "kit_path",
-    type=PATH,
-    metavar="PATH",
-    help=_("The opened kit. [default: DESALINK_KIT, else where 'desalink kit open' put it]"),
-)
-kit_passphrase_option = click.option(
-    "--kit-passphrase-file",
-    type=PATH,
-    metavar="FILE",
-    help=_(
-        "The kit's passphrase, in the first line of FILE (else DESALINK_KIT_PASSPHRASE, asked)."
-    ),
-)
 measure_option = click.option(
     "--measure",
     "seconds",
@@ -36,7 +21,7 @@ measure_option = click.option(
     metavar="SECONDS",
     default=120,
     show_default=True,
-    help=_("How long the site is measured."),
+    help="How long the site is measured.",
 )
 photo_option = click.option(
     "--photo",
@@ -44,7 +29,7 @@ photo_option = click.option(
     type=PATH,
     metavar="FILE",
     multiple=True,
-    help=_("A photograph for the acceptance sheet; up to three."),
+    help="A photograph for the acceptance sheet; up to three.",
 )
 
 

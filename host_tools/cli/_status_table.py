@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from host_tools.cli._output import print_pages, print_table
 from host_tools.cli._store import size, state_word
 from host_tools.common.i18n import _, number
 from host_tools.common.times import span, wita
@@ -79,7 +80,6 @@ def disk_line(its: Size) -> str:
 
 def show(found: Overview, slots: list[SlotStatus]) -> None:
     """Print it; on a terminal it goes through a pager where it does not fit."""
-    from host_tools.cli._output import print_pages, print_table
 
     if not sys.stdout.isatty():
         click.echo(heading(found))

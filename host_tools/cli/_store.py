@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-import click
 
 from host_tools.common.i18n import _, number
 from host_tools.pages.words import is_down as is_down
@@ -17,48 +16,15 @@ if TYPE_CHECKING:
     from host_tools.province.registry import Registry
     from host_tools.store import Database
 
-village_option = click.option(
-    "--village", metavar="CODE|NAME", help="Only this village, e.g. 6403112001."
-)
-since_option = click.option(
-    "--since", metavar="TIME", help="Since then: 24h, 7d, 2026-11-24 or '2026-11-24 15:00' (WITA)."
-)
-until_option = click.option("--until", metavar="TIME", help="Until then; as --since.")
-regency_option = click.option(
-    "--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau."
-)
-provider_option = click.option(
-    "--provider", metavar="NAME", help="Only villages of this provider ('desalink villages')."
-)
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, without a limit.")
-limit_option = click.option(
-    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many."
-)
 DAY = "24h"
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-
-
-_SHOWN = 1000
-
-
-def shown(limit: int | None, as_json: bool) -> int | None:
-    """How many rows to ask for; None: all."""
-    return limit if limit is not None or as_json else _SHOWN
-
-
-def cut_note(app: Application, rows: int, limit: int | None) -> None:
-    """Note that there may be more than what is shown."""
-    if rows == limit:
-        app.note(_("Only the newest {rows} are shown; see more with --limit.").format(rows=rows))
 
 
 @contextmanager
 def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
     """The registry, and the database if there is one yet."""
-    from host_tools.province.registry import Registry
     from host_tools.store import StoreMissing, open_database
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         try:
             database = open_database(app.province.database, readonly=True)
         except StoreMissing:
@@ -68,6 +34,19 @@ def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
             return
         with database:
             yield registry, database
+
+
+def note_underived(app: Application, database: Database | None, end: int) -> None:
+    """Note that the figures before `end` lack reports that are stored."""
+    from host_tools.contracts.closing import is_underived
+
+    if is_underived(database, end, int(time.time())):
+        app.note(
+            _(
+                "Reports are not derived yet, and count as no data here; wait for the ingest, or "
+                "run 'desalink ingest --rebuild'."
+            )
+        )
 
 
 def village_code(registry: Registry, text: str | None) -> str | None:
@@ -124,7 +103,6 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
 
 
 def names(registry: Registry) -> dict[str, str]:
-    """Village code to name."""
     return {village.code: village.name for village in registry.villages()}
 
 

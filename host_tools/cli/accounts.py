@@ -1,4 +1,4 @@
-"""Add, list and disable who may log in to the pages."""
+"""Add, list and disable the accounts of the pages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option
+from host_tools.cli._options import json_option, user
+from host_tools.cli._output import print_json, print_table
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.pages.records import Account, PagesBook
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Add, list and disable who may log in to the pages ('desalink serve')."""
+    """Add, list and disable the accounts of the pages ('desalink serve')."""
 
 
 @contextmanager
@@ -31,9 +33,8 @@ def _book(app: Application) -> Iterator[PagesBook]:
 
 
 def _log(book: PagesBook, action: str, name: str) -> None:
-    import getpass
 
-    who = f"{getpass.getuser()} (desalink)"
+    who = f"{user()} (desalink)"
     book.log(who, f"account.{action}", name, address="", at=int(time.time()))
 
 
@@ -90,8 +91,6 @@ def add(app: Application, name: str, role: str, regencies: tuple[str, ...]) -> N
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List the accounts."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
 
     with _book(app) as book:
         found = book.accounts()
@@ -133,28 +132,30 @@ def list_(app: Application, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @pass_app
 def password(app: Application, name: str) -> None:
-    """Give an account a new first password; its codes and sessions end."""
+    """Give an account a new first password; its codes, sessions and tokens end."""
     from host_tools.pages import access
 
     with _book(app) as book:
         its = _account(app, book, name)
-        new = access.reset_password(book, its)
+        new = access.reset_password(book, its, int(time.time()))
         _log(book, "reset", its.name)
     _show(its.name, new)
 
 
 @command.command()
 @click.argument("name", metavar="NAME")
-@click.option("--undo", is_flag=True, help="Let it log in again.")
+@click.option("--undo", is_flag=True, help="Enable the account again.")
 @pass_app
 def disable(app: Application, name: str, undo: bool) -> None:
-    """Let an account log in no more; its sessions end at once."""
+    """Disable an account; its sessions end at once."""
     with _book(app) as book, book.transaction():
         its = _account(app, book, name)
         book.set_disabled(its.id, None if undo else int(time.time()))
         book.end_sessions(its.id)
         _log(book, "enable" if undo else "disable", its.name)
     text = (
-        _("Account {name} may log in again.") if undo else _("Account {name} may log in no more.")
+        _("Account {name} may log in again.")
+        if undo
+        else _("Account {name} can't log in any more.")
     )
     click.echo(text.format(name=its.name))

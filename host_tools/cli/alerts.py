@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import getpass
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, regency_option, since_option, village_option
-from host_tools.common.i18n import _
+from host_tools.cli._options import (
+    by_option,
+    json_option,
+    regency_option,
+    since_option,
+    user,
+    village_option,
+)
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import of_provider, place, village_code
+from host_tools.common.i18n import _, speaking
+from host_tools.common.times import parse_since, wita
 
 if TYPE_CHECKING:
     from host_tools.alerts.places import AlertPlace
@@ -48,11 +59,9 @@ def _opened(
 def run_(app: Application) -> None:
     """Watch the province and send alerts.
 
-    X
-        standard error.
+    It runs until it is stopped (Ctrl-C or SIGTERM). It can be killed at any time: what was not
+    sent is sent once it runs again. Its log goes to standard error.
     """
-    import signal
-
     from host_tools.alerts.service import AlertService
     from host_tools.common.log import make_log
 
@@ -74,7 +83,6 @@ def test_(app: Application, channel: str) -> None:
     from host_tools.alerts.channels import make_sender
     from host_tools.alerts.outbox import Outbox
     from host_tools.alerts.texts import trial
-    from host_tools.common.i18n import speaking
 
     with _opened(app) as (settings, records, _places):
         if channel not in settings.channels:
@@ -107,25 +115,18 @@ def list_(
     as_json: bool,
 ) -> None:
     """List the open alerts; with --since, also older ones."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import place
-    from host_tools.common.times import parse_since
-    from host_tools.province.registry import Registry
-
     start = parse_since(since)
     with _opened(app) as (_settings, records, places):
         if messages:
             _messages(records, start, as_json)
             return
-        with Registry.open(app.province.directory) as registry:
+        with app.registry() as registry:
             code = place(registry, village, regency) or ""
         alerts = records.alerts_since(time.time() if start is None else start)
         found = [(alert, records.members(alert.id)) for alert in alerts]
     if code:
         found = [(a, ms) for a, ms in found if any(m.member.startswith(code) for m in ms)]
     if as_json:
-        from dataclasses import asdict
-
         print_json([asdict(a) | {"members": [m._asdict() for m in ms]} for a, ms in found])
     elif found:
         from host_tools.alerts.texts import title
@@ -141,7 +142,6 @@ def list_(
 
 def _state(alert: object) -> str:
     from host_tools.alerts.records import Alert
-    from host_tools.common.times import wita
 
     assert isinstance(alert, Alert)
     if alert.merged_into is not None:
@@ -154,8 +154,6 @@ def _state(alert: object) -> str:
 
 
 def _messages(records: AlertRecords, since: float | None, as_json: bool) -> None:
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
 
     found = [m for m in records.messages() if since is None or m.queued_at >= since]
     if as_json:
@@ -170,10 +168,10 @@ def _messages(records: AlertRecords, since: float | None, as_json: bool) -> None
 
 @command.command("ack")
 @click.argument("token", metavar="TOKEN|NUMBER")
-@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@by_option
 @pass_app
-def ack_(app: Application, token: str, by: str | None) -> None:
-    """Acknowledge an alert: no escalation any more.
+def ack_(app: Application, token: str, by: str) -> None:
+    """Acknowledge an alert, so that it is not escalated.
 
     Give the token from the message, or here, on the province's own machine, the alert's number.
     """
@@ -185,7 +183,7 @@ def ack_(app: Application, token: str, by: str | None) -> None:
         if alert is None:
             app.abort(_("There is no alert {number}.").format(number=number))
         with records.transaction():
-            taken = records.acknowledge(number, by or getpass.getuser(), int(time.time()))
+            taken = records.acknowledge(number, by, int(time.time()))
         if taken:
             click.echo(_("Alert {number} is acknowledged.").format(number=number))
         elif alert.closed_at is not None:
@@ -202,23 +200,20 @@ def ack_(app: Application, token: str, by: str | None) -> None:
 @click.argument("scope", type=click.Choice(("village", "district", "regency", "provider", "all")))
 @click.argument("value", default="", metavar="[CODE|NAME]")
 @click.option("--for", "length", default="1d", show_default=True, metavar="TIME", help="How long.")
-@click.option("--why", required=True, metavar="TEXT", help="Why; it stands in the digest.")
+@click.option("--why", required=True, metavar="TEXT", help="Why; the digest shows it.")
 @click.option("--end", is_flag=True, help="End the silences of this place now.")
 @pass_app
 def silence_(app: Application, scope: str, value: str, length: str, why: str, end: bool) -> None:
-    """Send nothing of a place for a while.
+    """Send no alerts of a place for a while.
 
-    What is still down after it is alerted then.
+    What is still down at the end is alerted then.
     """
     from host_tools.alerts.settings import seconds
-    from host_tools.cli._store import of_provider, village_code
-    from host_tools.common.times import wita
-    from host_tools.province.registry import Registry
     from host_tools.province.villages import find_regency
 
     now = int(time.time())
     with _opened(app) as (_settings, records, _places):
-        with Registry.open(app.province.directory) as registry:
+        with app.registry() as registry:
             if scope == "village":
                 value = village_code(registry, value) or ""
             elif scope == "regency":
@@ -237,7 +232,7 @@ def silence_(app: Application, scope: str, value: str, length: str, why: str, en
                 click.echo(_("Alerts are sent again."))
                 return
             until = now + seconds(length)
-            records.add_silence(scope, value, now, until, who=getpass.getuser(), why=why)
+            records.add_silence(scope, value, now, until, who=user(), why=why)
     click.echo(_("Nothing is sent until {time}.").format(time=wita(until)))
 
 

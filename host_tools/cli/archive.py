@@ -8,7 +8,9 @@ import time
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option
+from host_tools.cli._options import json_option
+from host_tools.cli._output import counted, print_json
+from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
 
 
@@ -32,7 +34,6 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
     if check:
         _check(app, as_json)
         return
-    from host_tools.cli._output import counted, print_json
     from host_tools.store import StoreLocked, lock, open_database
     from host_tools.store.archiving import Archiver
 
@@ -75,8 +76,6 @@ def command(app: Application, month: str | None, check: bool, as_json: bool) -> 
 
 def _check(app: Application, as_json: bool) -> None:
     from host_tools.archive.chain import DIRECTORY, Chain
-    from host_tools.cli._output import counted, print_json
-    from host_tools.common.errors import DesalinkError
     from host_tools.store import StoreDamaged, open_database
     from host_tools.store.archived import check_chain
 

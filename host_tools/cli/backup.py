@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._output import counted
 from host_tools.common.i18n import _, number
 
 
@@ -28,7 +29,6 @@ def command(app: Application, target: Path, keep: int | None) -> None:
     folder next to the backups: keep it with them. Exit code 75: another desalink is running, try
     again later.
     """
-    from host_tools.cli._output import counted
     from host_tools.office.backup import make_backup
 
     made = make_backup(app.province, target, keep=keep)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import json_option
+from host_tools.cli._output import print_json, print_table
 from host_tools.common.i18n import _
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
     """List the boards of the agent, or check their files."""
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.cli._output import print_json, print_table
     from host_tools.devices.boards import all_boards
 
     boards = all_boards()
@@ -44,7 +46,6 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 def _as_json(board: Any) -> dict[str, Any]:
-    from dataclasses import asdict
 
     return {key: value for key, value in asdict(board).items() if key != "directory"}
 

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._output import print_table
+from host_tools.cli._signing import open_authority
+from host_tools.common import passphrase
+from host_tools.common.errors import BrokerError
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -40,20 +44,15 @@ def config(app: Application, port: int | None, passphrase_file: Path | None) -> 
     from host_tools.broker import upkeep
     from host_tools.broker.config import write_config
     from host_tools.broker.process import running_pid
-    from host_tools.province.registry import Registry
 
     province = app.province
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         state = upkeep.inspect(province, registry)
         if state:
-            from host_tools.common import passphrase
-            from host_tools.keys.ca import Authority
-
             app.note(
                 _("To be renewed: {names}.").format(names="; ".join(state.broken + state.due))
             )
-            secret = passphrase.existing(passphrase_file)
-            authority = Authority.load(province.ca_key, province.ca_certificate, secret)
+            authority = open_authority(app, passphrase.existing(passphrase_file))
             upkeep.renew(province, registry, authority)
             click.echo(_("The broker's certificate and the revocation list are renewed."))
     files = write_config(province, port=port)
@@ -75,10 +74,9 @@ def run(app: Application, port: int | None) -> None:
     from host_tools.broker.config import runs_as_root, write_config
     from host_tools.broker.process import BrokerProcess
     from host_tools.broker.revoked import catch_up
-    from host_tools.province.registry import Registry
 
     province = app.province
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         for sentence in catch_up(province, registry):
             app.note(sentence)
         villages = len(registry.villages())
@@ -131,7 +129,6 @@ def run(app: Application, port: int | None) -> None:
 
 def _serves(app: Application, process: BrokerProcess, villages: int, ending: list[int]) -> bool:
     """Wait until the broker serves, if need be without what it remembers; False: it is to end."""
-    from host_tools.common.errors import BrokerError
 
     moved = None
     while True:
@@ -177,20 +174,12 @@ def check(app: Application, port: int | None, passphrase_file: Path | None) -> N
     """
     from host_tools.broker.check import Check
     from host_tools.broker.config import configured_port
-    from host_tools.cli._output import print_table
-    from host_tools.common import passphrase
-    from host_tools.keys.ca import Authority
-    from host_tools.province.registry import Registry
 
     province = app.province
     port = port or configured_port(province)
     secret = passphrase.given(passphrase_file)
-    authority = (
-        Authority.load(province.ca_key, province.ca_certificate, secret)
-        if secret is not None
-        else None
-    )
-    with Registry.open(province.directory) as registry:
+    authority = None if secret is None else open_authority(app, secret)
+    with app.registry() as registry:
         results = list(Check(province, registry, port=port, authority=authority).run())
     words = {True: _("holds"), False: _("BROKEN"), None: _("skipped")}
     print_table(

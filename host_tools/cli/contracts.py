@@ -8,12 +8,19 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._options import (
+    by_option,
+    contract_option,
+    json_option,
+    regency_option,
+    village_option,
+    why_option,
+)
+from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._store import labels, place
 from host_tools.common.i18n import _, number
-
-by_option = click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
-why_option = click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
+from host_tools.common.times import DAY_S, day, iso
 
 
 @click.group()
@@ -28,7 +35,7 @@ def command() -> None:
 @passphrase_option
 @pass_app
 def import_(
-    app: Application, file: Path, skip_bad: bool, by: str | None, passphrase_file: Path | None
+    app: Application, file: Path, skip_bad: bool, by: str, passphrase_file: Path | None
 ) -> None:
     """Import contracts from a table, one slot a row.
 
@@ -38,26 +45,22 @@ def import_(
     hours (06:00-22:00), number. Nothing is imported while any row is bad, unless you say
     --skip-bad.
     """
-    import getpass
-
     from host_tools.cli._importing import check_rows
-    from host_tools.cli._output import counted
     from host_tools.contracts.calendar import month_at
     from host_tools.contracts.changes import add_all
     from host_tools.contracts.months import all_rules
     from host_tools.contracts.rules import rules_for
     from host_tools.contracts.table import read_contracts
-    from host_tools.province.registry import Registry
 
     now = int(time.time())
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         rules = rules_for(month_at(now).name, all_rules(registry))
         table = read_contracts(file, registry.villages(), registry.contracts(), rules)
         good = len(table.contracts)
         skipped = check_rows(app, file, table.encoding, table.problems, good, skip_bad)
         contracts = [contract for _line, contract in table.contracts]
         sign_changes(app, registry, passphrase_file)
-        new = add_all(registry, contracts, by=by or getpass.getuser(), now=now)
+        new = add_all(registry, contracts, by=by, now=now)
     known = len(contracts) - new
     click.echo(
         _("{contracts} imported").format(contracts=counted(new, "contract"))
@@ -69,7 +72,7 @@ def import_(
 @command.command("list")
 @village_option
 @regency_option
-@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@contract_option
 @click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
 @json_option
 @pass_app
@@ -82,13 +85,9 @@ def list_(
     as_json: bool,
 ) -> None:
     """List contracts."""
-    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
-    from host_tools.cli._store import labels, place
-    from host_tools.common.times import day, iso
     from host_tools.contracts.table import OPEN_END
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         code = place(registry, village, regency) or ""
         named = labels(registry)
         found = [
@@ -164,22 +163,18 @@ def end(
     id: str,
     last: str,
     why: str,
-    by: str | None,
+    by: str,
     passphrase_file: Path | None,
 ) -> None:
-    """End a contract early, as where another provider takes over."""
-    import getpass
-
-    from host_tools.common.times import DAY_S, day
+    """End a contract early, for example when another provider takes over."""
     from host_tools.contracts.calendar import day_begin
     from host_tools.contracts.changes import end
-    from host_tools.province.registry import Registry
 
     begin = day_begin(last)
     if begin is None:
         app.abort(_("'{last}' is not a day; give one such as 2026-10-14.").format(last=last))
-    with Registry.open(app.province.directory) as registry:
-        who = by or getpass.getuser()
+    with app.registry() as registry:
+        who = by
         sign_changes(app, registry, passphrase_file)
         contract = end(registry, id, begin + DAY_S, by=who, why=why, now=int(time.time()))
     click.echo(
@@ -195,17 +190,12 @@ def end(
 @by_option
 @passphrase_option
 @pass_app
-def withdraw(
-    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
-) -> None:
+def withdraw(app: Application, id: str, why: str, by: str, passphrase_file: Path | None) -> None:
     """Withdraw a contract that was never right; it stays on record."""
-    import getpass
-
     from host_tools.contracts.changes import withdraw
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
-        who = by or getpass.getuser()
+    with app.registry() as registry:
+        who = by
         sign_changes(app, registry, passphrase_file)
         contract = withdraw(registry, id, by=who, why=why, now=int(time.time()))
     click.echo(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import json_option
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._store import reading
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 
 @click.group()
@@ -19,22 +23,19 @@ def command() -> None:
     type=click.IntRange(0, 3650),
     default=90,
     show_default=True,
-    help="How long before an end to warn.",
+    help="Warn so many days before an end.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing while all is well, for cron.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--quiet", is_flag=True, help="Print nothing while all is well, for cron.")
+@json_option
 @pass_app
 def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
-    """Tell when the list and the certificates end.
+    """Show when the revocation list and the certificates end.
 
     Exit code 1 if that is soon. An expired revocation list makes the broker refuse every device,
     an expired server certificate makes every device refuse the broker. Needs no passphrase: run it
     daily from cron, with --quiet.
     """
     from host_tools.broker.revoked import catch_up
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import reading
-    from host_tools.common.times import wita
     from host_tools.office.expiry import ends, warning
     from host_tools.store.queries import certificates
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._options import by_option, json_option
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._signing import open_authority
+from host_tools.cli._store import labels
+from host_tools.common import passphrase
 from host_tools.common.errors import printable
 from host_tools.common.i18n import _, marked
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Device, Registry
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 @click.group()
@@ -23,7 +28,6 @@ def command() -> None:
 
 
 def _state(device: Device) -> str:
-    from host_tools.common.times import wita
 
     if device.active:
         return _("active")
@@ -122,16 +126,12 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 @click.option(
     "--all", "everything", is_flag=True, help="Also those that were revoked or replaced."
 )
-@_json_option
+@json_option
 @pass_app
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List the devices that fill a slot."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import labels
-    from host_tools.common.times import wita
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         devices = registry.devices() if everything else registry.active_devices()
         if as_json:
             sites = _sites(registry)
@@ -161,15 +161,12 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("device", metavar="DEVICE|SLOT")
-@_json_option
+@json_option
 @pass_app
 def show(app: Application, device: str, as_json: bool) -> None:
     """Show a device, its key and its slot's certificates."""
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         found = _find(app, registry, device)
         fields = _as_json(found, registry, _sites(registry))
         certificates = registry.certificates(found.slot)
@@ -200,37 +197,28 @@ def show(app: Application, device: str, as_json: bool) -> None:
 @command.command()
 @click.argument("device", metavar="DEVICE|SLOT")
 @click.option("--why", default="", metavar="TEXT", help="Why; kept in the office log.")
-@click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@by_option
 @passphrase_option
 @pass_app
-def revoke(
-    app: Application, device: str, why: str, by: str | None, passphrase_file: Path | None
-) -> None:
+def revoke(app: Application, device: str, why: str, by: str, passphrase_file: Path | None) -> None:
     """Revoke a device: its key and its certificate.
 
     Its reports are refused from now on, and the broker refuses its certificate. What it signed
     before stays valid. Its live connection is cut. If a step fails, run the command again: it
     repeats every step.
     """
-    import getpass
-
     from host_tools.broker.revocation import apply_revocations, drop_session
-    from host_tools.common import passphrase
-    from host_tools.keys.ca import Authority
-    from host_tools.people.office_pen import open_office
-    from host_tools.province.registry import Registry
 
     province = app.province
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         found = _find(app, registry, device)
         along = _goes_along(registry, found)
         if along:
             app.note(along)
         # Before anything is changed: without the CA's key only half of it could be done.
         secret = passphrase.existing(passphrase_file)
-        authority = Authority.load(province.ca_key, province.ca_certificate, secret)
-        open_office(province, registry, secret)
-        registry.revoke(found.kid, by=by or getpass.getuser(), reason=why)
+        authority = open_authority(app, secret, registry)
+        registry.revoke(found.kid, by=by, reason=why)
         if not any(other.active for other in registry.keys_for_slot(found.slot)):
             registry.revoke_certificates(found.slot)
         click.echo(
@@ -267,33 +255,28 @@ def _goes_along(registry: Registry, device: Device) -> str | None:
     if not kits:
         return None
     return _(
-        "Kit {names} has certificates for {slot}, which are revoked, too: it can't fill this slot "
-        "any more."
+        "These kits have certificates for {slot}, which are revoked, too, so they can't fill it "
+        "any more: {names}."
     ).format(names=", ".join(kits), slot=device.slot)
 
 
 @command.command()
 @click.argument("device", metavar="DEVICE|SLOT")
-@click.option("--by", metavar="NAME", help="Who allows it. [default: the user of this machine]")
+@by_option
 @passphrase_option
 @pass_app
-def replace(app: Application, device: str, by: str | None, passphrase_file: Path | None) -> None:
+def replace(app: Application, device: str, by: str, passphrase_file: Path | None) -> None:
     """Allow another device to take the place of one that fills a slot.
 
     The order is signed by the root key. The next kit contains it, and it holds for one device. The
     present device keeps the slot until the enrolment of its successor is imported. Then the
     province revokes it with its certificate.
     """
-    import getpass
-    import time
-
-    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
     from host_tools.people.replacements import make_order
-    from host_tools.province.registry import Registry
 
     province = app.province
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         found = _find(app, registry, device)
         if not found.active:
             app.abort(
@@ -303,7 +286,7 @@ def replace(app: Application, device: str, by: str | None, passphrase_file: Path
                 ).format(kid=found.kid.hex(), slot=found.slot)
             )
         root = load_root_key(province.root_key, passphrase.existing(passphrase_file))
-        make_order(registry, root, found, by=by or getpass.getuser(), now=time.time())
+        make_order(registry, root, found, by=by, now=time.time())
     click.echo(
         _("The next device enrolled for slot {slot} may replace {kid}.").format(
             slot=found.slot, kid=found.kid.hex()

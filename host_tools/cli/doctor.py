@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application
+from host_tools.cli._options import json_option
+from host_tools.cli._output import print_json
 from host_tools.common.i18n import _, ngettext, number
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
@@ -26,7 +29,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
     metavar="FILE",
     help="Open the kit too, with the passphrase in the first line of FILE.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_context
 def command(
     ctx: click.Context, kit: Path | None, passphrase_file: Path | None, as_json: bool
@@ -41,10 +44,6 @@ def command(
     findings = examine(Machine(), kit, passphrase.given(passphrase_file))
     problems = sum(finding.level == "problem" for finding in findings)
     if as_json:
-        from dataclasses import asdict
-
-        from host_tools.cli._output import print_json
-
         print_json({"ok": not problems, "findings": [asdict(finding) for finding in findings]})
         ctx.exit(1 if problems else 0)
     for finding in findings:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._options import by_option, slot_number_option
+from host_tools.cli._signing import open_authority
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
 
 
@@ -14,14 +18,7 @@ from host_tools.common.i18n import _
 @click.option(
     "--village", "code", required=True, metavar="CODE", help="Village code, e.g. 6403112001."
 )
-@click.option(
-    "--slot-number",
-    "number",
-    type=click.IntRange(1, 999),
-    default=1,
-    show_default=True,
-    help="Which access point of the village.",
-)
+@slot_number_option
 @click.option(
     "--device-dir",
     "directory",
@@ -50,7 +47,7 @@ from host_tools.common.i18n import _
 @click.option(
     "--replace", is_flag=True, help="It takes the place of the device that fills the slot."
 )
-@click.option("--by", metavar="NAME", help="Who enrols. [default: the user of this machine]")
+@by_option
 @click.option("--agent-command", hidden=True, help="Run this instead of '<interpreter> -m agent'.")
 @passphrase_option
 @pass_app
@@ -63,7 +60,7 @@ def command(
     port: str | None,
     settings: tuple[str, ...],
     replace: bool,
-    by: str | None,
+    by: str,
     agent_command: str | None,
     passphrase_file: Path | None,
 ) -> None:
@@ -72,28 +69,14 @@ def command(
     The device makes its own key and proves that it holds it; the private key stays in its
     directory. May be interrupted and run again: what is done already is kept.
     """
-    import getpass
-    import shlex
-
-    from host_tools.common import passphrase
     from host_tools.devices.config import parse_setting
     from host_tools.devices.proof import ROOT
-    from host_tools.keys.ca import Authority
     from host_tools.office.enrol import enrol_here
-    from host_tools.people.office_pen import open_office
-    from host_tools.province.registry import Registry
     from host_tools.province.villages import find_village
 
     province = app.province
 
-    with Registry.open(province.directory) as registry:
-
-        def open_authority() -> Authority:
-            secret = passphrase.existing(passphrase_file)
-            authority = Authority.load(province.ca_key, province.ca_certificate, secret)
-            open_office(province, registry, secret)
-            return authority
-
+    with app.registry() as registry:
         village = find_village(registry, code)
         done = enrol_here(
             province,
@@ -101,8 +84,10 @@ def command(
             village,
             number,
             directory,
-            open_authority=open_authority,
-            by=by or getpass.getuser(),
+            open_authority=lambda: open_authority(
+                app, passphrase.existing(passphrase_file), registry
+            ),
+            by=by,
             interpreter=interpreter,
             port=port,
             settings=dict(map(parse_setting, settings)),

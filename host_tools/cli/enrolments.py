@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._options import json_option, kit_option
+from host_tools.cli._output import counted, print_json, print_table
+from host_tools.cli._signing import open_authority
+from host_tools.common import passphrase
+from host_tools.common.errors import ProvinceError
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _, marked, ngettext
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.field.enrolments import Record
+    from host_tools.keys.ca import Authority
     from host_tools.office.importing import Imported
-
-_kit_option = click.option(
-    "--kit",
-    type=PATH,
-    metavar="DIR",
-    help=_("The opened kit. [default: DESALINK_KIT, else ~/.local/share/desalink/kit]"),
-)
 
 
 @click.group()
@@ -36,9 +37,9 @@ def command() -> None:
     "--kit",
     type=PATH,
     metavar="DIR",
-    help=_("The log of this opened kit, instead of what the province imported."),
+    help="The log of this opened kit, instead of what the province imported.",
 )
-@click.option("--json", "as_json", is_flag=True, help=_("As JSON."))
+@json_option
 @pass_app
 def list_(app: Application, kit: Path | None, as_json: bool) -> None:
     """List enrolments: imported ones, or a kit's.
@@ -46,8 +47,6 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
     Those that the province imported, or those in the log of a kit (--kit; without a province, the
     opened kit's).
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.common.times import wita
 
     kit = kit or _on_laptop(app)
     rows = _of_kit(kit) if kit is not None else _of_province(app)
@@ -87,7 +86,6 @@ def _state_of(row: dict[str, Any]) -> str:
 
 def _on_laptop(app: Application) -> Path | None:
     """The opened kit, if no province was given."""
-    from host_tools.common.errors import ProvinceError
     from host_tools.people.kits import KitDirectory, find_directory
     from host_tools.people.kits.model import KitError
 
@@ -111,9 +109,8 @@ def _of_kit(kit: Path) -> list[dict[str, Any]]:
 
 def _of_province(app: Application) -> list[dict[str, Any]]:
     from host_tools.field.enrolments import parse_record
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         found = registry.enrolment_records()
     return [
         _row(
@@ -150,19 +147,18 @@ def _row(record: Record, technician: str, state: str, refused: str | None) -> di
     required=True,
     type=PATH,
     metavar="FILE",
-    help=_("File for the log."),
+    help="File for the log.",
 )
-@_kit_option
-def export(output: Path, kit: Path | None) -> None:
+@kit_option
+def export(output: Path, kit_path: Path | None) -> None:
     """Write the log of an opened kit to a file for the province.
 
     It is always the whole log; the province imports the new records. Nothing in it is secret.
     """
-    from host_tools.common.files import write_file
     from host_tools.field.enrolments import EnrolmentLog
     from host_tools.people.kits import KitDirectory, find_directory
 
-    log = EnrolmentLog(KitDirectory(find_directory(kit)).enrolments)
+    log = EnrolmentLog(KitDirectory(find_directory(kit_path)).enrolments)
     write_file(output, log.export())
     click.echo(
         ngettext(
@@ -185,24 +181,16 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     file is imported again. A replaced device is revoked with its certificate. Importing a file
     twice changes nothing. Needs the passphrase: the office log gets an entry for each device.
     """
-    from host_tools.common import passphrase
-    from host_tools.keys.ca import Authority
     from host_tools.office.cutting import cut_off
-    from host_tools.office.importing import (
-        MAX_FILE,
-        import_records,
-        needs_authority,
-        read_export,
-    )
+    from host_tools.office.importing import MAX_FILE, import_records, needs_authority, read_export
     from host_tools.people.office_pen import has_log, open_office
-    from host_tools.province.registry import Registry
 
     province = app.province
 
     with file.open("rb") as source:
         data = source.read(MAX_FILE + 1)
     records = read_export(data, file)
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         known = registry.records_of_log(records[0].log)
         done = len(known) >= len(records) and all(refused is None for _, refused, _ in known)
         secret = None
@@ -210,21 +198,16 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
             secret = passphrase.existing(passphrase_file)
             open_office(province, registry, secret)
 
-        def open_authority() -> Authority:
-            return Authority.load(
-                *(province.ca_key, province.ca_certificate),
-                secret or passphrase.existing(passphrase_file),
-            )
+        def the_authority() -> Authority:
+            return open_authority(app, secret or passphrase.existing(passphrase_file))
 
         # Before anything is changed: without the passphrase only half of it could be done.
         needed = needs_authority(province, registry, records, file)
-        authority = open_authority() if needed else None
+        authority = the_authority() if needed else None
         results = import_records(registry, records, file)
         _report(app, results)
         replaced = [r.record.slot for r in results if r.outcome == "replaced"]
-        for warning in cut_off(
-            province, registry, lambda: authority or open_authority(), replaced
-        ):
+        for warning in cut_off(province, registry, lambda: authority or the_authority(), replaced):
             app.note(warning)
     refused = sum(result.outcome == "refused" for result in results)
     if refused:
@@ -237,7 +220,6 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
 
 
 def _report(app: Application, results: list[Imported]) -> None:
-    from host_tools.cli._output import counted
 
     counts = {
         name: sum(result.outcome == name for result in results)

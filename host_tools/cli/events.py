@@ -8,9 +8,18 @@ from pathlib import Path
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._options import (
+    by_option,
+    json_option,
+    regency_option,
+    village_option,
+    why_option,
+)
+from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import json_option, regency_option, village_option
+from host_tools.cli._store import village_code
 from host_tools.common.i18n import _, marked
+from host_tools.common.times import iso, wita
 
 _KINDS = {"maintenance": "maintenance", "force-majeure": "force_majeure", "dispute": "dispute"}
 _SHOWN = {
@@ -33,10 +42,22 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("kind", type=click.Choice(list(_KINDS)))
-@click.option("--from", "begin", required=True, metavar="TIME", help="2026-10-05 14:00 (WITA).")
-@click.option("--until", "end", required=True, metavar="TIME", help="A day means its end.")
+@click.option(
+    "--from",
+    "begin",
+    required=True,
+    metavar="TIME",
+    help="The begin, e.g. 2026-10-05 14:00 (WITA).",
+)
+@click.option(
+    "--until",
+    "end",
+    required=True,
+    metavar="TIME",
+    help="The end; a day without a time counts whole.",
+)
 @click.option("--why", required=True, metavar="TEXT", help="Why; the report prints it.")
-@click.option("--by", metavar="NAME", help="Who says so (else the user's name).")
+@by_option
 @click.option("--slot", metavar="SLOT", help="Only this slot.")
 @village_option
 @regency_option
@@ -51,7 +72,7 @@ def add(
     begin: str,
     end: str,
     why: str,
-    by: str | None,
+    by: str,
     slot: str | None,
     village: str | None,
     regency: str | None,
@@ -65,12 +86,8 @@ def add(
     Maintenance and force majeure take time out of what a provider is charged with, in villages
     whose contracts exclude it. A dispute changes no figure: the report names it.
     """
-    import getpass
-
-    from host_tools.cli._store import village_code
     from host_tools.contracts import events
     from host_tools.province.records import village_of
-    from host_tools.province.registry import Registry
     from host_tools.province.villages import find_regency
 
     given = [slot, village, regency, district, provider, everywhere or None]
@@ -81,7 +98,7 @@ def add(
                 "--provider and --everywhere."
             )
         )
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         if slot is not None:
             scope, value = "slot", slot.strip()
             village_code(registry, village_of(value))
@@ -108,7 +125,7 @@ def add(
             value,
             begins,
             ends,
-            who=by or getpass.getuser(),
+            who=by,
             why=why,
             now=int(time.time()),
         )
@@ -116,19 +133,16 @@ def add(
 
 
 @command.command("list")
-@click.option("--month", metavar="MONTH", help="Only those that reach into it: 2026-10.")
+@click.option("--month", metavar="MONTH", help="Only events of this month, e.g. 2026-10.")
 @click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
 @json_option
 @pass_app
 def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -> None:
     """List events."""
-    from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
-    from host_tools.common.times import iso, wita
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.events import about
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         found = registry.contract_events(withdrawn=withdrawn)
     if month:
         found = about(found, month_of(month))
@@ -178,20 +192,15 @@ def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -
 
 @command.command("withdraw")
 @click.argument("id", metavar="ID")
-@click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
-@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@why_option
+@by_option
 @passphrase_option
 @pass_app
-def withdraw(
-    app: Application, id: str, why: str, by: str | None, passphrase_file: Path | None
-) -> None:
+def withdraw(app: Application, id: str, why: str, by: str, passphrase_file: Path | None) -> None:
     """Withdraw an event; it stays on record."""
-    import getpass
-
     from host_tools.contracts import events
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         sign_changes(app, registry, passphrase_file)
-        events.withdraw(registry, id, by=by or getpass.getuser(), why=why, now=int(time.time()))
+        events.withdraw(registry, id, by=by, why=why, now=int(time.time()))
     click.echo(_("Event {id} is withdrawn.").format(id=id))

@@ -1,4 +1,4 @@
-"""Publish what figures are proved by, export it, and check it."""
+"""Publish, export and check the evidence behind the figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from host_tools.cli._evidence_file import export, verify
 
 @click.group()
 def command() -> None:
-    """Publish what figures are proved by, export it, and check it."""
+    """Publish, export and check the evidence behind the figures."""
 
 
 for verb in (begin, receipts, commit, check, lost, renew_keys, export, verify):

@@ -1,14 +1,17 @@
-"""Give how villages are now to another system."""
+"""Export how villages are now, for another system."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import provider_option, regency_option, village_option
+from host_tools.cli._options import provider_option, regency_option, village_option
+from host_tools.cli._store import of_provider, place, reading
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _
 
 _FORMATS = ("netjson", "senml")
@@ -31,15 +34,12 @@ def command(
     provider: str | None,
     output: Path | None,
 ) -> None:
-    """Give how villages are now to another system: as NetJSON (a NetworkCollection of
-    DeviceMonitoring) or as SenML (RFC 8428).
+    """Export how villages are now, for another system.
+
+    The format is NetJSON (a NetworkCollection of DeviceMonitoring) or SenML (RFC 8428).
 
     Figures for payment are not in there: these come from 'desalink report' and its evidence.
     """
-    import time
-
-    from host_tools.cli._store import of_provider, place, reading
-    from host_tools.common.files import write_file
     from host_tools.exports import netjson, senml
     from host_tools.store.queries import status
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._options import json_option
+from host_tools.cli._output import print_json, print_table
 from host_tools.common.i18n import _, marked
 
 
@@ -26,7 +28,7 @@ def _directory(app: Application) -> Path:
 @click.argument("file", type=PATH, metavar="FILE.bin")
 @click.option("--sha256", metavar="HASH", help="The file's hash, from another source.")
 @click.option("--pin", is_flag=True, help="Trust this file: record its hash.")
-@click.option("--board", metavar="BOARD", help="Its board, if the file's name is of no board.")
+@click.option("--board", metavar="BOARD", help="The board, if the file's name does not show it.")
 @pass_app
 def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str | None) -> None:
     """Check a firmware's hash and image, and store it in the province.
@@ -44,11 +46,10 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @pass_app
 def list_(app: Application, as_json: bool) -> None:
     """List each board's firmware and its state."""
-    from host_tools.cli._output import print_json, print_table
     from host_tools.devices.boards import all_boards
     from host_tools.devices.firmware import FirmwareCache, FirmwareError
 

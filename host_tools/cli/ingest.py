@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.common.errors import BrokerError, KeyFileError
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -74,9 +77,6 @@ def command(
     be killed at any time: what was not confirmed comes again. The log goes to standard error, one
     event a line.
     """
-    import signal
-
-    from host_tools.common.errors import BrokerError
     from host_tools.ingest import Ingest, Options
     from host_tools.ingest.keys import RegistryKeys
     from host_tools.ingest.receipting import ProvinceReceipts
@@ -117,10 +117,8 @@ def command(
 def _catch_up(app: Application) -> None:
     """An older registry that was put back by hand must not let a revoked device report again."""
     from host_tools.broker.revoked import catch_up
-    from host_tools.common.errors import KeyFileError
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         try:
             for sentence in catch_up(app.province, registry):
                 app.note(sentence)
@@ -149,8 +147,6 @@ def _broker(app: Application, text: str | None) -> BrokerAddress:
 
 def _rebuild(app: Application) -> bool:
     """Make everything derived again; returns whether another ingest works on the database."""
-    import time
-
     from host_tools.derive import rebuild
     from host_tools.ingest.keys import RegistryKeys
     from host_tools.store import StoreLocked, lock, open_database

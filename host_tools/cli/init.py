@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._output import counted
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
 
 
@@ -52,10 +55,6 @@ def command(
     The root key and the CA's key are kept under a passphrase. Nobody can replace it: write it down
     and lock it away.
     """
-    from shlex import quote
-
-    from host_tools.cli._output import counted
-    from host_tools.common import passphrase
     from host_tools.office.founding import check_name, found_province, refuse_existing
     from host_tools.province.villages import province_name
 

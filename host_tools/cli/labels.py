@@ -1,4 +1,4 @@
-"""Print the stickers of enrolled devices, or check a scanned one."""
+"""Print the labels of enrolled devices, or check a scanned one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--svg-dir",
     type=click.Path(path_type=Path, file_okay=False, readable=False),
     metavar="DIR",
-    help="Write an SVG and a PNG of each sticker into this directory.",
+    help="Write an SVG and a PNG of each label into this directory.",
 )
 @click.pass_context
 def command(
@@ -51,13 +51,12 @@ def command(
     output: Path | None,
     svg_dir: Path | None,
 ) -> None:
-    """Print the stickers of enrolled devices, or check a scanned one.
+    """Print the labels of enrolled devices, or check a scanned one.
 
-    The sheet is A4 with 27 stickers of 62 x 29 mm; print it at 100 %.
+    The sheet is A4 with 27 labels of 62 x 29 mm; print it at 100 %.
     """
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.province.registry import Registry
 
     app = ctx.find_object(Application)
     assert app is not None
@@ -68,7 +67,7 @@ def command(
     if trip:
         labels, title = _of_trip()
     else:
-        with Registry.open(app.province.directory) as registry:
+        with app.registry() as registry:
             labels, title = _chosen(registry, villages, regency)
             title = title or app.province.name
     if not labels:
@@ -176,15 +175,14 @@ def _write(
 @click.argument("text")
 @pass_app
 def check(app: Application, text: str) -> None:
-    """Check the text of a scanned sticker against the registry.
+    """Check the text of a scanned label against the registry.
 
     TEXT is the content of the QR code. Exit code 0 if this is the device in the slot.
     """
     from host_tools.field.labels import parse_qr
-    from host_tools.province.registry import Registry
 
     scanned = parse_qr(text)
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         device = registry.device_by_kid(bytes.fromhex(scanned.kid))
         if device is None:
             app.abort(

@@ -7,6 +7,7 @@ import sys
 import click
 
 from host_tools.cli import Application, pass_app, run
+from host_tools.common.i18n import _
 
 
 @click.command()
@@ -24,7 +25,6 @@ def command(app: Application, port: str | None) -> None:
     """
     from rich.console import Console
 
-    from host_tools.common.i18n import _
     from host_tools.field.menu.items import ITEMS
     from host_tools.field.menu.keys import keyboard
     from host_tools.field.menu.menu import Menu

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
+from host_tools.cli._options import (
+    by_option,
+    contract_option,
+    csv_option,
+    json_option,
+    regency_option,
+    village_option,
+    why_option,
+)
+from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import csv_option, json_option, regency_option, village_option
+from host_tools.cli._store import labels, names, note_underived, place, reading
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -27,7 +37,7 @@ def command() -> None:
 @click.argument("month", metavar="MONTH")
 @village_option
 @regency_option
-@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@contract_option
 @csv_option
 @json_option
 @pass_app
@@ -48,11 +58,10 @@ def show(
     provider's), site, power, agent, maintenance, force majeure, off hours, unknown. Availability
     is (up + short) / (up + short + down). "worst" counts unknown time as down, "best" as up.
     """
-    from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, place, reading
     from host_tools.contracts.calendar import month_of
-    from host_tools.contracts.months import as_json as figures
-    from host_tools.contracts.months import check_closed, count, holding, rules_of
+    from host_tools.contracts.closing import as_json as figures
+    from host_tools.contracts.closing import check_closed
+    from host_tools.contracts.months import count, holding, rules_of
 
     when = month_of(month)
     with reading(app) as (registry, database):
@@ -73,6 +82,8 @@ def show(
         )
         if closed is not None:
             check_closed(closed, found)
+        else:
+            note_underived(app, database, when.end)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])
@@ -99,7 +110,6 @@ def show(
 
 
 def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> None:
-    from host_tools.cli._output import print_table
     from host_tools.contracts.words import minutes, percent, rupiah
 
     rows = [(one, piece) for one in found for piece in one.pieces]
@@ -135,19 +145,16 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
 
 @command.command("close")
 @click.argument("month", metavar="MONTH")
-@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@by_option
 @passphrase_option
 @pass_app
-def close_(app: Application, month: str, by: str | None, passphrase_file: Path | None) -> None:
+def close_(app: Application, month: str, by: str, passphrase_file: Path | None) -> None:
     """Close a month: its figures are never counted again.
 
-    They are kept under the rules of now.
+    They are kept with the rules that hold now.
     """
-    import getpass
-
-    from host_tools.cli._store import reading
     from host_tools.contracts.calendar import month_of
-    from host_tools.contracts.months import close
+    from host_tools.contracts.closing import close
 
     with reading(app) as (registry, database):
         sign_changes(app, registry, passphrase_file)
@@ -155,7 +162,7 @@ def close_(app: Application, month: str, by: str | None, passphrase_file: Path |
             registry,
             database,
             month_of(month),
-            by=by or getpass.getuser(),
+            by=by,
             now=int(time.time()),
         )
     click.echo(
@@ -173,26 +180,21 @@ def close_(app: Application, month: str, by: str | None, passphrase_file: Path |
 
 @command.command("reopen")
 @click.argument("month", metavar="MONTH")
-@click.option("--why", required=True, metavar="TEXT", help="Why; kept on record.")
-@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@why_option
+@by_option
 @passphrase_option
 @pass_app
-def reopen_(
-    app: Application, month: str, why: str, by: str | None, passphrase_file: Path | None
-) -> None:
+def reopen_(app: Application, month: str, why: str, by: str, passphrase_file: Path | None) -> None:
     """Open a closed month again; its closed edition stays."""
-    import getpass
-
     from host_tools.contracts.calendar import month_of
-    from host_tools.contracts.months import reopen
-    from host_tools.province.registry import Registry
+    from host_tools.contracts.closing import reopen
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         sign_changes(app, registry, passphrase_file)
         reopen(
             registry,
             month_of(month),
-            by=by or getpass.getuser(),
+            by=by,
             why=why,
             now=int(time.time()),
         )
@@ -201,16 +203,17 @@ def reopen_(
 
 @command.command("figures")
 @click.argument("month", metavar="MONTH")
-@click.option("--edition", type=int, metavar="N", help="Else the one that holds.")
+@click.option(
+    "--edition", type=int, metavar="N", help="Which edition. [default: the one that holds]"
+)
 @pass_app
 def figures_(app: Application, month: str, edition: int | None) -> None:
     """Print a closed month's figures as JSON, byte for byte."""
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import holding
-    from host_tools.province.registry import Registry
 
     when = month_of(month)
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         found = holding(registry, when)
         if edition is not None:
             its = [c for c in registry.closed_months(when.name) if c.edition == edition]

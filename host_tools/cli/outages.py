@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import (
-    DAY,
+from host_tools.cli._options import (
     csv_option,
     json_option,
     limit_option,
@@ -20,7 +19,19 @@ from host_tools.cli._store import (
     until_option,
     village_option,
 )
+from host_tools.cli._output import print_csv, print_json, print_table
+from host_tools.cli._store import (
+    DAY,
+    labels,
+    names,
+    nothing_yet,
+    of_provider,
+    place,
+    reading,
+    state_word,
+)
 from host_tools.common.i18n import _, marked, ngettext
+from host_tools.common.times import day, iso, parse_since, span, wita
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Outage
@@ -61,9 +72,6 @@ def command(
     lasts. Times in which nothing was measured are not outages: 'desalink status' shows them as
     "no data" or "no power". Sums count only the time from --since to --until.
     """
-    from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
-    from host_tools.common.times import parse_since
     from host_tools.store.queries import outages, slots
 
     now = time.time()
@@ -111,7 +119,6 @@ _CSV = (
 
 
 def _as_json(o: Outage, named: dict[str, str], now: float) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "slot": o.slot,
@@ -131,9 +138,6 @@ def _as_json(o: Outage, named: dict[str, str], now: float) -> dict[str, Any]:
 def _list(
     app: Application, found: list[Outage], shown: dict[str, str], now: float, limit: int
 ) -> None:
-    from host_tools.cli._output import print_table
-    from host_tools.cli._store import state_word
-    from host_tools.common.times import span, wita
 
     print_table(
         ("village", "slot", "cause", "begin", "end", "duration", "flaps"),
@@ -160,7 +164,6 @@ def _list(
 
 
 def _end(outage: Outage) -> str:
-    from host_tools.common.times import wita
 
     if outage.known_until is not None:
         return f"{wita(outage.known_until)} ?"
@@ -179,7 +182,6 @@ def _within(outage: Outage, start: float, end: float) -> int:
 
 
 def _total(found: Sequence[Outage], start: float, end: float) -> str:
-    from host_tools.common.times import span, wita
 
     slots = len({o.slot for o in found})
     return _("{outages} of {slots}, together {time} from {begin} to {end}.").format(
@@ -195,8 +197,6 @@ def _group(
     by: str, shown: dict[str, str], regencies: dict[str, str]
 ) -> Callable[[Outage], tuple[str, str]]:
     """What an outage is summed under: a key, and its name for eyes."""
-    from host_tools.cli._store import state_word
-    from host_tools.common.times import day
 
     return {
         "cause": lambda o: (o.cause, state_word(o.cause)),
@@ -216,8 +216,6 @@ def _sums(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    from host_tools.cli._output import print_csv, print_json, print_table
-    from host_tools.common.times import span
 
     groups: dict[tuple[str, str], list[Outage]] = {}
     for outage in found:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _
 
 
@@ -37,9 +39,6 @@ def openwrt(directory: Path, interpreter: str) -> None:
 
     One package is for routers of every architecture. The same source gives the same bytes.
     """
-    import hashlib
-
-    from host_tools.common.files import write_file
     from host_tools.devices.packages.openwrt import build_openwrt
 
     name, package = build_openwrt(interpreter)

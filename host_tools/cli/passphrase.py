@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._output import counted
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
 
 
@@ -32,8 +34,6 @@ def change(app: Application, passphrase_file: Path | None, new_file: Path | None
     also if it is interrupted. Kits keep their own passphrases. Backups from before still open with
     the old passphrase: make a new backup, and delete old ones if others know the old passphrase.
     """
-    from host_tools.cli._output import counted
-    from host_tools.common import passphrase
     from host_tools.office.rekeying import change_passphrase
 
     province = app.province

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._site import (
-    kit_option,
-    kit_passphrase_option,
-    measure_option,
-    opened_kit,
-    photo_option,
-    show_site,
-)
+from host_tools.cli._options import kit_option, kit_passphrase_option, slot_number_option
+from host_tools.cli._site import measure_option, opened_kit, photo_option, show_site
 from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from host_tools.field.provision.flow import Plan, Provisioning
@@ -31,14 +27,7 @@ if TYPE_CHECKING:
     metavar="CODE",
     help="Village code, e.g. 6403112001, or the name of a village of the kit.",
 )
-@click.option(
-    "--slot-number",
-    "number",
-    type=click.IntRange(1, 999),
-    default=1,
-    show_default=True,
-    help="Which access point of the village.",
-)
+@slot_number_option
 @click.option(
     "--port",
     metavar="PORT",
@@ -123,7 +112,6 @@ def command(
 
     It can be interrupted at any moment and run again: finished steps are kept.
     """
-    from host_tools.common.i18n import _
 
     if batch == (code is not None):
         raise click.UsageError(_("Give --village CODE for one board, or --batch for several."))
@@ -146,7 +134,6 @@ def command(
                     board=board
                 )
             )
-    from dataclasses import replace as changed
 
     from host_tools.field.acceptance import check_photos
     from host_tools.field.provision.corrections import ask_wifi, read_corrections
@@ -222,7 +209,6 @@ def _remote(app: Application, plan: Plan, target: str, slot: str) -> None:
 
 def _watched(app: Application, screen: ProvisionScreen, row: BoardRow, work: Provisioning) -> None:
     """Show the work, and the path of the label."""
-    from host_tools.common.i18n import _
     from host_tools.field.provision.batch import result_text
 
     with screen.shown():
@@ -245,7 +231,6 @@ def _several(
     count: int | None,
     ask: bool,
 ) -> None:
-    from host_tools.common.i18n import _, ngettext
     from host_tools.field.provision.batch import BatchProvisioning
     from host_tools.field.provision.dealer import slot_in_kit
     from host_tools.field.provision.screen import ProvisionScreen

@@ -1,98 +1,34 @@
-"""List, show, retry and dismiss what is not evidence, or wrong with it."""
+"""List, show, retry and dismiss messages in quarantine and findings."""
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, village_option
-from host_tools.common.i18n import _, marked
+from host_tools.cli._options import json_option, user, village_option
+from host_tools.cli._output import print_json, print_table
+from host_tools.cli._quarantine_advice import ADVICE
+from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
+from host_tools.common.i18n import _
+from host_tools.common.times import iso, wita
 
 if TYPE_CHECKING:
     from host_tools.store.quarantine import Note, Quarantined
     from host_tools.store.queries import Finding
 
-# What each reason means and what to do; `list` shows the second part.
-ADVICE: dict[str, tuple[str, str]] = {
-    "too_large": (
-        marked("the message is larger than a device ever sends"),
-        marked("find out what publishes under this slot"),
-    ),
-    "wrong_topic": (
-        marked("the topic is not one of a device"),
-        marked("find out what publishes there; run 'desalink broker check'"),
-    ),
-    "malformed": (
-        marked("the content is not what docs/wire.md describes"),
-        marked("update the device's agent; if it continues, report it"),
-    ),
-    "unknown_key": (
-        marked("no enrolled device has this key"),
-        marked("enrol the device ('desalink enrol'): what waits here is then stored by itself"),
-    ),
-    "wrong_slot": (
-        marked("the device is enrolled for another slot"),
-        marked("see whether devices were mixed up: 'desalink devices show'"),
-    ),
-    "bad_signature": (
-        marked("the device of this key has not signed this"),
-        marked("if it continues, search for a forger or a broken device"),
-    ),
-    "revoked_key": (
-        marked("the device's key is revoked"),
-        marked("disconnect the device, or enrol it again"),
-    ),
-    "conflict": (
-        marked("the same number is stored with other bytes"),
-        marked("see whether the device's storage was copied or put back"),
-    ),
-    "replay": (
-        marked("an older birth came after a newer one"),
-        marked("if it continues, find out who publishes under this slot"),
-    ),
-    "gap": (
-        marked("reports are missing in between"),
-        marked("wait: the device sends the newest first; if it stays, its journal has lost them"),
-    ),
-    "dropped": (
-        marked("the device has lost these reports and says so"),
-        marked("check its storage if the reason is 'corrupt'; else its outage was too long"),
-    ),
-    "chain_break": (
-        marked("a report does not follow from the one before"),
-        marked("check the device: its reports from here on do not continue those before"),
-    ),
-    "future_clock": (
-        marked("the device's clock is ahead of ours"),
-        marked("check the device's time source; its reports are placed by others"),
-    ),
-    "unplaced": (
-        marked("no report of this run knows the time"),
-        marked("check the device's time source; they count as no data"),
-    ),
-    "corrupt": (
-        marked("a stored report is not what its device has signed, or is missing"),
-        marked(
-            "check the disk, and who may write to the database; the device sends the report again"
-        ),
-    ),
-    "stream_lost": (
-        marked("the device's journal had lost its end, or all of it; a new one was begun"),
-        marked("check its storage; nothing that was stored is lost"),
-    ),
-}
-
 
 @click.group()
 def command() -> None:
-    """List, show, retry and dismiss what is not evidence, or wrong with it."""
+    """List, show, retry and dismiss messages in quarantine and findings."""
 
 
 @command.command("list")
 @village_option
-@click.option("--reason", metavar="WORD", help="Only this reason, e.g. unknown_key or gap.")
+@click.option("--reason", metavar="REASON", help="Only this reason, e.g. unknown_key or gap.")
 @click.option("--all", "everything", is_flag=True, help="Also what is resolved or dismissed.")
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
@@ -111,9 +47,6 @@ def list_(
 
     Messages have numbers; findings, in what is stored, have F and a number.
     """
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
-    from host_tools.common.times import wita
     from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import count_findings, findings, overflow, slots
 
@@ -214,7 +147,6 @@ def _extent(finding: Finding) -> str:
 
 
 def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "id": str(m.id),
@@ -235,7 +167,6 @@ def _message_json(m: Quarantined, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "id": f"F{f.id}",
@@ -249,7 +180,7 @@ def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
         "stream": f.stream.hex(),
         "first_seq": f.first_seq,
         "last_seq": f.last_seq,
-        _("missing"): f.missing,
+        "missing": f.missing,
         "what_to_do": _advice(f.kind),
     }
 
@@ -261,10 +192,6 @@ def _finding_json(f: Finding, named: dict[str, str]) -> dict[str, Any]:
 @pass_app
 def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
     """Show a message in quarantine, or a finding (F and a number)."""
-    import sys
-
-    from host_tools.cli._output import print_json, print_table
-    from host_tools.cli._store import names, reading
     from host_tools.store.quarantine import Quarantine
     from host_tools.store.queries import finding
 
@@ -331,24 +258,22 @@ def retry(app: Application) -> None:
 @command.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1))
 @village_option
-@click.option("--reason", metavar="WORD", help="All messages with this reason, e.g. replay.")
+@click.option("--reason", metavar="REASON", help="All messages with this reason, e.g. replay.")
 @click.option("--because", required=True, metavar="TEXT", help="Why; it is noted with your name.")
 @pass_app
 def dismiss(
     app: Application, ids: tuple[int, ...], village: str | None, reason: str | None, because: str
 ) -> None:
-    """Note that messages were seen, so that 'list' shows them no more.
+    """Dismiss messages, so that 'list' does not show them any more.
 
     Nothing is deleted. Give the numbers of messages, or a village or a reason.
     """
-    from host_tools.cli._store import village_code
-    from host_tools.province.registry import Registry
     from host_tools.store import open_database
     from host_tools.store.quarantine import Quarantine
 
     if not ids and village is None and reason is None:
         app.abort(_("Say which messages: give their numbers, --village or --reason."))
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         code = village_code(registry, village)
     with open_database(app.province.database) as database:
         count = Quarantine(database).dismiss(
@@ -376,16 +301,10 @@ def empty(app: Application, because: str) -> None:
 
 
 def _note(app: Application, because: str) -> Note:
-    import getpass
-    import time
 
     from host_tools.store.quarantine import Note
 
     why = because.strip()
     if not why or len(why) > 300 or not why.isprintable():
         app.abort(_("Give --because one line of 1 to 300 characters."))
-    try:
-        who = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name
-        who = "?"
-    return Note(who, why, int(time.time()))
+    return Note(user(), why, int(time.time()))

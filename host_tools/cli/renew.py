@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,13 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._output import counted
+from host_tools.cli._signing import office_at_work, open_authority
 from host_tools.cli._store import reading
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.keys.ca import Authority
-    from host_tools.province.registry import Registry
 
 
 @click.group()
@@ -44,10 +44,8 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
     """Renew the certificates of the province's services.
 
     These are ingest, operator and the identities of 'broker check'. What ends within 366 days is
-    renewed, if --within says nothing else.
+    renewed, unless --within is given.
     """
-    from datetime import timedelta
-
     from host_tools.broker.services import RENEW_WITHIN, ending, renew_services
 
     province = app.province
@@ -56,8 +54,8 @@ def services(app: Application, days: int | None, passphrase_file: Path | None) -
         text = _("No service's certificate ends within {days} days.")
         click.echo(text.format(days=within.days))
         return
-    authority = _authority(app, passphrase_file)
-    with _at_work(app) as registry:
+    authority = open_authority(app, passphrase.existing(passphrase_file))
+    with office_at_work(app) as registry:
         renewed = renew_services(province, registry, authority, within)
         left = ending(province, within)
     if renewed:
@@ -92,12 +90,10 @@ def devices(
 ) -> None:
     """Renew the devices' certificates and publish them at the broker.
 
-    Each keeps its key and gets new dates. What ends within two years is renewed, if --within says
-    nothing else. The broker must run; if it loses its memory, --publish-only repeats the last
+    Each keeps its key and gets new dates. What ends within two years is renewed, unless --within
+    is given. The broker must run; if it loses its memory, --publish-only repeats the last
     step and needs no passphrase.
     """
-    from datetime import timedelta
-
     from host_tools.office.expiry import in_use
     from host_tools.office.renewal import (
         WITHIN,
@@ -109,10 +105,10 @@ def devices(
 
     province = app.province
     left: tuple[tuple[str, str], ...] = ()
-    with _at_work(app) as registry:
+    with office_at_work(app) as registry:
         keep_certificates(province, registry, certificates)
         if not publish_only:
-            authority = _authority(app, passphrase_file)
+            authority = open_authority(app, passphrase.existing(passphrase_file))
             within = WITHIN if days is None else timedelta(days=days)
             done = renew_devices(province, registry, authority, within)
             left = done.left
@@ -157,7 +153,6 @@ def authority(app: Application, finish: bool, yes: bool, passphrase_file: Path |
     broker and ingest after this command, then run 'desalink renew devices'. When all devices have
     followed, --finish ends the use of the former CA.
     """
-    from host_tools.common import passphrase
     from host_tools.office.succession import (
         finish_authority,
         in_period,
@@ -179,7 +174,7 @@ def authority(app: Application, finish: bool, yes: bool, passphrase_file: Path |
                 ).format(devices=counted(len(behind), "device"), some=_some(behind))
             )
     secret = passphrase.existing(passphrase_file)
-    with _at_work(app) as registry:
+    with office_at_work(app) as registry:
         change = finish_authority if finish else renew_authority
         end = change(app.province, registry, secret).certificate.not_valid_after_utc
     if finish:
@@ -197,11 +192,10 @@ def root(app: Application, passphrase_file: Path | None) -> None:
 
     Devices accept it with their next certificate. Kits made before stay good until they expire.
     """
-    from host_tools.common import passphrase
     from host_tools.office.succession import renew_root
 
     secret = passphrase.existing(passphrase_file)
-    with _at_work(app) as registry:
+    with office_at_work(app) as registry:
         renew_root(app.province, registry, secret)
     click.echo(f"{_('The province has a new root key.')} {_next()}")
 
@@ -215,25 +209,6 @@ def _next() -> str:
 
 def _some(slots: tuple[str, ...]) -> str:
     return ", ".join(slots[:10]) + (" ..." if len(slots) > 10 else "")
-
-
-@contextmanager
-def _at_work(app: Application) -> Iterator[Registry]:
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
-    from host_tools.province.registry import Registry
-
-    directory = app.province.directory
-    with hold(office_lock(directory), _(OFFICE_BUSY)), Registry.open(directory) as registry:
-        yield registry
-
-
-def _authority(app: Application, passphrase_file: Path | None) -> Authority:
-    from host_tools.common import passphrase
-    from host_tools.keys.ca import Authority
-
-    province = app.province
-    secret = passphrase.existing(passphrase_file)
-    return Authority.load(province.ca_key, province.ca_certificate, secret)
 
 
 def _end_of_authority(authority: Authority, what: str) -> str:

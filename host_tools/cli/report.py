@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._store import regency_option, village_option
+from host_tools.cli._options import contract_option, month_option, regency_option, village_option
+from host_tools.cli._output import counted, show_progress
+from host_tools.cli._store import note_underived, place, reading
 from host_tools.common.i18n import _
 
 
 @click.command()
-@click.option("--month", required=True, metavar="MONTH", help="2026-10.")
-@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="Write it there.")
+@month_option
+@click.option(
+    "-o", "--output", type=PATH, required=True, metavar="DIR", help="The folder to write."
+)
 @village_option
 @regency_option
-@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@contract_option
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -49,8 +52,6 @@ def command(
     village, figures.csv, outages.csv, usage.csv, report.xlsx, and SHA256SUMS. It is in the
     language of --lang.
     """
-    from host_tools.cli._output import counted
-    from host_tools.cli._store import place, reading
     from host_tools.contracts.calendar import month_of
     from host_tools.report.data import EvidenceFile, gather
     from host_tools.report.files import write
@@ -73,17 +74,18 @@ def command(
             wanted=wanted,
             evidence=None if evidence is None else EvidenceFile(evidence.name, _digest(evidence)),
             speeds=speed,
-            progress=lambda done: _show(_("{done} slots are counted").format(done=done)),
+            progress=lambda done: show_progress(_("{done} slots are counted").format(done=done)),
         )
+        note_underived(app, database, when.end)
         files = write(
             report,
             output,
             pdf=not no_pdf,
-            progress=lambda done, of: _show(
+            progress=lambda done, of: show_progress(
                 _("{done} of {of} pages are written").format(done=done, of=of)
             ),
         )
-    _show("")
+    show_progress("")
     click.echo(
         _("{files} about {slots}: {output}").format(
             files=counted(len(files), "file"),
@@ -96,9 +98,3 @@ def command(
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _show(text: str) -> None:
-    """How far it is, in one line of a terminal."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._output import counted
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 
 @click.command()
@@ -27,10 +30,6 @@ def command(app: Application, backup: Path, directory: Path, replace: bool) -> N
     devices that were enrolled since the backup stay enrolled. Devices send again what they still
     hold and the backup lacks. If it is interrupted, nothing has changed: run it again.
     """
-    from shlex import quote
-
-    from host_tools.cli._output import counted
-    from host_tools.common.times import wita
     from host_tools.office.restore import restore
     from host_tools.store.restored_receipts import take_newer_receipts
 

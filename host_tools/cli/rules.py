@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
+from host_tools.cli._options import by_option, month_option
+from host_tools.cli._output import counted, print_table
 from host_tools.cli._signing import sign_changes
+from host_tools.cli._store import labels, reading
 from host_tools.common.i18n import _
 
 
@@ -21,11 +24,9 @@ def command() -> None:
 @pass_app
 def list_(app: Application) -> None:
     """List the versions of the rules."""
-    from host_tools.cli._output import print_table
     from host_tools.contracts.months import all_rules
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         versions = all_rules(registry)
     print_table(
         ("version", "valid from", "threshold", "restitution", "SHA-256", "note"),
@@ -53,9 +54,8 @@ def show(app: Application, version: int) -> None:
     A new version can begin from it.
     """
     from host_tools.contracts.rules import first_text
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         texts = {1: first_text()} | {row[0]: row[1] for row in registry.rule_documents()}
     if version not in texts:
         app.abort(
@@ -73,22 +73,17 @@ def _read(app: Application, file: Path) -> str:
 
 @command.command("add")
 @click.argument("file", type=PATH, metavar="FILE.toml")
-@click.option("--by", metavar="NAME", help="Who does it (else the user's name).")
+@by_option
 @passphrase_option
 @pass_app
-def add(app: Application, file: Path, by: str | None, passphrase_file: Path | None) -> None:
+def add(app: Application, file: Path, by: str, passphrase_file: Path | None) -> None:
     """Add a version of the rules; months that are closed stay as they are."""
-    import getpass
-
-    from host_tools.contracts.months import add_rules
-    from host_tools.province.registry import Registry
+    from host_tools.contracts.closing import add_rules
 
     text = _read(app, file)
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         sign_changes(app, registry, passphrase_file)
-        rules = add_rules(
-            registry, text, str(file), by=by or getpass.getuser(), now=int(time.time())
-        )
+        rules = add_rules(registry, text, str(file), by=by, now=int(time.time()))
     click.echo(
         _("Rules {version} hold from {valid_from}.").format(
             version=rules.version, valid_from=rules.valid_from
@@ -98,12 +93,10 @@ def add(app: Application, file: Path, by: str | None, passphrase_file: Path | No
 
 @command.command("try")
 @click.argument("file", type=PATH, metavar="FILE.toml")
-@click.option("--month", required=True, metavar="MONTH", help="2026-10.")
+@month_option
 @pass_app
 def try_(app: Application, file: Path, month: str) -> None:
-    """Show what other rules would make of a month; nothing is changed."""
-    from host_tools.cli._output import counted, print_table
-    from host_tools.cli._store import labels, reading
+    """Show a month's figures under other rules; nothing is changed."""
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import compare_rules, rules_of
     from host_tools.contracts.rules import read_rules

@@ -19,8 +19,8 @@ from host_tools.common.i18n import _
 def command(app: Application, bind: str | None, port: int | None) -> None:
     """Serve the province's pages to browsers.
 
-    Settings are in [pages] of province.toml (docs/pages.md). 'desalink accounts add' makes who
-    may log in. The pages only read the evidence; what people write there is in pages.db.
+    Settings are in [pages] of province.toml (docs/pages.md). Accounts come from 'desalink accounts
+    add'. The pages only read the evidence; what people write there is in pages.db.
     """
     try:
         from host_tools.pages.serving import run

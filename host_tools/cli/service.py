@@ -1,4 +1,4 @@
-"""Systemd units for broker, ingest, backup and checks."""
+"""Show or install systemd units for broker, ingest, backup and checks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.files import write_file
 from host_tools.common.i18n import _
 
 SYSTEM = Path("/etc/systemd/system")
@@ -16,7 +17,7 @@ SYSTEM = Path("/etc/systemd/system")
 
 @click.group()
 def command() -> None:
-    """Systemd units for broker, ingest, backup and checks."""
+    """Show or install systemd units for broker, ingest, backup and checks."""
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +71,6 @@ def install(
     app: Application, user: str | None, backups: Path | None, keep: int, directory: Path
 ) -> None:
     """Write the units (as root), and say how to start them."""
-    from host_tools.common.files import write_file
     from host_tools.office.service_units import ServiceError, default_settings, units
 
     settings = default_settings(app.province, user=user, backups=backups, keep=keep)

@@ -1,4 +1,4 @@
-"""Make a province that never was, with reports and the truth about them."""
+"""Make a simulated province, with signed reports and the truth about them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app
 from host_tools.common.i18n import _, number
+from host_tools.common.times import DAY_S, WITA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,6 @@ def command(
     options make the same bytes. With --mqtt, the first call makes the province without reports;
     start its broker and give the same command again.
     """
-    from host_tools.common.times import WITA
     from host_tools.simulate.world import SimulationSettings
 
     if only_compare:
@@ -122,13 +122,12 @@ def _fill(
     port: int,
     contracts: bool,
 ) -> None:
-    from host_tools.common.times import DAY_S
     from host_tools.ingest.receipting import PAUSE_S, ProvinceReceipts, close_all, last_midnight
     from host_tools.simulate import truth
     from host_tools.simulate.contracts import add_contracts
     from host_tools.simulate.province import found, places
     from host_tools.simulate.run import run
-    from host_tools.simulate.storing import TrustedStore, VerifiedStore
+    from host_tools.simulate.storing import TrustedStore, VerifiedStore, derive_rest
     from host_tools.simulate.world import World
     from host_tools.store import lock, open_database
 
@@ -148,6 +147,8 @@ def _fill(
             first = last_midnight(settings.begin) + DAY_S
             for midnight in range(first, settings.end + 1, DAY_S):
                 close_all(db, source, midnight + PAUSE_S, time.time)
+            app.note(_("Deriving states, outages and usage from the reports ..."))
+            derive_rest(db)
     truth.write(directory / truth.FILE, settings, lines)
     click.echo(
         _(
@@ -199,7 +200,6 @@ def _publish(
 
 
 def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, int], None]:
-    """Shows how far it is, every ten seconds."""
     began = shown = time.monotonic()
 
     def show(at: int, total: int) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import json_option, provider_option, regency_option, village_option
-from host_tools.common.i18n import _
+from host_tools.cli._options import json_option, provider_option, regency_option, village_option
+from host_tools.cli._output import print_json
+from host_tools.cli._status_table import counts_line
+from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading
+from host_tools.common.errors import DesalinkError
+from host_tools.common.i18n import _, ngettext
+from host_tools.common.times import iso, parse_since
 
 if TYPE_CHECKING:
     from host_tools.office.expiry import End
@@ -78,7 +85,6 @@ def command(
         _check(app, (village, regency, provider), tolerate, as_json)
         return
     from host_tools.cli import _status_table
-    from host_tools.common.times import parse_since
 
     start = parse_since(since)
     whole = everything or village is not None
@@ -94,8 +100,6 @@ def command(
         return
     found, chosen = load()
     if as_json:
-        from host_tools.cli._output import print_json
-
         print_json([_as_json(found, slot) for slot in chosen])
     else:
         _status_table.show(found, chosen)
@@ -104,8 +108,6 @@ def command(
     for sentence in found.ours():
         app.note(sentence)
     if not found.heard():
-        from host_tools.cli._store import nothing_yet, place, reading
-
         with reading(app) as (registry, _database):
             code = place(registry, village, regency) or ""
             app.note(nothing_yet(registry, code if len(code) == 10 else None))
@@ -115,7 +117,6 @@ def _overview(
     app: Application, village: str | None, regency: str | None, provider: str | None
 ) -> Overview:
     """The province, or a village, a regency or a provider's villages of it, as of now."""
-    from host_tools.cli._store import reading
 
     with reading(app) as (registry, database):
         return _seen(registry, database, village, regency, provider)
@@ -128,9 +129,7 @@ def _seen(
     regency: str | None,
     provider: str | None,
 ) -> Overview:
-    import time
 
-    from host_tools.cli._store import of_provider, place
     from host_tools.pages.overview import overview
 
     return overview(
@@ -145,7 +144,6 @@ def _seen(
 def _chosen(
     found: Overview, state: str | None, since: float | None, whole: bool
 ) -> list[SlotStatus]:
-    from host_tools.cli._store import is_down
     from host_tools.pages.overview import EMPTY
     from host_tools.store.queries import SlotStatus
 
@@ -170,13 +168,7 @@ def _check(
     tolerate: int,
     as_json: bool,
 ) -> None:
-    from dataclasses import asdict
 
-    from host_tools.cli._output import print_json
-    from host_tools.cli._status_table import counts_line
-    from host_tools.cli._store import reading
-    from host_tools.common.errors import DesalinkError
-    from host_tools.common.times import iso
     from host_tools.office.expiry import warning
 
     try:
@@ -217,7 +209,9 @@ def _check(
         click.echo(
             " ".join(
                 [
-                    _("{word}: {count} problems.").format(word=word, count=len(problems)),
+                    ngettext(
+                        "{word}: {count} problem.", "{word}: {count} problems.", len(problems)
+                    ).format(word=word, count=len(problems)),
                     counts_line(found),
                     *said,
                 ]
@@ -230,7 +224,6 @@ def _check(
 def _ending(app: Application, registry: Registry, database: Database | None) -> list[End]:
     """What ends soon; nothing where a certificate is missing or may not be read, of which
     'crl check' speaks."""
-    from host_tools.common.errors import DesalinkError
     from host_tools.office.expiry import WARN_DAYS, ends
     from host_tools.store.queries import certificates
 
@@ -244,7 +237,6 @@ def _ending(app: Application, registry: Registry, database: Database | None) -> 
 
 
 def _as_json(found: Overview, slot: SlotStatus) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "slot": slot.slot,

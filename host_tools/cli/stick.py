@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _
 
 
@@ -53,7 +54,6 @@ def create(
     The packages are fetched by pip from the index that this machine is set up with, in the
     versions that are installed here. The stick records the hash of each, and the laptop checks it.
     """
-    from host_tools.common.errors import ProvinceError
     from host_tools.field.stick.create import PYTHONS, create_stick
     from host_tools.field.stick.interpreter import Interpreters
     from host_tools.field.stick.platforms import platform_named

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
-from host_tools.cli._asking import confirm, yes_option
+from host_tools.cli._asking import confirm
+from host_tools.cli._options import by_option, json_option, yes_option
+from host_tools.cli._output import counted, print_json, print_table
+from host_tools.common import passphrase
 from host_tools.common.i18n import _
+from host_tools.common.times import wita
 
 if TYPE_CHECKING:
     from host_tools.province.records import RoleKey
@@ -39,17 +45,12 @@ def command() -> None:
 @pass_app
 def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Path | None) -> None:
     """Make a technician's key and a trust document that names it."""
-    from shlex import quote
-
-    from host_tools.common import passphrase
-    from host_tools.common.times import wita
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
     from host_tools.people.office_pen import open_office
-    from host_tools.province.registry import Registry
 
     province = app.province
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         open_office(province, registry, secret)
@@ -71,19 +72,14 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
 
 @command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also keys that are revoked or expired.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @pass_app
 def list_(app: Application, everything: bool, as_json: bool) -> None:
     """List technicians and their keys."""
-    import time
-
-    from host_tools.cli._output import counted, print_json, print_table
-    from host_tools.common.times import wita
     from host_tools.people import technicians
-    from host_tools.province.registry import Registry
 
     now = time.time()
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         known = technicians.technicians(registry)
     found = [t for t in known if everything or t.valid(now)]
     if as_json:
@@ -129,29 +125,23 @@ def list_(app: Application, everything: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name", metavar="NAME|KEY")
-@click.option("--by", metavar="NAME", help="Who revokes. [default: the user of this machine]")
+@by_option
 @yes_option
 @passphrase_option
 @pass_app
-def revoke(
-    app: Application, name: str, by: str | None, yes: bool, passphrase_file: Path | None
-) -> None:
+def revoke(app: Application, name: str, by: str, yes: bool, passphrase_file: Path | None) -> None:
     """Take a technician's keys, or one key, out of the trust document.
 
     Enrolments that they signed and that are not imported yet will be refused. Certificates in the
     technician's kits stay good: revoke a lost kit with 'desalink kit revoke'.
     """
-    import getpass
-
-    from host_tools.common import passphrase
     from host_tools.keys.root import load_root_key
     from host_tools.people import technicians
     from host_tools.people.office_pen import open_office
-    from host_tools.province.registry import Registry
 
     province = app.province
     wanted = name.strip().casefold()
-    with Registry.open(province.directory) as registry:
+    with app.registry() as registry:
         found = [
             t
             for t in technicians.technicians(registry)
@@ -169,7 +159,7 @@ def revoke(
         secret = passphrase.existing(passphrase_file)
         root = load_root_key(province.root_key, secret)
         open_office(province, registry, secret)
-        technicians.revoke(province, registry, root, kids, by=by or getpass.getuser())
+        technicians.revoke(province, registry, root, kids, by=by)
         newest = technicians.newest_trust(province, registry)
     assert newest is not None
     keys = ", ".join(kid.hex() for kid in kids)

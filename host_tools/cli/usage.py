@@ -1,4 +1,4 @@
-"""Show what went through the hotspots, by the day or by the hour."""
+"""Show the usage of the hotspots, by the day or by the hour."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._store import (
-    DAY,
+from host_tools.cli._options import (
     csv_option,
     json_option,
     limit_option,
@@ -19,7 +18,19 @@ from host_tools.cli._store import (
     until_option,
     village_option,
 )
+from host_tools.cli._output import print_csv, print_json, print_table
+from host_tools.cli._store import (
+    DAY,
+    labels,
+    names,
+    nothing_yet,
+    of_provider,
+    place,
+    reading,
+    size,
+)
 from host_tools.common.i18n import _, marked, ngettext
+from host_tools.common.times import iso, parse_since, span, wita
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Usage
@@ -52,15 +63,12 @@ def command(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show what went through the hotspots; without --since, since 24 hours ago.
+    """Show the usage of the hotspots; without --since, since 24 hours ago.
 
-    Days are those of WITA. "measured" is how much of the time samples cover: what went through in
-    the rest is not known, and not counted as nothing. The day (with --by hour the hour) in which
-    --since lies is shown whole.
+    Days are those of WITA. "measured" is how much of the time samples cover: the usage in the rest
+    is not known, and does not count as zero. The day (with --by hour the hour) in which --since
+    lies is shown whole.
     """
-    from host_tools.cli._output import print_csv, print_json
-    from host_tools.cli._store import labels, names, nothing_yet, of_provider, place, reading
-    from host_tools.common.times import parse_since
     from host_tools.store.queries import slots, usage, usage_sums
 
     start, end = parse_since(since or DAY), parse_since(until)
@@ -132,7 +140,6 @@ def _most(a: int | None, b: int | None) -> int | None:
 
 
 def _as_json(u: Usage, named: dict[str, str]) -> dict[str, Any]:
-    from host_tools.common.times import iso
 
     return {
         "slot": u.slot,
@@ -148,9 +155,6 @@ def _as_json(u: Usage, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, limit: int) -> None:
-    from host_tools.cli._output import print_table
-    from host_tools.cli._store import size
-    from host_tools.common.times import span, wita
 
     print_table(
         ("since" if by in ("village", "regency") else by, "village", "slot")
@@ -177,8 +181,6 @@ def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, l
 
 
 def _total(found: list[Usage]) -> str:
-    from host_tools.cli._store import size
-    from host_tools.common.times import span
 
     down = sum(u.bytes_down or 0 for u in found)
     up = sum(u.bytes_up or 0 for u in found)

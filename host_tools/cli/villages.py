@@ -7,25 +7,25 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._options import json_option
+from host_tools.cli._output import counted, print_json, print_table
 from host_tools.common.i18n import _
 
 
 @click.group(invoke_without_command=True)
 @click.option("--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau.")
 @click.option("--find", metavar="TEXT", help="Only where name, district, site or code holds TEXT.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, regency: str | None, find: str | None, as_json: bool) -> None:
     """List the province's villages, or import their positions."""
     if ctx.invoked_subcommand is not None:
         return
-    from host_tools.cli._output import counted, print_json, print_table
-    from host_tools.province.registry import Registry
     from host_tools.province.villages import find_regency
 
     app = ctx.find_object(Application)
     assert app is not None
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         code = find_regency(registry, regency) if regency else None
         villages = registry.villages(code, find)
     if as_json:
@@ -82,11 +82,9 @@ def import_(app: Application, file: Path, skip_bad: bool) -> None:
     limited to one. Nothing is imported while any row is bad, unless you say --skip-bad.
     """
     from host_tools.cli._importing import check_rows
-    from host_tools.cli._output import counted
     from host_tools.province.positions import read_table
-    from host_tools.province.registry import Registry
 
-    with Registry.open(app.province.directory) as registry:
+    with app.registry() as registry:
         table = read_table(file, registry.villages())
         good = len(table.places)
         skipped = check_rows(app, file, table.encoding, table.problems, good, skip_bad)

@@ -21,8 +21,8 @@ from host_tools.derive.timeline import (
 from host_tools.derive.usage import sum_up
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import HourRow, LatestRow, Span
-from host_tools.store.evidence import Streams
-from host_tools.store.schema import CHUNK
+from host_tools.store.derived_schema import CHUNK
+from host_tools.store.streams import Streams
 from host_tools.store.timelines import Timelines
 from host_tools.wire.vocabulary import NO_DATA, state_name
 
@@ -205,6 +205,7 @@ class Slot:
         if found is None:
             latest.t_end = latest.rtt = latest.loss = latest.clients = None
             latest.journal_fill = None
+            self._take_cadence()
             return
         stream_id, boot, chunk, latest.t_end = found
         readings = [
@@ -223,6 +224,13 @@ class Slot:
         latest.loss = _newest_value(last, ids.LOSS)
         latest.clients = _newest_value(last, ids.CLIENTS)
         latest.journal_fill = _newest_value(last, ids.JOURNAL_FILL)
+
+    def _take_cadence(self) -> None:
+        """How often a device reports of whose reports the time is not known."""
+        last = self._derived.last_chunk(self._id)
+        readings = self._readings.chunk(*last) if last is not None else []
+        if readings:
+            self._latest.stream_id, self._latest.step = readings[-1].stream_id, readings[-1].step
 
 
 def _newest_value(readings: list[Reading], metric: int) -> int | None:

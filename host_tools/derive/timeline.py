@@ -119,7 +119,8 @@ def _known(outages: Sequence[Outage], sampled: Sequence[Interval]) -> list[Inter
         if ended:
             result.append((begin, end, state))
             continue
-        for its_begin, its_end, _ in covered[bisect_right(ends, begin) :]:
+        for at in range(bisect_right(ends, begin), len(covered)):
+            its_begin, its_end, _ = covered[at]
             if its_begin >= end:
                 break
             result.append((max(begin, its_begin), min(end, its_end), state))

@@ -43,16 +43,17 @@ def clockless(device: Device, count: int) -> list[bytes]:
 
 
 def test_a_report_without_a_clock_waits_for_one_that_knows_the_time(filled):
-    device = Device()
-    filled.store(device, clockless(device, 2), received_at=START + 600)
+    device = Device(step=120)
+    filled.store(device, clockless(device, 2), received_at=START + 1200)
     filled.derive()
     assert filled.findings() == [("unplaced", 1, 2, 0)]
     assert filled.intervals() == []
+    assert [slot.interval_s for slot in queries.status(filled.db, START + 1200)] == [600]
     filled.store(device, [device.report()])
     filled.derive()
     assert filled.findings() == []
     assert filled.findings(resolved=True) == [("unplaced", 1, 2, 0)]
-    assert filled.intervals() == [(START, START + 900, "up")]
+    assert filled.intervals() == [(START, START + 1800, "up")]
     assert len(list(samples(filled.db, device.slot))) == 15
 
 

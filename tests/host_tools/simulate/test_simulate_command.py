@@ -9,8 +9,10 @@ from host_tools.ingest import BrokerAddress, Ingest
 from host_tools.ingest.keys import RegistryKeys
 from host_tools.province.registry import Registry
 from host_tools.province.settings import load
+from host_tools.simulate.province import PASSPHRASE
 from host_tools.simulate.truth import FILE
 from host_tools.store import open_database
+from host_tools.store.evidence import mark_dirty
 from tests.host_tools.conftest import running_broker
 from tests.host_tools.ingesting import Running, wait_for
 from tests.support import free_port
@@ -32,6 +34,17 @@ def test_a_province_is_simulated_marked_as_such_and_compared(desalink, tmp_path)
     compared = desalink("simulate", directory, "--compare")
     assert compared.code == 0 and "missed 0, invented 0" in compared.out
     assert desalink("-C", directory, "outages").code == 0
+    whole = desalink("-C", directory, "month", "show", "2026-02")
+    assert whole.code == 0 and "not derived yet" not in whole.err, whole.err
+    with open_database(province.database) as db, db.transaction():
+        mark_dirty(db, [(1, 1)])
+    lacking = desalink("-C", directory, "month", "show", "2026-02")
+    assert lacking.code == 0 and "Reports are not derived yet" in lacking.err
+    secret = tmp_path / "secret"
+    secret.write_text(PASSPHRASE)
+    closing = ("month", "close", "2026-02", "--passphrase-file", secret)
+    closed = desalink("-C", directory, *closing)
+    assert closed.code == 1 and "not derived yet" in closed.err
     (receipt,) = json.loads(desalink("-C", directory, "evidence", "receipts", "--json").out)
     assert receipt["end"] == header["begin"] + 86_400 and receipt["reports"] > 0
     checked = desalink("-C", directory, "evidence", "check")
