@@ -383,6 +383,8 @@ def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
             kept |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and n.attr[0] != "_"}
             kept |= {n.name for n in nodes if isinstance(n, FUNCTIONS) and n.name[0] != "_"}
             kept |= {n.id for body in tree.body for n in ast.walk(body) if _is_top(n, body)}
+            # What MicroPython starts stays as it is, and imports from the agent.
+            kept |= {n.name for n in nodes if isinstance(n, ast.alias)}
         if path in _INTERFACES:
             names = {n.name for n in nodes if isinstance(n, (*FUNCTIONS, ast.ClassDef))}
             if path == _BOARD:
