@@ -12,9 +12,18 @@ from contextlib import contextmanager
 from starlette.responses import Response
 
 from host_tools.alerts.places import AlertPlace
-from host_tools.alerts.records import Alert, AlertMember, AlertRecords, open_records
-from host_tools.alerts.records_file import FILE
-from host_tools.alerts.records_outbox import DROPPED, DUE, FAILED, SENDING, SENT
+from host_tools.alerts.records import (
+    DROPPED,
+    DUE,
+    FAILED,
+    FILE,
+    SENDING,
+    SENT,
+    Alert,
+    AlertMember,
+    AlertRecords,
+    open_records,
+)
 from host_tools.alerts.texts import advice, title, trouble_words
 from host_tools.alerts.tokens import TokenError, read_token
 from host_tools.common.errors import DesalinkError
