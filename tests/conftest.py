@@ -13,10 +13,6 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from host_tools.devices import device_code
-from host_tools.devices.boards import all_boards
-from host_tools.devices.code import files
-from host_tools.devices.release import release_paths
 from tests import support
 
 # Bytecode is kept, whatever this machine has set: without it each worker and each process that a
@@ -93,6 +89,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def device_code_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """To make the agent's code as devices get it takes seconds: one worker does it for all."""
+    # Not before bytecode is kept.
+    from host_tools.devices import device_code
+    from host_tools.devices.boards import all_boards
+    from host_tools.devices.code import files
+    from host_tools.devices.release import release_paths
+
     made = device_code.module_code
 
     def make(folder: Path) -> None:
