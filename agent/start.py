@@ -103,10 +103,10 @@ def _build(path):
                 if settings.get(key):
                     __import__("agent.sources." + name)
     slot = settings["slot"]
-    base = "desa/1/%s/%s/" % (slot[:4], slot)
+    topics = "desa/1/%s/%s/" % (slot[:4], slot)
     clock = Clock(board)
     link = Link(settings, clock)
-    reporter = Reporter(journal, clock, signer, base + "report", link.busy)
+    reporter = Reporter(journal, clock, signer, topics + "report", link.busy)
     client = Client(
         settings["broker.host"],
         settings["broker.port"],
@@ -114,10 +114,10 @@ def _build(path):
         tls=context,
         server_hostname=settings["broker.server_name"] or settings["broker.host"],
         keepalive_s=settings["broker.keepalive_s"],
-        will=(base + "state", b"offline", 1, True),
+        will=(topics + "state", b"offline", 1, True),
         resolvers=settings["broker.resolvers"],
     )
-    session = Session(base, clock, client, settings["broker.backoff_max_s"])
+    session = Session(topics, clock, client, settings["broker.backoff_max_s"])
     steps = [settings["cadence." + name] for name in ("round_s", "sample_s", "report_samples")]
     steps[2] = settings["cadence.quiet_samples"] or steps[2]  # the most that a report takes
     fields = {6: board.board, 7: VERSION, 8: board.interpreter(), 9: board.reset_cause()}

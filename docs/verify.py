@@ -210,12 +210,11 @@ def off_time(boot, before):
         return None
     detail = boot.booted[3]
     pair = detail.get(2)
-    valid = isinstance(pair, list) and len(pair) == 2
-    last_boot, last_up = map(number, pair if valid else (None, None))
+    pair = [number(value) for value in pair] if isinstance(pair, list) else []
     begin = boot.alive
-    if begin is None and last_boot is not None:
-        if before and before.rank[2] == last_boot and before.offset is not None:
-            begin = None if last_up is None else before.offset + last_up
+    if begin is None and len(pair) == 2 and None not in pair:
+        if before and before.rank[2] == pair[0] and before.offset is not None:
+            begin = before.offset + pair[1]
     elif begin is None and before and before.rank[2] == boot.rank[2] - 1:
         begin = before.last_t
     if begin is not None and before and before.last_t is not None:

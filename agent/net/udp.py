@@ -18,9 +18,9 @@ def is_address(host):
     return len(parts) == 4
 
 
-async def exchange(server, port, request, timeout_ms, accept=None):
+async def exchange(server, port, request, timeout_ms, accept=None, most=512):
     """Send one datagram and return the first answer (bytes) that `accept` takes. One of more than
-    512 bytes is cut; it has 513 then.
+    `most` bytes is cut; it has one more then.
 
     `server` is an address in digits. The socket is connected: the system drops datagrams from
     any other address or port. Raises OSError with the system's errno: ETIMEDOUT when no answer was
@@ -41,7 +41,7 @@ async def exchange(server, port, request, timeout_ms, accept=None):
             if left <= 0 or not await interpreter.ready(sock, False, left):
                 raise timed_out()
             try:
-                answer = sock.recv(513)
+                answer = sock.recv(most + 1)
             except OSError as error:
                 if error.errno != errno.EAGAIN:  # the datagram's checksum was wrong
                     raise

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from host_tools.alerts.records import Outgoing
+from host_tools.alerts.records_outbox import Outgoing
 from host_tools.alerts.settings import AlertSettings, ChannelSettings, Smtp
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _

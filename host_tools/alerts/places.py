@@ -10,8 +10,9 @@ from host_tools.common.times import DAY_S, WITA_S
 from host_tools.province.contract_records import MAINTENANCE, ContractEvent
 from host_tools.province.registry import Registry
 
-Key = tuple[str, str]  # provider, medium, district, regency or all; and which
+Key = tuple[str, str]  # a kind, and which
 
+KINDS_OF_KEYS = ("provider", "medium", "district", "regency", "all")
 ALL: Key = ("all", "")
 
 
@@ -38,12 +39,16 @@ class AlertPlace:
             ALL,
         )
 
-    def expected_since(self, now: float) -> float | None:
+    def is_expected(self, now: float) -> bool:
+        """Whether it must be up now."""
+        return self.hours is None or self.expected_since(now) is not None
+
+    def expected_since(self, now: float) -> int | None:
         """Since when it must be up; None: it need not be up now."""
         if self.hours is None:
-            return float("-inf")
+            return 0
         opens, closes = self.hours
-        midnight = (now + WITA_S) // DAY_S * DAY_S - WITA_S
+        midnight = int((now + WITA_S) // DAY_S * DAY_S - WITA_S)
         if closes <= opens:  # over midnight
             if now < midnight + closes:
                 return midnight - DAY_S + opens

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from host_tools.alerts import texts
 from host_tools.alerts.places import AlertPlace
-from host_tools.alerts.records import DROPPED, DUE, Alert, AlertMember, AlertRecords, Outgoing
+from host_tools.alerts.records import Alert, AlertMember, AlertRecords
+from host_tools.alerts.records_outbox import DROPPED, DUE, Outgoing
 from host_tools.alerts.settings import AlertRule, AlertSettings, Team, seconds
 from host_tools.alerts.texts import MessageText, Spell
 from host_tools.alerts.tokens import make_token
-from host_tools.alerts.watch import OPENED, RECOVERED
 from host_tools.common.i18n import speaking
 
+OPENED, ESCALATED, RECOVERED = "opened", "escalated", "recovered"
 SpellsOf = Callable[[str, int, int], Sequence[Spell]]
 
 
@@ -34,8 +35,19 @@ class Post:
         self.places: Mapping[str, AlertPlace] = {}
         self.spells: SpellsOf = _nothing
 
-    def post(self, alert: Alert, what: str, members: Sequence[AlertMember], now: int) -> None:
-        """Put the messages of an alert into the outbox."""
+    def post(
+        self,
+        alert: Alert,
+        what: str,
+        members: Sequence[AlertMember],
+        now: int,
+        concerned: Collection[str] = (),
+    ) -> None:
+        """Put the messages of an alert into the outbox.
+
+        Args:
+            concerned: slots that will be members.
+        """
         if alert.late:
             return
         if what == RECOVERED:
@@ -45,7 +57,29 @@ class Post:
         if rule is None:
             return
         name = what if what == OPENED else f"{what}{alert.step}"
-        for team in self._teams(rule, members):
+        teams = self._teams(rule, [*concerned, *(member.member for member in members)])
+        self._to_teams(teams, rule, alert, name, members, now)
+
+    def joined(self, alert: Alert, slots: Collection[str], now: int) -> None:
+        """Slots have become members: also send it to the teams that it did not concern before."""
+        rule = self._settings.rules.get(alert.rule)
+        if rule is None:
+            return
+        members = self._records.members(alert.id)
+        before = self._teams(rule, [m.member for m in members if m.member not in slots])
+        teams = [team for team in self._teams(rule, slots) if team not in before]
+        self._to_teams(teams, rule, alert, OPENED, members, now)
+
+    def _to_teams(
+        self,
+        teams: Sequence[Team],
+        rule: AlertRule,
+        alert: Alert,
+        name: str,
+        members: Sequence[AlertMember],
+        now: int,
+    ) -> None:
+        for team in teams:
             due = team.working(now) if rule.send == "working" else now
             for channel in team.channels(alert.step, now):
                 self._queue(alert, name, channel, members, now, int(due))
@@ -60,19 +94,19 @@ class Post:
             return 0  # there is nobody further
         steps = [
             min((now - alert.opened_at) // seconds(team.escalate), len(team.steps) - 1)
-            for team in self._teams(rule, self._records.members(alert.id))
+            for team in self._teams(rule, [m.member for m in self._records.members(alert.id)])
         ]
         return max(steps, default=0)
 
-    def _teams(self, rule: AlertRule, members: Sequence[AlertMember]) -> list[Team]:
+    def _teams(self, rule: AlertRule, slots: Collection[str]) -> list[Team]:
         return [
             team
             for name, team in self._settings.teams.items()
             if name in rule.to
             and (
                 not team.places
-                or not members
-                or any(m.member.startswith(tuple(team.places)) for m in members)
+                or not slots
+                or any(slot.startswith(tuple(team.places)) for slot in slots)
             )
         ]
 

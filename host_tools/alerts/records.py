@@ -1,99 +1,21 @@
-"""The database alerts.db: alerts, who is in them, silences, and the outbox. The only SQL here.
-
-Times are Unix seconds. A message is put into the outbox in the transaction that changes its alert:
-after a crash there are both, or none.
-"""
+"""The alerts as they stand in alerts.db: who is in them, what is held, what is silenced."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from host_tools.common.errors import DesalinkError
-from host_tools.common.i18n import _
-from host_tools.common.readonly import may_write
-from host_tools.store import Database, dialect
-from host_tools.store.dialect import Failure, translated
+from host_tools.alerts.records_file import open_database_of
+from host_tools.alerts.records_outbox import OutboxRecords
+from host_tools.store import dialect
 
-FILE = "alerts.db"
-LAST_RUN = "last_run"  # when the watch was last at work
-DUE, SENDING, SENT, FAILED, DROPPED = "due", "sending", "sent", "failed", "dropped"
-
-_TABLES = """
-CREATE TABLE alerts (
-    id            SERIAL,
-    rule          TEXT NOT NULL,
-    family        TEXT NOT NULL,
-    severity      TEXT NOT NULL,
-    scope         TEXT NOT NULL,             -- slot, rule, own, or what its slots share
-    value         TEXT NOT NULL,             -- which
-    state         TEXT NOT NULL,             -- of the first slot, or what of the own side
-    t_begin       INTEGER NOT NULL,
-    opened_at     INTEGER NOT NULL,
-    fallen        INTEGER NOT NULL,          -- slots that fell together
-    flapping      INTEGER NOT NULL,
-    late          INTEGER NOT NULL,          -- known too late to send anything
-    step          INTEGER NOT NULL DEFAULT 0, -- of escalation
-    acked_at      INTEGER,
-    acked_by      TEXT,
-    closed_at     INTEGER,
-    merged_into   INTEGER REFERENCES alerts(id)
-);
-CREATE INDEX alerts_open ON alerts (id) WHERE closed_at IS NULL;
-CREATE INDEX alerts_opened ON alerts (opened_at);
-CREATE TABLE members (
-    alert_id      INTEGER NOT NULL REFERENCES alerts(id),
-    member        TEXT NOT NULL,             -- a slot, or what ends
-    t_begin       INTEGER NOT NULL,
-    state         TEXT NOT NULL,
-    detail        TEXT NOT NULL,
-    recovered_at  INTEGER,
-    PRIMARY KEY (alert_id, member)
-) CLUSTERED;
-CREATE INDEX members_open ON members (member) WHERE recovered_at IS NULL;
-CREATE INDEX members_of ON members (member, t_begin);
-CREATE TABLE holds (                         -- times in which the own side did not work
-    t_begin       INTEGER PRIMARY KEY,
-    t_end         INTEGER
-) CLUSTERED;
-CREATE TABLE silences (
-    id            SERIAL,
-    scope         TEXT NOT NULL,             -- as of the events of contracts
-    value         TEXT NOT NULL,
-    t_begin       INTEGER NOT NULL,
-    t_end         INTEGER NOT NULL,
-    who           TEXT NOT NULL,
-    why           TEXT NOT NULL
-);
-CREATE TABLE outbox (
-    id            SERIAL,
-    alert_id      INTEGER REFERENCES alerts(id),
-    what          TEXT NOT NULL,             -- opened, escalated, recovered, digest or test
-    name          TEXT NOT NULL UNIQUE,      -- what is sent once
-    channel       TEXT NOT NULL,
-    subject       TEXT NOT NULL,
-    body          TEXT NOT NULL,
-    reply_to      TEXT NOT NULL,             -- name of the first message of the alert, or ''
-    queued_at     INTEGER NOT NULL,
-    planned_at    INTEGER NOT NULL,          -- when it was to be sent first
-    due_at        INTEGER NOT NULL,
-    state         TEXT NOT NULL,
-    attempts      INTEGER NOT NULL DEFAULT 0,
-    sent_at       INTEGER,
-    error         TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX outbox_due ON outbox (due_at) WHERE state IN ('due', 'sending');
-CREATE INDEX outbox_of_alert ON outbox (alert_id);
-CREATE TABLE meta (
-    key           TEXT PRIMARY KEY,
-    value         NOT NULL
-) CLUSTERED
-"""
+_ALERT = (
+    "SELECT id, rule, family, severity, scope, value, state, t_begin, opened_at, fallen, "
+    "flapping, late, step, acked_at, acked_by, closed_at, merged_into FROM alerts"
+)
+_MEMBER = "SELECT alert_id, member, t_begin, state, detail, recovered_at FROM members"
 
 
 @dataclass(frozen=True)
@@ -130,26 +52,6 @@ class AlertMember(NamedTuple):
     recovered_at: int | None
 
 
-class Outgoing(NamedTuple):
-    """A message of the outbox."""
-
-    id: int
-    alert_id: int | None
-    what: str
-    name: str
-    channel: str
-    subject: str
-    body: str
-    reply_to: str
-    queued_at: int
-    planned_at: int
-    due_at: int
-    state: str
-    attempts: int
-    sent_at: int | None
-    error: str
-
-
 class Silence(NamedTuple):
     """Slots of which nothing is sent from begin to end."""
 
@@ -171,95 +73,8 @@ class Silence(NamedTuple):
         return event.concerns(slot, provider)
 
 
-_ALERT = (
-    "SELECT id, rule, family, severity, scope, value, state, t_begin, opened_at, fallen, "
-    "flapping, late, step, acked_at, acked_by, closed_at, merged_into FROM alerts"
-)
-_MEMBER = "SELECT alert_id, member, t_begin, state, detail, recovered_at FROM members"
-_OUT = (
-    "SELECT id, alert_id, what, name, channel, subject, body, reply_to, queued_at, planned_at, "
-    "due_at, state, attempts, sent_at, error FROM outbox"
-)
-
-
-def open_records(directory: Path) -> AlertRecords:
-    """Open the alerts of a province; makes them if there are none.
-
-    Raises:
-        StoreError: the file can't be used.
-        DesalinkError: a newer desalink made it.
-    """
-    path = directory / FILE
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    try:
-        connection = dialect.connect(path, readonly=False, may_write=True, patience_s=30)
-        found, _ours = dialect.version(connection)
-    except Failure as error:
-        raise translated(error, path) from error
-    if found > 1:
-        connection.close()
-        raise DesalinkError(
-            _("{path} is from a newer desalink; install that one.").format(path=path)
-        )
-    db = Database(path, connection)
-    if found == 0:
-        with db.transaction():
-            # Two that open it at once: the second finds the tables of the first.
-            if not db.has_table("alerts"):
-                for statement in (*dialect.schema(_TABLES), *dialect.note_version(1)):
-                    db.execute(statement)
-                for key in ("secret", "nonce"):
-                    db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(32)))
-    return AlertRecords(db)
-
-
-def last_run(directory: Path) -> int | None:
-    """When the alerts of a province were last at work; None: never, or nobody can know.
-
-    For who may only read.
-    """
-    path = directory / FILE
-    if not path.exists():
-        return None
-    try:
-        found = dialect.connect(path, readonly=True, may_write=may_write(path), patience_s=5)
-        with closing(found):
-            row = found.execute("SELECT value FROM meta WHERE key = ?", (LAST_RUN,)).fetchone()
-    except Failure:
-        return None
-    return int(row[0]) if row else None
-
-
-class AlertRecords:
-    """The opened database; for one thread."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
-        """All of a block, or nothing of it; `durable` as of the store."""
-        return self._db.transaction(durable=durable)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def __enter__(self) -> AlertRecords:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    # ---- numbers and secrets -------------------------------------------------------------
-
-    def meta(self, key: str) -> Any:
-        """A value that the alerts keep for themselves, None if there is none."""
-        return self._db.value("SELECT value FROM meta WHERE key = ?", (key,))
-
-    def set_meta(self, key: str, value: int) -> None:
-        """Set one."""
-        self._db.execute(f"{dialect.REPLACE} meta VALUES (?, ?)", (key, value))
+class AlertRecords(OutboxRecords):
+    """All of the database."""
 
     # ---- alerts --------------------------------------------------------------------------
 
@@ -372,15 +187,19 @@ class AlertRecords:
         )
         return {row[0]: (row[1], row[2]) for row in rows}
 
-    def count_alerts_of(self, member: str, family: str, since: int) -> int:
-        """How many alerts a slot was in since then."""
-        return int(
-            self._db.value(
+    def count_alerts_of(self, scope: tuple[str, str], family: str, since: int) -> int:
+        """How many alerts a slot was in since then, or how many there were of a group."""
+        if scope[0] == "slot":
+            query = (
                 "SELECT count(*) FROM members JOIN alerts ON alerts.id = alert_id WHERE "
-                "member = ? AND members.t_begin >= ? AND family = ?",
-                (member, since, family),
+                "member = ? AND members.t_begin >= ? AND family = ?"
             )
+            return int(self._db.value(query, (scope[1], since, family)))
+        query = (
+            "SELECT count(*) FROM alerts WHERE scope = ? AND value = ? AND opened_at >= ? AND "
+            "family = ?"
         )
+        return int(self._db.value(query, (*scope, since, family)))
 
     # ---- holds and silences --------------------------------------------------------------
 
@@ -395,6 +214,11 @@ class AlertRecords:
     def end_holds(self, end: int) -> None:
         """It works again."""
         self._db.execute("UPDATE holds SET t_end = ? WHERE t_end IS NULL", (end,))
+
+    def set_back_holds(self, now: int, until: int) -> None:
+        """The clock was set back to `now`: nothing is held for longer than until then."""
+        self._db.execute("DELETE FROM holds WHERE t_begin > ?", (now,))
+        self._db.execute("UPDATE holds SET t_end = ? WHERE t_end > ?", (until, until))
 
     def holds(self, since: int) -> list[tuple[int, int | None]]:
         """Those that reach into the time since then."""
@@ -430,88 +254,12 @@ class AlertRecords:
         )
         return [Silence(*row) for row in rows]
 
-    # ---- outbox --------------------------------------------------------------------------
 
-    def queue(
-        self,
-        what: str,
-        name: str,
-        channel: str,
-        subject: str,
-        body: str,
-        *,
-        now: int,
-        due: int,
-        alert: int | None = None,
-        reply_to: str = "",
-    ) -> bool:
-        """Put a message into the outbox; False if it was there before."""
-        return bool(
-            self._db.execute(
-                "INSERT INTO outbox (alert_id, what, name, channel, subject, body, reply_to, "
-                "queued_at, planned_at, due_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                f"{dialect.UNLESS_KNOWN}",
-                (alert, what, name, channel, subject, body, reply_to, now, due, due, DUE),
-            )
-        )
+def open_records(directory: Path) -> AlertRecords:
+    """Open the alerts of a province; makes them if there are none.
 
-    def has_message(self, name: str) -> bool:
-        """Whether the outbox has, or had, a message of that name."""
-        return bool(self._db.value("SELECT 1 FROM outbox WHERE name = ?", (name,)))
-
-    def of_alert(self, id: int) -> list[Outgoing]:
-        """The messages of an alert, in the order in which they were put in."""
-        rows = self._db.all(f"{_OUT} WHERE alert_id = ? ORDER BY id", (id,))
-        return [Outgoing(*row) for row in rows]
-
-    def drop(self, id: int) -> bool:
-        """Take back a message that nobody has begun to send."""
-        return bool(
-            self._db.execute(
-                "UPDATE outbox SET state = ? WHERE id = ? AND state = ?", (DROPPED, id, DUE)
-            )
-        )
-
-    def due(self, now: float) -> list[Outgoing]:
-        """Messages to be sent now, and those whose sending a crash has cut; oldest first."""
-        rows = self._db.all(
-            f"{_OUT} WHERE state IN ('due', 'sending') AND due_at <= ? ORDER BY id", (int(now),)
-        )
-        return [Outgoing(*row) for row in rows]
-
-    def sending(self, id: int) -> bool:
-        """Note, on the disk, that a message is about to be sent; False: it was taken back."""
-        with self.transaction():
-            return bool(
-                self._db.execute(
-                    "UPDATE outbox SET state = ?, attempts = attempts + 1 WHERE id = ? AND "
-                    "state IN ('due', 'sending')",
-                    (SENDING, id),
-                )
-            )
-
-    def sent(self, id: int, now: float) -> None:
-        """Note that the other side has taken it."""
-        with self.transaction():
-            self._db.execute(
-                "UPDATE outbox SET state = ?, sent_at = ?, error = '' WHERE id = ?",
-                (SENT, int(now), id),
-            )
-
-    def not_sent(self, id: int, error: str, again_at: float | None) -> None:
-        """Note that it was not taken, and when to try again; None: never."""
-        state = FAILED if again_at is None else DUE
-        with self.transaction():
-            self._db.execute(
-                "UPDATE outbox SET state = ?, error = ?, due_at = coalesce(?, due_at) "
-                "WHERE id = ?",
-                (state, error[:500], None if again_at is None else int(again_at), id),
-            )
-
-    def messages(self, state: str | None = None, limit: int = 1000) -> list[Outgoing]:
-        """Messages, the newest first."""
-        rows = self._db.all(
-            f"{_OUT} WHERE ? IS NULL OR state = ? ORDER BY id DESC LIMIT ?",
-            (state, state, limit),
-        )
-        return [Outgoing(*row) for row in rows]
+    Raises:
+        StoreError: the file can't be used.
+        DesalinkError: a newer desalink made it.
+    """
+    return AlertRecords(open_database_of(directory))

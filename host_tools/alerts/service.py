@@ -14,8 +14,9 @@ from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.outbox import Log, Outbox
 from host_tools.alerts.places import AlertPlace, in_maintenance, places_of
 from host_tools.alerts.post import Post
-from host_tools.alerts.records import FILE, AlertRecords, open_records
-from host_tools.alerts.settings import OWN, AlertSettings, load_settings
+from host_tools.alerts.records import AlertRecords, open_records
+from host_tools.alerts.records_file import FILE
+from host_tools.alerts.settings import CHANNEL, OWN, AlertSettings, load_settings
 from host_tools.alerts.texts import Spell
 from host_tools.alerts.view import (
     DERIVE,
@@ -149,6 +150,11 @@ class AlertService:
                 view.found |= endings(self._province, registry, database, settings, now)
             except DesalinkError as error:
                 self._log("endings_failed", level="warning", error=error)
+            for rule in settings.of_kind(CHANNEL):
+                failing = records.failing(rule.limit)
+                view.found[rule.name] = {
+                    c: e for c, e in failing.items() if c in settings.channels
+                }
         watch.tick(now, view, self._places, self._silenced(registry, records, now))
         if seen is not None:
             with records.transaction(durable=False):
@@ -176,12 +182,13 @@ class AlertService:
             outbox = Outbox(
                 records, lambda name: make_sender(self._settings, name, directory), self._log
             )
-            while not self._stop.is_set():
+            stopped = False
+            while not stopped:
+                stopped = self._stop.wait(_SEND_S)  # then once more: for what is under way
                 try:
                     outbox.work(self._clock(), self._stop.is_set)
                 except (StoreBusy, StoreFull) as error:
                     self._log("outbox_failed", level="error", error=error)
-                self._stop.wait(_SEND_S)
 
 
 def _spells(database: Database) -> Callable[[str, int, int], Sequence[Spell]]:

@@ -23,7 +23,8 @@ FILE = "alerts.toml"
 SEVERITIES = ("info", "warning", "critical")
 STATE, FLAPPING, UNUSED, VOLTAGE = "state", "flapping", "unused", "voltage"
 JOURNAL, CERTIFICATE, DISK, OWN = "journal", "certificate", "disk", "own"
-KINDS = (STATE, FLAPPING, UNUSED, VOLTAGE, JOURNAL, CERTIFICATE, DISK, OWN)
+CHANNEL = "channel"
+KINDS = (STATE, FLAPPING, UNUSED, VOLTAGE, JOURNAL, CERTIFICATE, DISK, OWN, CHANNEL)
 DUTY = "duty"  # in a team's steps: whose turn it is
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
@@ -71,8 +72,8 @@ class AlertRule:
     """What is alerted, to which teams.
 
     states: of `state`. family: rules whose troubles are one, as a slot's different ways of being
-    down. limit: of `flapping`, `voltage`, `journal`, `certificate`, `disk`. send: at any time, or
-    in the team's working hours only.
+    down. limit: of `flapping`, `voltage`, `journal`, `certificate`, `disk`, `channel`. send: at
+    any time, or in the team's working hours only.
     """
 
     when: Annotated[str, tables.choice(*KINDS)]
@@ -89,6 +90,11 @@ class AlertRule:
     @cached_property
     def after_s(self) -> int:
         return seconds(self.after)
+
+    @property
+    def kin(self) -> str:
+        """Its family, or itself."""
+        return self.family or self.name
 
     @cached_property
     def rank(self) -> int:
@@ -221,11 +227,6 @@ class AlertSettings:
     def of_kind(self, kind: str) -> list[AlertRule]:
         """The rules of a kind that are in force."""
         return [rule for rule in self.rules.values() if rule.when == kind and not rule.off]
-
-    def family(self, name: str) -> str:
-        """The family of a rule, also of one that is there no longer."""
-        rule = self.rules.get(name)
-        return (rule.family if rule else "") or name
 
 
 def load_settings(directory: Path) -> AlertSettings:

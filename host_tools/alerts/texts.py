@@ -45,6 +45,7 @@ def trouble_words(state: str) -> str:
         "journal": _("the device's journal is filling"),
         "certificate": _("a certificate ends soon"),
         "disk": _("the province's disk is filling"),
+        "channel": _("a channel takes no alerts"),
         "ingest": _("the ingest does not run"),
         "derive": _("the ingest is behind with its work"),
         "silence": _("all villages are silent at once"),
@@ -76,6 +77,7 @@ def advice(alert: Alert, place: AlertPlace | None) -> str:
         "voltage": _("Let a technician check the battery and its charger."),
         "journal": _("See that the device reaches the broker: its journal will be full."),
         "disk": _("Make room, or move old months away with 'desalink archive'."),
+        "channel": _("Correct it in alerts.toml, and try it: 'desalink alerts test CHANNEL'."),
     }
     if alert.scope not in ("slot", "rule") and alert.state in ("no_data", "provider"):
         return {
@@ -99,7 +101,7 @@ def _whom(alert: Alert, places: Mapping[str, AlertPlace]) -> str:
         count=alert.fallen
     )
     if alert.scope == "rule":
-        return _("Province") if alert.rule in ("certificate", "disk") else villages
+        return _("Province") if alert.rule in ("certificate", "disk", "channel") else villages
     some = next((p for p in places.values() if (alert.scope, alert.value) in p.keys), None)
     name = {
         "district": some.district if some else "",
@@ -149,7 +151,7 @@ def opened(
     lines = [f"{head}."]
     if place is not None:
         lines.append(f"{place.slot}, {place.district}, {place.regency}")
-    if alert.flapping and alert.scope == "slot":
+    if alert.flapping:
         lines.append(_("It goes up and down; the next message comes once it is stable."))
     lines.append(advice(alert, place))
     if alert.scope not in ("slot", "own"):

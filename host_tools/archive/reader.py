@@ -44,6 +44,10 @@ class ArchiveReader:
             self._places.popitem(last=False)
         return found
 
+    def forget(self) -> None:
+        """Keep nothing of what was read: it takes much memory."""
+        self._places.clear()
+
     def _file(self, name: str) -> ArchiveFile:
         found = self._files.pop(name, None) or ArchiveFile(self._directory / name)
         self._files[name] = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,17 +38,16 @@ def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
             yield registry, database
 
 
-def note_underived(app: Application, database: Database | None, before: int) -> None:
-    """Note that figures lack reports which arrived before a time."""
-    from host_tools.store.pending import underived
+def note_underived(app: Application, database: Database | None, end: int) -> None:
+    """Note that the figures before `end` lack reports that are stored."""
+    from host_tools.contracts.closing import is_underived
 
-    count = underived(database, before) if database is not None else 0
-    if count:
+    if is_underived(database, end, int(time.time())):
         app.note(
             _(
-                "{count} reports are not derived yet, and count as no data here; wait for the "
-                "ingest, or run 'desalink ingest --rebuild'."
-            ).format(count=number(count))
+                "Reports are not derived yet, and count as no data here; wait for the ingest, or "
+                "run 'desalink ingest --rebuild'."
+            )
         )
 
 

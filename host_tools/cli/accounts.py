@@ -132,15 +132,15 @@ def list_(app: Application, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @pass_app
 def password(app: Application, name: str) -> None:
-    """Give an account a new first password; its sessions end.
+    """Give an account a new first password.
 
-    Its one-time codes must be set up again.
+    Its codes, sessions and tokens end.
     """
     from host_tools.pages import access
 
     with _book(app) as book:
         its = _account(app, book, name)
-        new = access.reset_password(book, its)
+        new = access.reset_password(book, its, int(time.time()))
         _log(book, "reset", its.name)
     _show(its.name, new)
 

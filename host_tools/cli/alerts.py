@@ -59,8 +59,8 @@ def _opened(
 def run_(app: Application) -> None:
     """Watch the province and send alerts.
 
-    Runs until it is stopped (Ctrl-C or SIGTERM). It may be killed at any time: what was not sent
-    is sent after the next start. The log goes to standard error.
+    It runs until it is stopped (Ctrl-C or SIGTERM). It can be killed at any time: what was not
+    sent is sent once it runs again. Its log goes to standard error.
     """
     from host_tools.alerts.service import AlertService
     from host_tools.common.log import make_log

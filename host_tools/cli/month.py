@@ -74,7 +74,8 @@ def show(
         )
         if closed is not None:
             check_closed(closed, found)
-        note_underived(app, database, when.end)
+        else:
+            note_underived(app, database, when.end)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])

@@ -28,10 +28,13 @@ from host_tools.contracts.table import contract_id
 from host_tools.province.contract_records import ClosedMonth
 from host_tools.province.registry import Registry
 from host_tools.store import Database
-from host_tools.store.pending import underived
+from host_tools.store.pending import Pending
 from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
+
+# A running ingest derives what has arrived within seconds.
+_DERIVED_S = 600
 
 
 def as_json(slot: SlotMonth) -> dict[str, Any]:
@@ -114,6 +117,11 @@ def _without_ids(slot: dict[str, Any]) -> dict[str, Any]:
     return {**slot, "pieces": [{**piece, "contract": None} for piece in slot["pieces"]]}
 
 
+def is_underived(database: Database | None, end: int, now: int) -> bool:
+    """Whether the figures before `end` lack reports that arrived more than ten minutes ago."""
+    return database is not None and Pending(database).reaches(end, now - _DERIVED_S)
+
+
 def close(
     registry: Registry, database: Database | None, month: Month, *, by: str, now: int
 ) -> ClosedMonth:
@@ -133,13 +141,12 @@ def close(
         )
     if now < month.end:
         raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
-    waiting = underived(database, month.end) if database else 0
-    if waiting:
+    if is_underived(database, month.end, now):
         raise MonthError(
             _(
-                "{count} reports of {name} are not derived yet, and would count as no data; wait "
-                "for the ingest, or run 'desalink ingest --rebuild', then close it."
-            ).format(count=waiting, name=month.name)
+                "Reports of {name} are not derived yet, and would count as no data; wait for the "
+                "ingest, or run 'desalink ingest --rebuild', then close it."
+            ).format(name=month.name)
         )
     # Its evidence could not be exported.
     if database and has_uncounted(database, month.begin - DAY_S, month.end):

@@ -18,8 +18,8 @@ def take_booted(boot: BootRow, event: Told) -> None:
     boot.started_t = event.t
     boot.cause = uint(detail.get(1)) or ids.RESET_UNKNOWN
     alive = detail.get(2)
-    pair = alive if isinstance(alive, list) and len(alive) == 2 else (None, None)
-    boot.alive_boot, boot.alive_up = uint(pair[0]), uint(pair[1])
+    pair = [uint(value) for value in alive] if isinstance(alive, list) else []
+    boot.alive_boot, boot.alive_up = pair if len(pair) == 2 and None not in pair else (None, None)
     alive_t = uint(detail.get(3))
     believed = alive_t is not None and EPOCH <= alive_t <= event.received_at + FUTURE_S
     boot.alive_t = alive_t if believed else None

@@ -61,14 +61,25 @@ def samples(db: Database, slot: str, begin: int = 0, end: int = 2**40) -> Iterat
 
 
 def thinned(
-    db: Database, slot: str, begin: int, end: int, metrics: Mapping[str, int], most: int
+    db: Database,
+    slot: str,
+    begin: int,
+    end: int,
+    metrics: Mapping[str, int],
+    most: int,
+    *,
+    archived: bool = False,
 ) -> Thinned:
     """Figures of a slot from begin to end, of at most so many reports at even distances.
 
-    Reports that are in the archive, or whose own clock is not believed, are left out.
+    Reports whose own clock is not believed are left out.
 
     Args:
         metrics: name and number of each.
+        archived: reports in the archive are read too, which takes a second for a year.
+
+    Raises:
+        ArchiveDamaged, ArchiveUnavailable: the archive can't be read.
     """
     slot_id = next(iter(slots_of(db, None, slot)), None)
     if slot_id is None:
@@ -81,7 +92,7 @@ def thinned(
         for seq in range(-(-chunk * CHUNK // every) * every, (chunk + 1) * CHUNK, every)
     )
     found = []
-    for stream_id, received_at, message in reports_at(db, wanted):
+    for stream_id, received_at, message in reports_at(db, wanted, archived=archived):
         try:
             report = parse_report(message[split(message)[1] : -66])
         except Refused:
@@ -89,6 +100,7 @@ def thinned(
         t = reading_of(stream_id, received_at, report, b"").t
         if t is not None and begin <= t < end:
             found.append((t, {name: _mean(report, name, m) for name, m in metrics.items()}))
+    db.archive.forget()
     return Thinned(every, sorted(found, key=itemgetter(0)))
 
 

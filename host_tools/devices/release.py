@@ -21,19 +21,14 @@ from typing import Any
 import agent
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
-from host_tools.devices import device_code
 from host_tools.devices.boards import Board
-from host_tools.devices.device_code import BUNDLES, IDS, constants, source_code
+from host_tools.devices.code import files as code_files
+from host_tools.devices.code.bundle_lists import BUNDLES
+from host_tools.devices.code.files import IDS, NOT_RELEASED, constants
+from host_tools.devices.device_code import source_code
 
 _SOURCES = "agent.sources."
 _TURNS = _SOURCES + "turns"
-# Only for CPython, or for an agent that runs from source.
-NOT_RELEASED = frozenset(
-    [
-        "agent/device/cpython.py", "agent/device/expected.py", "agent/wire/cbor_general.py",
-        "boards/_linux/cpython.py",
-    ]
-)  # fmt: skip
 # What MicroPython runs by itself: from the root, and as sources.
 _BY_ITSELF = frozenset(["boot.py", "main.py"])
 # Modules that a device needs only with one of these keys in its configuration. Sources say so
@@ -114,8 +109,8 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
     sources = _file(_SOURCES).removesuffix(".py")
     more = {
         path
-        for file in (device_code.ROOT / "agent").rglob("*.py")
-        if not (path := file.relative_to(device_code.ROOT).as_posix()).startswith(sources)
+        for file in (code_files.ROOT / "agent").rglob("*.py")
+        if not (path := file.relative_to(code_files.ROOT).as_posix()).startswith(sources)
     } - unwanted
     more |= {_file(board.port), *(file for file in board.files if file.endswith(".py"))}
     more |= {_file(module) for module in optional} - unwanted
@@ -126,7 +121,7 @@ def release_paths(board: Board, configs: Iterable[Mapping[str, Any]] | None = No
         found = {*BUNDLES, *found}.difference(*BUNDLES.values())
     packages = {f"{p.as_posix()}/__init__.py" for path in found for p in Path(path).parents}
     return sorted(
-        found | {package for package in packages if (device_code.ROOT / package).exists()}
+        found | {package for package in packages if (code_files.ROOT / package).exists()}
     )
 
 
@@ -137,8 +132,8 @@ def _file(module: str) -> str:
 def _optional(board: Board) -> dict[str, list[str]]:
     """Module -> keys of the configuration, one of which a device that needs it has."""
     optional = {**_OPTIONAL, **board.optional}
-    lines = [constants(device_code.ROOT / "agent" / "config.py")["NEARBY"]]
-    for path in sorted((device_code.ROOT / "agent" / "sources").glob("*.py")):
+    lines = [constants(code_files.ROOT / "agent" / "config.py")["NEARBY"]]
+    for path in sorted((code_files.ROOT / "agent" / "sources").glob("*.py")):
         known = constants(path)
         if "KEYS" in known:
             lines += [f"usage.{path.stem} {path.stem}", known.get("NEEDS", "")]
@@ -178,9 +173,9 @@ def _keys(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _imported(path: str, unwanted: Collection[str]) -> set[str]:
     """Files of agent/ and boards/ that a file imports: at its top all, elsewhere those wanted."""
-    top, anywhere = _imports_of((device_code.ROOT / path).read_bytes())
+    top, anywhere = _imports_of((code_files.ROOT / path).read_bytes())
     found = {*top, *anywhere.difference(unwanted)}.difference(IDS)
-    return {file for file in found if (device_code.ROOT / file).is_file()}
+    return {file for file in found if (code_files.ROOT / file).is_file()}
 
 
 @cache
@@ -281,7 +276,7 @@ def _compiled(board: Board, paths: list[str]) -> dict[str, bytes]:
         data = _mpy(command, path, source_code(path, micropython=True))
         name = Path(path).name
         if name in _BY_ITSELF:
-            files[f"/{name}"] = (device_code.ROOT / path).read_bytes()
+            files[f"/{name}"] = (code_files.ROOT / path).read_bytes()
             continue
         if board.firmware and data[:2] != b"M" + bytes([int(board.firmware.mpy[0])]):
             raise ReleaseError(

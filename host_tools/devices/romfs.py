@@ -17,9 +17,7 @@ from host_tools.devices.release import Release, ReleaseError
 PARTITION = b"romfs"
 RECORD_SPACE = 0x1000
 _MAGIC = b"DSL1"
-_TRIES = 12  # bytes: three tries
-_MARKS = 64
-_SET = bytes(4)
+_CONFIRMATION = 76  # its place, behind the marks of three tries
 
 
 def romfs_image(release: Release) -> bytes:
@@ -51,11 +49,11 @@ def romfs_image(release: Release) -> bytes:
     return bytes(writer.finalise())
 
 
-def half(image: bytes, sequence: int = 1, *, confirmed: bool = True) -> bytes:
-    """An image behind its record, as it stands at the beginning of A or B."""
+def half(image: bytes, sequence: int = 1) -> bytes:
+    """A confirmed image behind its record, as it stands at the beginning of A or B."""
     record = struct.pack(">4sII", _MAGIC, sequence, len(image)) + hashlib.sha256(image).digest()
     record += struct.pack(">I", zlib.crc32(record))
-    record = record.ljust(_MARKS + _TRIES, b"\xff") + (_SET if confirmed else b"")
+    record = record.ljust(_CONFIRMATION, b"\xff") + bytes(4)
     return record.ljust(RECORD_SPACE, b"\xff") + image
 
 

@@ -134,13 +134,14 @@ def check_role(role: str, regencies: tuple[str, ...]) -> None:
         raise PagesError(_("An operator needs a regency; give at least one."))
 
 
-def reset_password(book: PagesBook, account: Account) -> str:
-    """Give an account a new first password; its codes, sessions and locks end."""
+def reset_password(book: PagesBook, account: Account, at: int) -> str:
+    """Give an account a new first password; its codes, sessions, tokens and locks end."""
     password = new_password()
     with book.transaction():
         book.set_password(account.id, hash_password(password), must_change=True)
         book.set_totp(account.id, None)
         book.end_sessions(account.id)
+        book.revoke_tokens(account.id, at)
     return password
 
 

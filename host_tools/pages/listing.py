@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
 from starlette.responses import Response
 
+from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
 from host_tools.common.times import iso, parse_since, span, wita
 from host_tools.pages.visits import PageVisit, size_word, with_query
@@ -31,11 +32,17 @@ _DEFAULT_SINCE = "7d"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the name of its key in rows, its heading, its kind."""
+    """A column: its name in files, its heading, its kind, and how a row has its value: as the
+    attribute of that name, or as `of` finds it."""
 
     key: str
     heading: str
     kind: str = TEXT
+    of: Callable[[Any], Any] | None = None
+
+    def value(self, row: Any) -> Any:
+        """What a row has in this column; None: it is not known."""
+        return getattr(row, self.key) if self.of is None else self.of(row)
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,13 @@ class FilterChoice:
 
 @dataclass
 class Listing:
-    """A list. name: of files; more: where older rows are; note: what people should know;
-    downloads: paths and their texts."""
+    """A list. name: of files; rows: of which a page shows some; more: where older rows are; note:
+    what people should know; downloads: paths and their texts."""
 
     name: str
     title: str
     columns: Sequence[Column]
-    rows: list[dict[str, Any]]
+    rows: Sequence[Any]
     choices: Sequence[FilterChoice] = ()
     more: str = ""
     note: str = ""
@@ -76,7 +83,7 @@ class Listing:
         for row in self.rows:
             line: list[Cell] = []
             for column in self.columns:
-                value = row.get(column.key)
+                value = column.value(row)
                 line.append(iso(value) if column.kind == TIME else _text_of(value, column.kind))
                 if column.kind == VILLAGE:
                     line.append(names.get(str(value), ""))
@@ -97,6 +104,34 @@ def regency_choice(visit: PageVisit) -> FilterChoice:
     """The filter of a regency."""
     names = [("", _("all")), *visit.snapshot.regencies()]
     return FilterChoice("regency", _("Regency"), names, visit.query("regency"))
+
+
+def provider_choice(visit: PageVisit) -> FilterChoice:
+    """The filter of a provider."""
+    names = sorted({name for its in visit.snapshot.providers.values() for name in its})
+    values = [("", _("all")), *((name, name) for name in names)]
+    return FilterChoice("provider", _("Provider"), values, visit.query("provider"))
+
+
+def of_place(visit: PageVisit) -> Callable[[str], bool]:
+    """Whether a slot lies in the regency and has the provider that the address asks for."""
+    regency, provider = visit.query("regency"), visit.query("provider")
+    known = visit.snapshot.providers
+    return lambda slot: (
+        slot.startswith(regency) and (not provider or provider in known.get(slot[:10], ()))
+    )
+
+
+def before_of(visit: PageVisit) -> int | None:
+    """Where older rows begin, None: with the newest.
+
+    Raises:
+        DesalinkError: the address says something else.
+    """
+    text = visit.query("before")
+    if text and not (text.isdecimal() and len(text) < 12):
+        raise DesalinkError(_("This address can't be understood."))
+    return int(text) if text else None
 
 
 def since_choice(visit: PageVisit) -> tuple[float, FilterChoice]:
@@ -130,8 +165,8 @@ def _page(visit: PageVisit, listing: Listing) -> Response:
     )
 
 
-def _cells(row: dict[str, Any], columns: Sequence[Column], labels: dict[str, str]) -> Markup:
-    cells = "".join(_cell(row.get(c.key), c.kind, labels) for c in columns)
+def _cells(row: Any, columns: Sequence[Column], labels: dict[str, str]) -> Markup:
+    cells = "".join(_cell(c.value(row), c.kind, labels) for c in columns)
     return Markup(cells)  # nosec B704 # each is escaped
 
 
@@ -196,3 +231,8 @@ def show(visit: PageVisit, listing: Listing) -> Response:
         kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     named = f'attachment; filename="{listing.name}.{form}"'
     return Response(content, headers={"content-disposition": named}, media_type=kind)
+
+
+def page_of(make: Callable[[PageVisit], Listing]) -> Callable[[PageVisit], Response]:
+    """The view of a list."""
+    return lambda visit: show(visit, make(visit))

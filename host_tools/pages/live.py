@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -13,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import set_reader_language
 from host_tools.pages import wall
-from host_tools.pages.serving import choose_language, session_of
+from host_tools.pages.serving import choose_language, secured, session_of
 from host_tools.pages.site import PagesSite
 from host_tools.pages.snapshot import Snapshot
 
@@ -21,6 +23,7 @@ _LOOK_S = 1.0
 _SHARE = 5  # of the time looking may take one part in so many
 _QUIET_S = 15.0  # a sign of life, for proxies; the session is asked for again
 _MOST_READERS = 400
+_MOST_OF_ACCOUNT = 100
 
 
 class Live:
@@ -29,7 +32,7 @@ class Live:
     def __init__(self, site: PagesSite) -> None:
         self._site = site
         self._changed = asyncio.Event()
-        self._readers = 0
+        self._readers: Counter[int] = Counter()
         self._made: dict[str, tuple[int, dict[str, str]]] = {}
 
     async def watch(self) -> None:
@@ -59,24 +62,29 @@ class Live:
 
     async def endpoint(self, request: Request) -> Response:
         """The stream of one reader."""
-        if not await self._may_read(request):
-            return PlainTextResponse("log in first", 401)
-        if self._readers >= _MOST_READERS:
-            return PlainTextResponse("too many readers", 503)
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        seen = request.query_params.get("version", "")
-        stream = self._stream(request, choose_language(self._site, request), seen)
-        return StreamingResponse(stream, 200, headers, "text/event-stream")
+        return secured(await self._answer(request), self._site)
 
-    async def _may_read(self, request: Request) -> bool:
+    async def _answer(self, request: Request) -> Response:
+        reader = await self._reader(request)
+        if reader is None:
+            return PlainTextResponse("log in first", 401)
+        if self._readers.total() >= _MOST_READERS or self._readers[reader] >= _MOST_OF_ACCOUNT:
+            return PlainTextResponse("too many readers", 503)
+        stream = self._stream(request, reader, choose_language(self._site, request))
+        return StreamingResponse(stream, 200, {"x-accel-buffering": "no"}, "text/event-stream")
+
+    async def _reader(self, request: Request) -> int | None:
+        """The account that reads; None: its session has ended."""
         loop = asyncio.get_running_loop()
         _token, session = await loop.run_in_executor(
             self._site.pool, session_of, self._site, request
         )
-        return session is not None and not session.account.must_change
+        if session is None or session.account.must_change:
+            return None
+        return session.account.id
 
-    async def _stream(self, request: Request, language: str, seen: str) -> AsyncIterator[str]:
-        """Args: seen: the version of the snapshot that the page shows."""
+    async def _stream(self, request: Request, reader: int, language: str) -> AsyncIterator[str]:
+        """The stream. `version` in the address: of the snapshot that the page shows."""
         loop = asyncio.get_running_loop()
 
         async def parts() -> tuple[int, dict[str, str], dict[str, str]]:
@@ -87,20 +95,23 @@ class Live:
             )
             return snapshot.version, made, wall.dots(snapshot)
 
-        self._readers += 1
+        self._readers[reader] += 1
+        asked = loop.time()
         try:
             changed = self._changed
             version, before, dots_before = await parts()
             yield "retry: 3000\n\n"
-            if str(version) != seen:
+            if str(version) != request.query_params.get("version"):
                 # Something has changed since the page was made, or the server is a new one.
                 yield _message(before, dots_before)
             while True:
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), _QUIET_S)
-                except TimeoutError:
-                    if not await self._may_read(request):
+                if loop.time() - asked >= _QUIET_S:
+                    if await self._reader(request) is None:
                         return
+                    asked = loop.time()
+                if not changed.is_set():
                     yield ": quiet\n\n"
                     continue
                 changed = self._changed
@@ -111,7 +122,7 @@ class Live:
                 )
                 before, dots_before = now, dots
         finally:
-            self._readers -= 1
+            self._readers[reader] -= 1
 
 
 def _message(parts: dict[str, str], dots: dict[str, str]) -> str:

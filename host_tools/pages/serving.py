@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
@@ -21,9 +24,11 @@ from starlette.responses import (
     Response,
 )
 from starlette.routing import Route
+from starlette.types import Message
 
 from host_tools.common.errors import DesalinkError, RegistryError, reason
 from host_tools.common.i18n import LANGUAGES, _, language, set_reader_language
+from host_tools.pages import photographs
 from host_tools.pages.access import find_session, token_account
 from host_tools.pages.records import ROLES, VIEWER, LoggedIn, PagesError
 from host_tools.pages.site import PagesSite
@@ -43,9 +48,13 @@ if TYPE_CHECKING:
 
 _MOST_BODY = 64 * 1024
 _MOST_FIELDS = 50
+# A body has this time, and a second more for each so many bytes that it may have.
+_BODY_S, _BODY_RATE = 20, 20_000
 _LANGUAGE_S = 365 * 86400
+_SWITCH_S = 0.0005
 
 View = Callable[[PageVisit], Response]
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class PageRoute:
     """A route. least: the role that is needed, None: nobody has to log in.
 
     kept: the page is the same for all of a role, and may be kept until something changes.
-    program: for programs, which show a token.
+    program: for programs, which show a token. file: so many bytes may the file of its form have.
     """
 
     path: str
@@ -62,6 +71,15 @@ class PageRoute:
     method: str = "GET"
     kept: bool = False
     program: bool = False
+    file: int = 0
+
+
+@dataclass(frozen=True)
+class SentForm:
+    """What a browser sent: fields, and a file; fields None: it can't be understood."""
+
+    fields: dict[str, str] | None
+    file: bytes = b""
 
 
 def session_cookie(site: PagesSite) -> str:
@@ -82,7 +100,8 @@ _HEADERS = {
 }
 
 
-def _secured(response: Response, site: PagesSite) -> Response:
+def secured(response: Response, site: PagesSite) -> Response:
+    """An answer with the headers that browsers hold to."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("cache-control", "no-store")
@@ -121,26 +140,56 @@ class Requests:
         """What Starlette calls for a route."""
 
         async def answer(request: Request) -> Response:
-            body = b""
+            sent = SentForm({})
             if route.method == "POST":
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > _MOST_BODY:
-                        return _secured(PlainTextResponse("too large", 413), self._site)
-            loop = asyncio.get_running_loop()
-            context = contextvars.copy_context()
-            return await loop.run_in_executor(
-                self._site.pool, context.run, self._answer, route, request, body
-            )
+                try:
+                    sent = await self._received(route, request)
+                except HTTPException as error:
+                    return secured(PlainTextResponse(error.detail, error.status_code), self._site)
+            return await self._in_thread(self._answer, route, request, sent)
 
         return answer
 
-    def _answer(self, route: PageRoute, request: Request, body: bytes) -> Response:
+    async def _in_thread(self, function: Callable[..., _Made], *values: object) -> _Made:
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._site.pool, context.run, function, *values)
+
+    async def _received(self, route: PageRoute, request: Request) -> SentForm:
+        """The form of a request.
+
+        Raises:
+            HTTPException: it is too large, or comes too slowly.
+        """
+        most = _MOST_BODY
+        # Only whoever is logged in may send a file.
+        if route.file and await self._in_thread(self._is_logged_in, request):
+            most += route.file
+        body = bytearray()
+        try:
+            async with asyncio.timeout(_BODY_S + most / _BODY_RATE):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > most:
+                        raise HTTPException(413, "too large")
+        except (TimeoutError, ClientDisconnect):
+            raise HTTPException(408, "too slow") from None
+        if route.file:
+            return await _parts(request, bytes(body))
+        return SentForm(_form(bytes(body)))
+
+    def _is_logged_in(self, request: Request) -> bool:
+        try:
+            return session_of(self._site, request)[1] is not None
+        except (DesalinkError, sqlite3.Error):
+            return False  # the answer says what is wrong
+
+    def _answer(self, route: PageRoute, request: Request, sent: SentForm) -> Response:
         site = self._site
         chosen = choose_language(site, request)
         set_reader_language(chosen)
         try:
-            response = self._admitted(route, request, body)
+            response = self._admitted(route, request, sent)
         except NotFound as error:
             response = self._sentence(route, request, str(error), 404)
         except NotAllowed as error:
@@ -154,7 +203,7 @@ class Requests:
             response = self._sentence(route, request, str(error), 400)
         if request.query_params.get("lang") in LANGUAGES:
             response.set_cookie("lang", chosen, max_age=_LANGUAGE_S, httponly=True, samesite="lax")
-        return _secured(response, site)
+        return secured(response, site)
 
     def _sentence(self, route: PageRoute, request: Request, text: str, status: int) -> Response:
         if route.program:
@@ -168,7 +217,7 @@ class Requests:
         except (DesalinkError, sqlite3.Error):
             return PlainTextResponse(text, status)
 
-    def _admitted(self, route: PageRoute, request: Request, body: bytes) -> Response:
+    def _admitted(self, route: PageRoute, request: Request, sent: SentForm) -> Response:
         site = self._site
         connections = site.connections()
         account, token, key, session = None, "", "", None
@@ -187,13 +236,13 @@ class Requests:
                 return Response(status_code=303, headers={"location": "/account"})
             if ROLES.index(account.role) < ROLES.index(route.least):
                 raise NotAllowed(_("Your account may not do this; ask an administrator."))
-        form: dict[str, str] = {}
+        if sent.fields is None:
+            raise DesalinkError(_("This form can't be understood; open the page again."))
         if route.method == "POST":
-            form = _form(body)
             _check_origin(request)
-            if session is not None and form.get("key") != key:
+            if session is not None and sent.fields.get("key") != key:
                 raise NotAllowed(_("This form is too old or not ours; open the page again."))
-        visit = PageVisit(site, request, connections, account, token, key, form)
+        visit = PageVisit(site, request, connections, account, token, key, sent.fields, sent.file)
         return self._seen(route, visit)
 
     def _ask_to_log_in(self, route: PageRoute, request: Request) -> Response:
@@ -238,7 +287,7 @@ def _for_newcomers(path: str) -> bool:
 
 
 def _pack(response: Response, accepts: str) -> Response:
-    if isinstance(response, FileResponse):
+    if isinstance(response, FileResponse) or response.media_type == photographs.KIND:
         return response
     body, headers = packed(bytes(response.body), accepts)
     if headers and response.status_code == 200:
@@ -247,11 +296,32 @@ def _pack(response: Response, accepts: str) -> Response:
     return response
 
 
-def _form(body: bytes) -> dict[str, str]:
+def _form(body: bytes) -> dict[str, str] | None:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError:
-        raise DesalinkError(_("This form can't be understood; open the page again.")) from None
+        return None
+
+
+async def _parts(request: Request, body: bytes) -> SentForm:
+    """The fields and the file of a form with a file (RFC 7578). Its name is not used."""
+
+    async def replay() -> Message:
+        return {"type": "http.request", "body": body}
+
+    try:
+        async with Request(request.scope, replay).form(
+            max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_BODY
+        ) as form:
+            fields, file = {}, b""
+            for name, value in form.items():
+                if isinstance(value, UploadFile):
+                    file = await value.read()
+                else:
+                    fields[name] = value
+            return SentForm(fields, file)
+    except (HTTPException, ValueError, KeyError):
+        return SentForm(None)
 
 
 def _check_origin(request: Request) -> None:
@@ -282,18 +352,18 @@ def application(site: PagesSite) -> Starlette:
         site.close()
 
     async def missing(request: Request, _error: Exception) -> Response:
-        return _secured(PlainTextResponse("404", 404), site)
+        return secured(PlainTextResponse("404", 404), site)
 
     async def asset(request: Request) -> Response:
         found = site.assets.get(request.path_params["name"])
         if found is None:
-            return _secured(PlainTextResponse("404", 404), site)
+            return secured(PlainTextResponse("404", 404), site)
         body, headers = packed(found.content, request.headers.get("accept-encoding", ""))
         headers["cache-control"] = "public, max-age=31536000, immutable"
-        return _secured(Response(body, 200, headers, found.kind), site)
+        return secured(Response(body, 200, headers, found.kind), site)
 
     async def health(request: Request) -> Response:
-        return _secured(PlainTextResponse("ok"), site)
+        return secured(PlainTextResponse("ok"), site)
 
     made = [
         Route(route.path, requests.endpoint(route), methods=[route.method], name=route.path)
@@ -323,6 +393,8 @@ def server(site: PagesSite) -> uvicorn.Server:
     """
     import uvicorn
 
+    # A page that asks the database often waits for a busy thread this long, each time.
+    sys.setswitchinterval(_SWITCH_S)
     its, directory = site.settings, site.province.directory
     files = [directory / name if name else None for name in (its.certificate, its.key)]
     for path in filter(None, files):

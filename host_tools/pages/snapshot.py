@@ -11,9 +11,14 @@ from pathlib import Path
 
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
-from host_tools.pages.overview import EMPTY, Overview, overview, providers
+from host_tools.pages.overview import EMPTY, Overview, Registered, overview, providers
 from host_tools.pages.words import PROVIDER, group
-from host_tools.province.contract_records import ClosedMonth, ContractEntry
+from host_tools.province.contract_records import (
+    MAINTENANCE,
+    ClosedMonth,
+    ContractEntry,
+    ContractEvent,
+)
 from host_tools.province.records import Village
 from host_tools.province.registry import Registry
 from host_tools.store import Database, StoreMissing, open_database, queries
@@ -36,7 +41,8 @@ class Snapshot:
     version: grows with each. strips: by slot, begin, end and state of the last 24 hours.
     yesterday: how many slots had each state a day ago. changes: of the last hour, the newest
     first. lasting: outages that last, or did when their village was last heard. contracts: by
-    village. closed: every edition of every closed month.
+    village. closed: every edition of every closed month. events: maintenance, force majeure and
+    disputes that hold. running: the maintenance of now.
     """
 
     version: int
@@ -51,6 +57,8 @@ class Snapshot:
     clocks_ahead: int
     contracts: dict[str, list[ContractEntry]]
     closed: list[ClosedMonth]
+    events: list[ContractEvent]
+    running: list[ContractEvent]
 
     def slots_of(self, village: str) -> list[SlotStatus]:
         """The slots of a village; a made-up one where it never had a device."""
@@ -64,6 +72,18 @@ class Snapshot:
     def provider_of(self, village: str) -> str:
         """The providers of a village, with commas; empty: not known."""
         return ", ".join(self.providers.get(village, ()))
+
+    def events_of(self, slot: str) -> list[ContractEvent]:
+        """The events that concern a slot, the newest first."""
+        return [event for event in reversed(self.events) if self._concerns(event, slot)]
+
+    def _concerns(self, event: ContractEvent, slot: str) -> bool:
+        providers = self.providers.get(slot[:10]) or (None,)
+        return any(event.concerns(slot, provider) for provider in providers)
+
+    def maintenance_of(self, slot: str) -> ContractEvent | None:
+        """The maintenance that a slot is in now, None: it is in none."""
+        return next((event for event in self.running if self._concerns(event, slot)), None)
 
     def down_with(self, village: str) -> int:
         """How many other villages of its providers are down by the provider."""
@@ -118,10 +138,12 @@ class ProvinceWatcher:
         self._database: Database | None = None
         self._seen: tuple[int, int] = (-1, -1)
         self._newest: Snapshot | None = None
+        self._known: Registered | None = None
         self._villages: dict[str, Village] = {}
         self._providers: dict[str, list[str]] = {}
         self._contracts: dict[str, list[ContractEntry]] = {}
         self._closed: list[ClosedMonth] = []
+        self._events: list[ContractEvent] = []
 
     def close(self) -> None:
         """End the thread."""
@@ -169,12 +191,14 @@ class ProvinceWatcher:
         if newest and seen == self._seen and 0 <= now - newest.at < _OLDEST_S:
             return newest
         if newest is None or seen[0] != self._seen[0] or now // DAY_S != newest.at // DAY_S:
-            self._villages = {village.code: village for village in registry.villages()}
+            self._known = Registered.read(registry)
+            self._villages = {village.code: village for village in self._known.villages}
             self._providers = providers(registry, now)
             self._contracts = {}
             for entry in registry.contracts():
                 self._contracts.setdefault(entry.contract.slot[:10], []).append(entry)
             self._closed = registry.closed_months()
+            self._events = registry.contract_events()
         found = self._read(registry, database, now, newest.version + 1 if newest else 1)
         self._seen, self._newest = seen, found
         return found
@@ -182,7 +206,7 @@ class ProvinceWatcher:
     def _read(
         self, registry: Registry, database: Database | None, now: float, version: int
     ) -> Snapshot:
-        its = overview(registry, database, now)
+        its = overview(registry, database, now, known=self._known)
         strips: dict[str, Strip] = {}
         changes: list[Change] = []
         lasting: list[Outage] = []
@@ -211,4 +235,6 @@ class ProvinceWatcher:
             ahead,
             self._contracts,
             self._closed,
+            self._events,
+            [e for e in self._events if e.kind == MAINTENANCE and e.begin <= now < e.end],
         )

@@ -20,6 +20,7 @@ def labels(language: str) -> dict[str, str]:
         "providers": _("Providers"),
         "devices": _("Devices"),
         "quarantine": _("Quarantine"),
+        "maintenance": _("Maintenance"),
         "usage": _("Usage"),
         "months": _("Months"),
         "audit": _("Audit log"),
@@ -29,7 +30,7 @@ def labels(language: str) -> dict[str, str]:
         "search_hint": _("name, code, district, serial number"),
         "times": _("All times are WITA (UTC+8)."),
         "language": _("Language"),
-        "stale": _("The connection is lost: what you see may be old."),
+        "stale": _("The connection to the server is lost. This page may be out of date."),
         "as_of": _("As of"),
         "since_yesterday": _("By state, with the change since yesterday"),
         "installed": _("{installed} of {villages} villages have a device."),
@@ -60,7 +61,7 @@ def labels(language: str) -> dict[str, str]:
         "csv": _("As CSV"),
         "xlsx": _("As a workbook (XLSX)"),
         "found": _("{count} villages"),
-        "more_found": _("{count} more; search more closely."),
+        "more_found": _("{count} more are not shown. Type more of the name."),
         "device": _("Device"),
         "state_now": _("Now"),
         "since": _("since"),
@@ -70,10 +71,14 @@ def labels(language: str) -> dict[str, str]:
         "session_lost": _("The broker has lost the session"),
         "last_time": _("The last {range}"),
         "year": _("year"),
+        "kit": _("Kit"),
         "archived": _(
             "Round-trip time and loss are those of reports in the database; older ones are in "
             "the archive."
         ),
+        "read_archive": _("Read the archive too (it takes some seconds)"),
+        "as_table": _("As a table:"),
+        "link": _("Round-trip time and loss"),
         "voltage": _("Supply voltage"),
         "temperature": _("Temperature"),
         "signal": _("Signal"),
@@ -95,8 +100,8 @@ def labels(language: str) -> dict[str, str]:
         "key": _("Key"),
         "enrolled": _("Enrolled"),
         "revoked": _("Revoked"),
-        "certificates": _("Certificates"),
-        "serial": _("Serial number"),
+        "certificate": _("Certificate"),
+        "files": _("Reports and evidence files"),
         "until": _("until"),
         "contracts": _("Contracts"),
         "no_contract": _("No contract is on record."),
@@ -116,6 +121,10 @@ def labels(language: str) -> dict[str, str]:
         "text": _("Text"),
         "add": _("Add"),
         "withdraw": _("Withdraw"),
+        "photographs": _("Photographs of the acceptance"),
+        "photograph": _("Photograph (JPEG or PNG)"),
+        "caption": _("What it shows"),
+        "remove": _("Remove"),
         "state": _("State"),
         "opened": _("Opened"),
         "closed": _("Closed"),
@@ -137,14 +146,16 @@ def labels(language: str) -> dict[str, str]:
         "queued": _("Queued (WITA)"),
         "sent_at": _("Sent (WITA)"),
         "error": _("Error"),
-        "take_care": _("If you take care of it, nobody else is sent a message about it."),
+        "take_care": _(
+            "Press the button if you take care of it. Then nobody else is sent a message."
+        ),
         "your_name": _("Your name"),
         "look_again": _("See whether it has ended"),
         "verify": _("Verify"),
         "verify_note": _(
             "An evidence file is verified with the public root key that this province has. It "
-            "takes some minutes; one file is verified at a time. Who does not trust this server "
-            "does it elsewhere: 'desalink evidence verify'."
+            "takes some minutes; one file is verified at a time. If you do not trust this server, "
+            "verify the file on another computer with 'desalink evidence verify'."
         ),
         "download": _("Download"),
         "log_in": _("Log in"),
@@ -158,17 +169,17 @@ def labels(language: str) -> dict[str, str]:
         "operator": _("operator"),
         "administrator": _("administrator"),
         "change_password": _("Change the password"),
-        "must_change": _("Somebody else knows your password: set one of your own now."),
+        "must_change": _("Another person knows this password. Set your own password now."),
         "old_password": _("Old password"),
         "new_password": _("New password (12 characters or more)"),
         "again": _("New password again"),
         "codes": _("One-time codes"),
         "codes_on": _("Your account asks for a one-time code at each log-in."),
         "codes_off": _("Your account asks for no one-time code."),
-        "begin_codes": _("Ask for codes"),
+        "begin_codes": _("Turn one-time codes on"),
         "scan": _("Scan this with an authenticator on your phone, then type its code."),
         "confirm": _("Confirm"),
-        "end_codes": _("Ask for no codes any more"),
+        "end_codes": _("Turn one-time codes off"),
         "tokens": _("Tokens for programs"),
         "token_once": _("This token is shown once; copy it now:"),
         "token_use": _("Programs send it as 'Authorization: Bearer TOKEN' to /api/v1."),
@@ -192,6 +203,27 @@ def labels(language: str) -> dict[str, str]:
 def case_states() -> dict[str, str]:
     """What the states of a case are called."""
     return {"open": _("open"), "acknowledged": _("acknowledged"), "closed": _("closed")}
+
+
+def event_kinds() -> dict[str, str]:
+    """What the kinds of a contract's events are called."""
+    return {
+        "maintenance": _("maintenance"),
+        "force_majeure": _("force majeure"),
+        "dispute": _("dispute"),
+    }
+
+
+def event_scopes() -> dict[str, str]:
+    """What a contract's event may concern."""
+    return {
+        "all": _("all"),
+        "provider": _("provider"),
+        "regency": _("regency"),
+        "district": _("district"),
+        "village": _("village"),
+        "slot": _("slot"),
+    }
 
 
 def actions() -> dict[str, str]:

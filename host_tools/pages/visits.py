@@ -45,7 +45,7 @@ class NotAllowed(DesalinkError):
 
 @dataclass
 class PageVisit:
-    """A request and all that an answer needs. key: what forms send back."""
+    """A request and all that an answer needs. key: what forms send back; file: of the form."""
 
     site: PagesSite
     request: Request
@@ -54,6 +54,7 @@ class PageVisit:
     session_token: str
     key: str
     form: Mapping[str, str]
+    file: bytes = b""
 
     # ---- what is asked ---------------------------------------------------------------------
 
@@ -214,6 +215,7 @@ def templates() -> Environment:
         loader=PackageLoader("host_tools.pages"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

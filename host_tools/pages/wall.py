@@ -31,9 +31,11 @@ _made: dict[tuple[str, str], tuple[object, str]] = {}
 
 def box(snapshot: Snapshot, slot: SlotStatus) -> str:
     """A slot's box: its name, its state, its last 24 hours."""
+    maintenance = snapshot.maintenance_of(slot.slot)
     shown = (
         *(snapshot.overview.labels.get(slot.village, slot.village), slot.state, slot.since),
         slot.slot in snapshot.overview.lost,
+        maintenance.end if maintenance else None,
         int(snapshot.at) // _BAR_S * _BAR_S + _BAR_S,
         snapshot.strips.get(slot.slot, []),
     )
@@ -45,7 +47,14 @@ def box(snapshot: Snapshot, slot: SlotStatus) -> str:
 
 
 def _box(
-    slot: SlotStatus, name: str, state: str, since: int | None, lost: bool, end: int, spans: Strip
+    slot: SlotStatus,
+    name: str,
+    state: str,
+    since: int | None,
+    lost: bool,
+    maintenance: int | None,
+    end: int,
+    spans: Strip,
 ) -> str:
     its, said = group(state), state_word(state)
     if not slot.slot.endswith("-1") and "-" in slot.slot:
@@ -55,6 +64,8 @@ def _box(
     if lost:
         said += "; " + _("session lost")
         its += " lost"
+    if maintenance is not None:
+        said += "; " + _("maintenance until {time}").format(time=wita(maintenance))
     return (
         f'<a id="b{slot.slot}" class="box {its}" href="/village/{slot.village}" '
         f'title="{escape(said)}">{escape(name)}{strip(spans, end - DAY_S, end)}</a>'

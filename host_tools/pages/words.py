@@ -89,43 +89,46 @@ def group(state: str) -> str:
 _DAY_S = 86_400
 
 
-def what_to_do(state: str, age_s: float | None, provider: str, others: int) -> str:
+def what_to_do(
+    state: str, age_s: float | None, provider: str, others: int, maintenance: str = ""
+) -> str:
     """What to do about a state, in a sentence.
 
     Args:
+        maintenance: until when it is announced, for eyes; empty: there is none now.
         age_s: how long it lasts, None: nobody knows.
         provider: of the village, or empty.
         others: villages of the same provider that are down by the provider now.
     """
+    text = _advice(state, age_s, others, maintenance=bool(maintenance))
     name = provider or _("the provider")
+    return text.format(provider=name, count=others, time=maintenance)
+
+
+def _advice(state: str, age_s: float | None, others: int, *, maintenance: bool) -> str:
     long = age_s is None or age_s > _DAY_S
     its = group(state)
     if its == UP:
         return _("Nothing to do.")
+    if maintenance and its not in (OURS, NONE):
+        return _("Wait: maintenance is announced until {time}.")
     if its == SLOW:
         if long:
-            return _("Call {provider}: the link has been slow for more than a day.").format(
-                provider=name
-            )
-        return _("Wait: a slow link often recovers. Call {provider} after a day.").format(
-            provider=name
-        )
+            return _("Call {provider}: the link has been slow for more than a day.")
+        return _("Wait: a slow link often recovers. Call {provider} after a day.")
     if its == PROVIDER:
         if others >= 3:
-            text = _(
+            return _(
                 "Call {provider} once for all: {count} other villages of this provider are down "
                 "too."
             )
-            return text.format(provider=name, count=others)
         if state == "portal":
-            return _("Call {provider}: the link shows a payment or log-in page.").format(
-                provider=name
-            )
-        return _("Call {provider}: the village's router answers, and nothing beyond it.").format(
-            provider=name
-        )
+            return _("Call {provider}: the link shows a payment or log-in page.")
+        return _("Call {provider}: the village's router answers, but nothing beyond it does.")
     if its == SITE:
-        return _("Call the village: the router does not answer. See to its power and its cable.")
+        return _(
+            "Call the village: the router does not answer. Ask to check its power and its cable."
+        )
     if its == POWER:
         if long:
             return _("Call the village: it has had no power for more than a day.")
@@ -133,7 +136,7 @@ def what_to_do(state: str, age_s: float | None, provider: str, others: int) -> s
     if its == DEVICE:
         return _("Call the village: the measuring device is off. Ask to plug it in again.")
     if its == OURS:
-        return _("See to our own broker: the village has internet and can't reach us.")
+        return _("Check our own broker: the village has internet, but can't reach us.")
     if state == "revoked":
         return _("Enrol a new device: the key of the old one is revoked.")
     if its == NONE:
@@ -141,7 +144,7 @@ def what_to_do(state: str, age_s: float | None, provider: str, others: int) -> s
     if age_s is None:
         return _("Go there, or call the technician: the device has never reported.")
     if long:
-        return _("Call the village, then go there: nothing was heard for more than a day.")
+        return _("Call the village, then go there: no report has come for more than a day.")
     if age_s < 3600:
-        return _("Wait: nothing was heard for less than an hour.")
-    return _("Call the village: nothing was heard for more than an hour.")
+        return _("Wait: the last report came less than an hour ago.")
+    return _("Call the village: no report has come for more than an hour.")

@@ -206,16 +206,32 @@ def report_message(db: Database, stream_id: int, seq: int) -> bytes | None:
     return message
 
 
-def reports_at(db: Database, keys: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
-    """Stream, time of receipt and signed bytes of some reports, named by stream and seq; without
-    those that are only in the archive."""
+def reports_at(
+    db: Database, keys: Iterable[tuple[int, int]], *, archived: bool = False
+) -> Iterator[tuple[int, int, bytes]]:
+    """Stream, time of receipt and signed bytes of some reports, named by stream and seq.
+
+    Args:
+        archived: also of those that are only in the archive, a few thousand of which are read for
+            each.
+    """
+    seqs_of: dict[int, list[int]] = {}
     for stream_id, seq in keys:
-        row = db.one(
-            "SELECT received_at, message FROM reports WHERE stream_id = ? AND seq = ?",
-            (stream_id, seq),
+        seqs_of.setdefault(stream_id, []).append(seq)
+    for stream_id, seqs in seqs_of.items():
+        # One statement for all: between two of them a busy thread may take its turn.
+        rows = db.all(
+            "SELECT seq, received_at, message FROM reports WHERE stream_id = ? "
+            f"AND seq IN ({', '.join(map(str, seqs))})",
+            (stream_id,),
         )
-        if row is not None:
-            yield stream_id, row[0], row[1]
+        if archived:
+            for seq in sorted({*seqs}.difference(row[0] for row in rows)):
+                found = archived_reports(db, stream_id, seq, seq).get(seq)
+                if found is not None:
+                    rows.append((seq, found.received_at, found.message))
+        for _seq, received_at, message in rows:
+            yield stream_id, received_at, message
 
 
 def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes | None:

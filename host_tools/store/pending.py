@@ -36,6 +36,21 @@ class Pending:
             )
         )
 
+    def reaches(self, end: int, received_before: int) -> bool:
+        """Whether figures of the time before `end` lack reports that arrived before a time."""
+        s = self._s
+        return bool(
+            self._db.value(
+                f"SELECT EXISTS (SELECT 1 FROM stale{s} WHERE t_begin < ?) "
+                f"OR EXISTS (SELECT 1 FROM redo{s}) "
+                f"OR EXISTS (SELECT 1 FROM dirty{s} WHERE moved) "
+                f"OR EXISTS (SELECT 1 FROM dirty{s} JOIN reports USING (stream_id) "
+                "WHERE seq BETWEEN first_seq AND last_seq AND received_at < ? "
+                "AND (start IS NULL OR start < ?))",
+                (end, received_before, end),
+            )
+        )
+
     def next_slot(self, after: int) -> int | None:
         """The next slot with something to do, in turns."""
         s = self._s
@@ -148,15 +163,3 @@ class Pending:
                 for chunk, span in sorted(chunks.items())
             ),
         )
-
-
-def underived(db: Database, before: int) -> int:
-    """How many of the reports that arrived before a time are not derived yet."""
-    return int(
-        db.value(
-            f"SELECT coalesce(sum({greater('dirty.reports', '1')}), 0) FROM dirty "
-            "JOIN reports ON reports.stream_id = dirty.stream_id AND seq = last_seq "
-            "WHERE received_at < ?",
-            (before,),
-        )
-    )

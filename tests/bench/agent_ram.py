@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from host_tools.devices.boards import load_board
-from host_tools.devices.device_code import IDS, source_code
-from host_tools.devices.release import NOT_RELEASED, module_name, release_paths, traceback_name
+from host_tools.devices.code.files import IDS, NOT_RELEASED
+from host_tools.devices.device_code import source_code
+from host_tools.devices.release import module_name, release_paths, traceback_name
 from tests import support
 
 RELEASE = ("-O3", "-march=xtensawin")

@@ -5,7 +5,7 @@ outage, the broker gone and back, the end. Sources ask real equipment's stand-in
 
     DESALINK_TEST_MICROPYTHON=... python -m tests.bench.heap --write
 
-renews boards/_esp32/heap.toml. This takes half an hour, and a MicroPython with 32 bits and ROMFS.
+renews boards/_esp32/heap.toml. It needs a MicroPython with 32 bits and ROMFS.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import re
 import sys
 import tempfile
 import threading
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -127,11 +128,20 @@ class Bench:
         step: int,
         agent: Path | None = None,
         rom: Path | None = None,
-        high: int = 512 * _KIB,
+        near: int = 160 * _KIB,
     ) -> int:
         """The smallest heap, in bytes and in steps of `step`, in which the agent does all this.
-        high: it is not larger."""
-        low = 32 * _KIB
+        near: what it may be; the better this is, the fewer attempts are made."""
+        low = high = near
+        reach = step
+        if self.finishes(near, agent, rom):
+            while low == high or self.finishes(low, agent, rom):
+                low, high = low - reach, low
+                reach *= 2
+        else:
+            while low == high or not self.finishes(high, agent, rom):
+                low, high = high, high + reach
+                reach *= 2
         while high - low > step:
             middle = (low + high) // 2 // step * step
             if self.finishes(middle, agent, rom):
@@ -184,8 +194,9 @@ def run(quick: bool = False) -> dict[str, int]:
         } | with_sources(folder / "village", folder / "mpy", rom, 4 * _KIB, quick)
 
 
-def needs(step: int = 2 * _KIB) -> dict[str, dict[str, int]]:
-    """The table of heap.toml: KiB by what is configured, from .mpy files and from ROMFS."""
+def needs(before: dict[str, dict[str, int]], step: int = 2 * _KIB) -> dict[str, dict[str, int]]:
+    """The table of heap.toml: KiB by what is configured, from .mpy files and from ROMFS.
+    before: the same as it was."""
     found: dict[str, dict[str, int]] = {"mpy": {}, "romfs": {}}
     with tempfile.TemporaryDirectory() as name, Village(Path(name)).running() as equipment:
         folder = Path(name)
@@ -199,7 +210,8 @@ def needs(step: int = 2 * _KIB) -> dict[str, dict[str, int]]:
                 with_equipment = equipment if usage else None
                 bench = Bench(folder / part, with_equipment, usage, parts.get(part))
                 for kind, files in (("mpy", {"agent": folder / "mpy"}), ("romfs", {"rom": rom})):
-                    found[kind][part] = bench.smallest(step, high=192 * _KIB, **files) // _KIB
+                    near = before[kind][part] * _KIB
+                    found[kind][part] = bench.smallest(step, near=near, **files) // _KIB
                     print(kind, part, found[kind][part], flush=True)
     return found
 
@@ -233,10 +245,11 @@ def write_needs() -> None:
             "This is no MicroPython with 32 bits and ROMFS; name one in DESALINK_TEST_MICROPYTHON."
         )
     path = support.ROOT / "boards" / "_esp32" / "heap.toml"
-    comment = re.match(r"(#.*\n)+", path.read_text())
+    text = path.read_text()
+    comment = re.match(r"(#.*\n)+", text)
     assert comment
     lines = [comment.group().rstrip("\n")]
-    for kind, parts in needs().items():
+    for kind, parts in needs(tomllib.loads(text)).items():
         lines += [f"[{kind}]", *(f"{part} = {kib}" for part, kib in parts.items()), ""]
     path.write_text("\n".join(lines))
 

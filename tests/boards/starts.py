@@ -1,7 +1,7 @@
 """Starts of a board with ROMFS: starts.py PARTITION ACTION...; prints JSON.
 
-Each `start` is one start of the board, `confirm` confirms the running image. For each start the
-output has the image's name, or the error's text.
+Each `start` is one start of the board, `confirm` sets the running image's confirmation. For each
+start the output has the image's name, or the error's text.
 """
 
 import json
@@ -10,7 +10,9 @@ import sys
 import vfs
 
 from boards._esp32.firmware import loader
-from tests.boards.fakes.rom import Rom
+from tests.boards.fakes.rom import BLOCK, Rom
+
+CONFIRMATION = 76  # its place behind the record
 
 with open(sys.argv[1], "rb") as f:
     rom = Rom(f.read())
@@ -18,7 +20,7 @@ with open(sys.argv[1], "rb") as f:
 seen = []
 for action in sys.argv[2:]:
     if action == "confirm":
-        loader.confirm(rom)
+        rom.writeblocks(loader.running * (len(rom) // BLOCK // 2), bytes(4), CONFIRMATION)
         continue
     try:
         loader.mount(rom)

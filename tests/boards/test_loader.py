@@ -21,7 +21,7 @@ def image(name: str) -> bytes:
 
 OLD = half(image("old"), 1)
 NEW = half(image("new"), 2)
-UNCONFIRMED = half(image("new"), 2, confirmed=False)
+UNCONFIRMED = NEW[:76] + b"\xff" * 4 + NEW[80:]
 
 
 def damaged(content: bytes, at: int) -> bytes:

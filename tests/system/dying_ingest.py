@@ -4,9 +4,9 @@ Usage: dying_ingest.py MOMENT COUNT ARGUMENTS..., the arguments being those of `
 when that moment comes for the COUNT-th time:
 
     commit    reports are written to the database, the transaction is not committed
-    puback    they are committed, the broker has no PUBACK
     ack       the broker has its PUBACKs, the devices have no acks
     acked     all have their answers, nothing that follows has been done
+    puback    reports are committed, the broker has no PUBACK
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from host_tools.ingest.batch import WriteBatch
 from host_tools.ingest.receiver import Receiver
 
-MOMENTS = ("commit", "puback", "ack", "acked")
+MOMENTS = ("commit", "ack", "acked", "puback")
 
 
 def _die() -> None:
@@ -50,16 +50,18 @@ def _arrange(moment: str, count: int) -> None:
     def nothing(*_: Any) -> None:
         pass
 
+    done: list[object] = []
     if moment == "commit":
         patch(WriteBatch, "write", nothing, lambda batch: batch.tally.reports and reached())
-    elif moment == "puback":
-        patch(Receiver, "confirm", lambda _, messages: messages and reached(), nothing)
     elif moment == "ack":
         patch(Receiver, "publish", lambda *_: reached(), nothing)
+    elif moment == "acked":
+        patch(Receiver, "publish", nothing, lambda *_: done.append(True))
+        patch(Receiver, "flush", nothing, lambda *_: done and reached())
     else:
-        acked = []
-        patch(Receiver, "publish", nothing, lambda *_: acked.append(True))
-        patch(Receiver, "flush", nothing, lambda *_: acked and reached())
+        # Not a batch of births or states only: it would leave no report to come again.
+        patch(WriteBatch, "write", nothing, lambda batch: done.extend(batch.reports))
+        patch(Receiver, "confirm", lambda *_: done and reached(), lambda *_: done.clear())
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 It imports nothing of the agent, so it works whatever the images hold. MicroPython maps only one
 partition into memory, `romfs`. Its first half is A, its second half is B. Each half begins with a
 block for its record; the image follows. The record: "DSL1", sequence number, length of the image
-(big-endian, 4 bytes each), the image's SHA-256, and the CRC-32 of all this. From byte 64 on: three
-tries and the confirmation, 4 bytes each, FF until they are set. To set one needs no erase.
+(big-endian, 4 bytes each), the image's SHA-256, and the CRC-32 of all this. From byte 64 on there
+are four marks of 4 bytes: three tries, and the confirmation. A mark is FF until it is set, and to
+set one needs no erase. The loader counts the tries; the agent will set the confirmation.
 """
 
 import binascii
@@ -51,11 +52,6 @@ def _read(view, half):
     return (tries is None or tries < _TRIES, sequence, half, image, digest, tries)
 
 
-def _mark(rom, half, number):
-    block = half * (len(memoryview(rom)) // _BLOCK // 2)
-    rom.writeblocks(block, bytes(4), _MARKS + 4 * number)
-
-
 def mount(rom=None, point="/rom"):
     """Mount the newest usable image, and import from it first.
 
@@ -72,14 +68,9 @@ def mount(rom=None, point="/rom"):
             print("loader: image %s is damaged" % "AB"[half])
             continue
         if usable and tries is not None:
-            _mark(rom, half, tries)
+            rom.writeblocks(half * (len(view) // _BLOCK // 2), bytes(4), _MARKS + 4 * tries)
         vfs.mount(vfs.VfsRom(image), point)  # type: ignore[attr-defined]
         sys.path.insert(0, point)
         running = half
         return
     raise OSError("the flash has no whole image of the agent; provision the board again")
-
-
-def confirm(rom=None):
-    """Record that the running image works. It is used from now on."""
-    _mark(rom or _partition(), running, _TRIES)

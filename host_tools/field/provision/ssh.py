@@ -311,7 +311,8 @@ class SshConnection:
 
     def _failure(self, error: object) -> ProvisionError:
         """The error for what has ended the connection."""
-        last = (str(error).strip().splitlines() or ["no reason given"])[-1].rstrip(".\r")
+        said = reason(error) if isinstance(error, OSError) else str(error).strip()
+        last = (said.splitlines() or ["no reason given"])[-1].rstrip(".\r")
         refused = isinstance(error, paramiko.AuthenticationException)
         # So paramiko says that there is no key at all.
         if refused or "No authentication methods" in last or "encrypted" in last:

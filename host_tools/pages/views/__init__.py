@@ -12,12 +12,17 @@ def routes() -> list[PageRoute]:
         alerts,
         api,
         cases,
+        devices,
+        events,
+        figures,
         files,
         lists,
         months,
+        outages,
         province,
         village,
     )
 
-    groups = (province, village, lists, cases, alerts, files, months, account, api)
+    villages = (province, village, figures, lists, outages, devices)
+    groups = (*villages, cases, alerts, events, files, months, account, api)
     return [route for group in groups for route in group.ROUTES]

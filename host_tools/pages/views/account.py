@@ -244,7 +244,7 @@ def change(visit: PageVisit) -> Response:
     if its.id == visit.who.id:
         raise NotAllowed(_("Another administrator has to do this to your own account."))
     if action == "reset":
-        password = access.reset_password(visit.book, its)
+        password = access.reset_password(visit.book, its, visit.now)
         visit.log("account.reset", its.name)
         return _everybody(visit, name=its.name, password=password)
     detail = ""

@@ -12,18 +12,9 @@ from contextlib import contextmanager
 from starlette.responses import Response
 
 from host_tools.alerts.places import AlertPlace
-from host_tools.alerts.records import (
-    DROPPED,
-    DUE,
-    FAILED,
-    FILE,
-    SENDING,
-    SENT,
-    Alert,
-    AlertMember,
-    AlertRecords,
-    open_records,
-)
+from host_tools.alerts.records import Alert, AlertMember, AlertRecords, open_records
+from host_tools.alerts.records_file import FILE
+from host_tools.alerts.records_outbox import DROPPED, DUE, FAILED, SENDING, SENT
 from host_tools.alerts.texts import advice, title, trouble_words
 from host_tools.alerts.tokens import TokenError, read_token
 from host_tools.common.errors import DesalinkError
@@ -39,8 +30,8 @@ from host_tools.pages.listing import (
     FilterChoice,
     Listing,
     limit_of,
+    page_of,
     regency_choice,
-    show,
     since_choice,
 )
 from host_tools.pages.records import ADMINISTRATOR, OPERATOR
@@ -120,32 +111,18 @@ def alerts(visit: PageVisit) -> Listing:
         "alerts",
         _("Alerts"),
         [
-            Column("alert", _("Alert"), LINK),
-            Column("what", _("What")),
-            Column("severity", _("Severity")),
-            Column("state", _("State")),
-            Column("began", _("Begin (WITA)"), TIME),
-            Column("opened", _("Alerted (WITA)"), TIME),
-            Column("slots", _("Slots"), NUMBER),
-            Column("acknowledged_by", _("Acknowledged by")),
-            Column("acknowledged", _("Acknowledged (WITA)"), TIME),
-            Column("over", _("Over (WITA)"), TIME),
+            Column("alert", _("Alert"), LINK, lambda its: _link(its.id)),
+            Column("what", _("What"), of=lambda its: title(its, places)),
+            Column("severity", _("Severity"), of=lambda its: _severity(its.severity)),
+            Column("state", _("State"), of=_state),
+            Column("began", _("Begin (WITA)"), TIME, lambda its: its.begin),
+            Column("opened", _("Alerted (WITA)"), TIME, lambda its: its.opened_at),
+            Column("slots", _("Slots"), NUMBER, lambda its: its.fallen),
+            Column("acknowledged_by", _("Acknowledged by"), of=lambda its: its.acked_by),
+            Column("acknowledged", _("Acknowledged (WITA)"), TIME, lambda its: its.acked_at),
+            Column("over", _("Over (WITA)"), TIME, lambda its: its.closed_at),
         ],
-        [
-            {
-                "alert": (f"/alerts/{its.id}", str(its.id)),
-                "what": title(its, places),
-                "severity": _severity(its.severity),
-                "state": _state(its),
-                "began": its.begin,
-                "opened": its.opened_at,
-                "slots": its.fallen,
-                "acknowledged_by": its.acked_by,
-                "acknowledged": its.acked_at,
-                "over": its.closed_at,
-            }
-            for its in sorted(found, key=lambda its: -its.id)
-        ],
+        sorted(found, key=lambda its: -its.id),
         [
             regency_choice(visit),
             FilterChoice("state", _("State"), [("", _("not over")), ("all", _("all"))], state),
@@ -182,41 +159,31 @@ def _what(name: str) -> str:
     }.get(name, _("again, to more people"))
 
 
-def messages(visit: PageVisit) -> Response:
+def _link(number: int | None) -> tuple[str, str] | None:
+    return None if number is None else (f"/alerts/{number}", str(number))
+
+
+def messages(visit: PageVisit) -> Listing:
     """The outbox, the newest first. The texts stay there: they hold the links."""
     state = visit.query("state")
     with _opened(visit) as records:
         found = [] if records is None else records.messages(state or None, limit_of(visit))
-    listing = Listing(
+    return Listing(
         "messages",
         _("Messages of alerts"),
         [
-            Column("message", _("Number"), NUMBER),
-            Column("alert", _("Alert"), LINK),
-            Column("queued", _("Queued (WITA)"), TIME),
-            Column("kind", _("Kind")),
+            Column("message", _("Number"), NUMBER, lambda its: its.id),
+            Column("alert", _("Alert"), LINK, lambda its: _link(its.alert_id)),
+            Column("queued", _("Queued (WITA)"), TIME, lambda its: its.queued_at),
+            Column("kind", _("Kind"), of=lambda its: _what(its.what)),
             Column("channel", _("Channel")),
             Column("subject", _("Subject")),
-            Column("state", _("State")),
+            Column("state", _("State"), of=lambda its: _message_state(its.state)),
             Column("attempts", _("Attempts"), NUMBER),
-            Column("sent", _("Sent (WITA)"), TIME),
+            Column("sent", _("Sent (WITA)"), TIME, lambda its: its.sent_at),
             Column("error", _("Error")),
         ],
-        [
-            {
-                "message": its.id,
-                "alert": its.alert_id and (f"/alerts/{its.alert_id}", str(its.alert_id)),
-                "queued": its.queued_at,
-                "kind": _what(its.what),
-                "channel": its.channel,
-                "subject": its.subject,
-                "state": _message_state(its.state),
-                "attempts": its.attempts,
-                "sent": its.sent_at,
-                "error": its.error,
-            }
-            for its in found
-        ],
+        found,
         [
             FilterChoice(
                 "state",
@@ -226,7 +193,6 @@ def messages(visit: PageVisit) -> Response:
             )
         ],
     )
-    return show(visit, listing)
 
 
 def _found(visit: PageVisit, records: AlertRecords | None) -> tuple[AlertRecords, Alert]:
@@ -340,8 +306,8 @@ def acknowledge_by_link(visit: PageVisit) -> Response:
 
 
 ROUTES = [
-    PageRoute("/alerts", lambda visit: show(visit, alerts(visit))),
-    PageRoute("/alerts/messages", messages),
+    PageRoute("/alerts", page_of(alerts)),
+    PageRoute("/alerts/messages", page_of(messages)),
     PageRoute("/alerts/{number}", one),
     PageRoute("/alerts/{number}", acknowledge, OPERATOR, "POST"),
     PageRoute("/a/{token}", link, None),

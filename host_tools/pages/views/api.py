@@ -22,19 +22,21 @@ from host_tools.pages.listing import (
     Listing,
 )
 from host_tools.pages.serving import PageRoute
-from host_tools.pages.views import alerts, lists
+from host_tools.pages.views import alerts, cases, devices, events, lists, months, outages
 from host_tools.pages.visits import NotFound, PageVisit
 
 _ROOT = "/api/v1"
 _LISTS: dict[str, Callable[[PageVisit], Listing]] = {
     "villages": lists.villages,
-    "outages": lists.outages,
+    "outages": outages.outages,
     "providers": lists.providers,
-    "devices": lists.devices,
+    "devices": devices.devices,
     "usage": lists.usage,
-    "cases": lists.cases,
+    "cases": cases.cases,
     "alerts": alerts.alerts,
     "quarantine": lists.quarantine,
+    "maintenance": events.events,
+    "months": months.months,
 }
 _NUMBERS = (NUMBER, SHARE)
 _WHOLE = (CASE, SIZE, SPAN)

@@ -7,6 +7,17 @@ from starlette.responses import Response
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.pages import texts
+from host_tools.pages.listing import (
+    CASE,
+    TIME,
+    VILLAGE,
+    Column,
+    FilterChoice,
+    Listing,
+    limit_of,
+    page_of,
+    regency_choice,
+)
 from host_tools.pages.records import ACKNOWLEDGED, CLOSED, OPEN, OPERATOR, Case
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.visits import NotFound, PageVisit
@@ -26,6 +37,42 @@ def _case(visit: PageVisit) -> Case:
     if found is None:
         raise NotFound(_("There is no such case."))
     return found
+
+
+def cases(visit: PageVisit) -> Listing:
+    """Cases that are open; with `state`, closed ones too."""
+    state, regency = visit.query("state"), visit.query("regency")
+    found = visit.book.cases(closed=state in ("all", CLOSED), limit=limit_of(visit))
+    words = texts.case_states()
+    return Listing(
+        "cases",
+        _("Cases"),
+        [
+            Column("case", _("Case"), CASE, lambda case: case.id),
+            Column("village", _("Village"), VILLAGE),
+            Column("subject", _("Subject")),
+            Column("state", _("State"), of=lambda case: words[case.state]),
+            Column("assigned", _("Assigned to")),
+            Column("opened", _("Opened (WITA)"), TIME, lambda case: case.opened_at),
+            Column("opened_by", _("By")),
+            Column("closed", _("Closed (WITA)"), TIME, lambda case: case.closed_at),
+            Column("cause", _("Cause")),
+        ],
+        [
+            its
+            for its in found
+            if its.village.startswith(regency) and state in ("", "all", its.state)
+        ],
+        [
+            regency_choice(visit),
+            FilterChoice(
+                "state",
+                _("State"),
+                [("", _("not closed")), ("all", _("all")), *words.items()],
+                state,
+            ),
+        ],
+    )
 
 
 def open_(visit: PageVisit) -> Response:
@@ -92,6 +139,7 @@ def change(visit: PageVisit) -> Response:
 
 
 ROUTES = [
+    PageRoute("/cases", page_of(cases)),
     PageRoute("/village/{code}/case", open_, OPERATOR, "POST"),
     PageRoute("/cases/{number}", show),
     PageRoute("/cases/{number}", change, OPERATOR, "POST"),

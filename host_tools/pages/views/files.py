@@ -6,7 +6,7 @@ from starlette.responses import FileResponse, Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
-from host_tools.pages.listing import LINK, SIZE, TIME, Column, Listing, show
+from host_tools.pages.listing import LINK, SIZE, TIME, Column, Listing, page_of
 from host_tools.pages.records import FileCheck
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.shelf import ShelfFile
@@ -28,45 +28,46 @@ def _result(file: ShelfFile, check: FileCheck | None) -> str:
     return _("verified") if check.good else _("wrong")
 
 
-def files(visit: PageVisit) -> Response:
+def files(visit: PageVisit) -> Listing:
     """Every file, and what its last check has found."""
     shelf, checks = visit.site.shelf, visit.book.newest_checks()
     note = _("Reports and evidence files in the folders of 'files' in [pages] of province.toml.")
     for name in shelf.missing():
         note += " " + _("There is no folder {name}.").format(name=name)
-    rows = []
-    for its in shelf.files():
+
+    def digest(its: ShelfFile) -> str | None:
         check = checks.get(its.name)
-        found = check.sha256 if check and _is_of(check, its) else ""
-        rows.append(
-            {
-                "file": (with_query("/months/file", name=its.name), its.name),
-                "size": its.size,
-                "changed": its.changed,
-                "sha256": its.sha256 or found or None,
-                "verify": (with_query("/months/check", name=its.name), _("Verify"))
-                if its.can_be_verified
-                else None,
-                "result": _result(its, check) or None,
-                "verified": check.ended_at if check else None,
-            }
-        )
-    listing = Listing(
+        return its.sha256 or (check.sha256 if check and _is_of(check, its) else "") or None
+
+    def verify(its: ShelfFile) -> tuple[str, str] | None:
+        return its.can_be_verified and (_at("check", its), _("Verify")) or None
+
+    return Listing(
         "files",
         _("Files of the months"),
         [
-            Column("file", _("File"), LINK),
+            Column("file", _("File"), LINK, lambda its: (_at("file", its), its.name)),
             Column("size", _("Size"), SIZE),
             Column("changed", _("Changed (WITA)"), TIME),
-            Column("sha256", _("SHA-256 as listed, or as it was when verified")),
-            Column("verify", _("Verify"), LINK),
-            Column("result", _("Result")),
-            Column("verified", _("Verified (WITA)"), TIME),
+            Column("sha256", _("SHA-256 as listed, or as it was when verified"), of=digest),
+            Column("verify", _("Verify"), LINK, verify),
+            Column(
+                "result", _("Result"), of=lambda its: _result(its, checks.get(its.name)) or None
+            ),
+            Column(
+                "verified",
+                _("Verified (WITA)"),
+                TIME,
+                lambda its: checks[its.name].ended_at if its.name in checks else None,
+            ),
         ],
-        rows,
+        shelf.files(),
         note=note,
     )
-    return show(visit, listing)
+
+
+def _at(page: str, file: ShelfFile) -> str:
+    return with_query(f"/months/{page}", name=file.name)
 
 
 def _file(visit: PageVisit, name: str) -> ShelfFile:
@@ -97,11 +98,11 @@ def begin_check(visit: PageVisit) -> Response:
     if not visit.site.checks.begin(visit.book, its, visit.who.name):
         raise DesalinkError(_("Another file is being verified; try again when that has ended."))
     visit.log("file.verify", its.name)
-    return visit.to(with_query("/months/check", name=its.name))
+    return visit.to(_at("check", its))
 
 
 ROUTES = [
-    PageRoute("/months/files", files),
+    PageRoute("/months/files", page_of(files)),
     PageRoute("/months/file", download),
     PageRoute("/months/check", check),
     PageRoute("/months/check", begin_check, method="POST"),

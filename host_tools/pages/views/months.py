@@ -23,8 +23,8 @@ from host_tools.pages.listing import (
     Column,
     FilterChoice,
     Listing,
+    page_of,
     regency_choice,
-    show,
 )
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.snapshot import Snapshot
@@ -74,6 +74,7 @@ class VillageMonth:
     """A village's slot in a closed month; price and restitution in rupiah."""
 
     month: str
+    edition: int
     slot: str
     availability: float | None
     worst: float | None
@@ -88,6 +89,7 @@ def _rows(closed: ClosedMonth, place: str = "") -> list[VillageMonth]:
     return [
         VillageMonth(
             closed.month,
+            closed.edition,
             slot["slot"],
             _share(piece["availability"]),
             _share(piece["worst"]),
@@ -113,41 +115,39 @@ def village_months(snapshot: Snapshot, code: str) -> list[VillageMonth]:
     return [row for closed in _holding(snapshot)[:12] for row in _rows(closed, code)]
 
 
-def months(visit: PageVisit) -> Response:
+def months(visit: PageVisit) -> Listing:
     """Every closed month, with its digest."""
-    rows = [
-        {
-            "month": (f"/months/{its.month}/{its.edition}", its.month),
-            "edition": its.edition,
-            "rules": its.rules,
-            "closed": its.closed_at,
-            "closed_by": its.closed_by,
-            "digest": its.digest.hex(),
-            "verified": _("verified") if verified(its) else _("damaged"),
-            "opened": its.opened_at,
-            "why": its.opened_why or "",
-        }
-        for its in reversed(visit.snapshot.closed)
-    ]
-    listing = Listing(
+    return Listing(
         "months",
         _("Months"),
         [
-            Column("month", _("Month"), LINK),
+            Column(
+                "month",
+                _("Month"),
+                LINK,
+                lambda its: (f"/months/{its.month}/{its.edition}", its.month),
+            ),
             Column("edition", _("Edition"), NUMBER),
             Column("rules", _("Rules"), NUMBER),
-            Column("closed", _("Closed (WITA)"), TIME),
+            Column("closed", _("Closed (WITA)"), TIME, lambda its: its.closed_at),
             Column("closed_by", _("By")),
-            Column("digest", "SHA-256"),
-            Column("verified", _("Digest")),
-            Column("opened", _("Opened again (WITA)"), TIME),
-            Column("why", _("Why")),
+            Column("digest", "SHA-256", of=lambda its: its.digest.hex()),
+            Column(
+                "verified",
+                _("Digest"),
+                of=lambda its: _("verified") if verified(its) else _("damaged"),
+            ),
+            Column("opened", _("Opened again (WITA)"), TIME, lambda its: its.opened_at),
+            Column("why", _("Why"), of=lambda its: its.opened_why or ""),
         ],
-        rows,
+        visit.snapshot.closed[::-1],
         note=_("'desalink month close' closes a month; 'desalink report' writes its pages."),
         downloads=[("/months/files", _("Reports and evidence files"))],
     )
-    return show(visit, listing)
+
+
+def _path(closed: ClosedMonth) -> str:
+    return f"/months/{closed.month}/{closed.edition}"
 
 
 def _edition(visit: PageVisit) -> ClosedMonth:
@@ -158,55 +158,37 @@ def _edition(visit: PageVisit) -> ClosedMonth:
     raise NotFound(_("There is no such closed month."))
 
 
-def month(visit: PageVisit) -> Response:
+def month(visit: PageVisit) -> Listing:
     """The figures of a closed month."""
     closed = _edition(visit)
-    regency = visit.query("regency")
-    listing = Listing(
+    return Listing(
         f"figures-{closed.month}",
         _("Month {month}, edition {edition}").format(month=closed.month, edition=closed.edition),
-        _columns(money=True),
-        [_row(its, money=True) for its in _rows(closed, regency)],
-        [regency_choice(visit)],
-        note=_("SHA-256 of the figures, verified now: {digest}").format(
-            digest=closed.digest.hex()
-        ),
-        downloads=[
-            (f"/months/{closed.month}/{closed.edition}/figures.json", _("Figures as closed"))
+        [
+            *_columns(),
+            Column("price", _("Price (Rp)"), NUMBER),
+            Column("restitution", _("Restitution (Rp)"), NUMBER),
         ],
+        _rows(closed, visit.query("regency")),
+        [regency_choice(visit)],
+        note=_verified_note(closed),
+        downloads=[(f"{_path(closed)}/figures.json", _("Figures as closed"))],
     )
-    return show(visit, listing)
 
 
-def _columns(*, money: bool) -> list[Column]:
-    found = [
-        Column("village", _("Village"), VILLAGE),
+def _verified_note(closed: ClosedMonth) -> str:
+    return _("SHA-256 of the figures, verified now: {digest}").format(digest=closed.digest.hex())
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("village", _("Village"), VILLAGE, lambda its: its.slot[:10]),
         Column("availability", _("Availability"), SHARE),
         Column("worst", _("at worst"), SHARE),
         Column("best", _("at best"), SHARE),
         Column("down_s", _("Down by the provider"), SPAN),
         Column("unknown_s", _("Not known"), SPAN),
     ]
-    if money:
-        found += [
-            Column("price", _("Price (Rp)"), NUMBER),
-            Column("restitution", _("Restitution (Rp)"), NUMBER),
-        ]
-    return found
-
-
-def _row(its: VillageMonth, *, money: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "village": its.slot[:10],
-        "availability": its.availability,
-        "worst": its.worst,
-        "best": its.best,
-        "down_s": its.down_s,
-        "unknown_s": its.unknown_s,
-    }
-    if money:
-        found |= {"price": its.price, "restitution": its.restitution}
-    return found
 
 
 def figures(visit: PageVisit) -> Response:
@@ -220,31 +202,26 @@ def figures(visit: PageVisit) -> Response:
     )
 
 
-def public(visit: PageVisit) -> Response:
+def public(visit: PageVisit) -> Listing:
     """For everybody: availability by village of a closed month. No counts of people."""
     holding = _holding(visit.snapshot)
     chosen = visit.query("month") or (holding[0].month if holding else "")
     closed = next((its for its in holding if its.month == chosen), None)
     if visit.query("month") and closed is None:
         raise NotFound(_("There is no such closed month."))
-    listing = Listing(
+    return Listing(
         f"availability-{chosen or 'none'}",
         _("Availability by village, {month}").format(month=chosen or "–"),
-        _columns(money=False),
-        [_row(its, money=False) for its in _rows(closed)] if closed else [],
+        _columns(),
+        _rows(closed) if closed else [],
         [FilterChoice("month", _("Month"), [(its.month, its.month) for its in holding], chosen)],
-        note=""
-        if closed is None
-        else _("SHA-256 of the figures, verified now: {digest}").format(
-            digest=closed.digest.hex()
-        ),
+        note=_verified_note(closed) if closed else "",
     )
-    return show(visit, listing)
 
 
 ROUTES = [
-    PageRoute("/months", months),
-    PageRoute("/months/{month}/{edition}", month),
+    PageRoute("/months", page_of(months)),
+    PageRoute("/months/{month}/{edition}", page_of(month)),
     PageRoute("/months/{month}/{edition}/figures.json", figures),
-    PageRoute("/public", public, None),
+    PageRoute("/public", page_of(public), None),
 ]

@@ -85,6 +85,7 @@ def reply(
 HERE = b"\xc0\x0c"  # a pointer to the question's name
 LOCAL = bytes([127, 0, 0, 1])
 ADDRESS = record(HERE, A, bytes([192, 0, 2, 1]))
+LONG = name(".".join(["y" * 60] * 3))
 WRONG = record(HERE, A, bytes([192, 0, 2, 66]))
 
 # name: (what the server sends, what `query` must make of it)
@@ -140,6 +141,10 @@ QUERIES: dict[str, tuple[Answer, object]] = {
             )
         ],
         [0, ["192.0.2.7"]],
+    ),
+    "large.test": (
+        lambda q: [reply(q, record(HERE, CNAME, LONG), record(LONG, A, bytes([192, 0, 2, 8])))],
+        [0, ["192.0.2.8"]],
     ),
     "circle.test": (
         lambda q: [

@@ -24,12 +24,16 @@ from host_tools.alerts.channels import (
     SIGNATURE_HEADER,
     HookSender,
     NotTaken,
+    Sender,
     make_sender,
 )
 from host_tools.alerts.outbox import GIVE_UP_S, Outbox
-from host_tools.alerts.records import DUE, FAILED, SENT, AlertRecords, open_records
+from host_tools.alerts.records import AlertRecords, open_records
+from host_tools.alerts.records_outbox import DUE, FAILED, SENT
 from host_tools.alerts.settings import AlertSettings, load_settings
+from host_tools.store import StoreFull
 from tests import support
+from tests.host_tools.ingesting import wait_for
 
 NOW = 1_767_240_000
 SECRET = "a secret of some length"
@@ -139,7 +143,11 @@ def records(tmp_path: Path) -> Iterator[AlertRecords]:
 
 
 def outbox_of(records: AlertRecords, settings: AlertSettings, folder: Path) -> Outbox:
-    return Outbox(records, lambda name: make_sender(settings, name, folder))
+    return Outbox(
+        records,
+        lambda name: make_sender(settings, name, folder),
+        patience_s=support.PATIENCE_S,
+    )
 
 
 def queue(records: AlertRecords, name: str, channel: str, reply_to: str = "") -> None:
@@ -248,6 +256,48 @@ def test_a_channel_that_is_gone_or_wrong_is_named(records, tmp_path, settings):
     assert not error.value.for_good
 
 
+def test_a_channel_that_hangs_holds_up_no_other(records, settings, tmp_path, mail):
+    answers = threading.Event()
+
+    class Hangs:
+        def send(self, *_: object) -> None:
+            answers.wait(support.PATIENCE_S)
+
+    def sender(name: str) -> Sender:
+        return Hangs() if name == "program" else make_sender(settings, name, tmp_path)
+
+    def sent(channel: str) -> int:
+        outbox.work(NOW)
+        return [m.state for m in records.messages() if m.channel == channel].count(SENT)
+
+    outbox = Outbox(records, sender, patience_s=0.1)
+    for name in ("1.opened", "2.opened"):
+        queue(records, f"{name}.p", "program")
+        queue(records, f"{name}.s", "sari")
+    wait_for(lambda: sent("sari") == 2)
+    assert sent("program") == 0 and len(mail.mails) == 2
+    answers.set()
+    wait_for(lambda: sent("program") == 2)
+    assert [m.attempts for m in records.messages()] == [1] * 4
+
+
+def test_a_disk_that_is_full_once_it_is_sent_does_not_make_it_come_again(
+    records, settings, tmp_path, mail, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise StoreFull("no room")
+
+    outbox = outbox_of(records, settings, tmp_path)
+    queue(records, "1.opened", "sari")
+    with monkeypatch.context() as room:
+        room.setattr(records, "sent", full)
+        for _ in range(3):
+            with pytest.raises(StoreFull):
+                outbox.work(NOW)
+    assert outbox.work(NOW) == 1
+    assert len(mail.mails) == 1 and [m.state for m in records.messages()] == [SENT]
+
+
 def records_message(records: AlertRecords, name: str):
     queue(records, name, name)
     return records.messages()[0]
@@ -288,7 +338,7 @@ def killed_at(step: str, folder: Path, settings: AlertSettings, channel: str) ->
             return marking(id)
 
         records.sending = sending  # type: ignore[method-assign]
-        Outbox(records, sender).work(NOW)
+        Outbox(records, sender, patience_s=support.PATIENCE_S).work(NOW)
         die("noted")
 
     pid = os.fork()

@@ -14,6 +14,7 @@ from host_tools.alerts.service import AlertService
 from host_tools.alerts.watch import Watch
 from host_tools.common.times import DAY_S
 from host_tools.office.expiry import ends
+from host_tools.province.contract_records import MAINTENANCE, ContractEvent
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store.sessions import save_alive
@@ -27,6 +28,7 @@ BAD, GOOD = "6403112001-1", "6403112002-1"
 SOONER = '[rules]\nunused.after = "1 d"\nclock.after = "4 h"\n'
 
 Metrics = dict[int, list[int]]
+SILENT: Metrics = {}
 
 
 class Looking:
@@ -67,7 +69,8 @@ def looking(kaltim: Province) -> Iterator[Looking]:
 
 @pytest.fixture
 def report(kaltim: Province, looking: Looking) -> Iterator[Callable[..., None]]:
-    """Hours in which each of two devices reports what is given; None: without a clock."""
+    """Hours in which each of two devices reports what is given; None: without a clock, SILENT:
+    it does not."""
     filled = Filled(kaltim.database)
     devices = [Device(slot, seed=n, now=START) for n, slot in enumerate((BAD, GOOD), 1)]
     for device in devices:
@@ -80,6 +83,8 @@ def report(kaltim: Province, looking: Looking) -> Iterator[Callable[..., None]]:
                 save_alive(filled.db, end, connected=True)
             looking.until(end)
             for device, metrics in zip(devices, said, strict=True):
+                if metrics is SILENT:
+                    continue
                 device.clock = metrics is not None
                 message = device.report(ordinary() | (metrics or {}))
                 filled.store(device, [message], received_at=end)
@@ -136,3 +141,39 @@ def test_a_certificate_that_ends_is_alerted_once_thirty_days_before(
     looking.until(soon + 2 * HOUR)
     ((rule, what),) = looking.opened
     assert rule == "certificate" and first.what in what
+
+
+def test_a_channel_that_takes_nothing_is_alerted_once_to_the_staff(looking: Looking):
+    records = looking.records
+
+    def queue(name: str) -> int:
+        with records.transaction():
+            records.queue(*("opened", name, "operator", "a", "b"), now=START, due=START)
+        return records.messages()[0].id
+
+    looking.until(START + HOUR)
+    records.not_sent(queue("1"), "Apprise does not know this address", None)
+    looking.until(START + 3 * HOUR)
+    assert looking.opened == [("channel", ["operator"])]
+    message = records.messages()[0]
+    assert (message.channel, message.due_at < looking.now) == ("staff", True)
+    assert "operator: Apprise does not know this address" in message.body
+    records.sent(queue("2"), looking.now)
+    looking.until(START + 4 * HOUR)
+    assert records.open_alerts() == []
+
+
+def test_nothing_is_sent_in_maintenance_and_in_a_silence_and_what_is_down_is_after_it(
+    looking: Looking, report
+):
+    begin, end = START + HOUR, START + 4 * HOUR
+    looking.registry.add_contract_event(
+        ContractEvent("m", MAINTENANCE, "slot", BAD, begin, end, "Sari", "a new dish", START)
+    )
+    with looking.records.transaction():
+        looking.records.add_silence("village", GOOD[:10], begin, end, who="Sari", why="moved")
+    report(1, {}, {})
+    report(3, SILENT, SILENT)
+    assert looking.opened == []
+    report(1, SILENT, SILENT)
+    assert sorted(looking.opened) == [("no_data", [BAD]), ("no_data", [GOOD])]

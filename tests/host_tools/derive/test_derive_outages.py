@@ -254,17 +254,20 @@ def test_without_a_sign_of_life_the_power_went_with_the_last_sample(filled):
     assert filled.intervals()[1] == (START + 300, START + 1300, "power")
 
 
-def test_the_sign_of_life_is_placed_by_its_boot_where_its_clock_was_not_set(filled):
+@pytest.mark.parametrize(
+    "last, begin",
+    [([1, 410], START + 350), ([1, None], START + 300), ([1, -1], START + 300), ([9, 410], None)],
+)
+def test_the_sign_of_life_is_placed_by_its_boot_where_its_clock_was_not_set(filled, last, begin):
     device = Device()
     messages = [device.report()]
-    kind, number, detail = device.reboot(1000, alive=START + 350)
+    kind, number, detail = device.reboot(1000)
     del detail[3]
+    detail[2] = last
     filled.store(device, [*messages, device.report(events=[[kind, number, detail]])])
     filled.derive()
-    assert filled.intervals()[1:3] == [
-        (START + 300, START + 350, NO_DATA),
-        (START + 350, START + 1300, "power"),
-    ]
+    powerless = [b for b, e, state in filled.intervals() if (e, state) == (START + 1300, "power")]
+    assert powerless == ([] if begin is None else [begin])
 
 
 def test_a_silence_between_reports_is_no_data(filled):

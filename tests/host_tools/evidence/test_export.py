@@ -11,6 +11,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.common.times import DAY_S
+from host_tools.contracts import closing
 from host_tools.contracts.months import MonthError
 from host_tools.evidence.container import EvidenceError
 from host_tools.evidence.verify import verify
@@ -24,6 +25,7 @@ from tests.host_tools.evidence.forging import Forgery
 from tests.host_tools.evidence.province import (
     BEGIN,
     CA,
+    OCTOBER,
     ROOT,
     SLOTS,
     B,
@@ -97,15 +99,19 @@ class TestWindow:
         assert small.export(path).receipts[0] == 0
         assert exports.refusal(path, small.published) == ""
 
-    def test_a_month_waits_for_the_receipt_that_counts_its_reports(
+    def test_a_month_waits_for_the_receipt_and_the_figures_that_count_its_reports(
         self, small: SmallProvince, tmp_path: Path, exports: Exports
     ):
         report = small.devices["first"].report(ordinary())
         small.filled.store(small.devices["first"], [report], received_at=E + 3 * DAY_S + 60)
+        now = E + 4 * DAY_S + 3600
+        with pytest.raises(MonthError, match="are not derived yet"):
+            closing.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
+        small.filled.derive()
         with pytest.raises(MonthError, match="Reports of 2026-10 have arrived that no receipt"):
-            small.close()
+            closing.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
         small.receive(E + 4 * DAY_S, E + 4 * DAY_S)
-        small.close(E + 4 * DAY_S + 3600)
+        small.close(now)
         path = tmp_path / "late.evidence"
         assert small.export(path).receipts[1] == 39
         assert exports.refusal(path, small.published) == ""

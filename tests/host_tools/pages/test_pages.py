@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import openpyxl
@@ -19,6 +20,7 @@ from host_tools.pages.outlines import read_outlines
 from host_tools.pages.records import PagesError
 from host_tools.pages.site import PagesSite
 from host_tools.pages.words import GROUPS, what_to_do
+from host_tools.province.contract_records import ContractEvent
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
@@ -146,7 +148,7 @@ def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
         )
     text = pages.of("operator").get(f"/village/{VILLAGES[0]}").text
     assert 'class="state provider"' in text
-    assert "Call IndiHome: the village&#39;s router answers, and nothing beyond it." in text
+    assert "Call IndiHome: the village&#39;s router answers, but nothing beyond it does." in text
     assert "gateway: " in text and "lasts" in text
     for name in ("7d", "30d", "year"):
         its = pages.of("operator").get(f"/village/{VILLAGES[0]}?range={name}").text
@@ -167,7 +169,7 @@ def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
         ("power", 9, 0, "Wait"),
         ("power", 9e9, 0, "Call the village"),
         ("agent", 9, 0, "Call the village: the measuring"),
-        ("broker", 9, 0, "See to our own"),
+        ("broker", 9, 0, "Check our own"),
         ("no_data", 9, 0, "Wait"),
         ("no_data", 9000, 0, "Call the village"),
         ("no_data", 9e9, 0, "Call the village, then go there"),
@@ -223,6 +225,73 @@ def test_notes_and_contacts_stay_until_they_are_withdrawn(pages: Pages):
     assert number
     post(client, f"/village/{VILLAGES[0]}/note/withdraw", number=number[1])
     assert "Pak RT 0812" not in client.get(f"/village/{VILLAGES[0]}").text
+
+
+def test_a_village_in_maintenance_says_until_when(pages: Pages):
+    events = [
+        ("a", "maintenance", "regency", "6403", NOW - 600, NOW + 7200, "a new mast"),
+        ("b", "dispute", "village", VILLAGES[0], NOW - 9 * DAY, NOW - 8 * DAY, HOSTILE),
+        ("c", "maintenance", "provider", "Starlink", NOW + DAY, NOW + 2 * DAY, "later"),
+    ]
+    with signing_registry(pages.site.province) as registry:
+        for *what, why in events:
+            registry.add_contract_event(ContractEvent(*what, "Sri", why, NOW - 10 * DAY))
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute(
+            "INSERT INTO outages (stream_id, boot, begin_up, cause, slot_id, flaps, t_begin, "
+            "interrupted) VALUES (1, 9, 9, 5, 1, 0, ?, 0)",
+            (NOW - 300,),
+        )
+    client = pages.of("viewer")
+    text = client.get(f"/village/{VILLAGES[0]}").text
+    assert "Wait: maintenance is announced until 2026-" in text
+    assert "a new mast" in text and "&lt;script&gt;" in text and "later" not in text
+    assert "Wait: maintenance" not in client.get(f"/village/{VILLAGES[1]}").text
+    assert "later" in client.get(f"/village/{VILLAGES[2]}").text
+    assert client.get("/").text.count("; maintenance until 2026-") == 2
+    rows = client.get("/api/v1/maintenance").json()["rows"]
+    assert [(row["id"], row["place"]) for row in rows] == [
+        ("c", "provider Starlink"),
+        ("a", "regency 6403"),
+    ]
+    assert client.get("/maintenance?state=all&format=csv").text.count("Sri") == 3
+
+
+def test_the_outages_of_a_village_name_their_cases(pages: Pages):
+    client = pages.of("operator")
+    query = f"/api/v1/outages?village={VILLAGES[1]}&since=9d"
+    first, *others = client.get(query).json()["rows"]
+    assert others and {row["village"] for row in others} == {VILLAGES[1]}
+    assert first["begin"] >= others[-1]["begin"] and first["case"] is None
+    page = client.get(f"/village/{VILLAGES[1]}?range=30d").text
+    began = re.findall(r'name="began" value="(\d+)"', page)[0]
+    post(client, f"/village/{VILLAGES[1]}/case", subject="x", began=began)
+    assert [r["case"] for r in client.get(query).json()["rows"] if r["case"]] == [1]
+    assert '<a href="/cases/1">1</a>' in client.get("/outages?since=9d").text
+
+
+def test_what_was_measured_in_a_village_is_there_as_a_table(pages: Pages):
+    client = pages.of("viewer")
+    for range_, step in (("7d", 3600), ("30d", DAY)):
+        path = f"/village/{VILLAGES[0]}/usage?range={range_}"
+        rows = list(csv.DictReader(io.StringIO(client.get(f"{path}&format=csv").text[1:])))
+        times = [datetime.fromisoformat(row["begin"]).timestamp() for row in rows]
+        assert len(rows) > 5 and times[0] - times[1] == step
+        assert f"{len(rows)} rows" in client.get(path).text
+    device = Device(now=NOW - 900)
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute(
+            "INSERT INTO reports VALUES (1, 1, 1, 1, 0, NULL, ?, ?)",
+            (NOW - 60, device.report(ordinary())),
+        )
+        db.execute(
+            "INSERT INTO pieces (stream_id, boot, chunk, slot_id, t_begin, t_end, clockless, "
+            "ahead, received_at) VALUES (1, 1, 0, 1, ?, ?, 0, 0, ?)",
+            (NOW - 900, NOW - 600, NOW - 60),
+        )
+    text = client.get(f"/village/{VILLAGES[0]}/link?format=csv").text
+    (row,) = csv.DictReader(io.StringIO(text[1:]))
+    assert row["slot"] == f"{VILLAGES[0]}-1" and float(row["rtt_mean"]) > 1 and not row["voltage"]
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,11 @@ def test_programs_read_with_a_token_until_it_is_revoked(pages: Pages):
     assert number
     post(client, "/account/tokens/revoke", number=number[1])
     assert program.get("/api/v1/status", headers=headers).status_code == 401
+    token = first_password(post(client, "/account/tokens", name="another").text)
+    headers = {"authorization": f"Bearer {token}"}
+    assert program.get("/api/v1/status", headers=headers).status_code == 200
+    post(pages.of("administrator"), "/accounts/viewer", action="reset")
+    assert program.get("/api/v1/status", headers=headers).status_code == 401
 
 
 def test_accounts_are_in_the_backup(pages: Pages, tmp_path: Path):

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from host_tools.pages import photographs
 from host_tools.store import open_database
 from tests.host_tools.pages.conftest import NOW, PASSWORD, VILLAGES, Pages
 from tests.host_tools.pages.real_village import real_village
 from tests.host_tools.pages.test_pages_live import of_port, running
+from tests.host_tools.pages.test_pages_photographs import file_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is missing")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -27,6 +29,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on this machine"),
 ]
+
+
+WIDE = file_of("JPEG", (2000, 1000))
 
 
 class Browsing:
@@ -114,6 +119,30 @@ def test_an_operator_works_by_keyboard_from_the_wall_to_a_closed_case(browsing: 
     assert "a cable or plug" in page.inner_text("main")
 
 
+def test_an_operator_follows_the_map_adds_a_photograph_and_downloads_a_report(pages: Pages):
+    folder = pages.directory / "months"
+    folder.mkdir()
+    (folder / "2026-10.pdf").write_bytes(b"%PDF")
+    site = of_port(pages, files=("months",))
+    with running(site), chromium(site.settings.port) as its:
+        page = its.page()
+        its.log_in(page, "operator")
+        page.locator(f"circle#m{VILLAGES[0]}").click()
+        page.wait_for_url(its.root + f"/village/{VILLAGES[0]}")
+        photograph = {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": WIDE}
+        page.set_input_files("input[name=file]", photograph)
+        page.get_by_label("What it shows").fill("the mast")
+        page.locator("#photographs form.stack button").click()
+        page.locator("#photographs img").scroll_into_view_if_needed()
+        drawn = "document.querySelector('#photographs img').naturalWidth === 1280"
+        page.wait_for_function(drawn)
+        assert "the mast" in page.inner_text("#photographs")
+        page.goto(its.root + "/months/files")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="months/2026-10.pdf").click()
+        assert Path(download.value.path()).read_bytes() == b"%PDF"
+
+
 def test_an_open_wall_shows_an_outage_by_itself(browsing: Browsing, pages: Pages):
     page = browsing.page()
     browsing.log_in(page, "viewer")
@@ -145,7 +174,12 @@ def test_an_open_wall_shows_the_outage_of_a_real_agent_without_a_reload(tmp_path
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_serious_is_found_on_any_page(browsing: Browsing, scheme: str):
+def test_nothing_serious_is_found_on_any_page(browsing: Browsing, pages: Pages, scheme: str):
+    with pages.book() as book:
+        its = photographs.picture_of(WIDE)
+        size = (its.content, its.width, its.height)
+        limits = {"most": 9, "most_bytes": len(its.content)}
+        book.add_photograph(VILLAGES[2], *size, "", who="x", at=NOW, **limits)
     # axe is a script of its own, which the policy of the pages would refuse.
     page = browsing.page(color_scheme=scheme, bypass_csp=True)
     page.goto(browsing.root + "/login")
@@ -155,7 +189,7 @@ def test_nothing_serious_is_found_on_any_page(browsing: Browsing, scheme: str):
         *("/", "/villages", "/outages?since=9d", "/cases", "/providers", "/devices", "/usage"),
         *("/alerts?state=all", "/alerts/1", "/alerts/messages", "/months/files"),
         *("/months", "/quarantine", "/audit", "/accounts", "/account", "/search?q=a"),
-        f"/village/{VILLAGES[2]}?range=7d",
+        *(f"/village/{VILLAGES[2]}?range=7d", f"/village/{VILLAGES[2]}/usage", "/maintenance"),
     ):
         page.goto(browsing.root + path)
         found += serious(page)

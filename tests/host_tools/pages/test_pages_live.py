@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 import time
@@ -86,6 +87,42 @@ def test_a_change_reaches_an_open_page(pages: Pages):
         assert message["dots"] == {f"m{VILLAGES[0]}": "provider"}
         assert f"b{VILLAGES[1]}-1" not in message["parts"]
         connection.close()
+
+
+def test_a_stream_ends_with_its_session_and_an_account_has_only_so_many(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("host_tools.pages.live._QUIET_S", 0.2)
+    monkeypatch.setattr("host_tools.pages.live._MOST_OF_ACCOUNT", 1)
+    site = of_port(pages)
+    with running(site):
+        connection, other = (
+            http.client.HTTPConnection("127.0.0.1", site.settings.port, timeout=PATIENCE_S)
+            for _ in range(2)
+        )
+        headers = {"cookie": log_in(connection)}
+        connection.request("GET", "/live", headers=headers)
+        stream = connection.getresponse()
+        assert stream.headers["x-content-type-options"] == "nosniff"
+        assert stream.readline() == b"retry: 3000\n"
+        other.request("GET", "/live", headers=headers)
+        assert other.getresponse().status == 503
+        with pages.book() as book:
+            account = book.account("viewer")
+            assert account is not None
+            book.end_sessions(account.id)
+        assert stream.read().endswith(b"\n\n")
+        connection.close()
+        other.close()
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(pages: Pages, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("host_tools.pages.serving._BODY_S", -3.0)
+    site = of_port(pages)
+    with running(site), socket.create_connection(("127.0.0.1", site.settings.port)) as slow:
+        slow.settimeout(PATIENCE_S)
+        slow.sendall(b"POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\nname=")
+        assert slow.recv(99).startswith(b"HTTP/1.1 408 ")
 
 
 def test_the_pages_speak_tls_of_their_own(pages: Pages):

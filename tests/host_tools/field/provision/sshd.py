@@ -209,6 +209,9 @@ class Device:
             "PidFile none\nUsePAM no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
             "StrictModes no\nLogLevel VERBOSE\nPerSourceMaxStartups none\n"
+            # sshd starts the user's shell, and a bash that is no other's child reads ~/.bashrc:
+            # with tools for developers in it that takes longer than the command.
+            "SetEnv SHLVL=1\n"
         )
         before = self.said.count("Server listening")
         with self._log.open("ab") as log:

@@ -97,6 +97,15 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 # --- all steps
 
+MODES = {
+    "etc/desalink": 0o700,
+    "etc/desalink/client.key": 0o640,
+    "etc/desalink/config.json": 0o640,
+    "var/lib/desalink": 0o700,
+    "var/lib/desalink/device.key": 0o600,
+    "opt/desalink/agent/supervise.py": 0o644,
+}
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_path: Path) -> None:
@@ -113,6 +122,13 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
             f"{fingerprint((device.folder / 'host.pub').read_text())}."
         ]
         device.wait_for_reports()
+        assert_secrets_stay_where_they_belong(laptop, device)
+        if kind == "raspberry-pi":
+            for name, mode in MODES.items():
+                assert (device.root / name).stat().st_mode & 0o777 == mode, name
+            config = json.loads((device.root / "etc/desalink/config.json").read_text())
+            assert config["port"] == "boards.raspberry_pi.board"
+            assert config["cadence"]["round_s"] == 1
 
         # Again: everything is checked, nothing is written.
         before = device.files()
@@ -126,98 +142,63 @@ def test_from_a_bare_device_to_one_that_reports(kind: str, laptop: Laptop, tmp_p
         assert len(laptop.messages) == 1
 
 
-def test_the_command_over_ssh(
-    office: World,
-    device: Device,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from host_tools.cli import main
-    from host_tools.people.kits import KitDirectory
-
-    def run(*arguments: str) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["provision", "--village", SLOT[:10], "--board", "raspberry-pi", *arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return ended.value.code, said.out, said.err
-
-    KitDirectory(tmp_path / "kit").put(office.kit_file, KIT_PASSPHRASE)
-    monkeypatch.setenv("DESALINK_KIT", str(tmp_path / "kit"))
-    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
-    monkeypatch.setenv("DESALINK_LANG", "en")
-    # The device is a folder, and the laptop's user has no key for it.
-    here = partial(over_ssh, keys=device.keys, prefix=str(device.root))
-    monkeypatch.setattr(linux, "over_ssh", here)
-    code, out, err = run("--ssh", device.target)
-    assert code == 0, err
-    assert "First connection" in err and ".svg" in out
-    (record,) = EnrolmentLog(KitDirectory(tmp_path / "kit").enrolments).records()
-    assert record.slot == SLOT
-    code, out, err = run("--ssh", "root@nowhere@else")
-    assert code == 1 and "no SSH address" in err
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_visit_over_ssh(
-    kind: str,
-    laptop: Laptop,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from host_tools.cli import main
-    from host_tools.people.kits import KitDirectory
-
-    def run(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(["device", *arguments])
-        said = capsys.readouterr()
-        assert ended.value.code == 0, said.err
-        return said.out
-
-    KitDirectory(laptop.work).put(laptop.office.kit_file, KIT_PASSPHRASE)
-    monkeypatch.setenv("DESALINK_KIT", str(laptop.work))
-    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
-    monkeypatch.setenv("DESALINK_LANG", "en")
-    with KINDS[kind](tmp_path / "device") as device:
-        outcome = laptop.provision(device)
-        device.wait_for_reports()
-        here = partial(visits.visit_ssh, keys=device.keys, prefix=str(device.root))
-        monkeypatch.setattr(visits, "visit_ssh", here)
-        said = json.loads(run("talk", device.target, "--json"))
-        assert (said["slot"], said["state"]) == (SLOT, "up")
-        assert said["province"]["result"] == "ok" and said["advice"] is None
-        assert said["last_report"]["device"] == outcome.kid
-        run("accept", device.target, "--measure", "1")
-        first, second = laptop.log.records()
-        assert first.site is None and second.site is not None
-        assert second.site.province == "ok" and second.site.usage["Interface"]
-        device.wait_for_reports()
-
-
-def test_secrets_stay_where_they_belong(laptop: Laptop, device: Device) -> None:
-    laptop.provision(device)
-    seed = (device.root / "var/lib/desalink/device.key").read_bytes()[:32]
+def assert_secrets_stay_where_they_belong(laptop: Laptop, device: Device) -> None:
+    """The device's key is on neither the laptop nor the province's computer."""
+    seed = (device.root / device.state / "device.key").read_bytes()[:32]
     shapes = [seed, seed.hex().encode(), base64.b64encode(seed)[:42], seed[:16], seed[16:]]
     for folder in (laptop.work, laptop.office.province.directory):
         for path in folder.rglob("*"):
             if path.is_file():
                 content = path.read_bytes()
                 assert not [shape for shape in shapes if shape in content], path
-    for name, mode in {
-        "etc/desalink": 0o700,
-        "etc/desalink/client.key": 0o640,
-        "etc/desalink/config.json": 0o640,
-        "var/lib/desalink": 0o700,
-        "var/lib/desalink/device.key": 0o600,
-        "opt/desalink/agent/supervise.py": 0o644,
-    }.items():
-        assert (device.root / name).stat().st_mode & 0o777 == mode, name
-    config = json.loads((device.root / "etc/desalink/config.json").read_text())
-    assert config["port"] == "boards.raspberry_pi.board"
-    assert config["cadence"]["round_s"] == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands_over_ssh(
+    kind: str,
+    laptop: Laptop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A device is provisioned, and visited afterwards."""
+    from host_tools.cli import main
+    from host_tools.people.kits import KitDirectory
+
+    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments])
+        said = capsys.readouterr()
+        assert ended.value.code == code, said.err
+        assert "Traceback" not in said.err
+        return said.out, said.err
+
+    KitDirectory(laptop.work).put(laptop.office.kit_file, KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_KIT", str(laptop.work))
+    monkeypatch.setenv("DESALINK_KIT_PASSPHRASE", KIT_PASSPHRASE)
+    monkeypatch.setenv("DESALINK_LANG", "en")
+    with KINDS[kind](tmp_path / "device") as device:
+        # The device is a folder, and the laptop's user has no key for it.
+        here = {"keys": device.keys, "prefix": str(device.root)}
+        monkeypatch.setattr(linux, "over_ssh", partial(over_ssh, **here))
+        monkeypatch.setattr(visits, "visit_ssh", partial(visits.visit_ssh, **here))
+        provision = ("provision", "--village", SLOT[:10])
+        board = ("--board", device.board) if device.board else ()
+        out, err = run(*provision, *board, "--ssh", device.target)
+        assert "First connection" in err and ".svg" in out
+        (first,) = laptop.log.records()
+        assert (first.slot, first.site) == (SLOT, None)
+        assert "no SSH address" in run(*provision, "--ssh", "root@nowhere@else", code=1)[1]
+        device.wait_for_reports()
+        said = json.loads(run("device", "talk", device.target, "--json")[0])
+        assert (said["slot"], said["state"]) == (SLOT, "up")
+        assert said["province"]["result"] == "ok" and said["advice"] is None
+        assert said["last_report"]["device"] == first.device.hex()
+        run("device", "accept", device.target, "--measure", "1")
+        second = laptop.log.records()[1]
+        assert second.site is not None
+        assert second.site.province == "ok" and second.site.usage["Interface"]
+        device.wait_for_reports()
 
 
 def test_a_device_of_another_village_begins_anew(laptop: Laptop, device: Device) -> None:
@@ -258,8 +239,6 @@ def test_another_host_key_is_refused_before_anything_is_sent(
 
 # --- interruptions
 
-CUTS = ["install", "key", "label"]
-
 
 def assert_whole(laptop: Laptop, device: Device, outcome: DeviceResult) -> None:
     """One key, one enrolment, one label, the whole agent, and it reports."""
@@ -272,23 +251,26 @@ def assert_whole(laptop: Laptop, device: Device, outcome: DeviceResult) -> None:
     device.wait_for_reports()
 
 
-@pytest.mark.parametrize("where", CUTS)
-def test_a_cut_before_any_step_costs_nothing(where: str, laptop: Laptop, device: Device) -> None:
-    def cut(name: str, state: str) -> None:
-        if name == where:
-            laptop.on = None
-            device.stop()
+def test_a_cut_before_any_step_costs_nothing(laptop: Laptop, device: Device) -> None:
+    """Each time the next run gets farther."""
+    key = device.root / device.state / "device.key"
+    made = set()
+    for where in ("install", "key", "label"):
 
-    laptop.on = cut
-    with pytest.raises(ProvisionError) as lost:
-        laptop.provision(device)
-    assert lost.value.kind == "cable", lost.value
-    assert "run the same command" in str(lost.value)
-    key = device.root / "var/lib/desalink/device.key"
-    made = key.read_bytes() if key.exists() else None
-    device.start()
+        def cut(name: str, state: str, where: str = where) -> None:
+            if name == where:
+                laptop.on = None
+                device.stop()
+
+        laptop.on = cut
+        with pytest.raises(ProvisionError) as lost:
+            laptop.provision(device)
+        assert lost.value.kind == "cable", lost.value
+        assert "run the same command" in str(lost.value)
+        made |= {key.read_bytes()} if key.exists() else set()
+        device.start()
     outcome = laptop.provision(device)
-    assert made is None or key.read_bytes() == made, "one key, however often"
+    assert made == {key.read_bytes()}, "one key, however often"
     assert_whole(laptop, device, outcome)
 
 

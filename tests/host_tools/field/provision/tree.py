@@ -1,6 +1,7 @@
 """Boards that only the tests have, beside the real ones: chips whose interpreter is the unix port.
 
-`DESALINK_TEST_BOARDS` hands the folder on to a `desalink` that a test starts (`launch.py`).
+`DESALINK_TEST_BOARDS` hands the folder on to a `desalink` that a test starts (`launch.py`). What
+that one does not need is imported where it is used: it is started a hundred times.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
-
-from host_tools.devices import boards, device_code
+from host_tools.devices import boards
 from host_tools.devices.boards import load_board
+from host_tools.devices.code import files
 from host_tools.devices.release import Release, build_release
-from tests.boards.images import FLASH_OFFSET
 from tests.support import ROOT
 
 VARIABLE = "DESALINK_TEST_BOARDS"
@@ -62,6 +61,8 @@ def the_tree() -> Path:
 @cache
 def release(name: str) -> Release:
     """The agent for a board of `the_tree`, built once."""
+    from filelock import FileLock
+
     folder = shared or Path(_own().name)
     with FileLock(folder / f"{name}.lock"):
         built = folder / f"{name}.release"
@@ -72,6 +73,8 @@ def release(name: str) -> Release:
 
 
 def _make_tree(folder: Path) -> Path:
+    from tests.boards.images import FLASH_OFFSET
+
     # Copies: the release builder follows no links when it collects names.
     for name in ("agent", "boards"):
         ignore = shutil.ignore_patterns("__pycache__")
@@ -88,7 +91,7 @@ def _make_tree(folder: Path) -> Path:
 def use_tree(folder: Path) -> None:
     """This process finds its boards and the agent there."""
     boards.FOLDER = folder / "boards"
-    device_code.ROOT = folder
+    files.ROOT = folder
 
 
 @contextmanager

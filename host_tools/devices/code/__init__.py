@@ -1,0 +1,1 @@
+"""The agent's code, made smaller for devices."""
