@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -336,3 +336,14 @@ def start_mosquitto(
         yield broker.start()
     finally:
         broker.kill9()
+
+
+def rows(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query of a province's database; none while there is no database."""
+    from host_tools.store import StoreMissing, open_database
+
+    try:
+        with open_database(database, readonly=True) as db:
+            return db.all(sql, values)
+    except StoreMissing:
+        return []
