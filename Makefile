@@ -43,10 +43,12 @@ setup-lab:
 demo: setup-demo
 	$(Q)exec .venv/bin/desalink demo $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-# worksteal: neighbours share a module's fixtures, and a long test at the end leaves no core idle.
+# loadfile: what the tests of a file share is made once. tests/conftest.py has the order.
 test: setup
-	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' $(ARGS)
+	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		-m 'not slow' $(ARGS)
 
+# worksteal: a file's tests may each take minutes, and should not wait for each other.
 proofs: setup
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m slow $(ARGS)
 

@@ -15,7 +15,8 @@ from agent.wire import ids
 
 # Stream, boot, up, Unix time (0: not known), time that has certainly passed; then CRC32.
 ALIVE = ">4sIIII"
-_STEADY_S = const(60)  # a task that ran for so long has recovered
+# A task that ran for so long has recovered. Where reports fail, every sample fails, each minute.
+_STEADY_S = const(300)
 
 
 class Supervisor:

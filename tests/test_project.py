@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import agent_ram
+from tests.conftest import LONGEST
 from tests.support import ROOT, mpy_cross, run_micropython
 
 AGENT_FILES = sorted((ROOT / "agent").rglob("*.py"))
@@ -286,3 +287,7 @@ def test_host_tools_import_what_pyproject_declares_and_all_of_it():
 def test_the_tests_import_what_pyproject_declares():
     declared = {_distribution(line) for lines in _requirements().values() for line in lines}
     assert _imported_distributions("tests") - declared == set()
+
+
+def test_the_files_of_tests_that_take_longest_are_there():
+    assert [path for path in LONGEST if not (ROOT / path).is_file()] == []

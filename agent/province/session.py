@@ -58,7 +58,8 @@ class Session:
     async def run(self):
         """Connect, serve, wait, connect again; never returns.
 
-        No exception but a cancellation ends this. It polls where it could wait for an event, as
+        Only a cancellation and a lack of memory end this: the supervisor calls it again, and
+        after too many of them starts the agent anew. It polls where it could wait for an event, as
         an event can be lost when memory runs out; a flag can't."""
         await self._wait()
         while True:
@@ -73,6 +74,8 @@ class Session:
             for end in self.end:
                 end(error)
             self._backoff.ended(lasted_ms, error)
+            if lacks_memory(error):
+                raise error
             await self._wait()
 
     async def _wait(self):

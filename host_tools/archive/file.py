@@ -62,11 +62,7 @@ def _schema(arrow: Any) -> Any:
 
 
 def write(path: Path, reports: Iterable[ArchivedReport]) -> int:
-    """Write a file of reports, which come sorted; returns how many there are.
-
-    Raises:
-        OSError: it can't be written.
-    """
+    """Write a file of reports, which come sorted; returns how many there are."""
     arrow, parquet = _arrow()
     schema = _schema(arrow)
     count = 0
@@ -116,7 +112,6 @@ class ArchiveFile:
 
     @property
     def groups(self) -> int:
-        """How many row groups it has."""
         return int(self._file.num_row_groups)
 
     def read(self, group: int, first: int = 0, count: int | None = None) -> list[ArchivedReport]:

@@ -30,8 +30,6 @@ class AccessRefused(BrokerError):
 
 @dataclass(frozen=True)
 class Delivered:
-    """A delivered message."""
-
     topic: str
     payload: bytes
 

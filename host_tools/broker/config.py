@@ -25,8 +25,6 @@ _REPORT_BYTES = 1024
 
 @dataclass(frozen=True)
 class BrokerFiles:
-    """The files of a province's broker."""
-
     directory: Path
 
     config = Inside("mosquitto.conf")
@@ -164,7 +162,6 @@ def write_config(province: Province, *, port: int | None = None) -> BrokerFiles:
     Raises:
         RegistryError: the registry can't be read.
         KeyFileError: the public root key can't be read.
-        OSError: a file can't be written.
     """
     from host_tools.keys.authorities import hold_root
     from host_tools.people.technicians import root_public

@@ -190,7 +190,6 @@ class BrokerProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
         return None if self._child is None else self._child.pid
 
     def check(self) -> str:
@@ -291,12 +290,10 @@ class BrokerProcess:
             return False
 
     def signal(self, number: int) -> None:
-        """Pass a signal on, if it still runs."""
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit code, once it ends."""
         assert self._child is not None
         return self._child.wait()
 

@@ -81,7 +81,6 @@ def apply_revocations(province: Province, registry: Registry, authority: Authori
 
     Raises:
         BrokerError: it does not refuse; what was revoked can still connect.
-        OSError: the list can't be written.
     """
     renew_services(province, registry, authority)  # while the CA's key is open
     probe = authority.issue_client(PROBE_SLOT, PROBE_LIFE)

@@ -47,7 +47,6 @@ def renew_services(
 
     Raises:
         KeyFileError: a certificate is missing or damaged.
-        OSError: a file can't be written.
     """
     renewed = []
     for name in ending(province, within):

@@ -99,11 +99,7 @@ def inspect(province: Province, registry: Registry) -> Upkeep:
 
 
 def renew(province: Province, registry: Registry, authority: Authority) -> None:
-    """Make both anew from province.toml and the registry, and services' certificates.
-
-    Raises:
-        OSError: a file can't be written.
-    """
+    """Make both anew from province.toml and the registry, and services' certificates."""
     from host_tools.broker.revocation import write_crl
 
     issued = authority.issue_server(province.broker.server_names)

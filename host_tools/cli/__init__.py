@@ -18,6 +18,7 @@ try:
     import os
     from collections.abc import Sequence
     from copy import deepcopy
+    from io import TextIOWrapper
     from pathlib import Path
     from typing import TYPE_CHECKING, NoReturn
 
@@ -300,6 +301,19 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _write_any_letter() -> None:
+    """Keep a tick or an arrow from ending a command where the output's encoding lacks it.
+
+    Windows gives a pipe or a file the code page of the system; desalink writes UTF-8 there.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            redirected = os.name == "nt" and not stream.isatty()
+            utf8 = redirected and "PYTHONIOENCODING" not in os.environ
+            stream.reconfigure(encoding="utf-8" if utf8 else None, errors="replace")
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `desalink` and end the process with the exit code of `run`."""
+    _write_any_letter()
     raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -54,16 +56,11 @@ def _os_message(error: OSError) -> str:
 
 def _owner(filename: object) -> str:
     """Who owns the nearest directory of a path that can be looked at."""
-    import pwd
-
-    path = os.path.abspath(os.fsdecode(filename)) if isinstance(filename, (str, bytes)) else ""
-    while path:
-        try:
-            return _("its owner, {name}").format(name=pwd.getpwuid(os.stat(path).st_uid).pw_name)
-        except (OSError, KeyError):
-            if path == os.path.dirname(path):
-                break
-            path = os.path.dirname(path)
+    if sys.platform != "win32" and isinstance(filename, (str, bytes)):
+        path = Path(os.path.abspath(os.fsdecode(filename)))
+        for place in (path, *path.parents):
+            with suppress(OSError, KeyError, NotImplementedError):
+                return _("its owner, {name}").format(name=place.owner())
     return _("its owner")
 
 

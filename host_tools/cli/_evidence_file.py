@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -101,6 +102,11 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
     from host_tools.evidence.documents import read_roots
     from host_tools.evidence.verify import verify
 
+    for head in heads:
+        if not re.fullmatch("[0-9A-Fa-f]{64}", head.strip()):
+            raise click.UsageError(
+                _("'{head}' is no head; give the 64 hexadecimal digits of one.").format(head=head)
+            )
     found = verify(file, [key for path in roots for key in read_roots(path)], heads, show_progress)
     show_progress("")
     header, totals = found.header, found.totals
@@ -122,7 +128,9 @@ def verify(file: Path, roots: tuple[Path, ...], heads: tuple[str, ...], as_json:
         )
         return
     scope = " ".join(f"{name} {value}" for name, value in header.scope.items())
-    edition = "not closed" if header.edition is None else f"edition {header.edition}"
+    edition = _("not closed yet")
+    if header.edition is not None:
+        edition = _("edition {number}").format(number=header.edition)
     click.echo(
         _(
             "{name} of {province} ({scope}; {edition}, rules {version}): {slots}, {reports}. "

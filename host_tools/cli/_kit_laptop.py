@@ -190,7 +190,6 @@ def _has_province(app: Application) -> bool:
 
 
 def _on_record(app: Application, kit: Kit) -> KitCheck:
-    """The state of the kit in its province."""
     from host_tools.people.kits.check import KitCheck
 
     with app.registry() as registry:

@@ -35,7 +35,6 @@ def show_progress(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document, readable and in UTF-8."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 

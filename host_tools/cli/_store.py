@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,9 +38,9 @@ def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
 
 def note_underived(app: Application, database: Database | None, end: int) -> None:
     """Note that the figures before `end` lack reports that are stored."""
-    from host_tools.store.pending import Pending
+    from host_tools.contracts.closing import is_underived
 
-    if database is not None and Pending(database).reaches(end):
+    if is_underived(database, end, int(time.time())):
         app.note(
             _(
                 "Reports are not derived yet, and count as no data here; wait for the ingest, or "
@@ -102,7 +103,6 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
 
 
 def names(registry: Registry) -> dict[str, str]:
-    """Village code to name."""
     return {village.code: village.name for village in registry.villages()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, number
 
 
 @click.command()
@@ -58,6 +58,12 @@ def command(
                 )
             )
     with Demo(60 * minutes, keep, not no_faults) as demo:
+        demo.screen.print(
+            _(
+                "Four agents on this machine report to a small province, also here, for {minutes} "
+                "min. To watch, open the address of the wall in a browser. Ctrl-C ends the demo."
+            ).format(minutes=number(minutes))
+        )
         demo.set_up()
         demo.watch(svg)
         demo.wind_down()
@@ -66,12 +72,12 @@ def command(
         if summary is not None:
             result.save(summary)
         demo.screen.print(demo.write_report())
+        kept = _("Nothing of this stays. 'desalink demo --keep DIR' keeps province, report, logs.")
         if keep is not None:
-            demo.screen.print(
-                _(
-                    "The province is in {folder}, for every other verb; the report is in {report}."
-                ).format(folder=demo.folder / "province", report=demo.folder / "report")
-            )
+            kept = _(
+                "The province is in {folder}, for every other verb; the report is in {report}."
+            ).format(folder=demo.folder / "province", report=demo.folder / "report")
+        demo.screen.print(kept)
         if result.problems:
             raise DemoError(" ".join(result.problems))
         demo.screen.print(_("Nothing was lost: every report in the devices' journals is stored."))

@@ -255,8 +255,8 @@ def _goes_along(registry: Registry, device: Device) -> str | None:
     if not kits:
         return None
     return _(
-        "Kit {names} has certificates for {slot}, which are revoked, too: it can't fill this slot "
-        "any more."
+        "These kits have certificates for {slot}, which are revoked, too, so they can't fill it "
+        "any more: {names}."
     ).format(names=", ".join(kits), slot=device.slot)
 
 

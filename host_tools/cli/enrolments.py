@@ -182,12 +182,7 @@ def import_(app: Application, file: Path, passphrase_file: Path | None) -> None:
     twice changes nothing. Needs the passphrase: the office log gets an entry for each device.
     """
     from host_tools.office.cutting import cut_off
-    from host_tools.office.importing import (
-        MAX_FILE,
-        import_records,
-        needs_authority,
-        read_export,
-    )
+    from host_tools.office.importing import MAX_FILE, import_records, needs_authority, read_export
     from host_tools.people.office_pen import has_log, open_office
 
     province = app.province

@@ -59,8 +59,9 @@ def show(
     is (up + short) / (up + short + down). "worst" counts unknown time as down, "best" as up.
     """
     from host_tools.contracts.calendar import month_of
-    from host_tools.contracts.months import as_json as figures
-    from host_tools.contracts.months import check_closed, count, holding, rules_of
+    from host_tools.contracts.closing import as_json as figures
+    from host_tools.contracts.closing import check_closed
+    from host_tools.contracts.months import count, holding, rules_of
 
     when = month_of(month)
     with reading(app) as (registry, database):
@@ -81,7 +82,8 @@ def show(
         )
         if closed is not None:
             check_closed(closed, found)
-        note_underived(app, database, when.end)
+        else:
+            note_underived(app, database, when.end)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])
@@ -152,7 +154,7 @@ def close_(app: Application, month: str, by: str, passphrase_file: Path | None) 
     They are kept with the rules that hold now.
     """
     from host_tools.contracts.calendar import month_of
-    from host_tools.contracts.months import close
+    from host_tools.contracts.closing import close
 
     with reading(app) as (registry, database):
         sign_changes(app, registry, passphrase_file)
@@ -185,7 +187,7 @@ def close_(app: Application, month: str, by: str, passphrase_file: Path | None) 
 def reopen_(app: Application, month: str, why: str, by: str, passphrase_file: Path | None) -> None:
     """Open a closed month again; its closed edition stays."""
     from host_tools.contracts.calendar import month_of
-    from host_tools.contracts.months import reopen
+    from host_tools.contracts.closing import reopen
 
     with app.registry() as registry:
         sign_changes(app, registry, passphrase_file)

@@ -78,7 +78,7 @@ def _read(app: Application, file: Path) -> str:
 @pass_app
 def add(app: Application, file: Path, by: str, passphrase_file: Path | None) -> None:
     """Add a version of the rules; months that are closed stay as they are."""
-    from host_tools.contracts.months import add_rules
+    from host_tools.contracts.closing import add_rules
 
     text = _read(app, file)
     with app.registry() as registry:

@@ -200,7 +200,6 @@ def _publish(
 
 
 def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, int], None]:
-    """Shows how far it is, every ten seconds."""
     began = shown = time.monotonic()
 
     def show(at: int, total: int) -> None:

@@ -14,7 +14,7 @@ from host_tools.cli._output import print_json
 from host_tools.cli._status_table import counts_line
 from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading
 from host_tools.common.errors import DesalinkError
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, ngettext
 from host_tools.common.times import iso, parse_since
 
 if TYPE_CHECKING:
@@ -209,7 +209,9 @@ def _check(
         click.echo(
             " ".join(
                 [
-                    _("{word}: {count} problems.").format(word=word, count=len(problems)),
+                    ngettext(
+                        "{word}: {count} problem.", "{word}: {count} problems.", len(problems)
+                    ).format(word=word, count=len(problems)),
                     counts_line(found),
                     *said,
                 ]

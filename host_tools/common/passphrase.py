@@ -57,7 +57,6 @@ class PassphraseSource:
 
         Raises:
             PassphraseError: the file is not text, or has no first line.
-            OSError: the file can't be read.
         """
         if file is None:
             return os.environ.get(self.variable) or None

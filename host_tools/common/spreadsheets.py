@@ -62,7 +62,6 @@ def read_sheet(path: Path) -> Sheet:
 
     Raises:
         SpreadsheetError: it is none, or larger than 16 MB.
-        OSError: the file can't be read.
     """
     with path.open("rb") as file:
         raw = file.read(_MAX_BYTES + 1)

@@ -50,7 +50,6 @@ def month_of(text: str) -> Month:
 
 
 def month_at(unix: float) -> Month:
-    """The month in which a time lies."""
     moment = moment_of(unix)
     if moment is None:
         raise DesalinkError(_("{unix} is beyond the calendar.").format(unix=unix))
@@ -58,7 +57,6 @@ def month_at(unix: float) -> Month:
 
 
 def before(month: Month) -> Month:
-    """The month before."""
     return month_at(month.begin - 1)
 
 

@@ -55,7 +55,6 @@ class Child:
 
     @property
     def ended(self) -> int | None:
-        """Its exit code, None while it runs."""
         code = self._process.poll()
         return code if code is None else int(code)
 

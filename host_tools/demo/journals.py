@@ -16,11 +16,7 @@ Reports = dict[bytes, dict[int, bytes]]
 
 
 def reports(directory: Path) -> Reports:
-    """Every report in a journal.
-
-    Raises:
-        OSError: a file can't be read.
-    """
+    """Every report in a journal."""
     found: Reports = {}
     for number in numbers_in(str(directory)):
         with open(segment.path_of(str(directory), number), "rb") as file:

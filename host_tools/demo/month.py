@@ -120,8 +120,8 @@ def _verified(path: Path, checked: Checked) -> str:
     if _INDEPENDENT.exists():
         programs += f", {_INDEPENDENT.name}"
     return _(
-        "The evidence is in {file} (SHA-256 {digest}). Every figure follows from its {reports} "
-        "signed reports; checked with {programs}."
+        "Every figure of it follows from the {reports} signed reports in {file} (SHA-256 "
+        "{digest}). Checked with {programs}."
     ).format(file=path.name, digest=checked.digest, reports=checked.reports, programs=programs)
 
 

@@ -70,9 +70,5 @@ def recorded(console: Console, title: str) -> str:
 
 
 def save(screen: RenderableType, file: Path) -> None:
-    """Write what a terminal of WIDTH columns would show.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+    """Write what a terminal of WIDTH columns would show."""
     file.write_text(draw(screen))

@@ -63,7 +63,6 @@ class Plant:
 
         Raises:
             DesalinkError: something does not start.
-            OSError: a file can't be written.
         """
         self._tell("founding a province with four villages")
         (self._folder / "logs").mkdir()

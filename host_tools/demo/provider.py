@@ -40,7 +40,6 @@ class _Door:
         self.port = int(self._listener.getsockname()[1])
 
     def shut(self) -> None:
-        """Stop answering."""
         self._loop.remove_reader(self._listener)
         for _ in range(_BACKLOG + 1):  # listen(2): so many fit before it is full
             filler = socket.socket()
@@ -49,7 +48,6 @@ class _Door:
             self._queued[filler.getsockname()] = filler
 
     def open(self) -> None:
-        """Answer again."""
         self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
@@ -81,7 +79,6 @@ class Uplink:
         self.held: deque[tuple[_Agent, bytes]] = deque()
 
     async def open(self) -> Ports:
-        """Start everything."""
         self._door = _Door(self._relay)
         ports = []
         for _ in range(3):

@@ -47,11 +47,7 @@ class SlotResult:
 
 
 def slot_result(station: Station, view: View) -> SlotResult:
-    """Compare a device's journal with what the province holds of it.
-
-    Raises:
-        OSError: the journal can't be read.
-    """
+    """Compare a device's journal with what the province holds of it."""
     journal = journals.reports(station.journal)
     db, slot = view.database(), station.slot
     evidence = queries.stored(db, slot)
@@ -161,11 +157,7 @@ class DemoResult:
         }
 
     def save(self, file: Path) -> None:
-        """Write the summary as JSON.
-
-        Raises:
-            OSError: the file can't be written.
-        """
+        """Write the summary as JSON."""
         write_file(file, json.dumps(self.as_json(), ensure_ascii=False, indent=2).encode() + b"\n")
 
     def table(self) -> Table:

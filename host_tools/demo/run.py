@@ -86,7 +86,6 @@ class Demo:
 
     @property
     def stations(self) -> list[Station]:
-        """The villages."""
         return self._plant.stations
 
     def set_up(self) -> None:

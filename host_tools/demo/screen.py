@@ -133,7 +133,6 @@ class DemoScreen:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since `begin`; 0 before."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     def begin(self) -> None:
@@ -154,7 +153,6 @@ class DemoScreen:
             self._live.update(self._frame(), refresh=True)
 
     def show(self, rows: Sequence[VillageRow]) -> None:
-        """The villages now."""
         self._rows = rows
         if self._live is not None:
             self._live.update(self._frame(), refresh=True)

@@ -113,11 +113,9 @@ class SmallProvince:
         return [sys.executable, "-c", start, "-C", str(self.province.directory), *arguments]
 
     def ingest_command(self) -> list[str]:
-        """`desalink ingest`."""
         return self._command("ingest")
 
     def serve_command(self, port: int) -> list[str]:
-        """`desalink serve` on a port."""
         return self._command("serve", "--port", str(port))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -26,13 +26,11 @@ from host_tools.derive.ups import Ups
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import BootRow, LatestRow, OutageRow, Told, Work
-from host_tools.store.evidence import (
-    StoredReport,
-    Streams,
-)
+from host_tools.store.derived_schema import CHUNK
+from host_tools.store.evidence import StoredReport
 from host_tools.store.finding_table import FindingTable
 from host_tools.store.pending import Pending
-from host_tools.store.schema import CHUNK
+from host_tools.store.streams import Streams
 from host_tools.store.timelines import Timelines
 from host_tools.wire import Report
 
@@ -93,7 +91,6 @@ class Deriver:
         return max(done, int(worked))
 
     def _slot(self, slot_id: int, end: float) -> int:
-        """Derive some of a slot."""
         changes = Changes()
         latest = self._timelines.latest(slot_id) or LatestRow(slot_id, 0, 0, None, 60)
         slot = Slot(self._derived, self._timelines, self._readings, self._streams, latest)
@@ -284,7 +281,6 @@ class Deriver:
                         latest.longest_s = max(latest.longest_s, end - begin)
 
     def _outages(self, slot_id: int, key: BootKey, changes: Changes, latest: LatestRow) -> None:
-        """Find the outages of a boot again."""
         derived = self._derived
         boot = derived.boot(*key)
         if boot is None:

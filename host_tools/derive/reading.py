@@ -96,7 +96,6 @@ class Reading:
         return self.t + self.n * self.step
 
     def values(self, metric: int) -> Values:
-        """The values of a metric, one for each sample."""
         values = self._values.get(metric)
         if values is None:
             column = self.columns.get(metric)

@@ -9,8 +9,8 @@ from host_tools.derive.reading import Reading, read, reading_of
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import Work
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.evidence import StoredReport, stored_chunk
-from host_tools.store.schema import CHUNK
 from host_tools.wire import Report, hash8
 
 _KEPT_CHUNKS = 3000  # some 50 MB; two of each of 841 slots are in use all the time
@@ -30,7 +30,6 @@ class Readings:
         self._fresh_count = 0
 
     def forget(self) -> None:
-        """Read everything again, after a transaction that failed."""
         self._kept.clear()
         self._fresh.clear()
         self._fresh_count = 0
@@ -47,7 +46,6 @@ class Readings:
         return (stream_id, chunk) in self._fresh
 
     def chunk(self, stream_id: int, chunk: int) -> Chunk:
-        """The readings of a chunk."""
         key = (stream_id, chunk)
         found = self._kept.get(key)
         if found is None:

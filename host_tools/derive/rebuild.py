@@ -14,23 +14,21 @@ from host_tools.archive.chain import DIRECTORY, Chain
 from host_tools.derive.deriver import Deriver
 from host_tools.store.archived import archives, check_chain, places
 from host_tools.store.database import Database
+from host_tools.store.derived_schema import REBUILDING
 from host_tools.store.evidence import (
-    Stream,
-    Streams,
     evidence_after,
-    get_meta,
     mark_corrupt,
     mark_dirty,
     newest_report,
     report_message,
     seqs_after,
-    set_meta,
     stored_seqs,
 )
 from host_tools.store.generation import Generation
+from host_tools.store.meta import get_meta, set_meta
 from host_tools.store.pending import Pending
 from host_tools.store.ranges import RangeSet
-from host_tools.store.schema import REBUILDING
+from host_tools.store.streams import Stream, Streams
 from host_tools.wire import Keys, Refused, parse_report, topic_name
 from host_tools.wire.envelope import byte_string_head, check_signature, signed_bytes, split
 

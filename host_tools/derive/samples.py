@@ -10,9 +10,9 @@ from host_tools.derive.reading import reading_of
 from host_tools.derive.readings import Readings
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.evidence import report_message, reports_at, stream_name
 from host_tools.store.queries.common import slots_of
-from host_tools.store.schema import CHUNK
 from host_tools.store.timelines import Timelines
 from host_tools.wire import Refused, Report, decode_columns, parse_report
 from host_tools.wire.columns import SCALES, decode_column

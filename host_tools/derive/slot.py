@@ -21,8 +21,8 @@ from host_tools.derive.timeline import (
 from host_tools.derive.usage import sum_up
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import HourRow, LatestRow, Span
-from host_tools.store.evidence import Streams
-from host_tools.store.schema import CHUNK
+from host_tools.store.derived_schema import CHUNK
+from host_tools.store.streams import Streams
 from host_tools.store.timelines import Timelines
 from host_tools.wire.vocabulary import NO_DATA, state_name
 

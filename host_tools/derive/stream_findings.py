@@ -14,16 +14,10 @@ from host_tools.derive.readings import Readings
 from host_tools.store.database import Database
 from host_tools.store.derived import Derived
 from host_tools.store.derived_rows import FindingRow
-from host_tools.store.evidence import (
-    Stream,
-    Streams,
-    corrupt,
-    malformed_digests,
-    report_message,
-    stored_chunk,
-)
+from host_tools.store.derived_schema import CHUNK
+from host_tools.store.evidence import corrupt, malformed_digests, report_message, stored_chunk
 from host_tools.store.finding_table import FindingTable
-from host_tools.store.schema import CHUNK
+from host_tools.store.streams import Stream, Streams
 from host_tools.wire import hash8
 
 

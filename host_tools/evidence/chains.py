@@ -13,7 +13,8 @@ from host_tools.contracts.months import reaches
 from host_tools.contracts.rules import Rules, first_text, read_rules, rules_for
 from host_tools.evidence.container import EvidenceError
 from host_tools.evidence.recount import Basis
-from host_tools.people.office_log import CLOSE, GRACE_S, OfficeMonth, OfficeState, verify_entries
+from host_tools.people.office_log import CLOSE, verify_entries
+from host_tools.people.office_state import GRACE_S, OfficeMonth, OfficeState
 from host_tools.people.receipts import Receipt, verify_receipts
 from host_tools.people.trust import RoleSigner, Trust
 from host_tools.province.contract_records import Contract

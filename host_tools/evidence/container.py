@@ -264,7 +264,6 @@ class EvidenceReader:
             yield rows[kind]
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> EvidenceReader:
@@ -298,7 +297,6 @@ class EvidenceWriter:
         self.digest = ""
 
     def put(self, item: dict[str, Any]) -> None:
-        """Write an item."""
         data = cbor2.dumps(item, canonical=True)
         self._sha.update(data)
         self._file.write(data)

@@ -18,7 +18,7 @@ from host_tools.evidence.container import EvidenceError, EvidenceReader
 from host_tools.evidence.header import EvidenceHeader
 from host_tools.field.enrolments.record import Record, check_signer, parse_record
 from host_tools.keys.signing import public_bytes
-from host_tools.people.office_log import OfficeDevice
+from host_tools.people.office_state import OfficeDevice
 from host_tools.people.trust import INGEST, RoleSigner, Trust, TrustError, signers, verify_trust
 from host_tools.wire import Refused
 
@@ -30,7 +30,6 @@ def read_roots(path: Path) -> list[bytes]:
 
     Raises:
         EvidenceError: it holds something else.
-        OSError: it can't be read.
     """
     with path.open("rb") as file:
         pem = file.read(_MAX_ROOTS)

@@ -110,7 +110,6 @@ class Exporter:
 
         Raises:
             EvidenceError: there are no receipts yet, or the evidence does not give the figures.
-            OSError: it can't be written.
         """
         office = Office(self._registry.office_log(), signers(self._trusts, OFFICE), month)
         closed = holding(self._registry, month)

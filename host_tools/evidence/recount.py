@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.contracts.calendar import Month
-from host_tools.contracts.months import as_json, count_slot, reaches
+from host_tools.contracts.closing import as_json
+from host_tools.contracts.months import count_slot, reaches
 from host_tools.contracts.rules import Rules
 from host_tools.derive import Deriver
 from host_tools.province.contract_records import Contract, ContractEvent
 from host_tools.province.records import Village, village_of
 from host_tools.store import Database, open_database
-from host_tools.store.evidence import StoredReport, Streams, insert_reports
+from host_tools.store.evidence import StoredReport, insert_reports
+from host_tools.store.streams import Streams
 from host_tools.wire import Report
 from host_tools.wire.envelope import split
 
@@ -37,7 +39,6 @@ class Basis:
     events: Sequence[ContractEvent]
 
     def of(self, slot: str) -> list[Contract]:
-        """The contracts of a slot in the month."""
         return [c for c in self.contracts if c.slot == slot and reaches(c, self.month)]
 
 

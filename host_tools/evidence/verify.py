@@ -16,7 +16,7 @@ from typing import Any
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.common.times import day
-from host_tools.contracts.months import FORMAT as FIGURES_FORMAT
+from host_tools.contracts.closing import FORMAT as FIGURES_FORMAT
 from host_tools.contracts.rules import Rules
 from host_tools.evidence.chains import Office
 from host_tools.evidence.container import EvidenceError, EvidenceReader, inflate
@@ -76,7 +76,6 @@ def verify(
 
     Raises:
         EvidenceError: names the first thing that is wrong.
-        OSError: the file can't be read.
     """
     with EvidenceReader(path) as file:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from host_tools.store.evidence import Stream
+from host_tools.store.streams import Stream
 from host_tools.wire import ack_topic, encode_ack
 
 _RANGES = 16

@@ -12,15 +12,13 @@ from host_tools.ingest.verdict import Decision, Verdict, Verified, decide
 from host_tools.store import Database
 from host_tools.store.evidence import (
     StoredReport,
-    Stream,
-    Streams,
     birth_message,
     count_duplicates,
-    insert_birth,
     insert_reports,
     report_message,
 )
 from host_tools.store.quarantine import Quarantine, Quarantined, Refusal
+from host_tools.store.streams import Stream, Streams, insert_birth
 from host_tools.wire import Birth, Reason, Report, hash8
 
 
@@ -93,7 +91,6 @@ class WriteBatch:
         return few and self._beginnings.level(kid, self._now) >= 1
 
     def take(self, item: Verified) -> None:
-        """Decide on a message, and do what the verdict says."""
         try:
             decision = decide(item, self)
         except ArchiveError:
@@ -139,7 +136,6 @@ class WriteBatch:
         self._answer_refused(item, stream, decision.reason, True)
 
     def write(self) -> None:
-        """Write the reports that were taken."""
         again = insert_reports(self._db, (row for row, _ in self.reports.values()))
         for key, received_at in again.items():
             row, report = self.reports[key]

@@ -14,8 +14,9 @@ from host_tools.ingest.batch import Tally, WriteBatch
 from host_tools.ingest.verdict import Verified
 from host_tools.province.settings import CHECK_VILLAGE
 from host_tools.store import Database, StoreReplaced
-from host_tools.store.evidence import StoredReport, Streams, mark_dirty, newest_report
+from host_tools.store.evidence import StoredReport, mark_dirty, newest_report
 from host_tools.store.quarantine import Bounds, Quarantine, Refusal
+from host_tools.store.streams import Streams
 from host_tools.wire import (
     Birth,
     Key,
@@ -83,7 +84,6 @@ class Pipeline:
         self.verifier = Verifier(keys)
 
     def close(self) -> None:
-        """End its threads."""
         if self._helpers is not None:
             self._helpers.shutdown()
 

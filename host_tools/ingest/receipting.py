@@ -27,7 +27,7 @@ from host_tools.people.trust import INGEST
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store import Database, StoreLocked, lock, open_database
-from host_tools.store.evidence import get_meta, set_meta
+from host_tools.store.meta import get_meta, set_meta
 from host_tools.store.receipts import Counted, add_receipt, count_reports, newest_receipt
 
 PAUSE_S = 60

@@ -235,7 +235,6 @@ class Receiver:
         self._client.publish(topic, payload, qos=0, retain=True)
 
     def flush(self, timeout_s: float = 5.0) -> None:
-        """Write what waits to be written."""
         end = time.monotonic() + timeout_s
         self._client.loop_write()
         while (connection := self._client.socket()) and self._client.want_write():
@@ -269,7 +268,6 @@ class Receiver:
         self.connected = False
 
     def release(self) -> None:
-        """Close everything."""
         self.close()
         self._wake_reader.close()
         self._wake_writer.close()

@@ -11,8 +11,9 @@ from host_tools.ingest.acks import Acks
 from host_tools.ingest.keys import KeySource
 from host_tools.ingest.pipeline import Pipeline
 from host_tools.store import lock, open_database
-from host_tools.store.evidence import Streams, get_meta, set_meta
+from host_tools.store.meta import get_meta, set_meta
 from host_tools.store.quarantine import Quarantine
+from host_tools.store.streams import Streams
 
 REQUEST = "quarantine_retry"  # in `meta`; the ingest retries when it has grown
 

@@ -31,8 +31,10 @@ from host_tools.ingest.receipting import Receipting, ReceiptSource
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
-from host_tools.store.evidence import Streams, get_meta, newest_arrival
+from host_tools.store.evidence import newest_arrival
+from host_tools.store.meta import get_meta
 from host_tools.store.size import size
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 
 _MEASURE_S = 300.0  # how often the disk is measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from host_tools.store.evidence import Stream
+from host_tools.store.streams import Stream
 from host_tools.wire import Birth, Reason, Refused, Report, hash8
 
 
@@ -24,8 +24,6 @@ class Verified(NamedTuple):
 
 
 class Verdict(Enum):
-    """What becomes of a message."""
-
     STORED = "stored"
     DUPLICATE = "duplicate"  # it is stored already, byte for byte
     LATE = "late"  # an older birth that is stored already
@@ -62,7 +60,6 @@ class Known(Protocol):
 
 
 def decide(item: Verified, known: Known) -> Decision:
-    """Decide on a message."""
     content = item.content
     stream = known.stream(item.kid, content.stream or b"")
     if stream is None and not known.may_begin(item.kid):

@@ -63,7 +63,6 @@ def load_documents(path: Path) -> list[bytes]:
 
     Raises:
         KeyFileError: the file is damaged.
-        OSError: it can't be read.
     """
     try:
         documents = cbor2.loads(path.read_bytes())

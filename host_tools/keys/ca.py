@@ -63,7 +63,6 @@ def load_certificate(path: Path) -> x509.Certificate:
 
     Raises:
         KeyFileError: missing, or not a certificate.
-        OSError: the file can't be read.
     """
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
@@ -180,7 +179,6 @@ class Authority:
         Raises:
             PassphraseError: it is not this key's passphrase.
             KeyFileError: a file is missing, or key and certificate don't belong together.
-            OSError: a file can't be read.
         """
         certificates = load_certificates(certificate_path)
         former = None
@@ -195,7 +193,6 @@ class Authority:
 
         Raises:
             PassphraseError: the passphrase is too short.
-            OSError: a file can't be written.
         """
         write_private(key_path, self.encrypted_key(passphrase))
         write_file(certificate_path, self.certificate_pem)

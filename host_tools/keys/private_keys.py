@@ -48,7 +48,6 @@ def load_encrypted(path: Path, passphrase: str) -> PrivateKey:
     Raises:
         PassphraseError: it is not this key's passphrase.
         KeyFileError: the file is missing or holds no key.
-        OSError: the file can't be read.
     """
     try:
         pem = path.read_bytes()

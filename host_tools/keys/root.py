@@ -18,7 +18,6 @@ def create_root_key(private: Path, public: Path, passphrase: str) -> Ed25519Publ
 
     Raises:
         PassphraseError: the passphrase is too short.
-        OSError: a file can't be written.
     """
     key = Ed25519PrivateKey.generate()
     write_private(private, encrypted_pem(key, passphrase))
@@ -27,7 +26,6 @@ def create_root_key(private: Path, public: Path, passphrase: str) -> Ed25519Publ
 
 
 def public_pem(key: Ed25519PrivateKey) -> bytes:
-    """The file of the public half."""
     return key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -27,7 +27,6 @@ def begin_log(province: Province, registry: Registry, passphrase: str) -> int:
     Raises:
         ProvinceError: it has begun already.
         PassphraseError, KeyFileError: the root key can't be opened.
-        OSError: a file can't be written.
     """
     if has_log(registry):
         raise ProvinceError(_("This province keeps an office log already; nothing was changed."))

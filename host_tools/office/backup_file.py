@@ -154,7 +154,6 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         BackupError: it is cut off, damaged or not a backup.
-        OSError: it can't be read.
     """
     last = None
     for tar, member in _members(path):

@@ -47,8 +47,6 @@ _OWN_NAMES = {STATE, "new-config.json", "client.key", "client.pem", "ca.pem"}
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What an enrolment did."""
-
     device: Device
     village: Village
     outcome: str
@@ -149,7 +147,6 @@ def enrol_here(
     Raises:
         EnrolmentError: the slot is filled, the files are another slot's, or no valid proof.
         PassphraseError, KeyFileError: from `open_authority`.
-        OSError: a file can't be written.
     """
     slot = slot_name(village.code, number)
     directory = directory.resolve()

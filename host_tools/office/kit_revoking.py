@@ -18,8 +18,6 @@ from host_tools.province.settings import Province
 
 @dataclass(frozen=True)
 class Revoked:
-    """What revoking a kit did."""
-
     entry: KitEntry
     certificates: int
     used: tuple[str, ...]
@@ -45,7 +43,6 @@ def revoke_kit(
         by: who revokes.
 
     Raises:
-        OSError: a file can't be written.
         KeyFileError: the revocation list is damaged.
     """
     unused_only = root is None

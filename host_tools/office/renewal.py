@@ -39,8 +39,6 @@ AUTHORITIES = 2
 
 @dataclass(frozen=True)
 class Renewal:
-    """What a renewal of devices' certificates did."""
-
     renewed: tuple[str, ...]
     """Slots with a new certificate."""
     waiting: int
@@ -114,7 +112,6 @@ def keep_certificates(province: Province, registry: Registry, paths: Iterable[Pa
 
     Raises:
         KeyFileError: a file is not a certificate of this province.
-        OSError: a file can't be read.
     """
     authorities = {a.subject: a for a in load_certificates(province.ca_certificate)}
     count = 0

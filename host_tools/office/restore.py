@@ -49,8 +49,6 @@ _RENAME_EXCHANGE = 2
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did."""
-
     province: Province
     manifest: Manifest
     before: Path | None

@@ -91,7 +91,6 @@ def finish_authority(province: Province, registry: Registry, passphrase: str) ->
     Raises:
         ProvinceError: there is no former CA.
         PassphraseError, KeyFileError: the keys can't be opened.
-        OSError: a file can't be written.
     """
     if not in_period(province):
         raise ProvinceError(_("No former CA counts any more; there is nothing to finish."))
@@ -116,7 +115,6 @@ def renew_root(province: Province, registry: Registry, passphrase: str) -> None:
 
     Raises:
         PassphraseError, KeyFileError: the keys can't be opened.
-        OSError: a file can't be written.
     """
     old = load_root_key(province.root_key, passphrase)
     new = Ed25519PrivateKey.generate()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from host_tools.common.i18n import _, number
 
 if TYPE_CHECKING:
+    from host_tools.province.records import Device
     from host_tools.province.registry import Registry, Village
     from host_tools.store import Database
     from host_tools.store.queries import SlotStatus
@@ -22,6 +23,23 @@ _GOOD = ("up", REVOKED, EMPTY)
 _DEAD_S = 90
 _DISK_DAYS = 14  # left on the disk: time to do something
 _RECEIPT_S = 30 * 3600  # A receipt is made each midnight; this leaves it a quarter of a day.
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the registry holds: villages, their labels for eyes, devices."""
+
+    villages: list[Village]
+    labels: dict[str, str]
+    devices: list[Device]
+
+    @classmethod
+    def read(cls, registry: Registry) -> Self:
+        """Read it."""
+        from host_tools.pages.words import labels
+
+        villages = registry.villages()
+        return cls(villages, labels(villages), registry.devices())
 
 
 @dataclass(frozen=True)
@@ -154,14 +172,15 @@ def overview(
     *,
     code: str = "",
     chosen: frozenset[str] | None = None,
+    known: Registered | None = None,
 ) -> Overview:
     """The province, or a part of it, as of now.
 
     Args:
         code: the first digits of the slots.
         chosen: codes of villages; None: all.
+        known: what the registry holds, from a caller who has read it.
     """
-    from host_tools.pages.words import labels
     from host_tools.store.queries import SlotStatus, status, uncounted_since
     from host_tools.store.sessions import liveness, sessions
     from host_tools.store.size import size
@@ -169,10 +188,11 @@ def overview(
     def meant(slot: str) -> bool:
         return slot.startswith(code) and (chosen is None or slot[:10] in chosen)
 
-    known = status(database, now) if database else []
-    found = {slot.slot: slot for slot in known if meant(slot.slot)}
+    known = known or Registered.read(registry)
+    heard = status(database, now) if database else []
+    found = {slot.slot: slot for slot in heard if meant(slot.slot)}
     active, filled = set(), set()
-    for device in registry.devices():
+    for device in known.devices:
         if not meant(device.slot):
             continue
         filled.add(device.slot)
@@ -183,8 +203,7 @@ def overview(
             found[slot] = SlotStatus(slot, slot[:10], "no_data", None, False)
         if slot not in active:
             found[slot] = replace(found[slot], state=REVOKED)
-    everywhere = registry.villages()
-    villages = [v for v in everywhere if meant(v.code)]
+    villages = [v for v in known.villages if meant(v.code)]
     having = {slot[:10] for slot in found}
     alive = liveness(database) if database else None
     lost = {}
@@ -201,8 +220,8 @@ def overview(
         empty=[v for v in villages if v.code not in having],
         villages=len(villages),
         installed=len({slot[:10] for slot in active}),
-        names={village.code: village.name for village in everywhere},
-        labels=labels(everywhere),
+        names={village.code: village.name for village in known.villages},
+        labels=known.labels,
         liveness=alive,
         size=size(database, now) if database else None,
         uncounted_since=uncounted_since(database) if database and keeps_log else None,

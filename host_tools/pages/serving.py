@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ _MOST_FIELDS = 50
 # A body has this time, and a second more for each so many bytes that it may have.
 _BODY_S, _BODY_RATE = 20, 20_000
 _LANGUAGE_S = 365 * 86400
+_SWITCH_S = 0.0005
 
 View = Callable[[PageVisit], Response]
 _Made = TypeVar("_Made")
@@ -391,6 +393,8 @@ def server(site: PagesSite) -> uvicorn.Server:
     """
     import uvicorn
 
+    # A page that asks the database often waits for a busy thread this long, each time.
+    sys.setswitchinterval(_SWITCH_S)
     its, directory = site.settings, site.province.directory
     files = [directory / name if name else None for name in (its.certificate, its.key)]
     for path in filter(None, files):

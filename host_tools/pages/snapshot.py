@@ -11,7 +11,7 @@ from pathlib import Path
 
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
-from host_tools.pages.overview import EMPTY, Overview, overview, providers
+from host_tools.pages.overview import EMPTY, Overview, Registered, overview, providers
 from host_tools.pages.words import PROVIDER, group
 from host_tools.province.contract_records import (
     MAINTENANCE,
@@ -138,6 +138,7 @@ class ProvinceWatcher:
         self._database: Database | None = None
         self._seen: tuple[int, int] = (-1, -1)
         self._newest: Snapshot | None = None
+        self._known: Registered | None = None
         self._villages: dict[str, Village] = {}
         self._providers: dict[str, list[str]] = {}
         self._contracts: dict[str, list[ContractEntry]] = {}
@@ -190,7 +191,8 @@ class ProvinceWatcher:
         if newest and seen == self._seen and 0 <= now - newest.at < _OLDEST_S:
             return newest
         if newest is None or seen[0] != self._seen[0] or now // DAY_S != newest.at // DAY_S:
-            self._villages = {village.code: village for village in registry.villages()}
+            self._known = Registered.read(registry)
+            self._villages = {village.code: village for village in self._known.villages}
             self._providers = providers(registry, now)
             self._contracts = {}
             for entry in registry.contracts():
@@ -204,7 +206,7 @@ class ProvinceWatcher:
     def _read(
         self, registry: Registry, database: Database | None, now: float, version: int
     ) -> Snapshot:
-        its = overview(registry, database, now)
+        its = overview(registry, database, now, known=self._known)
         strips: dict[str, Strip] = {}
         changes: list[Change] = []
         lasting: list[Outage] = []

@@ -30,8 +30,6 @@ _NAMES = {OFFICE: "office", INGEST: "ingest"}
 
 
 class OfficePen:
-    """Signs entries with the office's key."""
-
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
@@ -52,7 +50,6 @@ def make_office_keys(province: Province, registry: Registry, passphrase: str) ->
 
     Raises:
         PassphraseError: the passphrase is too short.
-        OSError: a file can't be written.
     """
     for role in (OFFICE, INGEST):
         _make_key(province, registry, role, passphrase)
@@ -89,7 +86,6 @@ def renew_office_keys(
     Raises:
         PassphraseError, KeyFileError: the root key or the office's can't be opened.
         TechnicianError: the clock is behind the signed document.
-        OSError: a file can't be written.
     """
     root, now = load_root_key(province.root_key, passphrase), int(time.time())
     if OFFICE not in roles:

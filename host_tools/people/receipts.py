@@ -104,7 +104,6 @@ class StreamDigest:
         self.add_hash(hashlib.sha256(message).digest(), received_at)
 
     def add_hash(self, sha256: bytes, received_at: int) -> None:
-        """Add a message by its SHA-256."""
         self._hash.update(sha256 + received_at.to_bytes(8, "big"))
         self.count += 1
 

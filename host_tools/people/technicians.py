@@ -245,7 +245,6 @@ def _signed_by(root: Ed25519PrivateKey, document: bytes) -> bool:
 
 
 def key_path(province: Province, kid: bytes) -> Path:
-    """The file of a technician's role key."""
     return province.technicians / f"{kid.hex()}.key"
 
 
@@ -290,7 +289,6 @@ def add(
     Raises:
         TechnicianError: no valid name, or the technician has a valid key.
         TrustError: the document would become too large.
-        OSError: a file can't be written.
     """
     name = _check_name(name)
     at = int(time.time() if now is None else now)

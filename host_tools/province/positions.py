@@ -119,7 +119,6 @@ def _code_problem(text: str, villages: dict[str, Village]) -> str:
 
 
 def _position(lat_text: str, lon_text: str) -> tuple[float, float] | str | None:
-    """A position, None if both cells are empty, or what is wrong."""
     if not lat_text and not lon_text:
         return None
     if not lat_text or not lon_text:
@@ -144,7 +143,6 @@ def _position(lat_text: str, lon_text: str) -> tuple[float, float] | str | None:
 def _site(
     row: Sequence[str], columns: _Columns, village: Village
 ) -> tuple[str | None, str | None]:
-    """The site of a row, and what is wrong with it."""
     column = columns.site if columns.site is not None else columns.name
     text = " ".join(row[column].split()) if column is not None and column < len(row) else ""
     # A table that repeats the village's own name does not name a site.

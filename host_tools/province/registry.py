@@ -45,7 +45,6 @@ class Registry(PeopleTables, ContractTables):
     """An open registry. One connection, for one thread at a time; use as a context manager."""
 
     def village(self, code: str) -> Village | None:
-        """The village of a 10-digit code, or None."""
         row = self._db.execute(
             f"SELECT {VILLAGE_COLUMNS} FROM villages WHERE code = ?", (code,)
         ).fetchone()
@@ -138,7 +137,6 @@ class Registry(PeopleTables, ContractTables):
         return self._devices("slot = ?", slot)
 
     def devices_of_certificate(self, serial: str) -> list[Device]:
-        """The devices that were given a certificate."""
         return self._devices("certificate = ?", serial)
 
     def renew_device(

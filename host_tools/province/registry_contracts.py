@@ -84,7 +84,6 @@ class ContractTables(OfficeLogTable):
         return [ContractEvent(*row) for row in found]
 
     def add_contract_event(self, event: ContractEvent) -> None:
-        """Record an event."""
         body = event_body(event)
         with self.transaction():
             self.change(
@@ -103,7 +102,6 @@ class ContractTables(OfficeLogTable):
         return self.rows("SELECT version, document, added_at, added_by FROM rules ORDER BY 1")
 
     def add_rules(self, version: int, document: str, *, by: str, at: int) -> None:
-        """Record a version of the rules."""
         with self.transaction():
             self.change("INSERT INTO rules VALUES (?, ?, ?, ?)", version, document, at, by)
             self.enter("rules", {"version": version, "document": document, "at": at}, by=by)

@@ -24,7 +24,6 @@ class PeopleTables(OfficeLogTable):
         return [RoleKey(*row) for row in found]
 
     def add_role_key(self, key: RoleKey) -> None:
-        """Record a new key."""
         self.change(
             "INSERT INTO role_keys (kid, public_key, role, name, added_at, not_after) VALUES (?, "
             "?, ?, ?, ?, ?)",
@@ -47,7 +46,6 @@ class PeopleTables(OfficeLogTable):
         return found[0] if found else None
 
     def add_trust(self, version: int, document: bytes) -> None:
-        """Keep a signed trust document."""
         with self.transaction():
             self.change("INSERT INTO trusts VALUES (?, ?)", version, document)
             digest = hashlib.sha256(document).digest()
@@ -226,12 +224,10 @@ class PeopleTables(OfficeLogTable):
         return [ReplacementOrder(*row) for row in found]
 
     def add_order(self, slot: str, kid: bytes, document: bytes, at: int) -> None:
-        """Keep a signed order."""
         self.change(
             "INSERT INTO replacements (slot, kid, document, created_at) VALUES (?, ?, ?, ?)",
             *(slot, kid, document, at),
         )
 
     def use_order(self, order: ReplacementOrder, by: bytes) -> None:
-        """Record which device an order was used for."""
         self.change("UPDATE replacements SET used_by = ? WHERE id = ?", by, order.id)

@@ -198,7 +198,6 @@ def load(directory: Path) -> Province:
 
     Raises:
         ProvinceError: no province is there, or its province.toml is wrong; names file and key.
-        OSError: the file can't be read.
     """
     import tomllib
 

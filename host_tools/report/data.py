@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from host_tools.contracts.accounting import Charged, ContractTime
 from host_tools.contracts.calendar import Month, before
+from host_tools.contracts.closing import canonical, check_closed
 from host_tools.contracts.events import about
 from host_tools.contracts.months import (
     Paid,
     SlotMonth,
     all_rules,
-    canonical,
-    check_closed,
     count,
     holding,
     paid,
@@ -50,7 +49,6 @@ class Group:
     charged: int = 0
 
     def add(self, one: SlotMonth, piece: ContractTime) -> None:
-        """Add the time of one contract."""
         self.slots.add(one.slot)
         self.seconds += piece.seconds
         self.working_s += piece.working_s

@@ -124,7 +124,6 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
 
 
 def villages(report: MonthReport, slots: Sequence[SlotMonth]) -> str:
-    """A page for each of some slots."""
     pages = []
     for one in slots:
         causes: Counter[str] = Counter()

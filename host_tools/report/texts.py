@@ -165,7 +165,6 @@ def percent(share: Fraction | None, digits: int = 2) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number."""
     return _local(f"{number:,}")
 
 

@@ -47,7 +47,6 @@ class Difference:
     derived_bytes: int = 0
 
     def add(self, other: Difference) -> None:
-        """Add a village to a sum."""
         for name in (
             "reported_s",
             "wrong_s",
@@ -83,7 +82,6 @@ class Comparison:
     wrong_clocks: Difference = field(default_factory=Difference)
 
     def text(self, worst: int = 10) -> str:
-        """The comparison for people to read."""
         total, clocks = self.total, self.wrong_clocks
         lines = [f"{'state':<12}{'true min':>14}{'derived min':>14}{'difference':>12}"]
         for state in sorted({*total.true_s, *total.derived_s}):

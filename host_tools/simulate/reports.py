@@ -158,7 +158,6 @@ class ReportMaker:
         return next((factor for part, factor in r.COARSER if fill >= part), 1)
 
     def spells_of(self, run: Run) -> Iterator[Spell]:
-        """The states of a run."""
         for spell in self._spells_from(run.begin):
             if spell.begin >= run.end:
                 return
@@ -180,7 +179,6 @@ class ReportMaker:
         return metrics, hours
 
     def birth(self, made: Made, at: int, connection: int) -> bytes:
-        """The birth of a connection at `at`."""
         run, journal = made.run, self.journal
         payload = {
             1: journal.stream,
@@ -199,8 +197,6 @@ class ReportMaker:
 
 
 class _RunMaker:
-    """The reports of one run of an agent."""
-
     def __init__(self, maker: ReportMaker, run: Run, clock_at: int) -> None:
         self._maker, self._village, self._journal = maker, maker.village, maker.journal
         self._run = run

@@ -16,14 +16,8 @@ from host_tools.simulate.delivery import Arrival
 from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.world import SimulatedVillage
 from host_tools.store import Database, open_database
-from host_tools.store.evidence import (
-    StoredReport,
-    Stream,
-    Streams,
-    count_duplicates,
-    insert_birth,
-    insert_reports,
-)
+from host_tools.store.evidence import StoredReport, count_duplicates, insert_reports
+from host_tools.store.streams import Stream, Streams, insert_birth
 from host_tools.wire import Key, parse_birth
 from host_tools.wire.envelope import split
 
@@ -59,7 +53,6 @@ class VerifiedStore(_DatabaseStore):
         self._pipeline = Pipeline(self.db, self.streams, self._acks, keys)
 
     def store(self, at: int, arrivals: Sequence[Arrival]) -> None:
-        """Store what has arrived at one moment."""
         keys = self._pipeline.verifier.keys
         while self._revoked and self._revoked[-1][0] <= at:
             kid = self._revoked.pop()[1]
@@ -73,7 +66,6 @@ class TrustedStore(_DatabaseStore):
     """Stores what arrives unverified; it leaves out what the ingest would refuse."""
 
     def store(self, at: int, arrivals: Sequence[Arrival]) -> None:
-        """Store what has arrived at one moment."""
         rows: list[StoredReport] = []
         again: Counter[int] = Counter()
         with self.db.transaction(durable=False):

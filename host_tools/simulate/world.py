@@ -172,7 +172,6 @@ class World:
         return faults
 
     def village(self, index: int) -> SimulatedVillage:
-        """A village with all that happens in it."""
         settings, place = self.settings, self.places[index]
         rng = random.Random(f"{settings.seed}/{place.code}")
         link, power = self._links[index], self._powers[index]

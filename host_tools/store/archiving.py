@@ -33,10 +33,11 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, WITA, WITA_S
 from host_tools.store.archived import archives, check_chain, register, stream_ids
 from host_tools.store.database import Database
-from host_tools.store.evidence import last_before, saved_mark
+from host_tools.store.derived_schema import REBUILDING
+from host_tools.store.evidence import last_before
 from host_tools.store.generation import Generation
 from host_tools.store.receipts import counted_mark
-from host_tools.store.schema import REBUILDING
+from host_tools.store.streams import saved_mark
 
 _FILE_REPORTS = 500_000  # some 70 MB
 _PAGE = 1000  # rows that are read or removed at once

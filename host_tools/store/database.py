@@ -67,14 +67,12 @@ class Database:
             raise translated(error, self.path) from error
 
     def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """All rows of a query."""
         try:
             return self._db.execute(sql, values).fetchall()
         except Failure as error:
             raise translated(error, self.path) from error
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
-        """The first row of a query, or None."""
         try:
             row: Row | None = self._db.execute(sql, values).fetchone()
         except Failure as error:
@@ -151,7 +149,6 @@ class Database:
             )
 
     def close(self) -> None:
-        """Close the connection."""
         self._db.close()
 
     def __enter__(self) -> Database:

@@ -23,8 +23,8 @@ from host_tools.store.derived_rows import (
     marks,
     values,
 )
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.dialect import ALL, REPLACE, greater
-from host_tools.store.schema import CHUNK
 
 _REACHES = greater("coalesce(last_t, 0)", "t_begin")
 _PIECE, _BOOT, _OUTAGE = map(columns, (Piece, BootRow, OutageRow))
@@ -40,7 +40,6 @@ class Derived:
     # ---- pieces and places -----------------------------------------------------------------
 
     def pieces(self, stream_id: int, chunk: int, boots: Iterable[int]) -> dict[int, Piece]:
-        """The pieces of a chunk by boot."""
         found = {}
         for boot in boots:
             row = self._db.one(
@@ -53,7 +52,6 @@ class Derived:
         return found
 
     def put_piece(self, piece: Piece) -> None:
-        """Write a piece."""
         row = values(piece)
         self._db.execute(f"{REPLACE} pieces{self._s} VALUES ({marks(len(row))})", row)
 
@@ -193,7 +191,6 @@ class Derived:
     # ---- events ----------------------------------------------------------------------------
 
     def put_events(self, stream_id: int, boot: int, events: Iterable[Told]) -> None:
-        """Note events of a boot."""
         self._db.executemany(
             f"{REPLACE} events{self._s} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -242,7 +239,6 @@ class Derived:
     # ---- boots -----------------------------------------------------------------------------
 
     def boot(self, stream_id: int, boot: int) -> BootRow | None:
-        """The row of a boot."""
         return self._boot("boot = ?", stream_id, boot)
 
     def boot_before(self, stream_id: int, boot: int) -> BootRow | None:
@@ -261,7 +257,6 @@ class Derived:
         return BootRow(*row) if row else None
 
     def put_boot(self, boot: BootRow) -> None:
-        """Write the row of a boot."""
         row = values(boot)
         self._db.execute(f"{REPLACE} boots{self._s} VALUES ({marks(len(row))})", row)
 
@@ -306,7 +301,6 @@ class Derived:
     # ---- outages ---------------------------------------------------------------------------
 
     def outages_of_boot(self, stream_id: int, boot: int) -> list[OutageRow]:
-        """The outages of a boot in the order of their beginning."""
         rows = self._db.all(
             f"SELECT {_OUTAGE} FROM outages{self._s} WHERE stream_id = ? AND boot = ? "
             "ORDER BY begin_up, cause",

@@ -10,8 +10,6 @@ State = tuple[int, int, str]  # begin, end, state
 
 
 class Work(NamedTuple):
-    """A chunk that is to be derived."""
-
     stream_id: int
     chunk: int
     first_seq: int
@@ -48,8 +46,6 @@ class Declared(NamedTuple):
 
 
 class FindingRow(NamedTuple):
-    """A finding of one kind in a stream."""
-
     boot: int
     first_seq: int
     last_seq: int
@@ -69,8 +65,6 @@ class ClockTrouble(NamedTuple):
 
 
 class HourRow(NamedTuple):
-    """The usage of an hour that begins at `hour`."""
-
     hour: int
     measured_s: int
     bytes_down: int | None

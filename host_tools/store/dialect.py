@@ -82,7 +82,6 @@ _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
 def schema(text: str) -> list[str]:
-    """The statements of a part of the schema."""
     return [_WORD.sub(lambda word: _WORDS[word[0]], each) for each in text.split(";\n")]
 
 

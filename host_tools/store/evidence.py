@@ -1,8 +1,4 @@
-"""Evidence: streams, reports and births as they arrived, and which seqs of a stream are stored.
-
-The seqs live in memory, as ranges (`Stream.ranges`); the database has them twice: exactly, as the
-reports' own rows, and as the ranges of some moment (`streams.ranges`, up to the marks in `meta`).
-At start the ranges are read and the few rows since are added, so that nobody reads millions.
+"""Evidence: reports and births as they arrived.
 
 Reports of closed months may be in the archive. Every function here that returns reports finds them
 there as well.
@@ -10,48 +6,30 @@ there as well.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from host_tools.store.archived import archived_ranges, archived_reports, archived_seqs
+from host_tools.store.archived import archived_reports, archived_seqs
 from host_tools.store.database import Database, Row
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.dialect import REPLACE, UNLESS_KNOWN, greater, lesser, or_change
+from host_tools.store.meta import get_meta
 from host_tools.store.ranges import RangeSet
-from host_tools.store.schema import CHUNK
 from host_tools.wire.hashing import hash8
 
 if TYPE_CHECKING:
-    from host_tools.wire import Birth
+    pass
 
 _OR_MORE = or_change(
     "slot_id, stream_id, chunk",
     f"first_seq = {lesser('first_seq', 'new.first_seq')}, "
     f"last_seq = {greater('last_seq', 'new.last_seq')}, reports = reports + new.reports",
 )
-_REPORTS_MARK = "ranges_reports"
-_QUARANTINE_MARK = "ranges_quarantine"
 RECEIPT_MARK = "receipt_report"
 """The id of the newest report that a receipt counts."""
 
 
-@dataclass(slots=True, eq=False)
-class Stream:
-    """A device's stream, what is stored of it, and (boot, conn, digest) of its newest birth."""
-
-    id: int
-    kid: bytes
-    slot: str
-    stream: bytes
-    ranges: RangeSet = field(default_factory=RangeSet)
-    birth: tuple[int, int, bytes] | None = None
-    dirty: bool = False
-
-
 class StoredReport(NamedTuple):
-    """A report's row."""
-
     stream_id: int
     seq: int
     boot: int
@@ -59,121 +37,6 @@ class StoredReport(NamedTuple):
     start: int | None
     received_at: int
     message: bytes
-
-
-class Streams:
-    """All streams of the database, by (kid, stream). Loaded once, then kept by the only writer."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._by_key: dict[tuple[bytes, bytes], Stream] = {}
-        self._by_id: dict[int, Stream] = {}
-        self._slot_ids: dict[str, int] = {}
-        self._of_kid: Counter[bytes] = Counter()
-        self.load()
-
-    def load(self) -> None:
-        """Read everything from the database: at start, and after a transaction that failed."""
-        db = self._db
-        self._slot_ids = dict(db.all("SELECT slot, id FROM slots"))
-        self._by_id = {
-            row[0]: Stream(row[0], row[1], row[2], row[3], RangeSet.parse(row[4]))
-            for row in db.all(
-                "SELECT streams.id, kid, slot, stream, ranges FROM streams "
-                "JOIN slots ON slots.id = slot_id"
-            )
-        }
-        self._by_key = {(s.kid, s.stream): s for s in self._by_id.values()}
-        self._of_kid = Counter(s.kid for s in self._by_id.values())
-        since = (
-            ("SELECT stream_id, seq FROM reports WHERE id > ?", _REPORTS_MARK),
-            (
-                "SELECT stream_id, seq FROM quarantine WHERE id > ? AND stream_id IS NOT NULL",
-                _QUARANTINE_MARK,
-            ),
-        )
-        for sql, mark in since:
-            for stream_id, seq in db.iterate(sql, (get_meta(db, mark),)):
-                stream = self._by_id[stream_id]
-                stream.ranges.add(seq)
-                stream.dirty = True
-        for stream_id, ranges in archived_ranges(db):
-            for first, last in ranges:
-                self._by_id[stream_id].ranges.add_range(first, last)
-        self.leave_out_corrupt()
-        for stream in self._by_id.values():
-            birth = db.one(
-                "SELECT boot, conn, message FROM births WHERE stream_id = ? "
-                "ORDER BY boot DESC, conn DESC LIMIT 1",
-                (stream.id,),
-            )
-            if birth:
-                stream.birth = (birth[0], birth[1], hash8(birth[2]))
-
-    def leave_out_corrupt(self) -> list[tuple[int, int]]:
-        """Count as missing what was found corrupt, so that it is asked for again.
-
-        Returns:
-            Stream id and seq of what counted as stored.
-        """
-        found = []
-        for stream_id, seq, _, _ in corrupt(self._db):
-            stream = self._by_id[stream_id]
-            if seq in stream.ranges:
-                stream.ranges = stream.ranges.without(RangeSet([(seq, seq)]))
-                stream.dirty = True
-                found.append((stream_id, seq))
-        return found
-
-    def find(self, kid: bytes, stream: bytes) -> Stream | None:
-        """A stream that is known."""
-        return self._by_key.get((kid, stream))
-
-    def count(self, kid: bytes) -> int:
-        """How many streams a device has begun."""
-        return self._of_kid[kid]
-
-    def by_id(self, stream_id: int) -> Stream:
-        """The stream of an id in the database."""
-        return self._by_id[stream_id]
-
-    def slot_id(self, stream: Stream) -> int:
-        """The id of a stream's slot in the database."""
-        return self._slot_ids[stream.slot]
-
-    def all(self) -> Iterable[Stream]:
-        """Every stream."""
-        return self._by_id.values()
-
-    def add(self, kid: bytes, slot: str, stream: bytes, now: int) -> Stream:
-        """Begin a stream, within a transaction."""
-        slot_id = self._slot_ids.get(slot)
-        if slot_id is None:
-            slot_id = self._db.insert(
-                "INSERT INTO slots (slot, village) VALUES (?, ?)", (slot, slot[:10])
-            )
-            self._slot_ids[slot] = slot_id
-        stream_id = self._db.insert(
-            "INSERT INTO streams (kid, slot_id, stream, first_at) VALUES (?, ?, ?, ?)",
-            (kid, slot_id, stream, now),
-        )
-        new = Stream(stream_id, kid, slot, stream)
-        self._by_key[kid, stream] = self._by_id[stream_id] = new
-        self._of_kid[kid] += 1
-        return new
-
-    def save_ranges(self) -> None:
-        """Write the ranges that have changed, as the last thing of a transaction."""
-        db = self._db
-        changed = [stream for stream in self._by_id.values() if stream.dirty]
-        db.executemany(
-            "UPDATE streams SET ranges = ? WHERE id = ?",
-            [(stream.ranges.text(), stream.id) for stream in changed],
-        )
-        set_meta(db, _REPORTS_MARK, newest_report(db))
-        set_meta(db, _QUARANTINE_MARK, int(db.value("SELECT max(id) FROM quarantine") or 0))
-        for stream in changed:
-            stream.dirty = False
 
 
 def stream_name(db: Database, stream_id: int) -> bytes:
@@ -235,8 +98,6 @@ def mark_dirty(db: Database, reports: Iterable[tuple[int, int]]) -> None:
 
 
 class Evidence(NamedTuple):
-    """A stored report as it arrived."""
-
     seq: int
     received_at: int
     message: bytes
@@ -326,28 +187,6 @@ def corrupt(db: Database) -> list[Row]:
     return db.all("SELECT stream_id, seq, found_at, detail FROM corrupt ORDER BY stream_id, seq")
 
 
-def insert_birth(db: Database, stream: Stream, birth: Birth, now: int, message: bytes) -> None:
-    """Store a birth that is newer than all of its stream, within a transaction."""
-    db.execute(
-        "INSERT INTO births (stream_id, boot, conn, received_at, board, agent, interpreter, "
-        "reset_cause, next_seq, round_s, sample_s, samples, message) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            stream.id,
-            birth.boot,
-            birth.conn,
-            now,
-            birth.board,
-            birth.agent,
-            birth.interpreter,
-            birth.reset_cause,
-            birth.next,
-            *birth.cadence,
-            message,
-        ),
-    )
-
-
 def count_duplicates(db: Database, counts: dict[int, int]) -> None:
     """Add to the duplicates of streams (id -> how many more), within a transaction."""
     db.executemany(
@@ -376,16 +215,23 @@ def reports_at(
         archived: also of those that are only in the archive, a few thousand of which are read for
             each.
     """
+    seqs_of: dict[int, list[int]] = {}
     for stream_id, seq in keys:
-        row = db.one(
-            "SELECT received_at, message FROM reports WHERE stream_id = ? AND seq = ?",
-            (stream_id, seq),
+        seqs_of.setdefault(stream_id, []).append(seq)
+    for stream_id, seqs in seqs_of.items():
+        # One statement for all: between two of them a busy thread may take its turn.
+        rows = db.all(
+            "SELECT seq, received_at, message FROM reports WHERE stream_id = ? "
+            f"AND seq IN ({', '.join(map(str, seqs))})",
+            (stream_id,),
         )
-        if row is None and archived:
-            found = archived_reports(db, stream_id, seq, seq).get(seq)
-            row = found and (found.received_at, found.message)
-        if row is not None:
-            yield stream_id, row[0], row[1]
+        if archived:
+            for seq in sorted({*seqs}.difference(row[0] for row in rows)):
+                found = archived_reports(db, stream_id, seq, seq).get(seq)
+                if found is not None:
+                    rows.append((seq, found.received_at, found.message))
+        for _seq, received_at, message in rows:
+            yield stream_id, received_at, message
 
 
 def birth_message(db: Database, stream_id: int, boot: int, conn: int) -> bytes | None:
@@ -412,11 +258,6 @@ def all_births(db: Database) -> Iterator[Row]:
         "SELECT kid, stream, boot, conn, received_at, message FROM births "
         "JOIN streams ON streams.id = stream_id ORDER BY kid, stream, boot, conn"
     )
-
-
-def saved_mark(db: Database) -> int:
-    """The id of the newest report that the saved ranges of streams cover."""
-    return get_meta(db, _REPORTS_MARK)
 
 
 def last_before(db: Database, moment: float, newest: int) -> int:
@@ -453,17 +294,4 @@ def newest_arrival(db: Database) -> int:
             or 0
         )
         for table in ("reports", "births")
-    )
-
-
-def get_meta(db: Database, key: str) -> int:
-    """A number that the store keeps for itself; 0 if it was never set."""
-    return int(db.value("SELECT value FROM meta WHERE key = ?", (key,)) or 0)
-
-
-def set_meta(db: Database, key: str, value: int) -> None:
-    """Set such a number, within a transaction."""
-    db.execute(
-        f"INSERT INTO meta (key, value) VALUES (?, ?) {or_change('key', 'value = new.value')}",
-        (key, value),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from host_tools.store.database import Database
+from host_tools.store.derived_schema import DERIVED_TABLES, derived_tables
 from host_tools.store.dialect import REPLACE, schema
-from host_tools.store.schema import DERIVED_TABLES, derived_tables
 
 
 class Generation:

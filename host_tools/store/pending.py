@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from host_tools.store.database import Database
 from host_tools.store.derived_rows import Span, Work
+from host_tools.store.derived_schema import CHUNK
 from host_tools.store.dialect import UNLESS_KNOWN, greater, or_change
 from host_tools.store.ranges import RangeSet
-from host_tools.store.schema import CHUNK
 
 _AT_LEAST_ONE = greater("reports", "1")
 _OR_MOVED = or_change("slot_id, stream_id, chunk", "moved = 1")
@@ -36,8 +36,8 @@ class Pending:
             )
         )
 
-    def reaches(self, end: int) -> bool:
-        """Whether figures of the time before `end` lack reports that are stored."""
+    def reaches(self, end: int, received_before: int) -> bool:
+        """Whether figures of the time before `end` lack reports that arrived before a time."""
         s = self._s
         return bool(
             self._db.value(
@@ -45,8 +45,9 @@ class Pending:
                 f"OR EXISTS (SELECT 1 FROM redo{s}) "
                 f"OR EXISTS (SELECT 1 FROM dirty{s} WHERE moved) "
                 f"OR EXISTS (SELECT 1 FROM dirty{s} JOIN reports USING (stream_id) "
-                "WHERE seq BETWEEN first_seq AND last_seq AND (start IS NULL OR start < ?))",
-                (end, end),
+                "WHERE seq BETWEEN first_seq AND last_seq AND received_at < ? "
+                "AND (start IS NULL OR start < ?))",
+                (end, received_before, end),
             )
         )
 
@@ -66,7 +67,6 @@ class Pending:
         return None
 
     def work(self, slot_id: int, limit: int) -> list[Work]:
-        """Chunks of a slot to be derived."""
         s = self._s
         found = self._db.all(
             "SELECT stream_id, chunk, first_seq, last_seq, reports, moved "
@@ -76,7 +76,6 @@ class Pending:
         return [Work(*row) for row in found]
 
     def work_done(self, slot_id: int, work: Work) -> None:
-        """Count a chunk as derived."""
         self._db.execute(
             f"DELETE FROM dirty{self._s} WHERE slot_id = ? AND stream_id = ? AND chunk = ?",
             (slot_id, work.stream_id, work.chunk),
@@ -145,7 +144,6 @@ class Pending:
         return row[0], row[1]
 
     def put_stale(self, slot_id: int, spans: Iterable[Span]) -> None:
-        """Have times of a slot painted again."""
         self._db.executemany(
             f"INSERT INTO stale{self._s} VALUES (?, ?, ?) {_OR_LONGER}",
             [(slot_id, *span) for span in spans],

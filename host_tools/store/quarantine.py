@@ -228,7 +228,6 @@ class Quarantine:
         return payload
 
     def get(self, number: int) -> Quarantined | None:
-        """One message, or None."""
         row = self._db.one(f"SELECT {_COLUMNS} FROM quarantine WHERE id = ?", (number,))
         return Quarantined(*row) if row else None
 

@@ -18,13 +18,8 @@ from host_tools.people.receipts import (
 from host_tools.store.archived import archived_ranges, archived_reports
 from host_tools.store.database import Database
 from host_tools.store.dialect import UNLESS_KNOWN
-from host_tools.store.evidence import (
-    RECEIPT_MARK,
-    Evidence,
-    corrupt_seqs,
-    get_meta,
-    set_meta,
-)
+from host_tools.store.evidence import RECEIPT_MARK, Evidence, corrupt_seqs
+from host_tools.store.meta import get_meta, set_meta
 from host_tools.store.ranges import RangeSet
 
 _BIRTH_MARK = "receipt_birth"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from host_tools.store.database import Database
 from host_tools.store.dialect import or_change
-from host_tools.store.evidence import get_meta, newest_arrival, set_meta
+from host_tools.store.evidence import newest_arrival
+from host_tools.store.meta import get_meta, set_meta
 
 _OR_CHANGED = or_change(
     "slot", "online = new.online, since = new.since WHERE online <> new.online"

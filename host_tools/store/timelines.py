@@ -28,7 +28,6 @@ class Timelines:
         return LatestRow(*row) if row else None
 
     def put_latest(self, latest: LatestRow) -> None:
-        """Write the newest that is known of a slot."""
         row = values(latest)
         self._db.execute(f"{REPLACE} latest{self._s} VALUES ({marks(len(row))})", row)
 
@@ -129,7 +128,6 @@ class Timelines:
         return changed
 
     def sum_day(self, slot_id: int, day: int, end: int) -> None:
-        """Sum up the hours of a day."""
         s = self._s
         row = self._db.one(
             "SELECT sum(measured_s), sum(bytes_down), sum(bytes_up), max(clients_peak), "

@@ -47,7 +47,6 @@ def _table(title: str, intro: str, header: tuple[str, ...], rows: object) -> str
 
 
 def render() -> str:
-    """The whole page, Markdown."""
     code = ("code", "name", "meaning")
     return _HEAD + "\n".join(
         (
@@ -67,7 +66,7 @@ def render() -> str:
             _table(
                 "Events",
                 "Kinds of events (key 9), with the keys of their detail. Where one that is needed "
-                "is absent or not valid, the event tells nothing.",
+                "is absent or not valid, the event says nothing.",
                 ("kind", "name", "detail"),
                 vocabulary.EVENTS,
             ),

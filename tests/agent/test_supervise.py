@@ -72,13 +72,16 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter, "sleep_ms", sleep_ms)
 
 
-def test_a_part_that_always_fails_ends_the_agent_with_a_cause() -> None:
+@pytest.mark.parametrize(("part", "seconds"), [("round", 10), ("next", 60), ("run", 150)])
+def test_a_part_that_always_fails_ends_the_agent_with_a_cause(part: str, seconds: int) -> None:
     """A heap that is too small would else fill the console with the same error for ever."""
 
     async def fail() -> None:
+        parts.up_s += seconds
         raise MemoryError
 
-    said = asyncio.run(_supervisor(Parts(round=fail)).run())
+    parts = Parts(**{part: fail})
+    said = asyncio.run(_supervisor(parts).run())
     assert said == "MemoryError, 12 times in a row: restart it"
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from host_tools.contracts import events, months
+from host_tools.contracts import closing, events
 from host_tools.contracts.calendar import Month, month_of
 from host_tools.contracts.changes import add_all
 from host_tools.ingest.receipting import ProvinceReceipts, close_all
@@ -14,7 +14,7 @@ from host_tools.people.office_pen import open_office
 from host_tools.province.contract_records import ClosedMonth, Contract
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
-from host_tools.store.evidence import insert_birth
+from host_tools.store.streams import insert_birth
 from host_tools.wire import parse_birth
 from host_tools.wire.envelope import split
 from tests.host_tools.factory import Device, ordinary, outage_began, outage_ended
@@ -88,7 +88,7 @@ def evidenced(
             receipts_until(filled, province, when.begin + (day + 1) * _DAY_S + 60)
         receipts_until(filled, province, when.end + 3600)
         filled.derive()
-        closed = months.close(registry, filled.db, when, by="Dewi", now=when.end + _DAY_S)
+        closed = closing.close(registry, filled.db, when, by="Dewi", now=when.end + _DAY_S)
         filled.db.close()
     return Evidenced(province, devices, when, closed)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from host_tools.derive import Deriver, rebuild
 from host_tools.store import Database, open_database
-from host_tools.store.evidence import StoredReport, Streams, insert_reports
+from host_tools.store.evidence import StoredReport, insert_reports
+from host_tools.store.streams import Streams
 from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
 from tests.host_tools.factory import Device

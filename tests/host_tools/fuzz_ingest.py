@@ -25,8 +25,8 @@ from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import Database, open_database, queries
-from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Bounds
+from host_tools.store.streams import Streams
 from host_tools.wire import Key, Reason, Refused, Verifier, decode_columns, parse_report
 from tests.host_tools.factory import START, Device, ordinary, outage_began, outage_ended
 

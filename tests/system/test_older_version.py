@@ -23,8 +23,8 @@ from host_tools.people.kits.opened import read_kit
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from host_tools.store import open_database
-from host_tools.store.evidence import Streams
 from host_tools.store.queries import stored
+from host_tools.store.streams import Streams
 from tests.support import ROOT, run_micropython
 from tests.system.journals import read_segment
 

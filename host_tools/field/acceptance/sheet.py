@@ -77,9 +77,6 @@ def write_acceptance(
 
     Args:
         at: when the site was measured, Unix time.
-
-    Raises:
-        OSError: it can't be written.
     """
     from fpdf import FPDF
 

@@ -27,7 +27,6 @@ class Figure:
 
 
 def page(parts: Mapping[str, Any], found: Sequence[Figure], made_at: int) -> str:
-    """The page, in Markdown."""
     board = parts["board"]
     lines = [
         "# Desalink: check of a board",
@@ -50,11 +49,7 @@ def page(parts: Mapping[str, Any], found: Sequence[Figure], made_at: int) -> str
 
 
 def write_report(folder: Path, parts: Mapping[str, Any], found: Sequence[Figure]) -> list[Path]:
-    """Write both files into a folder; returns their paths.
-
-    Raises:
-        OSError: a file can't be written.
-    """
+    """Write both files into a folder; returns their paths."""
     made_at = int(time.time())
     stem = time.strftime("board-check-%Y%m%d-%H%M%S", time.gmtime(made_at + 8 * 3600))
     report = {

@@ -23,12 +23,10 @@ class Diagnosis:
 
 
 def ok(check: str, text: str) -> Diagnosis:
-    """The check found no problem."""
     return Diagnosis(check, "ok", text)
 
 
 def warning(check: str, text: str, fix: str) -> Diagnosis:
-    """A possible problem."""
     return Diagnosis(check, "warning", text, fix)
 
 

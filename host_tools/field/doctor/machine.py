@@ -128,7 +128,6 @@ class Machine:
             return ""
 
     def processes(self) -> Iterator[tuple[int, str]]:
-        """Number and name of each running program."""
         for entry in self.names("/proc"):
             if entry.isdigit() and (name := self.read(f"/proc/{entry}/comm")):
                 yield int(entry), name

@@ -143,7 +143,6 @@ class EnrolmentLog:
                 id is enrolled for another slot.
             KitError: the slot is not in the kit, or the kit expired.
             LogError: the log is damaged, or an old copy of itself.
-            OSError: it can't be written.
         """
         kit.slot(slot)
         at = int(time.time() if now is None else now)

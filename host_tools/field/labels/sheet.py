@@ -84,7 +84,6 @@ def write_sheet(labels: Sequence[Label], path: Path, title: str = "") -> None:
 
     Raises:
         LabelError: there are no labels.
-        OSError: it can't be written.
     """
     if not labels:
         raise LabelError(_("There is no label to print: no device of these villages is enrolled."))

@@ -29,8 +29,6 @@ _SEQUENCE_S = 0.05
 
 
 class Keyboard(Protocol):
-    """Where keys come from."""
-
     def key(self) -> str:
         """The next key: a character, or one of the names above.
 
@@ -56,8 +54,6 @@ class WindowsKeyboard:
 
 
 class PosixKeyboard:
-    """A terminal of Linux or macOS."""
-
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._keys: deque[str] = deque()

@@ -164,7 +164,6 @@ class MenuScreen:
         return self.wait()
 
     def wait(self) -> bool:
-        """Wait for Enter; False if it is Esc."""
         while (key := self._keyboard.key()) not in (keys.ENTER, keys.ESCAPE):
             pass
         return key == keys.ENTER

@@ -87,7 +87,6 @@ class BatchProvisioning:
         self.wait()
 
     def wait(self) -> None:
-        """Wait for the running boards."""
         for thread in list(self._threads.values()):
             while thread.is_alive():
                 thread.join(0.5)  # short waits, so that Ctrl-C works
@@ -164,7 +163,6 @@ def result_text(result: DeviceResult, error: Exception | None) -> str:
 
 
 def write_summary(path: Path, results: Sequence[tuple[DeviceResult, Exception | None]]) -> None:
-    """Write the table of all boards so far as CSV."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*_COLUMNS, *STEPS])

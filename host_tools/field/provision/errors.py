@@ -22,7 +22,6 @@ class ProvisionError(DesalinkError):
 
 
 def lost(port: str) -> ProvisionError:
-    """The board on a port is gone."""
     return ProvisionError(
         "cable",
         _(

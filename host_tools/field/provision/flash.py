@@ -50,7 +50,6 @@ class Image:
     app_offset: int
 
     def order(self, baud: int) -> dict[str, Any]:
-        """The order for `chip.py`."""
         end = self.offset + self.path.stat().st_size
         # Not in between: the firmware keeps its own settings there once it has run.
         table = [TABLE_OFFSET, _TABLE_BYTES]

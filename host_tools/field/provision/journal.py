@@ -57,11 +57,7 @@ class DeviceJournal:
             lock.release()
 
     def add(self, step: str, state: str, **detail: Any) -> None:
-        """Append an entry, durably.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Append an entry, durably."""
         entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step}
         line = json.dumps({**entry, "state": state, **detail}, ensure_ascii=False)
         new = not self._path.exists()

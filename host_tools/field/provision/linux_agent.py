@@ -207,11 +207,9 @@ class LinuxAgent:
 
     @property
     def log_command(self) -> str:
-        """The command that shows the agent's log."""
         return "logread -e desalink" if self.openwrt else "journalctl -u desalink"
 
     def running(self) -> bool:
-        """Whether the agent runs."""
         if self.openwrt:
             list_it = 'ubus call service list \'{"name": "desalink"}\''
             check = f"{list_it} | grep -q '\"running\": true'"

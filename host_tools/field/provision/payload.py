@@ -114,7 +114,6 @@ def firmware_of(kit: Kit, board: Board, work: Path) -> KitFirmware:
     Raises:
         ProvisionError: the kit has none.
         FirmwareError, ReleaseError: it has no room for the board's data, or for the agent.
-        OSError: the file can't be written.
     """
     name = kit.firmware_boards.get(board.name)
     if name is None or board.firmware is None:

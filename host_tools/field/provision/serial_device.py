@@ -133,7 +133,6 @@ class DeviceFiles:
             )
 
     def remove(self, path: str) -> None:
-        """Delete a file, if it is there."""
         self._repl.run(f"r({path!r})")
 
     def bring(

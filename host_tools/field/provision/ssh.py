@@ -188,7 +188,6 @@ class SshConnection:
         return fingerprint(self.host_key)
 
     def close(self) -> None:
-        """Close the connection."""
         for client in (self._client, *reversed(self._jumps)):
             client.close()
 
@@ -312,7 +311,8 @@ class SshConnection:
 
     def _failure(self, error: object) -> ProvisionError:
         """The error for what has ended the connection."""
-        last = (str(error).strip().splitlines() or ["no reason given"])[-1].rstrip(".\r")
+        said = reason(error) if isinstance(error, OSError) else str(error).strip()
+        last = (said.splitlines() or ["no reason given"])[-1].rstrip(".\r")
         refused = isinstance(error, paramiko.AuthenticationException)
         # So paramiko says that there is no key at all.
         if refused or "No authentication methods" in last or "encrypted" in last:
@@ -355,7 +355,6 @@ class _Line:
         return getattr(self._channel, name)
 
     def close(self) -> None:
-        """Close the channel."""
         with contextlib.suppress(*_LOST):
             self._channel.close()
 
@@ -430,7 +429,6 @@ class Conversation:
 
     @property
     def errors(self) -> str:
-        """What the script has written to its error output."""
         found = b""
         while self._channel.recv_stderr_ready() and len(found) <= _MOST:
             found += self._channel.recv_stderr(65536)

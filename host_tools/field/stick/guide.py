@@ -10,7 +10,6 @@ _GUIDES = {"Panduan.pdf": "panduan.md", "Guide.pdf": "guide.md"}
 
 
 def write_guides(folder: Path) -> None:
-    """Write the guide in both languages into a folder."""
     from fpdf import FPDF
     from fpdf.fonts import FontFace
     from markdown_it import MarkdownIt

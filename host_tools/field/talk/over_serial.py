@@ -61,7 +61,6 @@ class SerialVisitor:
         return said.strip()[-LOG_BYTES:]
 
     def close(self) -> None:
-        """End the visit."""
         self.ask("close()")
 
 

@@ -41,7 +41,6 @@ class SshVisitor:
 
     @staticmethod
     def script(agent: LinuxAgent) -> str:
-        """What runs on the device."""
         code = (
             f"import json,sys\n{IMPORT}v=visit and visit.Visit({agent.config_path!r})\n"
             "print('ANSWER',json.dumps(bool(v)))\n"

@@ -29,6 +29,7 @@ from host_tools.store import queries
 from host_tools.wire.vocabulary import STATES
 
 _MOST_READ = 10_000  # for one page
+_NUMBERS = {state.name: state.code for state in STATES}
 
 
 def outages(visit: PageVisit) -> Listing:
@@ -53,7 +54,8 @@ def outages(visit: PageVisit) -> Listing:
             before=2**40 if before is None else before,
             since=int(start),
             limit=limit,
-            wanted=lambda slot, its: cause in ("", its) and meant(slot),
+            wanted=meant,
+            cause=_NUMBERS.get(cause, -1) if cause else None,
             read=_MOST_READ if limit < EXPORTED else 2**62,
         )
         found += ended

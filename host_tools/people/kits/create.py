@@ -187,7 +187,6 @@ def write_kit(kit: Kit, root: Ed25519PrivateKey, path: Path, passphrase: str) ->
 
     Raises:
         PassphraseError: the passphrase is too short.
-        OSError: the file can't be written.
     """
     check_passphrase(passphrase)
     header = new_header(kit.id, kit.province_code, kit.created, kit.expires)

@@ -31,7 +31,6 @@ def read_kit(path: Path, passphrase: str) -> Kit:
     Raises:
         KitError: not a kit, damaged, or not signed by its province.
         PassphraseError: wrong passphrase.
-        OSError: it can't be read.
     """
     with path.open("rb") as file:
         header = read_header(file, path)
@@ -50,7 +49,6 @@ def read_kit_header(path: Path) -> Header:
 
     Raises:
         KitError: not a kit.
-        OSError: it can't be read.
     """
     with path.open("rb") as file:
         return read_header(file, path)
@@ -88,7 +86,6 @@ def open_kit(path: Path, passphrase: str, *, now: float | None = None) -> Kit:
     Raises:
         KitError: not a kit, damaged, not signed by its province, or expired.
         PassphraseError: not its passphrase.
-        OSError: it can't be read.
     """
     path = kit_file(path)
     # The header first: do not ask for the passphrase of an expired kit.

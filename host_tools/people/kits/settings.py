@@ -51,7 +51,6 @@ def read_settings(path: Path) -> dict[str, Any]:
 
     Raises:
         KitError: it is neither TOML nor JSON, or no object.
-        OSError: it can't be read.
     """
     import tomllib
 

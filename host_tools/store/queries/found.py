@@ -99,7 +99,6 @@ def _matching(
 
 
 def finding(db: Database, number: int) -> Finding | None:
-    """One finding, or None."""
     row = db.one(f"{_FINDINGS}WHERE findings.id = ?", (number,))
     return _finding(row) if row else None
 

@@ -45,8 +45,6 @@ class Outage(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The state of a slot from begin to end."""
-
     slot: str
     begin: int
     end: int
@@ -92,7 +90,8 @@ def ended_outages(
     before: int,
     since: int,
     limit: int,
-    wanted: Callable[[str, str], bool] = lambda slot, cause: True,
+    wanted: Callable[[str], bool] = lambda slot: True,
+    cause: int | None = None,
     read: int = 10_000,
 ) -> tuple[list[Outage], int | None]:
     """Outages that ended in a time, those that ended last first.
@@ -100,30 +99,38 @@ def ended_outages(
     Args:
         before: they ended before then.
         limit: at most so many.
-        wanted: of slot and cause: whether it is one of them.
+        wanted: whether a slot is one of them.
+        cause: the number of a state; None: any.
         read: look at so many at most.
 
     Returns:
         They, and the `before` that leads to older ones; None: there are none.
     """
     named = slots_of(db, None, None)
-    found: list[Outage] = []
-    seen = 0
-    for slot_id, cause, begin, end, flaps, cut, evidence in db.iterate(
-        "SELECT slot_id, cause, t_begin, t_end, flaps, interrupted, evidence FROM outages "
-        "WHERE t_end < ? AND t_end >= ? ORDER BY t_end DESC",
-        (before, since),
-    ):
-        slot, village = named[slot_id]
-        name = state_name(cause)
-        if wanted(slot, name):
-            its = (slot, village, name, begin, end, flaps, bool(cut), _evidence(evidence))
-            found.append(Outage(*its))
-        seen += 1
-        if len(found) == limit or seen == read:
-            # Those that ended in the same second are read twice, and none is left out.
-            return found, end + 1 if end + 1 < before else end
-    return found, None
+    meant = ", ".join(str(slot_id) for slot_id, its in named.items() if wanted(its[0])) or "NULL"
+    newest = "FROM outages WHERE t_end < ? AND t_end >= ? ORDER BY t_end DESC LIMIT ?"
+    # What is not wanted is left out where it costs least.
+    rows = db.all(
+        f"SELECT * FROM (SELECT slot_id, cause, t_begin, t_end, flaps, interrupted, evidence "
+        f"{newest}) AS bounded WHERE (? IS NULL OR cause = ?) AND slot_id IN ({meant}) "
+        "ORDER BY t_end DESC LIMIT ?",
+        (before, since, read, cause, cause, limit),
+    )
+    found = [
+        Outage(*named[slot_id], state_name(its), begin, end, flaps, bool(cut), _evidence(text))
+        for slot_id, its, begin, end, flaps, cut, text in rows
+    ]
+    if len(rows) == limit:
+        last = rows[-1][3]
+    else:
+        count, last = db.all(
+            f"SELECT count(*), min(t_end) FROM (SELECT t_end {newest}) AS bounded",
+            (before, since, read),
+        )[0]
+        if count < read:
+            return found, None
+    # Those that ended in the same second are read twice, and none is left out.
+    return found, last + 1 if last + 1 < before else last
 
 
 def outages(

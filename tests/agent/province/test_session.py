@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.device import interpreter
-from agent.net.errors import CERTIFICATE, NetError
+from agent.net.errors import CERTIFICATE, NetError, lacks_memory
 from agent.province.session import Session
 from agent.wire import ids
 
@@ -51,8 +51,10 @@ def attempt(
         pass
 
     monkeypatch.setattr(interpreter, "sleep_ms", sleep_ms)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises((asyncio.CancelledError, type(error))) as ended:
         asyncio.run(session.run())
+    # The supervisor counts lacks of memory, and starts the agent anew after too many.
+    assert (ended.value is error) is lacks_memory(error)
     return session
 
 

@@ -18,8 +18,8 @@ from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import lock, open_database, queries
-from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Quarantine
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE

@@ -9,7 +9,7 @@ from host_tools.derive import Deriver, rebuild
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import open_database, queries
-from host_tools.store.evidence import Streams
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests.host_tools.factory import START, Device
 from tests.host_tools.filled import Filled

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.store import Database, queries
-from host_tools.store.evidence import insert_birth
+from host_tools.store.streams import insert_birth
 from host_tools.wire import parse_birth
 from host_tools.wire.envelope import split
 from tests import support

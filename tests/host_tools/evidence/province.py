@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.wire import ids
 from host_tools.common.times import DAY_S
-from host_tools.contracts import months
+from host_tools.contracts import closing
 from host_tools.contracts.calendar import month_of
 from host_tools.contracts.table import contract_id
 from host_tools.evidence.export import Exported, Exporter
@@ -30,8 +30,8 @@ from host_tools.people.trust import INGEST, OFFICE, TECHNICIAN, TrustedKey, sign
 from host_tools.province.contract_records import Contract, ContractEvent
 from host_tools.province.records import RoleKey, Village
 from host_tools.province.registry import Registry
-from host_tools.store.evidence import insert_birth
 from host_tools.store.receipts import newest_receipt
+from host_tools.store.streams import insert_birth
 from host_tools.wire import parse_birth
 from host_tools.wire.envelope import hash8, split
 from tests.host_tools.factory import Device, ordinary, outage_began, outage_ended
@@ -107,7 +107,7 @@ class SmallProvince:
         """Close October."""
         self.pen.at = at
         self.filled.derive()
-        months.close(self.registry, self.filled.db, OCTOBER, by="Rina", now=at)
+        closing.close(self.registry, self.filled.db, OCTOBER, by="Rina", now=at)
 
     def store(self, arrivals: Iterable[Arrival], until: int = E + DAY_S) -> None:
         """Store what arrives before a time."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from host_tools.contracts.accounting import account
 from host_tools.contracts.calendar import month_of
-from host_tools.contracts.months import MonthUsage, SlotMonth, as_json
+from host_tools.contracts.closing import as_json
+from host_tools.contracts.months import MonthUsage, SlotMonth
 from host_tools.contracts.rules import EXCLUDABLE, first_text, read_rules
 from host_tools.contracts.table import contract_id
 from host_tools.evidence.recount import dumped

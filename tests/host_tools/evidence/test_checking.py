@@ -12,7 +12,8 @@ import pytest
 from host_tools.evidence.verify import verify
 from host_tools.field.enrolments import EnrolmentLog
 from host_tools.keys.ca import Authority
-from host_tools.people.office_log import OfficeEntry, OfficeState, verify_entries
+from host_tools.people.office_log import OfficeEntry, verify_entries
+from host_tools.people.office_state import OfficeState
 from host_tools.people.technicians import root_public
 from host_tools.people.trust import OFFICE, signers, verify_trust
 from host_tools.province.registry import Registry

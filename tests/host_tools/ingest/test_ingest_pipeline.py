@@ -12,8 +12,8 @@ from host_tools.ingest.allowance import NO_LIMITS, Limits
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import StoreBusy, StoreFull, StoreReplaced, open_database
 from host_tools.store.archiving import Archiver
-from host_tools.store.evidence import Streams
 from host_tools.store.quarantine import Bounds
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests.host_tools.factory import START, Device
 

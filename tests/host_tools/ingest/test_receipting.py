@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from host_tools.derive import rebuild
-from host_tools.evidence.checking import StoreCheck
+from host_tools.evidence.store_check import StoreCheck
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.receipting import ProvinceReceipts, Receipting, close_all, last_midnight
@@ -19,8 +19,8 @@ from host_tools.people.trust import INGEST, signers, verify_trust
 from host_tools.province.settings import Province
 from host_tools.store import Database
 from host_tools.store.archiving import Archiver
-from host_tools.store.evidence import Streams
 from host_tools.store.receipts import receipts
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests.host_tools.evidencing import evidenced, receipts_until
 from tests.host_tools.factory import Device

@@ -218,7 +218,7 @@ def _enrol_in_a_process(directory: Path, file: Path, slot: str, mac: str) -> Non
 def test_devices_side_by_side_make_one_chain(
     kaltim: Province, registry: Registry, authority: Authority, log: EnrolmentLog, tmp_path: Path
 ):
-    slots = [f"640311200{number}-1" for number in range(1, 5)]
+    slots = [SLOT, SECOND]
     made, root = make_kit(kaltim, registry, authority, slots=slots)
     file = sealed(made, root, tmp_path / "kit")
     context = multiprocessing.get_context("spawn")
@@ -232,9 +232,9 @@ def test_devices_side_by_side_make_one_chain(
         worker.start()
     for worker in workers:
         worker.join(2 * support.PATIENCE_S)
-    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert [worker.exitcode for worker in workers] == [0, 0]
     assert sorted(record.slot for record in log.records()) == slots
-    assert outcomes(imported(registry, log)) == ["enrolled"] * 4
+    assert outcomes(imported(registry, log)) == ["enrolled"] * 2
 
 
 def test_the_real_agent_s_proof_is_recorded_and_imported(

@@ -13,7 +13,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.contracts.calendar import month_of
-from host_tools.contracts.months import close
+from host_tools.contracts.closing import close
 from host_tools.pages import wall
 from host_tools.pages.drawing import strip
 from host_tools.pages.outlines import read_outlines

@@ -14,11 +14,11 @@ from host_tools.keys.signing import public_bytes
 from host_tools.people.office_log import (
     OfficeEntry,
     OfficeLogError,
-    OfficeState,
     entry_hash,
     sign_entry,
     verify_entries,
 )
+from host_tools.people.office_state import OfficeState
 from host_tools.people.receipts import (
     LateReports,
     Receipt,

@@ -13,7 +13,7 @@ from host_tools.simulate.signing import MessageSigner
 from host_tools.simulate.storing import derive_rest
 from host_tools.store import open_database, queries
 from host_tools.store.archiving import Archiver, month_of
-from host_tools.store.evidence import Streams
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests.host_tools.derive.test_reference import shown, verify
 from tests.host_tools.simulate.conftest import Simulated

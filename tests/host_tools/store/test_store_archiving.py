@@ -14,7 +14,8 @@ from host_tools.derive import rebuild
 from host_tools.derive.samples import samples
 from host_tools.store import StoreDamaged, archiving, open_database, queries
 from host_tools.store.archiving import Archiver, MonthOpen, month_begin, month_of
-from host_tools.store.evidence import Streams, report_message
+from host_tools.store.evidence import report_message
+from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests.host_tools.factory import START, Device
 from tests.host_tools.filled import Filled

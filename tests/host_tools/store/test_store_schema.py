@@ -7,7 +7,7 @@ import pytest
 from agent.wire.ids import DOWN_PROVIDER, STATE
 from host_tools.derive import Deriver
 from host_tools.store import StoreMissing, database, open_database, schema
-from host_tools.store.evidence import Streams
+from host_tools.store.streams import Streams
 from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
 from tests.host_tools.factory import START, Device, ordinary, outage_began

@@ -63,19 +63,7 @@ def test_a_provisioned_board_is_measured_and_starts_again(world: World, a_hub: H
         assert secret not in said
 
 
-def test_a_bare_board_without_an_agent_is_measured_too(world: World, a_hub: Hub) -> None:
-    board = a_hub.board()
-    assert world.provision(board.plug()).returncode == 0
-    for name in ("agent", "boards", "device"):
-        shutil.rmtree(board.files / name)
-    (board.files / "main.py").unlink()
-    done = world.desalink("device", "check", board.port, "--json")
-    names = [figure["name"] for figure in json.loads(done.stdout)["figures"]]
-    assert "16 KiB written to /" in names
-    assert "network and broker" not in names
-
-
-def test_a_part_that_ends_the_interpreter_leaves_the_others(
+def test_a_part_that_ends_the_interpreter_leaves_the_others_and_so_does_a_missing_agent(
     world: World, a_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = a_hub.board()
@@ -88,6 +76,14 @@ def test_a_part_that_ends_the_interpreter_leaves_the_others(
     assert "error" not in found["clock"], found
     assert found["clock"]["year"] >= 2026
     assert found["flash"]["/"]["same"]
+
+    for name in ("agent", "boards", "device"):
+        shutil.rmtree(board.files / name)
+    (board.files / "main.py").unlink()
+    done = world.desalink("device", "check", board.port, "--json")
+    names = [figure["name"] for figure in json.loads(done.stdout)["figures"]]
+    assert "16 KiB written to /" in names
+    assert "network and broker" not in names
 
 
 def test_an_unplugged_board_ends_with_a_sentence(world: World) -> None:

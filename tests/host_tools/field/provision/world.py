@@ -149,6 +149,7 @@ class World:
             input=said,
             capture_output=True,
             text=True,
+            errors="replace",  # where it writes another encoding
             timeout=timeout,
         )
         assert "Traceback" not in done.stderr, done.stderr

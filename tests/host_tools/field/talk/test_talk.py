@@ -17,6 +17,7 @@ from host_tools.field.talk.rounds import one_round
 from host_tools.field.talk.visitor import HeardNetwork
 from tests.host_tools.field.provision.rig import Board, Hub
 from tests.host_tools.field.provision.world import VILLAGES, World
+from tests.support import PATIENCE_S
 from tests.system.journals import Accepted
 
 _SECRET = "rahasia sekali"
@@ -38,7 +39,7 @@ def _reports(board: Board) -> Accepted:
     return journal
 
 
-def _wait_for_more(board: Board, journal: Accepted, timeout: float = 60) -> None:
+def _wait_for_more(board: Board, journal: Accepted, timeout: float = PATIENCE_S) -> None:
     before, end = len(journal.reports), time.monotonic() + timeout
     while len(journal.reports) <= before:
         assert time.monotonic() < end, "its agent does not report"
@@ -50,7 +51,7 @@ def test_what_an_installed_board_says(world: World, a_hub: Hub) -> None:
     board = _installed(world, a_hub)
     journal = _reports(board)
     _wait_for_more(board, journal)
-    done = world.desalink("device", "talk", board.port, "--json", timeout=120)
+    done = world.desalink("device", "talk", board.port, "--json")
     assert done.returncode == 0, done.stderr
     assert "interrupted" in done.stderr
     said = json.loads(done.stdout)
@@ -71,37 +72,33 @@ def test_what_an_installed_board_says(world: World, a_hub: Hub) -> None:
     assert not [s for s in (_SECRET, seed, "PRIVATE KEY") if s in done.stdout + done.stderr]
     _wait_for_more(board, _reports(board))  # its agent runs again
 
-    shown = world.desalink("device", "talk", board.port, timeout=120, DESALINK_LANG="id")
+    shown = world.desalink("device", "talk", board.port, DESALINK_LANG="id")
     assert shown.returncode == 0, shown.stderr
     for text in (VILLAGES[0], "-61 dBm", "KANTOR DESA", "tersambung", "hubungi kantor"):
         assert text in shown.stdout, shown.stdout
 
 
-@pytest.mark.parametrize(
-    ("language", "sentence"),
-    [("en", "point it with 'desalink device watch'"), ("id", "hubungi penyedia")],
-)
-def test_a_dead_uplink_comes_with_what_to_look_at(
-    world: World, a_hub: Hub, language: str, sentence: str
-) -> None:
+def test_a_dead_uplink_comes_with_what_to_look_at(world: World, a_hub: Hub) -> None:
     board = _installed(world, a_hub, "--set", "link.targets", _DEAD)
-    done = world.desalink("device", "talk", board.port, timeout=120, DESALINK_LANG=language)
-    assert done.returncode == 0, done.stderr
-    assert sentence in done.stdout
+    for language, sentence in {
+        "en": "point it with 'desalink device watch'",
+        "id": "hubungi penyedia",
+    }.items():
+        done = world.desalink("device", "talk", board.port, DESALINK_LANG=language)
+        assert done.returncode == 0, done.stderr
+        assert sentence in done.stdout
 
 
-def test_rounds_are_shown_live(world: World, a_hub: Hub) -> None:
+def test_rounds_are_shown_live_and_the_agent_runs_afterwards(world: World, a_hub: Hub) -> None:
     board = _installed(world, a_hub)
-    done = world.desalink("device", "watch", board.port, "--count", 3, "--json", timeout=120)
+    done = world.desalink("device", "watch", board.port, "--count", 3, "--json")
     assert done.returncode == 0, done.stderr
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["state"] for one in rounds] == ["up"] * 3
     assert all(one["loss"] == 0 and one["rtt_mean"] >= 0 for one in rounds)
     _wait_for_more(board, _reports(board))
 
-
-def test_an_interrupt_starts_the_agent_again(world: World, a_hub: Hub) -> None:
-    board = _installed(world, a_hub)
+    # So it does after an interrupt.
     with subprocess.Popen(
         world.command("device", "watch", board.port),
         cwd=world.place,
@@ -113,15 +110,13 @@ def test_an_interrupt_starts_the_agent_again(world: World, a_hub: Hub) -> None:
         assert watching.stdout is not None
         assert "connected" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        _out, said = watching.communicate(timeout=60)
+        _out, said = watching.communicate(timeout=2 * PATIENCE_S)
     assert watching.returncode == 130 and "Traceback" not in said, said
     _wait_for_more(board, _reports(board))
 
-
-def test_a_board_without_this_agent_is_named(world: World, a_hub: Hub) -> None:
-    board = _installed(world, a_hub)
+    # And after a visit that it does not understand.
     (board.files / "agent/visit.mpy").unlink()
-    done = world.desalink("device", "talk", board.port, timeout=120)
+    done = world.desalink("device", "talk", board.port)
     assert done.returncode == 1 and "earlier version" in done.stderr
     _wait_for_more(board, _reports(board))
 
