@@ -174,9 +174,9 @@ def _link(number: int | None) -> tuple[str, str] | None:
 
 def messages(visit: PageVisit) -> Listing:
     """The outbox, the newest first. The texts stay there: they hold the links."""
-    state = visit.query("state")
+    state, limit = visit.query("state"), limit_of(visit)
     with _opened(visit) as records:
-        found = [] if records is None else records.messages(state or None, limit_of(visit))
+        found = [] if records is None else records.messages(state or None, limit)
     return Listing(
         "messages",
         _("Messages of alerts"),
@@ -201,6 +201,7 @@ def messages(visit: PageVisit) -> Listing:
                 state,
             )
         ],
+        cut=len(found) == limit,
     )
 
 
