@@ -227,7 +227,7 @@ def lost(
     by: str,
     passphrase_file: Path | None,
 ) -> None:
-    """Declare that the reports of the receipts FIRST to LAST are lost.
+    """Declare the reports of receipts FIRST to LAST as lost.
 
     After a restore, receipts that are newer than the backup count reports that are gone. The
     declaration goes into the office log. Checks then name the loss as declared, and evidence can

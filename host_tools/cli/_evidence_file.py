@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._options import json_option, month_option, regency_option, village_option
+from host_tools.cli._options import Where, json_option, month_option, where_options
 from host_tools.cli._output import counted, print_json, show_progress
 from host_tools.cli._store import place, reading, size
 from host_tools.common.i18n import _
@@ -21,17 +21,17 @@ from host_tools.common.times import day
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="FILE", help="The file to write."
 )
-@village_option
-@regency_option
-@click.option("--provider", metavar="NAME", help="Only villages with a contract of this provider.")
+@where_options(
+    click.option(
+        "--provider", metavar="NAME", help="Only villages with a contract of this provider."
+    )
+)
 @pass_app
 def export(
     app: Application,
     month: str,
     output: Path,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
 ) -> None:
     """Write the evidence of a month's figures into one file.
 
@@ -45,15 +45,15 @@ def export(
     from host_tools.people.technicians import former_roots, root_public
 
     when = month_of(month)
-    if sum(value is not None for value in (village, regency, provider)) > 1:
+    if sum(value is not None for value in where) > 1:
         app.abort(_("Give one of --village, --regency and --provider."), 2)
     with reading(app) as (registry, database):
         if database is None:
             app.abort(_("No report has come yet: there is nothing to export."))
-        scope = {"provider": provider} if provider is not None else {}
-        code = place(registry, village, regency)
+        scope = {} if where.provider is None else {"provider": where.provider}
+        code = place(registry, where.village, where.regency)
         if code is not None:
-            scope = {"village" if village is not None else "regency": code}
+            scope = {"regency" if where.village is None else "village": code}
         province = app.province
         roots = [*former_roots(province), root_public(province)]
         exporter = Exporter(registry, database, province.name, roots, show_progress)

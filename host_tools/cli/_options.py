@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple
 
 import click
 
 from host_tools.cli import PATH
+
+Command = Callable[..., Any]
 
 
 def user() -> str:
     """Who is logged in on this machine; "?" for an account without a name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
+    except (KeyError, OSError, ImportError):
         return "?"
 
 
@@ -38,6 +43,39 @@ provider_option = click.option(
     "--provider", metavar="NAME", help="Only villages of this provider ('desalink villages')."
 )
 contract_option = click.option("--provider", metavar="NAME", help="Only of this provider.")
+
+
+class Where(NamedTuple):
+    """Which villages a person means; all of it None: every village."""
+
+    village: str | None
+    regency: str | None
+    provider: str | None
+
+
+def where_options(provider: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """--village, --regency and --provider as one parameter `where`.
+
+    Args:
+        provider: its option: by villages, or by contracts.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def packed(
+            *args: Any,
+            village: str | None,
+            regency: str | None,
+            provider: str | None,
+            **others: Any,
+        ) -> Any:
+            return command(*args, where=Where(village, regency, provider), **others)
+
+        return village_option(regency_option(provider(packed)))
+
+    return decorate
+
+
 since_option = click.option(
     "--since", metavar="TIME", help="Since then: 24h, 7d, 2026-11-24 or '2026-11-24 15:00' (WITA)."
 )

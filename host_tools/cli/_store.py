@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from host_tools.pages.words import state_word as state_word
 
 if TYPE_CHECKING:
     from host_tools.cli import Application
+    from host_tools.cli._options import Where
+    from host_tools.province.contract_records import Contract
     from host_tools.province.registry import Registry
     from host_tools.store import Database
 
@@ -37,9 +40,9 @@ def reading(app: Application) -> Iterator[tuple[Registry, Database | None]]:
 
 def note_underived(app: Application, database: Database | None, end: int) -> None:
     """Note that the figures before `end` lack reports that are stored."""
-    from host_tools.store.pending import Pending
+    from host_tools.contracts.closing import is_underived
 
-    if database is not None and Pending(database).reaches(end):
+    if is_underived(database, end, int(time.time())):
         app.note(
             _(
                 "Reports are not derived yet, and count as no data here; wait for the ingest, or "
@@ -101,6 +104,19 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
     return found
 
 
+def by_contract(
+    registry: Registry, where: Where
+) -> Callable[[str, Sequence[Contract]], bool] | None:
+    """Whether a slot with its contracts of a month is asked about; None: every slot is."""
+    code = place(registry, where.village, where.regency)
+    if code is None and where.provider is None:
+        return None
+    return lambda slot, contracts: (
+        slot.startswith(code or "")
+        and where.provider in (None, *(contract.provider for contract in contracts))
+    )
+
+
 def names(registry: Registry) -> dict[str, str]:
     return {village.code: village.name for village in registry.villages()}
 
@@ -139,3 +155,42 @@ def size(count: int | None) -> str:
         value /= 1000
         units.pop()
     return f"{number(value, 1)} {units[-1]}"
+
+
+class Scope:
+    """What a person asks about: the open registry and database, and which slots of them.
+
+    Attributes:
+        code: the first digits of the slots, empty for all; village: of one village, else None.
+        names, labels: village code to name, and to its name for eyes.
+    """
+
+    def __init__(self, registry: Registry, database: Database | None, where: Where) -> None:
+        self.registry = registry
+        self.database = database
+        self.code = place(registry, where.village, where.regency) or ""
+        self.village = self.code if len(self.code) == 10 else None
+        self.names = names(registry)
+        self.labels = labels(registry)
+        self._of_provider = of_provider(registry, where.provider)
+
+    def covers(self, slot: str) -> bool:
+        """Whether a slot, or a village by its code, is asked about."""
+        chosen = self._of_provider
+        return slot.startswith(self.code) and (chosen is None or slot[:10] in chosen)
+
+    def nothing(self, reported: str) -> str:
+        """What to say where nothing is found; reported: what, if there are reports."""
+        from host_tools.store.queries import slots
+
+        seen = slots(self.database) if self.database else []
+        if any(slot.startswith(self.code) for slot in seen):
+            return reported
+        return nothing_yet(self.registry, self.village)
+
+
+@contextmanager
+def scope(app: Application, where: Where) -> Iterator[Scope]:
+    """Open what a person asks about."""
+    with reading(app) as (registry, database):
+        yield Scope(registry, database, where)

@@ -9,11 +9,11 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._options import (
+    Where,
     by_option,
     contract_option,
     json_option,
-    regency_option,
-    village_option,
+    where_options,
     why_option,
 )
 from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
@@ -70,17 +70,13 @@ def import_(
 
 
 @command.command("list")
-@village_option
-@regency_option
-@contract_option
+@where_options(contract_option)
 @click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
 @json_option
 @pass_app
 def list_(
     app: Application,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     withdrawn: bool,
     as_json: bool,
 ) -> None:
@@ -88,7 +84,7 @@ def list_(
     from host_tools.contracts.table import OPEN_END
 
     with app.registry() as registry:
-        code = place(registry, village, regency) or ""
+        code, provider = place(registry, where.village, where.regency) or "", where.provider
         named = labels(registry)
         found = [
             entry
@@ -166,7 +162,7 @@ def end(
     by: str,
     passphrase_file: Path | None,
 ) -> None:
-    """End a contract early, for example when another provider takes over."""
+    """End a contract early, for example at a change of provider."""
     from host_tools.contracts.calendar import day_begin
     from host_tools.contracts.changes import end
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._options import provider_option, regency_option, village_option
-from host_tools.cli._store import of_provider, place, reading
+from host_tools.cli._options import Where, provider_option, where_options
+from host_tools.cli._store import scope
 from host_tools.common.files import write_file
 from host_tools.common.i18n import _
 
@@ -19,9 +19,7 @@ _FORMATS = ("netjson", "senml")
 
 @click.command()
 @click.argument("form", metavar="netjson|senml", type=click.Choice(_FORMATS))
-@village_option
-@regency_option
-@provider_option
+@where_options(provider_option)
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Else it is printed."
 )
@@ -29,9 +27,7 @@ _FORMATS = ("netjson", "senml")
 def command(
     app: Application,
     form: str,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     output: Path | None,
 ) -> None:
     """Export how villages are now, for another system.
@@ -44,15 +40,10 @@ def command(
     from host_tools.store.queries import status
 
     now = int(time.time())
-    with reading(app) as (registry, database):
-        code = place(registry, village, regency) or ""
-        chosen = of_provider(registry, provider)
-        villages = {v.code: v for v in registry.villages()}
-        rows = [
-            row
-            for row in (status(database, now) if database else [])
-            if row.slot.startswith(code) and (chosen is None or row.village in chosen)
-        ]
+    with scope(app, where) as its:
+        villages = {v.code: v for v in its.registry.villages()}
+        known = status(its.database, now) if its.database else []
+        rows = [row for row in known if its.covers(row.slot)]
     found = netjson.collection(rows, villages, now) if form == "netjson" else senml.pack(rows, now)
     text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
     if output is None:

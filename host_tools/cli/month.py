@@ -9,17 +9,17 @@ import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._options import (
+    Where,
     by_option,
     contract_option,
     csv_option,
     json_option,
-    regency_option,
-    village_option,
+    where_options,
     why_option,
 )
 from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._signing import sign_changes
-from host_tools.cli._store import labels, names, note_underived, place, reading
+from host_tools.cli._store import by_contract, labels, names, note_underived, reading
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
@@ -35,18 +35,14 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("month", metavar="MONTH")
-@village_option
-@regency_option
-@contract_option
+@where_options(contract_option)
 @csv_option
 @json_option
 @pass_app
 def show(
     app: Application,
     month: str,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -65,7 +61,6 @@ def show(
 
     when = month_of(month)
     with reading(app) as (registry, database):
-        code = place(registry, village, regency) or ""
         closed = holding(registry, when)
         rules = rules_of(registry, when)
         found = list(
@@ -74,15 +69,13 @@ def show(
                 database,
                 when,
                 rules,
-                wanted=lambda slot, its: (
-                    slot.startswith(code)
-                    and (provider is None or any(c.provider == provider for c in its))
-                ),
+                wanted=by_contract(registry, where),
             )
         )
         if closed is not None:
             check_closed(closed, found)
-        note_underived(app, database, when.end)
+        else:
+            note_underived(app, database, when.end)
         shown, named = labels(registry), names(registry)
     if as_json:
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])

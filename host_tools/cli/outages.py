@@ -10,24 +10,19 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._options import (
+    Where,
     csv_option,
     json_option,
     limit_option,
     provider_option,
-    regency_option,
     since_option,
     until_option,
-    village_option,
+    where_options,
 )
 from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._store import (
     DAY,
-    labels,
-    names,
-    nothing_yet,
-    of_provider,
-    place,
-    reading,
+    scope,
     state_word,
 )
 from host_tools.common.i18n import _, marked, ngettext
@@ -40,9 +35,7 @@ _BY = ("cause", "village", "regency", marked("day"))
 
 
 @click.command()
-@village_option
-@regency_option
-@provider_option
+@where_options(provider_option)
 @click.option("--cause", metavar="CAUSE", help="Only this cause, e.g. provider or gateway.")
 @since_option
 @until_option
@@ -53,9 +46,7 @@ _BY = ("cause", "village", "regency", marked("day"))
 @pass_app
 def command(
     app: Application,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     cause: str | None,
     since: str | None,
     until: str | None,
@@ -72,30 +63,19 @@ def command(
     lasts. Times in which nothing was measured are not outages: 'desalink status' shows them as
     "no data" or "no power". Sums count only the time from --since to --until.
     """
-    from host_tools.store.queries import outages, slots
+    from host_tools.store.queries import outages
 
     now = time.time()
     start, end = parse_since(since or DAY), parse_since(until)
     assert start is not None
-    with reading(app) as (registry, database):
-        code = place(registry, village, regency) or ""
-        one = code if len(code) == 10 else None
-        found = outages(database, village=one, since=start, until=end, now=now) if database else []
-        found = [o for o in found if o.slot.startswith(code) and cause in (None, o.cause)]
-        chosen = of_provider(registry, provider)
-        if chosen is not None:
-            found = [o for o in found if o.village in chosen]
-        named, shown = names(registry), labels(registry)
-        regencies = registry.regencies()
-        note = None
-        if not found:
-            seen = slots(database) if database else []
-            reported = any(slot.startswith(code) for slot in seen)
-            note = (
-                _("No outage was reported in that time.")
-                if reported
-                else nothing_yet(registry, one)
-            )
+    with scope(app, where) as its:
+        found: list[Outage] = []
+        if its.database:
+            found = outages(its.database, village=its.village, since=start, until=end, now=now)
+        found = [o for o in found if its.covers(o.slot) and cause in (None, o.cause)]
+        named, shown = its.names, its.labels
+        regencies = its.registry.regencies()
+        note = None if found else its.nothing(_("No outage was reported in that time."))
     until_s = min(now, end or now)
     if by:
         _sums(app, found, _group(by, shown, regencies), by, start, until_s, as_csv, as_json)
@@ -103,8 +83,7 @@ def command(
         print_json([_as_json(o, named, now) for o in found])
     elif as_csv:
         rows = [_as_json(o, named, now) for o in found]
-        keys = [key for key in _CSV]
-        print_csv(keys, [[row[key] for key in keys] for row in rows])
+        print_csv(_CSV, [[row[key] for key in _CSV] for row in rows])
     elif found:
         _list(app, found, shown, now, limit)
         click.echo(_total(found, start, until_s))

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._options import contract_option, month_option, regency_option, village_option
+from host_tools.cli._options import Where, contract_option, month_option, where_options
 from host_tools.cli._output import counted, show_progress
-from host_tools.cli._store import note_underived, place, reading
+from host_tools.cli._store import by_contract, note_underived, reading
 from host_tools.common.i18n import _
 
 
@@ -19,9 +19,7 @@ from host_tools.common.i18n import _
 @click.option(
     "-o", "--output", type=PATH, required=True, metavar="DIR", help="The folder to write."
 )
-@village_option
-@regency_option
-@contract_option
+@where_options(contract_option)
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -39,9 +37,7 @@ def command(
     app: Application,
     month: str,
     output: Path,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     evidence: Path | None,
     speed: bool,
     no_pdf: bool,
@@ -58,20 +54,12 @@ def command(
 
     when = month_of(month)
     with reading(app) as (registry, database):
-        code = place(registry, village, regency)
-        wanted = None
-        if code is not None or provider is not None:
-
-            def wanted(slot: str, its: object) -> bool:
-                providers = [contract.provider for contract in its]  # type: ignore[attr-defined]
-                return slot.startswith(code or "") and provider in (None, *providers)
-
         report = gather(
             app.province.name,
             registry,
             database,
             when,
-            wanted=wanted,
+            wanted=by_contract(registry, where),
             evidence=None if evidence is None else EvidenceFile(evidence.name, _digest(evidence)),
             speeds=speed,
             progress=lambda done: show_progress(_("{done} slots are counted").format(done=done)),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._options import json_option, provider_option, regency_option, village_option
+from host_tools.cli._options import Where, json_option, provider_option, where_options
 from host_tools.cli._output import print_json
 from host_tools.cli._status_table import counts_line
-from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading
+from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading, scope
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext
 from host_tools.common.times import iso, parse_since
@@ -29,9 +29,7 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
 
 
 @click.command()
-@village_option
-@regency_option
-@provider_option
+@where_options(provider_option)
 @click.option(
     "--state",
     metavar="STATE",
@@ -60,9 +58,7 @@ WARNING, CRITICAL, UNKNOWN = 1, 2, 3
 @pass_app
 def command(
     app: Application,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     state: str | None,
     since: str | None,
     everything: bool,
@@ -82,15 +78,16 @@ def command(
     if watch and (as_json or check):
         app.abort(_("--watch shows a table; run the command again and again instead."), 2)
     if check:
-        _check(app, (village, regency, provider), tolerate, as_json)
+        _check(app, where, tolerate, as_json)
         return
     from host_tools.cli import _status_table
 
     start = parse_since(since)
-    whole = everything or village is not None
+    whole = everything or where.village is not None
 
     def load() -> tuple[Overview, list[SlotStatus]]:
-        found = _overview(app, village, regency, provider)
+        with reading(app) as (registry, database):
+            found = _seen(registry, database, where)
         return found, _chosen(found, state, start, whole or as_json)
 
     if watch:
@@ -103,41 +100,24 @@ def command(
         print_json([_as_json(found, slot) for slot in chosen])
     else:
         _status_table.show(found, chosen)
-        if found.size is not None and not (village or regency):
+        if found.size is not None and not (where.village or where.regency):
             app.note(_status_table.disk_line(found.size))
     for sentence in found.ours():
         app.note(sentence)
     if not found.heard():
-        with reading(app) as (registry, _database):
-            code = place(registry, village, regency) or ""
-            app.note(nothing_yet(registry, code if len(code) == 10 else None))
+        with scope(app, where) as its:
+            app.note(nothing_yet(its.registry, its.village))
 
 
-def _overview(
-    app: Application, village: str | None, regency: str | None, provider: str | None
-) -> Overview:
-    """The province, or a village, a regency or a provider's villages of it, as of now."""
-
-    with reading(app) as (registry, database):
-        return _seen(registry, database, village, regency, provider)
-
-
-def _seen(
-    registry: Registry,
-    database: Database | None,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
-) -> Overview:
-
+def _seen(registry: Registry, database: Database | None, where: Where) -> Overview:
     from host_tools.pages.overview import overview
 
     return overview(
         registry,
         database,
         time.time(),
-        code=place(registry, village, regency) or "",
-        chosen=of_provider(registry, provider),
+        code=place(registry, where.village, where.regency) or "",
+        chosen=of_provider(registry, where.provider),
     )
 
 
@@ -164,7 +144,7 @@ def _chosen(
 
 def _check(
     app: Application,
-    where: tuple[str | None, str | None, str | None],
+    where: Where,
     tolerate: int,
     as_json: bool,
 ) -> None:
@@ -173,7 +153,7 @@ def _check(
 
     try:
         with reading(app) as (registry, database):
-            found = _seen(registry, database, *where)
+            found = _seen(registry, database, where)
             soon = _ending(app, registry, database)
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)

@@ -9,24 +9,19 @@ import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._options import (
+    Where,
     csv_option,
     json_option,
     limit_option,
     provider_option,
-    regency_option,
     since_option,
     until_option,
-    village_option,
+    where_options,
 )
 from host_tools.cli._output import print_csv, print_json, print_table
 from host_tools.cli._store import (
     DAY,
-    labels,
-    names,
-    nothing_yet,
-    of_provider,
-    place,
-    reading,
+    scope,
     size,
 )
 from host_tools.common.i18n import _, marked, ngettext
@@ -39,9 +34,7 @@ _BY = (marked("day"), marked("hour"), "village", "regency")
 
 
 @click.command()
-@village_option
-@regency_option
-@provider_option
+@where_options(provider_option)
 @since_option
 @until_option
 @click.option(
@@ -53,9 +46,7 @@ _BY = (marked("day"), marked("hour"), "village", "regency")
 @pass_app
 def command(
     app: Application,
-    village: str | None,
-    regency: str | None,
-    provider: str | None,
+    where: Where,
     since: str | None,
     until: str | None,
     by: str,
@@ -69,33 +60,21 @@ def command(
     is not known, and does not count as zero. The day (with --by hour the hour) in which --since
     lies is shown whole.
     """
-    from host_tools.store.queries import slots, usage, usage_sums
+    from host_tools.store.queries import usage, usage_sums
 
     start, end = parse_since(since or DAY), parse_since(until)
     assert start is not None
-    with reading(app) as (registry, database):
-        code = place(registry, village, regency) or ""
-        one = code if len(code) == 10 else None
-        chosen = of_provider(registry, provider)
+    with scope(app, where) as its:
         found: list[Usage] = []
-        if database and by in ("village", "regency"):
-            found = usage_sums(database, since=start, until=end, place=code)
-        elif database:
-            found = usage(database, by=by, village=one, since=start)
-            found = [
-                u for u in found if u.slot.startswith(code) and (end is None or u.begin < end)
-            ]
-        if chosen is not None:
-            found = [u for u in found if u.village in chosen]
-        shown = labels(registry)
-        shown |= registry.regencies()
-        named = names(registry) | registry.regencies()
-        note = None
-        if not found:
-            seen = slots(database) if database else []
-            note = nothing_yet(registry, one)
-            if any(slot.startswith(code) for slot in seen):
-                note = _("Nothing was measured there in that time.")
+        if its.database and by in ("village", "regency"):
+            found = usage_sums(its.database, since=start, until=end, place=its.code)
+        elif its.database:
+            found = usage(its.database, by=by, village=its.village, since=start)
+            found = [u for u in found if end is None or u.begin < end]
+        found = [u for u in found if its.covers(u.slot)]
+        regencies = its.registry.regencies()
+        shown, named = its.labels | regencies, its.names | regencies
+        note = None if found else its.nothing(_("Nothing was measured there in that time."))
     rows = _of_regencies(found) if by == "regency" else found
     if by in ("village", "regency"):
         rows = sorted(rows, key=lambda u: (-(u.bytes_down or 0) - (u.bytes_up or 0), u.slot))

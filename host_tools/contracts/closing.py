@@ -33,6 +33,9 @@ from host_tools.store.receipts import has_uncounted, newest_receipt
 
 FORMAT = 1
 
+# A running ingest derives what has arrived within seconds.
+_DERIVED_S = 600
+
 
 def as_json(slot: SlotMonth) -> dict[str, Any]:
     """The figures of a slot's month: whole numbers, times in Unix seconds, shares as fractions."""
@@ -114,6 +117,11 @@ def _without_ids(slot: dict[str, Any]) -> dict[str, Any]:
     return {**slot, "pieces": [{**piece, "contract": None} for piece in slot["pieces"]]}
 
 
+def is_underived(database: Database | None, end: int, now: int) -> bool:
+    """Whether the figures before `end` lack reports that arrived more than ten minutes ago."""
+    return database is not None and Pending(database).reaches(end, now - _DERIVED_S)
+
+
 def close(
     registry: Registry, database: Database | None, month: Month, *, by: str, now: int
 ) -> ClosedMonth:
@@ -133,7 +141,7 @@ def close(
         )
     if now < month.end:
         raise MonthError(_("{name} is not over; close it when it is.").format(name=month.name))
-    if database and Pending(database).reaches(month.end):
+    if is_underived(database, month.end, now):
         raise MonthError(
             _(
                 "Reports of {name} are not derived yet, and would count as no data; wait for the "

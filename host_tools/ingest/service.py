@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from host_tools.archive.errors import ArchiveError
 from host_tools.common.errors import BrokerError, DesalinkError
 from host_tools.common.i18n import _
 from host_tools.common.log import Log, Seldom, make_log
 from host_tools.derive import Deriver
-from host_tools.derive.deriver import STEP_S
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.batch import Tally
 from host_tools.ingest.clock import ArrivalClock
@@ -27,9 +25,10 @@ from host_tools.ingest.options import BrokerAddress, Options
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.ingest.presence import Presence
 from host_tools.ingest.receipting import REQUEST as RECEIPT_REQUEST
-from host_tools.ingest.receipting import Receipting, ReceiptSource
+from host_tools.ingest.receipting import ReceiptSource
 from host_tools.ingest.receiver import Receiver
 from host_tools.ingest.retry import REQUEST
+from host_tools.ingest.turns import DeriveTurns, ReceiptTurns
 from host_tools.store import Database, StoreBusy, StoreFull, lock, open_database
 from host_tools.store.evidence import newest_arrival
 from host_tools.store.meta import get_meta
@@ -44,14 +43,6 @@ _OBJECTS = 100_000  # new ones between two searches for cycles
 _IDLE_S = 1.0  # how often to check what does not come through the socket
 _SAVE_RANGES_S = 60.0
 _SAVE_RANGES_REPORTS = 50_000
-_DERIVE_REPORTS = 2000
-# While more messages wait than are read at once, derivation gets one part in so many of the time,
-# in short steps: so it hardly slows the ingest, and who reports rarely is not derived late.
-_DERIVE_SHARE = 8
-_BUSY_STEP_S = 0.1
-_DERIVE_PAUSE_S = 5.0
-_RECEIPT_STEP_S = 0.2
-_RECEIPT_PAUSE_S = 60.0  # until a receipt that could not be made is tried again
 T = TypeVar("T")
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -96,7 +87,6 @@ class Ingest:
         self._seldom = Seldom()
         self._receiver = Receiver(broker, self._options.filters)
         self._presence = Presence()
-        self._said_keyless = False
         self.figures = Figures()
 
     def stop(self) -> None:
@@ -154,16 +144,15 @@ class Ingest:
         )
         self._db_version = db.version()
         self._retry_request = get_meta(db, REQUEST)
-        self._receipt_request = get_meta(db, RECEIPT_REQUEST)
         now = time.monotonic()
         self._checked_at = now - _IDLE_S
         self._measured_at = now - _MEASURE_S
         self._saved_at, self._saved_reports = now, 0
-        self._derive_after = now
-        self._underived = True
-        self._receipting = Receipting(db, source) if (source := self._receipt_source) else None
-        self._counting = False
-        self._receipt_after = now
+        self._derive = DeriveTurns(self._deriver, self.figures, self._log, self._seldom)
+        self._receipts: ReceiptTurns | None = None
+        if (source := self._receipt_source) is not None:
+            asked = get_meta(db, RECEIPT_REQUEST)
+            self._receipts = ReceiptTurns(db, source, self._clock, self._log, self._seldom, asked)
         self._next_connect, self._attempts = now, 0
         self._refused: BrokerError | None = None
         self._heard_at = now
@@ -186,7 +175,7 @@ class Ingest:
             if not self._receiver.connected and not self._connect():
                 continue
             # What came while something was derived is still to be read.
-            busy = self._underived or self._counting
+            busy = self._has_work()
             last = self._idle_for_s() <= 0 and not busy
             wait_s = 0.0 if more or busy else _IDLE_S
             messages, more = self._receiver.read(options.batch, wait_s, options.linger_s)
@@ -195,11 +184,18 @@ class Ingest:
                 self._take(messages)
                 self._heard_at = time.monotonic()
             self._publish()
-            self._derive(busy=more)
-            self._close_receipt(busy=more)
+            self._work(busy=more)
             self._save_sometimes()
             if last and not messages:
                 return
+
+    def _work(self, *, busy: bool) -> None:
+        self._derive.turn(busy=busy)
+        if self._receipts is not None:
+            self._receipts.turn(busy=busy)
+
+    def _has_work(self) -> bool:
+        return self._derive.left or (self._receipts is not None and self._receipts.counting)
 
     def _idle_for_s(self) -> float:
         """Seconds without a message after which the ingest ends."""
@@ -211,9 +207,8 @@ class Ingest:
         now = time.monotonic()
         if now < self._next_connect:
             self._check_others()
-            self._derive(busy=False)
-            self._close_receipt(busy=False)
-            busy = self._underived or self._counting
+            self._work(busy=False)
+            busy = self._has_work()
             wait_s = min(self._next_connect - now, max(0.0, self._idle_for_s()))
             self._receiver.sleep(0 if busy else wait_s)
             if self._idle_for_s() <= 0 and not busy and self._refused is not None:
@@ -267,7 +262,7 @@ class Ingest:
         figures.duplicates += outcome.duplicates
         figures.births += outcome.births
         figures.beyond += outcome.beyond
-        self._underived = self._underived or outcome.reports > 0
+        self._derive.left = self._derive.left or outcome.reports > 0
         for (slot, reason), number in outcome.refused.items():
             figures.refused[reason] += number
             count = self._seldom.count((slot, reason), number)
@@ -344,14 +339,15 @@ class Ingest:
             if request > self._retry_request:
                 self._retry_request = request
                 self._retry(None)
-            self._ask_receipt(get_meta(self._db, RECEIPT_REQUEST))
+            if self._receipts is not None:
+                self._receipts.ask(get_meta(self._db, RECEIPT_REQUEST))
 
     def _ask_again(self) -> None:
         asked = self._write("corrupt", self._pipeline.ask_again)
         if asked:
             # What was remembered of the derived tables is of those before.
             self._deriver.load()
-            self._underived = True
+            self._derive.left = True
             self._log("corrupt_asked_again", level="warning", reports=asked)
 
     def _note_presence(self) -> None:
@@ -372,65 +368,8 @@ class Ingest:
             return
         outcome = self._write("quarantine", lambda: self._pipeline.retry(time.monotonic(), kids))
         self.figures.reports += outcome.reports
-        self._underived = True
+        self._derive.left = True
         self._log("quarantine_retried", reports=outcome.reports, births=outcome.births)
-
-    def _derive(self, *, busy: bool) -> None:
-        """Derive some more, if it is time."""
-        begin = time.monotonic()
-        if not self._underived or begin < self._derive_after:
-            return
-        try:
-            done = self._deriver.step(_DERIVE_REPORTS, _BUSY_STEP_S if busy else STEP_S)
-        except (StoreBusy, StoreFull, ArchiveError) as error:
-            self._deriver.load()
-            self._derive_after = begin + _DERIVE_PAUSE_S
-            if self._seldom.count("derive") is not None:
-                self._log("derive_failed", level="error", error=error)
-            return
-        took = time.monotonic() - begin
-        self._derive_after = begin + took * (_DERIVE_SHARE if busy else 1)
-        pending = self._deriver.pending()
-        self._underived = pending > 0
-        figures = self.figures
-        figures.derived += done
-        figures.derive_seconds += took
-        figures.derive_pending = pending
-
-    def _ask_receipt(self, request: int) -> None:
-        if self._receipting is not None and request > self._receipt_request:
-            self._receipt_request = request
-            self._receipting.ask(request)
-            self._receipt_after = time.monotonic()
-
-    def _close_receipt(self, *, busy: bool) -> None:
-        """Go on with the receipt of a day that is over, or of what was asked for."""
-        now = time.monotonic()
-        if self._receipting is None or self._receipt_source is None or now < self._receipt_after:
-            return
-        self._counting = False
-        try:
-            if not self._receipting.due(self._clock()):
-                self._receipt_after = now + _IDLE_S
-                return
-            if self._receipt_source.key() is None:
-                self._receipt_after = now + _RECEIPT_PAUSE_S
-                if not self._said_keyless:
-                    self._said_keyless = True
-                    self._log("receipts_off", remedy="desalink evidence begin")
-                return
-            seconds = _BUSY_STEP_S if busy else _RECEIPT_STEP_S
-            receipt = self._receipting.step(self._clock(), seconds)
-        except (DesalinkError, sqlite3.Error, OSError) as error:
-            self._receipt_after = now + _RECEIPT_PAUSE_S
-            if self._seldom.count("receipt") is not None:
-                self._log("receipt_failed", level="error", error=error)
-            return
-        self._counting = True
-        took = time.monotonic() - now
-        self._receipt_after = time.monotonic() + took * (_DERIVE_SHARE if busy else 0)
-        if receipt is not None:
-            self._log("receipt", number=receipt.number, reports=receipt.reports)
 
     def _save_sometimes(self) -> None:
         """Save the ranges now and then, so that a restart has little to read again."""

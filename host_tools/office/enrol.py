@@ -20,6 +20,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
+from host_tools.broker.revocation import apply_revocations, drop_session
 from host_tools.broker.services import renew_services
 from host_tools.broker.upkeep import unlisted
 from host_tools.common.errors import BrokerError, EnrolmentError, KeyFileError
@@ -276,7 +277,6 @@ def _revoke_stale(
     province: Province, registry: Registry, authority: Authority, slot: str, keep: str | None
 ) -> list[str]:
     """Take back the slot's other certificates; returns warnings."""
-    from host_tools.broker.revocation import apply_revocations, drop_session
 
     registry.revoke_certificates(slot, keep=[keep] if keep else [])
     try:

@@ -14,8 +14,19 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from host_tools.broker.config import write_config
+from host_tools.broker.services import IDENTITIES
 from host_tools.common.errors import ProvinceError, VillageError
+from host_tools.common.files import make_directory, sync_directory, write_file, write_private
 from host_tools.common.i18n import _
+from host_tools.common.passphrase import check_passphrase
+from host_tools.keys.authorities import hold_root
+from host_tools.keys.ca import Authority
+from host_tools.keys.root import create_root_key, load_root_key
+from host_tools.keys.signing import public_bytes
+from host_tools.people.office_pen import make_office_keys
+from host_tools.people.technicians import make_trust, publish_trust
+from host_tools.province.registry import Registry
 from host_tools.province.settings import (
     FILE,
     BrokerSettings,
@@ -24,6 +35,7 @@ from host_tools.province.settings import (
     check_port,
     render,
 )
+from host_tools.province.villages import province_name, villages_of_province
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Village
@@ -146,8 +158,6 @@ def found_province(
         VillageError: one of `only_villages` does not exist.
         OSError: something can't be written; then nothing is left behind.
     """
-    from host_tools.common.passphrase import check_passphrase
-    from host_tools.province.villages import province_name, villages_of_province
 
     directory = directory.resolve()
     check_passphrase(passphrase)
@@ -180,8 +190,6 @@ def found_province(
         except OSError:
             refuse_existing(directory)
             raise
-    from host_tools.broker.config import write_config
-    from host_tools.common.files import sync_directory
 
     sync_directory(directory.parent)
     # Holds absolute paths, so it is written where it will be used; `broker run` writes it anew.
@@ -192,15 +200,6 @@ def found_province(
 def _fill(
     building: Province, final: Province, villages: Sequence[Village], passphrase: str
 ) -> None:
-    from host_tools.broker.services import IDENTITIES
-    from host_tools.common.files import make_directory, write_file, write_private
-    from host_tools.keys.authorities import hold_root
-    from host_tools.keys.ca import Authority
-    from host_tools.keys.root import create_root_key, load_root_key
-    from host_tools.keys.signing import public_bytes
-    from host_tools.people.office_pen import make_office_keys
-    from host_tools.people.technicians import make_trust, publish_trust
-    from host_tools.province.registry import Registry
 
     for directory in ("keys", "ca", "broker", "services"):
         make_directory(building.directory / directory)

@@ -36,8 +36,8 @@ class Pending:
             )
         )
 
-    def reaches(self, end: int) -> bool:
-        """Whether figures of the time before `end` lack reports that are stored."""
+    def reaches(self, end: int, received_before: int) -> bool:
+        """Whether figures of the time before `end` lack reports that arrived before a time."""
         s = self._s
         return bool(
             self._db.value(
@@ -45,8 +45,9 @@ class Pending:
                 f"OR EXISTS (SELECT 1 FROM redo{s}) "
                 f"OR EXISTS (SELECT 1 FROM dirty{s} WHERE moved) "
                 f"OR EXISTS (SELECT 1 FROM dirty{s} JOIN reports USING (stream_id) "
-                "WHERE seq BETWEEN first_seq AND last_seq AND (start IS NULL OR start < ?))",
-                (end, end),
+                "WHERE seq BETWEEN first_seq AND last_seq AND received_at < ? "
+                "AND (start IS NULL OR start < ?))",
+                (end, received_before, end),
             )
         )
 

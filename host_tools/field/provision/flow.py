@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, marked
 from host_tools.devices.boards import Board
 from host_tools.devices.proof import verify_proof
 from host_tools.field.acceptance import write_acceptance
@@ -32,38 +32,27 @@ from host_tools.people.kits.model import Kit, KitSlot
 from host_tools.wire import Key, Refused, Verifier, hash8, parse_report, topic_name
 from host_tools.wire.payload import Enrolment
 
-STEPS = (
-    "find",
-    "identify",
-    "flash",
-    "install",
-    "configure",
-    "key",
-    "network",
-    "report",
-    "site",
-    "enrol",
-    "label",
-    "start",
-)
+# Each step in its order, and what people call it.
+_TITLES = {
+    "find": marked("find"),
+    "identify": marked("identify"),
+    "flash": marked("firmware"),
+    "install": marked("agent"),
+    "configure": marked("settings"),
+    "key": marked("key"),
+    "network": marked("network"),
+    "report": marked("report"),
+    "site": marked("site"),
+    "enrol": marked("enrolment"),
+    "label": marked("label"),
+    "start": marked("start"),
+}
+STEPS = tuple(_TITLES)
 
 
 def step_title(step: str) -> str:
     """A step in the technician's language."""
-    return {
-        "find": _("find"),
-        "identify": _("identify"),
-        "flash": _("firmware"),
-        "install": _("agent"),
-        "configure": _("settings"),
-        "key": _("key"),
-        "network": _("network"),
-        "report": _("report"),
-        "site": _("site"),
-        "enrol": _("enrolment"),
-        "label": _("label"),
-        "start": _("start"),
-    }[step]
+    return _(_TITLES[step])
 
 
 class TargetDevice(Protocol):
@@ -302,15 +291,9 @@ class Provisioning:
             )
             entry.update(state="already" if same else "done", record=record.number)
         with self._step("label") as entry:
-            village = slot.village
+            its = slot.village
             label = Label(
-                slot.slot,
-                village.name,
-                village.district,
-                village.regency,
-                result.kid,
-                mac,
-                board,
+                *(slot.slot, its.name, its.district, its.regency, result.kid, mac, board)
             )
             result.check, result.label = label.check, write_label(label, journal.directory)[0]
             entry.update(file=result.label.name, check=label.check)

@@ -305,14 +305,22 @@ class SerialDevice:
         return count
 
     def make_key(self) -> bytes:
-        return make_key(self._repl)
+        with understood(refused_by_agent):
+            load = "from agent import start\n"
+            return base64.b64decode(self._repl.answer(load, f"start.enrol({CONFIG!r})", 120))
 
     def test_network(self, unix: int) -> tuple[str, str]:
-        return test_network(self._repl, unix)
+        with understood(refused_by_agent):
+            call = f"selftest.network({CONFIG!r},{unix})"
+            result, detail = self._repl.answer(IMPORT_SELFTEST, call, 180)
+            return str(result), str(detail)
 
     def first_report(self, unix: int) -> tuple[str, bytes]:
         self._repl.soft_reset()
-        return first_report(self._repl, unix)
+        with understood(refused_by_agent):
+            call = f"selftest.first_report({CONFIG!r})"
+            topic, report = self._repl.answer(import_with_time(unix), call, 180)
+            return str(topic), base64.b64decode(report)
 
     @contextmanager
     def visit(self) -> Iterator[SerialVisitor]:
@@ -360,26 +368,3 @@ def over_cable(port: str) -> Iterator[FoundBoard]:
     """
     with ExitStack() as opened:
         yield FoundBoard(port, opened.enter_context(Bootloader(port)), opened)
-
-
-def make_key(repl: Repl) -> bytes:
-    """See `TargetDevice.make_key`."""
-    with understood(refused_by_agent):
-        load = "from agent import start\n"
-        return base64.b64decode(repl.answer(load, f"start.enrol({CONFIG!r})", 120))
-
-
-def test_network(repl: Repl, unix: int) -> tuple[str, str]:
-    """See `TargetDevice.test_network`."""
-    with understood(refused_by_agent):
-        call = f"selftest.network({CONFIG!r},{unix})"
-        result, detail = repl.answer(IMPORT_SELFTEST, call, 180)
-        return str(result), str(detail)
-
-
-def first_report(repl: Repl, unix: int) -> tuple[str, bytes]:
-    """See `TargetDevice.first_report`."""
-    with understood(refused_by_agent):
-        call = f"selftest.first_report({CONFIG!r})"
-        topic, report = repl.answer(import_with_time(unix), call, 180)
-        return str(topic), base64.b64decode(report)

@@ -11,7 +11,7 @@ import pytest
 
 from agent.wire import ids
 from host_tools.common.times import DAY_S
-from host_tools.contracts import months
+from host_tools.contracts import closing
 from host_tools.contracts.months import MonthError
 from host_tools.evidence.container import EvidenceError
 from host_tools.evidence.verify import verify
@@ -105,11 +105,12 @@ class TestWindow:
         report = small.devices["first"].report(ordinary())
         small.filled.store(small.devices["first"], [report], received_at=E + 3 * DAY_S + 60)
         now = E + 4 * DAY_S + 3600
-        with pytest.raises(MonthError, match="Reports of 2026-10 have arrived that no receipt"):
-            months.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
-        small.receive(E + 4 * DAY_S, E + 4 * DAY_S)
         with pytest.raises(MonthError, match="are not derived yet"):
-            months.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
+            closing.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
+        small.filled.derive()
+        with pytest.raises(MonthError, match="Reports of 2026-10 have arrived that no receipt"):
+            closing.close(small.registry, small.filled.db, OCTOBER, by="Rina", now=now)
+        small.receive(E + 4 * DAY_S, E + 4 * DAY_S)
         small.close(now)
         path = tmp_path / "late.evidence"
         assert small.export(path).receipts[1] == 39

@@ -134,7 +134,7 @@ def receive(db: Database) -> None:
         receipts.append_receipt(db, other, b"?")
     assert receipts.counted_mark(db) is not None
     assert not receipts.has_uncounted(db, 0, START)
-    assert not Pending(db).reaches(START - 86400)
+    assert not Pending(db).reaches(START - 86400, START)
     assert list(receipts.receipts(db)) == [b"?", b"?"]
     list(evidence.all_births(db))
     evidence.stream_births(db, 1)
