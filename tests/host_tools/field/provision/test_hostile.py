@@ -99,7 +99,7 @@ class _Saying(Repl):
         (SerialDevice.make_key, 'ANSWER "a"'),
         (lambda device: device.test_network(1), "ANSWER 5"),
         (lambda device: device.first_report(1), "ANSWER [1]"),
-        (lambda device: device.install({}, Mock()), "ets"),
+        (lambda device: device.forget_other(None), "ets"),
     ],
 )
 def test_an_answer_in_a_wrong_form_is_the_board_s_error(
