@@ -16,7 +16,7 @@ REQUIRED = "-"
 
 # Key, default, kind, least and greatest value or length. A text, read line by line: as tuples it
 # would be the largest thing in the heap. A release holds keys and defaults only, and which are
-# paths (host_tools/devices/device_code.py).
+# paths (host_tools/devices/code/fixed.py).
 _TABLE = """\
 slot - slot 12 14
 port "board" str 1 80

@@ -18,22 +18,20 @@ _KEY_TABLES = ("KEYS", _OWN_TABLE)
 def with_numbers(path: str, code: str) -> bytes:
     """A file as devices with CPython get it: the wire's numbers stand for their names. Lines keep
     their numbers, so a traceback fits the file."""
+    tree = ast.parse(code)
+    _check_ids(path, tree)
     lines = code.split("\n")
     edits: dict[tuple[int, int], tuple[int, str]] = {}
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_ids(node.value):
             end = node.end_col_offset or 0
             edits[node.lineno, node.col_offset] = end, repr(_number(path, node))
         elif isinstance(node, ast.ImportFrom) and node.module == "agent.wire":
-            names = [alias.name for alias in node.names if alias.name != "ids"]
-            if len(names) == len(node.names):
-                continue
-            for row in range(node.lineno, (node.end_lineno or 0) + 1):
+            node.names = [alias for alias in node.names if alias.name != "ids"]
+            rest = ast.unparse(node) if node.names else "pass" * bool(node.col_offset)
+            for row in range(node.lineno + 1, (node.end_lineno or 0) + 1):
                 edits[row, 0] = len(lines[row - 1]), ""
-            rest = f"from agent.wire import {', '.join(names)}" if names else ""
-            instead = " " * node.col_offset + (rest or "pass" * bool(node.col_offset))
-            edits[node.lineno, 0] = len(lines[node.lineno - 1]), instead
-    _check_ids(path, ast.parse(code))
+            edits[node.lineno, node.col_offset] = len(lines[node.lineno - 1]), rest
     for (row, begin), (column, instead) in sorted(edits.items(), reverse=True):
         line = lines[row - 1].encode()
         lines[row - 1] = (line[:begin] + instead.encode() + line[column:]).decode()

@@ -82,8 +82,6 @@ class _Use:
     def rename(self, short: str) -> None:
         if self.at >= 0:
             getattr(self.node, self.field)[self.at] = short
-        elif isinstance(self.node, ast.alias) and self.field == "name":
-            self.node.name = short
         else:
             setattr(self.node, self.field, short)
 
@@ -121,7 +119,7 @@ class _Uses(ast.NodeVisitor):
             self.found.append(_Use(name, _GLOBAL, makes, node, field))
 
     def visit_Name(self, node: ast.Name) -> None:
-        if node.id in self._modules:
+        if node.id in self._modules and node.id not in (self._class or ()):
             self.own.add(node.id)
             return
         self._add(node, "id", node.id, not isinstance(node.ctx, ast.Load))
@@ -324,16 +322,16 @@ def _tables(root: Path) -> dict[str, dict[str, str]]:
 class _Candidates:
     """Short names, the cheapest first."""
 
-    def __init__(self, files: Collection[_Uses], outside: Collection[str]) -> None:
-        uses = [use for uses in files for use in uses.found]
+    def __init__(self, of_files: Collection[_Uses], outside: Collection[str]) -> None:
+        uses = [use for uses in of_files for use in uses.found]
         self._counts = {
             kind: Counter(use.name for use in uses if use.kinds & kind)
             for kind in (_GLOBAL, _ATTRIBUTE)
         }
         foreign = set().union(*map(dir, (thing for thing in _FOREIGN if thing is not builtins)))
         self._others = {
-            _GLOBAL: set().union(*(uses.own | uses.foreign for uses in files)),
-            _ATTRIBUTE: foreign.union(outside, *(uses.in_classes for uses in files)),
+            _GLOBAL: set().union(*(uses.own | uses.foreign for uses in of_files)),
+            _ATTRIBUTE: foreign.union(outside, *(uses.in_classes for uses in of_files)),
         }
 
     def of(self, kind: int) -> Iterator[str]:
@@ -383,6 +381,8 @@ def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
             kept |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and n.attr[0] != "_"}
             kept |= {n.name for n in nodes if isinstance(n, FUNCTIONS) and n.name[0] != "_"}
             kept |= {n.id for body in tree.body for n in ast.walk(body) if _is_top(n, body)}
+            # What MicroPython starts stays as it is, and imports from the agent.
+            kept |= {n.name for n in nodes if isinstance(n, ast.alias)}
         if path in _INTERFACES:
             names = {n.name for n in nodes if isinstance(n, (*FUNCTIONS, ast.ClassDef))}
             if path == _BOARD:

@@ -23,6 +23,10 @@ class Still:
     def ticks_diff(end, start):
         return end - start
 
+    @staticmethod
+    def since(start):
+        return -start
+
 
 class Clock:
     unix = None

@@ -213,7 +213,17 @@ def test_a_name_has_the_same_short_one_in_every_file_that_shares_it():
 
 
 def test_a_name_that_is_given_as_a_text_logged_or_known_outside_stays():
-    for name in ("observe", "read", "write", "close", "first_report", "Board", "KEYS", "NetError"):
+    for name in (
+        "main",
+        "observe",
+        "read",
+        "write",
+        "close",
+        "first_report",
+        "Board",
+        "KEYS",
+        "NetError",
+    ):
         assert all(name not in table for table in tables().values()), name
 
 
