@@ -23,6 +23,10 @@ class Still:
     def ticks_diff(end, start):
         return end - start
 
+    @staticmethod
+    def since(ticks):
+        return -ticks
+
 
 class Clock:
     unix = None
