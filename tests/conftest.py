@@ -1,9 +1,12 @@
 """Rules for the whole suite: nothing is skipped for want of a program, nothing is left running."""
 
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
@@ -81,6 +84,36 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {support.ROOT / path: number for number, path in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device_code_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """To make the agent's code as devices get it takes seconds: one worker does it for all."""
+    # Not before bytecode is kept.
+    from host_tools.devices import device_code
+    from host_tools.devices.boards import all_boards
+    from host_tools.devices.code import files
+    from host_tools.devices.release import release_paths
+
+    made = device_code.module_code
+
+    def make(folder: Path) -> None:
+        boards = [board for board in all_boards() if board.interpreter == "micropython"]
+        paths = {path for board in boards for path in release_paths(board)}
+        (folder / "code").write_bytes(pickle.dumps({path: made(path) for path in paths}))
+
+    @cache
+    def code() -> dict[str, str]:
+        folder = support.made_once(tmp_path_factory, "device-code", make)
+        found: dict[str, str] = pickle.loads((folder / "code").read_bytes())
+        return found
+
+    def module_code(path: str) -> str:
+        return (files.ROOT == support.ROOT and code().get(path)) or made(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(device_code, "module_code", module_code)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -346,3 +346,14 @@ def start_mosquitto(
         yield broker.start()
     finally:
         broker.kill9()
+
+
+def rows(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query of a province's database; none while there is no database."""
+    from host_tools.store import StoreMissing, open_database
+
+    try:
+        with open_database(database, readonly=True) as db:
+            return db.all(sql, values)
+    except StoreMissing:
+        return []

@@ -40,8 +40,11 @@ SQL_PLACES = re.compile(
 _SQL = re.compile(
     r"\s*(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s"
     r"|CREATE\s+(TABLE|INDEX|UNIQUE)\s|PRAGMA\s)",
-    re.DOTALL,
+    re.DOTALL | re.IGNORECASE,
 )
+# A statement that is put together elsewhere, and handed to an open database.
+_DATABASES = {"db", "_db", "database", "_database"}
+_QUERIES = {"all", "execute", "executemany", "executescript", "insert", "iterate", "one", "value"}
 
 # One meaning, on the two sides of the wire: the device's own, and what the province knows of it.
 ONE_MEANING = {"Birth", "Board", "Certificate", "KeyFileError", "Session", "Stream"}
@@ -138,12 +141,25 @@ def texts(tree: ast.Module) -> Iterator[str]:
             )
 
 
+def queries(tree: ast.Module) -> Iterator[ast.Call]:
+    """Every call that hands a statement to a database, and every opening past the store."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            name = getattr(owner, "attr", getattr(owner, "id", ""))
+            if (name in _DATABASES and node.func.attr in _QUERIES) or (
+                name == "sqlite3" and node.func.attr == "connect"
+            ):
+                yield node
+
+
 def stray_sql(root: Path) -> set[str]:
     """Files with SQL outside its places."""
     return {
         path
         for path, tree in sources(root, "host_tools")
-        if not SQL_PLACES.match(path) and any(_SQL.match(text) for text in texts(tree))
+        if not SQL_PLACES.match(path)
+        and (any(_SQL.match(text) for text in texts(tree)) or any(queries(tree)))
     }
 
 
@@ -234,6 +250,9 @@ TWO = {"host_tools/wire/a.py": "class A: ...\n", "agent/net/a.py": "class A: ...
         (reachable, "host_tools.people.b -> host_tools.store", DETOUR),
         (stray_sql, "host_tools/cli/a.py", {"host_tools/cli/a.py": "q = 'SELECT a FROM b'\n"}),
         (stray_sql, "host_tools/a.py", {"host_tools/a.py": "q = f'SELECT {a} FROM b'\n"}),
+        (stray_sql, "host_tools/a.py", {"host_tools/a.py": "q = 'select a from b'\n"}),
+        (stray_sql, "host_tools/a.py", {"host_tools/a.py": "def f(db, q):\n    db.one(q)\n"}),
+        (stray_sql, "host_tools/a.py", {"host_tools/a.py": "sqlite3.connect('b')\n"}),
         (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": "import sqlite3\n"}),
         (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": "q = 'PRAGMA a'\n"}),
         (stray_dialect, "host_tools/store/a.py", {"host_tools/store/a.py": TWO_VALUES}),

@@ -132,7 +132,10 @@ def list_(app: Application, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @pass_app
 def password(app: Application, name: str) -> None:
-    """Give an account a new first password; its codes, sessions and tokens end."""
+    """Give an account a new first password.
+
+    Its codes, sessions and tokens end.
+    """
     from host_tools.pages import access
 
     with _book(app) as book:

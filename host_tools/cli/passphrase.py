@@ -24,7 +24,7 @@ def command() -> None:
     "new_file",
     type=PATH,
     metavar="FILE",
-    help="Read the new passphrase from the first line of FILE (else asked).",
+    help="The new passphrase, in the first line of FILE (else DESALINK_NEW_PASSPHRASE, asked).",
 )
 @pass_app
 def change(app: Application, passphrase_file: Path | None, new_file: Path | None) -> None:

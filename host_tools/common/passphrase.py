@@ -131,7 +131,10 @@ SUCCESSOR = PassphraseSource(
     "DESALINK_NEW_PASSPHRASE",
     PROVINCE.question,
     lambda: _("Choose the new passphrase of the province's keys: "),
-    PROVINCE.nobody,
+    lambda: _(
+        "The new passphrase of the province's keys is needed and there is no terminal to ask on; "
+        "set DESALINK_NEW_PASSPHRASE or give --new-passphrase-file."
+    ),
 )
 given, existing, new = PROVINCE.given, PROVINCE.existing, PROVINCE.new
 

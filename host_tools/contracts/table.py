@@ -139,11 +139,7 @@ def _columns(heading: Sequence[str], path: Path) -> dict[str, int]:
 
 
 def _contract(row: dict[str, str], villages: dict[str, Village], rules: Rules) -> Contract:
-    """The contract of a row.
-
-    Raises:
-        ValueError: what is wrong with it.
-    """
+    """The contract of a row."""
     slot = _slot(row["slot"], villages)
 
     def named(name: str, needed: bool = False) -> str:

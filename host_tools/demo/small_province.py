@@ -18,7 +18,6 @@ from host_tools.office.enrol import enrol_here
 from host_tools.office.founding import found_province
 from host_tools.people.office_pen import open_office
 from host_tools.province.registry import Registry, slot_name
-from host_tools.store import StoreMissing, open_database
 
 CODE = "64"
 
@@ -117,11 +116,3 @@ class SmallProvince:
 
     def serve_command(self, port: int) -> list[str]:
         return self._command("serve", "--port", str(port))
-
-    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """All rows of a query of the database; none while there is no database."""
-        try:
-            with open_database(self.province.database, readonly=True) as db:
-                return db.all(sql, values)
-        except StoreMissing:
-            return []

@@ -270,11 +270,7 @@ class Ingest:
                 self._log("refused", level="warning", reason=reason, slot=slot, messages=count)
 
     def _write(self, what: str, action: Callable[[], T]) -> T:
-        """Write to the database; retry while it can't be written.
-
-        Raises:
-            StoreBusy, StoreFull: for too long, or the ingest must stop.
-        """
+        """Write to the database; retry while it can't be written."""
         failed_at: float | None = None
         for attempt in itertools.count():
             try:

@@ -142,11 +142,7 @@ def import_records(
 
 
 def _stored(registry: Registry, records: Sequence[Record], name: object) -> list[str | None]:
-    """Why each record that is here already was refused, None where it was not.
-
-    Raises:
-        LogError: a fork: what is here is another record.
-    """
+    """Why each record that is here already was refused, None where it was not."""
     rows = registry.records_of_log(records[0].log)
     for record, (digest, _refused, slot) in zip(records, rows, strict=False):
         if record.hash != digest:
@@ -193,11 +189,7 @@ def _import(
 
 
 def _enrol(registry: Registry, record: Record, technician: RoleKey) -> str:
-    """Enrol one record's device; all is checked before anything is changed.
-
-    Raises:
-        DesalinkError: why it can't be.
-    """
+    """Enrol one record's device; all is checked before anything is changed."""
     if technician.revoked_at is not None:
         # New records of such a key are refused with their file; this one was refused before.
         raise EnrolmentError(

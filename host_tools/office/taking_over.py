@@ -144,11 +144,7 @@ def _take_newer_authority(old: Province, new: Province, notes: list[str]) -> boo
 
 
 def _newer_entries(province: Province, ours: Registry, theirs: Registry) -> list[bytes] | None:
-    """The entries that only the other office log has; None: the two differ.
-
-    Raises:
-        OfficeLogError, TrustError: the other log is longer, and is not what the office signed.
-    """
+    """The entries that only the other office log has; None: the two differ."""
 
     own, found = list(ours.office_log()), list(theirs.office_log())
     common = min(len(own), len(found))

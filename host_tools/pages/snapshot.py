@@ -19,7 +19,7 @@ from host_tools.province.contract_records import (
     ContractEntry,
     ContractEvent,
 )
-from host_tools.province.records import Village
+from host_tools.province.records import Device, Village
 from host_tools.province.registry import Registry
 from host_tools.store import Database, StoreMissing, open_database, queries
 from host_tools.store.queries import Change, Outage, SlotStatus
@@ -42,7 +42,7 @@ class Snapshot:
     yesterday: how many slots had each state a day ago. changes: of the last hour, the newest
     first. lasting: outages that last, or did when their village was last heard. contracts: by
     village. closed: every edition of every closed month. events: maintenance, force majeure and
-    disputes that hold. running: the maintenance of now.
+    disputes that hold. running: the maintenance of now. devices: also those that are revoked.
     """
 
     version: int
@@ -59,6 +59,7 @@ class Snapshot:
     closed: list[ClosedMonth]
     events: list[ContractEvent]
     running: list[ContractEvent]
+    devices: list[Device]
 
     def slots_of(self, village: str) -> list[SlotStatus]:
         """The slots of a village; a made-up one where it never had a device."""
@@ -237,4 +238,5 @@ class ProvinceWatcher:
             self._closed,
             self._events,
             [e for e in self._events if e.kind == MAINTENANCE and e.begin <= now < e.end],
+            self._known.devices if self._known else [],
         )

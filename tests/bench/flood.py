@@ -28,7 +28,7 @@ from host_tools.ingest.allowance import Limits
 from host_tools.province.villages import villages_of_province
 from host_tools.store import StoreBusy
 from tests.host_tools.factory import Device, ordinary
-from tests.support import free_port
+from tests.support import free_port, rows
 from tests.system.plant import SETTINGS, Agent, Part
 
 LATEST_S = 10.0
@@ -78,13 +78,14 @@ class Watch:
     def _run(self) -> None:
         while not self._end.wait(_POLL_S):
             try:
-                rows = self._small.query(
-                    "SELECT slot, received_at FROM latest JOIN slots ON id = slot_id"
+                found = rows(
+                    self._small.province.database,
+                    "SELECT slot, received_at FROM latest JOIN slots ON id = slot_id",
                 )
             except StoreBusy:
                 continue
             now = time.time()
-            for slot, received_at in rows:
+            for slot, received_at in found:
                 self.seen.setdefault(slot, now)
                 newest, since = self._newest.get(slot, (0, now))
                 if received_at > newest:
@@ -197,17 +198,16 @@ def _flood(
 
 
 def _stored(small: SmallProvince) -> dict[str, int]:
-    rows = small.query(
+    sql = (
         "SELECT slot, count(*) FROM reports JOIN streams ON streams.id = stream_id "
         "JOIN slots ON slots.id = slot_id GROUP BY 1"
     )
-    return dict(rows)
+    return dict(rows(small.province.database, sql))
 
 
 def _bytes(small: SmallProvince) -> int:
-    return sum(
-        row[0] * row[1] for row in small.query("SELECT * FROM pragma_page_count, pragma_page_size")
-    )
+    sql = "SELECT * FROM pragma_page_count, pragma_page_size"
+    return sum(row[0] * row[1] for row in rows(small.province.database, sql))
 
 
 def _wait(condition: Callable[[], object], timeout: float = 120) -> None:

@@ -43,8 +43,13 @@ _PATHS = (
     *("/outages?provider=Starlink&cause=portal&since=300d", "/cases", "/providers", "/devices"),
     *("/quarantine", "/usage", "/months", "/search?q=sungai", "/api/v1/status"),
     *("/alerts", "/alerts?state=all&since=30d", "/alerts/7", "/alerts/messages"),
-    *("/api/v1/villages", "/api/v1/outages", "/api/v1/devices", "/api/v1/usage"),
+    *("/maintenance", "/audit", "/accounts", "/account", "/months/files"),
     *(f"/village/CODE?range={name}" for name in ("24h", "24h", "7d", "30d", "year")),
+    *("/village/CODE/usage?range=year", "/village/CODE/link?range=7d"),
+    *("/outages?village=CODE&since=365d", "/api/v1/villages/CODE"),
+    *(f"/api/v1/{name}" for name in ("villages", "outages", "devices", "usage", "providers")),
+    *(f"/api/v1/{name}" for name in ("cases", "alerts", "quarantine", "maintenance", "months")),
+    *("/api/v1/netjson", "/api/v1/senml"),
 )
 
 

@@ -26,7 +26,7 @@ from host_tools.keys.ca import Authority
 from host_tools.province.registry import slot_name
 from tests.lab.isolation import program
 from tests.lab.net import Namespace, Process, cable, call
-from tests.support import mosquitto
+from tests.support import mosquitto, rows
 
 CODES = ("6403112001", "6403112002")
 
@@ -262,7 +262,7 @@ class World:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        return self.small.query(sql, *values)
+        return rows(self.small.province.database, sql, *values)
 
     def wait_until(
         self, condition: Callable[[], Any], what: str = "", deadline_s: float = 120.0

@@ -21,7 +21,7 @@ from typing import Any
 from host_tools.broker.config import broker_files
 from host_tools.demo.children import Child
 from host_tools.demo.small_province import SmallProvince
-from tests.support import PATIENCE_S, free_port
+from tests.support import PATIENCE_S, free_port, rows
 from tests.system.journals import Accepted
 
 VILLAGES = ("6403112001", "6403112002", "6403112003", "6403112004")
@@ -330,7 +330,7 @@ class Plant:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; none while there is no database."""
-        return self.small.query(sql, *values)
+        return rows(self.small.province.database, sql, *values)
 
     def stored(self) -> dict[Key, bytes]:
         """All reports in the database."""

@@ -20,7 +20,7 @@ import pytest
 from host_tools.broker.process import find_mosquitto
 from host_tools.demo.small_province import SmallProvince
 from host_tools.keys.ca import load_certificate
-from tests.support import PATIENCE_S, ROOT, free_port
+from tests.support import PATIENCE_S, ROOT, free_port, rows
 from tests.system.plant import SETTINGS, VILLAGES
 
 PASSPHRASE = "correct horse battery"
@@ -42,7 +42,6 @@ class Walk:
         self.folder = folder
         small = SmallProvince(folder, VILLAGES[:2], port=free_port(), passphrase=PASSPHRASE)
         self.province = small.province
-        self._query = small.query
         self.agents: dict[str, list[str]] = {}
         for code, interpreter in zip(VILLAGES, ("cpython", "micropython"), strict=False):
             _, command = small.enrol(code, interpreter, SETTINGS)
@@ -111,9 +110,10 @@ class Walk:
 
     def _stored(self) -> dict[str, int]:
         return dict.fromkeys(self.slots(), 0) | dict(
-            self._query(
+            rows(
+                self.province.database,
                 "SELECT slot, count(*) FROM reports JOIN streams ON streams.id = stream_id "
-                "JOIN slots ON slots.id = slot_id GROUP BY slot"
+                "JOIN slots ON slots.id = slot_id GROUP BY slot",
             )
         )
 

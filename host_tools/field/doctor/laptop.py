@@ -40,11 +40,7 @@ def _kit_directory(kit: Path | None) -> Path:
 
 
 def _header(kit: Path | None) -> Header:
-    """The part of the kit that is readable without its passphrase.
-
-    Raises:
-        KitError, OSError: there is no kit, or it can't be read.
-    """
+    """The part of the kit that is readable without its passphrase."""
     path = find_directory(kit)
     return read_kit_header(path if path.is_file() else path / FILE)
 

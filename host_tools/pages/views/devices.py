@@ -108,8 +108,8 @@ def _rows(visit: PageVisit) -> list[DeviceRow]:
             voltages.get(device.slot),
             clocks.get(device.slot, set()),
         )
-        for device in visit.registry.active_devices()
-        if meant(device.slot)
+        for device in visit.snapshot.devices
+        if device.active and meant(device.slot)
     ]
 
 

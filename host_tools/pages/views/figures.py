@@ -17,6 +17,7 @@ from host_tools.pages.listing import (
     Column,
     FilterChoice,
     Listing,
+    limit_of,
     page_of,
 )
 from host_tools.pages.serving import PageRoute
@@ -24,7 +25,7 @@ from host_tools.pages.views.village import MEASURED, RANGES, range_of
 from host_tools.pages.visits import PageVisit, with_query
 from host_tools.store import queries
 
-_MOST_READ = 2_000  # reports of a table
+_MOST_READ = 2_000  # reports of a file
 
 
 def _choice(visit: PageVisit) -> FilterChoice:
@@ -81,10 +82,9 @@ def village_link(visit: PageVisit) -> Listing:
     every = 1
     if visit.database is not None:
         begin, end = visit.now - RANGES[name], visit.now
+        most = min(limit_of(visit), _MOST_READ)
         for slot in visit.snapshot.slots_of(its.code):
-            one, figures = thinned(
-                visit.database, slot.slot, begin, end, MEASURED, _MOST_READ // 2
-            )
+            one, figures = thinned(visit.database, slot.slot, begin, end, MEASURED, most)
             every = max(every, one)
             rows += [LinkRow(slot.slot, t, values) for t, values in figures]
     headings = {

@@ -75,7 +75,7 @@ def search(visit: PageVisit) -> Response:
         digits = wanted.casefold()
         devices = [
             device
-            for device in visit.registry.devices()
+            for device in visit.snapshot.devices
             if device.kid.hex().startswith(digits)
             or digits in (device.unique_id or "").casefold()
             or digits == (device.certificate or "").casefold()

@@ -24,8 +24,8 @@ class Still:
         return end - start
 
     @staticmethod
-    def since(ticks):
-        return -ticks
+    def since(start):
+        return -start
 
 
 class Clock:

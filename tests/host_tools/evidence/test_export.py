@@ -260,6 +260,8 @@ class TestVerbs:
         assert "2 slots, 55 reports. Every figure in the file follows from them." in done.out
         assert f"head {exports.head}" in done.out
         assert "Not proved: No published head was given" in desalink(*command).out
+        typed = desalink(*command, "--head", exports.head[:-1])
+        assert typed.code == 2 and "is no head" in typed.err
         as_json = json.loads(desalink(*command, "--json").out)
         assert as_json["totals"]["slots"] == 2 and as_json["edition"] == 1
         file = exports.forged()

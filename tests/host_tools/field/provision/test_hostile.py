@@ -8,7 +8,7 @@ import select
 import threading
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -22,6 +22,7 @@ from host_tools.field.provision.errors import ProvisionError
 from host_tools.field.provision.flow import DeviceResult
 from host_tools.field.provision.repl import Repl
 from host_tools.field.provision.screen import ProvisionScreen
+from host_tools.field.provision.serial_device import SerialDevice
 
 
 @contextmanager
@@ -69,22 +70,49 @@ def test_a_board_can_not_write_on_the_technician_s_terminal() -> None:
     assert str(refused.value).isprintable()
 
 
+class _Saying(Repl):
+    """A REPL to a board that answers each script with the same text."""
+
+    said = ""
+
+    def __init__(self) -> None:
+        pass
+
+    def run(self, script: str, timeout: float = 0) -> str:
+        return self.said
+
+    def interrupt(self, timeout: float = 0) -> None:
+        pass
+
+    def soft_reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (serial_device.make_key, "ANSWER {x"),
-        (serial_device.make_key, "ANSWER null"),
-        (serial_device.make_key, 'ANSWER "a"'),
-        (lambda repl: serial_device.test_network(repl, 1), "ANSWER 5"),
-        (lambda repl: serial_device.first_report(repl, 1), "ANSWER [1]"),
-        (lambda repl: serial_device.DeviceFiles(repl).hashes(), "ets"),
+        (SerialDevice.make_key, "ANSWER {x"),
+        (SerialDevice.make_key, "ANSWER null"),
+        (SerialDevice.make_key, 'ANSWER "a"'),
+        (lambda device: device.test_network(1), "ANSWER 5"),
+        (lambda device: device.first_report(1), "ANSWER [1]"),
+        (lambda device: device.forget_other(None), "ets"),
     ],
 )
-def test_an_answer_in_a_wrong_form_is_the_board_s_error(ask: Callable[[Any], object], said: str):
-    repl = Mock()
-    repl.run.return_value = said + "\n"
+def test_an_answer_in_a_wrong_form_is_the_board_s_error(
+    ask: Callable[[Any], object], said: str, monkeypatch: pytest.MonkeyPatch
+):
+    repl = _Saying()
+    monkeypatch.setattr(serial_device, "Repl", lambda port: repl)
+    slot = Mock(config={})
+    device = SerialDevice("p", Mock(), ExitStack(), "m", Mock(), slot, Mock(), Mock())
+    device.install({}, Mock())
+    repl.said = said
     with pytest.raises(ProvisionError, match="can't be understood. Run the same") as refused:
-        ask(repl)
+        ask(device)
     assert refused.value.kind == "device"
 
 
