@@ -135,9 +135,13 @@ def _refuse(text):
 
 def _read_keys(config, flat, table, folder):
     """Move what `table` describes from `flat` to `config`."""
+    section = ""
     for line in table.split("\n"):
         words = line.split()
-        key = words[0]
+        if len(words) == 1:
+            section = line  # in a release: what the next keys begin with
+            continue
+        key = section + words[0]
         value = flat.pop(key, None)
         if interpreter.FROM_SOURCE:
             from agent.device import expected

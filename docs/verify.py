@@ -83,7 +83,7 @@ class Report:
         self.step, self.n = get(7, 60), get(11, 5)
         self.columns, self.digest = get(8), hashlib.sha256(message).digest()[:8]
         self.rank = (kid, self.stream, self.boot)
-        self.all_events = get(9, [])
+        self.all_events = get(9, [])[:100]
         fits = range(-ROUNDING - self.up, (self.n + 1) * self.step + AHEAD + 1)
         self.events = [event for event in self.all_events if event[0] in fits]
         self.extent = max([self.n * self.step, *(offset for offset, _, _ in self.events)])
@@ -420,7 +420,7 @@ def slot_figures(reports, births, kept, now):
         if off:
             offs.append((boot.rank, off))
     declared = defaultdict(list)
-    for r in reports:
+    for r in sorted(reports, key=lambda r: (r.rank[:2], r.seq)):
         for _, kind, detail in r.all_events:
             span = detail.get(2)
             if kind != DROPPED or not isinstance(span, list) or len(span) != 2:
@@ -430,7 +430,9 @@ def slot_figures(reports, births, kept, now):
                 declared[r.kid, other if isinstance(other, bytes) else r.stream].append(span)
     gaps = 0
     for key, stored in seqs.items():
-        there = union([(a, b + 1) for a, b in declared[key]] + [(seq, seq + 1) for seq in stored])
+        there = union(
+            [(a, b + 1) for a, b in declared[key][:2000]] + [(seq, seq + 1) for seq in stored]
+        )
         gaps += sum(b - a for a, b in rest((1, max(stored)), there))
     states, hours = timeline(boots, offs), usage(boots)
     blank = crowded(boots, offs, states)

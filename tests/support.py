@@ -122,7 +122,8 @@ def _reserved_block() -> range:
     raise RuntimeError("every block of ports on 127.0.0.1 belongs to another test process")
 
 
-def run_micropython(
+def run_on(
+    interpreter: str,
     script: str | Path,
     *args: object,
     heapsize: str | None = None,
@@ -130,23 +131,25 @@ def run_micropython(
     cwd: Path = ROOT,
     check: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script on MicroPython, with the repository on its path, and returns what it printed.
+    """Runs a script with the repository on its path, and returns what it printed.
 
     Args:
+        interpreter: "cpython" or "micropython".
         script: a Path to a file, or a str with the script itself.
         args: become sys.argv[1:].
-        heapsize: such as "160k"; None is the port's own default (about 2 MB on 64 bits).
+        heapsize: of MicroPython, such as "160k"; None is the port's own default (about 2 MB on 64
+            bits).
         timeout: seconds until the script is killed and subprocess.TimeoutExpired raised.
         check: fail here, showing stderr, when the script ends with anything but 0.
     """
-    command = [micropython()]
-    if heapsize is not None:
+    command = [sys.executable if interpreter == "cpython" else micropython()]
+    if heapsize is not None and interpreter == "micropython":
         command += ["-X", f"heapsize={heapsize}"]
     command += [str(script)] if isinstance(script, Path) else ["-c", script]
     result = subprocess.run(
         [*command, *map(str, args)],
         cwd=cwd,
-        env=micropython_env(),
+        env={**micropython_env(), "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -155,9 +158,16 @@ def run_micropython(
     )
     if check and result.returncode != 0:
         raise AssertionError(
-            f"MicroPython ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
+            f"{interpreter} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
         )
     return result
+
+
+def run_micropython(
+    script: str | Path, *args: object, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """As `run_on`, on MicroPython."""
+    return run_on("micropython", script, *args, **options)
 
 
 def ticks_diff_of_32_bits(end: int, start: int) -> int:

@@ -17,7 +17,6 @@ from tests.conftest import LONGEST
 from tests.support import ROOT, mpy_cross, run_micropython
 
 AGENT_FILES = sorted((ROOT / "agent").rglob("*.py"))
-AGENT_IDS = [str(path.relative_to(ROOT)) for path in AGENT_FILES]
 BOARDS = sorted(path.name for path in (ROOT / "boards").iterdir() if path.is_dir())
 
 # Modules that CPython 3.9 and MicroPython 1.24 both have built in.
@@ -33,10 +32,10 @@ IN_ONE = frozenset(["cryptolib", "micropython", "tls", "vfs"])
 MPY_LIMIT = 64 * 1024
 # What any one source or other part may add that is only loaded where it is configured.
 PART_LIMIT = 8 * 1024
-# What a device on Wi-Fi with SNMP, portal and budget gets, and all that there is. The targets are
-# 65,536 and 100,000; until they are met, no change takes back what is won.
-DEVICE_LIMIT = 76_500
-ALL_LIMIT = 104_500
+# What a device on Wi-Fi with SNMP, portal and budget gets, and all that there is. The first target
+# is 65,536; until it is met, no change takes back what is won.
+DEVICE_LIMIT = 73_000
+ALL_LIMIT = 100_000
 
 # Makes of routers are what these ask, as data: the router is not what the agent runs on.
 ASKS_A_MAKE = frozenset(
@@ -118,11 +117,14 @@ def _imports(tree: ast.AST, guarded: bool = False) -> Iterator[tuple[str, bool]]
         yield from _imports(node, guarded or isinstance(node, ast.If | ast.Try))
 
 
-@pytest.mark.parametrize("path", AGENT_FILES, ids=AGENT_IDS)
-def test_the_agent_imports_only_itself_and_what_both_interpreters_have(path):
-    for module, guarded in _imports(ast.parse(path.read_text())):
-        allowed = module == "agent" or module in IN_BOTH or (module in IN_ONE and guarded)
-        assert allowed, f"imports {module}{' under a guard' if guarded else ''}"
+def test_the_agent_imports_only_itself_and_what_both_interpreters_have():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}{' under a guard' if guarded else ''}"
+        for path in AGENT_FILES
+        for module, guarded in _imports(ast.parse(path.read_text()))
+        if module != "agent" and module not in IN_BOTH and not (module in IN_ONE and guarded)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_micropython_has_every_module_that_the_agent_may_import():
@@ -146,16 +148,20 @@ def _names_and_strings(path: Path) -> tuple[set[str], set[str]]:
     return names, strings
 
 
-@pytest.mark.parametrize("path", AGENT_FILES, ids=AGENT_IDS)
-def test_no_file_of_the_agent_knows_a_board_by_name(path):
-    names, strings = _names_and_strings(path)
-    hardware = r"esp32|esp8266|xtensa|raspberry|(?<![a-z])(rpi|rp2)(?![a-z])|openwrt"
-    if str(path.relative_to(ROOT)) not in ASKS_A_MAKE:
-        hardware += "|mikrotik|routeros"
-    assert [word for word in names | strings if re.search(hardware, word)] == []
-    # As names these are words of other trades too: Unix time, Linux's files under /proc.
-    assert [word for word in strings if word in BOARDS or re.search(r"boards[./]\w", word)] == []
-    assert [word for word in names if word.partition(".")[0] == "boards"] == []
+def test_no_file_of_the_agent_knows_a_board_by_name():
+    wrong = []
+    for path in AGENT_FILES:
+        file = str(path.relative_to(ROOT))
+        names, strings = _names_and_strings(path)
+        hardware = r"esp32|esp8266|xtensa|raspberry|(?<![a-z])(rpi|rp2)(?![a-z])|openwrt"
+        if file not in ASKS_A_MAKE:
+            hardware += "|mikrotik|routeros"
+        wrong += [(file, word) for word in names | strings if re.search(hardware, word)]
+        # As names these are words of other trades too: Unix time, Linux's files under /proc.
+        boards = (w for w in strings if w in BOARDS or re.search(r"boards[./]\w", w))
+        wrong += [(file, word) for word in boards]
+        wrong += [(file, word) for word in names if word.partition(".")[0] == "boards"]
+    assert wrong == []
 
 
 # --- what is committed

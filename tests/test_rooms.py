@@ -34,7 +34,7 @@ PROVINCE_ONLY = (
 )
 
 SQL_PLACES = re.compile(
-    r"host_tools/(store/|alerts/records\w*\.py|pages/records/"
+    r"host_tools/(store/|(alerts|pages)/records/"
     r"|province/(registry\w*|records|contract_records)\.py)"
 )
 _SQL = re.compile(

@@ -38,13 +38,12 @@ if MICROPYTHON:
         # which is too coarse for a round-trip time.
         poller = select.poll()
         poller.register(sock, select.POLLOUT if write else select.POLLIN)
-        deadline = ticks_add(ticks_ms(), timeout_ms)
+        began = ticks_ms()
         while True:
-            left = ticks_diff(deadline, ticks_ms())
-            exact = timeout_ms - left < _EXACT_MS
-            for _ in poller.ipoll(0 if exact else max(0, min(left, 4))):
+            past = since(began)
+            for _ in poller.ipoll(0 if past < _EXACT_MS else max(0, min(timeout_ms - past, 4))):
                 return True
-            if left <= 0:
+            if past >= timeout_ms:
                 return False
             await sleep_ms(0)
 
@@ -52,6 +51,11 @@ else:
     from agent.device.cpython import (  # noqa: F401
         const, ready, sleep_ms, sync, ticks_add, ticks_diff, ticks_ms, ticks_us,
     )  # fmt: skip
+
+
+def since(ticks):
+    """Milliseconds since an answer of `ticks_ms`."""
+    return ticks_diff(ticks_ms(), ticks)
 
 
 def random_below(n):

@@ -83,7 +83,7 @@ async def check(page, timeout_ms, fresh=True):
         addresses = [address] if address else await dns.resolve(host, (), timeout_ms // 2)
         tries = len(addresses)
         for address in addresses:
-            left = (timeout_ms - interpreter.ticks_diff(interpreter.ticks_ms(), began)) // tries
+            left = (timeout_ms - interpreter.since(began)) // tries
             tries -= 1
             result = await _ask(address, int(port or 80), request, left)
             if result is not None:
@@ -96,13 +96,13 @@ async def check(page, timeout_ms, fresh=True):
 
 
 async def _ask(address, port, request, timeout_ms):
-    deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
+    began = interpreter.ticks_ms()
     own.add(_BYTES + len(request))
     info = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]
     s = socket.socket(info[0], socket.SOCK_STREAM)
 
     async def ready(write):
-        left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
+        left = timeout_ms - interpreter.since(began)
         return left > 0 and await interpreter.ready(s, write, left)
 
     try:

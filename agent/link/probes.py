@@ -13,8 +13,10 @@ import struct
 
 from agent.device import interpreter
 from agent.net import dns
+from agent.net.errors import timed_out
 from agent.net.tasks import reap
 from agent.net.traffic import own
+from agent.net.udp import arrival
 from agent.wire import ids
 from agent.device.interpreter import const
 
@@ -140,12 +142,10 @@ async def _ping(s, host, timeout_ms):
         s.setblocking(False)
         address = socket.getaddrinfo(host, 1)[0][-1]
         began = interpreter.ticks_us()
-        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
+        began_ms = interpreter.ticks_ms()
         s.sendto(packet, address)
         while True:
-            left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
-            if left <= 0 or not await interpreter.ready(s, False, left):
-                raise OSError(errno.ETIMEDOUT, "")
+            await arrival(s, began_ms, timeout_ms)
             answer = s.recv(128)
             took = interpreter.ticks_diff(interpreter.ticks_us(), began)
             if len(answer) >= 28:  # a raw socket gives the IP header, too
@@ -174,7 +174,7 @@ async def _tcp(host, port, timeout_ms, refusal):
             if e.errno != errno.EINPROGRESS:
                 raise
         if not await interpreter.ready(s, True, timeout_ms):
-            raise OSError(errno.ETIMEDOUT, "")
+            raise timed_out()
         took = interpreter.ticks_diff(interpreter.ticks_us(), began)
         try:
             # Of an open port there is nothing to read yet. Of a refused connection Linux says

@@ -61,6 +61,7 @@ class Reporter:
         self._up = 0
         self._events = []
         self._closing = None  # what a report is being made of: up, rows, events
+        self._most = MAX_SAMPLES  # of the next report
         self.step = 60
 
     def add(self, row, up, step):
@@ -100,11 +101,12 @@ class Reporter:
         async with self.quiet:
             self.reopen()
             own = self._journal_events()
-            rows, self.rows = self.rows, []
+            rows, self.rows = self.rows[: self._most], self.rows[self._most :]
             events, self._events = self._events[:32], self._events[32:]
             if not rows and not events and not own:
                 return None
             up = self._up if rows else self._clock.up()
+            self._up = up + len(rows) * self.step
             self._closing = up, rows, events
             try:
                 while True:
@@ -114,12 +116,15 @@ class Reporter:
                     if stream == journal.stream:
                         journal.whole = False  # an interrupt would find them here or there
                         self._closing = None
+                        self._most = MAX_SAMPLES
                         return journal.append(message)
                     # An ack began a new stream while this was being signed for the old one.
                     own = self._journal_events()
-            except (OSError, MemoryError):
+            except Exception as e:
                 self._closing = up, rows, events
                 self.reopen()
+                if not isinstance(e, OSError):  # as a lack of memory, which CBOR names CborError
+                    self._most = max(1, len(rows) // 2)
                 raise
 
     def reopen(self):

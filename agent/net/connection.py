@@ -1,8 +1,8 @@
 """Connections over TCP and TLS, opened under one deadline."""
 
 import asyncio
+import errno
 import socket
-from errno import ECONNRESET
 
 from agent.device import interpreter
 from agent.net import dns
@@ -12,7 +12,6 @@ from agent.net.tasks import within
 if interpreter.MICROPYTHON:
     import gc
     from asyncio import core
-    from errno import EALREADY, ECONNREFUSED, EINPROGRESS, ENOTCONN
 
     class Connection:
         """A connection whose `write` any task may call at any time.
@@ -40,9 +39,9 @@ if interpreter.MICROPYTHON:
                     # EISCONN is not in MicroPython's errno: 106 on Linux, 127 in newlib (ESP32).
                     if error.errno in (106, 127):
                         break
-                    if error.errno == ENOTCONN:  # lwIP, of a refused connection
-                        raise OSError(ECONNREFUSED, "") from None
-                    if error.errno not in (EINPROGRESS, EALREADY):
+                    if error.errno == errno.ENOTCONN:  # lwIP, of a refused connection
+                        raise OSError(errno.ECONNREFUSED, "") from None
+                    if error.errno not in (errno.EINPROGRESS, errno.EALREADY):
                         raise
                 # There is no getsockopt: connect() again tells how it went.
                 await interpreter.ready(self._raw, True, 60000)
@@ -137,7 +136,7 @@ async def _open(address, port, tls, hostname, timeout_ms, hello):
         if opening.stage == "tls":
             text += "TLS with %s: " % hostname
         text += cause(error)
-        if opening.stage == "tls" and code_of(error) in (ECONNRESET, 32):  # EPIPE
+        if opening.stage == "tls" and code_of(error) in (errno.ECONNRESET, 32):  # EPIPE
             text += CUT
         refused = opening.stage == "tls" and isinstance(error, ValueError)  # on both interpreters
         raise NetError(text, opening.stage, CERTIFICATE if refused else code_of(error)) from None
@@ -160,7 +159,7 @@ async def open_connection(
     addresses = await dns.resolve(host, resolvers, timeout_ms // 2)
     tries = len(addresses)
     for address in addresses:
-        left = max(0, timeout_ms - interpreter.ticks_diff(interpreter.ticks_ms(), began)) // tries
+        left = max(0, timeout_ms - interpreter.since(began)) // tries
         try:
             pair = await _open(address, port, tls, server_hostname or host, left, hello)
             dns.good[host] = address

@@ -148,13 +148,13 @@ async def resolve(name, resolvers=(), timeout_ms=15000):
         return [address for address in found if ":" not in address] or found
     servers = resolvers() if callable(resolvers) else resolvers
     servers = servers or system_servers()[:3]
-    deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
+    began = interpreter.ticks_ms()
     reason = "no DNS server is known"
     code = 0
     tries = 2 * len(servers)
     for i in range(tries):
         server = servers[i % len(servers)]
-        left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
+        left = timeout_ms - interpreter.since(began)
         try:
             code, found = await query(server, name, max(0, left) // (tries - i))
         except NetError:

@@ -1,7 +1,7 @@
 """An MQTT 3.1.1 client (OASIS standard, 29 October 2014) over any connection, QoS 0 and 1."""
 
 import asyncio
-from errno import ECONNRESET
+import errno
 
 from agent.device import interpreter
 from agent.net import connection, packet
@@ -173,7 +173,7 @@ class Client:
             # is complete, by an alert that a reset may overtake.
             if code < 0 or getattr(error, "library", "") == "SSL":
                 stage = "tls"
-            elif code == ECONNRESET and tls and not interpreter.MICROPYTHON:
+            elif code == errno.ECONNRESET and tls and not interpreter.MICROPYTHON:
                 stage = "tls"
                 text += CUT
         finally:

@@ -25,7 +25,7 @@ async def synchronise(clock, servers, resolvers=()):
     heard = []  # Unix time at the start, by each server
     for server in servers:
         try:
-            unix = await query(server, _ANSWER_MS, resolvers)
+            unix = await ask_time(server, _ANSWER_MS, resolvers)
         except OSError as e:
             interpreter.log("clock:", e)
             continue
@@ -40,7 +40,7 @@ async def synchronise(clock, servers, resolvers=()):
     return False
 
 
-async def query(server, timeout_ms, resolvers=()):
+async def ask_time(server, timeout_ms, resolvers=()):
     """Unix time in seconds from `server` ("host" or "host:port", IPv4 or a name). Raises OSError.
 
     resolvers: as for `dns.resolve`."""

@@ -18,6 +18,13 @@ def is_address(host):
     return len(parts) == 4
 
 
+async def arrival(sock, began, timeout_ms):
+    """Wait for a datagram; OSError(ETIMEDOUT) if none comes within `timeout_ms` after `began`."""
+    left = timeout_ms - interpreter.since(began)
+    if left <= 0 or not await interpreter.ready(sock, False, left):
+        raise timed_out()
+
+
 async def exchange(server, port, request, timeout_ms, accept=None, most=512):
     """Send one datagram and return the first answer (bytes) that `accept` takes. One of more than
     `most` bytes is cut; it has one more then.
@@ -29,7 +36,7 @@ async def exchange(server, port, request, timeout_ms, accept=None, most=512):
     if not is_address(server):
         raise OSError(errno.EINVAL, "not an address: " + server)
     info = socket.getaddrinfo(server, port, 0, socket.SOCK_DGRAM)[0]
-    deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
+    began = interpreter.ticks_ms()
     sock = socket.socket(info[0], socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -37,9 +44,7 @@ async def exchange(server, port, request, timeout_ms, accept=None, most=512):
         sock.send(request)
         request = None  # its memory, for the answer
         while True:
-            left = interpreter.ticks_diff(deadline, interpreter.ticks_ms())
-            if left <= 0 or not await interpreter.ready(sock, False, left):
-                raise timed_out()
+            await arrival(sock, began, timeout_ms)
             try:
                 answer = sock.recv(most + 1)
             except OSError as error:

@@ -4,7 +4,7 @@
 that the broker refuses must not try for ever at the price of a handshake each time.
 """
 
-from errno import ECONNRESET
+import errno
 
 from agent.device import interpreter
 from agent.device.interpreter import const
@@ -93,4 +93,4 @@ def is_cut(error):
     if getattr(error, "stage", "") not in ("tls", "mqtt") or lacks_memory(error):
         return False
     # 0: closed. 8: closed, by OpenSSL. 32: EPIPE. Below 0: mbedTLS.
-    return error.errno < 0 or error.errno in (0, 8, 32, ECONNRESET)
+    return error.errno < 0 or error.errno in (0, 8, 32, errno.ECONNRESET)

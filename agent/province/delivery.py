@@ -39,8 +39,8 @@ class Delivery:
 
     async def drain(self, timeout_ms):
         """Wait until everything in the journal was handed to the broker, at most `timeout_ms`."""
-        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_ms)
-        while interpreter.ticks_diff(deadline, interpreter.ticks_ms()) > 0:
+        began = interpreter.ticks_ms()
+        while interpreter.since(began) < timeout_ms:
             if not self._session.connected or not self._publishing and self._next()[1] is None:
                 return
             await interpreter.sleep_ms(20)

@@ -70,7 +70,7 @@ class Session:
             except Exception as e:
                 error = e
             self._note(error)
-            lasted_ms = interpreter.ticks_diff(interpreter.ticks_ms(), began)
+            lasted_ms = interpreter.since(began)
             for end in self.end:
                 end(error)
             self._backoff.ended(lasted_ms, error)

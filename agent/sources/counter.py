@@ -36,7 +36,7 @@ class Octets:
         self.renewed = NO
         last = self._last
         was_wide = self._wide
-        elapsed = interpreter.ticks_diff(interpreter.ticks_ms(), self._at)
+        elapsed = interpreter.since(self._at)
         self._last = value
         self._wide = wide
         self._at = interpreter.ticks_ms()

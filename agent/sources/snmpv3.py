@@ -140,9 +140,7 @@ class User:
 
     def _now(self):
         # Below 0 after more than half of the ticks' period: then it says the right time itself.
-        return (
-            self._time + max(0, interpreter.ticks_diff(interpreter.ticks_ms(), self._at)) // 1000
-        )
+        return self._time + max(0, interpreter.since(self._at)) // 1000
 
     def _message(self, flags, name, pdu):
         self._id = self._id + 1 & 0x7FFFFFFF

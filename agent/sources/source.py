@@ -166,9 +166,7 @@ class Source:
             raise first
 
     def asked_within(self, ms):
-        return (
-            self._at is not None and interpreter.ticks_diff(interpreter.ticks_ms(), self._at) < ms
-        )
+        return self._at is not None and interpreter.since(self._at) < ms
 
     async def ask(self):
         async with self._lock:

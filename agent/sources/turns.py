@@ -122,7 +122,7 @@ class Turns:
 
     async def sample(self, row):
         """Write what is known at the sample's end."""
-        end = interpreter.ticks_add(interpreter.ticks_ms(), self._most_ms)
+        began = interpreter.ticks_ms()
         parts = {}
         self._sampling = True
         try:
@@ -131,9 +131,9 @@ class Turns:
             order = [each for each in self._order if not each.failure]
             order += [each for each in self._order if each.failure]
             for each in order:
-                if interpreter.ticks_diff(end, interpreter.ticks_ms()) > 0:
+                if interpreter.since(began) < self._most_ms:
                     await self._idle()
-                if interpreter.ticks_diff(end, interpreter.ticks_ms()) > 0:
+                if interpreter.since(began) < self._most_ms:
                     parts[each] = {}
                     await each.sample(parts[each])
             self._order = [each for each in order if each not in parts]

@@ -11,10 +11,9 @@ import time
 import esp32
 import machine
 
-from agent.device import interpreter, board
+from agent.device import board, heap, interpreter
 from agent.device.interpreter import const
 from boards._esp32 import proc, storage
-from boards._esp32.settings import check
 from agent.wire import ids
 
 _EPOCH_2000 = 946684800  # Unix time of it
@@ -28,7 +27,8 @@ _LONGEST_PAUSE_MS = const(120000)
 _RESTART_AFTER = const(5)  # joins that failed
 _HOLD_MS = const(3600000)
 _BLOCK = const(4096)
-_HANDSHAKE = const(32768)  # bytes that mbedTLS and lwIP take together
+# Bytes that a handshake of TLS takes: mbedTLS 26.7 KB beyond its context, and lwIP.
+_HANDSHAKE = const(28672)
 
 _watchdog = None
 
@@ -51,7 +51,10 @@ def hold():
 class Board(board.Board):
     def __init__(self, state_dir, settings=None):
         super().__init__(state_dir, settings)
+        from boards._esp32.settings import check
+
         settings = check(settings)
+        heap.unload("boards._esp32.settings")
         self.board = settings["name"]
         self._watchdog_ms = settings["watchdog_s"] * 1000
         self._firmware_bytes = settings["firmware_bytes"]

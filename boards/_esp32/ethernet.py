@@ -82,14 +82,14 @@ class Ethernet:
 
     async def join(self, timeout_s):
         """Wait for a cable and an address; None, "no_carrier" or "no_address"."""
-        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_s * 1000)
+        began = interpreter.ticks_ms()
         try:
             self._started()
         except OSError as e:  # the PHY does not answer: wrong pins, or no power
             interpreter.log("ethernet:", e)
             return "no_carrier"
         while not self.connected():
-            if interpreter.ticks_diff(deadline, interpreter.ticks_ms()) <= 0:
+            if interpreter.since(began) >= timeout_s * 1000:
                 return "no_address" if self.carrier() else "no_carrier"
             await interpreter.sleep_ms(_LOOK_MS)
         return None

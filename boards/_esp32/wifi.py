@@ -90,7 +90,7 @@ class Wifi:
     async def join(self, timeout_s):
         """Join the strongest network that lets us in; None, or what is missing: "wrong_password",
         "no_access_point" or "no_address"."""
-        deadline = interpreter.ticks_add(interpreter.ticks_ms(), timeout_s * 1000)
+        began = interpreter.ticks_ms()
         while True:
             self._started()
             if self.connected():
@@ -103,9 +103,9 @@ class Wifi:
                     return None
                 hopeless = hopeless and outcome == "wrong_password"
                 missing = max(missing, _RANK.index(outcome))
-                if interpreter.ticks_diff(deadline, interpreter.ticks_ms()) <= 0:
+                if interpreter.since(began) >= timeout_s * 1000:
                     break
-            late = interpreter.ticks_diff(deadline, interpreter.ticks_ms()) <= 0
+            late = interpreter.since(began) >= timeout_s * 1000
             if late or missing and hopeless:
                 self._leave()
                 return _RANK[missing]
@@ -156,8 +156,8 @@ class Wifi:
             self.restart()
             self._started()
             return "no_access_point"
-        deadline = interpreter.ticks_add(interpreter.ticks_ms(), _ATTEMPT_MS)
-        while interpreter.ticks_diff(deadline, interpreter.ticks_ms()) > 0:
+        began = interpreter.ticks_ms()
+        while interpreter.since(began) < _ATTEMPT_MS:
             if wlan.isconnected():
                 return None
             status = wlan.status()

@@ -3,6 +3,6 @@
 In the order of the data's path: `settings` (rules, teams and channels, as data), `places` (what a
 slot shares with others), `view` (what the province knows now). Then what is decided at each
 `moment`: `troubles`, `own_side`, `grouping` and `watch`. Then the messages and their way: `texts`,
-`post`, `outbox`, `channels`, `digest`. `service` is the loop. The database alerts.db is in
-`records_file`, `records_outbox` and `records`.
+`post`, `outbox`, `channels`, `digest`. `service` is the loop, `records`
+the database alerts.db.
 """

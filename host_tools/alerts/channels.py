@@ -13,13 +13,14 @@ import json
 import logging
 import smtplib
 import ssl
+import threading
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from host_tools.alerts.records_outbox import Outgoing
+from host_tools.alerts.records import Outgoing
 from host_tools.alerts.settings import AlertSettings, ChannelSettings, Smtp
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
@@ -128,21 +129,37 @@ class AppriseSender:
         way = apprise.Apprise.instantiate(url, suppress_exceptions=True)
         if way is None:
             raise NotTaken(_("Apprise does not know this address; correct it."), for_good=True)
-        with apprise.LogCapture(level=logging.WARNING) as said:
-            try:
-                taken = way.notify(
-                    title=message.subject,
-                    body=message.body,
-                    notify_type=apprise.NotifyType.WARNING,
-                    body_format=apprise.NotifyFormat.TEXT,
-                )
-            except Exception as error:  # noqa: BLE001 - of some hundred plug-ins
-                raise NotTaken(
-                    _("Apprise failed: {error}").format(error=_without_secrets(repr(error)))
-                ) from None
-            reason = said.getvalue()
+        said = _Warnings()
+        logging.getLogger("apprise").addHandler(said)
+        try:
+            taken = way.notify(
+                title=message.subject,
+                body=message.body,
+                notify_type=apprise.NotifyType.WARNING,
+                body_format=apprise.NotifyFormat.TEXT,
+            )
+        except Exception as error:  # noqa: BLE001 - of some hundred plug-ins
+            raise NotTaken(
+                _("Apprise failed: {error}").format(error=_without_secrets(repr(error)))
+            ) from None
+        finally:
+            logging.getLogger("apprise").removeHandler(said)
         if not taken:
-            raise NotTaken(_without_secrets(reason) or _("The other side did not take it."))
+            reason = _without_secrets("\n".join(said.texts))
+            raise NotTaken(reason or _("The other side did not take it."))
+
+
+class _Warnings(logging.Handler):
+    """What Apprise says in this thread; other channels are served at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.texts.append(record.getMessage())
 
 
 class HookSender:

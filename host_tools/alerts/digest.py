@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 from host_tools.alerts import texts
 from host_tools.alerts.places import AlertPlace
-from host_tools.alerts.records import AlertRecords
-from host_tools.alerts.records_outbox import FAILED
+from host_tools.alerts.records import FAILED, AlertRecords
 from host_tools.alerts.settings import AlertSettings
 from host_tools.alerts.texts import MessageText, title, trouble_words
 from host_tools.common.i18n import _, ngettext, speaking

@@ -38,6 +38,7 @@ class Moment:
     expected: the slots that must be up now. groups: the open alerts of many slots.
     silent: of those, since when nothing comes, or a report is late.
     down: by family, since when slots have a trouble of it. reach: by group, its last fall.
+    members: of groups, as the look found them.
     """
 
     at: int
@@ -52,6 +53,7 @@ class Moment:
     groups: list[Alert] = field(default_factory=list)
     down: dict[str, dict[str, int]] = field(default_factory=dict)
     reach: dict[int, int] = field(default_factory=dict)
+    members: dict[int, dict[str, AlertMember]] = field(default_factory=dict)
 
     @cached_property
     def shared(self) -> Counter[Key]:

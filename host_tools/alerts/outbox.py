@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 
 from host_tools.alerts.channels import NotTaken, Sender
-from host_tools.alerts.records import AlertRecords
-from host_tools.alerts.records_outbox import Outgoing
+from host_tools.alerts.records import AlertRecords, Outgoing
 from host_tools.alerts.texts import MessageText
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from host_tools.alerts import texts
 from host_tools.alerts.places import AlertPlace
-from host_tools.alerts.records import Alert, AlertMember, AlertRecords
-from host_tools.alerts.records_outbox import DROPPED, DUE, Outgoing
+from host_tools.alerts.records import DROPPED, DUE, Alert, AlertMember, AlertRecords, Outgoing
 from host_tools.alerts.settings import AlertRule, AlertSettings, Team, seconds
 from host_tools.alerts.texts import MessageText, Spell
 from host_tools.alerts.tokens import make_token

@@ -14,8 +14,7 @@ from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.outbox import Log, Outbox
 from host_tools.alerts.places import AlertPlace, in_maintenance, places_of
 from host_tools.alerts.post import Post
-from host_tools.alerts.records import AlertRecords, open_records
-from host_tools.alerts.records_file import FILE
+from host_tools.alerts.records import FILE, AlertRecords, open_records
 from host_tools.alerts.settings import CHANNEL, OWN, AlertSettings, load_settings
 from host_tools.alerts.texts import Spell
 from host_tools.alerts.view import (

@@ -92,8 +92,8 @@ class AlertRule:
         return seconds(self.after)
 
     @property
-    def kin(self) -> str:
-        """Its family, or itself."""
+    def family_name(self) -> str:
+        """Of its family; without one, its own."""
         return self.family or self.name
 
     @cached_property

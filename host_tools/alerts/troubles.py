@@ -54,8 +54,8 @@ class Troubles:
         rule, old = self._by_state[slot.state], self._troubles.get(slot.slot)
         # A clock that was set back makes the past the future.
         begin = min(max(slot.since, place.expected_since(now) or 0), now)
-        if old is None or old.family != rule.kin:
-            return Trouble(rule, rule.kin, begin, self._known(begin, now), slot.state)
+        if old is None or old.family != rule.family_name:
+            return Trouble(rule, rule.family_name, begin, self._known(begin, now), slot.state)
         old.rule, old.state, old.begin = rule, slot.state, min(old.begin, begin)
         return old
 

@@ -24,8 +24,7 @@ from host_tools.alerts.moment import (
 from host_tools.alerts.own_side import OwnSide
 from host_tools.alerts.places import AlertPlace, Key
 from host_tools.alerts.post import ESCALATED, OPENED, RECOVERED, Post
-from host_tools.alerts.records import Alert, AlertMember, AlertRecords
-from host_tools.alerts.records_file import FIRST_RUN, LAST_RUN
+from host_tools.alerts.records import FIRST_RUN, LAST_RUN, Alert, AlertMember, AlertRecords
 from host_tools.alerts.settings import FLAPPING, AlertSettings, seconds
 from host_tools.alerts.troubles import Troubles, ripe
 from host_tools.alerts.view import CLOCK, ProvinceView
@@ -230,7 +229,7 @@ class Watch:
         found: dict[str, int] = {}
         its.down[family] = found
         silence = self._troubles.silence
-        if silence is not None and silence.kin == family:
+        if silence is not None and silence.family_name == family:
             found |= its.silent
         found |= {name: t.begin for name, t in its.troubles.items() if t.family == family}
         for name, (member, alert) in its.alerted.items():
@@ -239,7 +238,7 @@ class Watch:
         return found
 
     def _belongs(self, its: Moment, alert: Alert, name: str) -> bool:
-        """Whether a slot fell with those of a group."""
+        """Whether a slot fell with those of a group, or was up again for a moment only."""
         down, key = self._down(its, alert.family), (alert.scope, alert.value)
         if name not in down or key not in its.places[name].keys:
             return False
@@ -247,12 +246,21 @@ class Watch:
         rule = trouble.rule if trouble is not None else self._troubles.silence
         if rule is None or rule.rank > rank(alert):
             return False
+        before = self._members(its, alert).get(name)
+        if before is not None and before.recovered_at is not None:
+            return down[name] <= before.recovered_at + self._window
         if alert.id not in its.reach:
             begins = [begin for slot, begin in down.items() if key in its.places[slot].keys]
             its.reach[alert.id] = reach(
                 alert.begin, begins, self._window, self._settings.grouping.least
             )
         return alert.begin - self._window <= down[name] <= its.reach[alert.id]
+
+    def _members(self, its: Moment, alert: Alert) -> dict[str, AlertMember]:
+        if alert.id not in its.members:
+            members = self._records.members(alert.id)
+            its.members[alert.id] = {member.member: member for member in members}
+        return its.members[alert.id]
 
     def _explained(self, its: Moment, name: str, family: str) -> bool:
         """Whether a group is why it fell, also if it is not in it yet: it counts for no other."""
@@ -284,8 +292,9 @@ class Watch:
                 if alerted[1].id != alert.id:  # it has become worse
                     self._move(its, alerted, alert)
                 continue
-            trouble = its.troubles[name]
-            member = AlertMember(alert.id, name, trouble.begin, trouble.state, "", None)
+            trouble, before = its.troubles[name], self._members(its, alert).get(name)
+            begin = trouble.begin if before is None else before.begin
+            member = AlertMember(alert.id, name, begin, trouble.state, "", None)
             self._records.add_members(alert.id, [member[1:5]])
             its.alerted[name] = member, alert
             self._calm.pop(name, None)

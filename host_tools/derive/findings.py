@@ -12,6 +12,7 @@ from host_tools.store.derived_rows import ClockTrouble, Declared, FindingRow
 from host_tools.store.ranges import Range, RangeSet
 
 NUMBER = "findings"  # in the detail of one that stands for several: how many
+MOST_DECLARED = 2000  # `dropped` events that tell of one stream
 MOST = 100  # of a slot and kind; if there are more, those of each stream are one
 
 

@@ -17,6 +17,7 @@ from host_tools.wire.envelope import split
 from host_tools.wire.payload import MAX_TIME
 
 EPOCH = 1_735_660_800  # 2025-01-01 in WITA: no device ran before the programme began
+MOST_EVENTS = 100  # of a report the first so many count; an agent makes half as many at most
 FUTURE_S = 300  # by which a device's clock may be ahead of the province's
 # Times and durations are whole seconds, each rounded by itself. Two that say the same instant may
 # differ by this much.
@@ -157,7 +158,7 @@ def reading_of(stream_id: int, received_at: int, report: Report, digest: bytes) 
     """What the figures need of a report; digest: `prev` of the next one."""
     extent = report.n * report.step
     events, claims = [], []
-    for number, event in enumerate(report.events):
+    for number, event in enumerate(report.events[:MOST_EVENTS]):
         if event.kind in (ids.DROPPED, ids.STREAM_BEGAN):
             claims.append((number, event))
         if plausible(report, event):

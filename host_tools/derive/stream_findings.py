@@ -78,6 +78,7 @@ class StreamFindings:
         declared = findings.declarations(readings, stream.kid, stream.stream)
         self._derived.put_declared(declared)
         changes.declared.update((row.kid, row.stream) for row in declared)
+        changes.cost += len(declared)
 
     def _links(
         self, stream_id: int, chunk: int, readings: list[Reading], changes: Changes
@@ -198,7 +199,9 @@ class StreamFindings:
         if kind in (Kind.CHAIN_BREAK, Kind.STREAM_LOST):
             number, rows = self._found.of_batches(kind, stream.id, findings.MOST)
             return findings.as_one(rows, number) if number > findings.MOST else rows
-        declared = derived.declared(stream.kid, stream.stream)
+        its = sorted(self._streams.of_kid(stream.kid), key=lambda its: its.stream)
+        ids = [source.id for source in its]
+        declared = derived.declared(stream.kid, stream.stream, ids, findings.MOST_DECLARED)
         if kind is Kind.DROPPED:
             return findings.dropped(declared)
         return findings.gaps(

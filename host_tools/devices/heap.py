@@ -50,7 +50,7 @@ def need_kib(board: Board, config: Mapping[str, Any], romfs: bool) -> int:
     if sources:
         one = sources[0] if len(sources) == 1 else ALL
         parts = [*(name for name in parts if name in PARTS), one]
-    return base + sum(table.get(name, table[ALL]) - base for name in parts)
+    return base + table["board"] + sum(table.get(name, table[ALL]) - base for name in parts)
 
 
 def check_heap(board: Board, config: Mapping[str, Any], romfs: bool, where: str) -> None:

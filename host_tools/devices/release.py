@@ -23,8 +23,7 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.devices.boards import Board
 from host_tools.devices.code import files as code_files
-from host_tools.devices.code.bundle_lists import BUNDLES
-from host_tools.devices.code.files import IDS, NOT_RELEASED, constants
+from host_tools.devices.code.files import BUNDLES, IDS, NOT_RELEASED, constants
 from host_tools.devices.device_code import source_code
 
 _SOURCES = "agent.sources."

@@ -87,7 +87,7 @@ class WriteBatch:
         return birth_message(self._db, stream.id, boot, conn)
 
     def may_begin(self, kid: bytes) -> bool:
-        few = self._streams.count(kid) < self._streams_per_key
+        few = len(self._streams.of_kid(kid)) < self._streams_per_key
         return few and self._beginnings.level(kid, self._now) >= 1
 
     def take(self, item: Verified) -> None:

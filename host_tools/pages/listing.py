@@ -18,10 +18,11 @@ from host_tools.pages.visits import PageVisit, size_word, with_query
 from host_tools.pages.words import group, state_word
 from host_tools.report.tables import Cell, safe
 
-# Kinds of cells: plain text, a village's code, a state, a Unix time, seconds, bytes, a number, a
-# share of 1, the number of a case, and a path with its text.
-TEXT, VILLAGE, STATE, TIME, SPAN, SIZE, NUMBER, SHARE, CASE, LINK = (
-    *("text", "village", "state", "time", "span", "size", "number", "share", "case", "link"),
+# Kinds of cells: plain text, a text on one line, a village's code, a state, a Unix time, seconds,
+# bytes, a number, a share of 1, the number of a case, and a path with its text.
+TEXT, CODE, VILLAGE, STATE, TIME, SPAN, SIZE, NUMBER, SHARE, CASE, LINK = (
+    *("text", "code", "village", "state", "time", "span", "size", "number", "share", "case"),
+    "link",
 )
 
 FORMATS = ("csv", "xlsx")
@@ -61,7 +62,7 @@ class FilterChoice:
 @dataclass
 class Listing:
     """A list. name: of files; rows: of which a page shows some; more: where older rows are; note:
-    what people should know; downloads: paths and their texts."""
+    what people should know; downloads: paths and their texts; cut: older rows are left out."""
 
     name: str
     title: str
@@ -71,6 +72,7 @@ class Listing:
     more: str = ""
     note: str = ""
     downloads: Sequence[tuple[str, str]] = ()
+    cut: bool = False
 
     def plain(self, visit: PageVisit) -> tuple[list[str], list[list[Cell]]]:
         """Headings and cells for programs: keys, codes, ISO times, whole numbers."""
@@ -179,6 +181,8 @@ def _cell(value: Any, kind: str, labels: dict[str, str]) -> str:
         return "<td>–"
     if kind == TEXT:
         return f"<td>{escape(value)}"
+    if kind == CODE:
+        return f'<td class="t">{escape(value)}'
     if kind in _NUMBERS:
         return f'<td class="n">{_number(value, kind)}'
     if kind == TIME:

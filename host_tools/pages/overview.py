@@ -232,7 +232,7 @@ def overview(
 def _alerted(directory: Path) -> int | None:
     if not (directory / "alerts.toml").exists():
         return None
-    from host_tools.alerts.records_file import last_run
+    from host_tools.alerts.records import last_run
 
     return last_run(directory) or 0
 

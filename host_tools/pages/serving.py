@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
@@ -24,12 +22,12 @@ from starlette.responses import (
     Response,
 )
 from starlette.routing import Route
-from starlette.types import Message
 
 from host_tools.common.errors import DesalinkError, RegistryError, reason
 from host_tools.common.i18n import LANGUAGES, _, language, set_reader_language
 from host_tools.pages import photographs
 from host_tools.pages.access import find_session, token_account
+from host_tools.pages.forms import SentForm, check_origin, receive
 from host_tools.pages.records import ROLES, VIEWER, LoggedIn, PagesError
 from host_tools.pages.site import PagesSite
 from host_tools.pages.visits import (
@@ -46,10 +44,6 @@ if TYPE_CHECKING:
     import uvicorn
 
 
-_MOST_BODY = 64 * 1024
-_MOST_FIELDS = 50
-# A body has this time, and a second more for each so many bytes that it may have.
-_BODY_S, _BODY_RATE = 20, 20_000
 _LANGUAGE_S = 365 * 86400
 _SWITCH_S = 0.0005
 
@@ -72,14 +66,6 @@ class PageRoute:
     kept: bool = False
     program: bool = False
     file: int = 0
-
-
-@dataclass(frozen=True)
-class SentForm:
-    """What a browser sent: fields, and a file; fields None: it can't be understood."""
-
-    fields: dict[str, str] | None
-    file: bytes = b""
 
 
 def session_cookie(site: PagesSite) -> str:
@@ -143,7 +129,9 @@ class Requests:
             sent = SentForm({})
             if route.method == "POST":
                 try:
-                    sent = await self._received(route, request)
+                    # Only whoever is logged in may send a file.
+                    known = route.file and await self._in_thread(self._is_logged_in, request)
+                    sent = await receive(request, route.file if known else 0)
                 except HTTPException as error:
                     return secured(PlainTextResponse(error.detail, error.status_code), self._site)
             return await self._in_thread(self._answer, route, request, sent)
@@ -154,29 +142,6 @@ class Requests:
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._site.pool, context.run, function, *values)
-
-    async def _received(self, route: PageRoute, request: Request) -> SentForm:
-        """The form of a request.
-
-        Raises:
-            HTTPException: it is too large, or comes too slowly.
-        """
-        most = _MOST_BODY
-        # Only whoever is logged in may send a file.
-        if route.file and await self._in_thread(self._is_logged_in, request):
-            most += route.file
-        body = bytearray()
-        try:
-            async with asyncio.timeout(_BODY_S + most / _BODY_RATE):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > most:
-                        raise HTTPException(413, "too large")
-        except (TimeoutError, ClientDisconnect):
-            raise HTTPException(408, "too slow") from None
-        if route.file:
-            return await _parts(request, bytes(body))
-        return SentForm(_form(bytes(body)))
 
     def _is_logged_in(self, request: Request) -> bool:
         try:
@@ -239,7 +204,7 @@ class Requests:
         if sent.fields is None:
             raise DesalinkError(_("This form can't be understood; open the page again."))
         if route.method == "POST":
-            _check_origin(request)
+            check_origin(request)
             if session is not None and sent.fields.get("key") != key:
                 raise NotAllowed(_("This form is too old or not ours; open the page again."))
         visit = PageVisit(site, request, connections, account, token, key, sent.fields, sent.file)
@@ -294,46 +259,6 @@ def _pack(response: Response, accepts: str) -> Response:
         response.body = body
         response.headers.update({**headers, "content-length": str(len(body))})
     return response
-
-
-def _form(body: bytes) -> dict[str, str] | None:
-    try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
-    except ValueError:
-        return None
-
-
-async def _parts(request: Request, body: bytes) -> SentForm:
-    """The fields and the file of a form with a file (RFC 7578). Its name is not used."""
-
-    async def replay() -> Message:
-        return {"type": "http.request", "body": body}
-
-    try:
-        async with Request(request.scope, replay).form(
-            max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_BODY
-        ) as form:
-            fields, file = {}, b""
-            for name, value in form.items():
-                if isinstance(value, UploadFile):
-                    file = await value.read()
-                else:
-                    fields[name] = value
-            return SentForm(fields, file)
-    except (HTTPException, ValueError, KeyError):
-        return SentForm(None)
-
-
-def _check_origin(request: Request) -> None:
-    """See that a form was sent by a page of ours; browsers say which one has sent it.
-
-    Raises:
-        NotAllowed: by another site's.
-    """
-    origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if foreign or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise NotAllowed(_("This form was sent by another site; open the page here."))
 
 
 def application(site: PagesSite) -> Starlette:

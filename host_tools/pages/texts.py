@@ -35,6 +35,7 @@ def labels(language: str) -> dict[str, str]:
         "since_yesterday": _("By state, with the change since yesterday"),
         "installed": _("{installed} of {villages} villages have a device."),
         "map": _("Map"),
+        "further_down": _("Further down:"),
         "outlines_from": _("Outlines:"),
         "no_map": _(
             "No village has a position. 'desalink villages import' takes positions from a table."
@@ -58,6 +59,7 @@ def labels(language: str) -> dict[str, str]:
         "never": _("never"),
         "rows": _("{count} rows"),
         "older": _("Older ones"),
+        "cut": _("These are the newest; the files hold older ones too."),
         "csv": _("As CSV"),
         "xlsx": _("As a workbook (XLSX)"),
         "found": _("{count} villages"),
@@ -69,7 +71,7 @@ def labels(language: str) -> dict[str, str]:
         "what_to_do": _("What to do"),
         "last_report": _("Last report"),
         "session_lost": _("The broker has lost the session"),
-        "last_time": _("The last {range}"),
+        "last_time": _("the last {range}"),
         "year": _("year"),
         "kit": _("Kit"),
         "archived": _(

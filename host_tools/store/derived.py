@@ -225,16 +225,25 @@ class Derived:
             rows,
         )
 
-    def declared(self, kid: bytes, stream: bytes) -> list[Declared]:
-        """What a device says that it has lost of a stream."""
-        return [
-            Declared(*row)
-            for row in self._db.all(
+    def declared(
+        self, kid: bytes, stream: bytes, sources: Iterable[int], limit: int
+    ) -> list[Declared]:
+        """What a device says that it has lost of a stream.
+
+        Args:
+            sources: streams whose reports say so. The first rows in their order, and then by seq,
+                are returned, as many as the limit.
+        """
+        found: list[Declared] = []
+        for source in sources:
+            rows = self._db.all(
                 "SELECT stream_id, seq, number, kid, stream, first_seq, last_seq, reason, "
-                f"received_at FROM declared{self._s} WHERE kid = ? AND stream = ?",
-                (kid, stream),
+                f"received_at FROM declared{self._s} WHERE kid = ? AND stream = ? "
+                "AND stream_id = ? ORDER BY seq, number LIMIT ?",
+                (kid, stream, source, limit - len(found)),
             )
-        ]
+            found += [Declared(*row) for row in rows]
+        return found
 
     # ---- boots -----------------------------------------------------------------------------
 

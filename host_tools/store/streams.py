@@ -7,7 +7,6 @@ At start the ranges are read and the few rows since are added, so that nobody re
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -47,7 +46,7 @@ class Streams:
         self._by_key: dict[tuple[bytes, bytes], Stream] = {}
         self._by_id: dict[int, Stream] = {}
         self._slot_ids: dict[str, int] = {}
-        self._of_kid: Counter[bytes] = Counter()
+        self._of_kid: dict[bytes, list[Stream]] = {}
         self.load()
 
     def load(self) -> None:
@@ -62,7 +61,9 @@ class Streams:
             )
         }
         self._by_key = {(s.kid, s.stream): s for s in self._by_id.values()}
-        self._of_kid = Counter(s.kid for s in self._by_id.values())
+        self._of_kid = {}
+        for stream in self._by_id.values():
+            self._of_kid.setdefault(stream.kid, []).append(stream)
         since = (
             ("SELECT stream_id, seq FROM reports WHERE id > ?", _REPORTS_MARK),
             (
@@ -106,9 +107,9 @@ class Streams:
     def find(self, kid: bytes, stream: bytes) -> Stream | None:
         return self._by_key.get((kid, stream))
 
-    def count(self, kid: bytes) -> int:
-        """How many streams a device has begun."""
-        return self._of_kid[kid]
+    def of_kid(self, kid: bytes) -> list[Stream]:
+        """The streams that a device has begun."""
+        return self._of_kid.get(kid, [])
 
     def by_id(self, stream_id: int) -> Stream:
         return self._by_id[stream_id]
@@ -133,7 +134,7 @@ class Streams:
         )
         new = Stream(stream_id, kid, slot, stream)
         self._by_key[kid, stream] = self._by_id[stream_id] = new
-        self._of_kid[kid] += 1
+        self._of_kid.setdefault(kid, []).append(new)
         return new
 
     def save_ranges(self) -> None:

@@ -31,7 +31,7 @@ def names(folder: Path, more: dict[str, Any], **options: Any) -> int:
 TOO_MANY = (
     "The agent has {} names and the pools hold {}. Give new things names that the agent has"
     " already, write a constant where it is used or as _NAME = const(...), make one function of"
-    " two, or put a module that every agent keeps into CORE (host_tools/devices/device_code.py)."
+    " two, or put a module that every agent keeps into CORE (host_tools/devices/code/files.py)."
 )
 
 

@@ -31,7 +31,6 @@ OPTIONS = {
     "budget": ("measure.budget",),
     "throughput": ("link.throughput",),
     "portal": ("link.portal",),
-    "ntp": ("net.sntp",),
     # when its key is made, in the tests of its provisioning, and while a technician looks at it
     "provisioning": ("province.selftest", "device.enrolment", "visit"),
     # a new certificate

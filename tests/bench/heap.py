@@ -194,6 +194,46 @@ def run(quick: bool = False) -> dict[str, int]:
         } | with_sources(folder / "village", folder / "mpy", rom, 4 * _KIB, quick)
 
 
+_IMPORTS = """
+import gc, os, sys
+for name in ("machine", "network", "esp32"):
+    sys.modules[name] = sys  # nothing of them is used here
+if sys.argv[1].endswith(".romfs"):
+    import vfs
+    with open(sys.argv[1], "rb") as file:
+        vfs.mount(vfs.VfsRom(file.read()), "/rom")
+    sys.argv[1] = "/rom"
+sys.path.insert(0, sys.argv[1])
+import agent.core
+gc.collect()
+before = gc.mem_alloc()
+for name in sys.argv[2:]:
+    __import__(name)
+gc.collect()
+print(gc.mem_alloc() - before)
+"""
+
+
+def _board_bytes(folder: Path, unix: dict[str, Path]) -> dict[str, int]:
+    """What the ESP32's own modules with Wi-Fi take beyond those of the bench's board `unix`, from
+    .mpy files and from ROMFS."""
+    release = build_release(load_board("esp32-generic"), [{"board": {"wifi": []}}])
+    for path, data in release.files.items():
+        (folder / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path[1:]).write_bytes(data)
+    rom = folder.with_suffix(".romfs")
+    rom.write_bytes(romfs_image(release))
+
+    def taken(place: Path, *modules: str) -> int:
+        return int(support.run_micropython(_IMPORTS, place, *modules, check=True).stdout)
+
+    own = [f"boards._esp32.{name}" for name in ("board", "storage", "wifi")]
+    return {
+        kind: taken(place, *own) - taken(unix[kind], "boards.unix.board")
+        for kind, place in (("mpy", folder), ("romfs", rom))
+    }
+
+
 def needs(before: dict[str, dict[str, int]], step: int = 2 * _KIB) -> dict[str, dict[str, int]]:
     """The table of heap.toml: KiB by what is configured, from .mpy files and from ROMFS.
     before: the same as it was."""
@@ -203,6 +243,11 @@ def needs(before: dict[str, dict[str, int]], step: int = 2 * _KIB) -> dict[str, 
         mpy_sizes(folder / "mpy", ("-O3",))
         rom = folder / "agent.romfs"
         rom.write_bytes(romfs_image(build_release(load_board("unix"))))
+        for kind, size in _board_bytes(
+            folder / "esp32", {"mpy": folder / "mpy", "romfs": rom}
+        ).items():
+            found[kind]["board"] = -(-size // _KIB)
+            print(kind, "board", found[kind]["board"], flush=True)
         with answering() as page:
             parts = {"portal": {"link.portal": page}, "budget": {"budget.month_mb": 100}}
             for part in ["base", *parts, *SECTIONS, "all"]:

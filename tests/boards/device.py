@@ -364,7 +364,7 @@ def volumes():
 
 def memory():
     found = []
-    for esp32.free in (100_000, 32_768, 32_767):
+    for esp32.free in (100_000, 28_672, 28_671):
         found.append(a_port().memory_short())
     return found
 

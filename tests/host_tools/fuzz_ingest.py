@@ -9,12 +9,10 @@ stored is derived too, since an enrolled device may lie about everything.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from host_tools.store import Database, open_database, queries
 from host_tools.store.quarantine import Bounds
 from host_tools.store.streams import Streams
 from host_tools.wire import Key, Reason, Refused, Verifier, decode_columns, parse_report
+from tests.fuzzing import Fuzzing, begin
 from tests.host_tools.factory import START, Device, ordinary, outage_began, outage_ended
 
 _INTS = (
@@ -145,14 +144,13 @@ def messages(rng: random.Random, device: Device, stranger: Device, count: int) -
     return batch
 
 
-def run(seconds: float, seed: int) -> Counter[str]:
-    """Fuzz for so long; returns how often each reason came out. Raises what should not happen."""
-    rng = random.Random(seed)
+def run(fuzzing: Fuzzing) -> Counter[str]:
+    """Fuzz; returns how often each reason came out. Raises what should not happen."""
+    rng = fuzzing.dice
     seen: Counter[str] = Counter()
-    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         number = 0
-        while time.monotonic() < end:
+        while fuzzing.goes_on():
             number += 1
             device, stranger = Device(seed=rng.randrange(2**32)), Device(seed=1)
             keys = {device.kid: Key(device.public_key, device.slot, True)}
@@ -167,7 +165,7 @@ def run(seconds: float, seed: int) -> Counter[str]:
                     seen.update(check_alone(verifier, message) for message in batch)
                     pipeline.process(batch, device.now + rng.choice((0, 0, 10**6)), 0.0)
                     deriver.step(rng.choice((1, 7, 200)))
-                    if time.monotonic() > end:
+                    if not fuzzing.goes_on():
                         break
                 while deriver.step():
                     pass
@@ -179,13 +177,8 @@ def run(seconds: float, seed: int) -> Counter[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Hostile messages through the ingest.")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    print(f"seed {seed}", flush=True)
-    for reason, count in sorted(run(arguments.seconds, seed).items()):
+    fuzzing = begin("Hostile messages through the ingest.")
+    for reason, count in sorted(run(fuzzing).items()):
         print(f"{count:8} {reason}")
     return 0
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -297,8 +296,3 @@ class World:
             paths[0].write_bytes(issued.certificate_pem)
             paths[1].write_bytes(issued.key_pem)
         return paths
-
-    def stop_agents(self) -> None:
-        """End the agents in order."""
-        for village in self.villages:
-            village.agent.stop(signal.SIGINT)

@@ -16,19 +16,15 @@ from pathlib import Path
 
 from host_tools.common.i18n import _
 from host_tools.devices.code import files
-from host_tools.devices.code.bundle_lists import BUNDLE_OF, BUNDLES
-from host_tools.devices.code.files import DeviceCodeError, module_path
+from host_tools.devices.code.files import BUNDLE_OF, BUNDLES, DeviceCodeError, module_path
 from host_tools.devices.code.fixed import filled
 from host_tools.devices.code.names import prepared, renamed, with_short_parameters
-from host_tools.devices.code.unused import FUNCTIONS, names_of
+from host_tools.devices.code.unused import FUNCTIONS, uses_of
 
 
 def module_code(path: str) -> str:
     """A file, or one of BUNDLES, as devices with MicroPython get it."""
-    if path not in BUNDLES:
-        tree = _linked(path, "")
-    else:
-        tree = _bundle(path)
+    tree = _bundle(path) if path in BUNDLES else _linked(path, "")
     text = ast.unparse(with_short_parameters(tree)) + "\n"
     return _frequent_names(ast.parse(text)) + text if path in BUNDLES else text
 
@@ -183,26 +179,11 @@ def _frequent_names(tree: ast.Module) -> str:
             uses.update(arg.arg for arg in ast.walk(function.args) if isinstance(arg, ast.arg))
         elif isinstance(function, ast.ClassDef):
             uses.update([function.name] * 4 + ["__name__", "__module__", "__qualname__"])
-    uses.update(_named(tree, frozenset()))
+    uses.update(uses_of(tree))
     names = [name for name in uses if name.isidentifier() and not keyword.iskeyword(name)]
     first = sorted(names, key=lambda name: (-uses[name], name))[:127]
     # As attributes: the compiler meets these first, in all of a file.
     return "\n ".join(["while 1:", "break", *(f"None.{name}" for name in first)]) + "\n"
-
-
-def _named(node: ast.AST, own: frozenset[str]) -> Iterator[str]:
-    """Names that code takes from elsewhere, once for each use. own: a function's own names."""
-    if isinstance(node, (*FUNCTIONS, ast.Lambda)):
-        inside = list(ast.walk(node))
-        stored = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        stored |= {n.arg for n in inside if isinstance(n, ast.arg)}
-        own = (own | stored) - {x for n in inside if isinstance(n, ast.Global) for x in n.names}
-    elif not isinstance(node, ast.arg) and not (isinstance(node, ast.Name) and node.id in own):
-        yield from names_of(node)
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    for child in ast.iter_child_nodes(node):
-        yield from _named(child, own)
 
 
 def _in_order(trees: Mapping[str, ast.Module]) -> list[str]:

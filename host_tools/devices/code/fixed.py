@@ -11,7 +11,8 @@ from host_tools.devices.code.files import DeviceCodeError
 
 # What a release for MicroPython knows of itself (agent/device/interpreter.py).
 FIXED = {"MICROPYTHON": True, "FROM_SOURCE": False}
-_KEY_TABLES = ("KEYS", "_TABLE")
+_OWN_TABLE = "_TABLE"
+_KEY_TABLES = ("KEYS", _OWN_TABLE)
 
 
 def with_numbers(path: str, code: str) -> bytes:
@@ -133,16 +134,29 @@ class _Fixed(ast.NodeTransformer):
             return None
         self.generic_visit(node)
         if name in _KEY_TABLES and isinstance(node.value, ast.Constant):
-            # Of tables of keys (agent/config.py): key, default, and "path". The host checks the
-            # rest before it builds a release.
-            rows = [line.split() for line in str(node.value.value).splitlines()]
-            text = "\n".join(" ".join(w[:2] + w[2:3] * (w[2] == "path")) for w in rows)
-            node.value = ast.Constant(text)
+            node.value = ast.Constant(_shorter_table(str(node.value.value), name == _OWN_TABLE))
         return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
         self.generic_visit(node)
         return None if isinstance(node.value, ast.Constant) else node  # a docstring
+
+
+def _shorter_table(table: str, in_sections: bool) -> str:
+    """A table of keys (agent/config.py) with key, default, and "path": the host checks the rest
+    before it builds a release. in_sections: a line with one word is what the keys after it begin
+    with."""
+    lines = []
+    section = ""
+    for key, *words in map(str.split, table.splitlines()):
+        begin = key[: key.rfind(".") + 1]
+        if in_sections and begin != section:
+            section = begin
+            lines.append(section)
+        lines.append(
+            " ".join([key.removeprefix(section), words[0], *words[1:2] * ("path" in words)])
+        )
+    return "\n".join(lines)
 
 
 def _is_never(test: ast.expr) -> bool:

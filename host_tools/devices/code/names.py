@@ -32,8 +32,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from host_tools.devices.code import files
-from host_tools.devices.code.bundle_lists import BUNDLE_OF
-from host_tools.devices.code.files import module_path
+from host_tools.devices.code.files import BUNDLE_OF, module_path
 from host_tools.devices.code.fixed import FIXED, fixed
 from host_tools.devices.code.shorter import shorter
 from host_tools.devices.code.unused import FUNCTIONS, names_of, without_unused
@@ -47,8 +46,8 @@ _FOREIGN = (
 )  # fmt: skip
 # What the simulation (tests/sim) reads of an agent that it runs as released.
 _SIMULATED = frozenset(
-    "bytes_in bytes_out bytes_written const in_flight open_journal query reach ticks_us writes"
-    " Client Journal".split()
+    "bytes_in bytes_out bytes_written const in_flight open_journal query reach ticks_add ticks_us"
+    " writes Client Journal".split()
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
 # Names that a .mpy file refers to by a number of one or two bytes, and that every MicroPython has
@@ -122,6 +121,9 @@ class _Uses(ast.NodeVisitor):
             self.found.append(_Use(name, _GLOBAL, makes, node, field))
 
     def visit_Name(self, node: ast.Name) -> None:
+        if node.id in self._modules:
+            self.own.add(node.id)
+            return
         self._add(node, "id", node.id, not isinstance(node.ctx, ast.Load))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -147,6 +149,9 @@ class _Uses(ast.NodeVisitor):
         for alias in node.names:
             if not _is_ours(node):
                 self.foreign.add(alias.name)
+                continue
+            if (alias.asname or alias.name) in self._modules:
+                self.own.add(alias.asname or alias.name)
                 continue
             in_function = bool(self._functions)
             self.found.append(_Use(alias.name, _GLOBAL, False, alias, "name"))
@@ -365,7 +370,6 @@ def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
     """Names that are given as texts, or that others than the agent know."""
     kept = {*_SIMULATED, *FIXED}
     for path, tree in trees.items():
-        kept |= set(path.removesuffix(".py").split("/"))
         nodes = list(ast.walk(tree))
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         by_text = [n for n in nodes if isinstance(n, ast.Call) and _is_by_text(n.func)]
@@ -381,7 +385,8 @@ def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
             kept |= {n.id for body in tree.body for n in ast.walk(body) if _is_top(n, body)}
         if path in _INTERFACES:
             names = {n.name for n in nodes if isinstance(n, (*FUNCTIONS, ast.ClassDef))}
-            names.update(name for node in classes for name in _stored(node.body))
+            if path == _BOARD:
+                names.update(name for node in classes for name in _stored(node.body))
             kept |= {name for name in names if name[0] != "_"}
     # What provisioning and visits run on a device calls the agent.
     provision = Path(__file__).resolve().parents[2] / "field" / "provision"
@@ -392,7 +397,8 @@ def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
 
 
 # What boards, provisioning and visits use.
-_INTERFACES = ("agent/device/board.py", "agent/visit.py", "agent/start.py")
+_BOARD = "agent/device/board.py"
+_INTERFACES = (_BOARD, "agent/visit.py", "agent/start.py")
 _BY_TEXT = ("getattr", "hasattr", "setattr", "delattr")
 _TEXTS_ARE_NAMES = ("agent/sources/", "boards/", "agent/device/heap.py")
 
@@ -402,9 +408,12 @@ def _is_by_text(function: ast.expr) -> bool:
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
-    for inside in ast.walk(node):
-        if isinstance(inside, ast.Constant) and isinstance(inside.value, str):
-            yield inside.value
+    """Texts in code, without those for people."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for_people = isinstance(node, ast.Call) and ast.unparse(node.func) == "_"
+    for inside in [] if for_people else ast.iter_child_nodes(node):
+        yield from _texts(inside)
 
 
 def _is_top(node: ast.AST, statement: ast.stmt) -> TypeGuard[ast.Name]:

@@ -50,22 +50,26 @@ class _Function(ast.NodeTransformer):
         body = [new for inner in node.body for new in self._new(inner)]
         return [acquired, ast.Try(body=body, handlers=[], orelse=[], finalbody=[released])]
 
-    def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
-        (target, *others) = node.targets
-        if _is_plain(node.value) and isinstance(target, ast.Name) and not others:
-            used = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
-            if target.id not in used:
-                return list(self._filled(target.id, node.value))
-        return node
+    def _visit_simple(
+        self, node: ast.Assign | ast.AugAssign | ast.Return | ast.Expr
+    ) -> list[ast.stmt]:
+        """Loops before a statement fill the lists that it makes first."""
+        before: list[ast.stmt] = []
+        made: list[ast.ListComp] = []
+        if node.value:
+            _collect(node.value, made)
+        for each in made:
+            if each is node.value and isinstance(node, ast.Assign) and len(node.targets) == 1:
+                target = node.targets[0]
+                used = {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
+                if isinstance(target, ast.Name) and target.id not in used:
+                    return list(self._filled(target.id, each))
+            name = self._fresh("made")
+            before += self._filled(name, each)
+            _Instead(each, ast.Name(name, ast.Load())).visit(node)
+        return [*before, node]
 
-    def visit_Return(self, node: ast.Return) -> ast.stmt | list[ast.stmt]:
-        if not _is_plain(node.value):
-            return node
-        name = self._fresh("found")
-        return [
-            *self._filled(name, node.value),
-            ast.Return(ast.Name(name, ast.Load())),
-        ]
+    visit_Assign = visit_AugAssign = visit_Return = visit_Expr = _visit_simple
 
     def _filled(self, name: str, made: ast.ListComp) -> Iterator[ast.stmt]:
         """Statements that fill the list `name` as a comprehension does."""
@@ -102,3 +106,30 @@ def _is_plain(node: ast.expr | None) -> TypeGuard[ast.ListComp]:
             if n is not node
         )
     )
+
+
+def _collect(node: ast.expr, found: list[ast.ListComp]) -> bool:
+    """Append to `found` the lists that are always made before anything else is done. False if
+    something else has been done."""
+    if _is_plain(node):
+        found.append(node)
+        return True
+    if isinstance(node, ast.BoolOp | ast.IfExp):
+        first = node.values[0] if isinstance(node, ast.BoolOp) else node.test
+        _collect(first, found)
+        return False
+    if isinstance(node, ast.Lambda | ast.ListComp | ast.GeneratorExp | ast.DictComp):
+        return False
+    for inside in ast.iter_child_nodes(node):
+        if isinstance(inside, ast.expr) and not _collect(inside, found):
+            return False
+    return not isinstance(node, ast.Call | ast.Await | ast.Yield)
+
+
+class _Instead(ast.NodeTransformer):
+    def __init__(self, old: ast.expr, new: ast.expr) -> None:
+        self._old = old
+        self._new = new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self._new if node is self._old else self.generic_visit(node)

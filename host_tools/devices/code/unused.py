@@ -16,7 +16,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 def without_unused(trees: dict[str, ast.Module], kept: Collection[str]) -> None:
     """Take out functions and methods whose names occur nowhere but in themselves, and imports
     that a file does not use. kept: names that others know."""
-    used = sum((Counter(_uses(tree)) for tree in trees.values()), Counter[str]())
+    used = sum((Counter(uses_of(tree)) for tree in trees.values()), Counter[str]())
     found = True
     while found:
         found = False
@@ -46,7 +46,7 @@ class _Removal(ast.NodeTransformer):
     def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST | None:
         is_free = node.name not in self.kept and node.name[:2] != "__"
         if is_free and self.used[node.name] <= _OWN_USES:
-            own = Counter(_uses(node))
+            own = Counter(uses_of(node))
             if self.used[node.name] <= own[node.name]:
                 self.used = self.used - own
                 self.found = True
@@ -64,7 +64,7 @@ def _drop_imports(tree: ast.Module, used: Collection[str]) -> None:
                 tree.body.remove(node)
 
 
-def _uses(node: ast.AST, own: frozenset[str] = frozenset()) -> Iterator[str]:
+def uses_of(node: ast.AST, own: frozenset[str] = frozenset()) -> Iterator[str]:
     """Names that code takes from elsewhere, once for each use. own: a function's own names."""
     if isinstance(node, (*FUNCTIONS, ast.Lambda)):
         inside = list(ast.walk(node))
@@ -78,7 +78,7 @@ def _uses(node: ast.AST, own: frozenset[str] = frozenset()) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     for child in ast.iter_child_nodes(node):
-        yield from _uses(child, own)
+        yield from uses_of(child, own)
 
 
 def names_of(node: ast.AST) -> list[str]:

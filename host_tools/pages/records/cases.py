@@ -37,13 +37,29 @@ class CaseRecords(PagesFile):
         return Case(*rows[0]) if rows else None
 
     def cases(
-        self, *, village: str | None = None, closed: bool = False, limit: int = 500
+        self,
+        *,
+        place: str = "",
+        state: str = "",
+        closed: bool = False,
+        assigned: str = "",
+        before: int | None = None,
+        limit: int = 500,
     ) -> list[Case]:
-        """The newest cases. closed: those that are closed as well."""
+        """The newest cases.
+
+        Args:
+            place: the first digits of the village.
+            closed: those that are closed as well.
+            assigned: a part of the name that they are assigned to.
+            before: those with a smaller number.
+        """
         rows = self._rows(
-            f"SELECT {_CASE} FROM cases WHERE (? IS NULL OR village = ?) "
-            "AND (? OR closed_at IS NULL) ORDER BY id DESC LIMIT ?",
-            *(village, village, closed, limit),
+            f"SELECT {_CASE} FROM cases WHERE substr(village, 1, ?) = ? AND ? IN ('', state) "
+            "AND (? OR closed_at IS NULL) AND instr(lower(assigned), lower(?)) AND id < ? "
+            "ORDER BY id DESC LIMIT ?",
+            *(len(place), place, state, closed, assigned, 2**62 if before is None else before),
+            limit,
         )
         return [Case(*row) for row in rows]
 

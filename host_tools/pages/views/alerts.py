@@ -12,9 +12,18 @@ from contextlib import contextmanager
 from starlette.responses import Response
 
 from host_tools.alerts.places import AlertPlace
-from host_tools.alerts.records import Alert, AlertMember, AlertRecords, open_records
-from host_tools.alerts.records_file import FILE
-from host_tools.alerts.records_outbox import DROPPED, DUE, FAILED, SENDING, SENT
+from host_tools.alerts.records import (
+    DROPPED,
+    DUE,
+    FAILED,
+    FILE,
+    SENDING,
+    SENT,
+    Alert,
+    AlertMember,
+    AlertRecords,
+    open_records,
+)
 from host_tools.alerts.texts import advice, title, trouble_words
 from host_tools.alerts.tokens import TokenError, read_token
 from host_tools.common.errors import DesalinkError
@@ -165,9 +174,9 @@ def _link(number: int | None) -> tuple[str, str] | None:
 
 def messages(visit: PageVisit) -> Listing:
     """The outbox, the newest first. The texts stay there: they hold the links."""
-    state = visit.query("state")
+    state, limit = visit.query("state"), limit_of(visit)
     with _opened(visit) as records:
-        found = [] if records is None else records.messages(state or None, limit_of(visit))
+        found = [] if records is None else records.messages(state or None, limit)
     return Listing(
         "messages",
         _("Messages of alerts"),
@@ -192,6 +201,7 @@ def messages(visit: PageVisit) -> Listing:
                 state,
             )
         ],
+        cut=len(found) == limit,
     )
 
 

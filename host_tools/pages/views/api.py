@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from host_tools import __version__
 from host_tools.common.i18n import _
 from host_tools.common.times import iso
+from host_tools.exports import netjson, senml
 from host_tools.pages import wall
 from host_tools.pages.listing import (
     CASE,
@@ -95,6 +96,18 @@ def village(visit: PageVisit) -> Response:
     )
 
 
+def as_netjson(visit: PageVisit) -> Response:
+    """Every slot now, for controllers of networks."""
+    snapshot = visit.snapshot
+    return JSONResponse(netjson.collection(snapshot.overview.slots, snapshot.villages, visit.now))
+
+
+def as_senml(visit: PageVisit) -> Response:
+    """The newest values of every slot, for databases of time series."""
+    found = senml.pack(visit.snapshot.overview.slots, visit.now)
+    return JSONResponse(found, media_type="application/senml+json")
+
+
 def openapi(visit: PageVisit) -> Response:
     """The description of the API, from the very columns that it answers with."""
     paths: dict[str, Any] = {
@@ -103,6 +116,15 @@ def openapi(visit: PageVisit) -> Response:
             _("A village and its slots now."),
             [{"name": "code", "in": "path", "required": True, "schema": {"type": "string"}}],
             {"type": "object"},
+        ),
+        f"{_ROOT}/netjson": _operation(
+            _("All slots now, as NetJSON DeviceMonitoring."), [], {"type": "object"}
+        ),
+        f"{_ROOT}/senml": _operation(
+            _("The newest values of all slots, as SenML (RFC 8428)."),
+            [],
+            {"type": "array"},
+            "application/senml+json",
         ),
     }
     for name, make in _LISTS.items():
@@ -123,8 +145,13 @@ def openapi(visit: PageVisit) -> Response:
     )
 
 
-def _operation(summary: str, parameters: list[Any], schema: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema}}
+def _operation(
+    summary: str,
+    parameters: list[Any],
+    schema: dict[str, Any],
+    kind: str = "application/json",
+) -> dict[str, Any]:
+    content = {kind: {"schema": schema}}
     answers = {
         "200": {"description": summary, "content": content},
         "401": {"description": _("A token is needed.")},
@@ -160,5 +187,7 @@ ROUTES = [
     *(PageRoute(f"{_ROOT}/{name}", _list(make), program=True) for name, make in _LISTS.items()),
     PageRoute(f"{_ROOT}/villages/{{code}}", village, program=True),
     PageRoute(f"{_ROOT}/status", status, program=True),
+    PageRoute(f"{_ROOT}/netjson", as_netjson, program=True),
+    PageRoute(f"{_ROOT}/senml", as_senml, program=True),
     PageRoute(f"{_ROOT}/openapi.json", openapi, program=True),
 ]

@@ -14,13 +14,14 @@ from host_tools.pages.listing import (
     Column,
     FilterChoice,
     Listing,
+    before_of,
     limit_of,
     page_of,
     regency_choice,
 )
 from host_tools.pages.records import ACKNOWLEDGED, CLOSED, OPEN, OPERATOR, Case
 from host_tools.pages.serving import PageRoute
-from host_tools.pages.visits import NotFound, PageVisit
+from host_tools.pages.visits import NotFound, PageVisit, with_query
 
 # What people find as the cause of an outage; the device's own word stays beside it.
 CAUSES = (
@@ -41,8 +42,19 @@ def _case(visit: PageVisit) -> Case:
 
 def cases(visit: PageVisit) -> Listing:
     """Cases that are open; with `state`, closed ones too."""
-    state, regency = visit.query("state"), visit.query("regency")
-    found = visit.book.cases(closed=state in ("all", CLOSED), limit=limit_of(visit))
+    state, limit, assigned = visit.query("state"), limit_of(visit), visit.query("assigned")
+    found = visit.book.cases(
+        place=visit.query("regency"),
+        state="" if state == "all" else state,
+        closed=state in ("all", CLOSED),
+        assigned=assigned,
+        before=before_of(visit),
+        limit=limit,
+    )
+    more = ""
+    if len(found) == limit:
+        asked = {name: visit.query(name) for name in ("regency", "state", "assigned")}
+        more = with_query("/cases", **asked, before=found[-1].id)
     words = texts.case_states()
     return Listing(
         "cases",
@@ -58,11 +70,7 @@ def cases(visit: PageVisit) -> Listing:
             Column("closed", _("Closed (WITA)"), TIME, lambda case: case.closed_at),
             Column("cause", _("Cause")),
         ],
-        [
-            its
-            for its in found
-            if its.village.startswith(regency) and state in ("", "all", its.state)
-        ],
+        found,
         [
             regency_choice(visit),
             FilterChoice(
@@ -71,7 +79,9 @@ def cases(visit: PageVisit) -> Listing:
                 [("", _("not closed")), ("all", _("all")), *words.items()],
                 state,
             ),
+            FilterChoice("assigned", _("Assigned to"), (), assigned),
         ],
+        more,
     )
 
 

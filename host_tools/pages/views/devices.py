@@ -8,6 +8,7 @@ from host_tools.common.i18n import _, number
 from host_tools.common.times import DAY_S
 from host_tools.derive.findings import Kind
 from host_tools.pages.listing import (
+    CODE,
     NUMBER,
     TIME,
     VILLAGE,
@@ -145,7 +146,7 @@ def devices(visit: PageVisit) -> Listing:
         _("Devices"),
         [
             Column("village", _("Village"), VILLAGE, lambda row: row.slot[:10]),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("device", _("Key"), of=lambda row: row.device.kid.hex()),
             Column("board", headings["board"]),
             Column("agent", headings["agent"]),

@@ -9,6 +9,7 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
 from host_tools.derive.samples import thinned
 from host_tools.pages.listing import (
+    CODE,
     NUMBER,
     SIZE,
     SPAN,
@@ -51,7 +52,7 @@ def village_usage(visit: PageVisit) -> Listing:
         f"usage-{its.code}-{name}",
         _("Usage of {village}").format(village=its.name),
         [
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("begin", _("Begin (WITA)"), TIME),
             Column("bytes_down", _("Down"), SIZE),
             Column("bytes_up", _("Up"), SIZE),
@@ -101,7 +102,7 @@ def village_link(visit: PageVisit) -> Listing:
         f"link-{its.code}-{name}",
         _("The link of {village}").format(village=its.name),
         [
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("at", _("Begin (WITA)"), TIME),
             *map(column, headings),
         ],

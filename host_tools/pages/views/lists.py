@@ -8,6 +8,7 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
 from host_tools.pages import wall
 from host_tools.pages.listing import (
+    CODE,
     FORMATS,
     LINK,
     NUMBER,
@@ -49,7 +50,7 @@ def villages(visit: PageVisit) -> Listing:
         _("Villages"),
         [
             Column("village", _("Village"), VILLAGE),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("state", _("State"), STATE),
             Column("since", _("Since (WITA)"), TIME),
             Column("provider", _("Provider"), of=lambda slot: snapshot.provider_of(slot.village)),
@@ -123,11 +124,12 @@ def quarantine(visit: PageVisit) -> Listing:
     """What was refused, and what is wrong with what is stored."""
     rows: list[QuarantineRow] = []
     limit, reason = limit_of(visit), visit.query("reason")
-    total = 0
+    total, cut = 0, False
     if visit.database is not None:
         messages, total = Quarantine(visit.database).newest(limit, reason=reason or None)
         kinds = [reason] if reason else []
         found = queries.findings(visit.database, kinds=kinds, limit=limit)
+        cut = limit in (len(messages), len(found))
         rows = [
             QuarantineRow(str(its.id), its.slot, its.reason, its.last_at, its.times, its.detail)
             for its in reversed(messages)
@@ -149,7 +151,7 @@ def quarantine(visit: PageVisit) -> Listing:
         [
             Column("number", _("Number")),
             Column("village", _("Village"), VILLAGE, lambda row: row.slot[:10]),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("reason", _("Reason")),
             Column("at", _("When (WITA)"), TIME),
             Column("times", _("How often, or missing"), NUMBER),
@@ -158,6 +160,7 @@ def quarantine(visit: PageVisit) -> Listing:
         rows,
         [FilterChoice("reason", _("Reason"), (), reason)],
         note=text.format(total=total),
+        cut=cut,
     )
 
 
@@ -167,16 +170,22 @@ def usage(visit: PageVisit) -> Listing:
     if visit.query("format") not in FORMATS:
         start = max(start, visit.now - _MOST_DAYS * DAY_S)
     meant = of_place(visit)
-    found: list[queries.Usage] = []
+    found: dict[str, queries.Usage] = {}
     if visit.database is not None:
         place = visit.query("regency") or visit.site.province.code
-        found = queries.usage_sums(visit.database, since=start, place=place)
+        sums = queries.usage_sums(visit.database, since=start, place=place)
+        found = {its.slot: its for its in sums if meant(its.slot)}
+    for slot in visit.snapshot.overview.slots:
+        if slot.slot not in found and meant(slot.slot):
+            nothing = queries.Usage(slot.slot, slot.village, int(start), 0, None, None, None, None)
+            found[slot.slot] = nothing
+    order = visit.query("order")
     return Listing(
         "usage",
         _("Usage"),
         [
             Column("village", _("Village"), VILLAGE),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("bytes_down", _("Down"), SIZE),
             Column("bytes_up", _("Up"), SIZE),
             Column("clients_peak", _("Most users at a time"), NUMBER),
@@ -184,10 +193,21 @@ def usage(visit: PageVisit) -> Listing:
             Column("measured_s", _("Measured"), SPAN),
         ],
         sorted(
-            (its for its in found if meant(its.slot)),
-            key=lambda its: -((its.bytes_down or 0) + (its.bytes_up or 0)),
+            found.values(),
+            key=lambda its: (its.bytes_down or 0) + (its.bytes_up or 0),
+            reverse=order != "least",
         ),
-        [regency_choice(visit), provider_choice(visit), since],
+        [
+            regency_choice(visit),
+            provider_choice(visit),
+            FilterChoice(
+                "order",
+                _("Order"),
+                [("", _("the most used first")), ("least", _("the least used first"))],
+                order,
+            ),
+            since,
+        ],
         note=_("A page shows at most {days} days; the files show all.").format(days=_MOST_DAYS),
     )
 

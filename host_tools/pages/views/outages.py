@@ -5,6 +5,7 @@ from __future__ import annotations
 from host_tools.common.i18n import _
 from host_tools.pages.listing import (
     CASE,
+    CODE,
     EXPORTED,
     NUMBER,
     SPAN,
@@ -71,7 +72,7 @@ def outages(visit: PageVisit) -> Listing:
         _("Outages"),
         [
             Column("village", _("Village"), VILLAGE),
-            Column("slot", _("Slot")),
+            Column("slot", _("Slot"), CODE),
             Column("cause", _("Cause"), STATE),
             Column("begin", _("Begin (WITA)"), TIME),
             Column("end", _("End (WITA)"), TIME),

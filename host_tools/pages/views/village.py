@@ -77,7 +77,7 @@ def village(visit: PageVisit) -> Response:
         outages = queries.outages(
             visit.database, village=its.code, since=begin, limit=_MOST_OUTAGES, silent=silent
         )
-    known = {case.began: case for case in visit.book.cases(village=its.code, closed=True)}
+    known = {case.began: case for case in visit.book.cases(place=its.code, closed=True)}
     return visit.page(
         "village.html",
         village=its,
@@ -90,7 +90,7 @@ def village(visit: PageVisit) -> Response:
         most=_MOST_OUTAGES,
         now=end,
         case_of=known,
-        cases=visit.book.cases(village=its.code, closed=True, limit=20),
+        cases=visit.book.cases(place=its.code, closed=True, limit=20),
         contracts=snapshot.contracts.get(its.code, []),
         has_files=bool(visit.site.settings.files),
         months=village_months(snapshot, its.code),
@@ -130,7 +130,7 @@ def _drawn(
         "strip": Markup('<div class="wide">{}</div>').format(strip(spans, begin, end, _WIDE)),
         "axis": axis(begin, end),
         "usage": bars(
-            *(total, begin, end, step, _("Usage")),
+            *(total, begin, end, step, _("Most in an hour") if hourly else _("Most in a day")),
             size(int(max((v for _t, v in total), default=0))),
         ),
         "users": bars(
@@ -151,8 +151,9 @@ def _measured(
     every, figures = thinned(database, slot, begin, end, MEASURED, most, archived=archived)
 
     def drawn(name: str, title: str, unit: str) -> Markup:
+        title = _("{what}, highest").format(what=title)
         if every > 1:
-            title = _("{what}, of one report in {count}").format(what=title, count=every)
+            title = _("{what} (one report in {count})").format(what=title, count=every)
         return line([(t, its[name]) for t, its in figures], begin, end, title, unit)
 
     last = {

@@ -169,7 +169,7 @@ def test_one_time_server_alone_never_sets_what_the_next_start_takes_for_certain(
             raise answers[server]
         return answers[server]
 
-    monkeypatch.setattr(sntp, "query", query)
+    monkeypatch.setattr(sntp, "ask_time", query)
     clock = Clock(Platform())
     clock.raise_floor(floor)
     assert asyncio.run(sntp.synchronise(clock, list(answers))) is certain

@@ -4,8 +4,6 @@ import asyncio
 import binascii
 import json
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -51,18 +49,7 @@ def story(
 ) -> dict[str, Any]:
     script = Path(__file__).with_name("budget_story.py")
     arguments = [folder, seed, limit, months, cuts]
-    if interpreter == "micropython":
-        said = support.run_micropython(script, *arguments, check=True).stdout
-    else:
-        said = subprocess.run(
-            [sys.executable, script, *map(str, arguments)],
-            cwd=support.ROOT,
-            env={**support.micropython_env(), "PYTHONPATH": str(support.ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=2 * support.PATIENCE_S,
-            check=True,
-        ).stdout
+    said = support.run_on(interpreter, script, *arguments, check=True).stdout
     return json.loads(said)
 
 

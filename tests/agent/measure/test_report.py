@@ -70,8 +70,9 @@ class FailingJournal:
 
     stream, boot, next_seq, last_hash8, began = b"abcd", 1, 2, b"12345678", None
 
-    def __init__(self, failures):
+    def __init__(self, failures, error=None):
         self.failures = failures
+        self.error = error or OSError(errno.EIO, "medium")
         self.appended = []
 
     def take_drops(self):
@@ -80,7 +81,7 @@ class FailingJournal:
     def append(self, message):
         if self.failures:
             self.failures -= 1
-            raise OSError(errno.EIO, "medium")
+            raise self.error
         self.appended.append(message)
         return self.next_seq
 
@@ -118,6 +119,28 @@ def test_samples_and_events_stay_for_the_next_report_when_the_journal_fails():
     assert report[6] == 1_800_000_000 - 300
     assert decode(ids.CLIENTS, report[8][ids.CLIENTS], 6) == [0, 1, 2, 3, 4, 9]
     assert report[9] == [[100, ids.OUTAGE_BEGAN, {1: ids.DOWN_DNS, 2: []}]]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("no memory, at offset 28")])
+def test_after_a_lack_of_memory_reports_are_smaller_and_no_sample_is_lost(error):
+    from agent.wire.ed25519 import Signer
+
+    async def scenario():
+        journal = FailingJournal(2, error)
+        reporter = Reporter(journal, StillClock(), Signer(bytes(32)), "t", asyncio.Lock())
+        for i in range(9):
+            reporter.add({ids.CLIENTS: i}, i * 60, 60)
+            if i in (3, 4):
+                with pytest.raises(type(error)):
+                    await reporter.close()
+        while reporter.rows:
+            await reporter.close()
+        return journal.appended
+
+    reports = [cbor2.loads(cbor2.loads(message).value[2]) for message in asyncio.run(scenario())]
+    assert [report[5] for report in reports] == [0, 60]
+    samples = [decode(ids.CLIENTS, r[8][ids.CLIENTS], r.get(11, 5)) for r in reports]
+    assert samples == [[0], list(range(1, 9))]
 
 
 def test_a_medium_that_fails_for_weeks_does_not_fill_the_memory_with_events():

@@ -4,16 +4,15 @@ Whatever comes, the connection ends with a reason, no exception escapes, and no 
 taken than the largest packet allows.
 """
 
-import argparse
 import asyncio
 import random
 import sys
-import time
 import traceback
 
 from agent.net import connection, dns
 from agent.net.errors import NetError
 from agent.net.mqtt import Client
+from tests.fuzzing import begin
 
 _MAX_PACKET = 512
 _SEEDS = [
@@ -133,15 +132,11 @@ def run_dns(data: bytes) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    options = parser.parse_args()
-    rng = random.Random(options.seed)
-    end = time.monotonic() + options.seconds
+    fuzzing = begin(__doc__)
+    rng = fuzzing.dice
     count = 0
     assert dns._addresses(_DNS, _QUESTION) == ["192.0.2.1", "192.0.2.2"]
-    while time.monotonic() < end:
+    while fuzzing.goes_on():
         for run, data in (("mqtt", mqtt_input(rng)), ("dns", _mutated(rng, _DNS))):
             try:
                 if run == "dns":
@@ -150,7 +145,7 @@ def main() -> int:
                     asyncio.run(asyncio.wait_for(run_mqtt(data), 20))
             except Exception as error:
                 traceback.print_exc()
-                print(f"{run} failed with seed {options.seed}: {error!r}\ninput {data.hex()}")
+                print(f"{run} failed with seed {fuzzing.seed}: {error!r}\ninput {data.hex()}")
                 return 1
             count += 1
     print(f"{count} inputs to the MQTT client and the DNS parser, nothing found")

@@ -366,7 +366,7 @@ async def queries(o):
 async def times(o):
     for _ in range(o["count"]):
         try:
-            say("time", await sntp.query(o["server"], 60000))
+            say("time", await sntp.ask_time(o["server"], 60000))
         except OSError as error:
             say("failed", error.args[-1])
 

@@ -1,12 +1,12 @@
 """Ctrl-C before the agent runs ends it as quietly as later: there is nothing to end yet."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, micropython, micropython_env, run_micropython
+from tests import support
+from tests.support import ROOT, micropython, micropython_env, run_micropython, run_on
 
 _SCRIPT = """
 import sys
@@ -22,13 +22,8 @@ print("ended")
 
 
 def _run(path: Path, interpreter: str, moment: str) -> tuple[int, str]:
-    script = _SCRIPT.format(moment=moment)
-    if interpreter == "micropython":
-        path.write_text(script)
-        done = run_micropython(path)
-    else:
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    path.write_text(_SCRIPT.format(moment=moment))
+    done = run_on(interpreter, path)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -154,6 +149,6 @@ def test_the_end_of_the_command_needs_no_memory_either(tmp_path: Path, names: in
         env={**micropython_env(), "MICROPYPATH": f"{tmp_path}:.frozen"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * support.PATIENCE_S,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -5,14 +5,12 @@ source ends its turn without an exception, with a row of bounded integers, and w
 what was sent in what it says.
 """
 
-import argparse
 import asyncio
 import contextlib
 import io
 import json
 import random
 import sys
-import time
 import traceback
 from collections.abc import Callable
 
@@ -33,6 +31,7 @@ from agent.sources import (
 from agent.sources.jsonscan import Scanner
 from tests.agent.sources import snmp_agent
 from tests.agent.sources.dish import everything
+from tests.fuzzing import begin
 
 _MARK = b"02:5e:c7:e7:ab:cd"
 _NDS = b'{"client_list_length":"1","clients":{"%s":{"state":"Authenticated","ip":"1"}}}' % _MARK
@@ -223,14 +222,10 @@ def parsers(rng: random.Random) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    options = parser.parse_args()
-    rng = random.Random(options.seed)
-    end = time.monotonic() + options.seconds
+    fuzzing = begin(__doc__)
+    rng = fuzzing.dice
     count = 0
-    while time.monotonic() < end:
+    while fuzzing.goes_on():
         make = _SOURCES[count % len(_SOURCES)]
         log = io.StringIO()
         try:
@@ -241,7 +236,7 @@ def main() -> int:
             assert _MARK.decode() not in log.getvalue(), log.getvalue()
         except Exception as error:
             traceback.print_exc()
-            print(f"{make.__name__} failed at input {count} of seed {options.seed}: {error!r}")
+            print(f"{make.__name__} failed at input {count} of seed {fuzzing.seed}: {error!r}")
             return 1
         count += 1
     print(f"{count} rounds of hostile answers to the sources, nothing found")

@@ -1,15 +1,13 @@
 """Bytes and clients: wraps, resets, interfaces that go and come back."""
 
 import asyncio
-import subprocess
-import sys
 
 import pytest
 
 from agent.sources.clients import Clients, count_leases, count_neighbours
 from agent.sources.interface import Counter, Interface
 from agent.wire import ids
-from tests.support import ROOT, run_micropython
+from tests.support import run_on
 
 
 @pytest.mark.parametrize(
@@ -115,11 +113,7 @@ def test_a_thousand_leases_are_read_in_pieces(tmp_path, interpreter):
     path.write_text("\n".join(lines) + "\n1800000001 02:00")
     script = "import sys\nfrom agent.sources.clients import count_leases\n"
     script += "print(count_leases(sys.argv[1], 1800000000), count_leases(sys.argv[1], None))"
-    if interpreter == "micropython":
-        said = run_micropython(script, path, heapsize="32k", check=True).stdout
-    else:
-        command = [sys.executable, "-c", script, str(path)]
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    said = run_on(interpreter, script, path, heapsize="32k", check=True).stdout
     assert said.split() == ["500", "1000"]
 
 

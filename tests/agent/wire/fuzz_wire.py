@@ -7,12 +7,11 @@ other bytes, a message that verifies though it was changed. What does it is prin
 become a vector in tests/vectors; ends with 1 then. The same --seed throws the same messages.
 """
 
-import argparse
 import random
 import sys
-import time
 
 from agent.wire import cbor, cose, ed25519
+from tests.fuzzing import begin
 
 SIGNER = ed25519.Signer(bytes(range(32)))
 TOPIC = b"desa/1/6403/6403112001-1/report"
@@ -97,16 +96,10 @@ def throw_at_ed25519(data: bytes) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    rng = random.Random(seed)
-    print(f"fuzz_wire: seed {seed}", flush=True)
-    end = time.monotonic() + arguments.seconds
+    fuzzing = begin(__doc__.splitlines()[0])
+    rng = fuzzing.dice
     thrown = 0
-    while time.monotonic() < end:
+    while fuzzing.goes_on():
         for throw, data in (
             *((throw_at_cbor, mutated(rng.choice(SEEDS), rng)) for _ in range(50)),
             (throw_at_cbor, rng.randbytes(rng.randrange(40))),

@@ -8,7 +8,11 @@ from tests.support import ROOT, run_micropython
 FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/vectors").glob("*.json"))
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize(
+    "path",
+    # A million bytes take CPython four seconds, and MicroPython less than one.
+    [pytest.param(path, marks=pytest.mark.slow if "fips180" in path else ()) for path in FILES],
+)
 def test_vectors_hold_on_cpython(path: str) -> None:
     count, failures = run_vectors.run(str(ROOT / path))
     assert count > 0

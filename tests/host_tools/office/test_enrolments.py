@@ -6,6 +6,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,22 +32,24 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE, Run
-from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit, sealed
 
 CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
 MAC, OTHER_MAC = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02"
 
 
-@pytest.fixture
-def registry(kaltim: Province):
-    with signing_registry(kaltim) as registry:
-        yield registry
+Pack = Callable[..., Kit]
 
 
 @pytest.fixture
-def kit(kaltim: Province, registry: Registry, authority: Authority) -> Kit:
-    return make_kit(kaltim, registry, authority)[0]
+def pack(kaltim: Province, registry: Registry, authority: Authority) -> Pack:
+    """Packs one more kit."""
+    return lambda *who: make_kit(kaltim, registry, authority, *who)[0]
+
+
+@pytest.fixture
+def kit(pack: Pack) -> Kit:
+    return pack()
 
 
 @pytest.fixture
@@ -295,19 +298,14 @@ def test_an_older_copy_of_a_log_is_known(
 
 
 def test_a_log_put_back_from_a_copy_is_known_on_the_laptop_once_the_kit_tells(
-    kaltim: Province,
-    registry: Registry,
-    authority: Authority,
-    log: EnrolmentLog,
-    kit: Kit,
-    device: FieldDevice,
+    pack: Pack, registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
 ):
     device.enrol(log, kit, SLOT)
     path = log.directory / "enrolments.log"
     copy = path.read_bytes()
     FieldDevice(OTHER_MAC).enrol(log, kit, SECOND)
     imported(registry, log)
-    next_kit, _ = make_kit(kaltim, registry, authority)
+    next_kit = pack()
     path.write_bytes(copy)
     third = FieldDevice("24:0a:c4:00:00:03")
     serial = next_kit.slots[SECOND].serial
@@ -446,9 +444,9 @@ def test_an_expired_kit_enrols_nobody_whatever_the_laptop_thought_of_it(
 
 
 def test_a_technician_enrols_only_from_kits_that_were_made_for_him(
-    kaltim: Province, registry: Registry, authority: Authority, kit: Kit, device: FieldDevice
+    pack: Pack, registry: Registry, kit: Kit, device: FieldDevice
 ):
-    saris, _ = make_kit(kaltim, registry, authority, "Sari")
+    saris = pack("Sari")
     # A certificate and slot of Sari's kit, named rightly, countersigned by Ani.
     raws = chain(saris, device, key=kit.technician_key)
     (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
@@ -469,9 +467,9 @@ def test_an_altered_record_is_not_what_was_signed(registry: Registry, kit: Kit, 
 
 
 def test_one_technician_can_not_write_into_the_log_of_another(
-    kaltim: Province, registry: Registry, authority: Authority, kit: Kit, device: FieldDevice
+    pack: Pack, registry: Registry, kit: Kit, device: FieldDevice
 ):
-    budis, _ = make_kit(kaltim, registry, authority, "Budi")
+    budis = pack("Budi")
     raws = chain(kit, device, FieldDevice(OTHER_MAC), key=budis.technician_key, kit=budis.id)
     with pytest.raises(LogError, match="signed by Budi in a log of Ani"):
         import_records(registry, read_export(a_file(raws), "f"), "f")
@@ -575,18 +573,13 @@ def test_another_key_for_a_filled_slot_waits_for_leave_from_the_province(
 
 
 def test_a_replacement_takes_the_old_certificate_back_and_leaves_those_under_way(
-    kaltim: Province,
-    registry: Registry,
-    authority: Authority,
-    log: EnrolmentLog,
-    kit: Kit,
-    device: FieldDevice,
+    pack: Pack, registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
 ):
     device.enrol(log, kit, SLOT)
     other = FieldDevice(OTHER_MAC)
     spare = log.slot_for(kit, SLOT, OTHER_MAC).serial
     log.append(kit, SLOT, other.proof(SLOT), OTHER_MAC, "b", None, spare, device.kid)
-    budis, _ = make_kit(kaltim, registry, authority, "Budi")
+    budis = pack("Budi")
     assert outcomes(imported(registry, log)) == ["enrolled", "replaced"]
     revoked = {c.serial for c in registry.certificates(SLOT) if c.revoked_at is not None}
     assert revoked == {kit.slots[SLOT].serial}
@@ -607,16 +600,11 @@ def test_an_address_that_fills_another_slot_is_refused_until_it_is_revoked_there
 
 
 def test_a_device_that_is_provisioned_again_with_another_kit_keeps_its_key(
-    kaltim: Province,
-    registry: Registry,
-    authority: Authority,
-    log: EnrolmentLog,
-    kit: Kit,
-    device: FieldDevice,
+    pack: Pack, registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
 ):
     device.enrol(log, kit, SLOT)
     imported(registry, log)
-    next_kit, _ = make_kit(kaltim, registry, authority)
+    next_kit = pack()
     assert log.filled_by(next_kit, SLOT) == device.kid
     device.enrol(log, next_kit, SLOT)
     assert outcomes(imported(registry, log)) == ["known", "already"]
@@ -627,26 +615,21 @@ def test_a_device_that_is_provisioned_again_with_another_kit_keeps_its_key(
 
 
 def test_a_new_kit_knows_what_was_imported_since(
-    kaltim: Province,
-    registry: Registry,
-    authority: Authority,
-    log: EnrolmentLog,
-    kit: Kit,
-    device: FieldDevice,
+    pack: Pack, registry: Registry, log: EnrolmentLog, kit: Kit, device: FieldDevice
 ):
     device.enrol(log, kit, SLOT)
-    next_kit, _ = make_kit(kaltim, registry, authority)
+    next_kit = pack()
     # Not imported yet: the log knows better than the kit.
     assert log.filled_by(next_kit, SLOT) == device.kid
     imported(registry, log)
     registry.revoke(device.kid, by="x")
-    next_kit, _ = make_kit(kaltim, registry, authority)
+    next_kit = pack()
     assert log.filled_by(next_kit, SLOT) is None
     FieldDevice(MAC).enrol(log, next_kit, SECOND)
 
 
 def test_the_province_s_order_goes_along_in_the_kit(
-    kaltim: Province, registry: Registry, authority: Authority, log: EnrolmentLog
+    pack: Pack, kaltim: Province, registry: Registry, authority: Authority, log: EnrolmentLog
 ):
     old, _ = registry.enrol(SLOT, bytes(32), board="b", firmware="1", by="x")
     kit, root = make_kit(kaltim, registry, authority)
@@ -654,7 +637,7 @@ def test_the_province_s_order_goes_along_in_the_kit(
     with pytest.raises(EnrolmentError, match="add --replace"):
         other.enrol(log, kit, SLOT)
     make_order(registry, root, old, by="x", now=time.time())
-    kit, _ = make_kit(kaltim, registry, authority)
+    kit = pack()
     assert other.enrol(log, kit, SLOT).replaces == old.kid
     assert outcomes(imported(registry, log)) == ["replaced"]
 
@@ -824,9 +807,9 @@ def test_from_the_laptop_to_the_province(
 
 
 def test_refused_records_end_in_a_sentence_and_code_1(
-    desalink: Run, kaltim: Province, registry: Registry, authority: Authority, tmp_path: Path
+    pack: Pack, desalink: Run, kaltim: Province, tmp_path: Path
 ):
-    kit, _ = make_kit(kaltim, registry, authority)
+    kit = pack()
     raws = chain(kit, FieldDevice(MAC), certificate_serial="abc")
     (tmp_path / "f").write_bytes(a_file(raws))
     ended = desalink("-C", kaltim.directory, "enrolments", "import", tmp_path / "f")

@@ -189,7 +189,7 @@ def test_a_strip_holds_what_was_and_says_where_nothing_is_known():
     assert str(strip([], 0, 100)).startswith('<svg class="strip nodata"')
 
 
-def test_a_case_goes_from_an_outage_to_its_cause(pages: Pages):
+def test_a_case_goes_from_an_outage_to_its_cause(pages: Pages, monkeypatch):
     client = pages.of("operator")
     text = client.get(f"/village/{VILLAGES[0]}?range=7d").text
     began = re.search(r'name="began" value="(\d+)"', text)
@@ -215,6 +215,15 @@ def test_a_case_goes_from_an_outage_to_its_cause(pages: Pages):
     assert f'href="{first}"' in client.get(f"/village/{VILLAGES[0]}?range=7d").text
     post(client, first, action="reopen")
     assert first in client.get("/cases").text
+    assert first in client.get("/cases?assigned=icon").text
+    assert first not in client.get("/cases?assigned=sri").text
+    # Older cases follow on the next page.
+    post(client, path, subject="another")
+    monkeypatch.setattr("host_tools.pages.listing.SHOWN", 1)
+    text = client.get("/cases?regency=6403").text
+    older = re.search(r'<a href="([^"]+)">Older ones', text)
+    assert first not in text and older
+    assert first in client.get(older[1].replace("&amp;", "&")).text
 
 
 def test_notes_and_contacts_stay_until_they_are_withdrawn(pages: Pages):
@@ -268,6 +277,17 @@ def test_the_outages_of_a_village_name_their_cases(pages: Pages):
     post(client, f"/village/{VILLAGES[1]}/case", subject="x", began=began)
     assert [r["case"] for r in client.get(query).json()["rows"] if r["case"]] == [1]
     assert '<a href="/cases/1">1</a>' in client.get("/outages?since=9d").text
+
+
+def test_villages_without_any_usage_are_found_first_on_request(pages: Pages):
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("DELETE FROM usage_days WHERE slot_id = 3")
+    rows = pages.of("viewer").get("/api/v1/usage?order=least").json()["rows"]
+    assert rows[0]["village"] == VILLAGES[2] and rows[0]["bytes_down"] is None
+    sums = [row["bytes_down"] + row["bytes_up"] for row in rows[1:]]
+    assert len(sums) == 3 and sums == sorted(sums)
+    most = pages.of("viewer").get("/api/v1/usage").json()["rows"]
+    assert most[-1]["village"] == VILLAGES[2]
 
 
 def test_what_was_measured_in_a_village_is_there_as_a_table(pages: Pages):
@@ -344,9 +364,9 @@ def test_a_list_is_the_same_as_a_page_a_table_and_a_workbook(shared: Pages, name
 @pytest.mark.parametrize(
     ("range_", "said"),
     [
-        ("24h", "Round-trip time: 43.4 ms"),
-        ("7d", "Round-trip time: 43.4 ms"),
-        ("30d", "Round-trip time, of one report in 4: 43.4 ms"),
+        ("24h", "Round-trip time, highest: 43.4 ms"),
+        ("7d", "Round-trip time, highest: 43.4 ms"),
+        ("30d", "Round-trip time, highest (one report in 4): 43.4 ms"),
         ("year", "older ones are in the archive"),
     ],
 )

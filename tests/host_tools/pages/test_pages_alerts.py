@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from host_tools.alerts.records import Alert, open_records
-from host_tools.alerts.records_file import FILE
+from host_tools.alerts.records import FILE, Alert, open_records
 from host_tools.alerts.tokens import make_token
 from tests.host_tools.pages.conftest import NOW, VILLAGES, Pages, post
 

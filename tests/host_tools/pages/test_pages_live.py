@@ -117,7 +117,7 @@ def test_a_stream_ends_with_its_session_and_an_account_has_only_so_many(
 
 
 def test_a_body_that_comes_too_slowly_is_given_up(pages: Pages, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("host_tools.pages.serving._BODY_S", -3.0)
+    monkeypatch.setattr("host_tools.pages.forms._BODY_S", -3.0)
     site = of_port(pages)
     with running(site), socket.create_connection(("127.0.0.1", site.settings.port)) as slow:
         slow.settimeout(PATIENCE_S)

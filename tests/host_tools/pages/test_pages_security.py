@@ -193,6 +193,7 @@ INPUTS = (
 )
 FILTERS = (
     *("q", "regency", "provider", "state", "cause", "since", "before", "page", "format", "range"),
+    *("village", "archive"),
     *("month", "reason", "trouble", "board", "agent", "firmware", "name", "next", "lang"),
 )
 FIELDS = (

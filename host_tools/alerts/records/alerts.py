@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from host_tools.alerts.records_file import open_database_of
-from host_tools.alerts.records_outbox import OutboxRecords
+from host_tools.alerts.records.file import open_database_of
+from host_tools.alerts.records.outbox import OutboxRecords
 from host_tools.store import dialect
 
 _ALERT = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from host_tools.alerts.records_file import RecordsFile
+from host_tools.alerts.records.file import RecordsFile
 from host_tools.store import dialect
 
 DUE, SENDING, SENT, FAILED, DROPPED = "due", "sending", "sent", "failed", "dropped"
