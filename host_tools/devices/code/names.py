@@ -388,15 +388,16 @@ def _known_outside(trees: dict[str, ast.Module]) -> set[str]:
             if path == _BOARD:
                 names.update(name for node in classes for name in _stored(node.body))
             kept |= {name for name in names if name[0] != "_"}
-    # What provisioning and visits run on a device calls the agent.
-    provision = Path(__file__).resolve().parents[2] / "field" / "provision"
-    for name in ("payload.py", "serial_device.py"):
-        for text in _texts(fixed(name, ast.parse((provision / name).read_bytes()))):
+    # What provisioning, visits and the check of a board run on a device calls the agent.
+    for script in _SCRIPTS:
+        for text in _texts(fixed(script, ast.parse((_FIELD / script).read_bytes()))):
             kept |= set(_WORD.findall(text))
     return kept
 
 
 # What boards, provisioning and visits use.
+_FIELD = Path(__file__).resolve().parents[2] / "field"
+_SCRIPTS = ("provision/payload.py", "provision/serial_device.py", "device_check/scripts.py")
 _BOARD = "agent/device/board.py"
 _INTERFACES = (_BOARD, "agent/visit.py", "agent/start.py")
 _BY_TEXT = ("getattr", "hasattr", "setattr", "delattr")

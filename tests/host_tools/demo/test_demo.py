@@ -130,7 +130,7 @@ def test_all_that_the_devices_journaled_is_stored_and_each_event_is_one_line(fin
         "killing the broker",
         "Nothing was lost",
         "files about 4 villages",
-        "Every figure follows from its",
+        "Every figure of it follows from the",
         "verify_evidence.py",
     ):
         assert line in said
