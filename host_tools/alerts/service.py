@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
+from host_tools.alerts import settings
 from host_tools.alerts.channels import make_sender
 from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.outbox import Log, Outbox
@@ -88,6 +89,10 @@ class AlertService:
                 post = Post(self._settings, records)
                 watch = Watch(self._settings, records, post)
                 self._log("started", teams=len(self._settings.teams))
+                if not self._settings.teams:
+                    text = _("Nobody is sent an alert; name teams and channels in {file}.")
+                    named = text.format(file=directory / settings.FILE)
+                    self._log("no_teams", level="warning", error=named)
                 sending.start()
                 while not self._stop.is_set():
                     try:

@@ -37,5 +37,5 @@ def command(app: Application, bind: str | None, port: int | None) -> None:
     province = replace(app.province, pages=settings)
     scheme = "https" if settings.certificate else "http"
     address = f"{scheme}://{settings.bind}:{settings.port}"
-    app.note(_("The pages are at {address}; end with Ctrl-C.").format(address=address))
-    run(PagesSite(province))
+    text = _("The pages are at {address}; end with Ctrl-C.").format(address=address)
+    run(PagesSite(province), lambda: app.note(text))

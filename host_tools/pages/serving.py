@@ -351,8 +351,11 @@ def server(site: PagesSite) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def run(site: PagesSite) -> None:
+def run(site: PagesSite, begin: Callable[[], None]) -> None:
     """Serve until a signal.
+
+    Args:
+        begin: called when the port can be used.
 
     Raises:
         PagesError: the certificate or the port can't be used.
@@ -372,4 +375,5 @@ def run(site: PagesSite) -> None:
                 "with --bind and --port, or stop what uses it."
             ).format(address=its.bind, port=its.port, reason=reason(error))
         ) from None
+    begin()
     server(site).run()

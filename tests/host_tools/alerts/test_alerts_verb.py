@@ -15,6 +15,7 @@ from agent.wire import ids
 from host_tools.alerts.digest import queue_digest
 from host_tools.alerts.places import places_of
 from host_tools.alerts.records import LAST_RUN, open_records
+from host_tools.alerts.service import AlertService
 from host_tools.alerts.settings import AlertSettingsError, load_settings
 from host_tools.alerts.view import BROKER, INGEST, conditions, endings, own_troubles
 from host_tools.common.times import DAY_S
@@ -205,6 +206,19 @@ def test_alerts_that_do_not_run_are_noticed(reported: Province, desalink: Run):
     # A province that wants no alerts has no alerts.toml.
     (reported.directory / "alerts.toml").unlink()
     assert "alerts" not in said()[1]
+
+
+def test_alerts_that_nobody_is_sent_are_noticed(reported: Province):
+    (reported.directory / "alerts.toml").unlink()
+    logged: list[str] = []
+
+    def log(event: str, **fields: object) -> None:
+        logged.append(f"{event} {fields.get('error')}")
+        service.stop()
+
+    service = AlertService(reported, log)
+    service.run()
+    assert any(line.startswith("no_teams Nobody is sent an alert;") for line in logged)
 
 
 def test_an_ingest_without_its_broker_is_noticed(reported: Province):
