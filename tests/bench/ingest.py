@@ -174,8 +174,8 @@ class _Timed(Ingest):
         if self.figures.reports >= self.expected and not self.stored_at:
             self.stored_at = time.perf_counter()
 
-    def _derive(self, *, busy: bool) -> None:
-        super()._derive(busy=busy)
+    def _work(self, *, busy: bool) -> None:
+        super()._work(busy=busy)
         if self.figures.derived >= self.expected and not self.derived_at:
             self.derived_at = time.perf_counter()
             self.derived_cpu_s = time.process_time()
