@@ -143,12 +143,13 @@ install_unstarted() {
         units disable "${masked[@]}"
     fi
     # Without systemd (a container, a chroot) the package's init script may have started it.
-    local script=${1%.service}
-    if [ ! -d /run/systemd/system ] && [ -x "/etc/init.d/$script" ] &&
-        command -v apt-get >/dev/null; then
-        as_root "/etc/init.d/$script" stop >/dev/null 2>&1 || true
-        as_root update-rc.d "$script" disable >/dev/null 2>&1 || true
-    fi
+    ! [ -d /run/systemd/system ] && command -v apt-get >/dev/null || return 0
+    for unit in "$@"; do
+        unit=${unit%.*}
+        [ -x "/etc/init.d/$unit" ] || continue
+        as_root "/etc/init.d/$unit" stop >/dev/null 2>&1 || true
+        as_root update-rc.d "$unit" disable >/dev/null 2>&1 || true
+    done
 }
 
 need_mosquitto() {
@@ -178,7 +179,7 @@ need_test_daemons() {
         install_unstarted $net_snmp 'snmpd (Net-SNMP, for the tests)' snmpd.service
     find_program sshd >/dev/null ||
         install_unstarted $openssh 'sshd (OpenSSH, for the tests)' ssh.service ssh.socket
-    find_program faketime >/dev/null || install_unstarted faketime 'faketime (for the tests)'
+    find_program faketime >/dev/null || install faketime 'faketime (for the tests)'
 }
 
 # Lays out the PDF pages of reports (for weasyprint), with a font that has every letter.
