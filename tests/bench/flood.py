@@ -27,9 +27,9 @@ from host_tools.demo.small_province import SmallProvince
 from host_tools.ingest.allowance import Limits
 from host_tools.province.villages import villages_of_province
 from host_tools.store import StoreBusy
-from tests.host_tools.factory import Device, ordinary
 from tests.support import free_port, rows
-from tests.system.plant import SETTINGS, Agent, Part
+from tests.world.devices import Device, ordinary
+from tests.world.plant import SETTINGS, Agent, Part
 
 LATEST_S = 10.0
 AGENTS = ("micropython", "cpython", "cpython")

@@ -29,9 +29,9 @@ from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
 from host_tools.wire.envelope import byte_string_head, signed_bytes
 from tests import support
-from tests.host_tools.factory import Device, ordinary
-from tests.host_tools.filled import Filled
-from tests.host_tools.ingesting import Keys, client, tls_broker
+from tests.world.devices import Device, ordinary
+from tests.world.filled import Filled
+from tests.world.ingesting import Keys, client, tls_broker
 
 _FILTERS = ("desa/1/+/+/birth", "desa/1/+/+/report")
 _BATCH = 500

@@ -34,7 +34,7 @@ from host_tools.store import Database, open_database
 from host_tools.store.sessions import save_alive
 from tests import support
 from tests.bench.queries import fill, fill_quarantine
-from tests.host_tools.factory import Device, ordinary
+from tests.world.devices import Device, ordinary
 
 _PASSWORD = "a sentence for the bench"
 _PROVIDERS = ("IndiHome", "Icon+", "Comtelindo", "Starlink")

@@ -19,7 +19,7 @@ from typing import Any
 
 from host_tools.store import Database, open_database, queries
 from host_tools.store.quarantine import Quarantine
-from tests.host_tools.factory import Device
+from tests.world.devices import Device
 
 _END = 1_795_536_000  # midnight of WITA
 _HOUR_S, _DAY_S = 3600, 86400

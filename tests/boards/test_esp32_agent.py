@@ -14,7 +14,7 @@ from host_tools.devices.romfs import half, romfs_image
 from host_tools.wire import Report, decode_columns, parse_report, vocabulary
 from tests.agent.net.mqtt_lab import Authority
 from tests.support import free_port, run_micropython
-from tests.system.journals import Accepted
+from tests.world.journals import Accepted
 
 SLOT = "6403112001-1"
 SETTINGS = {

@@ -21,7 +21,7 @@ from host_tools.province import registry_file
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests import support
-from tests.host_tools.evidencing import PASSPHRASE, signing_registry
+from tests.world.evidencing import PASSPHRASE, signing_registry
 
 ROUNDS, COST = private_keys.ROUNDS, seal.COST
 

@@ -27,7 +27,7 @@ from host_tools.store.quarantine import Bounds
 from host_tools.store.streams import Streams
 from host_tools.wire import Key, Reason, Refused, Verifier, decode_columns, parse_report
 from tests.fuzzing import Fuzzing, begin
-from tests.host_tools.factory import START, Device, ordinary, outage_began, outage_ended
+from tests.world.devices import START, Device, ordinary, outage_began, outage_ended
 
 _INTS = (
     0, 1, -1, 5, 23, 24, 60, 255, 300, 301, 86400, 2**31, 2**32 - 1, 2**32, 2**33, 2**33 + 1,

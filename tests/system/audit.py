@@ -18,8 +18,8 @@ from typing import Any
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from tests.host_tools.filled import Filled
-from tests.system.plant import Key, Plant
+from tests.world.filled import Filled
+from tests.world.plant import Key, Plant
 
 _DROPPED = 5  # the event that declares a hole
 

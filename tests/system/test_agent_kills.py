@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.audit import audit
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 _BOOTED = 3
 _STOPPED = 9

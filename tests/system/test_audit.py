@@ -8,7 +8,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 
 from tests.system.audit import audit
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 Tamper = Callable[[sqlite3.Connection], object]
 

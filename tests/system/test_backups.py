@@ -9,9 +9,9 @@ from host_tools.broker.revocation import apply_revocations, is_refused
 from host_tools.office.backup import make_backup
 from host_tools.office.restore import restore
 from host_tools.province.settings import TlsFiles
-from tests.host_tools.office.killed import count_steps, killed_at
 from tests.system.audit import audit
-from tests.system.plant import Agent, Plant
+from tests.world.killed import count_steps, killed_at
+from tests.world.plant import Agent, Plant
 
 _DEVICES = ("micropython", "cpython")
 _MORE = 4

@@ -13,7 +13,7 @@ from host_tools.office.renewal import publish_certificates, renew_devices
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.queries import certificates
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.system.audit import audit
 from tests.system.dying_ingest import MOMENTS
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 _DEVICES = ("micropython", "cpython")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.system.audit import audit, measured
-from tests.system.plant import Agent, Key, Plant
+from tests.world.plant import Agent, Key, Plant
 
 _DEVICES = ("micropython", "cpython")
 _STREAM_BEGAN, _NEW, _LOST = 6, 1, 2

@@ -26,7 +26,7 @@ from host_tools.store import open_database
 from host_tools.store.queries import stored
 from host_tools.store.streams import Streams
 from tests.support import ROOT, run_micropython
-from tests.system.journals import read_segment
+from tests.world.journals import read_segment
 
 PASSPHRASE = "correct horse battery staple"
 KIT_PASSPHRASE = "kit horse battery staple"

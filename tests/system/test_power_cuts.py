@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.system.audit import audit
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 _CUTS = 4
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from host_tools.province.registry_copies import copy_database
 from tests.system.audit import audit
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 _DEVICES = ("micropython", "cpython")
 # So many reports are acknowledged; a device may drop them after that.

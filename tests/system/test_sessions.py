@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
-from tests.system.plant import Agent, Plant
+from tests.world.plant import Agent, Plant
 
 pytestmark = pytest.mark.slow
 

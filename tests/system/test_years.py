@@ -21,7 +21,7 @@ from host_tools.broker.process import find_mosquitto
 from host_tools.demo.small_province import SmallProvince
 from host_tools.keys.ca import load_certificate
 from tests.support import PATIENCE_S, ROOT, free_port, rows
-from tests.system.plant import SETTINGS, VILLAGES
+from tests.world.plant import SETTINGS, VILLAGES
 
 PASSPHRASE = "correct horse battery"
 YEAR = 365.25

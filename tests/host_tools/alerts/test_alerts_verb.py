@@ -26,10 +26,10 @@ from host_tools.store.sessions import save_alive
 from tests.host_tools.alerts.test_outbox import Hook
 from tests.host_tools.cli.test_cli import COMMAND, environment
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import receipts_until, signing_registry
-from tests.host_tools.factory import Device, ordinary
-from tests.host_tools.filled import Filled
-from tests.host_tools.ingesting import wait_for
+from tests.world.devices import Device, ordinary
+from tests.world.evidencing import receipts_until, signing_registry
+from tests.world.filled import Filled
+from tests.world.ingesting import wait_for
 
 SLOTS = ("6403112001-1", "6403112002-1")
 

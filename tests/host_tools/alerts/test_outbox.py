@@ -32,7 +32,7 @@ from host_tools.alerts.records import DUE, FAILED, SENT, AlertRecords, open_reco
 from host_tools.alerts.settings import AlertSettings, load_settings
 from host_tools.store import StoreFull
 from tests import support
-from tests.host_tools.ingesting import wait_for
+from tests.world.ingesting import wait_for
 
 NOW = 1_767_240_000
 SECRET = "a secret of some length"

@@ -19,9 +19,9 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store.sessions import save_alive
 from tests.host_tools.alerts.playing import settings_in
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.factory import START, Device, ordinary
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device, ordinary
+from tests.world.evidencing import signing_registry
+from tests.world.filled import Filled
 
 HOUR = 3600
 BAD, GOOD = "6403112001-1", "6403112002-1"

@@ -8,7 +8,7 @@ import pytest
 from host_tools.archive.chain import LIST, Chain, Listed, file_digest
 from host_tools.archive.errors import ArchiveDamaged
 from host_tools.archive.file import ROWS, ArchivedReport, ArchiveFile, write
-from tests.host_tools.factory import Device
+from tests.world.devices import Device
 
 
 def reports(count: int) -> list[ArchivedReport]:

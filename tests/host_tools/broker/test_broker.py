@@ -29,8 +29,8 @@ from host_tools.keys.ca import Authority
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles, load
 from tests.host_tools.conftest import Run, running_broker
-from tests.host_tools.evidencing import signing_registry
 from tests.support import PATIENCE_S, ROOT, free_port
+from tests.world.evidencing import signing_registry
 
 SLOT = "6403112001-1"
 

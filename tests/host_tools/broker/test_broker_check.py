@@ -14,8 +14,8 @@ from host_tools.common.errors import BrokerError
 from host_tools.keys.ca import Authority
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run, running_broker
-from tests.host_tools.evidencing import signing_registry
 from tests.support import PATIENCE_S
+from tests.world.evidencing import signing_registry
 
 RULES = 14
 

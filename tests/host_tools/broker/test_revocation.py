@@ -30,8 +30,8 @@ from host_tools.province.settings import Province, TlsFiles
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.conftest import Run
-from tests.host_tools.kits import SECOND, SLOT, FieldDevice, make_kit, sealed
 from tests.support import PATIENCE_S
+from tests.world.kits import SECOND, SLOT, FieldDevice, make_kit, sealed
 
 MAC, OTHER_MAC = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02"
 

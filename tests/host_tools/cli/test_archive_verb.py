@@ -7,8 +7,8 @@ from host_tools.province.settings import Province
 from host_tools.store import lock
 from host_tools.store.archiving import month_begin
 from tests.host_tools.conftest import Run
-from tests.host_tools.factory import Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import Device
+from tests.world.filled import Filled
 
 
 def fill(province: Province) -> None:

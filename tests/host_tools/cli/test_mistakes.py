@@ -21,9 +21,9 @@ from host_tools.people.kits.create import chosen_slots
 from host_tools.people.kits.model import KitError
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit
 from tests.support import PATIENCE_S, free_port
+from tests.world.evidencing import signing_registry
+from tests.world.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit
 
 MAC, OTHER = "a0:b7:65:00:00:01", "a0:b7:65:00:00:02"
 

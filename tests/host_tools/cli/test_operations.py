@@ -21,9 +21,9 @@ from host_tools.people.kits.opened import read_kit
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE
-from tests.host_tools.ingesting import wait_for
-from tests.host_tools.kits import KIT_PASSPHRASE, FieldDevice
 from tests.support import ROOT, free_port
+from tests.world.ingesting import wait_for
+from tests.world.kits import KIT_PASSPHRASE, FieldDevice
 
 PAGE = ROOT / "docs" / "operations.md"
 START = "from host_tools.cli import main; main()"

@@ -26,7 +26,7 @@ from host_tools.store.sessions import save_alive, save_sessions
 from tests.bench.queries import fill
 from tests.host_tools.cli.test_cli import COMMAND, environment
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
+from tests.world.evidencing import signing_registry
 
 _INSTALLED = 800
 

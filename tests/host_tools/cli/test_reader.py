@@ -17,8 +17,8 @@ from host_tools.province.settings import load
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import SLOT
+from tests.world.evidencing import signing_registry
+from tests.world.kits import SLOT
 
 NOBODY = 65534
 LOOKING = (

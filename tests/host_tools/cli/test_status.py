@@ -23,14 +23,14 @@ from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.factory import (
+from tests.world.devices import (
     Device,
     ordinary,
     outage_began,
     outage_ended,
 )
-from tests.host_tools.ingesting import wait_for
+from tests.world.evidencing import signing_registry
+from tests.world.ingesting import wait_for
 
 NOW = 1_795_500_000  # 2026-11-24 14:00 WITA
 

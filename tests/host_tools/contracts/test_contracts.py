@@ -16,7 +16,7 @@ from host_tools.province.contract_records import Contract
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
+from tests.world.evidencing import signing_registry
 
 HEADING = "kode,penyedia,produk,media,mbps,harga,sla,mulai,sampai,pengecualian,jam,kontrak\n"
 ROW = (

@@ -8,8 +8,8 @@ from agent.wire import ids
 from host_tools.derive.readings import Readings
 from host_tools.store import Database, queries
 from tests.host_tools.derive.test_reference import shown, verify
-from tests.host_tools.factory import START, Device, dropped, outage_began, outage_ended
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device, dropped, outage_began, outage_ended
+from tests.world.filled import Filled
 
 DAY_S = 86400
 # Rows read and written in a transaction, and readings painted: of either, Python works on more

@@ -14,7 +14,7 @@ from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import queries
 from host_tools.store.evidence import mark_corrupt, mark_dirty
 from host_tools.wire import Key
-from tests.host_tools.factory import (
+from tests.world.devices import (
     START,
     Device,
     dropped,
@@ -22,7 +22,7 @@ from tests.host_tools.factory import (
     outage_began,
     outage_ended,
 )
-from tests.host_tools.filled import Filled
+from tests.world.filled import Filled
 
 
 @pytest.fixture

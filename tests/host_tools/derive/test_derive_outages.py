@@ -5,8 +5,8 @@ import pytest
 from agent.wire import ids
 from host_tools.store import queries
 from host_tools.wire.vocabulary import NO_DATA
-from tests.host_tools.factory import START, Device, ordinary, outage_began, outage_ended
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device, ordinary, outage_began, outage_ended
+from tests.world.filled import Filled
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 from agent.wire import ids
 from host_tools.derive.samples import thinned
 from host_tools.store.archiving import Archiver
-from tests.host_tools.factory import START, Device, ordinary
-from tests.host_tools.filled import Filled
 from tests.host_tools.store.test_store_archiving import save
+from tests.world.devices import START, Device, ordinary
+from tests.world.filled import Filled
 
 METRICS = {"rtt_mean": ids.RTT_MEAN, "loss": ids.LOSS}
 END = START + 10 * 86400

@@ -11,8 +11,8 @@ from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import open_database, queries
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
-from tests.host_tools.factory import START, Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device
+from tests.world.filled import Filled
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from host_tools.wire import parse_birth
 from host_tools.wire.envelope import split
 from tests import support
 from tests.host_tools.derive.test_derive_findings import STEP, history
-from tests.host_tools.factory import START, Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device
+from tests.world.filled import Filled
 
 # As `python docs/verify.py` finds what lies beside it.
 sys.path.append(str(support.ROOT / "docs"))

@@ -24,8 +24,8 @@ from host_tools.wire.envelope import hash8
 from host_tools.wire.payload import parse_report
 from host_tools.wire.verifier import Key, Verifier
 from tests import support
-from tests.host_tools.router import SHELLS, Router, shell_name
-from tests.system.journals import Accepted
+from tests.world.journals import Accepted
+from tests.world.router import SHELLS, Router, shell_name
 
 SLOT = "6403112001-1"
 

@@ -11,7 +11,7 @@ import pytest
 from agent import VERSION
 from host_tools.devices.packages.openwrt import DEPENDS, build_openwrt
 from tests.host_tools.conftest import Run
-from tests.host_tools.router import SHELLS, shell_name
+from tests.world.router import SHELLS, shell_name
 
 # As a router's tar sees it, not Python's tarfile that wrote it.
 TAR = ["tar", "--numeric-owner"]

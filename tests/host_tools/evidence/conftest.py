@@ -14,8 +14,8 @@ from host_tools.evidence.verify import verify
 from host_tools.keys.root import public_pem
 from host_tools.keys.signing import public_bytes
 from tests.host_tools.evidence.forging import Forgery
-from tests.host_tools.evidence.province import ROOT, SmallProvince, found
 from tests.support import ROOT as REPOSITORY
+from tests.world.month import ROOT, SmallProvince, found
 
 # As `python docs/verify_evidence.py` finds what lies beside it.
 sys.path.append(str(REPOSITORY / "docs"))

@@ -24,7 +24,7 @@ from host_tools.people.receipts import StreamDigest
 from host_tools.people.trust import OFFICE, signers, verify_trust
 from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
-from tests.host_tools.evidence.province import ROOT, key
+from tests.world.month import ROOT, key
 
 
 def table_of(message: bytes) -> dict[int, Any]:

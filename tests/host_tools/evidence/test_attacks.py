@@ -11,8 +11,8 @@ import pytest
 from host_tools.evidence.container import PartMessage
 from tests.host_tools.evidence.conftest import Exports
 from tests.host_tools.evidence.forging import Forgery, table_of
-from tests.host_tools.evidence.province import CA, SLOTS, B, E, trust
-from tests.host_tools.factory import Device, ordinary
+from tests.world.devices import Device, ordinary
+from tests.world.month import CA, SLOTS, B, E, trust
 
 FIRST, SECOND = SLOTS
 Way = Callable[[Forgery], None]

@@ -20,8 +20,8 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import Run
 from tests.host_tools.evidence.conftest import verify_evidence
-from tests.host_tools.evidencing import PASSPHRASE, SLOTS, Evidenced, evidenced
-from tests.host_tools.kits import FieldDevice, make_kit
+from tests.world.evidencing import PASSPHRASE, SLOTS, Evidenced, evidenced
+from tests.world.kits import FieldDevice, make_kit
 
 ADDED = {"trust", "village", "enrol", "contract", "event", "close"}
 

@@ -22,7 +22,9 @@ from host_tools.store.archiving import Archiver
 from tests.host_tools.conftest import Run
 from tests.host_tools.evidence.conftest import Exports
 from tests.host_tools.evidence.forging import Forgery
-from tests.host_tools.evidence.province import (
+from tests.world.devices import Device, ordinary
+from tests.world.evidencing import evidenced
+from tests.world.month import (
     BEGIN,
     CA,
     OCTOBER,
@@ -34,8 +36,6 @@ from tests.host_tools.evidence.province import (
     arrival,
     found,
 )
-from tests.host_tools.evidencing import evidenced
-from tests.host_tools.factory import Device, ordinary
 
 FIRST, SECOND = SLOTS
 

@@ -15,7 +15,7 @@ import cbor2
 import pytest
 
 from tests.host_tools.evidence.conftest import Exports
-from tests.host_tools.evidence.province import SLOTS
+from tests.world.month import SLOTS
 
 END = 42  # bytes of the last item: the digest
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.host_tools.evidence.conftest import Exports
 from tests.host_tools.evidence.forging import Forgery, table_of
-from tests.host_tools.evidence.province import BEGIN, SLOTS, E, trust
-from tests.host_tools.factory import Device, ordinary
 from tests.support import ROOT as REPOSITORY
+from tests.world.devices import Device, ordinary
+from tests.world.month import BEGIN, SLOTS, E, trust
 
 FIRST, SECOND = SLOTS
 EARLIER = 4  # the number of a receipt whose head was published, before the last reports came

@@ -12,8 +12,8 @@ from host_tools.exports import netjson, senml
 from host_tools.province.settings import Province
 from host_tools.store.queries import SlotStatus
 from tests.host_tools.conftest import Run
-from tests.host_tools.factory import Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import Device
+from tests.world.filled import Filled
 
 NOW = 1_795_620_600
 UP = SlotStatus(

@@ -22,8 +22,8 @@ from host_tools.people.kits import KitDirectory
 from host_tools.people.kits.seal import new_header
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
+from tests.world.evidencing import signing_registry
+from tests.world.kits import KIT_PASSPHRASE, make_kit, sealed
 
 RELEASE = "6.8.0-49-generic"
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC).timestamp()

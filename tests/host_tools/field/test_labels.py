@@ -18,9 +18,9 @@ from host_tools.field.labels.label import ALPHABET
 from host_tools.province.registry import kid_of
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
 from tests.pictures import LABEL, pictures
 from tests.support import ROOT
+from tests.world.evidencing import signing_registry
 
 SLOT = "6403112001-1"
 KID = "3fa291bc0d5e7788"

@@ -9,9 +9,9 @@ from host_tools.ingest.allowance import Buckets, Limits, Rate
 from host_tools.ingest.clock import ArrivalClock, ClockBehind
 from host_tools.store.quarantine import Bounds
 from tests import support
-from tests.host_tools.factory import Device
 from tests.host_tools.ingest.test_ingest_pipeline import Bench
-from tests.host_tools.ingesting import BROKER_LINES, Setting, client, wait_for
+from tests.world.devices import Device
+from tests.world.ingesting import BROKER_LINES, Setting, client, wait_for
 
 
 def limits(reports=100, births=100, streams=100, per_key=64) -> Limits:

@@ -23,9 +23,9 @@ from host_tools.store.archiving import Archiver
 from host_tools.store.sessions import liveness, sessions
 from host_tools.wire import Key
 from tests import support
-from tests.host_tools.factory import Device
-from tests.host_tools.ingesting import BROKER_LINES, Setting, client, wait_for
 from tests.support import PATIENCE_S
+from tests.world.devices import Device
+from tests.world.ingesting import BROKER_LINES, Setting, client, wait_for
 
 
 @pytest.fixture

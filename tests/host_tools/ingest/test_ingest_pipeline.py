@@ -15,7 +15,7 @@ from host_tools.store.archiving import Archiver
 from host_tools.store.quarantine import Bounds
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
-from tests.host_tools.factory import START, Device
+from tests.world.devices import START, Device
 
 NOW = START + 1000
 

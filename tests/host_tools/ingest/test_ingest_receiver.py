@@ -16,8 +16,8 @@ from host_tools.ingest.receiver import Receiver
 from host_tools.keys.ca import Authority
 from host_tools.province.settings import TlsFiles
 from tests import support
-from tests.host_tools.factory import Device
-from tests.host_tools.ingesting import client, tls_broker
+from tests.world.devices import Device
+from tests.world.ingesting import client, tls_broker
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from host_tools.store.archiving import Archiver
 from host_tools.store.receipts import receipts
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
-from tests.host_tools.evidencing import evidenced, receipts_until
-from tests.host_tools.factory import Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import Device
+from tests.world.evidencing import evidenced, receipts_until
+from tests.world.filled import Filled
 
 DAY_S = 86400
 MIDNIGHT = last_midnight(1_795_500_000)

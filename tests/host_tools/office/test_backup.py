@@ -21,10 +21,10 @@ from host_tools.province.settings import Province
 from host_tools.store import open_database, queries
 from host_tools.store.archiving import Archiver, month_begin
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.factory import Device
-from tests.host_tools.filled import Filled
-from tests.host_tools.office.killed import killed_at
+from tests.world.devices import Device
+from tests.world.evidencing import signing_registry
+from tests.world.filled import Filled
+from tests.world.killed import killed_at
 
 SLOT = "6403112001-1"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import shlex
@@ -15,8 +14,6 @@ from pathlib import Path
 import cbor2
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.broker.process import BrokerProcess
 from host_tools.broker.revocation import is_refused
@@ -25,13 +22,14 @@ from host_tools.devices.config import parse_setting
 from host_tools.devices.proof import verify_proof
 from host_tools.keys.ca import Authority
 from host_tools.office import enrol
-from host_tools.province.registry import Device, Registry
+from host_tools.province.registry import Device as RegistryDevice
+from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
-from tests.host_tools.evidencing import signing_registry
+from tests.world.devices import Device
+from tests.world.evidencing import signing_registry
 
 SLOT = "6403112001-1"
-AAD = b"desa/1/6403/6403112001-1/enrol"
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def enrolling(desalink: Run, kaltim: Province, device: Path) -> Callable[..., En
     return run
 
 
-def devices(province: Province) -> list[Device]:
+def devices(province: Province) -> list[RegistryDevice]:
     with signing_registry(province) as registry:
         return registry.devices()
 
@@ -307,28 +305,15 @@ def test_an_interruption_at_any_write_is_repaired_by_running_it_again(
 # ---- agents that misbehave ---------------------------------------------------------------
 
 
-def proof(
-    *,
-    slot: str = SLOT,
-    aad: bytes = AAD,
-    other_key: bool = False,
-    kid: bytes | None = None,
-    payload: bytes | None = None,
-    signature: bytes | None = None,
-) -> bytes:
-    """An enrolment's COSE_Sign1 by `cbor2` and `cryptography`, right unless told otherwise."""
-    signer = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    key = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32) if other_key else signer
-    public = key.public_key().public_bytes(
-        serialization.Encoding.Raw, serialization.PublicFormat.Raw
-    )
-    kid = kid or hashlib.sha256(public).digest()[:8]
-    protected = cbor2.dumps({1: -19, 4: kid})
-    payload = payload or cbor2.dumps({1: slot, 2: public, 3: None, 4: "linux", 5: "9.9", 6: None})
-    signed = cbor2.dumps(["Signature1", protected, aad, payload])
-    return cbor2.dumps(
-        cbor2.CBORTag(18, [protected, {}, payload, signature or signer.sign(signed)])
-    )
+AGENT, STRANGER = Device(SLOT, 1), Device(SLOT, 2)
+PAYLOAD = cbor2.loads(cbor2.loads(AGENT.proof()).value[2])
+
+
+def proof(changes: dict[int, object] | None = None, kid: bytes = AGENT.kid) -> bytes:
+    """An enrolment's envelope, right unless told otherwise."""
+    device = Device(SLOT, 1)
+    device.kid = kid
+    return device.proof({4: "linux", 5: "9.9"} | (changes or {}))
 
 
 def test_a_right_proof_is_accepted():
@@ -339,13 +324,13 @@ def test_a_right_proof_is_accepted():
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
-        (proof(slot="6403112002-1"), "is for slot 6403112002-1 and not for 6403112001-1"),
-        (proof(aad=b"desa/1/6403/6403112001-1/report"), "is not signed by the key"),
-        (proof(other_key=True), "is not signed by the key"),
+        (proof({1: "6403112002-1"}), "is for slot 6403112002-1 and not for 6403112001-1"),
+        (AGENT.sign(PAYLOAD, "report"), "is not signed by the key"),
+        (proof({2: STRANGER.public_key}, STRANGER.kid), "is not signed by the key"),
         (proof(kid=bytes(8)), "The key id in the device's proof"),
-        (proof(signature=bytes(64)), "is not signed by the key"),
+        (proof()[:-64] + bytes(64), "is not signed by the key"),
         (
-            proof(payload=cbor2.dumps({1: SLOT})),
+            AGENT.sign({1: SLOT}, "enrol"),
             "proof for 6403112001-1 is not valid",
         ),
         (proof()[:-1], "proof for 6403112001-1 is not valid"),

@@ -32,7 +32,7 @@ from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE, Run
-from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit, sealed
+from tests.world.kits import KIT_PASSPHRASE, SECOND, SLOT, FieldDevice, make_kit, sealed
 
 CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
 MAC, OTHER_MAC = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02"
@@ -112,7 +112,13 @@ def test_the_same_device_is_recorded_once(log: EnrolmentLog, kit: Kit, device: F
     size = (log.directory / "enrolments.log").stat().st_size
     # The proof is made anew each time, and has another time in it.
     again = log.append(
-        kit, SLOT, device.proof(SLOT, _6=None), MAC, "esp32", None, kit.slots[SLOT].serial
+        kit,
+        SLOT,
+        device.proof(SLOT, changes={6: None}),
+        MAC,
+        "esp32",
+        None,
+        kit.slots[SLOT].serial,
     )
     assert again == record
     assert (log.directory / "enrolments.log").stat().st_size == size
@@ -425,7 +431,7 @@ def test_a_technician_s_clock_may_be_a_day_off_and_no_more(
 def test_what_a_device_says_of_itself_gives_the_terminal_no_orders(
     desalink: Run, kaltim: Province, registry: Registry, kit: Kit, device: FieldDevice
 ):
-    raws = chain(kit, device, proof=device.proof(SLOT, _5="1\x1b[2J\x9b"))
+    raws = chain(kit, device, proof=device.proof(SLOT, changes={5: "1\x1b[2J\x9b"}))
     import_records(registry, read_export(a_file(raws), "f"), "f")
     for words in (("show", SLOT), ("list",)):
         said = desalink("-C", kaltim.directory, "devices", *words).out
@@ -537,7 +543,7 @@ def test_a_record_that_can_not_enrol_is_kept_with_its_reason_and_the_others_coun
 def test_a_proof_that_is_another_device_s_is_refused(registry: Registry, kit: Kit, device):
     stranger = FieldDevice(OTHER_MAC)
     payload = {1: SLOT, 2: device.public, 3: None, 4: "b", 5: "1", 6: None}
-    stolen = stranger.proof(SLOT, **{f"_{key}": value for key, value in payload.items()})
+    stolen = stranger.proof(SLOT, changes=payload)
     raws = chain(kit, device, proof=stolen)
     (result,) = import_records(registry, read_export(a_file(raws), "f"), "f")
     assert result.outcome == "refused" and "key id" in result.reason

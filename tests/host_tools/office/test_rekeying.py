@@ -13,8 +13,8 @@ from host_tools.people import technicians
 from host_tools.province.rekeying import exchange_files
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.office.killed import count_steps, killed_at
+from tests.world.evidencing import signing_registry
+from tests.world.killed import count_steps, killed_at
 
 NEW = "staple horse battery"
 

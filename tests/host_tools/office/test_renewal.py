@@ -21,9 +21,9 @@ from host_tools.office.renewal import renew_devices
 from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import PATIENCE_S, ROOT
+from tests.world.evidencing import signing_registry
+from tests.world.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 
 DAY_S = 86400
 

@@ -25,10 +25,10 @@ from host_tools.province.registry import Registry, kid_of
 from host_tools.province.settings import Province, load
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
 from tests.host_tools.evidence.conftest import verify_evidence
-from tests.host_tools.evidencing import evidenced, receipts_until, signing_registry
-from tests.host_tools.filled import Filled
-from tests.host_tools.kits import SECOND, SLOT, make_kit
-from tests.host_tools.office.killed import count_steps, killed_at
+from tests.world.evidencing import evidenced, receipts_until, signing_registry
+from tests.world.filled import Filled
+from tests.world.killed import count_steps, killed_at
+from tests.world.kits import SECOND, SLOT, make_kit
 
 THIRD = "6403112003-1"
 

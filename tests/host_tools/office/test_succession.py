@@ -28,9 +28,9 @@ from host_tools.people.trust import verify_trust
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province, TlsFiles
 from tests.host_tools.conftest import PASSPHRASE, running_broker
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 from tests.support import ROOT
+from tests.world.evidencing import signing_registry
+from tests.world.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 
 
 def _kit(province: Province, registry: Registry, path: Path) -> Path:

@@ -22,7 +22,7 @@ from host_tools.store.quarantine import Quarantine, Refusal
 from host_tools.store.sessions import save_alive
 from host_tools.wire import Reason
 from tests.bench.queries import fill
-from tests.host_tools.evidencing import signing_registry
+from tests.world.evidencing import signing_registry
 
 NOW = 1_795_536_000
 VILLAGES = ["6403112001", "6403112002", "6401012009", "6402012001"]

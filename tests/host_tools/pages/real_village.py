@@ -17,7 +17,7 @@ from host_tools.province.settings import PagesSettings
 from tests.host_tools.pages.conftest import PASSWORD
 from tests.host_tools.pages.test_pages_live import running
 from tests.support import free_port
-from tests.system.plant import Plant
+from tests.world.plant import Plant
 
 
 class NameServer:

@@ -24,9 +24,9 @@ from host_tools.province.contract_records import ContractEvent
 from host_tools.province.registry import Registry
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.factory import Device, ordinary
 from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
+from tests.world.devices import Device, ordinary
+from tests.world.evidencing import signing_registry
 
 DAY = 86400
 

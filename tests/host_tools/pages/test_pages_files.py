@@ -13,8 +13,8 @@ import pytest
 from host_tools.keys.root import public_pem
 from host_tools.pages.records import PagesError
 from host_tools.pages.site import PagesSite
-from tests.host_tools.evidence.province import ROOT, found
 from tests.host_tools.pages.conftest import HOSTILE, Pages, post
+from tests.world.month import ROOT, found
 
 SUMS = "SHA256SUMS"
 

@@ -34,8 +34,8 @@ from host_tools.people.kits.seal import CHUNK, new_header, read_header, seal, un
 from host_tools.people.trust import verify_trust
 from host_tools.province.settings import Province
 from tests.host_tools.conftest import COST, PASSPHRASE, Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import (
+from tests.world.evidencing import signing_registry
+from tests.world.kits import (
     KIT_PASSPHRASE,
     SECOND,
     SLOT,

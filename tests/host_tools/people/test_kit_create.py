@@ -21,8 +21,8 @@ from host_tools.province.settings import Province
 from tests.boards.images import firmware as image
 from tests.host_tools.conftest import PASSPHRASE, Ended, Run
 from tests.host_tools.devices.test_firmware import published
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
+from tests.world.evidencing import signing_registry
+from tests.world.kits import KIT_PASSPHRASE, SECOND, SLOT, make_kit
 
 NET = '[[board.wifi]]\nssid = "desa"\npassword = "rahasia1"\n'
 

@@ -33,7 +33,7 @@ from host_tools.province.registry import kid_of
 from host_tools.province.settings import Province
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE, Run
-from tests.host_tools.evidencing import signing_registry
+from tests.world.evidencing import signing_registry
 
 CDDL = (support.ROOT / "docs" / "wire.cddl").read_text()
 ROOT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))

@@ -12,8 +12,8 @@ from host_tools.common.errors import EnrolmentError, RegistryError, VillageError
 from host_tools.province.records import SCHEMA
 from host_tools.province.registry import Registry, kid_of, village_of
 from host_tools.province.settings import Province
-from tests.host_tools.evidencing import signing_registry
 from tests.support import PATIENCE_S
+from tests.world.evidencing import signing_registry
 
 SLOT = "6403112001-1"
 OTHER = "6403112002-1"

@@ -23,9 +23,9 @@ from host_tools.province.settings import Province
 from host_tools.report import drawing
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
-from tests.host_tools.evidencing import signing_registry
-from tests.host_tools.factory import Device, ordinary
-from tests.host_tools.filled import Filled
+from tests.world.devices import Device, ordinary
+from tests.world.evidencing import signing_registry
+from tests.world.filled import Filled
 
 OCTOBER = month_of("2026-10")
 B, E = OCTOBER.begin, OCTOBER.end

@@ -14,8 +14,8 @@ from host_tools.simulate.truth import FILE
 from host_tools.store import open_database
 from host_tools.store.evidence import mark_dirty
 from tests.host_tools.conftest import running_broker
-from tests.host_tools.ingesting import Running, wait_for
 from tests.support import free_port
+from tests.world.ingesting import Running, wait_for
 
 
 def test_a_province_is_simulated_marked_as_such_and_compared(desalink, tmp_path):

@@ -17,8 +17,8 @@ from host_tools.store.archiving import Archiver, MonthOpen, month_begin, month_o
 from host_tools.store.evidence import report_message
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
-from tests.host_tools.factory import START, Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device
+from tests.world.filled import Filled
 
 DAY_S = 86400
 NOW = START + 100 * DAY_S

@@ -37,7 +37,7 @@ from host_tools.store.size import size
 from host_tools.store.streams import Streams
 from host_tools.store.timelines import Timelines
 from host_tools.wire import Key, Reason
-from tests.host_tools.factory import START, Device, dropped, ordinary, outage_began, outage_ended
+from tests.world.devices import START, Device, dropped, ordinary, outage_began, outage_ended
 
 # Every scan that is allowed, by the table, and why.
 ALLOWED = {

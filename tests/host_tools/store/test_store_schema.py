@@ -10,8 +10,8 @@ from host_tools.store import StoreMissing, database, open_database, schema
 from host_tools.store.streams import Streams
 from host_tools.wire import parse_report
 from host_tools.wire.envelope import split
-from tests.host_tools.factory import START, Device, ordinary, outage_began
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device, ordinary, outage_began
+from tests.world.filled import Filled
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -4,8 +4,8 @@ import pytest
 
 from host_tools.store.archiving import Archiver
 from host_tools.store.size import size
-from tests.host_tools.factory import START, Device
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device
+from tests.world.filled import Filled
 
 DAY_S = 86400
 

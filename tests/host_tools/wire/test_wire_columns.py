@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent.wire import ids
 from host_tools.wire import Refused, decode_columns, parse_report
-from tests.host_tools.factory import Device
+from tests.world.devices import Device
 
 
 def decoded(columns: dict, n: int) -> dict:

@@ -11,10 +11,9 @@ from host_tools.wire import (
     Refused,
     Verifier,
     parse_report,
-    sign1_structure,
     verify_sign1,
 )
-from tests.host_tools.factory import Device
+from tests.world.devices import Device, enveloped
 
 # Order of the curve's base point (RFC 8032, 5.1).
 L = 2**252 + 27742317777372353535851937790883648493
@@ -42,10 +41,8 @@ def refusal(message: bytes, topic: str | None = None, checker: Verifier | None =
 
 def resigned(payload: bytes, protected: bytes, unprotected: dict | None = None) -> bytes:
     """Signed correctly by DEVICE, in an envelope of the test's choice."""
-    signature = DEVICE.key.sign(
-        sign1_structure(protected, DEVICE.topic("report").encode(), payload)
-    )
-    return cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected or {}, payload, signature]))
+    aad = DEVICE.topic("report").encode()
+    return enveloped(DEVICE.key, protected, aad, payload, unprotected)
 
 
 @pytest.fixture(scope="module")

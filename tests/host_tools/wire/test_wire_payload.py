@@ -15,8 +15,8 @@ from host_tools.wire import (
     parse_report,
 )
 from host_tools.wire.envelope import strict_decode
-from tests.host_tools.factory import Device, outage_began
 from tests.support import ROOT
+from tests.world.devices import Device, outage_began
 
 CDDL = (ROOT / "docs" / "wire.cddl").read_text()
 

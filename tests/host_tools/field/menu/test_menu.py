@@ -16,7 +16,7 @@ from host_tools.field.menu.keys import BACKSPACE, DOWN, ENTER, ESCAPE, PAGE_DOWN
 from host_tools.field.menu.screen import Choice
 from tests.host_tools.field.menu.session import Session
 from tests.host_tools.field.provision.world import KIT_PASSPHRASE, VILLAGES, World
-from tests.host_tools.kits import FieldDevice
+from tests.world.kits import FieldDevice
 
 FIRST = min(VILLAGES)  # of the kit
 PASSPHRASE_KEYS = (KIT_PASSPHRASE, ENTER)

@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 
 from tests import support
-from tests.host_tools.router import RC_COMMON, UCI
-from tests.system.journals import Accepted
+from tests.world.journals import Accepted
+from tests.world.router import RC_COMMON, UCI
 
 SYSTEMCTL = '''#!{python}
 """systemctl(1) for one unit below a prefix: daemon-reload, enable, start, stop, restart,

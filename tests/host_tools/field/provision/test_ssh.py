@@ -25,7 +25,7 @@ from tests.host_tools.conftest import running_broker
 from tests.host_tools.field.provision.sshd import Device, OpenWrtDevice
 from tests.host_tools.field.provision.tree import other_tree
 from tests.host_tools.field.provision.world import World
-from tests.host_tools.kits import KIT_PASSPHRASE
+from tests.world.kits import KIT_PASSPHRASE
 
 SLOT, OTHER = "6403112001-1", "6403112002-1"
 KINDS = {"raspberry-pi": Device, "openwrt": OpenWrtDevice}

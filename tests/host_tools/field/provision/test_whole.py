@@ -38,7 +38,7 @@ from tests.host_tools.field.provision import launch
 from tests.host_tools.field.provision.rig import FLASH_2MB, Board, Cut, Hub
 from tests.host_tools.field.provision.world import VILLAGES, World
 from tests.support import PATIENCE_S
-from tests.system.plant import Part
+from tests.world.plant import Part
 
 
 def _wait_for(condition: Callable[[], object], timeout: float = PATIENCE_S) -> None:

@@ -25,10 +25,10 @@ from host_tools.wire import hash8
 from tests import support
 from tests.boards.images import APP, FLASH_OFFSET, firmware
 from tests.host_tools.conftest import PASSPHRASE
-from tests.host_tools.evidencing import signing_registry
 from tests.host_tools.field.provision import launch, tree
 from tests.host_tools.field.provision.rig import Board
-from tests.host_tools.kits import KIT_PASSPHRASE, make_kit, sealed
+from tests.world.evidencing import signing_registry
+from tests.world.kits import KIT_PASSPHRASE, make_kit, sealed
 
 VILLAGES = (
     "6403112001", "6403112002", "6403112003", "6403112004",

@@ -18,7 +18,7 @@ from host_tools.field.talk.visitor import HeardNetwork
 from tests.host_tools.field.provision.rig import Board, Hub
 from tests.host_tools.field.provision.world import VILLAGES, World
 from tests.support import PATIENCE_S
-from tests.system.journals import Accepted
+from tests.world.journals import Accepted
 
 _SECRET = "rahasia sekali"
 _DEAD = '["127.0.0.1:1"]'  # nobody listens there

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools.field.enrolments import EnrolmentLog, Record
@@ -18,9 +17,10 @@ from host_tools.people import technicians
 from host_tools.people.kits import Kit
 from host_tools.people.kits.create import Cargo, create_kit, write_kit
 from host_tools.people.office_pen import open_office
-from host_tools.province.registry import Registry, kid_of
+from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
-from tests.host_tools.conftest import PASSPHRASE
+from tests.world.devices import Device
+from tests.world.evidencing import PASSPHRASE
 
 KIT_PASSPHRASE = "staple battery horse"
 SLOT, SECOND = "6403112001-1", "6403112002-1"
@@ -30,33 +30,18 @@ class FieldDevice:
     """A device as a technician finds it: a key of its own, and a MAC address."""
 
     def __init__(self, mac: str) -> None:
-        self.key = Ed25519PrivateKey.generate()
+        self.seed = secrets.randbits(63)
         self.mac = mac
+        device = Device(seed=self.seed)
+        self.public, self.kid = device.public_key, device.kid
 
-    @property
-    def public(self) -> bytes:
-        return self.key.public_key().public_bytes_raw()
-
-    @property
-    def kid(self) -> bytes:
-        return kid_of(self.public)
-
-    def proof(self, slot: str, firmware: bytes | None = None, **changes: Any) -> bytes:
-        """Its proof of possession, made with `cbor2` and `cryptography` only."""
-        table = {
-            1: slot,
-            2: self.public,
-            3: self.mac.replace(":", ""),
-            4: "esp32",
-            5: "0.1.0",
-            6: int(time.time()),
-            7: firmware,
-        } | {int(key[1:]): value for key, value in changes.items()}
-        payload = cbor2.dumps(table, canonical=True)
-        protected = cbor2.dumps({1: -19, 4: hashlib.sha256(self.public).digest()[:8]})
-        aad = f"desa/1/{slot[:4]}/{slot}/enrol".encode()
-        signature = self.key.sign(cbor2.dumps(["Signature1", protected, aad, payload]))
-        return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, payload, signature]))
+    def proof(
+        self, slot: str, firmware: bytes | None = None, changes: Mapping[int, Any] | None = None
+    ) -> bytes:
+        """Its proof of possession."""
+        mac = self.mac.replace(":", "")
+        table = {3: mac, 4: "esp32", 6: int(time.time()), 7: firmware} | dict(changes or {})
+        return Device(slot, self.seed).proof(table)
 
     def enrol(
         self, log: EnrolmentLog, kit: Kit, slot: str, replaces: bytes | None = None

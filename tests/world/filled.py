@@ -9,10 +9,10 @@ from typing import Any
 from host_tools.derive import Deriver, rebuild
 from host_tools.store import Database, open_database
 from host_tools.store.evidence import StoredReport, insert_reports
-from host_tools.store.streams import Streams
-from host_tools.wire import parse_report
+from host_tools.store.streams import Streams, insert_birth
+from host_tools.wire import parse_birth, parse_report
 from host_tools.wire.envelope import split
-from tests.host_tools.factory import Device
+from tests.world.devices import Device
 
 # What the derivation makes, by what devices have signed: without ids, which follow the order of
 # arrival, and without what only says where to search.
@@ -71,6 +71,14 @@ class Filled:
                     )
                 )
             insert_reports(self.db, rows)
+
+    def be_born(self, device: Device) -> None:
+        """Store the birth of one more connection of a device."""
+        message = device.birth()
+        with self.db.transaction():
+            stream = self.streams.add(device.kid, device.slot, device.stream, device.now)
+            birth = parse_birth(message[split(message)[1] : -66])
+            insert_birth(self.db, stream, birth, device.now, message)
 
     def derive(self, limit: int = 200) -> None:
         """Derive until nothing is left."""

@@ -65,6 +65,14 @@ def ordinary(n: int = 5, state: int = ids.UP, base: int = 0) -> dict[int, list[i
     }
 
 
+def enveloped(
+    key: Ed25519PrivateKey, protected: bytes, aad: bytes, payload: bytes, unprotected: Any = None
+) -> bytes:
+    """COSE_Sign1 (RFC 9052) by a key, with the headers that are given."""
+    signature = key.sign(cbor2.dumps(["Signature1", protected, aad, payload]))
+    return cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected or {}, payload, signature]))
+
+
 @dataclass
 class Device:
     """A device with its key, stream and boot counter; each report continues its chain.
@@ -107,9 +115,7 @@ class Device:
         """COSE_Sign1 over a payload (encoded here unless it is bytes already)."""
         body = payload if isinstance(payload, bytes) else cbor2.dumps(payload, canonical=True)
         protected = cbor2.dumps({1: alg, 4: self.kid}, canonical=True)
-        aad = (topic or self.topic(kind)).encode()
-        signature = self.key.sign(cbor2.dumps(["Signature1", protected, aad, body]))
-        return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, body, signature]))
+        return enveloped(self.key, protected, (topic or self.topic(kind)).encode(), body)
 
     def payload(
         self, metrics: Metrics | None = None, events: Sequence[Sequence[Any]] = (), **changes: Any
@@ -179,10 +185,10 @@ class Device:
         table.update({names[name]: value for name, value in changes.items()})
         return self.sign(table, "birth")
 
-    def proof(self) -> bytes:
-        """Its proof that it has its key."""
+    def proof(self, changes: Mapping[int, Any] | None = None) -> bytes:
+        """Its proof that it has its key; `changes` are fields that a test wants otherwise."""
         table = {1: self.slot, 2: self.public_key, 3: None, 4: "unix", 5: "0.1.0", 6: None}
-        return self.sign(table, "enrol")
+        return self.sign(table | dict(changes or {}), "enrol")
 
     def reboot(
         self,

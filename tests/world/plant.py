@@ -22,7 +22,7 @@ from host_tools.broker.config import broker_files
 from host_tools.demo.children import Child
 from host_tools.demo.small_province import SmallProvince
 from tests.support import PATIENCE_S, free_port, rows
-from tests.system.journals import Accepted
+from tests.world.journals import Accepted
 
 VILLAGES = ("6403112001", "6403112002", "6403112003", "6403112004")
 

@@ -18,7 +18,7 @@ from host_tools.province.settings import TlsFiles
 from host_tools.store import open_database
 from host_tools.wire import Key
 from tests import support
-from tests.host_tools.factory import Device
+from tests.world.devices import Device
 
 # As `desalink broker config` sets them, but for a queue without a limit.
 BROKER_LINES = ("max_inflight_messages 1000", "max_queued_messages 0", "persistence true")

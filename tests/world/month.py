@@ -31,11 +31,9 @@ from host_tools.province.contract_records import Contract, ContractEvent
 from host_tools.province.records import RoleKey, Village
 from host_tools.province.registry import Registry
 from host_tools.store.receipts import newest_receipt
-from host_tools.store.streams import insert_birth
-from host_tools.wire import parse_birth
-from host_tools.wire.envelope import hash8, split
-from tests.host_tools.factory import Device, ordinary, outage_began, outage_ended
-from tests.host_tools.filled import Filled
+from host_tools.wire.envelope import hash8
+from tests.world.devices import Device, ordinary, outage_began, outage_ended
+from tests.world.filled import Filled
 
 OCTOBER = month_of("2026-10")
 B, E = OCTOBER.begin, OCTOBER.end
@@ -170,26 +168,18 @@ def found(directory: Path, extra: Iterable[Arrival] = ()) -> SmallProvince:
     arrivals = [*_life(first, BEGIN + 6 * DAY_S), *_life(second, BEGIN + 5 * DAY_S)]
     arrivals = sorted([*arrivals, *extra], key=lambda arrival: arrival[0])
     late = arrivals.pop(25)
-    _be_born(filled, first)
-    _be_born(filled, second)
+    filled.be_born(first)
+    filled.be_born(second)
     its.store(arrivals, until=B + DAY_S)
     its.receive(BEGIN, B + DAY_S)
     pen.at = B + DAY_S
     _replace(registry, third, second)
-    _be_born(filled, third)
+    filled.be_born(third)
     its.store([late])  # it waited in quarantine
     rest = [*_life(third, B + 3 * DAY_S), *(a for a in arrivals if a[0] >= B + DAY_S)]
     its.store(sorted(rest, key=lambda arrival: arrival[0]))
     its.receive(B + 2 * DAY_S, E + 3 * DAY_S)
     return its
-
-
-def _be_born(filled: Filled, device: Device) -> None:
-    message = device.birth()
-    with filled.db.transaction():
-        stream = filled.streams.add(device.kid, device.slot, device.stream, device.now)
-        birth = parse_birth(message[split(message)[1] : -66])
-        insert_birth(filled.db, stream, birth, device.now, message)
 
 
 def arrival(device: Device, message: bytes) -> Arrival:

@@ -14,11 +14,8 @@ from host_tools.people.office_pen import open_office
 from host_tools.province.contract_records import ClosedMonth, Contract
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
-from host_tools.store.streams import insert_birth
-from host_tools.wire import parse_birth
-from host_tools.wire.envelope import split
-from tests.host_tools.factory import Device, ordinary, outage_began, outage_ended
-from tests.host_tools.filled import Filled
+from tests.world.devices import Device, ordinary, outage_began, outage_ended
+from tests.world.filled import Filled
 
 PASSPHRASE = "correct horse battery"
 SLOTS = ("6403112001-1", "6403112002-1", "6402012001-1")
@@ -95,11 +92,7 @@ def evidenced(
 
 def _day_of(filled: Filled, device: Device, day: int) -> None:
     if day == 0:
-        message = device.birth()
-        with filled.db.transaction():
-            stream = filled.streams.add(device.kid, device.slot, device.stream, device.now)
-            birth = parse_birth(message[split(message)[1] : -66])
-            insert_birth(filled.db, stream, birth, device.now, message)
+        filled.be_born(device)
     outage = [outage_began(3600, 3), outage_ended(6300, 3, 2700)]
     happened = outage if day == 1 and device.seed == 1 else []
     filled.store(device, [device.report(ordinary(_SAMPLES), happened)])
