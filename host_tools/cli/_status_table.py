@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli._output import print_pages, print_table
-from host_tools.cli._store import size, state_word
 from host_tools.common.i18n import _, number
+from host_tools.common.sizes import size
 from host_tools.common.times import span, wita
+from host_tools.states.words import state_word
 
 if TYPE_CHECKING:
-    from host_tools.pages.overview import Overview
+    from host_tools.situation.overview import Overview
     from host_tools.store.queries import SlotStatus
     from host_tools.store.size import Size
 

@@ -14,7 +14,7 @@ from host_tools.cli._status_table import heading, show, table
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
-    from host_tools.pages.overview import Overview
+    from host_tools.situation.overview import Overview
     from host_tools.store.queries import SlotStatus
 
 _EVERY_S = 2.0

@@ -12,15 +12,16 @@ from host_tools.cli import Application, pass_app
 from host_tools.cli._options import Where, json_option, provider_option, where_options
 from host_tools.cli._output import print_json
 from host_tools.cli._status_table import counts_line
-from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading, scope
+from host_tools.cli._store import nothing_yet, of_provider, place, reading, scope
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext
 from host_tools.common.times import iso, parse_since
+from host_tools.states.words import is_down
 
 if TYPE_CHECKING:
     from host_tools.office.expiry import End
-    from host_tools.pages.overview import Overview
     from host_tools.province.registry import Registry
+    from host_tools.situation.overview import Overview
     from host_tools.store import Database
     from host_tools.store.queries import SlotStatus
 
@@ -110,7 +111,7 @@ def command(
 
 
 def _seen(registry: Registry, database: Database | None, where: Where) -> Overview:
-    from host_tools.pages.overview import overview
+    from host_tools.situation.overview import overview
 
     return overview(
         registry,
@@ -124,7 +125,7 @@ def _seen(registry: Registry, database: Database | None, where: Where) -> Overvi
 def _chosen(
     found: Overview, state: str | None, since: float | None, whole: bool
 ) -> list[SlotStatus]:
-    from host_tools.pages.overview import EMPTY
+    from host_tools.states.table import EMPTY
     from host_tools.store.queries import SlotStatus
 
     slots = found.slots if whole or state else found.problems()

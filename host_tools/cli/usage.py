@@ -19,12 +19,9 @@ from host_tools.cli._options import (
     where_options,
 )
 from host_tools.cli._output import print_csv, print_json, print_table
-from host_tools.cli._store import (
-    DAY,
-    scope,
-    size,
-)
+from host_tools.cli._store import DAY, scope
 from host_tools.common.i18n import _, marked, ngettext
+from host_tools.common.sizes import size
 from host_tools.common.times import iso, parse_since, span, wita
 
 if TYPE_CHECKING:

@@ -59,8 +59,11 @@ def iso(unix: float | None) -> str | None:
     return "?" if moment is None else moment.isoformat(timespec="seconds")
 
 
-def span(seconds: float) -> str:
-    """A length of time for people: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
+def span(seconds: float | None) -> str:
+    """A length of time for people: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`; a dash: it is
+    not known."""
+    if seconds is None:
+        return "-"
     s = int(seconds)
     if s < 60:
         return _("{seconds} s").format(seconds=s)

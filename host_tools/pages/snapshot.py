@@ -11,8 +11,6 @@ from pathlib import Path
 
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
-from host_tools.pages.overview import EMPTY, Overview, Registered, overview, providers
-from host_tools.pages.words import PROVIDER, group
 from host_tools.province.contract_records import (
     MAINTENANCE,
     ClosedMonth,
@@ -21,6 +19,9 @@ from host_tools.province.contract_records import (
 )
 from host_tools.province.records import Device, Village
 from host_tools.province.registry import Registry
+from host_tools.situation.overview import Overview, Registered, overview, providers
+from host_tools.states.table import EMPTY, OURS, PROVIDER
+from host_tools.states.words import group
 from host_tools.store import Database, StoreMissing, open_database, queries
 from host_tools.store.queries import Change, Outage, SlotStatus
 from host_tools.wire.vocabulary import NO_DATA
@@ -86,16 +87,20 @@ class Snapshot:
         """The maintenance that a slot is in now, None: it is in none."""
         return next((event for event in self.running if self._concerns(event, slot)), None)
 
-    def down_with(self, village: str) -> int:
-        """How many other villages of its providers are down by the provider."""
-        its = set(self.providers.get(village, ()))
+    def down_with(self, meant: SlotStatus) -> int:
+        """How many other villages are down for the same reason: by the slot's provider, or
+        without a way to the province."""
+        reason = group(meant.state)
+        if reason not in (PROVIDER, OURS):
+            return 0
+        its_providers = set(self.providers.get(meant.village, ()))
         return len(
             {
                 slot.village
                 for slot in self.overview.slots
-                if slot.village != village
-                and group(slot.state) == PROVIDER
-                and its & set(self.providers.get(slot.village, ()))
+                if slot.village != meant.village
+                and group(slot.state) == reason
+                and (reason == OURS or its_providers & set(self.providers.get(slot.village, ())))
             }
         )
 

@@ -10,15 +10,8 @@ from host_tools.common.i18n import _, language
 from host_tools.common.times import DAY_S, clock_time, wita
 from host_tools.pages.drawing import strip
 from host_tools.pages.snapshot import Snapshot, Strip
-from host_tools.pages.words import (
-    NO_DATA,
-    PROVIDER,
-    SLOW,
-    UP,
-    group,
-    is_down,
-    state_word,
-)
+from host_tools.states.table import GROUPS, PROVIDER, SILENT, SLOW, UP
+from host_tools.states.words import group, is_down, state_word
 from host_tools.store.queries import SlotStatus
 
 _BAR_S = 900  # strips move on by so much
@@ -135,7 +128,7 @@ def providers(snapshot: Snapshot) -> list[ProviderNow]:
                 groups.count(UP),
                 groups.count(SLOW),
                 groups.count(PROVIDER),
-                groups.count(NO_DATA),
+                groups.count(SILENT),
                 good / known if known else None,
             )
         )
@@ -203,8 +196,6 @@ def parts(snapshot: Snapshot) -> dict[str, str]:
 
 def dots(snapshot: Snapshot) -> dict[str, str]:
     """The class of each village's point on the map: of the slot that is the worst."""
-    from host_tools.pages.words import GROUPS
-
     found: dict[str, str] = {}
     for slot in snapshot.overview.slots:
         its, name = group(slot.state), f"m{slot.village}"

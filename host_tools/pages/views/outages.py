@@ -25,7 +25,7 @@ from host_tools.pages.listing import (
 )
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.visits import PageVisit, with_query
-from host_tools.pages.words import is_down, state_word
+from host_tools.states.words import is_down, state_word
 from host_tools.store import queries
 from host_tools.wire.vocabulary import STATES
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
+from host_tools.common.sizes import size
 from host_tools.common.times import DAY_S, wita
 from host_tools.derive.samples import thinned
 from host_tools.pages import photographs, texts
@@ -17,8 +18,8 @@ from host_tools.pages.drawing import axis, bars, line, strip
 from host_tools.pages.records import OPERATOR
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.views.months import village_months
-from host_tools.pages.visits import NotFound, PageVisit, templates
-from host_tools.pages.words import what_to_do
+from host_tools.pages.visits import NotFound, PageVisit
+from host_tools.states.words import next_step
 from host_tools.store import Database, queries
 from host_tools.wire.vocabulary import METRICS, PROBE_RESULTS
 
@@ -62,8 +63,8 @@ def village(visit: PageVisit) -> Response:
             {
                 "status": slot,
                 "lost": snapshot.overview.lost.get(slot.slot),
-                "advice": what_to_do(
-                    *(slot.state, age, provider, snapshot.down_with(its.code)),
+                "step": next_step(
+                    *(slot.state, age, provider, snapshot.down_with(slot)),
                     wita(maintenance.end) if maintenance else "",
                 ),
                 "events": snapshot.events_of(slot.slot)[:_MOST_EVENTS],
@@ -125,7 +126,6 @@ def _drawn(
         if u.bytes_down is not None or u.bytes_up is not None
     ]
     users = [(u.begin, float(u.clients_peak)) for u in used if u.clients_peak is not None]
-    size = templates().filters["size"]
     found: dict[str, Any] = {
         "strip": Markup('<div class="wide">{}</div>').format(strip(spans, begin, end, _WIDE)),
         "axis": axis(begin, end),

@@ -11,9 +11,8 @@ import pytest
 
 from agent.wire import ids
 from host_tools.broker.client import CheckClient
-from host_tools.cli._store import size
 from host_tools.common.errors import DesalinkError
-from host_tools.common.times import parse_since, span
+from host_tools.common.times import parse_since
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
@@ -350,23 +349,6 @@ def test_since_takes_spans_and_dates():
     assert time.time() - parse_since("2h") == pytest.approx(7200, abs=5)
     with pytest.raises(DesalinkError):
         parse_since("yesterday")
-
-
-def test_sizes_and_spans_are_for_eyes():
-    assert [size(n) for n in (None, 0, 999, 1000, 12_345_678, 10**12)] == [
-        "-",
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "12.3 MB",
-        "1.0 TB",
-    ]
-    assert [span(s) for s in (5, 200, 7500, 90000)] == [
-        "5 s",
-        "3 min 20 s",
-        "2 h 05 min",
-        "1 d 1 h",
-    ]
 
 
 def test_everything_derived_can_be_made_again(desalink, province, device, broker):

@@ -19,9 +19,9 @@ from host_tools.pages.drawing import strip
 from host_tools.pages.outlines import read_outlines
 from host_tools.pages.records import PagesError
 from host_tools.pages.site import PagesSite
-from host_tools.pages.words import GROUPS, what_to_do
 from host_tools.province.contract_records import ContractEvent
 from host_tools.province.registry import Registry
+from host_tools.states.table import GROUPS
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.evidencing import signing_registry
@@ -153,33 +153,6 @@ def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
     for name in ("7d", "30d", "year"):
         its = pages.of("operator").get(f"/village/{VILLAGES[0]}?range={name}").text
         assert its.count("<svg") >= 3 and "Down" not in its[:200]
-
-
-@pytest.mark.parametrize(
-    ("state", "age", "others", "begins"),
-    [
-        ("up", 9, 0, "Nothing"),
-        ("degraded", 9, 0, "Wait"),
-        ("degraded", 9e9, 0, "Call Icon+"),
-        ("provider", 9, 0, "Call Icon+: the village's router"),
-        ("provider", 9, 7, "Call Icon+ once for all: 7 other"),
-        ("portal", 9, 0, "Call Icon+: the link shows a payment"),
-        ("state_77", 9, 0, "Call Icon+"),
-        ("gateway", 9, 0, "Call the village: the router"),
-        ("power", 9, 0, "Wait"),
-        ("power", 9e9, 0, "Call the village"),
-        ("agent", 9, 0, "Call the village: the measuring"),
-        ("broker", 9, 0, "Check our own"),
-        ("no_data", 9, 0, "Wait"),
-        ("no_data", 9000, 0, "Call the village"),
-        ("no_data", 9e9, 0, "Call the village, then go there"),
-        ("no_data", None, 0, "Go there"),
-        ("revoked", 9, 0, "Enrol"),
-        ("empty", None, 0, "Install"),
-    ],
-)
-def test_each_state_has_a_next_step(state: str, age: float | None, others: int, begins: str):
-    assert what_to_do(state, age, "Icon+", others).startswith(begins)
 
 
 def test_a_strip_holds_what_was_and_says_where_nothing_is_known():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from host_tools.common.i18n import _, number
+from host_tools.states.table import EMPTY, REVOKED
 
 if TYPE_CHECKING:
     from host_tools.province.records import Device
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from host_tools.store.sessions import Liveness
     from host_tools.store.size import Size
 
-REVOKED, EMPTY = "revoked", "empty"
 _GOOD = ("up", REVOKED, EMPTY)
 # The ingest and the alerts say every 20 s that they are at work.
 _DEAD_S = 90
@@ -36,10 +36,10 @@ class Registered:
     @classmethod
     def read(cls, registry: Registry) -> Self:
         """Read it."""
-        from host_tools.pages.words import labels
+        from host_tools.province.villages import village_labels
 
         villages = registry.villages()
-        return cls(villages, labels(villages), registry.devices())
+        return cls(villages, village_labels(villages), registry.devices())
 
 
 @dataclass(frozen=True)
