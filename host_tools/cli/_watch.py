@@ -59,7 +59,7 @@ def _screen(found: Overview, slots: list[SlotStatus], first: int, height: int, w
     shown = slots[first : first + height]
     parts: list[Any] = [
         Text(line, no_wrap=True, overflow="ellipsis")
-        for line in (*heading(found).splitlines(), *found.ours())
+        for line in (*found.ours(), *heading(found).splitlines())
     ]
     if shown:
         parts.append(table(found, shown, width))

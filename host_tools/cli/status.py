@@ -97,14 +97,14 @@ def command(
         show_again(load)
         return
     found, chosen = load()
+    for sentence in found.ours():
+        app.note(sentence)
     if as_json:
         print_json([_as_json(found, slot) for slot in chosen])
     else:
         _status_table.show(found, chosen)
         if found.size is not None and not (where.village or where.regency):
             app.note(_status_table.disk_line(found.size))
-    for sentence in found.ours():
-        app.note(sentence)
     if not found.heard():
         with scope(app, where) as its:
             app.note(nothing_yet(its.registry, its.village))
@@ -159,14 +159,13 @@ def _check(
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)
     problems, ours = found.problems(), found.ours()
-    never = found.liveness is None or not found.liveness.ingest
     code = 0
-    if ours or never or (soon and soon[0].days < 0):
+    if ours or (soon and soon[0].days < 0):
         code = CRITICAL
     elif soon or len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or ([_("The ingest has never run here; start it.")] if never else [])
+    said = list(ours)
     if soon:
         said.append(warning(soon))
     if as_json:
@@ -226,6 +225,8 @@ def _as_json(found: Overview, slot: SlotStatus) -> dict[str, Any]:
         "state": slot.state,
         "since": iso(slot.since),
         "fresh": slot.fresh,
+        "old": found.old_since is not None,
+        "first_report_due": iso(slot.due),
         "session_lost_since": iso(found.lost.get(slot.slot)),
         "rtt_ms": slot.rtt_ms,
         "loss_percent": slot.loss_percent,

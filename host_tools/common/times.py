@@ -17,6 +17,9 @@ WITA_S = 8 * 3600
 # Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
 WITA = timezone(timedelta(seconds=WITA_S), "WITA")
 
+PROGRAMME = 1_735_660_800
+"""2025-01-01 in WITA: no device ran before the programme began."""
+
 _SPAN = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
 _SECONDS = {"min": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
 

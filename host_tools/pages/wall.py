@@ -29,6 +29,8 @@ def box(snapshot: Snapshot, slot: SlotStatus) -> str:
         *(snapshot.overview.labels.get(slot.village, slot.village), slot.state, slot.since),
         slot.slot in snapshot.overview.lost,
         maintenance.end if maintenance else None,
+        slot.due,
+        snapshot.overview.old_since,
         int(snapshot.at) // _BAR_S * _BAR_S + _BAR_S,
         snapshot.strips.get(slot.slot, []),
     )
@@ -46,6 +48,8 @@ def _box(
     since: int | None,
     lost: bool,
     maintenance: int | None,
+    due: int | None,
+    old_since: int | None,
     end: int,
     spans: Strip,
 ) -> str:
@@ -54,6 +58,11 @@ def _box(
         name += f" ({slot.slot[11:]})"
     if since:
         said += f", {wita(since)}"
+    if due is not None:
+        said += _(", first report due {time}").format(time=clock_time(due)[:5])
+    if old_since is not None:
+        said += "; " + _("as of {time}").format(time=wita(old_since))
+        its += " old"
     if lost:
         said += "; " + _("session lost")
         its += " lost"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from host_tools.common.i18n import marked
-from host_tools.wire.vocabulary import NO_DATA, OFF_AGENT, OFF_POWER
+from host_tools.wire.vocabulary import CONNECTED, NO_DATA, OFF_AGENT, OFF_POWER
 
 # Of a slot whose devices are all revoked, and of a village that never had one.
 REVOKED, EMPTY = "revoked", "empty"
@@ -248,6 +248,12 @@ STATE_TEXTS = {
             OFFICE,
             marked("Call the village: the measuring device is off. Ask to plug it in again."),
         ),
+    ),
+    CONNECTED: StateText(
+        SILENT,
+        marked("connected, no report yet"),
+        marked("connected, its first report has not come yet"),
+        Step(NOBODY, marked("Wait: the device is connected, and its first report is due.")),
     ),
     NO_DATA: StateText(
         SILENT,

@@ -17,7 +17,7 @@ from host_tools.states.table import (
     UP,
     Step,
 )
-from host_tools.wire.vocabulary import NO_DATA
+from host_tools.wire.vocabulary import CONNECTED, NO_DATA
 
 LONG = math.inf
 """The age of a state that is known to have lasted for long enough to do something."""
@@ -56,7 +56,7 @@ def group(state: str) -> str:
 
 def is_down(state: str) -> bool:
     """Whether a state is a cause of being down that is known."""
-    return state not in ("up", "degraded", NO_DATA, "unknown", REVOKED, EMPTY)
+    return state not in ("up", "degraded", CONNECTED, NO_DATA, "unknown", REVOKED, EMPTY)
 
 
 def next_step(

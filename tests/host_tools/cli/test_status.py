@@ -18,8 +18,10 @@ from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import lock, open_database, queries
 from host_tools.store.quarantine import Quarantine
+from host_tools.store.sessions import save_alive, save_sessions
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
+from host_tools.wire.vocabulary import state_name
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE
 from tests.host_tools.evidencing import signing_registry
@@ -129,6 +131,105 @@ def test_an_outage_shows_before_its_first_sample_does(province, device):
     fill(province, device, device.report({}, [outage_began(-20, 6)]), at=device.now)
     slot = status(province, device.now)
     assert (slot.state, slot.since) == ("dns", device.now - 20)
+
+
+@pytest.mark.parametrize(
+    ("cause", "shown"),
+    [(3, "up"), (4, "up"), (5, "up"), (9, "up"), (6, "dns"), (7, "portal"), (8, "tls")],
+)
+def test_a_birth_ends_what_no_device_could_be_born_in(province, device, cause, shown):
+    fill(province, device, device.report(), at=device.now)
+    fill(province, device, device.report({}, [outage_began(-20, cause)]), at=device.now)
+    assert status(province, device.now).state == state_name(cause)
+    device.now += 40
+    fill(province, device, device.birth(), at=device.now, kind="birth")
+    slot = status(province, device.now + 1)
+    assert slot.state == shown
+    if shown == "up":
+        assert (slot.since, slot.fresh, slot.due) == (device.now, True, device.now + 300)
+        # Nothing is said of loss and delay since.
+        later = status(province, device.now + 901)
+        assert (later.state, later.since) == ("no_data", device.now)
+
+
+def test_a_village_that_was_silent_is_up_by_its_birth_and_not_by_an_old_one(province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    silent_since = device.now
+    device.now += 7200
+    birth = device.birth()
+    fill(province, device, birth, at=device.now + 7200, kind="birth")
+    # The broker had kept it for two hours: it says what was then.
+    slot = status(province, device.now + 7210)
+    assert (slot.state, slot.since) == ("no_data", device.now)
+    assert status(province, device.now + 10).state == "up"
+    assert status(province, silent_since + 10).state == "up"
+
+
+def test_a_device_whose_first_message_is_its_birth_is_up(province, device):
+    fill(province, device, device.birth(), at=device.now, kind="birth")
+    slot = status(province, device.now + 5)
+    assert (slot.state, slot.last_report, slot.due) == ("up", None, device.now + 300)
+
+
+def test_a_report_that_waits_to_be_derived_counts_as_heard(province, device):
+    with open_database(province.database, create=True) as db:
+        keys = {device.kid: Key(device.public_key, device.slot, True)}
+        pipeline = Pipeline(db, Streams(db), Acks(8, 1800), keys)
+        pipeline.process([Message(device.topic("report"), device.report())], device.now, 0)
+        (slot,) = queries.status(db, device.now + 1)
+        assert (slot.state, slot.since, slot.last_report) == ("connected", *[device.now] * 2)
+        deriver = Deriver(db, Streams(db))
+        while deriver.step():
+            pass
+        assert queries.status(db, device.now + 1)[0].state == "up"
+
+
+def test_a_session_alone_is_connected_until_its_first_report_is_due(province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    back = device.now + 7200
+    with open_database(province.database) as db, db.transaction():
+        save_sessions(db, {device.slot: True}, back)
+    slot = status(province, back + 10)
+    assert (slot.state, slot.since, slot.due, slot.fresh) == ("connected", back, back + 300, False)
+    assert status(province, back + 301).state == "no_data"
+
+
+def test_while_the_province_hears_nothing_each_village_stays_as_it_was(province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    last = device.now + 100
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, last, connected=True)
+        save_alive(db, last + 20, connected=False)
+    assert status(province, last + 86400).state == "up"
+    # The province hears again. The hour between is not the village's silence.
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, last + 3600, connected=True)
+        save_alive(db, last + 3620, connected=True)
+    assert status(province, last + 3600 + 60).state == "up"
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, last + 4500, connected=True)
+    assert status(province, last + 4500).state == "no_data"
+
+
+def test_what_of_ours_is_down_is_told_first_and_states_are_marked_as_old(
+    desalink, province, device
+):
+    now = int(time.time())
+    device.now = now - 7200
+    device.booted_at = device.now - 60
+    fill(province, device, *device.reports(3), at=device.now)
+    never = desalink("-C", province.directory, "status", "--check")
+    assert never.code == 2 and "The ingest has never run here" in never.out
+    assert "The ingest has never run here" in desalink("-C", province.directory, "status").err
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, device.now + 20, connected=True)
+    ended = desalink("-C", province.directory, "status", "--all")
+    assert ended.err.startswith("The ingest has not been running since ")
+    assert "\tup (old)\t" in ended.out and "no data" not in ended.out
+    (slot,) = json.loads(desalink("-C", province.directory, "status", "--json").out)
+    assert (slot["state"], slot["old"]) == ("up", True)
+    check = desalink("-C", province.directory, "status", "--check")
+    assert check.code == 2 and "not been running since" in check.out
 
 
 def test_backlog_is_what_is_missing_and_what_was_not_sent_yet(province, device):

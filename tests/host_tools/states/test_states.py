@@ -22,11 +22,11 @@ from host_tools.states.words import (
     state_sentence,
     state_word,
 )
-from host_tools.wire.vocabulary import NO_DATA, OFF_AGENT, OFF_POWER, STATES
+from host_tools.wire.vocabulary import CONNECTED, NO_DATA, OFF_AGENT, OFF_POWER, STATES
 from tests.support import ROOT
 
 REPORTED = [state.name for state in STATES]
-ALL_STATES = [*REPORTED, NO_DATA, OFF_AGENT, OFF_POWER, table.REVOKED, table.EMPTY]
+ALL_STATES = [*REPORTED, CONNECTED, NO_DATA, OFF_AGENT, OFF_POWER, table.REVOKED, table.EMPTY]
 # What the ladder ends at; the other states are rungs of evidence only.
 OF_THE_LINK = [state.name for state in STATES if state.code <= ids.DOWN_BROKER]
 

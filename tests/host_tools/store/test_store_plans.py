@@ -238,6 +238,7 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
             ]
             messages.append(device.report(events=[device.reboot(60)]))
             pipeline.process([Message(device.topic("birth"), messages[0])], device.now, 0)
+            assert queries.status(db, START)[0].state == "up"  # by its birth alone
             reports = [Message(device.topic("report"), message) for message in messages[1:]]
             pipeline.process(reports, device.now, 0)
             pipeline.process(reports[:1], device.now, 0)
