@@ -268,14 +268,13 @@ def newest_change(db: Database) -> int:
     return int(db.value("SELECT max(id) FROM changes") or 0)
 
 
-def count_clocks_ahead(db: Database) -> int:
-    """How many slots have reports that were made in what is the future here."""
-    return int(
-        db.value(
-            "SELECT count(DISTINCT slot_id) FROM findings WHERE resolved_at IS NULL "
-            "AND kind = 'future_clock'"
-        )
+def slots_with_clock_ahead(db: Database) -> set[str]:
+    """The slots with reports that were made in what is the future here."""
+    rows = db.all(
+        "SELECT DISTINCT slot FROM findings JOIN slots ON slots.id = slot_id "
+        "WHERE resolved_at IS NULL AND kind = 'future_clock'"
     )
+    return {slot for (slot,) in rows}
 
 
 class Software(NamedTuple):
