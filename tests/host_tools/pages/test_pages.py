@@ -131,6 +131,7 @@ def test_our_own_faults_outrank_all(pages: Pages):
         save_alive(db, NOW + 590, connected=False)
     pages.site.watcher.look()
     assert "no connection to the broker since" in client.get("/").text
+    assert "no connection to the broker since" in client.get("/alerts").text
     with open_database(pages.directory / "province.db") as db, db.transaction():
         save_alive(db, NOW + 590, connected=True)
         db.execute("UPDATE latest SET received_at = ? WHERE slot_id = 1", (NOW + 9000,))
