@@ -124,7 +124,7 @@ def _list(
                 state_word(o.cause),
                 wita(o.begin),
                 _end(o),
-                span(o.duration(now)),
+                span(o.known_duration(now)),
                 str(o.flaps),
             )
             for o in found[-limit:]

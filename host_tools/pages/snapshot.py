@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, ngettext
 from host_tools.common.times import DAY_S
 from host_tools.province.contract_records import (
     MAINTENANCE,
@@ -55,7 +55,7 @@ class Snapshot:
     yesterday: Counter[str]
     changes: list[Change]
     lasting: list[Outage]
-    clocks_ahead: int
+    clocks_ahead: set[str]
     contracts: dict[str, list[ContractEntry]]
     closed: list[ClosedMonth]
     events: list[ContractEvent]
@@ -106,22 +106,31 @@ class Snapshot:
 
     def banner(self) -> list[str]:
         """What is wrong on our own side."""
-        said = self.overview.ours()
-        alive = self.overview.liveness
-        if alive and alive.message - self.at > _AHEAD_S:
-            said.append(
-                _(
-                    "The clock of this server is wrong: messages come from its future. Set it, "
-                    "and see that it is kept by NTP."
-                )
-            )
-        elif self.clocks_ahead >= max(_CLOCKS, len(self.overview.slots) // 3):
+        return [*self.overview.ours(), *self._clocks()]
+
+    def _clocks(self) -> list[str]:
+        """Whose clock is wrong: one device's is its own, that of many is ours."""
+        slots = self.overview.slots
+        ahead = self.clocks_ahead | {
+            slot.slot for slot in slots if (slot.last_report or 0) - self.at > _AHEAD_S
+        }
+        if not ahead:
+            return []
+        if len(ahead) >= max(2, min(len(slots), max(_CLOCKS, len(slots) // 3))):
             text = _(
-                "{count} devices have a clock that is ahead of the ingest's. See whether the "
-                "ingest's own clock is wrong."
+                "The clock of this server is wrong: messages of {count} devices come from its "
+                "future. Set it, and see that it is kept by NTP."
             )
-            said.append(text.format(count=self.clocks_ahead))
-        return said
+            return [text.format(count=len(ahead))]
+        labels = self.overview.labels
+        named = [f"{labels.get(slot[:10], '')} ({slot})" for slot in sorted(ahead)]
+        text = ngettext(
+            "The device of {names} has a clock that is ahead of ours: let a technician check it.",
+            "The devices of {names} have clocks that are ahead of ours: let a technician check "
+            "them.",
+            len(named),
+        )
+        return [text.format(names=", ".join(named))]
 
 
 def _yesterday(strips: dict[str, Strip], moment: float) -> Counter[str]:
@@ -216,7 +225,7 @@ class ProvinceWatcher:
         strips: dict[str, Strip] = {}
         changes: list[Change] = []
         lasting: list[Outage] = []
-        ahead = 0
+        ahead: set[str] = set()
         if database is not None:
             strips = queries.recent_states(database, int(now) - DAY_S)
             last = queries.newest_change(database)
@@ -227,7 +236,7 @@ class ProvinceWatcher:
             ]
             silent = {slot.slot for slot in its.slots if not slot.fresh}
             lasting = queries.outages(database, since=2**40, silent=silent)
-            ahead = queries.count_clocks_ahead(database)
+            ahead = queries.slots_with_clock_ahead(database)
         return Snapshot(
             version,
             now,

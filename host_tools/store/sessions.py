@@ -80,10 +80,13 @@ class Hearing(NamedTuple):
     until: float
     deaf: tuple[int, int]
 
-    def silence_s(self, since: int) -> float:
-        """Seconds from a time on in which a village could be heard."""
+    def is_within(self, seconds: float, since: int) -> bool:
+        """Whether a village could be heard for no more than so many seconds since a time."""
+        passed = self.until - since
+        if passed <= seconds:
+            return True
         begin, end = self.deaf
-        return self.until - since - max(0, min(end, self.until) - max(begin, since))
+        return passed - max(0, min(end, self.until) - max(begin, since)) <= seconds
 
 
 def hearing(db: Database, now: float) -> Hearing:

@@ -137,7 +137,7 @@ def alerts(visit: PageVisit) -> Listing:
             FilterChoice("state", _("State"), [("", _("not over")), ("all", _("all"))], state),
             since,
         ],
-        note=note,
+        note=" ".join([*visit.snapshot.banner(), note]),
         downloads=[("/alerts/messages", _("Messages that were sent, and those that were not"))],
     )
 

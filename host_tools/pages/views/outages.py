@@ -76,7 +76,7 @@ def outages(visit: PageVisit) -> Listing:
             Column("cause", _("Cause"), STATE),
             Column("begin", _("Begin (WITA)"), TIME),
             Column("end", _("End (WITA)"), TIME),
-            Column("duration_s", _("Length"), SPAN, lambda outage: outage.duration(now)),
+            Column("duration_s", _("Length"), SPAN, lambda outage: outage.known_duration(now)),
             Column("flaps", _("Flaps"), NUMBER),
             Column("remark", _("Remark"), of=_remark),
             Column("case", _("Case"), CASE, lambda o: cases.get((o.village, o.begin))),

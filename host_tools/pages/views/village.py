@@ -12,6 +12,7 @@ from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
 from host_tools.common.sizes import size
 from host_tools.common.times import DAY_S, wita
+from host_tools.contracts.table import OPEN_END
 from host_tools.derive.samples import thinned
 from host_tools.pages import photographs, texts
 from host_tools.pages.drawing import axis, bars, line, strip
@@ -93,6 +94,7 @@ def village(visit: PageVisit) -> Response:
         case_of=known,
         cases=visit.book.cases(place=its.code, closed=True, limit=20),
         contracts=snapshot.contracts.get(its.code, []),
+        open_end=OPEN_END,
         has_files=bool(visit.site.settings.files),
         months=village_months(snapshot, its.code),
         notes=visit.book.village_notes(its.code),

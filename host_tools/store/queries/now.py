@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from agent.wire import ids
 from host_tools.common.times import PROGRAMME
-from host_tools.store.database import Database, Row
+from host_tools.store.database import Database
 from host_tools.store.queries.common import DAY_S, WITA_S
 from host_tools.store.sessions import Hearing, hearing
 from host_tools.wire import parse_birth
@@ -125,7 +125,7 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
         if slot_id in lasting and (begin is None or lasting[slot_id][0] >= begin):
             # An outage may be reported before its first sample is.
             since, state = lasting[slot_id][0], state_name(lasting[slot_id][1])
-        known_until = max(t_end or 0, since or 0)
+        last_known = since
         if not fresh or state is None:
             since, state = (t_end if end is None else end), NO_DATA
         if not fresh:
@@ -134,17 +134,19 @@ def status(db: Database, now: float, village: str | None = None) -> list[SlotSta
         if waiting is not None:
             received = max(received or 0, waiting)
         due = None
-        sign = signs.newest_birth(slot_id, known_until) if state in _ENDED_BY_BIRTH else None
-        if sign is not None and heard.silence_s(sign.at) <= _SILENT_REPORTS * sign.interval_s:
-            since, state, fresh = sign.at, UP, True
-            due = sign.at + sign.interval_s
-        elif state == NO_DATA:
-            if sign is not None:
-                since = sign.at
+        if state in _ENDED_BY_BIRTH:
+            sign = signs.newest_birth(slot_id, max(t_end or 0, last_known or 0))
             session = signs.sessions.get(slot, 0)
-            if waiting is not None and heard.silence_s(waiting) <= _SILENT_REPORTS * interval_s:
+            if sign is not None and state == NO_DATA:
+                since = sign.at
+            if sign is not None and heard.is_within(_SILENT_REPORTS * sign.interval_s, sign.at):
+                since, state, fresh = sign.at, UP, True
+                due = sign.at + sign.interval_s
+            elif state != NO_DATA:
+                pass  # it was told, and is of now
+            elif waiting is not None and heard.is_within(_SILENT_REPORTS * interval_s, waiting):
                 since, state, fresh = waiting, CONNECTED, True
-            elif session > (since or 0) and heard.silence_s(session) <= interval_s:
+            elif session > (since or 0) and heard.is_within(interval_s, session):
                 since, state, due = session, CONNECTED, session + interval_s
         missing = int(gaps.get(slot_id, 0))
         # What the device had when it connected, newer than all that is stored.
@@ -189,6 +191,7 @@ class _Signs:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._streams_of: dict[int, list[int]] = {}
         self.waiting: dict[int, int] = dict(
             db.all(
                 "SELECT dirty.slot_id, max(reports.received_at) FROM dirty JOIN reports "
@@ -199,22 +202,28 @@ class _Signs:
         self.sessions: dict[str, int] = dict(
             db.all("SELECT slot, since FROM sessions WHERE online <> 0")
         )
-        self._births: dict[int, list[Row]] = {}
-        for slot_id, *birth in db.all(
-            "SELECT slot_id, births.id, births.received_at, sample_s, samples FROM streams "
-            "JOIN births ON births.id = (SELECT newest.id FROM births AS newest "
-            "WHERE newest.stream_id = streams.id ORDER BY boot DESC, conn DESC LIMIT 1)"
-        ):
-            self._births.setdefault(slot_id, []).append(tuple(birth))
 
     def newest_birth(self, slot_id: int, after: int) -> _Sign | None:
         """The last of the newest births of a slot's streams, if it is after a time."""
-        signs = [
-            _Sign(self._moment(birth_id, received), _interval_s(sample_s, samples))
-            for birth_id, received, sample_s, samples in self._births.get(slot_id, ())
-            if received > after
-        ]
-        return max((sign for sign in signs if sign.at > after), default=None)
+        signs = []
+        for stream_id in self._streams().get(slot_id, ()):
+            birth = self._db.one(
+                "SELECT id, received_at, sample_s, samples FROM births WHERE stream_id = ? "
+                "ORDER BY boot DESC, conn DESC LIMIT 1",
+                (stream_id,),
+            )
+            if birth is not None and birth[1] > after:
+                at = self._moment(*birth[:2])
+                if at > after:
+                    signs.append(_Sign(at, _interval_s(*birth[2:])))
+        return max(signs, default=None)
+
+    def _streams(self) -> dict[int, list[int]]:
+        """The streams of each slot, read once they are asked for."""
+        if not self._streams_of:
+            for slot_id, stream_id in self._db.all("SELECT slot_id, id FROM streams"):
+                self._streams_of.setdefault(slot_id, []).append(stream_id)
+        return self._streams_of
 
     def _moment(self, birth_id: int, received: int) -> int:
         """When a birth was made; a broker may have kept it for long."""
@@ -246,7 +255,7 @@ def _fresh(heard: Hearing, received: int | None, t_end: int | None, interval_s: 
     if received is None or t_end is None:
         return False
     silent_s = _SILENT_REPORTS * interval_s
-    return heard.silence_s(received) <= silent_s and heard.silence_s(t_end) <= silent_s + _CLOCK_S
+    return heard.is_within(silent_s, received) and heard.is_within(silent_s + _CLOCK_S, t_end)
 
 
 def changes(db: Database, after: int, limit: int = 1000) -> list[Change]:
@@ -268,14 +277,13 @@ def newest_change(db: Database) -> int:
     return int(db.value("SELECT max(id) FROM changes") or 0)
 
 
-def count_clocks_ahead(db: Database) -> int:
-    """How many slots have reports that were made in what is the future here."""
-    return int(
-        db.value(
-            "SELECT count(DISTINCT slot_id) FROM findings WHERE resolved_at IS NULL "
-            "AND kind = 'future_clock'"
-        )
+def slots_with_clock_ahead(db: Database) -> set[str]:
+    """The slots with reports that were made in what is the future here."""
+    rows = db.all(
+        "SELECT DISTINCT slot FROM findings JOIN slots ON slots.id = slot_id "
+        "WHERE resolved_at IS NULL AND kind = 'future_clock'"
     )
+    return {slot for (slot,) in rows}
 
 
 class Software(NamedTuple):

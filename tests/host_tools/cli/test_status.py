@@ -12,7 +12,7 @@ import pytest
 from agent.wire import ids
 from host_tools.broker.client import CheckClient
 from host_tools.common.errors import DesalinkError
-from host_tools.common.times import parse_since
+from host_tools.common.times import DAY_S, WITA_S, iso, parse_since, span
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
@@ -373,6 +373,30 @@ def test_usage_since_the_middle_of_a_day_or_an_hour_shows_no_part_of_it(province
         midnight = NOW - 14 * 3600
         assert queries.usage(db, by=by, since=midnight) == everything
         assert queries.usage(db, by=by, since=midnight + 86400) == []
+
+
+def test_usage_of_so_many_days_is_of_no_more(desalink, province, device):
+    midnight = (int(time.time()) + WITA_S) // DAY_S * DAY_S - WITA_S
+    device.now = midnight - 3 * DAY_S
+    device.booted_at = device.now - 60
+    for _day in range(4):
+        fill(province, device, device.report(), at=device.now)
+        device.now += DAY_S - 300
+    run = ("-C", province.directory, "usage", "--json", "--since")
+    begins = [row["begin"] for row in json.loads(desalink(*run, "2d").out)]
+    assert begins == [iso(midnight - DAY_S), iso(midnight)]
+    (summed,) = json.loads(desalink(*run, "2d", "--by", "village").out)
+    assert summed["measured_s"] == 600
+
+
+def test_an_outage_of_which_only_the_beginning_is_known_has_no_length():
+    outage = queries.Outage(*[0] * len(queries.Outage._fields))._replace(
+        begin=1000, end=1000, interrupted=True, known_until=None
+    )
+    assert outage.known_duration(5000) is None
+    assert span(outage.known_duration(5000)) == "-"
+    assert outage._replace(end=1060).known_duration(5000) == 60
+    assert outage._replace(end=None, interrupted=False).known_duration(5000) == 4000
 
 
 def test_what_was_not_measured_today_is_not_nothing(province, device):

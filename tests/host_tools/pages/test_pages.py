@@ -131,10 +131,17 @@ def test_our_own_faults_outrank_all(pages: Pages):
         save_alive(db, NOW + 590, connected=False)
     pages.site.watcher.look()
     assert "no connection to the broker since" in client.get("/").text
+    assert "no connection to the broker since" in client.get("/alerts").text
     with open_database(pages.directory / "province.db") as db, db.transaction():
         save_alive(db, NOW + 590, connected=True)
-        db.execute("UPDATE reports SET received_at = ?", (NOW + 9000,))
-        db.execute("INSERT INTO reports VALUES (99, 1, 999, 1, 0, NULL, ?, ?)", (NOW + 9000, b"?"))
+        db.execute("UPDATE latest SET received_at = ? WHERE slot_id = 1", (NOW + 9000,))
+    pages.site.watcher.look()
+    text = client.get("/").text
+    # One device whose clock is ahead says nothing of the server's.
+    assert "The device of " in text and "a clock that is ahead of ours" in text
+    assert "The clock of this server is wrong" not in text
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("UPDATE latest SET received_at = ?", (NOW + 9000,))
     pages.site.watcher.look()
     assert "The clock of this server is wrong" in client.get("/").text
 

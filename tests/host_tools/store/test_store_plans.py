@@ -157,7 +157,7 @@ def the_rest(db: Database, device: Device) -> None:
     queries.slot_hours(db, "6403112001-1", START, START + 9)
     queries.usage_sums(db, since=START)
     queries.newest_change(db)
-    queries.count_clocks_ahead(db)
+    queries.slots_with_clock_ahead(db)
     queries.software(db)
     queries.recent_states(db, START)
     queries.ended_outages(db, before=START + 9000, since=START, limit=9)
