@@ -173,7 +173,7 @@ need_test_daemons() {
     local net_snmp=net-snmp openssh=openssh
     case $(package_manager) in
     apt-get) net_snmp=snmpd openssh=openssh-server ;;
-    dnf) openssh=openssh-server ;;
+    dnf) openssh='openssh-server' ;;
     esac
     find_program snmpd >/dev/null ||
         install_unstarted $net_snmp 'snmpd (Net-SNMP, for the tests)' snmpd.service
@@ -199,7 +199,7 @@ need_lab() {
     for pair in unshare:util-linux ip:iproute2 tc:iproute2 nft:nftables dnsmasq:dnsmasq-base; do
         package=${pair#*:}
         PATH=$SEARCH_PATH command -v "${pair%:*}" >/dev/null && continue
-        command -v apt-get >/dev/null && may_install "$package" || continue
+        if ! command -v apt-get >/dev/null || ! may_install "$package"; then continue; fi
         say "Installing $package with apt-get ..."
         quietly system_install apt-get "$package" || say "apt-get could not install $package."
     done
