@@ -28,7 +28,7 @@ from host_tools.devices.code.kept import (
     known_outside,
     names_that_stay,
 )
-from host_tools.devices.code.uses import Kind, Use, Uses, names_of
+from host_tools.devices.code.uses import NameKind, Use, Uses, names_of
 
 # Names that a .mpy file refers to by a number of one or two bytes, and that every MicroPython has
 # in its firmware (static qstrs, part of the format of .mpy 6).
@@ -122,13 +122,13 @@ class _Family:
         self.defined = {use.name for use in mentioned if use.defines}
         self.in_bundle = not paths.isdisjoint(BUNDLE_OF)
         self.short: dict[str, str] = {}
-        self.taken: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+        self.taken: dict[NameKind, set[str]] = {kind: set() for kind in NameKind}
 
 
-def _kinds(mentioned: Iterable[Use]) -> dict[str, Kind]:
-    kinds: dict[str, Kind] = {}
+def _kinds(mentioned: Iterable[Use]) -> dict[str, NameKind]:
+    kinds: dict[str, NameKind] = {}
     for use in mentioned:
-        kinds[use.name] = kinds.get(use.name, Kind(0)) | use.kind
+        kinds[use.name] = kinds.get(use.name, NameKind(0)) | use.kind
     return kinds
 
 
@@ -178,10 +178,10 @@ class _Shortener:
 
     def shorten(self, name: str, families: Collection[_Family]) -> None:
         """Find a name's short one, the same in all these families, if one is cheaper."""
-        kind = Kind(0)
+        kind = NameKind(0)
         for family in families:
             kind |= family.kinds[name]
-        in_bundle = Kind.MODULE in kind and any(family.in_bundle for family in families)
+        in_bundle = NameKind.MODULE in kind and any(family.in_bundle for family in families)
         taken = set(self.in_bundles) if in_bundle else set()
         for family in families:
             taken.update(*(family.taken[part] for part in kind))
@@ -202,13 +202,13 @@ class _Candidates:
     def __init__(self, trees: Mapping[str, ast.Module], uses: Mapping[str, Uses]) -> None:
         shared = [use for of_file in uses.values() for use in of_file.shared]
         self._counts = {
-            kind: Counter(use.name for use in shared if kind in use.kind) for kind in Kind
+            kind: Counter(use.name for use in shared if kind in use.kind) for kind in NameKind
         }
         module_names = (of_file.functions | of_file.interpreters for of_file in uses.values())
         object_names = (of_file.read_in_classes for of_file in uses.values())
-        self._refused: dict[Kind, set[str]] = {
-            Kind.MODULE: set().union(*module_names),
-            Kind.OBJECT: known_outside(trees).union(OF_INTERPRETERS_OBJECTS, *object_names),
+        self._refused: dict[NameKind, set[str]] = {
+            NameKind.MODULE: set().union(*module_names),
+            NameKind.OBJECT: known_outside(trees).union(OF_INTERPRETERS_OBJECTS, *object_names),
         }
         self._parameters = sorted(
             {
@@ -224,10 +224,10 @@ class _Candidates:
         """Whether each device has this text anyway."""
         return name in _IN_FIRMWARE or name in self._parameters
 
-    def of(self, kind: Kind) -> Iterator[str]:
+    def of(self, kind: NameKind) -> Iterator[str]:
         """Those that may be a name of this kind."""
         # What is a name of the other kind already costs a file's table nothing more.
-        other = self._counts[Kind.OBJECT if Kind.MODULE in kind else Kind.MODULE]
+        other = self._counts[NameKind.OBJECT if NameKind.MODULE in kind else NameKind.MODULE]
         in_firmware = sorted(_IN_FIRMWARE, key=lambda name: -other[name])
         for name in itertools.chain(in_firmware, self._parameters, _letters()):
             if keyword.iskeyword(name):

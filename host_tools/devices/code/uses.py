@@ -19,7 +19,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _OWN_OBJECTS = ("self", "signer")
 
 
-class Kind(IntFlag):
+class NameKind(IntFlag):
     """Where the interpreter looks for a name: among a module's, among an object's, or in both."""
 
     MODULE = 1
@@ -35,7 +35,7 @@ class Use:
     """
 
     name: str
-    kind: Kind
+    kind: NameKind
     defines: bool
     node: ast.AST
     field: str
@@ -73,14 +73,14 @@ class Uses(ast.NodeVisitor):
 
     def _mention(self, node: ast.AST, field: str, name: str, defines: bool) -> None:
         """A name without an object before it."""
-        kind = Kind.MODULE
+        kind = NameKind.MODULE
         if self._class is not None and name in self._class:
-            kind = Kind.OBJECT
+            kind = NameKind.OBJECT
         elif any(name in scope for scope in self._scopes):
             self.functions.add(name)
             return
         elif self._class is not None:
-            kind = Kind.MODULE | Kind.OBJECT
+            kind = NameKind.MODULE | NameKind.OBJECT
             self.read_in_classes.add(name)
         self.shared.append(Use(name, kind, defines, node, field))
 
@@ -92,7 +92,7 @@ class Uses(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         owner = node.value.id if isinstance(node.value, ast.Name) else ""
-        kind = Kind.MODULE if owner in self._modules else Kind.OBJECT
+        kind = NameKind.MODULE if owner in self._modules else NameKind.OBJECT
         defines = isinstance(node.ctx, ast.Store) and owner in _OWN_OBJECTS
         self.shared.append(Use(node.attr, kind, defines, node, "attr"))
         self.visit(node.value)
@@ -104,7 +104,7 @@ class Uses(ast.NodeVisitor):
 
     def visit_Global(self, node: ast.Global) -> None:
         for position, name in enumerate(node.names):
-            self.shared.append(Use(name, Kind.MODULE, True, node, "names", position))
+            self.shared.append(Use(name, NameKind.MODULE, True, node, "names", position))
 
     def visit_Import(self, node: ast.Import) -> None:
         self.interpreters.update(alias.asname or alias.name for alias in node.names)
@@ -117,7 +117,7 @@ class Uses(ast.NodeVisitor):
             if (alias.asname or alias.name) in self._modules:
                 self.functions.add(alias.asname or alias.name)
                 continue
-            self.shared.append(Use(alias.name, Kind.MODULE, False, alias, "name"))
+            self.shared.append(Use(alias.name, NameKind.MODULE, False, alias, "name"))
             if self._scopes:
                 # The function goes on with the name that it has here.
                 alias.asname = alias.asname or alias.name
