@@ -15,7 +15,7 @@ OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli
 	menu.py provision.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-lab demo test proofs browser fresh lab lint format bench fuzz firmware \
+.PHONY: help setup setup-demo setup-lab setup-browser demo test proofs browser fresh lab lint format bench fuzz firmware \
 	clean
 
 help:
@@ -41,6 +41,9 @@ setup-demo:
 setup-lab:
 	@V='$(V)' .ci/setup.sh lab
 
+setup-browser:
+	@V='$(V)' .ci/setup.sh browser
+
 # `exec`, so that a signal to make reaches the program itself and it can clean up.
 demo: setup-demo
 	$(Q)exec .venv/bin/desalink demo $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
@@ -54,9 +57,7 @@ test: setup
 proofs: setup
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
-# The pages in a real Chromium (Debian: apt install chromium). CI has none.
-browser: setup
-	$(Q)$(PYTHON_OF_VENV) -m pip install -q -c constraints.txt -e '.[browser]'
+browser: setup-browser
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -m slow tests/host_tools/pages/test_pages_browser.py $(ARGS)
 
 # In trees of their own (.ci/fresh.sh): nothing of this clone's set-up is used. Half an hour; SHORT=1

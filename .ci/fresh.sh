@@ -116,7 +116,7 @@ for process in "$tree"/proc/[0-9]*; do
     status=1
 done
 others=$(chroot "$tree" setpriv --reuid "$user" --regid "$user" --clear-groups \
-    git -C "$home/desalink" ls-files --others --exclude-standard)
+    env HOME="$home" git -C "$home/desalink" ls-files --others --exclude-standard)
 [ -z "$others" ] || { echo "fresh: git would see what was left behind: $others"; status=1; }
 exit $status
 '
