@@ -15,13 +15,15 @@ OF_LAPTOPS := host_tools/field host_tools/people/kits $(addprefix host_tools/cli
 	menu.py provision.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-lab demo test proofs browser lab lint format bench fuzz firmware clean
+.PHONY: help setup setup-demo setup-lab setup-browser demo test proofs browser fresh lab lint format bench fuzz firmware \
+	clean
 
 help:
 	@echo "make demo    four villages report to a province right here (MINUTES=5, ARGS='--no-faults')"
 	@echo "make test    the tests, but for the slow ones (ARGS='-k journal', JOBS=6)"
 	@echo "make proofs  the slow tests: a day, years, kills, power cuts, 841 villages"
 	@echo "make browser the pages in a real Chromium"
+	@echo "make fresh   set-up, demo and tests on a bare Debian, as root and as a user (SHORT=1)"
 	@echo "make lab     faults of real networks, in namespaces, and what is told of them (QUICK=1)"
 	@echo "make lint    style, types, and what is known to be insecure"
 	@echo "make format  puts the style right"
@@ -39,6 +41,9 @@ setup-demo:
 setup-lab:
 	@V='$(V)' .ci/setup.sh lab
 
+setup-browser:
+	@V='$(V)' .ci/setup.sh browser
+
 # `exec`, so that a signal to make reaches the program itself and it can clean up.
 demo: setup-demo
 	$(Q)exec .venv/bin/desalink demo $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
@@ -52,10 +57,13 @@ test: setup
 proofs: setup
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
-# The pages in a real Chromium (Debian: apt install chromium). CI has none.
-browser: setup
-	$(Q)$(PYTHON_OF_VENV) -m pip install -q -c constraints.txt -e '.[browser]'
+browser: setup-browser
 	$(Q)exec $(PYTHON_OF_VENV) -m pytest -q -m slow tests/host_tools/pages/test_pages_browser.py $(ARGS)
+
+# In trees of their own (.ci/fresh.sh): nothing of this clone's set-up is used. Half an hour; SHORT=1
+# takes two minutes, SUITE=trixie another release.
+fresh:
+	$(Q)exec .ci/fresh.sh $(if $(SHORT),short)
 
 # Twenty minutes and more; QUICK=1 takes four. Where namespaces are not allowed it only says so.
 lab: setup-lab
@@ -66,6 +74,7 @@ lint: setup
 	$(Q)$(PYTHON_OF_VENV) -m ruff format --check --quiet .
 	$(Q)said=$$($(PYTHON_OF_VENV) -m bandit --quiet --recursive --configfile pyproject.toml \
 		host_tools 2>&1) || { echo "$$said"; exit 1; }
+	$(Q).venv/bin/shellcheck $$(git ls-files '*.sh' .ci/run)
 	$(Q)$(PYTHON_OF_VENV) -m mypy
 	$(Q)$(PYTHON_OF_VENV) -m mypy --config-file .ci/agent-mypy.ini
 	$(Q)for platform in win32 darwin; do $(PYTHON_OF_VENV) -m mypy --platform $$platform \

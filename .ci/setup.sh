@@ -6,12 +6,18 @@
 #   .ci/setup.sh demo     what a user needs, and MicroPython
 #   .ci/setup.sh test     all that the tests, the linters and the benchmarks need as well
 #   .ci/setup.sh lab      the programs of which the laboratory is built, too
+#   .ci/setup.sh browser  Chromium and what drives it, too
 #
 # PYTHON=python3.12 uses this interpreter, V=1 shows what pip and the package manager say.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly WANTED=${1:-test}
-readonly EXTRA=${WANTED/#lab/test}
+case $WANTED in
+demo | test | browser) EXTRA=$WANTED ;;
+lab) EXTRA='test' ;;
+*) echo "setup: there is no set-up '$WANTED': demo, test, lab or browser." >&2 && exit 2 ;;
+esac
+readonly EXTRA
 
 readonly VENV=.venv
 # With the extra's name: written last, what .venv was made from.
@@ -41,6 +47,25 @@ quietly() {
     [ $status -eq 0 ] || tail -n 15 "$log" >&2
     rm -f "$log"
     return $status
+}
+
+# A mirror that does not answer now may answer in a moment.
+readonly TRIES=3
+readonly SECONDS_BETWEEN=${DESALINK_SETUP_WAIT:-10}
+
+# with_retries WHAT COMMAND...: says which step failed, and tries again.
+with_retries() {
+    local what=$1 try
+    shift
+    for ((try = 1; try <= TRIES; try++)); do
+        quietly "$@" && return
+        [ $try -eq $TRIES ] || {
+            say "$what failed (try $try of $TRIES; its last words are above)." \
+                "Trying again in $SECONDS_BETWEEN seconds ..."
+            sleep "$SECONDS_BETWEEN"
+        }
+    done
+    return 1
 }
 
 # --- the system's packages
@@ -101,9 +126,9 @@ install() {
         die "$what is missing and this user may not install it: run '$manager install $package'" \
             "as root, then run make again."
     say "Installing $package with $manager ..."
-    quietly system_install "$manager" "$package" ||
-        die "$manager could not install $package (its last words are above): install $what" \
-            "by hand, then run make again."
+    with_retries "Installing $package" system_install "$manager" "$package" ||
+        die "$manager could not install $package (its last words are above): check the network," \
+            "or install $what by hand, then run make again."
 }
 
 # --- daemons of which only the programs are wanted
@@ -173,7 +198,7 @@ need_test_daemons() {
     local net_snmp=net-snmp openssh=openssh
     case $(package_manager) in
     apt-get) net_snmp=snmpd openssh=openssh-server ;;
-    dnf) openssh=openssh-server ;;
+    dnf) openssh='openssh-server' ;;
     esac
     find_program snmpd >/dev/null ||
         install_unstarted $net_snmp 'snmpd (Net-SNMP, for the tests)' snmpd.service
@@ -191,6 +216,11 @@ need_pango() {
         install fonts-dejavu-core 'DejaVu (the letters of PDF reports)'
 }
 
+need_chromium() {
+    find_program chromium >/dev/null || find_program chromium-browser >/dev/null ||
+        install chromium 'Chromium (for make browser)'
+}
+
 # --- the laboratory
 
 # Where they can't be installed, the laboratory says so itself, and is skipped.
@@ -199,7 +229,7 @@ need_lab() {
     for pair in unshare:util-linux ip:iproute2 tc:iproute2 nft:nftables dnsmasq:dnsmasq-base; do
         package=${pair#*:}
         PATH=$SEARCH_PATH command -v "${pair%:*}" >/dev/null && continue
-        command -v apt-get >/dev/null && may_install "$package" || continue
+        if ! command -v apt-get >/dev/null || ! may_install "$package"; then continue; fi
         say "Installing $package with apt-get ..."
         quietly system_install apt-get "$package" || say "apt-get could not install $package."
     done
@@ -265,7 +295,8 @@ usable_venv() {
 ready() { usable_venv && [ "$(cat "$READY-$EXTRA" 2>/dev/null)" = "$(wanted)" ]; }
 
 pip_install() {
-    quietly $VENV/bin/python -m pip --disable-pip-version-check --no-input \
+    with_retries "Installing the packages of Python" \
+        $VENV/bin/python -m pip --disable-pip-version-check --no-input \
         install -c constraints.txt "$@" ||
         die "pip could not install the packages of pyproject.toml (its last words are above):" \
             "check the network and 'pip config list', then run make again; ready-made packages" \
@@ -284,14 +315,15 @@ make_venv() {
         echo "$PWD" >$MADE_FOR
     fi
     say "Installing the packages of pyproject.toml into .venv (once; about half a minute) ..."
-    pip_install -e ".[$EXTRA]"
+    if [ "$EXTRA" = browser ]; then pip_install -e '.[test,browser]'; else pip_install -e ".[$EXTRA]"; fi
     wanted >$READY-demo # a part of every extra
-    [ "$EXTRA" = test ] || return 0
+    [ "$EXTRA" != demo ] || return 0
     # For the type checker only, and never beside the other packages: they replace time, socket ...
     rm -rf $VENV/micropython-stubs
     pip_install --target $VENV/micropython-stubs micropython-esp32-stubs
     $VENV/bin/python .ci/mend_stubs.py $VENV/micropython-stubs
     wanted >$READY-test
+    [ "$EXTRA" = test ] || wanted >$READY-browser
 }
 
 # One at a time: a second make waits here, then finds the work done.
@@ -301,6 +333,7 @@ if command -v flock >/dev/null; then
 fi
 need_mosquitto
 need_pango
-[ "$EXTRA" != test ] || need_test_daemons
+[ "$EXTRA" = demo ] || need_test_daemons
+[ "$WANTED" != browser ] || need_chromium
 [ "$WANTED" != lab ] || need_lab
 ready || make_venv

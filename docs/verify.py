@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from read_archive import archived
 
 PROGRAMME = 1_735_660_800  # 2025-01-01 00:00 WITA
+# What is over once a device has reached the province.
+ENDED_BY_BIRTH = {"no_data", "unknown", "interface", "gateway", "provider", "broker"}
 AHEAD, ROUNDING, SEAM, LAG = 300, 2, 10, 30
 HOUR, MOST, TIME = 3600, 2**53 - 1, 2**33  # no time in an event's detail is greater than TIME
 STATES = (
@@ -359,6 +361,18 @@ def rest(span, taken):
         yield begin, end
 
 
+def newest_birth(births, after):
+    """Moment and report interval of the last of the newest births of a slot's streams, if it is
+    after a time."""
+    found = []
+    for received_at, birth in births.values():
+        told = birth[5]
+        moment = received_at if told is None or told < PROGRAMME else min(received_at, told)
+        if moment > after:
+            found.append((moment, (birth[11][1] or 60) * min(birth[11][2] or 5, 60)))
+    return max(found, default=None)
+
+
 def status(boots, reports, states, births, gaps, now):
     """A slot as of now."""
     ends = [(r.end, r.rank, r.seq, r) for b in boots for r in b.sampled]
@@ -366,7 +380,7 @@ def status(boots, reports, states, births, gaps, now):
     newest = max(ends, key=lambda e: e[:3])[3] if ends else None
     fresh, found = False, {"last_report": received, "gaps": gaps, "backlog": gaps}
     if newest is not None:
-        birth = births.get((newest.kid, newest.stream))
+        birth = (births.get((newest.kid, newest.stream)) or (None, None))[1]
         samples = birth[11][2] if birth else 5
         silent = 3 * newest.step * min(samples or 5, 60)
         fresh = now - received <= silent and now - newest.end <= silent + AHEAD
@@ -375,16 +389,24 @@ def status(boots, reports, states, births, gaps, now):
         found["backlog"] += max(0, made - stored)
     found |= {"fresh": fresh, "state": "no_data", "since": states[-1][1] if states else None}
     found |= dict.fromkeys(("rtt_ms", "loss_percent", "clients", "journal_fill_percent"))
-    if not fresh:
-        return found
-    if states:
-        found["since"], found["state"] = states[-1][0], states[-1][2]
     lasting = max(
         ((o["begin"], o["cause"]) for b in boots for o in b.outages if o["end"] is None),
         default=None,
     )
-    if lasting and (not states or lasting[0] >= states[-1][0]):
-        found["since"], found["state"] = lasting
+    last = (states[-1][0], states[-1][2]) if states else None
+    if lasting and (not last or lasting[0] >= last[0]):
+        last = lasting
+    known_until = max(newest.end if newest else 0, last[0] if last else 0)
+    if fresh and last:
+        found["since"], found["state"] = last
+    connected = newest_birth(births, known_until)
+    if connected and found["state"] in ENDED_BY_BIRTH:
+        if found["state"] == "no_data":
+            found["since"] = connected[0]
+        if now - connected[0] <= 3 * connected[1]:
+            found |= {"since": connected[0], "state": "up", "fresh": True}
+    if not fresh:
+        return found
     near = [(r.seq, r) for *_, r in ends if r.rank == newest.rank]
     near = sorted(e for e in near if newest.seq - 16 < e[0] <= newest.seq)
     last = [(r, i) for _, r in near for i in range(r.n)][-10:]
@@ -399,7 +421,7 @@ def status(boots, reports, states, births, gaps, now):
 
 def slot_figures(reports, births, kept, now):
     """All figures of one slot; kept: (kid, stream, seq) of malformed reports that count as stored,
-    births: the newest of each (kid, stream)."""
+    births: of each (kid, stream) the newest, and when it was received."""
     by_boot, seqs = defaultdict(list), defaultdict(set)
     for r in sorted(reports, key=lambda r: (r.rank, r.seq)):
         by_boot[r.rank].append(r)
@@ -468,11 +490,11 @@ def figures(database, keys, now):
                 reports[slot].append(Report(kid, payload, received_at, message))
             except Exception as error:  # whatever changed bytes provoke
                 bad.append((slot, stream.hex(), seq, str(error)))
-        for slot, kid, stream, _, message in db.execute(sql.format("", "births")):
+        for slot, kid, stream, received_at, message in db.execute(sql.format("", "births")):
             _, payload = opened(message, f"desa/1/{slot[:4]}/{slot}/birth", keys)
             old = births[slot].get((kid, stream))
-            if old is None or (payload[2], payload[3]) > (old[2], old[3]):
-                births[slot][kid, stream] = payload
+            if old is None or (payload[2], payload[3]) > (old[1][2], old[1][3]):
+                births[slot][kid, stream] = received_at, payload
         rows = db.execute(
             "SELECT slots.slot, streams.kid, stream, seq FROM quarantine JOIN streams "
             "ON streams.id = stream_id JOIN slots ON slots.id = slot_id WHERE reason != 'conflict'"

@@ -1,6 +1,7 @@
 #!/bin/sh /etc/rc.common
 # Desalink's agent. Its settings: /etc/config/desalink. What it says: logread -e desalink.
 
+# shellcheck shell=busybox disable=SC2034  # rc.common reads these
 START=96
 STOP=04
 USE_PROCD=1

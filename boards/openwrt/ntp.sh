@@ -1,3 +1,4 @@
+# shellcheck shell=busybox
 # Sourced when busybox's ntpd has something to say: writes down whether the clock is right.
 
 case "$ACTION" in

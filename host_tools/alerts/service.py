@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from filelock import FileLock, Timeout
-
 from host_tools.alerts import settings
 from host_tools.alerts.channels import make_sender
 from host_tools.alerts.digest import queue_digest
@@ -29,6 +27,7 @@ from host_tools.alerts.view import (
 from host_tools.alerts.watch import Watch
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
+from host_tools.common.locks import hold
 from host_tools.province.registry import Registry
 from host_tools.province.settings import Province
 from host_tools.store import Database, StoreBusy, StoreFull, StoreMissing, open_database
@@ -74,37 +73,33 @@ class AlertService:
             AlertsBusy: another process does.
         """
         directory = self._province.directory
-        lock = FileLock(directory / f"{FILE}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise AlertsBusy(
-                _(
-                    "Another 'desalink alerts run' already watches {directory}; stop it first."
-                ).format(directory=directory)
-            ) from None
         sending = threading.Thread(target=self._send, daemon=True)
-        try:
-            with Registry.open(directory) as registry, open_records(directory) as records:
-                post = Post(self._settings, records)
-                watch = Watch(self._settings, records, post)
-                self._log("started", teams=len(self._settings.teams))
-                if not self._settings.teams:
-                    text = _("Nobody is sent an alert; name teams and channels in {file}.")
-                    named = text.format(file=directory / settings.FILE)
-                    self._log("no_teams", level="warning", error=named)
-                sending.start()
-                while not self._stop.is_set():
-                    try:
-                        self.look_once(registry, records, post, watch)
-                    except (StoreBusy, StoreFull) as error:
-                        self._log("look_failed", level="error", error=error)
-                    self._stop.wait(LOOK_S)
+        with (
+            hold(directory / f"{FILE}.lock", self._busy),
+            Registry.open(directory) as registry,
+            open_records(directory) as records,
+        ):
+            post = Post(self._settings, records)
+            watch = Watch(self._settings, records, post)
+            self._log("started", teams=len(self._settings.teams))
+            if not self._settings.teams:
+                text = _("Nobody is sent an alert; name teams and channels in {file}.")
+                named = text.format(file=directory / settings.FILE)
+                self._log("no_teams", level="warning", error=named)
+            sending.start()
+            while not self._stop.is_set():
+                try:
+                    self.look_once(registry, records, post, watch)
+                except (StoreBusy, StoreFull) as error:
+                    self._log("look_failed", level="error", error=error)
+                self._stop.wait(LOOK_S)
             sending.join(60)
             if self._failure is not None:
                 raise self._failure
-        finally:
-            lock.release()
+
+    def _busy(self) -> AlertsBusy:
+        sentence = _("Another 'desalink alerts run' already watches {directory}; stop it first.")
+        return AlertsBusy(sentence.format(directory=self._province.directory))
 
     def look_once(
         self, registry: Registry, records: AlertRecords, post: Post, watch: Watch

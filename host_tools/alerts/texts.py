@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from host_tools.alerts.moment import OWN_SIDE, is_group
 from host_tools.alerts.places import AlertPlace
 from host_tools.alerts.records import Alert, AlertMember
-from host_tools.common.i18n import _, ngettext
+from host_tools.common.i18n import _, marked, ngettext
 from host_tools.common.times import span, wita
+from host_tools.states.table import ADMINISTRATOR, OFFICE, OURS, TECHNICIAN, Step
+from host_tools.states.words import LONG, group, next_step, state_sentence
+from host_tools.wire.vocabulary import NO_DATA
 
 _LISTED = 20  # slots of a message
 
@@ -23,71 +27,80 @@ class MessageText:
     body: str
 
 
-def trouble_words(state: str) -> str:
+# Troubles that are no state: those that rules find beside states, and those of the own side.
+_TROUBLES = {
+    "flapping": marked("up and down all the time"),
+    "unused": marked("not used"),
+    "voltage": marked("supply voltage is low"),
+    "journal": marked("the device's journal is filling"),
+    "certificate": marked("a certificate ends soon"),
+    "disk": marked("the province's disk is filling"),
+    "channel": marked("a channel takes no alerts"),
+}
+_STEPS = {
+    "flapping": Step(
+        OFFICE, marked("Call the village: a loose plug? Otherwise call the provider.")
+    ),
+    "unused": Step(OFFICE, marked("Call the village: does anybody know of the hotspot?")),
+    "voltage": Step(TECHNICIAN, marked("Check the battery and its charger.")),
+    "journal": Step(
+        OFFICE, marked("See that the device reaches the broker: its journal will be full.")
+    ),
+    "certificate": Step(ADMINISTRATOR, marked("Renew what ends, as the list says.")),
+    "disk": Step(
+        ADMINISTRATOR, marked("Make room, or move old months away with 'desalink archive'.")
+    ),
+    "channel": Step(
+        ADMINISTRATOR,
+        marked("Correct it in alerts.toml, and try it: 'desalink alerts test CHANNEL'."),
+    ),
+}
+_OWN = {
+    "ingest": marked("the ingest does not run"),
+    "broker": marked("the ingest has no connection to the broker"),
+    "derive": marked("the ingest is behind with its work"),
+    "silence": marked("all villages are silent at once"),
+}
+_OWN_STEPS = {
+    "ingest": marked("See 'systemctl status desalink-ingest' and start it again."),
+    "broker": marked("See 'systemctl status desalink-broker' and start it again."),
+    "derive": marked("Wait; if it lasts, see the log of desalink-ingest."),
+    "silence": marked("Check the broker, and this machine's own internet connection."),
+}
+# What fell together has a cause in what it shares.
+_SHARED_STEPS = {
+    "provider": marked("Call the provider {name}."),
+    "medium": marked("Call the providers of this medium."),
+}
+_PLACE_STEP = marked("Ask for a power cut or a storm there, then call the providers.")
+
+
+def alert_words(alert: Alert) -> str:
     """What is wrong, for eyes."""
-    words = {
-        "no_data": _("no data"),
-        "provider": _("provider down"),
-        "dns": _("names do not resolve"),
-        "portal": _("a log-in page blocks the internet"),
-        "tls": _("secure connections are intercepted"),
-        "interface": _("the device has no link to the router"),
-        "gateway": _("the router does not answer"),
-        "broker": _("the province is not reached"),
-        "degraded": _("slow"),
-        "clock": _("the device's clock is not set"),
-        "flapping": _("up and down all the time"),
-        "power": _("no power"),
-        "agent": _("agent off"),
-        "up": _("up"),
-        "unused": _("not used"),
-        "voltage": _("supply voltage is low"),
-        "journal": _("the device's journal is filling"),
-        "certificate": _("a certificate ends soon"),
-        "disk": _("the province's disk is filling"),
-        "channel": _("a channel takes no alerts"),
-        "ingest": _("the ingest does not run"),
-        "derive": _("the ingest is behind with its work"),
-        "silence": _("all villages are silent at once"),
-    }
-    return words.get(state) or state
+    if alert.scope == OWN_SIDE:
+        return _(_OWN[alert.state]) if alert.state in _OWN else alert.state
+    return trouble_words(alert.state)
 
 
-def advice(alert: Alert, place: AlertPlace | None) -> str:
-    """What to do next."""
-    if alert.scope == "own":
-        return {
-            "ingest": _("See 'systemctl status desalink-ingest' and start it again."),
-            "broker": _("See 'systemctl status desalink-broker' and start it again."),
-            "derive": _("Wait; if it lasts, see the log of desalink-ingest."),
-        }.get(alert.state) or _("Check the broker, and this machine's own internet connection.")
-    texts = {
-        "no_data": _("Call the village: is there power? If there is, call the provider."),
-        "provider": _("Call the provider."),
-        "dns": _("Call the provider: its name server fails."),
-        "portal": _("Call the provider: has the contract or its quota ended?"),
-        "tls": _("Call the provider: somebody intercepts secure connections."),
-        "interface": _("Call the village: is the cable or the Wi-Fi to the router all right?"),
-        "gateway": _("Call the village: switch the router off and on again."),
-        "broker": _("Ask the provider whether it blocks the broker's port."),
-        "degraded": _("Ask the provider about its capacity there."),
-        "clock": _("Let a technician check the device's clock and its battery."),
-        "flapping": _("Call the village: a loose plug? Otherwise call the provider."),
-        "unused": _("Call the village: does anybody know of the hotspot?"),
-        "voltage": _("Let a technician check the battery and its charger."),
-        "journal": _("See that the device reaches the broker: its journal will be full."),
-        "disk": _("Make room, or move old months away with 'desalink archive'."),
-        "channel": _("Correct it in alerts.toml, and try it: 'desalink alerts test CHANNEL'."),
-    }
-    if alert.scope not in ("slot", "rule") and alert.state in ("no_data", "provider"):
-        return {
-            "provider": _("Call the provider {name}.").format(name=alert.value),
-            "medium": _("Call the providers of this medium."),
-        }.get(alert.scope) or _("Ask for a power cut or a storm there, then call the providers.")
-    text = texts.get(alert.state, "")
-    if place is not None and place.provider and alert.state in ("provider", "no_data", "dns"):
-        text += " " + _("Provider: {name}.").format(name=place.provider)
-    return text
+def trouble_words(state: str) -> str:
+    """What is wrong with a slot: its state, or what a rule has found."""
+    return _(_TROUBLES[state]) if state in _TROUBLES else state_sentence(state)
+
+
+def step_of(alert: Alert, place: AlertPlace | None) -> Step:
+    """What to do next, and who does it, in the language in force."""
+    step = _STEPS.get(alert.state)
+    if alert.scope == OWN_SIDE:
+        step = Step(ADMINISTRATOR, _OWN_STEPS.get(alert.state, _OWN_STEPS["silence"]))
+    elif is_group(alert) and alert.state in (NO_DATA, "provider"):
+        step = Step(OFFICE, _SHARED_STEPS.get(alert.scope, _PLACE_STEP))
+    if step is None:
+        others = alert.fallen - 1 if is_group(alert) and group(alert.state) == OURS else 0
+        provider = place.provider if place else ""
+        if alert.scope == "provider":
+            provider = alert.value
+        return next_step(alert.state, LONG, provider, others)
+    return Step(_(step.who), _(step.text).format(name=alert.value))
 
 
 def _whom(alert: Alert, places: Mapping[str, AlertPlace]) -> str:
@@ -119,7 +132,7 @@ def _whom(alert: Alert, places: Mapping[str, AlertPlace]) -> str:
 def title(alert: Alert, places: Mapping[str, AlertPlace]) -> str:
     """An alert in a line."""
     text = _("{whom}: {trouble} since {time}").format(
-        whom=_whom(alert, places), trouble=trouble_words(alert.state), time=wita(alert.begin)
+        whom=_whom(alert, places), trouble=alert_words(alert), time=wita(alert.begin)
     )
     return text + (" " + _("(flapping)") if alert.flapping else "")
 
@@ -153,7 +166,8 @@ def opened(
         lines.append(f"{place.slot}, {place.district}, {place.regency}")
     if alert.flapping:
         lines.append(_("It goes up and down; the next message comes once it is stable."))
-    lines.append(advice(alert, place))
+    step = step_of(alert, place)
+    lines.append(_("What to do ({who}): {step}").format(who=step.who, step=step.text))
     if alert.scope not in ("slot", "own"):
         lines += ["", *_listing(members, places)]
     lines += ["", _("Acknowledge: {link}").format(link=link)]
@@ -174,13 +188,13 @@ def recovered(
     """
     head = _("{whom}: up again").format(whom=_whom(alert, places))
     if alert.scope == "own":
-        head = _("Province: works again ({trouble})").format(trouble=trouble_words(alert.state))
+        head = _("Province: works again ({trouble})").format(trouble=alert_words(alert))
     ends = [end for _begin, end, _state in spells]
     length = (max(ends) if ends else now) - alert.begin
     lines = [
         f"{head}.",
         _("{trouble} since {time}, for {length}.").format(
-            trouble=trouble_words(alert.state), time=wita(alert.begin), length=span(length)
+            trouble=alert_words(alert), time=wita(alert.begin), length=span(length)
         ),
     ]
     causes = [spell for spell in spells if spell[2] != "no_data"]

@@ -74,6 +74,8 @@ def slot_views(statuses: Iterable[SlotStatus], now: float) -> list[SlotView]:
         heard = its.last_report
         if heard is None:
             continue
+        if its.due is not None and its.since is not None:
+            heard = max(heard, its.since)  # it has connected again
         overdue = now - heard
         if its.fresh and its.since is not None:
             quiet = heard if overdue > _QUIET_REPORTS * its.interval_s else None

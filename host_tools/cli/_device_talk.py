@@ -125,9 +125,9 @@ def watch(app: Application, where: str, count: int | None, as_json: bool) -> Non
 def _round_text(found: Round) -> str:
     from host_tools.field.enrolments.site import named
     from host_tools.field.talk.about import figure_lines
-    from host_tools.field.talk.advice import state_title
+    from host_tools.states.words import state_sentence
 
-    return "; ".join([state_title(found.state), *figure_lines(named(found.figures))])
+    return "; ".join([state_sentence(found.state), *figure_lines(named(found.figures))])
 
 
 @click.command()

@@ -11,8 +11,9 @@ import click
 from host_tools.cli import PATH, Application, pass_app
 from host_tools.cli._options import Where, json_option, month_option, where_options
 from host_tools.cli._output import counted, print_json, show_progress
-from host_tools.cli._store import place, reading, size
+from host_tools.cli._store import place, reading
 from host_tools.common.i18n import _
+from host_tools.common.sizes import size
 from host_tools.common.times import day
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from host_tools.cli import Application
 from host_tools.common import passphrase
-from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.keys.ca import Authority
@@ -43,8 +42,7 @@ def open_authority(app: Application, secret: str, registry: Registry | None = No
 @contextmanager
 def office_at_work(app: Application) -> Iterator[Registry]:
     """The registry, while no other command of the office works on the province."""
-    from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+    from host_tools.office.locking import hold_office
 
-    lock = office_lock(app.province.directory)
-    with hold(lock, _(OFFICE_BUSY)), app.registry() as registry:
+    with hold_office(app.province.directory), app.registry() as registry:
         yield registry

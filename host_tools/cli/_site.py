@@ -61,13 +61,14 @@ def show_site(site: MeasuredSite, sheet: Path) -> None:
     """Print what was measured, what to look at, and where the sheet is."""
     from host_tools.field.enrolments.site import named
     from host_tools.field.talk.about import figure_lines
-    from host_tools.field.talk.advice import advice, state_title
+    from host_tools.field.talk.advice import advice
+    from host_tools.states.words import state_sentence
     from host_tools.wire.vocabulary import state_name
 
     state = state_name(site.state)
     click.echo(
         _("Site: {state}; {up} of {rounds} rounds reached the internet.").format(
-            state=state_title(state), up=site.up, rounds=site.rounds
+            state=state_sentence(state), up=site.up, rounds=site.rounds
         )
     )
     for line in figure_lines(named(site.figures)):

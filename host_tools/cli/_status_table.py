@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli._output import print_pages, print_table
-from host_tools.cli._store import size, state_word
 from host_tools.common.i18n import _, number
-from host_tools.common.times import span, wita
+from host_tools.common.sizes import size
+from host_tools.common.times import clock_time, span, wita
+from host_tools.states.words import state_word
 
 if TYPE_CHECKING:
-    from host_tools.pages.overview import Overview
+    from host_tools.situation.overview import Overview
     from host_tools.store.queries import SlotStatus
     from host_tools.store.size import Size
 
@@ -38,9 +39,15 @@ _LEAVE_OUT = (
     *("journal", "slot", "clients", "gaps", "loss", "backlog", "today", "RTT"),
     *("last report", "since"),
 )
-_COLOURS = {"up": "green", "no_data": "yellow", "unknown": "yellow", "degraded": "yellow"}
+_COLOURS = {
+    "up": "green",
+    "no_data": "yellow",
+    "connected": "yellow",
+    "unknown": "yellow",
+    "degraded": "yellow",
+}
 _FIRST = ("up", "degraded")
-_LAST = ("no_data", "unknown")
+_LAST = ("connected", "no_data", "unknown")
 
 
 def counts_line(found: Overview) -> str:
@@ -100,6 +107,10 @@ def _cells(found: Overview, slot: SlotStatus) -> tuple[str, ...]:
     state = state_word(slot.state)
     if slot.slot in found.lost:
         state += _(", session lost {ago}").format(ago=_ago(found.lost[slot.slot]))
+    if slot.due is not None:
+        state += _(", first report due {time}").format(time=clock_time(slot.due)[:5])
+    if found.old_since is not None:
+        state += _(" (old)")
     return (
         found.labels.get(slot.village, ""),
         slot.slot,

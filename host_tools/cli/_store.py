@@ -1,4 +1,4 @@
-"""What the verbs over the province's database share: opening it, villages' names, sizes."""
+"""What the verbs over the province's database share: opening it, and villages' names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from host_tools.common.i18n import _, number
-from host_tools.pages.words import is_down as is_down
-from host_tools.pages.words import state_word as state_word
+from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
     from host_tools.cli import Application
@@ -84,7 +82,7 @@ def of_provider(registry: Registry, provider: str | None) -> frozenset[str] | No
     import time
 
     from host_tools.common.errors import DesalinkError
-    from host_tools.pages.overview import providers
+    from host_tools.situation.overview import providers
 
     if provider is None:
         return None
@@ -123,9 +121,9 @@ def names(registry: Registry) -> dict[str, str]:
 
 def labels(registry: Registry) -> dict[str, str]:
     """Village code to its name for eyes."""
-    from host_tools.pages.words import labels
+    from host_tools.province.villages import village_labels
 
-    return labels(registry.villages())
+    return village_labels(registry.villages())
 
 
 def nothing_yet(registry: Registry, code: str | None = None) -> str:
@@ -142,19 +140,6 @@ def nothing_yet(registry: Registry, code: str | None = None) -> str:
         "No report has come yet; see that 'desalink broker run' and 'desalink ingest' run, and "
         "that the devices reach the broker."
     )
-
-
-def size(count: int | None) -> str:
-    """Bytes for eyes: `12.3 MB`."""
-    if count is None:
-        return "-"
-    if count < 1000:
-        return f"{count} B"
-    value, units = count / 1000, ["TB", "GB", "MB", "kB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop()
-    return f"{number(value, 1)} {units[-1]}"
 
 
 class Scope:

@@ -14,7 +14,7 @@ from host_tools.cli._status_table import heading, show, table
 from host_tools.common.i18n import _
 
 if TYPE_CHECKING:
-    from host_tools.pages.overview import Overview
+    from host_tools.situation.overview import Overview
     from host_tools.store.queries import SlotStatus
 
 _EVERY_S = 2.0
@@ -59,7 +59,7 @@ def _screen(found: Overview, slots: list[SlotStatus], first: int, height: int, w
     shown = slots[first : first + height]
     parts: list[Any] = [
         Text(line, no_wrap=True, overflow="ellipsis")
-        for line in (*heading(found).splitlines(), *found.ours())
+        for line in (*found.ours(), *heading(found).splitlines())
     ]
     if shown:
         parts.append(table(found, shown, width))

@@ -20,13 +20,10 @@ from host_tools.cli._options import (
     where_options,
 )
 from host_tools.cli._output import print_csv, print_json, print_table
-from host_tools.cli._store import (
-    DAY,
-    scope,
-    state_word,
-)
+from host_tools.cli._store import DAY, scope
 from host_tools.common.i18n import _, marked, ngettext
 from host_tools.common.times import day, iso, parse_since, span, wita
+from host_tools.states.words import state_word
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Outage
@@ -127,7 +124,7 @@ def _list(
                 state_word(o.cause),
                 wita(o.begin),
                 _end(o),
-                span(o.duration(now)),
+                span(o.known_duration(now)),
                 str(o.flaps),
             )
             for o in found[-limit:]

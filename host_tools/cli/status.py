@@ -12,15 +12,16 @@ from host_tools.cli import Application, pass_app
 from host_tools.cli._options import Where, json_option, provider_option, where_options
 from host_tools.cli._output import print_json
 from host_tools.cli._status_table import counts_line
-from host_tools.cli._store import is_down, nothing_yet, of_provider, place, reading, scope
+from host_tools.cli._store import nothing_yet, of_provider, place, reading, scope
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, ngettext
 from host_tools.common.times import iso, parse_since
+from host_tools.states.words import is_down
 
 if TYPE_CHECKING:
     from host_tools.office.expiry import End
-    from host_tools.pages.overview import Overview
     from host_tools.province.registry import Registry
+    from host_tools.situation.overview import Overview
     from host_tools.store import Database
     from host_tools.store.queries import SlotStatus
 
@@ -96,21 +97,21 @@ def command(
         show_again(load)
         return
     found, chosen = load()
+    for sentence in found.ours():
+        app.note(sentence)
     if as_json:
         print_json([_as_json(found, slot) for slot in chosen])
     else:
         _status_table.show(found, chosen)
         if found.size is not None and not (where.village or where.regency):
             app.note(_status_table.disk_line(found.size))
-    for sentence in found.ours():
-        app.note(sentence)
     if not found.heard():
         with scope(app, where) as its:
             app.note(nothing_yet(its.registry, its.village))
 
 
 def _seen(registry: Registry, database: Database | None, where: Where) -> Overview:
-    from host_tools.pages.overview import overview
+    from host_tools.situation.overview import overview
 
     return overview(
         registry,
@@ -124,7 +125,7 @@ def _seen(registry: Registry, database: Database | None, where: Where) -> Overvi
 def _chosen(
     found: Overview, state: str | None, since: float | None, whole: bool
 ) -> list[SlotStatus]:
-    from host_tools.pages.overview import EMPTY
+    from host_tools.states.table import EMPTY
     from host_tools.store.queries import SlotStatus
 
     slots = found.slots if whole or state else found.problems()
@@ -158,14 +159,13 @@ def _check(
     except DesalinkError as error:
         app.abort(str(error), UNKNOWN)
     problems, ours = found.problems(), found.ours()
-    never = found.liveness is None or not found.liveness.ingest
     code = 0
-    if ours or never or (soon and soon[0].days < 0):
+    if ours or (soon and soon[0].days < 0):
         code = CRITICAL
     elif soon or len(problems) > tolerate:
         code = WARNING
     word = ("OK", "WARNING", "CRITICAL")[code]
-    said = ours or ([_("The ingest has never run here; start it.")] if never else [])
+    said = list(ours)
     if soon:
         said.append(warning(soon))
     if as_json:
@@ -225,6 +225,8 @@ def _as_json(found: Overview, slot: SlotStatus) -> dict[str, Any]:
         "state": slot.state,
         "since": iso(slot.since),
         "fresh": slot.fresh,
+        "old": found.old_since is not None,
+        "first_report_due": iso(slot.due),
         "session_lost_since": iso(found.lost.get(slot.slot)),
         "rtt_ms": slot.rtt_ms,
         "loss_percent": slot.loss_percent,

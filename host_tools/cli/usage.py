@@ -19,13 +19,10 @@ from host_tools.cli._options import (
     where_options,
 )
 from host_tools.cli._output import print_csv, print_json, print_table
-from host_tools.cli._store import (
-    DAY,
-    scope,
-    size,
-)
+from host_tools.cli._store import DAY, scope
 from host_tools.common.i18n import _, marked, ngettext
-from host_tools.common.times import iso, parse_since, span, wita
+from host_tools.common.sizes import size
+from host_tools.common.times import DAY_S, iso, parse_since, span, wita
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Usage
@@ -54,16 +51,18 @@ def command(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show the usage of the hotspots; without --since, since 24 hours ago.
+    """Show the usage of the hotspots; without --since, from yesterday on.
 
     Days are those of WITA. "measured" is how much of the time samples cover: the usage in the rest
-    is not known, and does not count as zero. The day (with --by hour the hour) in which --since
-    lies is shown whole.
+    is not known, and does not count as zero. Shown are the days that begin after --since, today
+    included; with --by hour the hours, also the one in which --since lies.
     """
     from host_tools.store.queries import usage, usage_sums
 
     start, end = parse_since(since or DAY), parse_since(until)
     assert start is not None
+    if since is not None and by != "hour":
+        start += DAY_S - 1  # a span of seven days shows seven days, today's included
     with scope(app, where) as its:
         found: list[Usage] = []
         if its.database and by in ("village", "regency"):

@@ -17,6 +17,9 @@ WITA_S = 8 * 3600
 # Kalimantan's time zone; it has no summer time, so a fixed offset needs no database of zones.
 WITA = timezone(timedelta(seconds=WITA_S), "WITA")
 
+PROGRAMME = 1_735_660_800
+"""2025-01-01 in WITA: no device ran before the programme began."""
+
 _SPAN = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
 _SECONDS = {"min": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
 
@@ -59,8 +62,11 @@ def iso(unix: float | None) -> str | None:
     return "?" if moment is None else moment.isoformat(timespec="seconds")
 
 
-def span(seconds: float) -> str:
-    """A length of time for people: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
+def span(seconds: float | None) -> str:
+    """A length of time for people: `45 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`; a dash: it is
+    not known."""
+    if seconds is None:
+        return "-"
     s = int(seconds)
     if s < 60:
         return _("{seconds} s").format(seconds=s)

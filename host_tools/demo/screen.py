@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.wire import ids
+from host_tools.common.sizes import size
 from host_tools.wire.vocabulary import NO_DATA, OFF_AGENT, OFF_POWER, state_name
 
 UP, UNKNOWN = state_name(ids.UP), state_name(ids.UNKNOWN)
@@ -60,18 +61,6 @@ class VillageRow:
 def clock(seconds: float) -> str:
     """Time since the demo's start, `01:05`."""
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
-
-
-def size(number: int | None) -> str:
-    """Bytes for people: `12.3 MB`."""
-    if number is None:
-        return "-"
-    value = float(number)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
 
 
 def _time(milliseconds: float | None) -> str:

@@ -7,7 +7,8 @@ start, when it was last alive and why it started.
 from __future__ import annotations
 
 from agent.wire import ids
-from host_tools.derive.reading import EPOCH, FUTURE_S, uint
+from host_tools.common.times import PROGRAMME
+from host_tools.derive.reading import FUTURE_S, uint
 from host_tools.store.derived_rows import BootRow, Told
 from host_tools.wire.vocabulary import OFF_AGENT, OFF_POWER
 
@@ -21,7 +22,7 @@ def take_booted(boot: BootRow, event: Told) -> None:
     pair = [uint(value) for value in alive] if isinstance(alive, list) else []
     boot.alive_boot, boot.alive_up = pair if len(pair) == 2 and None not in pair else (None, None)
     alive_t = uint(detail.get(3))
-    believed = alive_t is not None and EPOCH <= alive_t <= event.received_at + FUTURE_S
+    believed = alive_t is not None and PROGRAMME <= alive_t <= event.received_at + FUTURE_S
     boot.alive_t = alive_t if believed else None
     boot.clean = int(detail.get(4) is True)
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agent.wire import ids
+from host_tools.common.times import PROGRAMME
 from host_tools.wire import Event, Refused, Report, hash8, parse_report
 from host_tools.wire.columns import decode_column, greatest, total
 from host_tools.wire.envelope import split
 from host_tools.wire.payload import MAX_TIME
 
-EPOCH = 1_735_660_800  # 2025-01-01 in WITA: no device ran before the programme began
 MOST_EVENTS = 100  # of a report the first so many count; an agent makes half as many at most
 FUTURE_S = 300  # by which a device's clock may be ahead of the province's
 # Times and durations are whole seconds, each rounded by itself. Two that say the same instant may
@@ -171,7 +171,7 @@ def reading_of(stream_id: int, received_at: int, report: Report, digest: bytes) 
         ahead = start + extent - received_at
         if ahead <= FUTURE_S:
             ahead = 0
-            offset = start - up if start - up >= EPOCH else None
+            offset = start - up if start - up >= PROGRAMME else None
     return Reading(
         stream_id,
         report.seq,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pwd
@@ -23,10 +22,11 @@ from host_tools.broker.revoked import number
 from host_tools.broker.upkeep import load_crl
 from host_tools.common.files import sync_directory
 from host_tools.common.i18n import _
+from host_tools.common.locks import hold, is_held
 from host_tools.keys.ca import load_certificate
 from host_tools.office.archive_copies import add_archives, copies_directory
 from host_tools.office.backup_file import BackupError, Manifest, Writer, read_files, read_manifest
-from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+from host_tools.office.locking import hold_office
 from host_tools.province.registry_copies import copy_database, count_rows
 from host_tools.province.settings import FILE, Province
 
@@ -93,7 +93,7 @@ def make_backup(
     else:
         path = target
     _check_place(province, path)
-    with hold(office_lock(province.directory), _(OFFICE_BUSY)), _unfinished(path) as place:
+    with hold_office(province.directory), _unfinished(path) as place:
         copies = copies_directory(path, province.code)
         manifest, notes, new_archives = _write(province, place, at, copies)
         size = place.stat().st_size
@@ -126,17 +126,15 @@ def _unfinished(path: Path) -> Iterator[Path]:
     """
     prefix = f".{path.name.split('-')[0]}-"
     for remains in path.parent.glob(f"{prefix}*{_PART}"):
-        with contextlib.suppress(OSError), remains.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _delete(remains)
+        with contextlib.suppress(OSError):
+            if not is_held(remains):
+                _delete(remains)
     place = path.with_name(f"{prefix}{secrets.token_hex(4)}{_PART}")
-    handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield place
-    finally:
-        _delete(place)
-        os.close(handle)
+    with hold(place):
+        try:
+            yield place
+        finally:
+            _delete(place)
 
 
 def _delete(place: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from host_tools.broker.services import IDENTITIES
 from host_tools.common.errors import ProvinceError, VillageError
 from host_tools.common.files import make_directory, sync_directory, write_file, write_private
 from host_tools.common.i18n import _
+from host_tools.common.locks import hold, is_held
 from host_tools.common.passphrase import check_passphrase
 from host_tools.keys.authorities import hold_root
 from host_tools.keys.ca import Authority
@@ -102,15 +102,13 @@ def _building_place(directory: Path, tell: Callable[[str], None]) -> Iterator[Pa
     """
     prefix = f".{directory.name}.init-"
     for remains in directory.parent.glob(prefix + "*"):
-        with contextlib.suppress(OSError), (remains / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with contextlib.suppress(OSError):
+            if is_held(remains / "lock"):
                 raise ProvinceError(
                     _("Another 'desalink init' is making {directory}; wait for it to end.").format(
                         directory=directory
                     )
-                ) from None
+                )
         tell(
             _(
                 "Removing {remains}, the remains of an init that was interrupted (never in use)."
@@ -120,8 +118,7 @@ def _building_place(directory: Path, tell: Callable[[str], None]) -> Iterator[Pa
     place = directory.parent / (prefix + secrets.token_hex(4))
     place.mkdir(mode=0o700)
     try:
-        with (place / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with hold(place / "lock"):
             yield place
     finally:
         if place.exists():

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from host_tools.common.errors import ProvinceError
-from host_tools.common.i18n import marked
+from host_tools.common.i18n import _
+from host_tools.common.locks import hold
 
 _BUSY = 75
 
 
-@contextmanager
-def hold(path: Path, sentence: str) -> Iterator[None]:
-    """Hold a lock file for as long as the block runs or the process lives.
+def busy(sentence: str) -> ProvinceError:
+    """The refusal of a province at which another process is at work: try again later."""
+    refusal = ProvinceError(sentence)
+    refusal.exit_code = _BUSY
+    return refusal
 
-    Args:
-        path: the lock file; made if it is not there.
-        sentence: for a person, if another process holds it.
+
+def hold_office(directory: Path) -> AbstractContextManager[None]:
+    """The lock of a backup, a restore, a renewal and a change of the passphrase.
 
     Raises:
-        ProvinceError: another process holds it (exit code 75: try again later).
+        ProvinceError: another process holds it (exit code 75).
     """
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            refused = ProvinceError(sentence)
-            refused.exit_code = _BUSY
-            raise refused from None
-        yield
-    finally:
-        os.close(handle)
+    return hold(directory / "office.lock", _office_busy)
 
 
-def office_lock(directory: Path) -> Path:
-    """The lock of a backup, a restore, a renewal and a change of the passphrase."""
-    return directory / "office.lock"
-
-
-OFFICE_BUSY = marked(
-    "Another desalink makes a backup, restores, renews or changes the passphrase of this "
-    "province; wait until it has ended and try again."
-)
+def _office_busy() -> ProvinceError:
+    return busy(
+        _(
+            "Another desalink makes a backup, restores, renews or changes the passphrase of this "
+            "province; wait until it has ended and try again."
+        )
+    )

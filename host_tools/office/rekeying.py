@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from host_tools.common.i18n import _
 from host_tools.common.passphrase import check_passphrase
 from host_tools.keys.private_keys import encrypted_pem, load_encrypted
-from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+from host_tools.office.locking import hold_office
 from host_tools.province.rekeying import exchange_files
 from host_tools.province.settings import Province
 
@@ -23,7 +22,7 @@ def change_passphrase(province: Province, old: str, new: str) -> list[str]:
         OSError: a file can't be read or written.
     """
     check_passphrase(new)
-    with hold(office_lock(province.directory), _(OFFICE_BUSY)):
+    with hold_office(province.directory):
         keys = (
             *(province.root_key, province.ca_key, province.former_ca_key, province.office_key),
         )

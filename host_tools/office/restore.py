@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import pwd
 import secrets
@@ -23,9 +22,10 @@ from host_tools.broker.revoked import catch_up
 from host_tools.broker.upkeep import unlisted
 from host_tools.common.files import sync_directory
 from host_tools.common.i18n import _, marked
+from host_tools.common.locks import hold, is_held
 from host_tools.office.archive_copies import copies_directory, restore_archives
 from host_tools.office.backup_file import BackupError, Manifest, read_files, read_manifest
-from host_tools.office.locking import OFFICE_BUSY, hold, office_lock
+from host_tools.office.locking import busy, hold_office
 from host_tools.office.taking_over import any_province, take_over
 from host_tools.province.registry import Registry
 from host_tools.province.registry_copies import count_rows
@@ -121,10 +121,10 @@ def restore(
 
 def _keep_still(directory: Path, stack: contextlib.ExitStack) -> None:
     """Make sure that nobody works on a province, and hold others off."""
-    stack.enter_context(hold(office_lock(directory), _(OFFICE_BUSY)))
+    stack.enter_context(hold_office(directory))
     # As the ingest itself holds it (host_tools.store.database.lock).
     sentence = _(_AT_WORK).format(what="ingest", directory=directory)
-    stack.enter_context(hold(directory / "province.db.lock", sentence))
+    stack.enter_context(hold(directory / "province.db.lock", lambda: busy(sentence)))
     if running_pid(broker_files(any_province(directory))) is not None:
         raise BackupError(_(_AT_WORK).format(what="broker", directory=directory))
 
@@ -134,19 +134,17 @@ def _building_place(directory: Path) -> Iterator[Path]:
     """A directory beside the final one; what a killed restore left of its own is deleted."""
     prefix = f".{directory.name}.restore-"
     for remains in directory.parent.glob(prefix + "*"):
-        with contextlib.suppress(OSError), (remains / _MARK).open("rb") as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(remains)
+        with contextlib.suppress(OSError):
+            if (remains / _MARK).exists() and not is_held(remains / _MARK):
+                shutil.rmtree(remains)
     place = directory.parent / (prefix + secrets.token_hex(4))
     place.mkdir(mode=0o700)
-    handle = os.open(place / _MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield place
-    finally:
-        if (place / _MARK).exists():
-            shutil.rmtree(place, ignore_errors=True)
-        os.close(handle)
+    with hold(place / _MARK):
+        try:
+            yield place
+        finally:
+            if (place / _MARK).exists():
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def _check(archive: Path, place: Path, manifest: Manifest) -> None:

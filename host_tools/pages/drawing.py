@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 from host_tools.common.i18n import number
 from host_tools.common.times import day, moment_of
 from host_tools.pages.outlines import Line
-from host_tools.pages.words import GROUPS, NO_DATA, group
+from host_tools.states.table import GROUPS, SILENT
+from host_tools.states.words import group
 
 _STRIP = 96  # a quarter of an hour of a day
 _CHART_W, _CHART_H = 720, 90
@@ -31,11 +32,11 @@ def strip(
         if last_of <= first:
             continue
         if first > last:
-            edges.append((last, first, NO_DATA))
+            edges.append((last, first, SILENT))
         edges.append((first, last_of, group(state)))
         last = max(last, last_of)
     if last < end:
-        edges.append((last, end, NO_DATA))
+        edges.append((last, end, SILENT))
     for first, last_of, its in edges:
         known[its] += last_of - first
     most = known.most_common(1)[0][0]

@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
+from host_tools.common.sizes import size
 from host_tools.common.times import iso, parse_since, span, wita
-from host_tools.pages.visits import PageVisit, size_word, with_query
-from host_tools.pages.words import group, state_word
+from host_tools.pages.visits import PageVisit, with_query
 from host_tools.report.tables import Cell, safe
+from host_tools.states.words import group, state_word
 
 # Kinds of cells: plain text, a text on one line, a village's code, a state, a Unix time, seconds,
 # bytes, a number, a share of 1, the number of a case, and a path with its text.
@@ -199,7 +200,7 @@ def _cell(value: Any, kind: str, labels: dict[str, str]) -> str:
 
 def _number(value: Any, kind: str) -> str:
     if kind == SIZE:
-        return size_word(value)
+        return size(value)
     if kind == SPAN:
         return span(value)
     if kind == SHARE:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _LANGUAGE_S = 365 * 86400
 _SWITCH_S = 0.0005
+# Beyond these all are refused; idle ones are ended long before (`connections.py`).
+_MOST_CONNECTIONS = 10_000
 
 View = Callable[[PageVisit], Response]
 _Made = TypeVar("_Made")
@@ -318,6 +320,9 @@ def server(site: PagesSite) -> uvicorn.Server:
     """
     import uvicorn
 
+    from host_tools.pages.connections import BoundedConnection, allow_open_files
+
+    allow_open_files(2 * _MOST_CONNECTIONS)
     # A page that asks the database often waits for a busy thread this long, each time.
     sys.setswitchinterval(_SWITCH_S)
     its, directory = site.settings, site.province.directory
@@ -346,7 +351,8 @@ def server(site: PagesSite) -> uvicorn.Server:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=2,
-        limit_concurrency=1000,
+        http=BoundedConnection,
+        limit_concurrency=_MOST_CONNECTIONS,
     )
     return uvicorn.Server(config)
 

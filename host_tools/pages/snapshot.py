@@ -9,10 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_tools.common.i18n import _
+from host_tools.common.i18n import _, ngettext
 from host_tools.common.times import DAY_S
-from host_tools.pages.overview import EMPTY, Overview, Registered, overview, providers
-from host_tools.pages.words import PROVIDER, group
 from host_tools.province.contract_records import (
     MAINTENANCE,
     ClosedMonth,
@@ -21,6 +19,9 @@ from host_tools.province.contract_records import (
 )
 from host_tools.province.records import Device, Village
 from host_tools.province.registry import Registry
+from host_tools.situation.overview import Overview, Registered, overview, providers
+from host_tools.states.table import EMPTY, OURS, PROVIDER
+from host_tools.states.words import group
 from host_tools.store import Database, StoreMissing, open_database, queries
 from host_tools.store.queries import Change, Outage, SlotStatus
 from host_tools.wire.vocabulary import NO_DATA
@@ -54,7 +55,7 @@ class Snapshot:
     yesterday: Counter[str]
     changes: list[Change]
     lasting: list[Outage]
-    clocks_ahead: int
+    clocks_ahead: set[str]
     contracts: dict[str, list[ContractEntry]]
     closed: list[ClosedMonth]
     events: list[ContractEvent]
@@ -86,37 +87,50 @@ class Snapshot:
         """The maintenance that a slot is in now, None: it is in none."""
         return next((event for event in self.running if self._concerns(event, slot)), None)
 
-    def down_with(self, village: str) -> int:
-        """How many other villages of its providers are down by the provider."""
-        its = set(self.providers.get(village, ()))
+    def down_with(self, meant: SlotStatus) -> int:
+        """How many other villages are down for the same reason: by the slot's provider, or
+        without a way to the province."""
+        reason = group(meant.state)
+        if reason not in (PROVIDER, OURS):
+            return 0
+        its_providers = set(self.providers.get(meant.village, ()))
         return len(
             {
                 slot.village
                 for slot in self.overview.slots
-                if slot.village != village
-                and group(slot.state) == PROVIDER
-                and its & set(self.providers.get(slot.village, ()))
+                if slot.village != meant.village
+                and group(slot.state) == reason
+                and (reason == OURS or its_providers & set(self.providers.get(slot.village, ())))
             }
         )
 
     def banner(self) -> list[str]:
         """What is wrong on our own side."""
-        said = self.overview.ours()
-        alive = self.overview.liveness
-        if alive and alive.message - self.at > _AHEAD_S:
-            said.append(
-                _(
-                    "The clock of this server is wrong: messages come from its future. Set it, "
-                    "and see that it is kept by NTP."
-                )
-            )
-        elif self.clocks_ahead >= max(_CLOCKS, len(self.overview.slots) // 3):
+        return [*self.overview.ours(), *self._clocks()]
+
+    def _clocks(self) -> list[str]:
+        """Whose clock is wrong: one device's is its own, that of many is ours."""
+        slots = self.overview.slots
+        ahead = self.clocks_ahead | {
+            slot.slot for slot in slots if (slot.last_report or 0) - self.at > _AHEAD_S
+        }
+        if not ahead:
+            return []
+        if len(ahead) >= max(2, min(len(slots), max(_CLOCKS, len(slots) // 3))):
             text = _(
-                "{count} devices have a clock that is ahead of the ingest's. See whether the "
-                "ingest's own clock is wrong."
+                "The clock of this server is wrong: messages of {count} devices come from its "
+                "future. Set it, and see that it is kept by NTP."
             )
-            said.append(text.format(count=self.clocks_ahead))
-        return said
+            return [text.format(count=len(ahead))]
+        labels = self.overview.labels
+        named = [f"{labels.get(slot[:10], '')} ({slot})" for slot in sorted(ahead)]
+        text = ngettext(
+            "The device of {names} has a clock that is ahead of ours: let a technician check it.",
+            "The devices of {names} have clocks that are ahead of ours: let a technician check "
+            "them.",
+            len(named),
+        )
+        return [text.format(names=", ".join(named))]
 
 
 def _yesterday(strips: dict[str, Strip], moment: float) -> Counter[str]:
@@ -211,7 +225,7 @@ class ProvinceWatcher:
         strips: dict[str, Strip] = {}
         changes: list[Change] = []
         lasting: list[Outage] = []
-        ahead = 0
+        ahead: set[str] = set()
         if database is not None:
             strips = queries.recent_states(database, int(now) - DAY_S)
             last = queries.newest_change(database)
@@ -222,7 +236,7 @@ class ProvinceWatcher:
             ]
             silent = {slot.slot for slot in its.slots if not slot.fresh}
             lasting = queries.outages(database, since=2**40, silent=silent)
-            ahead = queries.count_clocks_ahead(database)
+            ahead = queries.slots_with_clock_ahead(database)
         return Snapshot(
             version,
             now,

@@ -57,6 +57,7 @@ def labels(language: str) -> dict[str, str]:
         "available_24h": _("Available in 24 h"),
         "not_known": _("not known"),
         "never": _("never"),
+        "open_ended": _("open-ended"),
         "rows": _("{count} rows"),
         "older": _("Older ones"),
         "cut": _("These are the newest; the files hold older ones too."),

@@ -15,14 +15,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import LANGUAGES, _, language, number
+from host_tools.common.sizes import size
 from host_tools.common.times import clock_time, day, span, wita
 from host_tools.pages import texts
 from host_tools.pages.records import ADMINISTRATOR, OPERATOR, Account, PagesBook
 from host_tools.pages.site import Connections, PagesSite
 from host_tools.pages.snapshot import Snapshot
-from host_tools.pages.words import group, state_word
 from host_tools.province.records import Village
 from host_tools.province.registry import Registry
+from host_tools.states.words import group, state_word
 from host_tools.store import Database
 
 if TYPE_CHECKING:
@@ -195,17 +196,6 @@ def packed(body: bytes, accepts: str) -> tuple[bytes, dict[str, str]]:
     return gzip.compress(body, _PACK_LEVEL, mtime=0), {"content-encoding": "gzip"}
 
 
-def size_word(value: int | None) -> str:
-    """Bytes for eyes, as the language writes numbers."""
-    if value is None:
-        return "–"
-    amount, units = float(value), ["TB", "GB", "MB", "kB", "B"]
-    while amount >= 1000 and len(units) > 1:
-        amount /= 1000
-        units.pop()
-    return f"{number(amount, 0 if units[-1] == 'B' else 1)} {units[-1]}"
-
-
 @cache
 def templates() -> Environment:
     """The pages' templates. Names and notes come from outside: everything is escaped."""
@@ -224,7 +214,7 @@ def templates() -> Environment:
         "day": day,
         "clock": clock_time,
         "span": span,
-        "size": size_word,
+        "size": size,
         "number": number,
         "state": state_word,
         "group": group,

@@ -10,15 +10,8 @@ from host_tools.common.i18n import _, language
 from host_tools.common.times import DAY_S, clock_time, wita
 from host_tools.pages.drawing import strip
 from host_tools.pages.snapshot import Snapshot, Strip
-from host_tools.pages.words import (
-    NO_DATA,
-    PROVIDER,
-    SLOW,
-    UP,
-    group,
-    is_down,
-    state_word,
-)
+from host_tools.states.table import GROUPS, PROVIDER, SILENT, SLOW, UP
+from host_tools.states.words import group, is_down, state_word
 from host_tools.store.queries import SlotStatus
 
 _BAR_S = 900  # strips move on by so much
@@ -36,6 +29,8 @@ def box(snapshot: Snapshot, slot: SlotStatus) -> str:
         *(snapshot.overview.labels.get(slot.village, slot.village), slot.state, slot.since),
         slot.slot in snapshot.overview.lost,
         maintenance.end if maintenance else None,
+        slot.due,
+        snapshot.overview.old_since,
         int(snapshot.at) // _BAR_S * _BAR_S + _BAR_S,
         snapshot.strips.get(slot.slot, []),
     )
@@ -53,6 +48,8 @@ def _box(
     since: int | None,
     lost: bool,
     maintenance: int | None,
+    due: int | None,
+    old_since: int | None,
     end: int,
     spans: Strip,
 ) -> str:
@@ -61,6 +58,11 @@ def _box(
         name += f" ({slot.slot[11:]})"
     if since:
         said += f", {wita(since)}"
+    if due is not None:
+        said += _(", first report due {time}").format(time=clock_time(due)[:5])
+    if old_since is not None:
+        said += "; " + _("as of {time}").format(time=wita(old_since))
+        its += " old"
     if lost:
         said += "; " + _("session lost")
         its += " lost"
@@ -135,7 +137,7 @@ def providers(snapshot: Snapshot) -> list[ProviderNow]:
                 groups.count(UP),
                 groups.count(SLOW),
                 groups.count(PROVIDER),
-                groups.count(NO_DATA),
+                groups.count(SILENT),
                 good / known if known else None,
             )
         )
@@ -203,8 +205,6 @@ def parts(snapshot: Snapshot) -> dict[str, str]:
 
 def dots(snapshot: Snapshot) -> dict[str, str]:
     """The class of each village's point on the map: of the slot that is the worst."""
-    from host_tools.pages.words import GROUPS
-
     found: dict[str, str] = {}
     for slot in snapshot.overview.slots:
         its, name = group(slot.state), f"m{slot.village}"

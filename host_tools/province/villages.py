@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from host_tools.common.errors import ProvinceError, VillageError
@@ -28,6 +29,13 @@ def province_name(code: str) -> str:
             )
         )
     return str(name)
+
+
+def village_labels(villages: Iterable[Village]) -> dict[str, str]:
+    """Village code to its name for eyes; with the district where several have the name."""
+    villages = list(villages)
+    count = Counter(village.name for village in villages)
+    return {v.code: v.name if count[v.name] == 1 else f"{v.name} ({v.district})" for v in villages}
 
 
 def villages_of_province(code: str) -> list[Village]:

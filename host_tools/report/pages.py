@@ -12,12 +12,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from host_tools.common.i18n import language
-from host_tools.common.times import day, wita
+from host_tools.common.sizes import size
+from host_tools.common.times import day, span, wita
 from host_tools.contracts.months import SlotMonth, paid
 from host_tools.contracts.rules import EXCLUDABLE
 from host_tools.province.contract_records import DISPUTE
 from host_tools.report import drawing, texts
 from host_tools.report.data import MonthReport
+from host_tools.states.words import state_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -100,7 +102,7 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
             r=report,
             t=texts.labels(),
             kinds=texts.kinds(),
-            causes=texts.causes(),
+            cause=state_sentence,
             found=texts.findings(),
             colours=drawing.COLOURS,
             language=language(),
@@ -112,9 +114,9 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
             share=_share,
             percent=texts.percent,
             minutes=texts.minutes,
-            duration=texts.duration,
+            duration=span,
             count=texts.count,
-            size=texts.size,
+            size=size,
             rupiah=texts.rupiah,
             day=day,
             wita=wita,
@@ -202,8 +204,8 @@ def quality(report: MonthReport) -> str:
         rows.append((name, sum(map(bool, values)), shown(sum(values))))
 
     quality = report.quality
-    add(labels["no_data"], [q.no_data_s for q in quality], texts.duration)
-    add(labels["told_unknown"], [q.unknown_s for q in quality], texts.duration)
+    add(labels["no_data"], [q.no_data_s for q in quality], span)
+    add(labels["told_unknown"], [q.unknown_s for q in quality], span)
     add(labels["missing"], [q.missing for q in quality], texts.count)
     for kind, name in kinds.items():
         add(name, [q.findings[kind] for q in quality], texts.count)
@@ -212,5 +214,5 @@ def quality(report: MonthReport) -> str:
         messages[slot] += number
     add(labels["quarantine"], list(messages.values()), texts.count)
     for kind in EXCLUDABLE:
-        add(texts.kinds()[kind], [one.seconds[kind] for one in report.slots], texts.duration)
+        add(texts.kinds()[kind], [one.seconds[kind] for one in report.slots], span)
     return _render("quality.html", report, names=names, summary=rows)

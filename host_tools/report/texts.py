@@ -4,43 +4,28 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from host_tools.common.i18n import _, language
+from host_tools.common.i18n import _, local
 from host_tools.contracts.months import rounded
 from host_tools.contracts.words import decimal, rupiah
+from host_tools.states.words import state_sentence, state_word
+from host_tools.wire.vocabulary import OFF_AGENT, OFF_POWER
 
-__all__ = ["count", "duration", "kinds", "labels", "percent", "rupiah", "size"]
+__all__ = ["count", "kinds", "labels", "percent", "rupiah"]
 
 
 def kinds() -> dict[str, str]:
     """What each kind of time is called."""
     return {
-        "up": _("up"),
+        "up": state_word("up"),
         "short": _("down, shorter than is charged"),
         "down": _("down, the provider's"),
         "site": _("down, the village's equipment"),
-        "power": _("no power"),
-        "agent": _("measuring device off"),
+        "power": state_sentence(OFF_POWER),
+        "agent": state_sentence(OFF_AGENT),
         "maintenance": _("maintenance"),
         "force_majeure": _("force majeure"),
         "off_hours": _("outside of service hours"),
         "unknown": _("not known"),
-    }
-
-
-def causes() -> dict[str, str]:
-    """What each state is called that a provider is charged with."""
-    return {
-        "provider": _("no connection beyond the village"),
-        "next_hop": _("the provider's first router does not answer"),
-        "dns": _("names are not resolved (DNS)"),
-        "other_dns": _("only other name servers answer"),
-        "portal": _("a payment or log-in page"),
-        "tls": _("TLS is intercepted"),
-        "power": _("no power"),
-        "agent": _("measuring device off"),
-        "clock": _("the device's clock is wrong"),
-        "gateway": _("the village's router does not answer"),
-        "interface": _("no link to the village's router"),
     }
 
 
@@ -152,49 +137,21 @@ def labels() -> dict[str, str]:
     }
 
 
-def _local(text: str) -> str:
-    """A number as the language writes it: `1,234.5` or `1.234,5`."""
-    if language() != "id":
-        return text
-    return text.translate(str.maketrans(",.", ".,"))
-
-
 def percent(share: Fraction | None, digits: int = 2) -> str:
     """A share of 1 in per cent; a dash if it is not known."""
-    return "–" if share is None else _local(decimal(share, digits)) + " %"
+    return "–" if share is None else local(decimal(share, digits)) + " %"
 
 
 def count(number: int) -> str:
-    return _local(f"{number:,}")
+    return local(f"{number:,}")
 
 
 def minutes(seconds: int) -> str:
     """Seconds as minutes with a decimal, rounded half up."""
     tenths = rounded(Fraction(seconds, 6))
-    return _local(f"{tenths // 10:,}.{tenths % 10}")
+    return local(f"{tenths // 10:,}.{tenths % 10}")
 
 
 def mbps(kbits: float) -> str:
     """Kilobits a second as megabits with a decimal."""
-    return _local(f"{kbits / 1000:.1f}")
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time: `5 min`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds is None:
-        return "–"
-    whole = int(seconds)
-    if whole < 3600:
-        return _("{minutes} min").format(minutes=whole // 60)
-    if whole < 86_400:
-        return _("{hours} h {minutes} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
-    return _("{days} d {hours} h").format(days=whole // 86_400, hours=whole % 86_400 // 3600)
-
-
-def size(number: int) -> str:
-    """Bytes: `12.3 GB`."""
-    value, units = number / 1000, ["TB", "GB", "MB", "kB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop()
-    return _local(f"{value:.1f}") + f" {units[-1]}"
+    return local(f"{kbits / 1000:.1f}")

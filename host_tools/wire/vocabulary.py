@@ -51,6 +51,8 @@ DISH_ALERTS = _terms("dish_alerts")
 NO_DATA = "no_data"
 OFF_POWER = "power"
 OFF_AGENT = "agent"
+# Nothing is known of the link yet but that its device has reached the broker ("Now").
+CONNECTED = "connected"
 
 _STATE_NAMES = {state.code: state.name for state in STATES}
 

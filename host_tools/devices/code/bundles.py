@@ -18,14 +18,15 @@ from host_tools.common.i18n import _
 from host_tools.devices.code import files
 from host_tools.devices.code.files import BUNDLE_OF, BUNDLES, DeviceCodeError, module_path
 from host_tools.devices.code.fixed import filled
-from host_tools.devices.code.names import prepared, renamed, with_short_parameters
-from host_tools.devices.code.unused import FUNCTIONS, uses_of
+from host_tools.devices.code.kept import constants
+from host_tools.devices.code.names import prepared, renamed
+from host_tools.devices.code.uses import Uses
 
 
 def module_code(path: str) -> str:
     """A file, or one of BUNDLES, as devices with MicroPython get it."""
     tree = _bundle(path) if path in BUNDLES else _linked(path, "")
-    text = ast.unparse(with_short_parameters(tree)) + "\n"
+    text = ast.unparse(tree) + "\n"
     return _frequent_names(ast.parse(text)) + text if path in BUNDLES else text
 
 
@@ -172,14 +173,8 @@ def _frequent_names(tree: ast.Module) -> str:
 
     A .mpy file numbers its names in the order in which they occur. Each use of the first 128
     takes one byte less than that of another."""
-    uses: Counter[str] = Counter()
-    for function in ast.walk(tree):
-        if isinstance(function, FUNCTIONS):
-            uses.update([function.name, function.name])
-            uses.update(arg.arg for arg in ast.walk(function.args) if isinstance(arg, ast.arg))
-        elif isinstance(function, ast.ClassDef):
-            uses.update([function.name] * 4 + ["__name__", "__module__", "__qualname__"])
-    uses.update(uses_of(tree))
+    uses = Counter(use.name for use in Uses(tree).shared if use.name not in constants(tree))
+    uses.update(node.arg for node in ast.walk(tree) if isinstance(node, ast.arg))
     names = [name for name in uses if name.isidentifier() and not keyword.iskeyword(name)]
     first = sorted(names, key=lambda name: (-uses[name], name))[:127]
     # As attributes: the compiler meets these first, in all of a file.

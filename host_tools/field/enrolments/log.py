@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import cbor2
-from filelock import FileLock
 
 from host_tools.common.errors import EnrolmentError
 from host_tools.common.files import make_directory, sync_directory
 from host_tools.common.i18n import _
+from host_tools.common.locks import hold
 from host_tools.common.times import day
 from host_tools.field.enrolments.record import (
     FIRST_PREV,
@@ -227,7 +227,7 @@ class EnrolmentLog:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
         # A file of its own: on Windows nobody can read a locked one.
-        with FileLock(self.directory / "lock"), os.fdopen(_opened(self._path), "r+b") as file:
+        with hold(self.directory / "lock"), os.fdopen(_opened(self._path), "r+b") as file:
             sync_directory(self.directory)
             yield file
 

@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from host_tools.common.files import make_directory, sync_directory
 from host_tools.common.i18n import _
+from host_tools.common.locks import hold
 from host_tools.field.provision.errors import ProvisionError
 from host_tools.people.kits.model import same_id
 
@@ -41,20 +40,12 @@ class DeviceJournal:
             ProvisionError: another process works on the same device.
         """
         make_directory(self.directory)
-        lock = FileLock(self.directory / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ProvisionError(
-                "busy",
-                _(
-                    "Another 'desalink provision' works on the board {mac}; wait until it ends."
-                ).format(mac=self.mac),
-            ) from None
-        try:
+        with hold(self.directory / "lock", self._busy):
             yield
-        finally:
-            lock.release()
+
+    def _busy(self) -> ProvisionError:
+        sentence = _("Another 'desalink provision' works on the board {mac}; wait until it ends.")
+        return ProvisionError("busy", sentence.format(mac=self.mac))
 
     def add(self, step: str, state: str, **detail: Any) -> None:
         """Append an entry, durably."""

@@ -10,9 +10,10 @@ from host_tools.common.errors import printable
 from host_tools.common.i18n import _, number
 from host_tools.common.times import wita
 from host_tools.field.enrolments.site import named
-from host_tools.field.talk.advice import advice, evidence_line, probe_name, state_title
+from host_tools.field.talk.advice import advice, evidence_line, probe_name
 from host_tools.field.talk.rounds import figures, one_round, test_province
 from host_tools.field.talk.visitor import Visitor, unknown_form
+from host_tools.states.words import state_sentence
 from host_tools.wire import Refused, parse_report
 from host_tools.wire.columns import decode_columns
 from host_tools.wire.envelope import split
@@ -140,11 +141,11 @@ def lines(said: dict[str, Any]) -> list[str]:
     last = said["last_report"]
     if last:
         when = wita(last["end"]) or _("before the clock was set")
-        state = state_title(last["state"] or "unknown")
+        state = state_sentence(last["state"] or "unknown")
         found.append(line(_("Last report"), f"{last['seq']}, {when}, {state}"))
     for network in (said["wifi"] or [])[:_NETWORKS]:
         found.append(line(_("Wi-Fi in reach"), f"{network['signal']} dBm  {network['name']}"))
-    found.append(line(_("Link"), state_title(said["state"])))
+    found.append(line(_("Link"), state_sentence(said["state"])))
     found += [line("", evidence_line(*rung)) for rung in said["evidence"]]
     found += [line("", text) for text in figure_lines(said["figures"])]
     for name, answers in said["usage"].items():

@@ -24,7 +24,7 @@ from host_tools.alerts.records import (
     AlertRecords,
     open_records,
 )
-from host_tools.alerts.texts import advice, title, trouble_words
+from host_tools.alerts.texts import step_of, title, trouble_words
 from host_tools.alerts.tokens import TokenError, read_token
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
@@ -137,7 +137,7 @@ def alerts(visit: PageVisit) -> Listing:
             FilterChoice("state", _("State"), [("", _("not over")), ("all", _("all"))], state),
             since,
         ],
-        note=note,
+        note=" ".join([*visit.snapshot.banner(), note]),
         downloads=[("/alerts/messages", _("Messages that were sent, and those that were not"))],
     )
 
@@ -229,7 +229,7 @@ def one(visit: PageVisit) -> Response:
         "alert.html",
         alert=alert,
         title=title(alert, places),
-        advice=advice(alert, places.get(alert.value)),
+        step=step_of(alert, places.get(alert.value)),
         state=_state(alert),
         severity=_severity(alert.severity),
         members=members,
@@ -289,7 +289,7 @@ def link(visit: PageVisit) -> Response:
         "link.html",
         alert=alert,
         title=title(alert, places),
-        advice=advice(alert, places.get(alert.value)),
+        step=step_of(alert, places.get(alert.value)),
         may_act=alert.closed_at is None and alert.acked_at is None,
         most_name=_MOST_NAME,
         name=visit.account.name if visit.account else "",

@@ -33,7 +33,7 @@ from host_tools.pages.records import ADMINISTRATOR
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.views.province import matches
 from host_tools.pages.visits import PageVisit, with_query
-from host_tools.pages.words import state_word
+from host_tools.states.words import state_word
 from host_tools.store import queries
 from host_tools.store.quarantine import Quarantine
 

@@ -25,7 +25,7 @@ from host_tools.pages.listing import (
 )
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.visits import PageVisit, with_query
-from host_tools.pages.words import is_down, state_word
+from host_tools.states.words import is_down, state_word
 from host_tools.store import queries
 from host_tools.wire.vocabulary import STATES
 
@@ -76,7 +76,7 @@ def outages(visit: PageVisit) -> Listing:
             Column("cause", _("Cause"), STATE),
             Column("begin", _("Begin (WITA)"), TIME),
             Column("end", _("End (WITA)"), TIME),
-            Column("duration_s", _("Length"), SPAN, lambda outage: outage.duration(now)),
+            Column("duration_s", _("Length"), SPAN, lambda outage: outage.known_duration(now)),
             Column("flaps", _("Flaps"), NUMBER),
             Column("remark", _("Remark"), of=_remark),
             Column("case", _("Case"), CASE, lambda o: cases.get((o.village, o.begin))),

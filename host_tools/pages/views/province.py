@@ -9,7 +9,8 @@ from host_tools.pages import wall
 from host_tools.pages.drawing import places
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.visits import PageVisit
-from host_tools.pages.words import NONE, group, is_down
+from host_tools.states.table import NONE
+from host_tools.states.words import group, is_down
 from host_tools.store.queries import SlotStatus
 
 

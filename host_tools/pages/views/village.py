@@ -10,15 +10,17 @@ from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _, number
+from host_tools.common.sizes import size
 from host_tools.common.times import DAY_S, wita
+from host_tools.contracts.table import OPEN_END
 from host_tools.derive.samples import thinned
 from host_tools.pages import photographs, texts
 from host_tools.pages.drawing import axis, bars, line, strip
 from host_tools.pages.records import OPERATOR
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.views.months import village_months
-from host_tools.pages.visits import NotFound, PageVisit, templates
-from host_tools.pages.words import what_to_do
+from host_tools.pages.visits import NotFound, PageVisit
+from host_tools.states.words import next_step
 from host_tools.store import Database, queries
 from host_tools.wire.vocabulary import METRICS, PROBE_RESULTS
 
@@ -62,8 +64,8 @@ def village(visit: PageVisit) -> Response:
             {
                 "status": slot,
                 "lost": snapshot.overview.lost.get(slot.slot),
-                "advice": what_to_do(
-                    *(slot.state, age, provider, snapshot.down_with(its.code)),
+                "step": next_step(
+                    *(slot.state, age, provider, snapshot.down_with(slot)),
                     wita(maintenance.end) if maintenance else "",
                 ),
                 "events": snapshot.events_of(slot.slot)[:_MOST_EVENTS],
@@ -92,6 +94,7 @@ def village(visit: PageVisit) -> Response:
         case_of=known,
         cases=visit.book.cases(place=its.code, closed=True, limit=20),
         contracts=snapshot.contracts.get(its.code, []),
+        open_end=OPEN_END,
         has_files=bool(visit.site.settings.files),
         months=village_months(snapshot, its.code),
         notes=visit.book.village_notes(its.code),
@@ -125,7 +128,6 @@ def _drawn(
         if u.bytes_down is not None or u.bytes_up is not None
     ]
     users = [(u.begin, float(u.clients_peak)) for u in used if u.clients_peak is not None]
-    size = templates().filters["size"]
     found: dict[str, Any] = {
         "strip": Markup('<div class="wide">{}</div>').format(strip(spans, begin, end, _WIDE)),
         "axis": axis(begin, end),

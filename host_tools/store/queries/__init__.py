@@ -28,8 +28,8 @@ from host_tools.store.queries.now import (
     SlotStatus,
     Software,
     changes,
-    count_clocks_ahead,
     newest_change,
+    slots_with_clock_ahead,
     software,
     status,
 )
@@ -59,7 +59,7 @@ __all__ = [
     "Usage",
     "certificates",
     "changes",
-    "count_clocks_ahead",
+    "slots_with_clock_ahead",
     "count_duplicates",
     "count_findings",
     "count_missing",

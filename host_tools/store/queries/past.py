@@ -43,6 +43,11 @@ class Outage(NamedTuple):
         end = self.known_until if self.end is None else self.end
         return max(0, (int(now) if end is None else end) - self.begin)
 
+    def known_duration(self, now: float) -> int | None:
+        """The same; None: only its beginning is known."""
+        seconds = self.duration(now)
+        return None if self.interrupted and seconds == 0 else seconds
+
 
 class Interval(NamedTuple):
     slot: str

@@ -57,7 +57,8 @@ class Device:
             command = [support.micropython()]
             command += ["-X", f"heapsize={heapsize}"] if heapsize else []
         else:
-            command = [sys.executable, "-W", "always"]
+            # Unbuffered: each answer is to leave its pipe at once, as MicroPython's does.
+            command = [sys.executable, "-u", "-W", "always"]
         orders = {"modules": modules, "config": settings, "in_turn": interpreter == "in turn"}
         self._deadline_ms = deadline_ms
         self._process = subprocess.Popen(

@@ -136,10 +136,13 @@ def test_a_lost_session_stands_beside_the_last_known_state(desalink: Run, provin
     assert "lost session" not in desalink("-C", province.directory, "status").out
 
 
-def test_when_our_own_side_is_dead_no_data_is_ours(desalink: Run, province: Province):
+def test_when_our_own_side_is_dead_it_is_told(desalink: Run, province: Province):
     alive(province.directory, ingest_s=600, broker_s=600)
     ended = desalink("-C", province.directory, "status")
-    assert "The ingest has not been running since 20" in ended.err and "our own fault" in ended.err
+    assert (
+        "The ingest has not been running since 20" in ended.err
+        and "as they were then" in ended.err
+    )
     alive(province.directory, ingest_s=0, broker_s=600)
     assert (
         "no connection to the broker since 20" in desalink("-C", province.directory, "status").err

@@ -11,16 +11,17 @@ import pytest
 
 from agent.wire import ids
 from host_tools.broker.client import CheckClient
-from host_tools.cli._store import size
 from host_tools.common.errors import DesalinkError
-from host_tools.common.times import parse_since, span
+from host_tools.common.times import DAY_S, WITA_S, iso, parse_since, span
 from host_tools.derive import Deriver
 from host_tools.ingest.acks import Acks
 from host_tools.ingest.pipeline import Message, Pipeline
 from host_tools.store import lock, open_database, queries
 from host_tools.store.quarantine import Quarantine
+from host_tools.store.sessions import save_alive, save_sessions
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
+from host_tools.wire.vocabulary import state_name
 from tests import support
 from tests.host_tools.conftest import PASSPHRASE
 from tests.world.devices import (
@@ -130,6 +131,105 @@ def test_an_outage_shows_before_its_first_sample_does(province, device):
     fill(province, device, device.report({}, [outage_began(-20, 6)]), at=device.now)
     slot = status(province, device.now)
     assert (slot.state, slot.since) == ("dns", device.now - 20)
+
+
+@pytest.mark.parametrize(
+    ("cause", "shown"),
+    [(3, "up"), (4, "up"), (5, "up"), (9, "up"), (6, "dns"), (7, "portal"), (8, "tls")],
+)
+def test_a_birth_ends_what_no_device_could_be_born_in(province, device, cause, shown):
+    fill(province, device, device.report(), at=device.now)
+    fill(province, device, device.report({}, [outage_began(-20, cause)]), at=device.now)
+    assert status(province, device.now).state == state_name(cause)
+    device.now += 40
+    fill(province, device, device.birth(), at=device.now, kind="birth")
+    slot = status(province, device.now + 1)
+    assert slot.state == shown
+    if shown == "up":
+        assert (slot.since, slot.fresh, slot.due) == (device.now, True, device.now + 300)
+        # Nothing is said of loss and delay since.
+        later = status(province, device.now + 901)
+        assert (later.state, later.since) == ("no_data", device.now)
+
+
+def test_a_village_that_was_silent_is_up_by_its_birth_and_not_by_an_old_one(province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    silent_since = device.now
+    device.now += 7200
+    birth = device.birth()
+    fill(province, device, birth, at=device.now + 7200, kind="birth")
+    # The broker had kept it for two hours: it says what was then.
+    slot = status(province, device.now + 7210)
+    assert (slot.state, slot.since) == ("no_data", device.now)
+    assert status(province, device.now + 10).state == "up"
+    assert status(province, silent_since + 10).state == "up"
+
+
+def test_a_device_whose_first_message_is_its_birth_is_up(province, device):
+    fill(province, device, device.birth(), at=device.now, kind="birth")
+    slot = status(province, device.now + 5)
+    assert (slot.state, slot.last_report, slot.due) == ("up", None, device.now + 300)
+
+
+def test_a_report_that_waits_to_be_derived_counts_as_heard(province, device):
+    with open_database(province.database, create=True) as db:
+        keys = {device.kid: Key(device.public_key, device.slot, True)}
+        pipeline = Pipeline(db, Streams(db), Acks(8, 1800), keys)
+        pipeline.process([Message(device.topic("report"), device.report())], device.now, 0)
+        (slot,) = queries.status(db, device.now + 1)
+        assert (slot.state, slot.since, slot.last_report) == ("connected", *[device.now] * 2)
+        deriver = Deriver(db, Streams(db))
+        while deriver.step():
+            pass
+        assert queries.status(db, device.now + 1)[0].state == "up"
+
+
+def test_a_session_alone_is_connected_until_its_first_report_is_due(province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    back = device.now + 7200
+    with open_database(province.database) as db, db.transaction():
+        save_sessions(db, {device.slot: True}, back)
+    slot = status(province, back + 10)
+    assert (slot.state, slot.since, slot.due, slot.fresh) == ("connected", back, back + 300, False)
+    assert status(province, back + 301).state == "no_data"
+
+
+def test_while_the_province_hears_nothing_each_village_stays_as_it_was(province, device):
+    fill(province, device, *device.reports(3), at=device.now)
+    last = device.now + 100
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, last, connected=True)
+        save_alive(db, last + 20, connected=False)
+    assert status(province, last + 86400).state == "up"
+    # The province hears again. The hour between is not the village's silence.
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, last + 3600, connected=True)
+        save_alive(db, last + 3620, connected=True)
+    assert status(province, last + 3600 + 60).state == "up"
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, last + 4500, connected=True)
+    assert status(province, last + 4500).state == "no_data"
+
+
+def test_what_of_ours_is_down_is_told_first_and_states_are_marked_as_old(
+    desalink, province, device
+):
+    now = int(time.time())
+    device.now = now - 7200
+    device.booted_at = device.now - 60
+    fill(province, device, *device.reports(3), at=device.now)
+    never = desalink("-C", province.directory, "status", "--check")
+    assert never.code == 2 and "The ingest has never run here" in never.out
+    assert "The ingest has never run here" in desalink("-C", province.directory, "status").err
+    with open_database(province.database) as db, db.transaction():
+        save_alive(db, device.now + 20, connected=True)
+    ended = desalink("-C", province.directory, "status", "--all")
+    assert ended.err.startswith("The ingest has not been running since ")
+    assert "\tup (old)\t" in ended.out and "no data" not in ended.out
+    (slot,) = json.loads(desalink("-C", province.directory, "status", "--json").out)
+    assert (slot["state"], slot["old"]) == ("up", True)
+    check = desalink("-C", province.directory, "status", "--check")
+    assert check.code == 2 and "not been running since" in check.out
 
 
 def test_backlog_is_what_is_missing_and_what_was_not_sent_yet(province, device):
@@ -275,6 +375,30 @@ def test_usage_since_the_middle_of_a_day_or_an_hour_shows_no_part_of_it(province
         assert queries.usage(db, by=by, since=midnight + 86400) == []
 
 
+def test_usage_of_so_many_days_is_of_no_more(desalink, province, device):
+    midnight = (int(time.time()) + WITA_S) // DAY_S * DAY_S - WITA_S
+    device.now = midnight - 3 * DAY_S
+    device.booted_at = device.now - 60
+    for _day in range(4):
+        fill(province, device, device.report(), at=device.now)
+        device.now += DAY_S - 300
+    run = ("-C", province.directory, "usage", "--json", "--since")
+    begins = [row["begin"] for row in json.loads(desalink(*run, "2d").out)]
+    assert begins == [iso(midnight - DAY_S), iso(midnight)]
+    (summed,) = json.loads(desalink(*run, "2d", "--by", "village").out)
+    assert summed["measured_s"] == 600
+
+
+def test_an_outage_of_which_only_the_beginning_is_known_has_no_length():
+    outage = queries.Outage(*[0] * len(queries.Outage._fields))._replace(
+        begin=1000, end=1000, interrupted=True, known_until=None
+    )
+    assert outage.known_duration(5000) is None
+    assert span(outage.known_duration(5000)) == "-"
+    assert outage._replace(end=1060).known_duration(5000) == 60
+    assert outage._replace(end=None, interrupted=False).known_duration(5000) == 4000
+
+
 def test_what_was_not_measured_today_is_not_nothing(province, device):
     quiet = ordinary()
     del quiet[ids.BYTES_DOWN], quiet[ids.BYTES_UP]
@@ -350,23 +474,6 @@ def test_since_takes_spans_and_dates():
     assert time.time() - parse_since("2h") == pytest.approx(7200, abs=5)
     with pytest.raises(DesalinkError):
         parse_since("yesterday")
-
-
-def test_sizes_and_spans_are_for_eyes():
-    assert [size(n) for n in (None, 0, 999, 1000, 12_345_678, 10**12)] == [
-        "-",
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "12.3 MB",
-        "1.0 TB",
-    ]
-    assert [span(s) for s in (5, 200, 7500, 90000)] == [
-        "5 s",
-        "3 min 20 s",
-        "2 h 05 min",
-        "1 d 1 h",
-    ]
 
 
 def test_everything_derived_can_be_made_again(desalink, province, device, broker):

@@ -137,47 +137,16 @@ def added_to(path: str, code: str, folder: Path) -> Path:
     return folder
 
 
-def test_what_no_device_calls_is_left_out(tmp_path):
-    code = "def called():\n    caller()\n\n\ndef caller():\n    caller()\n\n\nimport array\n"
-    with other_tree(added_to("agent/link/throughput.py", code, tmp_path)):
-        found = source_code("agent/link/throughput.py", micropython=True).decode()
-    as_it_is = source_code("agent/link/throughput.py", micropython=True).decode()
-    assert (found.count("def "), "import array" in found) == (as_it_is.count("def "), False)
-
-
-def test_code_takes_a_shorter_form_that_does_the_same(tmp_path):
-    code = """async def synchronise(clock, lock, rows):
+def test_what_only_an_agent_from_source_does_is_left_out(tmp_path):
+    code = """async def synchronise(clock, row):
     if not interpreter.MICROPYTHON and clock:
         return clock
-    async with lock:
-        numbers = [clock + row for row in rows if row]
-    try:
-        return [clock for clock, row in numbers]
-    except OSError:
-        raise ValueError(ids.STATE) from None
+    return row + ids.STATE
 """
     with other_tree(added_to("agent/link/throughput.py", code, tmp_path)):
-        found = source_code("agent/link/throughput.py", micropython=True).decode()
-    assert (
-        found[found.rindex("\n    await ") :]
-        == """
-    await args.acquire()
-    try:
-        numbers = []
-        for row0 in abs:
-            if row0:
-                numbers.append(append + row0)
-    finally:
-        args.release()
-    try:
-        made = []
-        for clock0, row00 in numbers:
-            made.append(clock0)
-        return made
-    except OSError:
-        raise ValueError(1)
-"""
-    )
+        released = source_code("agent/link/throughput.py", micropython=True).decode()
+    body = "(clock, row):\n    return row + 1\n"
+    assert released.endswith(body)
 
 
 def test_frequent_names_have_the_short_numbers(tmp_path):

@@ -239,8 +239,8 @@ def test_mistakes_are_told_before_anything_is_written(
 
 
 def test_a_second_office_command_has_to_wait(kaltim: Province, tmp_path: Path, desalink: Run):
-    from host_tools.office.locking import hold, office_lock
+    from host_tools.office.locking import hold_office
 
-    with hold(office_lock(kaltim.directory), "busy"):
+    with hold_office(kaltim.directory):
         ended = desalink("-C", kaltim.directory, "backup", tmp_path / "b.tar")
     assert ended.code == 75

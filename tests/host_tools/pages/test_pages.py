@@ -19,9 +19,9 @@ from host_tools.pages.drawing import strip
 from host_tools.pages.outlines import read_outlines
 from host_tools.pages.records import PagesError
 from host_tools.pages.site import PagesSite
-from host_tools.pages.words import GROUPS, what_to_do
 from host_tools.province.contract_records import ContractEvent
 from host_tools.province.registry import Registry
+from host_tools.states.table import GROUPS
 from host_tools.store import open_database
 from host_tools.store.sessions import save_alive
 from tests.host_tools.pages.conftest import HOSTILE, NOW, VILLAGES, Pages, post
@@ -131,10 +131,17 @@ def test_our_own_faults_outrank_all(pages: Pages):
         save_alive(db, NOW + 590, connected=False)
     pages.site.watcher.look()
     assert "no connection to the broker since" in client.get("/").text
+    assert "no connection to the broker since" in client.get("/alerts").text
     with open_database(pages.directory / "province.db") as db, db.transaction():
         save_alive(db, NOW + 590, connected=True)
-        db.execute("UPDATE reports SET received_at = ?", (NOW + 9000,))
-        db.execute("INSERT INTO reports VALUES (99, 1, 999, 1, 0, NULL, ?, ?)", (NOW + 9000, b"?"))
+        db.execute("UPDATE latest SET received_at = ? WHERE slot_id = 1", (NOW + 9000,))
+    pages.site.watcher.look()
+    text = client.get("/").text
+    # One device whose clock is ahead says nothing of the server's.
+    assert "The device of " in text and "a clock that is ahead of ours" in text
+    assert "The clock of this server is wrong" not in text
+    with open_database(pages.directory / "province.db") as db, db.transaction():
+        db.execute("UPDATE latest SET received_at = ?", (NOW + 9000,))
     pages.site.watcher.look()
     assert "The clock of this server is wrong" in client.get("/").text
 
@@ -153,33 +160,6 @@ def test_a_village_says_why_it_is_down_and_what_to_do(pages: Pages):
     for name in ("7d", "30d", "year"):
         its = pages.of("operator").get(f"/village/{VILLAGES[0]}?range={name}").text
         assert its.count("<svg") >= 3 and "Down" not in its[:200]
-
-
-@pytest.mark.parametrize(
-    ("state", "age", "others", "begins"),
-    [
-        ("up", 9, 0, "Nothing"),
-        ("degraded", 9, 0, "Wait"),
-        ("degraded", 9e9, 0, "Call Icon+"),
-        ("provider", 9, 0, "Call Icon+: the village's router"),
-        ("provider", 9, 7, "Call Icon+ once for all: 7 other"),
-        ("portal", 9, 0, "Call Icon+: the link shows a payment"),
-        ("state_77", 9, 0, "Call Icon+"),
-        ("gateway", 9, 0, "Call the village: the router"),
-        ("power", 9, 0, "Wait"),
-        ("power", 9e9, 0, "Call the village"),
-        ("agent", 9, 0, "Call the village: the measuring"),
-        ("broker", 9, 0, "Check our own"),
-        ("no_data", 9, 0, "Wait"),
-        ("no_data", 9000, 0, "Call the village"),
-        ("no_data", 9e9, 0, "Call the village, then go there"),
-        ("no_data", None, 0, "Go there"),
-        ("revoked", 9, 0, "Enrol"),
-        ("empty", None, 0, "Install"),
-    ],
-)
-def test_each_state_has_a_next_step(state: str, age: float | None, others: int, begins: str):
-    assert what_to_do(state, age, "Icon+", others).startswith(begins)
 
 
 def test_a_strip_holds_what_was_and_says_where_nothing_is_known():

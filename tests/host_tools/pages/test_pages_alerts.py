@@ -24,9 +24,9 @@ def alert_of(pages: Pages, number: int = 1) -> Alert:
 def test_an_alert_shows_its_villages_and_who_was_sent_what(shared: Pages):
     client = shared.of("viewer")
     text = client.get("/alerts?state=all&since=30d").text
-    assert text.count("provider down since") == 2 and "1 messages since" in text
+    assert text.count("the provider does not answer since") == 2 and "1 messages since" in text
     text = client.get("/alerts/1").text
-    for word in ("Bohe Silian", "duty phone", "Call the provider", "sent", "critical"):
+    for word in ("Bohe Silian", "duty phone", "(the office):</b> Call", "sent", "critical"):
         assert word in text
     assert "a body with its link" not in text
     text = client.get("/alerts/2").text

@@ -125,6 +125,41 @@ def test_a_body_that_comes_too_slowly_is_given_up(pages: Pages, monkeypatch: pyt
         assert slow.recv(99).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"])
+def test_a_connection_without_a_whole_request_ends(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, sent: bytes
+):
+    monkeypatch.setattr("host_tools.pages.connections._HEAD_S", 0.2)
+    site = of_port(pages)
+    with running(site):
+        with socket.create_connection(("127.0.0.1", site.settings.port), PATIENCE_S) as idle:
+            idle.sendall(sent)
+            try:
+                assert idle.recv(1) == b""
+            except ConnectionResetError:
+                pass
+
+
+def test_an_address_has_only_so_many_connections(pages: Pages, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("host_tools.pages.connections._MOST_OF_ADDRESS", 1)
+    site = of_port(pages)
+    with running(site):
+        where = ("127.0.0.1", site.settings.port)
+        first = http.client.HTTPConnection(*where, PATIENCE_S)
+        first.request("GET", "/health")
+        assert first.getresponse().read() == b"ok"
+        with socket.create_connection(where, PATIENCE_S) as second:
+            try:
+                assert second.recv(1) == b""
+            except ConnectionResetError:
+                pass
+        other = http.client.HTTPConnection(*where, PATIENCE_S, source_address=("127.0.0.2", 0))
+        other.request("GET", "/health")
+        assert other.getresponse().read() == b"ok"
+        first.close()
+        other.close()
+
+
 def test_the_pages_speak_tls_of_their_own(pages: Pages):
     # The broker's certificate will do: its names hold localhost.
     site = of_port(pages, certificate="broker/server.crt", key="broker/server.key")

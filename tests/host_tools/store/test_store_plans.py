@@ -157,7 +157,7 @@ def the_rest(db: Database, device: Device) -> None:
     queries.slot_hours(db, "6403112001-1", START, START + 9)
     queries.usage_sums(db, since=START)
     queries.newest_change(db)
-    queries.count_clocks_ahead(db)
+    queries.slots_with_clock_ahead(db)
     queries.software(db)
     queries.recent_states(db, START)
     queries.ended_outages(db, before=START + 9000, since=START, limit=9)
@@ -238,6 +238,7 @@ def test_no_statement_scans_a_table_but_where_it_is_allowed(tmp_path, monkeypatc
             ]
             messages.append(device.report(events=[device.reboot(60)]))
             pipeline.process([Message(device.topic("birth"), messages[0])], device.now, 0)
+            assert queries.status(db, START)[0].state == "up"  # by its birth alone
             reports = [Message(device.topic("report"), message) for message in messages[1:]]
             pipeline.process(reports, device.now, 0)
             pipeline.process(reports[:1], device.now, 0)

@@ -31,6 +31,7 @@ for archive in "$program/python/$platform"-*.tar.gz; do
         tar -xzf "$archive" -C "$home"
         : >"$home/ready"
     fi
+    # shellcheck disable=SC2093  # there is one archive
     exec "$home/python/bin/python3" "$program/start.py" "$platform" "$@"
 done
 

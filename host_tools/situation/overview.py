@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from host_tools.common.i18n import _, number
+from host_tools.states.table import EMPTY, REVOKED
 
 if TYPE_CHECKING:
     from host_tools.province.records import Device
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from host_tools.store.sessions import Liveness
     from host_tools.store.size import Size
 
-REVOKED, EMPTY = "revoked", "empty"
 _GOOD = ("up", REVOKED, EMPTY)
-# The ingest and the alerts say every 20 s that they are at work.
-_DEAD_S = 90
 _DISK_DAYS = 14  # left on the disk: time to do something
 _RECEIPT_S = 30 * 3600  # A receipt is made each midnight; this leaves it a quarter of a day.
 
@@ -36,10 +34,10 @@ class Registered:
     @classmethod
     def read(cls, registry: Registry) -> Self:
         """Read it."""
-        from host_tools.pages.words import labels
+        from host_tools.province.villages import village_labels
 
         villages = registry.villages()
-        return cls(villages, labels(villages), registry.devices())
+        return cls(villages, village_labels(villages), registry.devices())
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,8 @@ class Overview:
     uncounted_since: from when on no receipt counts what arrived; None: nothing arrived, or the
     province keeps no office log.
     alerted: when the alerts were last at work, 0: never; None: the province wants none.
+    old_since: when the province last heard its villages, if it does not now: the slots are as
+    they were then; None: it hears them.
     """
 
     now: float
@@ -65,6 +65,7 @@ class Overview:
     size: Size | None
     uncounted_since: int | None = None
     alerted: int | None = None
+    old_since: int | None = None
 
     def counts(self) -> Counter[str]:
         """How many slots there are of each state."""
@@ -126,8 +127,9 @@ class Overview:
 
     def _not_alerted(self) -> list[str]:
         from host_tools.common.times import wita
+        from host_tools.store.sessions import DEAF_S
 
-        if self.alerted is None or self.now - self.alerted <= _DEAD_S:
+        if self.alerted is None or self.now - self.alerted <= DEAF_S:
             return []
         if not self.alerted:
             text = _(
@@ -143,23 +145,30 @@ class Overview:
 
     def _not_at_work(self) -> list[str]:
         from host_tools.common.times import wita
+        from host_tools.store.sessions import DEAF_S
 
         alive = self.liveness
         if alive is None or not alive.ingest:
-            return []
+            if not self.installed:
+                return []
+            text = _(
+                "The ingest has never run here: nothing of the villages is received. Start it "
+                "with 'desalink ingest'."
+            )
+            return [text]
         last = ""
         if alive.message:
             last = " " + _("The last message came {time}.").format(time=wita(alive.message))
-        if self.now - alive.ingest > _DEAD_S:
+        if self.now - alive.ingest > DEAF_S:
             text = _(
-                "The ingest has not been running since {time}. Until it runs, 'no data' is our "
-                "own fault. Start it with 'desalink ingest'."
+                "The ingest has not been running since {time}: the villages are shown as they "
+                "were then. Start it with 'desalink ingest'."
             )
             return [text.format(time=wita(alive.ingest)) + last]
-        if self.now - alive.broker > _DEAD_S:
+        if self.now - alive.broker > DEAF_S:
             text = _(
-                "The ingest has no connection to the broker since {time}. Until it has, 'no data' "
-                "is our own fault. Start the broker with 'desalink broker run'."
+                "The ingest has no connection to the broker since {time}: the villages are shown "
+                "as they were then. Start the broker with 'desalink broker run'."
             )
             return [text.format(time=wita(alive.broker) or _("its start")) + last]
         return []
@@ -182,7 +191,7 @@ def overview(
         known: what the registry holds, from a caller who has read it.
     """
     from host_tools.store.queries import SlotStatus, status, uncounted_since
-    from host_tools.store.sessions import liveness, sessions
+    from host_tools.store.sessions import hearing, liveness, sessions
     from host_tools.store.size import size
 
     def meant(slot: str) -> bool:
@@ -207,7 +216,8 @@ def overview(
     having = {slot[:10] for slot in found}
     alive = liveness(database) if database else None
     lost = {}
-    if database and alive and now - min(alive.ingest, alive.broker) <= _DEAD_S:
+    heard_until = hearing(database, now).until if database else now
+    if database and alive and alive.broker and heard_until == now:
         for slot, session in sessions(database).items():
             current = found.get(slot)
             if current and not session.online and current.fresh and slot in active:
@@ -225,6 +235,7 @@ def overview(
         liveness=alive,
         size=size(database, now) if database else None,
         uncounted_since=uncounted_since(database) if database and keeps_log else None,
+        old_since=None if heard_until == now else int(heard_until),
         alerted=_alerted(database.path.parent) if database else None,
     )
 

@@ -1,0 +1,1 @@
+"""How the whole province is now, for the command and the pages alike."""
