@@ -23,8 +23,8 @@ from host_tools.store.sessions import hearing, save_alive, save_sessions
 from host_tools.store.streams import insert_birth
 from host_tools.wire import parse_birth
 from host_tools.wire.envelope import split
-from tests.host_tools.factory import START, Device, ordinary, outage_began, outage_ended
-from tests.host_tools.filled import Filled
+from tests.world.devices import START, Device, ordinary, outage_began, outage_ended
+from tests.world.filled import Filled
 
 LENGTH_S = 3 * 3600
 EVERY_S = 10  # the state is looked at
