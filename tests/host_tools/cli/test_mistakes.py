@@ -113,6 +113,7 @@ def test_a_revocation_that_takes_other_kits_along_says_so_and_asks(
     what = (verb, "revoke", kit.id.hex() if verb == "kit" else "Ani")
     ended = desalink("-C", kaltim.directory, *what)
     assert ended.code == 1 and other.id.hex() in ended.err and "--yes" in ended.err
+    assert "Nothing was changed" in ended.err
     with signing_registry(kaltim) as registry:
         assert registry.revoked_certificates() == []
         assert technicians.find(registry, "Ani").revoked_at is None

@@ -23,7 +23,7 @@ from host_tools.store.receipts import receipts
 from host_tools.store.streams import Streams
 from host_tools.wire import Key
 from tests.world.devices import Device
-from tests.world.evidencing import evidenced, receipts_until
+from tests.world.evidencing import receipts_until
 from tests.world.filled import Filled
 
 DAY_S = 86400
@@ -188,15 +188,6 @@ def test_a_province_without_the_key_makes_no_receipt(filled: Filled, kaltim: Pro
     kaltim.receipt_key.unlink()
     receipts_until(filled, kaltim, MIDNIGHT + 60)
     assert list(receipts(filled.db)) == []
-
-
-def test_the_helpers_province_closes_a_month_that_counts_its_receipts(kaltim: Province) -> None:
-    made = evidenced(kaltim)
-    filled = Filled(kaltim.database)
-    found = chain(filled, kaltim)
-    filled.db.close()
-    assert sum(r.reports for r in found) == 24 and found[-1].end == made.month.end
-    assert sum(r.births for r in found) == 3
 
 
 @pytest.mark.slow

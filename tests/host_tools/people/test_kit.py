@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import sqlite3
@@ -340,35 +339,6 @@ def test_verify_calls_a_revoked_kit_revoked_where_its_province_is_at_hand(
     assert desalink("-C", kaltim.directory, "kit", "revoke", packed[0].id.hex()).code == 0
     ended = desalink(*verify)
     assert ended.code == 1 and "\nregistry\tWRONG\trevoked\n" in ended.out
-
-
-def test_kit_that_can_not_be_written_is_not_valid_and_others_stay(
-    packed, kaltim: Province, tmp_path: Path, desalink: Run, monkeypatch: pytest.MonkeyPatch
-):
-    def full(kit: Kit, root: object, path: Path, passphrase: str) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr("host_tools.people.kits.create.write_kit", full)
-    arguments = ("--technician", "Ani", "--villages", "6403112003", "-o", tmp_path / "new.desakit")
-    ended = desalink("-C", kaltim.directory, "kit", "create", *arguments)
-    assert ended.code == 1 and f"The disk is full at {tmp_path / 'new.desakit'}" in ended.err
-    kits = json.loads(desalink("-C", kaltim.directory, "kit", "list", "--json").out)
-    assert sorted((kit["kit"] == packed[0].id.hex(), kit["state"]) for kit in kits) == [
-        (False, "revoked"),
-        (True, "valid"),
-    ]
-
-
-def test_revoking_a_kit_asks_where_another_has_the_same_key(
-    packed, kaltim: Province, authority: Authority, desalink: Run
-):
-    with signing_registry(kaltim) as registry:
-        second, _root = make_kit(kaltim, registry, authority, slots=["6403112003-1"])
-    revoke = ("-C", kaltim.directory, "kit", "revoke", second.id.hex())
-    ended = desalink(*revoke)
-    assert ended.code == 1 and f"The same key is in kit {packed[0].id.hex()}" in ended.err
-    assert "Nothing was changed" in ended.err
-    assert desalink(*revoke, "--yes").code == 0
 
 
 def test_verify_shows_what_is_wrong(packed, tmp_path: Path, desalink: Run):

@@ -217,6 +217,6 @@ def test_a_full_disk_leaves_no_kit_on_record_as_valid(
 
     monkeypatch.setattr("host_tools.people.kits.create.write_private", full)
     ended = create(output=tmp_path / "kit")
-    assert ended.code == 1 and str(tmp_path / "kit") in ended.err
+    assert ended.code == 1 and f"The disk is full at {tmp_path / 'kit'}" in ended.err
     listed = json.loads(desalink("-C", kaltim.directory, "kit", "list", "--json").out)
     assert sorted(entry["state"] for entry in listed) == ["revoked", "valid"]

@@ -24,7 +24,6 @@ from host_tools.report import drawing
 from host_tools.store import open_database
 from tests.host_tools.conftest import Run
 from tests.world.devices import Device, ordinary
-from tests.world.evidencing import signing_registry
 from tests.world.filled import Filled
 
 OCTOBER = month_of("2026-10")
@@ -326,8 +325,3 @@ class TestColours:
         for text in texts:
             for ground in grounds:
                 assert contrast(text, ground) >= 4.5, (text, ground)
-
-
-def test_the_registry_of_before_gets_the_new_tables(kaltim: Province):
-    with signing_registry(kaltim) as registry:
-        assert registry.contracts() == [] and registry.closed_months() == []
