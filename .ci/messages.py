@@ -6,7 +6,7 @@
 
 A translation stays while its message is the same; a changed message is a new one. Beside what
 stands in `_()`, these are taken: the help of the verbs (`help=` and docstrings, as click shows
-them), the columns of `print_table`, the nouns of `counted`, and what the checkers of tables expect
+them), the nouns of `counted`, and what the checkers of tables expect
 (`text()`, `Meta(description=)`). What the code no longer says is dropped. Nothing is guessed
 ("fuzzy"): a wrong instruction is worse than an English one.
 
@@ -85,22 +85,12 @@ def _constants(node: ast.AST) -> Iterator[str]:
 
 
 def _helpers_texts(source: Path) -> Iterator[str | tuple[str, str]]:
-    """What functions translate that were given it in English: tables, counts, checkers."""
+    """What functions translate that were given it in English: counts, checkers."""
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    assigned = {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name = _called(node)
-        if name == "print_table" and node.args:
-            columns = node.args[0]
-            yield from _constants(assigned.get(getattr(columns, "id", ""), columns))
         if name == "counted" and len(node.args) == 2 and isinstance(node.args[1], ast.Constant):
             noun = node.args[1].value
             yield f"{{count}} {noun}", f"{{count}} {noun}s"
@@ -228,7 +218,7 @@ _ENGLISH = (
 )
 # They end a command, or are printed by one.
 _SAID = {"abort", "note", "echo", "confirm", "prompt", "fail", "UsageError", "BadParameter"}
-_TRANSLATED = {"_", "ngettext", "marked", "counted", "print_table", "text", "Meta"}
+_TRANSLATED = {"_", "ngettext", "marked", "counted", "text", "Meta"}
 # Of click: these are looked up in the catalogue when they are shown.
 _LOOKED_UP = {"help", "metavar", "epilog", "message", "description"}
 _WORDS = re.compile(r"[A-Za-z]{2,}[ ,;:]")

@@ -204,6 +204,8 @@ need_test_daemons() {
         install_unstarted $net_snmp 'snmpd (Net-SNMP, for the tests)' snmpd.service
     find_program sshd >/dev/null ||
         install_unstarted $openssh 'sshd (OpenSSH, for the tests)' ssh.service ssh.socket
+    # For the packets of a namespace.
+    [ "$(uname)" != Linux ] || find_program ip >/dev/null || install iproute2 'ip (for the tests)'
     find_program faketime >/dev/null || install faketime 'faketime (for the tests)'
 }
 

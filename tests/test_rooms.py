@@ -19,9 +19,9 @@ from tests.support import ROOT
 
 # From the bottom to the top: a room imports itself and what stands before it.
 ROOMS = {
-    "host_tools": "common wire states keys province devices people field broker archive office"
-    " store derive exports contracts evidence report alerts situation ingest pages simulate demo"
-    " cli".split(),
+    "host_tools": "common listings wire states keys province devices people field broker archive"
+    " office store derive exports contracts evidence report alerts situation ingest pages"
+    " simulate demo cli".split(),
     "agent": "interpreter wire device net journal link measure sources province top".split(),
 }
 # What of a room stands below all others.

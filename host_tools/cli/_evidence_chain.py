@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.cli._options import by_option, json_option
-from host_tools.cli._output import counted, print_json, print_table, show_progress
+from host_tools.cli._options import by_option, form_option
+from host_tools.cli._output import counted, show, show_progress
 from host_tools.cli._signing import office_at_work
 from host_tools.cli._store import reading
 from host_tools.common import passphrase
 from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _
-from host_tools.common.times import day, wita
+from host_tools.common.times import day
+from host_tools.listings.model import CODE, UNIX, Column, Listing
 
 if TYPE_CHECKING:
     from host_tools.people.receipts import Receipt
@@ -90,9 +91,9 @@ def renew_keys(app: Application, only: str | None, passphrase_file: Path | None)
     is_flag=True,
     help="First make a receipt of what has arrived since the newest.",
 )
-@json_option
+@form_option
 @pass_app
-def receipts(app: Application, make: bool, as_json: bool) -> None:
+def receipts(app: Application, make: bool, form: str | None) -> None:
     """List the receipts: what the ingest stored, day by day.
 
     The ingest makes a receipt after each midnight. With --now it makes one at once, so that
@@ -103,45 +104,25 @@ def receipts(app: Application, make: bool, as_json: bool) -> None:
         from host_tools.ingest.receipting import receipt_now
 
         receipt_now(app.province)
-    found = list(_chain(app))
-    if as_json:
-        print_json(
-            [
-                {
-                    "number": receipt.number,
-                    "begin": receipt.begin,
-                    "end": receipt.end,
-                    "made": receipt.made,
-                    "reports": receipt.reports,
-                    "births": receipt.births,
-                    "late": sum(
-                        last - first + 1 for r in receipt.late for first, last in r.ranges
-                    ),
-                    "head": head.hex(),
-                }
-                for receipt, head in found
-            ]
-        )
-        return
-    if not found:
-        app.note(_("There is no receipt yet; the ingest makes the first soon after it starts."))
-        return
-    print_table(
-        ("receipt", "day", "reports", "births", "made", "head"),
-        [
-            (
-                str(receipt.number),
-                day(receipt.end - 1),
-                str(receipt.reports),
-                str(receipt.births),
-                wita(receipt.made),
-                head.hex(),
-            )
-            for receipt, head in found
-        ],
-        right=("receipt", "reports", "births"),
-        whole=("head",),
-    )
+    columns = [
+        Column("number", _("receipt"), of=lambda row: row[0].number, right=True),
+        Column("", _("day"), of=lambda row: day(row[0].end - 1)),
+        Column("begin", of=lambda row: row[0].begin),
+        Column("end", of=lambda row: row[0].end),
+        Column("made", of=lambda row: row[0].made),
+        Column("reports", _("reports"), of=lambda row: row[0].reports, right=True),
+        Column("births", _("births"), of=lambda row: row[0].births, right=True),
+        Column("", _("made"), UNIX, lambda row: row[0].made),
+        Column("late", of=lambda row: _late(row[0])),
+        Column("head", _("head"), CODE, lambda row: row[1].hex()),
+    ]
+    nothing = _("There is no receipt yet; the ingest makes the first soon after it starts.")
+    show(app, Listing("receipts", columns, list(_chain(app))), form, nothing)
+
+
+def _late(receipt: Receipt) -> int:
+    """How many reports it names that came after their day."""
+    return sum(last - first + 1 for late in receipt.late for first, last in late.ranges)
 
 
 @click.command("commit")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._options import json_option, kit_passphrase_option
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._options import form_option, json_option, kit_passphrase_option
+from host_tools.cli._output import print_json
+from host_tools.cli._output import show as show_listing
 from host_tools.common.errors import ProvinceError
 from host_tools.common.i18n import _, ngettext, number
 from host_tools.common.times import wita
+from host_tools.listings.model import CODE, Column, Listing
+from host_tools.listings.terminal import print_table
 
 if TYPE_CHECKING:
     from host_tools.people.kits.check import KitCheck
@@ -85,7 +89,19 @@ def show(
     opened = read_kit(path, kit_passphrase.existing(kit_passphrase_file))
     # Beside a kit's file there is no log: then it is what the province knew.
     devices = EnrolmentLog(KitDirectory(path.parent).enrolments).filled(opened)
-    slots = {n: slot for n, slot in opened.slots.items() if not (left and n in devices)}
+    slots = [slot for name, slot in opened.slots.items() if not (left and name in devices)]
+    columns = [
+        Column("slot", _("slot"), CODE),
+        Column("village", _("village"), of=attrgetter("village.name")),
+        Column("district", _("district"), of=attrgetter("village.district")),
+        Column("regency", _("regency"), of=attrgetter("village.regency")),
+        Column(
+            "filled_by",
+            _("filled by"),
+            of=lambda slot: devices[slot.slot].hex() if slot.slot in devices else None,
+        ),
+    ]
+    listing = Listing("kit", columns, slots)
     if as_json:
         print_json(
             {
@@ -95,16 +111,7 @@ def show(
                 "created": opened.created,
                 "expires": opened.expires,
                 "broker": f"{opened.broker_host}:{opened.broker_port}",
-                "slots": [
-                    {
-                        "slot": slot.slot,
-                        "village": slot.village.name,
-                        "district": slot.village.district,
-                        "regency": slot.village.regency,
-                        "filled_by": devices[name].hex() if name in devices else None,
-                    }
-                    for name, slot in slots.items()
-                ],
+                "slots": listing.records(),
                 "firmware": sorted(opened.firmware),
                 "agents": {board: r.version for board, r in opened.releases.items()},
             }
@@ -121,20 +128,7 @@ def show(
         (_("agents"), ", ".join(f"{b} {r.version}" for b, r in opened.releases.items()) or "-"),
     ):
         click.echo(f"{label + ':':<13}{value}")
-    print_table(
-        ("slot", "village", "district", "regency", "filled by"),
-        [
-            (
-                slot.slot,
-                slot.village.name,
-                slot.village.district,
-                slot.village.regency,
-                devices[name].hex() if name in devices else "",
-            )
-            for name, slot in slots.items()
-        ],
-        whole=("slot",),
-    )
+    print_table(listing)
     if left:
         app.note(
             _("{done} of {count} slots have their device.").format(
@@ -145,9 +139,12 @@ def show(
 
 @click.command()
 @click.argument("kit", type=PATH, metavar="[FILE|DIR]", required=False)
+@form_option
 @kit_passphrase_option
 @pass_app
-def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None) -> None:
+def verify(
+    app: Application, kit: Path | None, form: str | None, kit_passphrase_file: Path | None
+) -> None:
     """Verify a kit before a trip: the opened one, or a file.
 
     With a province (-C) it is compared with the province too. Exit code 1 if anything is wrong.
@@ -163,10 +160,12 @@ def verify(app: Application, kit: Path | None, kit_passphrase_file: Path | None)
     findings = list(check_kit(opened, **known))
     if known:
         findings.append(_on_record(app, opened))
-    print_table(
-        ("what", "result", "detail"),
-        [(finding.what, _result(finding), finding.detail) for finding in findings],
-    )
+    columns = [
+        Column("what", _("what")),
+        Column("held", _("result"), shown=_result),
+        Column("detail", _("detail")),
+    ]
+    show_listing(app, Listing("kit", columns, findings), form)
     wrong = sum(not finding.held for finding in findings)
     if wrong:
         app.abort(

@@ -11,12 +11,13 @@ import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
 from host_tools.cli._asking import confirm
-from host_tools.cli._options import by_option, json_option, kit_passphrase_option, yes_option
-from host_tools.cli._output import counted, print_json, print_table
+from host_tools.cli._options import by_option, form_option, kit_passphrase_option, yes_option
+from host_tools.cli._output import counted, show
 from host_tools.cli._signing import open_authority
 from host_tools.common import passphrase
 from host_tools.common.i18n import _, number
 from host_tools.common.times import wita
+from host_tools.listings.model import CODE, NESTED, UNIX, Column, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,57 +208,44 @@ def _cargo(
 
 
 @click.command("list")
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, as_json: bool) -> None:
+def list_(app: Application, form: str | None) -> None:
     """List the kits that this province made."""
     now = time.time()
     with app.registry() as registry:
-        found = registry.kits()
-    if as_json:
-        print_json([_entry_json(entry, now) for entry in found])
-        return
-    if not found:
-        app.note(_("This province has made no kit; make one with 'desalink kit create'."))
-        return
-    print_table(
-        ("kit", "technician", "slots", "unused certificates", "made", "until", "state"),
-        [
-            (
-                entry.id.hex(),
-                entry.name,
-                str(len({certificate.slot for certificate in entry.certificates})),
-                str(len(entry.unused)),
-                wita(entry.created_at),
-                wita(entry.expires_at),
-                _(entry.state(now)),
-            )
-            for entry in found
-        ],
-        right=("slots", "unused certificates"),
-        whole=("kit",),
-    )
+        entries = registry.kits()
+    columns = [
+        Column("kit", _("kit"), CODE, lambda entry: entry.id.hex()),
+        Column("technician", _("technician"), of=lambda entry: entry.name),
+        Column("", _("slots"), of=lambda e: len({c.slot for c in e.certificates}), right=True),
+        Column("", _("unused certificates"), of=lambda entry: len(entry.unused), right=True),
+        Column("created_at", _("made"), UNIX),
+        Column("expires_at", _("until"), UNIX),
+        Column("revoked_at"),
+        Column("revoked_by"),
+        Column(
+            "state",
+            _("state"),
+            of=lambda entry: entry.state(now),
+            shown=lambda entry: _(entry.state(now)),
+        ),
+        Column("certificates", kind=NESTED, of=_certificates),
+    ]
+    nothing = _("This province has made no kit; make one with 'desalink kit create'.")
+    show(app, Listing("kits", columns, entries), form, nothing)
 
 
-def _entry_json(entry: KitEntry, now: float) -> dict[str, Any]:
-    return {
-        "kit": entry.id.hex(),
-        "technician": entry.name,
-        "created_at": entry.created_at,
-        "expires_at": entry.expires_at,
-        "revoked_at": entry.revoked_at,
-        "revoked_by": entry.revoked_by,
-        "state": entry.state(now),
-        "certificates": [
-            {
-                "serial": c.serial,
-                "slot": c.slot,
-                "revoked_at": c.revoked_at,
-                "device": c.device.hex() if c.device else None,
-            }
-            for c in entry.certificates
-        ],
-    }
+def _certificates(entry: KitEntry) -> list[dict[str, Any]]:
+    return [
+        {
+            "serial": certificate.serial,
+            "slot": certificate.slot,
+            "revoked_at": certificate.revoked_at,
+            "device": certificate.device.hex() if certificate.device else None,
+        }
+        for certificate in entry.certificates
+    ]
 
 
 @click.command()

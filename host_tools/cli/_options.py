@@ -88,6 +88,15 @@ month_option = click.option(
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, without a limit.")
+
+
+def form_option(verb: Command) -> Command:
+    """How a listing is shown: `form` is the name of a file's format, None: a table for eyes."""
+    as_json = click.option("--json", "form", flag_value="json", default=None, help="As JSON.")
+    as_csv = click.option("--csv", "form", flag_value="csv", help="As CSV, without a limit.")
+    return as_csv(as_json(verb))
+
+
 limit_option = click.option(
     "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many."
 )

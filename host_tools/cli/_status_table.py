@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from host_tools.cli._output import print_pages, print_table
-from host_tools.common.i18n import _, number
+from host_tools.common.i18n import _, marked, number
 from host_tools.common.sizes import size
 from host_tools.common.times import clock_time, span, wita
+from host_tools.listings.model import Column, Listing
+from host_tools.listings.terminal import print_pages, print_table
 from host_tools.states.words import state_word
 
 if TYPE_CHECKING:
@@ -20,18 +22,18 @@ if TYPE_CHECKING:
     from host_tools.store.size import Size
 
 _COLUMNS = (
-    "village",
-    "slot",
-    "state",
-    "since",
-    "RTT",
-    "loss",
-    "today",
-    "clients",
-    "last report",
-    "journal",
-    "backlog",
-    "gaps",
+    marked("village"),
+    marked("slot"),
+    marked("state"),
+    marked("since"),
+    marked("RTT"),
+    marked("loss"),
+    marked("today"),
+    marked("clients"),
+    marked("last report"),
+    marked("journal"),
+    marked("backlog"),
+    marked("gaps"),
 )
 _RIGHT = ("RTT", "loss", "today", "clients", "journal", "backlog", "gaps")
 # What is left out first where the terminal is narrow.
@@ -91,7 +93,12 @@ def show(found: Overview, slots: list[SlotStatus]) -> None:
     if not sys.stdout.isatty():
         click.echo(heading(found))
         if slots:
-            print_table(_COLUMNS, [_cells(found, slot) for slot in slots], right=_RIGHT)
+            columns = [
+                Column("", _(heading), of=itemgetter(number), right=heading in _RIGHT)
+                for number, heading in enumerate(_COLUMNS)
+            ]
+            rows = [_cells(found, slot) for slot in slots]
+            print_table(Listing("status", columns, rows))
         return
     from rich.console import Console
 

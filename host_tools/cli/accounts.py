@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._options import json_option, user
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._options import form_option, user
+from host_tools.cli._output import show
 from host_tools.common.i18n import _
-from host_tools.common.times import wita
+from host_tools.listings.model import NESTED, UNIX, Column, Listing
 
 if TYPE_CHECKING:
     from host_tools.pages.records import Account, PagesBook
@@ -87,45 +87,38 @@ def add(app: Application, name: str, role: str, regencies: tuple[str, ...]) -> N
 
 
 @command.command("list")
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, as_json: bool) -> None:
+def list_(app: Application, form: str | None) -> None:
     """List the accounts."""
 
     with _book(app) as book:
-        found = book.accounts()
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": its.name,
-                    "role": its.role,
-                    "regencies": list(its.regencies),
-                    "codes": its.totp is not None,
-                    "created_at": its.created_at,
-                    "disabled_at": its.disabled_at,
-                }
-                for its in found
-            ]
-        )
-        return
-    if not found:
-        app.note(_("There is no account; add one with 'desalink accounts add NAME'."))
-        return
-    print_table(
-        ("name", "role", "regencies", "codes", "created", "state"),
-        [
-            (
-                its.name,
-                its.role,
-                " ".join(its.regencies),
-                _("asked for") if its.totp else _("none"),
-                wita(its.created_at),
-                _("disabled") if its.disabled_at else _("active"),
-            )
-            for its in found
-        ],
-    )
+        accounts = book.accounts()
+    columns = [
+        Column("name", _("name")),
+        Column("role", _("role")),
+        Column(
+            "regencies",
+            _("regencies"),
+            NESTED,
+            lambda account: list(account.regencies),
+            shown=lambda account: " ".join(account.regencies),
+        ),
+        Column(
+            "codes",
+            _("codes"),
+            of=lambda account: account.totp is not None,
+            shown=lambda account: _("asked for") if account.totp else _("none"),
+        ),
+        Column("created_at", _("created"), UNIX),
+        Column(
+            "disabled_at",
+            _("state"),
+            shown=lambda account: _("disabled") if account.disabled_at else _("active"),
+        ),
+    ]
+    nothing = _("There is no account; add one with 'desalink accounts add NAME'.")
+    show(app, Listing("accounts", columns, accounts), form, nothing)
 
 
 @command.command()

@@ -7,23 +7,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._options import (
     by_option,
-    json_option,
+    form_option,
     regency_option,
     since_option,
     user,
     village_option,
 )
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._output import show
 from host_tools.cli._store import of_provider, place, village_code
 from host_tools.common.i18n import _, speaking
 from host_tools.common.times import parse_since, wita
+from host_tools.listings.model import UNIX, Column, Listing, keyed_columns
 
 if TYPE_CHECKING:
     from host_tools.alerts.places import AlertPlace
@@ -104,7 +106,7 @@ def test_(app: Application, channel: str) -> None:
 @regency_option
 @since_option
 @click.option("--messages", is_flag=True, help="Show the outbox instead.")
-@json_option
+@form_option
 @pass_app
 def list_(
     app: Application,
@@ -112,13 +114,13 @@ def list_(
     regency: str | None,
     since: str | None,
     messages: bool,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """List the open alerts; with --since, also older ones."""
     start = parse_since(since)
     with _opened(app) as (_settings, records, places):
         if messages:
-            _messages(records, start, as_json)
+            _messages(app, records, start, form)
             return
         with app.registry() as registry:
             code = place(registry, village, regency) or ""
@@ -126,44 +128,51 @@ def list_(
         found = [(alert, records.members(alert.id)) for alert in alerts]
     if code:
         found = [(a, ms) for a, ms in found if any(m.member.startswith(code) for m in ms)]
-    if as_json:
-        print_json([asdict(a) | {"members": [m._asdict() for m in ms]} for a, ms in found])
-    elif found:
-        from host_tools.alerts.texts import title
+    from host_tools.alerts.texts import title
 
-        print_table(
-            ("alert", "rule", "what", "state"),
-            [(str(a.id), a.rule, title(a, places), _state(a)) for a, _ms in found],
-            right=("alert",),
-        )
-    else:
-        app.note(_("No alert is open."))
-
-
-def _state(alert: object) -> str:
-    from host_tools.alerts.records import Alert
-
-    assert isinstance(alert, Alert)
-    if alert.merged_into is not None:
-        return _("part of {number}").format(number=alert.merged_into)
-    if alert.closed_at is not None:
-        return _("over since {time}").format(time=wita(alert.closed_at))
-    if alert.acked_by is not None:
-        return _("acknowledged by {name}").format(name=alert.acked_by)
-    return _("not sent: known too late") if alert.late else _("open")
+    titles = {alert.id: title(alert, places) for alert, _members in found}
+    rows = [
+        asdict(alert) | {"members": [member._asdict() for member in members]}
+        for alert, members in found
+    ]
+    columns = [
+        *keyed_columns(rows),
+        Column("", _("alert"), of=itemgetter("id"), right=True),
+        Column("", _("rule"), of=itemgetter("rule")),
+        Column("", _("what"), of=lambda record: titles[record["id"]]),
+        Column("", _("state"), of=_state),
+    ]
+    show(app, Listing("alerts", columns, rows), form, _("No alert is open."))
 
 
-def _messages(records: AlertRecords, since: float | None, as_json: bool) -> None:
+def _state(record: dict[str, Any]) -> str:
+    if record["merged_into"] is not None:
+        return _("part of {number}").format(number=record["merged_into"])
+    if record["closed_at"] is not None:
+        return _("over since {time}").format(time=wita(record["closed_at"]))
+    if record["acked_by"] is not None:
+        return _("acknowledged by {name}").format(name=record["acked_by"])
+    return _("not sent: known too late") if record["late"] else _("open")
 
-    found = [m for m in records.messages() if since is None or m.queued_at >= since]
-    if as_json:
-        print_json([m._asdict() for m in found])
-        return
-    print_table(
-        ("message", "queued", "channel", "state", "subject", "error"),
-        [(str(m.id), wita(m.queued_at), m.channel, m.state, m.subject, m.error) for m in found],
-        right=("message",),
-    )
+
+def _messages(
+    app: Application, records: AlertRecords, since: float | None, form: str | None
+) -> None:
+    messages = [
+        message._asdict()
+        for message in records.messages()
+        if since is None or message.queued_at >= since
+    ]
+    columns = [
+        *keyed_columns(messages),
+        Column("", _("message"), of=itemgetter("id"), right=True),
+        Column("", _("queued"), UNIX, itemgetter("queued_at")),
+        Column("", _("channel"), of=itemgetter("channel")),
+        Column("", _("state"), of=itemgetter("state")),
+        Column("", _("subject"), of=itemgetter("subject")),
+        Column("", _("error"), of=itemgetter("error")),
+    ]
+    show(app, Listing("messages", columns, messages), form)
 
 
 @command.command("ack")

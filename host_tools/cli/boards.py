@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._options import json_option
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._options import form_option
+from host_tools.cli._output import show
 from host_tools.common.i18n import _
+from host_tools.listings.model import CODE, Column, Listing, keyed_columns
 
 
 @click.group(invoke_without_command=True)
-@json_option
+@form_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.Context, form: str | None) -> None:
     """List the boards of the agent, or check their files."""
     if ctx.invoked_subcommand is not None:
         return
     from host_tools.devices.boards import all_boards
 
-    boards = all_boards()
-    if as_json:
-        print_json([_as_json(board) for board in boards])
-        return
-    print_table(
-        ("board", "what", "chip", "flash", "transport", "firmware", "such as"),
-        [
-            (
-                board.name,
-                board.title,
-                board.chip or "",
-                f"{board.flash_size >> 20} MB" if board.flash_size else "",
-                board.transport,
-                f"MicroPython {board.firmware.version}" if board.firmware else "",
-                ", ".join(board.also_for),
-            )
-            for board in boards
-        ],
-        right=("flash",),
-        whole=("board",),
-    )
+    boards = [
+        {key: value for key, value in asdict(board).items() if key != "directory"}
+        for board in all_boards()
+    ]
+    columns = [
+        *keyed_columns(boards),
+        Column("", _("board"), CODE, itemgetter("name")),
+        Column("", _("what"), of=itemgetter("title")),
+        Column("", _("chip"), of=itemgetter("chip")),
+        Column("", _("flash"), of=_flash, right=True),
+        Column("", _("transport"), of=itemgetter("transport")),
+        Column("", _("firmware"), of=_firmware),
+        Column("", _("such as"), of=lambda board: ", ".join(board["also_for"])),
+    ]
+    app = ctx.find_object(Application)
+    assert app is not None
+    show(app, Listing("boards", columns, boards), form)
 
 
-def _as_json(board: Any) -> dict[str, Any]:
+def _flash(board: dict[str, Any]) -> str:
+    return f"{board['flash_size'] >> 20} MB" if board["flash_size"] else ""
 
-    return {key: value for key, value in asdict(board).items() if key != "directory"}
+
+def _firmware(board: dict[str, Any]) -> str:
+    return f"MicroPython {board['firmware']['version']}" if board["firmware"] else ""
 
 
 @command.command()

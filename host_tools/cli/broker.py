@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
-from host_tools.cli._output import print_table
+from host_tools.cli._options import form_option
+from host_tools.cli._output import show
 from host_tools.cli._signing import open_authority
 from host_tools.common import passphrase
 from host_tools.common.errors import BrokerError
 from host_tools.common.i18n import _
+from host_tools.listings.model import Column, Listing
 
 if TYPE_CHECKING:
     from host_tools.broker.process import BrokerProcess
@@ -163,9 +165,12 @@ def _serves(app: Application, process: BrokerProcess, villages: int, ending: lis
 
 @command.command()
 @_port_option
+@form_option
 @passphrase_option
 @pass_app
-def check(app: Application, port: int | None, passphrase_file: Path | None) -> None:
+def check(
+    app: Application, port: int | None, form: str | None, passphrase_file: Path | None
+) -> None:
     """Prove the running broker's rules by delivery.
 
     Slots that exist only for this test try what is forbidden, and compare what arrives. The rule
@@ -182,10 +187,12 @@ def check(app: Application, port: int | None, passphrase_file: Path | None) -> N
     with app.registry() as registry:
         results = list(Check(province, registry, port=port, authority=authority).run())
     words = {True: _("holds"), False: _("BROKEN"), None: _("skipped")}
-    print_table(
-        ("rule", "result", "detail"),
-        [(result.rule, words[result.held], result.detail) for result in results],
-    )
+    columns = [
+        Column("rule", _("rule")),
+        Column("held", _("result"), shown=lambda result: words[result.held]),
+        Column("detail", _("detail")),
+    ]
+    show(app, Listing("rules", columns, results), form)
     broken = sum(result.held is False for result in results)
     if broken:
         app.abort(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,15 +14,19 @@ from host_tools.cli._options import (
     Where,
     by_option,
     contract_option,
-    json_option,
+    form_option,
     where_options,
     why_option,
 )
-from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
+from host_tools.cli._output import counted, show, withdrawn_columns
 from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import labels, place
-from host_tools.common.i18n import _, number
+from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, day, iso
+from host_tools.listings.model import CODE, NESTED, NUMBER, Column, Listing
+
+if TYPE_CHECKING:
+    from host_tools.province.contract_records import ContractEntry
 
 
 @click.group()
@@ -72,79 +78,67 @@ def import_(
 @command.command("list")
 @where_options(contract_option)
 @click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
-@json_option
+@form_option
 @pass_app
 def list_(
     app: Application,
     where: Where,
     withdrawn: bool,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """List contracts."""
     from host_tools.contracts.table import OPEN_END
 
+    def open_end(entry: ContractEntry) -> bool:
+        return entry.contract.end == OPEN_END
+
     with app.registry() as registry:
         code, provider = place(registry, where.village, where.regency) or "", where.provider
         named = labels(registry)
-        found = [
+        entries = [
             entry
             for entry in registry.contracts(withdrawn=withdrawn)
             if entry.contract.slot.startswith(code) and provider in (None, entry.contract.provider)
         ]
-    if as_json:
-        print_json(
-            [
-                {
-                    "id": entry.id,
-                    "slot": entry.contract.slot,
-                    "provider": entry.contract.provider,
-                    "product": entry.contract.product,
-                    "medium": entry.contract.medium,
-                    "mbps": entry.contract.mbps,
-                    "price": entry.contract.price,
-                    "target_percent": entry.contract.target_ppm / 10_000,
-                    "excluded": list(entry.contract.excluded),
-                    "hours_s": entry.contract.hours,
-                    "begin": iso(entry.contract.begin),
-                    "end": None if entry.contract.end == OPEN_END else iso(entry.contract.end),
-                    "number": entry.contract.number,
-                    "added_by": entry.added_by,
-                    "withdrawn_at": iso(entry.withdrawn_at),
-                    "withdrawn_by": entry.withdrawn_by,
-                    "withdrawn_why": entry.withdrawn_why,
-                }
-                for entry in found
-            ]
-        )
-        return
-    if not found:
-        app.note(
-            _("There is no such contract; import some with 'desalink contracts import FILE'.")
-        )
-        return
-    print_table(
-        ("id", "village", "slot", "provider", "product", "Mbps", "rupiah", "target")
-        + ("from", "to", "state"),
-        [
-            (
-                entry.id,
-                named.get(entry.contract.slot[:10], ""),
-                entry.contract.slot,
-                entry.contract.provider,
-                entry.contract.product,
-                str(entry.contract.mbps),
-                number(entry.contract.price),
-                f"{entry.contract.target_ppm / 10_000:g} %",
-                day(entry.contract.begin),
-                "" if entry.contract.end == OPEN_END else day(entry.contract.end - 1),
-                withdrawn_cell(entry.withdrawn_at, entry.withdrawn_why),
-            )
-            for entry in found
-        ],
-        right=("Mbps", "rupiah", "target"),
-        whole=("id", "slot", "from", "to"),
-    )
-    app.note(counted(len(found), "contract"))
+    columns = [
+        Column("id", _("id"), CODE),
+        Column("", _("village"), of=lambda entry: named.get(entry.contract.slot[:10])),
+        Column("slot", _("slot"), CODE, attrgetter("contract.slot")),
+        Column("provider", _("provider"), of=attrgetter("contract.provider")),
+        Column("product", _("product"), of=attrgetter("contract.product")),
+        Column("medium", of=attrgetter("contract.medium")),
+        Column("mbps", _("Mbps"), of=attrgetter("contract.mbps"), right=True),
+        Column("price", _("rupiah"), NUMBER, attrgetter("contract.price")),
+        Column(
+            "target_percent",
+            _("target"),
+            of=lambda entry: entry.contract.target_ppm / 10_000,
+            shown=lambda entry: f"{entry.contract.target_ppm / 10_000:g} %",
+            right=True,
+        ),
+        Column("excluded", kind=NESTED, of=lambda entry: list(entry.contract.excluded)),
+        Column("hours_s", kind=NESTED, of=attrgetter("contract.hours")),
+        Column(
+            "begin",
+            _("from"),
+            CODE,
+            lambda entry: iso(entry.contract.begin),
+            shown=lambda entry: day(entry.contract.begin),
+        ),
+        Column(
+            "end",
+            _("to"),
+            CODE,
+            lambda entry: None if open_end(entry) else iso(entry.contract.end),
+            shown=lambda entry: "" if open_end(entry) else day(entry.contract.end - 1),
+        ),
+        Column("number", of=attrgetter("contract.number")),
+        Column("added_by"),
+        *withdrawn_columns(),
+    ]
+    nothing = _("There is no such contract; import some with 'desalink contracts import FILE'.")
+    if show(app, Listing("contracts", columns, entries), form, nothing):
+        app.note(counted(len(entries), "contract"))
 
 
 @command.command("end")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._options import json_option
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._options import form_option
+from host_tools.cli._output import show
 from host_tools.cli._store import reading
 from host_tools.common.i18n import _
-from host_tools.common.times import wita
+from host_tools.listings.model import UNIX, Column, Listing
 
 
 @click.group()
@@ -26,9 +26,9 @@ def command() -> None:
     help="Warn so many days before an end.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing while all is well, for cron.")
-@json_option
+@form_option
 @pass_app
-def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
+def check(app: Application, days: int, quiet: bool, form: str | None) -> None:
     """Show when the revocation list and the certificates end.
 
     Exit code 1 if that is soon. An expired revocation list makes the broker refuse every device,
@@ -44,14 +44,13 @@ def check(app: Application, days: int, quiet: bool, as_json: bool) -> None:
         older = catch_up(province, registry)
         found = ends(province, registry, shown=certificates(database) if database else {})
     soon = [end for end in found if end.days < days]
-    if as_json:
-        print_json([{"what": e.what, "ends": e.at, "days": e.days} for e in found])
-    elif not quiet or soon:
-        print_table(
-            ("what", "ends", "days left"),
-            [(end.what, wita(end.at), str(end.days)) for end in found],
-            right=("days left",),
-        )
+    if form or not quiet or soon:
+        columns = [
+            Column("what", _("what")),
+            Column("ends", _("ends"), UNIX, lambda end: end.at),
+            Column("days", _("days left"), right=True),
+        ]
+        show(app, Listing("ends", columns, found), form)
     for sentence in older:
         app.note(sentence)
     if soon:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
-from host_tools.cli._options import by_option, json_option
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._options import by_option, form_option, json_option
+from host_tools.cli._output import print_json
+from host_tools.cli._output import show as show_listing
 from host_tools.cli._signing import open_authority
 from host_tools.cli._store import labels
 from host_tools.common import passphrase
 from host_tools.common.errors import printable
 from host_tools.common.i18n import _, marked
 from host_tools.common.times import wita
+from host_tools.listings.model import CODE, UNIX, Column, Listing, keyed_columns
+from host_tools.listings.terminal import print_table
 
 if TYPE_CHECKING:
     from host_tools.province.registry import Device, Registry
@@ -27,15 +31,14 @@ def command() -> None:
     """List, show, replace and revoke devices."""
 
 
-def _state(device: Device) -> str:
-
-    if device.active:
+def _state(record: dict[str, Any]) -> str:
+    if record["revoked_at"] is None:
         return _("active")
-    if device.replaced_by is not None:
+    if record["replaced_by"] is not None:
         return _("replaced by {replaced_by} {time}").format(
-            replaced_by=device.replaced_by.hex(), time=wita(device.revoked_at)
+            replaced_by=record["replaced_by"], time=wita(record["revoked_at"])
         )
-    return _("revoked {time}").format(time=wita(device.revoked_at))
+    return _("revoked {time}").format(time=wita(record["revoked_at"]))
 
 
 def _sites(registry: Registry) -> dict[bytes, dict[str, Any]]:
@@ -126,37 +129,28 @@ def _find(app: Application, registry: Registry, text: str) -> Device:
 @click.option(
     "--all", "everything", is_flag=True, help="Also those that were revoked or replaced."
 )
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, everything: bool, as_json: bool) -> None:
+def list_(app: Application, everything: bool, form: str | None) -> None:
     """List the devices that fill a slot."""
 
     with app.registry() as registry:
         devices = registry.devices() if everything else registry.active_devices()
-        if as_json:
-            sites = _sites(registry)
-            print_json([_as_json(device, registry, sites) for device in devices])
-            return
+        sites = _sites(registry)
+        records = [_as_json(device, registry, sites) for device in devices]
         names = labels(registry)
-    if not devices:
-        app.note(_("No device is enrolled; enrol one with 'desalink enrol'."))
-        return
-    print_table(
-        ("slot", "village", "device", "board", "agent", "enrolled", "state"),
-        [
-            (
-                device.slot,
-                names.get(device.slot[:10], ""),
-                device.kid.hex(),
-                device.board,
-                device.firmware,
-                wita(device.enrolled_at),
-                _state(device),
-            )
-            for device in devices
-        ],
-        whole=("slot", "device"),
-    )
+    columns = [
+        *keyed_columns(records),
+        Column("", _("slot"), CODE, itemgetter("slot")),
+        Column("", _("village"), of=lambda record: names.get(record["slot"][:10])),
+        Column("", _("device"), CODE, itemgetter("device")),
+        Column("", _("board"), of=itemgetter("board")),
+        Column("", _("agent"), of=itemgetter("agent")),
+        Column("", _("enrolled"), UNIX, itemgetter("enrolled_at")),
+        Column("", _("state"), of=_state),
+    ]
+    nothing = _("No device is enrolled; enrol one with 'desalink enrol'.")
+    show_listing(app, Listing("devices", columns, records), form, nothing)
 
 
 @command.command()
@@ -170,12 +164,14 @@ def show(app: Application, device: str, as_json: bool) -> None:
         found = _find(app, registry, device)
         fields = _as_json(found, registry, _sites(registry))
         certificates = registry.certificates(found.slot)
+    columns = [
+        Column("serial", _("certificate")),
+        Column("not_after", _("valid until"), UNIX),
+        Column("revoked_at", _("revoked"), UNIX),
+    ]
+    listing = Listing("certificates", columns, certificates)
     if as_json:
-        fields["certificates"] = [
-            {"serial": c.serial, "not_after": c.not_after, "revoked_at": c.revoked_at}
-            for c in certificates
-        ]
-        print_json(fields)
+        print_json(fields | {"certificates": listing.records()})
         return
     site = fields.pop("site")
     for name, value in fields.items():
@@ -188,10 +184,7 @@ def show(app: Application, device: str, as_json: bool) -> None:
             state=site["state"], time=wita(site["time"]), figures=printable(figures)
         )
         click.echo(f"{_(_LABELS['site']) + ':':<13}{text}")
-    print_table(
-        ("certificate", "valid until", "revoked"),
-        [(c.serial, wita(c.not_after), wita(c.revoked_at)) for c in certificates],
-    )
+    print_table(listing)
 
 
 @command.command()

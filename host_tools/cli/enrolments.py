@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.cli._options import json_option, kit_option
-from host_tools.cli._output import counted, print_json, print_table
+from host_tools.cli._options import form_option, kit_option
+from host_tools.cli._output import counted, show
 from host_tools.cli._signing import open_authority
 from host_tools.common import passphrase
 from host_tools.common.errors import ProvinceError
 from host_tools.common.files import write_file
 from host_tools.common.i18n import _, marked, ngettext
-from host_tools.common.times import wita
+from host_tools.listings.model import CODE, UNIX, Column, Listing, keyed_columns
 
 if TYPE_CHECKING:
     from host_tools.field.enrolments import Record
@@ -39,9 +40,9 @@ def command() -> None:
     metavar="DIR",
     help="The log of this opened kit, instead of what the province imported.",
 )
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, kit: Path | None, as_json: bool) -> None:
+def list_(app: Application, kit: Path | None, form: str | None) -> None:
     """List enrolments: imported ones, or a kit's.
 
     Those that the province imported, or those in the log of a kit (--kit; without a province, the
@@ -50,29 +51,18 @@ def list_(app: Application, kit: Path | None, as_json: bool) -> None:
 
     kit = kit or _on_laptop(app)
     rows = _of_kit(kit) if kit is not None else _of_province(app)
-    if as_json:
-        print_json(rows)
-        return
-    if not rows:
-        app.note(_("There are no enrolments yet."))
-        return
-    print_table(
-        ("log", "number", "time", "slot", "device", "technician", "state"),
-        [
-            (
-                str(row["log"]),
-                str(row["number"]),
-                wita(row["time"]),
-                str(row["slot"]),
-                str(row["device"]),
-                str(row["technician"]),
-                _state_of(row),
-            )
-            for row in rows
-        ],
-        right=("number",),
-        whole=("slot", "device"),
-    )
+    columns = [
+        *keyed_columns(rows),
+        Column("", _("log"), of=itemgetter("log")),
+        Column("", _("number"), of=itemgetter("number"), right=True),
+        Column("", _("time"), UNIX, itemgetter("time")),
+        Column("", _("slot"), CODE, itemgetter("slot")),
+        Column("", _("device"), CODE, itemgetter("device")),
+        Column("", _("technician"), of=itemgetter("technician")),
+        Column("", _("state"), of=_state_of),
+    ]
+    nothing = _("There are no enrolments yet.")
+    show(app, Listing("enrolments", columns, rows), form, nothing)
 
 
 def _state_of(row: dict[str, Any]) -> str:

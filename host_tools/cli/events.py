@@ -10,16 +10,16 @@ import click
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._options import (
     by_option,
-    json_option,
+    form_option,
     regency_option,
     village_option,
     why_option,
 )
-from host_tools.cli._output import counted, print_json, print_table, withdrawn_cell
+from host_tools.cli._output import counted, show, withdrawn_columns
 from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import village_code
 from host_tools.common.i18n import _, marked
-from host_tools.common.times import iso, wita
+from host_tools.listings.model import CODE, TIME, Column, Listing
 
 _KINDS = {"maintenance": "maintenance", "force-majeure": "force_majeure", "dispute": "dispute"}
 _SHOWN = {
@@ -135,59 +135,33 @@ def add(
 @command.command("list")
 @click.option("--month", metavar="MONTH", help="Only events of this month, e.g. 2026-10.")
 @click.option("--all", "withdrawn", is_flag=True, help="Also those that were withdrawn.")
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, month: str | None, withdrawn: bool, as_json: bool) -> None:
+def list_(app: Application, month: str | None, withdrawn: bool, form: str | None) -> None:
     """List events."""
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.events import about
 
     with app.registry() as registry:
-        found = registry.contract_events(withdrawn=withdrawn)
+        happened = registry.contract_events(withdrawn=withdrawn)
     if month:
-        found = about(found, month_of(month))
-    if as_json:
-        print_json(
-            [
-                {
-                    "id": event.id,
-                    "kind": event.kind,
-                    "scope": event.scope,
-                    "value": event.value,
-                    "begin": iso(event.begin),
-                    "end": iso(event.end),
-                    "who": event.who,
-                    "why": event.why,
-                    "added_at": iso(event.added_at),
-                    "withdrawn_at": iso(event.withdrawn_at),
-                    "withdrawn_by": event.withdrawn_by,
-                    "withdrawn_why": event.withdrawn_why,
-                }
-                for event in found
-            ]
-        )
-        return
-    if not found:
-        app.note(_("There is no such event; record one with 'desalink events add'."))
-        return
-    print_table(
-        ("id", "kind", "concerns", "from", "until", "who", "why", "state"),
-        [
-            (
-                event.id,
-                _(_SHOWN[event.kind]),
-                f"{_(_SHOWN[event.scope])} {event.value}".strip(),
-                wita(event.begin),
-                wita(event.end),
-                event.who,
-                event.why,
-                withdrawn_cell(event.withdrawn_at, event.withdrawn_why),
-            )
-            for event in found
-        ],
-        whole=("id",),
-    )
-    app.note(counted(len(found), "event"))
+        happened = about(happened, month_of(month))
+    columns = [
+        Column("id", _("id"), CODE),
+        Column("kind", _("kind"), shown=lambda event: _(_SHOWN[event.kind])),
+        Column("scope"),
+        Column("value"),
+        Column("", _("concerns"), of=lambda e: f"{_(_SHOWN[e.scope])} {e.value}".strip()),
+        Column("begin", _("from"), TIME),
+        Column("end", _("until"), TIME),
+        Column("who", _("who")),
+        Column("why", _("why")),
+        Column("added_at", kind=TIME),
+        *withdrawn_columns(),
+    ]
+    nothing = _("There is no such event; record one with 'desalink events add'.")
+    if show(app, Listing("events", columns, happened), form, nothing):
+        app.note(counted(len(happened), "event"))
 
 
 @command.command("withdraw")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._options import json_option
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._options import form_option
+from host_tools.cli._output import show
 from host_tools.common.i18n import _, marked
+from host_tools.listings.model import CODE, Column, Listing
 
 
 @click.group()
@@ -46,9 +48,9 @@ def add(app: Application, file: Path, sha256: str | None, pin: bool, board: str 
 
 
 @command.command("list")
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, as_json: bool) -> None:
+def list_(app: Application, form: str | None) -> None:
     """List each board's firmware and its state."""
     from host_tools.devices.boards import all_boards
     from host_tools.devices.firmware import FirmwareCache, FirmwareError
@@ -66,10 +68,11 @@ def list_(app: Application, as_json: bool) -> None:
             there = (cache.directory / firmware.file).exists()
             state = marked("changed") if there else marked("missing")
         rows.append((board.name, firmware.version, state, firmware.file, firmware.url))
-    columns = ("board", "version", "state", "file", "url")
-    if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        print_table(
-            columns, [(*row[:2], _(row[2]), *row[3:]) for row in rows], whole=("board", "state")
-        )
+    columns = [
+        Column("board", _("board"), CODE, itemgetter(0)),
+        Column("version", _("version"), of=itemgetter(1)),
+        Column("state", _("state"), CODE, itemgetter(2), shown=lambda row: _(row[2])),
+        Column("file", _("file"), of=itemgetter(3)),
+        Column("url", _("url"), of=itemgetter(4)),
+    ]
+    show(app, Listing("firmware", columns, rows), form)

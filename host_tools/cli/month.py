@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -17,10 +18,13 @@ from host_tools.cli._options import (
     where_options,
     why_option,
 )
-from host_tools.cli._output import print_csv, print_json, print_table
+from host_tools.cli._output import print_json
 from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import by_contract, labels, names, note_underived, reading
 from host_tools.common.i18n import _
+from host_tools.listings.files import csv_text
+from host_tools.listings.model import CODE, Column, Listing
+from host_tools.listings.terminal import print_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +62,7 @@ def show(
     from host_tools.contracts.closing import as_json as figures
     from host_tools.contracts.closing import check_closed
     from host_tools.contracts.months import count, holding, rules_of
+    from host_tools.contracts.words import figures_table
 
     when = month_of(month)
     with reading(app) as (registry, database):
@@ -81,9 +86,7 @@ def show(
         print_json([{"name": named.get(one.slot[:10])} | figures(one) for one in found])
         return
     if as_csv:
-        from host_tools.contracts.words import COLUMNS, row
-
-        print_csv(COLUMNS, [row(one, piece) for one in found for piece in one.pieces])
+        click.echo(csv_text(figures_table(found), line_end="\n"), nl=False)
         return
     if not found:
         app.note(_("No slot has a contract or a device; see 'desalink contracts import'."))
@@ -104,29 +107,37 @@ def show(
 def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> None:
     from host_tools.contracts.words import minutes, percent, rupiah
 
-    rows = [(one, piece) for one in found for piece in one.pieces]
-    rows.sort(key=lambda pair: (pair[1].availability is None, pair[1].availability or 0))
-    print_table(
-        ("village", "slot", "provider", "available", "worst", "best", "down", "unknown")
-        + ("excluded", "restitution"),
-        [
-            (
-                shown.get(one.slot[:10], ""),
-                one.slot,
-                _("no contract") if piece.contract is None else piece.contract.provider,
-                percent(piece.availability),
-                percent(piece.worst),
-                percent(piece.best),
-                minutes(piece.seconds["down"]),
-                minutes(piece.seconds["unknown"]),
-                minutes(piece.length - piece.service_s - piece.seconds["unknown"]),
-                rupiah(piece.restitution),
-            )
-            for one, piece in rows
-        ],
-        right=("available", "worst", "best", "down", "unknown", "excluded", "restitution"),
-        whole=("slot",),
+    pairs = [(one, piece) for one in found for piece in one.pieces]
+    pairs.sort(key=lambda pair: (pair[1].availability is None, pair[1].availability or 0))
+    rows = [
+        (
+            shown.get(one.slot[:10], ""),
+            one.slot,
+            _("no contract") if piece.contract is None else piece.contract.provider,
+            percent(piece.availability),
+            percent(piece.worst),
+            percent(piece.best),
+            minutes(piece.seconds["down"]),
+            minutes(piece.seconds["unknown"]),
+            minutes(piece.length - piece.service_s - piece.seconds["unknown"]),
+            rupiah(piece.restitution),
+        )
+        for one, piece in pairs
+    ]
+    figures = (
+        *(_("available"), _("worst"), _("best"), _("down"), _("unknown"), _("excluded")),
+        _("restitution"),
     )
+    columns = [
+        Column("", _("village"), of=itemgetter(0)),
+        Column("", _("slot"), CODE, itemgetter(1)),
+        Column("", _("provider"), of=itemgetter(2)),
+        *(
+            Column("", heading, of=itemgetter(number), right=True)
+            for number, heading in enumerate(figures, 3)
+        ),
+    ]
+    print_table(Listing("month", columns, rows))
     total = sum(one.restitution for one in found)
     app.note(
         _("Restitution together: {amount} of {price}.").format(

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._options import (
     Where,
-    csv_option,
-    json_option,
+    form_option,
     limit_option,
     provider_option,
     since_option,
     until_option,
     where_options,
 )
-from host_tools.cli._output import print_csv, print_json, print_table
+from host_tools.cli._output import show
 from host_tools.cli._store import DAY, scope
 from host_tools.common.i18n import _, marked, ngettext
-from host_tools.common.times import day, iso, parse_since, span, wita
+from host_tools.common.times import day, parse_since, span, wita
+from host_tools.listings.model import CODE, NESTED, SPAN, TIME, Column, Listing
 from host_tools.states.words import state_word
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ _BY = ("cause", "village", "regency", marked("day"))
 @until_option
 @click.option("--by", type=click.Choice(_BY), help="Sum up by this instead of listing.")
 @limit_option
-@csv_option
-@json_option
+@form_option
 @pass_app
 def command(
     app: Application,
@@ -49,8 +49,7 @@ def command(
     until: str | None,
     by: str | None,
     limit: int,
-    as_csv: bool,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """List outages with their cause, beginning and end; without --since, of the last 24 hours.
 
@@ -75,68 +74,59 @@ def command(
         note = None if found else its.nothing(_("No outage was reported in that time."))
     until_s = min(now, end or now)
     if by:
-        _sums(app, found, _group(by, shown, regencies), by, start, until_s, as_csv, as_json)
-    elif as_json:
-        print_json([_as_json(o, named, now) for o in found])
-    elif as_csv:
-        rows = [_as_json(o, named, now) for o in found]
-        print_csv(_CSV, [[row[key] for key in _CSV] for row in rows])
-    elif found:
-        _list(app, found, shown, now, limit)
+        printed = _sums(app, found, _group(by, shown, regencies), by, start, until_s, form)
+    else:
+        printed = _list(app, found, named, shown, now, limit, form)
+    if printed:
         click.echo(_total(found, start, until_s))
     if note:
         app.note(note)
 
 
-_CSV = (
-    *("slot", "village", "name", "cause", "begin", "end", "known_until", "duration_s", "flaps"),
-    "interrupted",
-)
-
-
-def _as_json(o: Outage, named: dict[str, str], now: float) -> dict[str, Any]:
-
-    return {
-        "slot": o.slot,
-        "village": o.village,
-        "name": named.get(o.village),
-        "cause": o.cause,
-        "begin": iso(o.begin),
-        "end": iso(o.end),
-        "known_until": iso(o.known_until),
-        "duration_s": o.duration(now),
-        "flaps": o.flaps,
-        "interrupted": o.interrupted,
-        "evidence": [{"rung": rung, "result": result} for rung, result in o.evidence],
-    }
-
-
 def _list(
-    app: Application, found: list[Outage], shown: dict[str, str], now: float, limit: int
-) -> None:
-
-    print_table(
-        ("village", "slot", "cause", "begin", "end", "duration", "flaps"),
-        [
-            (
-                shown.get(o.village, ""),
-                o.slot,
-                state_word(o.cause),
-                wita(o.begin),
-                _end(o),
-                span(o.known_duration(now)),
-                str(o.flaps),
-            )
-            for o in found[-limit:]
-        ],
-        right=("duration", "flaps"),
-        whole=("slot",),
-    )
-    if len(found) > limit:
+    app: Application,
+    found: list[Outage],
+    named: dict[str, str],
+    shown: dict[str, str],
+    now: float,
+    limit: int,
+    form: str | None,
+) -> bool:
+    """Returns whether people see any."""
+    columns = [
+        Column("slot"),
+        Column("village", _("village"), shown=lambda outage: shown.get(outage.village, "")),
+        Column("name", of=lambda outage: named.get(outage.village)),
+        Column("", _("slot"), CODE, lambda outage: outage.slot, spare=5),
+        Column("cause", _("cause"), shown=lambda outage: state_word(outage.cause)),
+        Column("begin", _("begin"), TIME, spare=1),
+        Column("end", _("end"), TIME, shown=_end, spare=4),
+        Column("known_until", kind=TIME),
+        Column(
+            "duration_s",
+            _("duration"),
+            of=lambda outage: outage.duration(now),
+            shown=lambda outage: span(outage.known_duration(now)),
+            right=True,
+        ),
+        Column("flaps", _("flaps"), right=True, spare=6),
+        Column("interrupted"),
+        Column(
+            "evidence",
+            kind=NESTED,
+            of=lambda outage: [
+                {"rung": rung, "result": result} for rung, result in outage.evidence
+            ],
+        ),
+    ]
+    listing = Listing("outages", columns, found if form else found[-limit:])
+    printed = bool(found or form) and show(app, listing, form)
+    if printed and len(found) > limit:
         text = _(
             "{count} older ones are left out; see them with --limit, --csv, or sum up with --by."
         )
         app.note(text.format(count=len(found) - limit))
+    return printed
 
 
 def _end(outage: Outage) -> str:
@@ -189,10 +179,9 @@ def _sums(
     by: str,
     start: float,
     end: float,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
-
+    form: str | None,
+) -> bool:
+    """Returns whether people see any."""
     groups: dict[tuple[str, str], list[Outage]] = {}
     for outage in found:
         groups.setdefault(group(outage), []).append(outage)
@@ -208,18 +197,12 @@ def _sums(
     ]
     # Days stand in their order, the rest by what was lost.
     rows.sort(key=lambda row: (row[0],) if by == "day" else (-row[4], row[0]))
-    columns = (by, "name", "outages", "slots", "total_s", "longest_s")
-    if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    elif as_csv:
-        print_csv(columns, rows)
-    elif rows:
-        print_table(
-            (by, "outages", "slots", "together", "longest"),
-            [
-                (name, str(count), str(slots), span(total), span(longest))
-                for _, name, count, slots, total, longest in rows
-            ],
-            right=("outages", "slots", "together", "longest"),
-        )
-        click.echo(_total(found, start, end))
+    columns = [
+        Column(by, _(by), of=itemgetter(0), shown=itemgetter(1)),
+        Column("name", of=itemgetter(1)),
+        Column("outages", _("outages"), of=itemgetter(2), right=True),
+        Column("slots", _("slots"), of=itemgetter(3), right=True),
+        Column("total_s", _("together"), SPAN, itemgetter(4)),
+        Column("longest_s", _("longest"), SPAN, itemgetter(5)),
+    ]
+    return bool(rows or form) and show(app, Listing("outages", columns, rows), form)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._options import json_option, user, village_option
-from host_tools.cli._output import print_json, print_table
+from host_tools.cli._output import print_json
 from host_tools.cli._quarantine_advice import ADVICE
 from host_tools.cli._store import labels, names, nothing_yet, reading, village_code
 from host_tools.common.i18n import _
 from host_tools.common.times import iso, wita
+from host_tools.listings.model import CODE, TEXT, Column, Listing
+from host_tools.listings.terminal import print_table
 
 if TYPE_CHECKING:
     from host_tools.store.quarantine import Note, Quarantined
@@ -107,11 +110,15 @@ def list_(
         for f in found
     ]
     if rows:
-        print_table(
-            ("id", "reason", "village", "device", "time", "extent", "what to do"),
-            rows,
-            whole=("id", "device"),
+        headings = (
+            *(_("id"), _("reason"), _("village"), _("device"), _("time"), _("extent")),
+            _("what to do"),
         )
+        columns = [
+            Column("", heading, CODE if number in (0, 3) else TEXT, itemgetter(number))
+            for number, heading in enumerate(headings)
+        ]
+        print_table(Listing("quarantine", columns, rows))
     elif seen or total:
         app.note(_("Nothing is in quarantine, and nothing is wrong with what is stored."))
     else:
@@ -222,7 +229,11 @@ def show(app: Application, id_: str, payload: bool, as_json: bool) -> None:
     if as_json:
         print_json(fields)
         return
-    print_table(("field", "value"), [(k, "" if v is None else str(v)) for k, v in fields.items()])
+    columns = [
+        Column("", _("field"), of=itemgetter(0)),
+        Column("", _("value"), of=itemgetter(1)),
+    ]
+    print_table(Listing("entry", columns, list(fields.items())))
 
 
 @command.command()

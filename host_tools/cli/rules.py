@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.cli._options import by_option, month_option
-from host_tools.cli._output import counted, print_table
+from host_tools.cli._options import by_option, form_option, month_option
+from host_tools.cli._output import counted
+from host_tools.cli._output import show as show_listing
 from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import labels, reading
 from host_tools.common.i18n import _
+from host_tools.listings.model import CODE, Column, Listing
+from host_tools.listings.terminal import print_table
 
 
 @click.group()
@@ -21,28 +25,32 @@ def command() -> None:
 
 
 @command.command("list")
+@form_option
 @pass_app
-def list_(app: Application) -> None:
+def list_(app: Application, form: str | None) -> None:
     """List the versions of the rules."""
     from host_tools.contracts.months import all_rules
 
     with app.registry() as registry:
         versions = all_rules(registry)
-    print_table(
-        ("version", "valid from", "threshold", "restitution", "SHA-256", "note"),
-        [
-            (
-                str(rules.version),
-                rules.valid_from,
-                _("{seconds} s").format(seconds=rules.threshold_s),
-                rules.restitution.formula,
-                rules.digest[:16],
-                rules.note,
-            )
-            for rules in versions
-        ],
-        right=("version",),
-    )
+    columns = [
+        Column("version", _("version"), right=True),
+        Column("valid_from", _("valid from")),
+        Column(
+            "threshold_s",
+            _("threshold"),
+            shown=lambda rules: _("{seconds} s").format(seconds=rules.threshold_s),
+        ),
+        Column("restitution", _("restitution"), of=attrgetter("restitution.formula")),
+        Column(
+            "sha256",
+            "SHA-256",
+            of=attrgetter("digest"),
+            shown=lambda rules: rules.digest[:16],
+        ),
+        Column("note", _("note")),
+    ]
+    show_listing(app, Listing("rules", columns, versions), form)
 
 
 @command.command("show")
@@ -110,22 +118,15 @@ def try_(app: Application, file: Path, month: str) -> None:
     if not rows:
         app.note(_("{name} would be the same.").format(name=when.name))
         return
-    print_table(
-        ("village", "slot", "availability", "would be", "restitution", "would be (Rp)"),
-        [
-            (
-                named.get(slot[:10], ""),
-                slot,
-                percent(now.availability),
-                percent(then.availability),
-                rupiah(now.restitution),
-                rupiah(then.restitution),
-            )
-            for slot, now, then in rows
-        ],
-        right=("availability", "would be", "restitution", "would be (Rp)"),
-        whole=("slot",),
-    )
+    columns = [
+        Column("", _("village"), of=lambda row: named.get(row[0][:10])),
+        Column("", _("slot"), CODE, itemgetter(0)),
+        Column("", _("availability"), of=lambda row: percent(row[1].availability), right=True),
+        Column("", _("would be"), of=lambda row: percent(row[2].availability), right=True),
+        Column("", _("restitution"), of=lambda row: rupiah(row[1].restitution), right=True),
+        Column("", _("would be (Rp)"), of=lambda row: rupiah(row[2].restitution), right=True),
+    ]
+    print_table(Listing("rules", columns, rows))
     total = sum(row.restitution for _, row, _ in rows)
     then_total = sum(row.restitution for _, _, row in rows)
     app.note(

@@ -11,11 +11,12 @@ import click
 
 from host_tools.cli import Application, pass_app, passphrase_option
 from host_tools.cli._asking import confirm
-from host_tools.cli._options import by_option, json_option, yes_option
-from host_tools.cli._output import counted, print_json, print_table
+from host_tools.cli._options import by_option, form_option, yes_option
+from host_tools.cli._output import counted, show
 from host_tools.common import passphrase
 from host_tools.common.i18n import _
 from host_tools.common.times import wita
+from host_tools.listings.model import CODE, UNIX, Column, Listing
 
 if TYPE_CHECKING:
     from host_tools.province.records import RoleKey
@@ -72,55 +73,39 @@ def add(app: Application, name: str, days: int, renew: bool, passphrase_file: Pa
 
 @command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also keys that are revoked or expired.")
-@json_option
+@form_option
 @pass_app
-def list_(app: Application, everything: bool, as_json: bool) -> None:
+def list_(app: Application, everything: bool, form: str | None) -> None:
     """List technicians and their keys."""
     from host_tools.people import technicians
 
     now = time.time()
     with app.registry() as registry:
         known = technicians.technicians(registry)
-    found = [t for t in known if everything or t.valid(now)]
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": t.name,
-                    "key": t.kid.hex(),
-                    "added_at": t.added_at,
-                    "not_after": t.not_after,
-                    "revoked_at": t.revoked_at,
-                    "revoked_by": t.revoked_by,
-                }
-                for t in found
-            ]
-        )
-        return
-    if known and not found:
-        app.note(
-            _(
-                "No technician has a valid key: {keys} expired or revoked. 'desalink technicians "
-                "list --all' shows them; 'desalink technicians add NAME' makes a new one."
-            ).format(keys=counted(len(known), "key"))
-        )
-        return
-    if not found:
-        app.note(_("There is no technician; add one with 'desalink technicians add NAME'."))
-        return
+    keys = [key for key in known if everything or key.valid(now)]
+    nothing = _("There is no technician; add one with 'desalink technicians add NAME'.")
+    if known:
+        nothing = _(
+            "No technician has a valid key: {keys} expired or revoked. 'desalink technicians "
+            "list --all' shows them; 'desalink technicians add NAME' makes a new one."
+        ).format(keys=counted(len(known), "key"))
 
-    def state(t: RoleKey) -> str:
-        if t.revoked_at is not None:
+    def state(key: RoleKey) -> str:
+        if key.revoked_at is not None:
             return _("revoked {time} by {revoked_by}").format(
-                time=wita(t.revoked_at), revoked_by=t.revoked_by
+                time=wita(key.revoked_at), revoked_by=key.revoked_by
             )
-        return _("valid") if t.valid(now) else _("expired")
+        return _("valid") if key.valid(now) else _("expired")
 
-    print_table(
-        ("name", "key", "added", "until", "state"),
-        [(t.name, t.kid.hex(), wita(t.added_at), wita(t.not_after), state(t)) for t in found],
-        whole=("key",),
-    )
+    columns = [
+        Column("name", _("name")),
+        Column("key", _("key"), CODE, lambda key: key.kid.hex()),
+        Column("added_at", _("added"), UNIX),
+        Column("not_after", _("until"), UNIX),
+        Column("revoked_at", _("state"), shown=state),
+        Column("revoked_by"),
+    ]
+    show(app, Listing("technicians", columns, keys), form, nothing)
 
 
 @command.command()

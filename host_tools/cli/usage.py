@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
 from host_tools.cli._options import (
     Where,
-    csv_option,
-    json_option,
+    form_option,
     limit_option,
     provider_option,
     since_option,
     until_option,
     where_options,
 )
-from host_tools.cli._output import print_csv, print_json, print_table
+from host_tools.cli._output import show
 from host_tools.cli._store import DAY, scope
 from host_tools.common.i18n import _, marked, ngettext
 from host_tools.common.sizes import size
-from host_tools.common.times import DAY_S, iso, parse_since, span, wita
+from host_tools.common.times import DAY_S, parse_since, span, wita
+from host_tools.listings.model import CODE, NUMBER, SIZE, SPAN, TIME, Column, Listing
 
 if TYPE_CHECKING:
     from host_tools.store.queries import Usage
@@ -38,8 +39,7 @@ _BY = (marked("day"), marked("hour"), "village", "regency")
     "--by", type=click.Choice(_BY), default="day", show_default=True, help="Sum up by this."
 )
 @limit_option
-@csv_option
-@json_option
+@form_option
 @pass_app
 def command(
     app: Application,
@@ -48,8 +48,7 @@ def command(
     until: str | None,
     by: str,
     limit: int,
-    as_csv: bool,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """Show the usage of the hotspots; without --since, from yesterday on.
 
@@ -77,14 +76,7 @@ def command(
     rows = _of_regencies(found) if by == "regency" else found
     if by in ("village", "regency"):
         rows = sorted(rows, key=lambda u: (-(u.bytes_down or 0) - (u.bytes_up or 0), u.slot))
-    if as_json:
-        print_json([_as_json(u, named) for u in rows])
-    elif as_csv:
-        values = [_as_json(u, named) for u in rows]
-        if values:
-            print_csv(tuple(values[0]), [tuple(value.values()) for value in values])
-    elif rows:
-        _list(app, rows, shown, by, limit)
+    if _list(app, rows, named, shown, by, limit, form):
         click.echo(_total(found))
     if note:
         app.note(note)
@@ -117,45 +109,41 @@ def _most(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else max(a, b)
 
 
-def _as_json(u: Usage, named: dict[str, str]) -> dict[str, Any]:
+def _list(
+    app: Application,
+    rows: list[Usage],
+    named: dict[str, str],
+    shown: dict[str, str],
+    by: str,
+    limit: int,
+    form: str | None,
+) -> bool:
+    """Returns whether people see any."""
 
-    return {
-        "slot": u.slot,
-        "village": u.village,
-        "name": named.get(u.village),
-        "begin": iso(u.begin),
-        "measured_s": u.measured_s,
-        "bytes_down": u.bytes_down,
-        "bytes_up": u.bytes_up,
-        "clients_peak": u.clients_peak,
-        "clients_day": u.clients_day,
-    }
+    def begin(usage: Usage) -> str:
+        return wita(usage.begin) if by == "hour" else wita(usage.begin)[:10] + " WITA"
 
-
-def _list(app: Application, rows: list[Usage], shown: dict[str, str], by: str, limit: int) -> None:
-
-    print_table(
-        ("since" if by in ("village", "regency") else by, "village", "slot")
-        + ("data down", "data up", "peak clients", "clients a day", "measured"),
-        [
-            (
-                wita(u.begin) if by == "hour" else wita(u.begin)[:10] + " WITA",
-                shown.get(u.village, ""),
-                u.slot,
-                size(u.bytes_down),
-                size(u.bytes_up),
-                "-" if u.clients_peak is None else str(u.clients_peak),
-                "-" if u.clients_day is None else str(u.clients_day),
-                span(u.measured_s),
-            )
-            for u in rows[:limit]
-        ],
-        right=("data down", "data up", "peak clients", "clients a day", "measured"),
-        whole=("slot",),
-    )
-    if len(rows) > limit:
+    summed = by in ("village", "regency")
+    columns = [
+        Column("", _("since") if summed else _(by), of=begin),
+        Column("slot"),
+        Column("village", _("village"), shown=lambda usage: shown.get(usage.village, "")),
+        Column("", _("slot"), CODE, attrgetter("slot")),
+        Column("name", of=lambda usage: named.get(usage.village)),
+        Column("begin", kind=TIME),
+        Column("measured_s"),
+        Column("bytes_down", _("data down"), SIZE),
+        Column("bytes_up", _("data up"), SIZE),
+        Column("clients_peak", _("peak clients"), NUMBER),
+        Column("clients_day", _("clients a day"), NUMBER),
+        Column("", _("measured"), SPAN, attrgetter("measured_s")),
+    ]
+    listing = Listing("usage", columns, rows if form else rows[:limit])
+    printed = bool(rows or form) and show(app, listing, form)
+    if printed and len(rows) > limit:
         text = _("{count} more are left out; see them with --limit or --csv.")
         app.note(text.format(count=len(rows) - limit))
+    return printed
 
 
 def _total(found: list[Usage]) -> str:

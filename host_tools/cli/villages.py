@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._options import json_option
-from host_tools.cli._output import counted, print_json, print_table
+from host_tools.cli._options import form_option
+from host_tools.cli._output import counted, show
 from host_tools.common.i18n import _
+from host_tools.listings.model import CODE, Column, Listing
 
 
 @click.group(invoke_without_command=True)
 @click.option("--regency", metavar="CODE|NAME", help="Only this regency, e.g. 6403 or Berau.")
 @click.option("--find", metavar="TEXT", help="Only where name, district, site or code holds TEXT.")
-@json_option
+@form_option
 @click.pass_context
-def command(ctx: click.Context, regency: str | None, find: str | None, as_json: bool) -> None:
+def command(ctx: click.Context, regency: str | None, find: str | None, form: str | None) -> None:
     """List the province's villages, or import their positions."""
     if ctx.invoked_subcommand is not None:
         return
@@ -28,46 +29,25 @@ def command(ctx: click.Context, regency: str | None, find: str | None, as_json: 
     with app.registry() as registry:
         code = find_regency(registry, regency) if regency else None
         villages = registry.villages(code, find)
-    if as_json:
-        print_json(
-            [
-                {
-                    "code": v.code,
-                    "name": v.name,
-                    "district": v.district,
-                    "regency": v.regency,
-                    "lat": v.lat,
-                    "lon": v.lon,
-                    "site": v.site,
-                    "provider": v.provider,
-                }
-                for v in villages
-            ]
-        )
-        return
-    if not villages:
-        app.note(_("No village matches; try a part of its name with --find."))
-        return
-    known = any(v.provider for v in villages)  # else it is no column
-    print_table(
-        ("code", "village", "district", "regency", "lat", "lon", "site") + ("provider",) * known,
-        [
-            (
-                v.dotted,
-                v.name,
-                v.district,
-                v.regency,
-                "" if v.lat is None else f"{v.lat:.5f}",
-                "" if v.lon is None else f"{v.lon:.5f}",
-                v.site or "",
-            )
-            + (v.provider or "",) * known
-            for v in villages
-        ],
-        right=("lat", "lon"),
-        whole=("code",),
-    )
-    app.note(counted(len(villages), "village"))
+    # Without any provider it is no column for eyes.
+    provider = _("provider") if any(village.provider for village in villages) else ""
+    columns = [
+        Column("code", _("code"), CODE, shown=lambda village: village.dotted),
+        Column("name", _("village")),
+        Column("district", _("district")),
+        Column("regency", _("regency")),
+        Column("lat", _("lat"), shown=lambda village: _degrees(village.lat), right=True),
+        Column("lon", _("lon"), shown=lambda village: _degrees(village.lon), right=True),
+        Column("site", _("site")),
+        Column("provider", provider),
+    ]
+    nothing = _("No village matches; try a part of its name with --find.")
+    if show(app, Listing("villages", columns, villages), form, nothing):
+        app.note(counted(len(villages), "village"))
+
+
+def _degrees(value: float | None) -> str:
+    return "" if value is None else f"{value:.5f}"
 
 
 @command.command("import")

@@ -25,12 +25,12 @@ def reason(error: Exception) -> str:
 
 
 # C0 but for tab and line feed, DEL, C1, and what turns the direction of writing round.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
     """A text from elsewhere, without characters that a terminal would obey instead of show."""
-    return _CONTROL.sub("?", text)
+    return CONTROL.sub("?", text)
 
 
 class ProvinceError(DesalinkError):

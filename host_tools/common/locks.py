@@ -6,11 +6,12 @@ that all who wait look at the same one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from host_tools.common.errors import DesalinkError
 
@@ -30,7 +31,7 @@ def hold(path: Path, refusal: Callable[[], DesalinkError] | None = None) -> Iter
         DesalinkError: what `refusal` returned.
         OSError: the file can't be made.
     """
-    lock = FileLock(path, timeout=_FOREVER if refusal is None else 0, mode=_PRIVATE)
+    lock = _lock_file(path, _FOREVER if refusal is None else 0)
     try:
         lock.acquire()
     except Timeout:
@@ -44,10 +45,16 @@ def hold(path: Path, refusal: Callable[[], DesalinkError] | None = None) -> Iter
 
 def is_held(path: Path) -> bool:
     """Whether somebody holds a lock file, which is made if it is not there."""
-    lock = FileLock(path, timeout=0, mode=_PRIVATE)
+    lock = _lock_file(path, 0)
     try:
         lock.acquire()
     except Timeout:
         return True
     lock.release()
     return False
+
+
+def _lock_file(path: Path, timeout_s: float) -> BaseFileLock:
+    if hasattr(os, "fchmod"):
+        return FileLock(path, timeout=timeout_s, mode=_PRIVATE)
+    return FileLock(path, timeout=timeout_s)  # a system without modes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 from host_tools.common.i18n import local
@@ -9,8 +10,9 @@ from host_tools.common.times import day
 from host_tools.contracts.accounting import ContractTime
 from host_tools.contracts.months import SlotMonth, rounded
 from host_tools.contracts.rules import KINDS
+from host_tools.listings.model import Listing, positional_columns
 
-COLUMNS = (
+_COLUMNS = (
     "slot,village,district,regency,provider,product,medium,mbps,target_percent,from,to,"
     "availability_percent,worst_percent,best_percent,"
     + ",".join(f"{kind}_s" for kind in KINDS)
@@ -39,8 +41,8 @@ def minutes(seconds: int) -> str:
     return local(f"{rounded(Fraction(seconds, 60)):,}")
 
 
-def row(one: SlotMonth, piece: ContractTime) -> list[str | int]:
-    """A piece of a slot's month, as `COLUMNS` name it."""
+def _row(one: SlotMonth, piece: ContractTime) -> list[str | int]:
+    """A piece of a slot's month, as `_COLUMNS` name it."""
     contract = piece.contract
     its: list[str | int] = [""] * 5
     if contract is not None:
@@ -61,3 +63,9 @@ def row(one: SlotMonth, piece: ContractTime) -> list[str | int]:
         rounded(piece.price),
         rounded(piece.restitution),
     ]
+
+
+def figures_table(slots: Iterable[SlotMonth]) -> Listing:
+    """The figures of a month for spreadsheets: a row for each piece of a slot's month."""
+    rows = [_row(one, piece) for one in slots for piece in one.pieces]
+    return Listing("figures", positional_columns(_COLUMNS), rows)

@@ -1,50 +1,31 @@
-"""A list of rows that is shown as a page, as CSV, as a workbook, or as JSON."""
+"""A listing that is shown as a page with filters, as CSV, as a workbook, or by the API."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
-from host_tools.common.i18n import _, number
-from host_tools.common.sizes import size
-from host_tools.common.times import iso, parse_since, span, wita
+from host_tools.common.i18n import _
+from host_tools.common.times import parse_since
+from host_tools.listings import html
+from host_tools.listings.files import FORMATS as ALL_FORMATS
+from host_tools.listings.model import Column, Listing
 from host_tools.pages.visits import PageVisit, with_query
-from host_tools.report.tables import Cell, safe
 from host_tools.states.words import group, state_word
 
-# Kinds of cells: plain text, a text on one line, a village's code, a state, a Unix time, seconds,
-# bytes, a number, a share of 1, the number of a case, and a path with its text.
-TEXT, CODE, VILLAGE, STATE, TIME, SPAN, SIZE, NUMBER, SHARE, CASE, LINK = (
-    *("text", "code", "village", "state", "time", "span", "size", "number", "share", "case"),
-    "link",
-)
+# Kinds of values that only pages have: a village's code, a state, the number of a case, and a
+# path with its text.
+VILLAGE, STATE, CASE, LINK = "village", "state", "case", "link"
 
-FORMATS = ("csv", "xlsx")
+FORMATS = {name: ALL_FORMATS[name] for name in ("csv", "xlsx")}
 SHOWN = 200
 EXPORTED = 50_000
 _DEFAULT_SINCE = "7d"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its name in files, its heading, its kind, and how a row has its value: as the
-    attribute of that name, or as `of` finds it."""
-
-    key: str
-    heading: str
-    kind: str = TEXT
-    of: Callable[[Any], Any] | None = None
-
-    def value(self, row: Any) -> Any:
-        """What a row has in this column; None: it is not known."""
-        return getattr(row, self.key) if self.of is None else self.of(row)
 
 
 @dataclass(frozen=True)
@@ -61,7 +42,7 @@ class FilterChoice:
 
 
 @dataclass
-class Listing:
+class ListPage:
     """A list. name: of files; rows: of which a page shows some; more: where older rows are; note:
     what people should know; downloads: paths and their texts; cut: older rows are left out."""
 
@@ -75,32 +56,48 @@ class Listing:
     downloads: Sequence[tuple[str, str]] = ()
     cut: bool = False
 
-    def plain(self, visit: PageVisit) -> tuple[list[str], list[list[Cell]]]:
-        """Headings and cells for programs: keys, codes, ISO times, whole numbers."""
-        heads, cells = [], []
-        for column in self.columns:
-            heads.append(column.key)
-            if column.kind == VILLAGE:
-                heads.append("name")
-        names = visit.snapshot.overview.names
-        for row in self.rows:
-            line: list[Cell] = []
-            for column in self.columns:
-                value = column.value(row)
-                line.append(iso(value) if column.kind == TIME else _text_of(value, column.kind))
-                if column.kind == VILLAGE:
-                    line.append(names.get(str(value), ""))
-            cells.append(line)
-        return heads, cells
-
-    def as_json(self, visit: PageVisit) -> list[dict[str, Cell]]:
-        """The rows as objects."""
-        heads, cells = self.plain(visit)
-        return [dict(zip(heads, line, strict=True)) for line in cells]
+    def table(self, visit: PageVisit) -> Listing:
+        """The same without what only a page has."""
+        columns = [shown for column in self.columns for shown in _columns(column, visit)]
+        return Listing(self.name, columns, self.rows)
 
 
-def _text_of(value: Any, kind: str) -> Cell:
-    return str(value[1]) if kind == LINK and value else value
+_LINKED = Markup('<a href="{}">{}</a>')
+
+
+def _columns(column: Column, visit: PageVisit) -> Iterator[Column]:
+    """A column of the pages' own kinds as columns that every renderer knows."""
+    overview = visit.snapshot.overview
+
+    def village(row: Any) -> str:
+        code = column.value(row)
+        label = overview.labels.get(code)
+        return code if label is None else _LINKED.format(f"/village/{code}", label)
+
+    def state(row: Any) -> str:
+        name = column.value(row)
+        return Markup('<span class="state {}">{}</span>').format(group(name), state_word(name))
+
+    def case(row: Any) -> str:
+        number = column.value(row)
+        return "–" if number is None else _LINKED.format(f"/cases/{number}", number)
+
+    def link(row: Any) -> str:
+        target = column.value(row)
+        return "–" if target is None else _LINKED.format(*target)
+
+    def linked_text(row: Any) -> str | None:
+        target = column.value(row)
+        return str(target[1]) if target else target
+
+    if column.kind == VILLAGE:
+        yield replace(column, shown=village)
+        yield Column("name", of=lambda row: overview.names.get(str(column.value(row)), ""))
+    elif column.kind == LINK:
+        yield replace(column, of=linked_text, shown=link)
+    else:
+        shown = {STATE: state, CASE: case}.get(column.kind)
+        yield column if shown is None else replace(column, shown=shown)
 
 
 def regency_choice(visit: PageVisit) -> FilterChoice:
@@ -150,7 +147,7 @@ def limit_of(visit: PageVisit) -> int:
     return EXPORTED if visit.query("format") in FORMATS else SHOWN
 
 
-def _page(visit: PageVisit, listing: Listing) -> Response:
+def _page(visit: PageVisit, listing: ListPage) -> Response:
     """A part of the rows as a page, and where the rest is."""
     asked = visit.query("page")
     page = int(asked) if asked.isdecimal() and len(asked) < 6 else 0
@@ -159,85 +156,26 @@ def _page(visit: PageVisit, listing: Listing) -> Response:
     if len(listing.rows) > (page + 1) * SHOWN:
         rest = {name: value for name, value in visit.request.query_params.items()}
         more = with_query(visit.request.url.path, **{**rest, "page": str(page + 1)})
-    labels = visit.snapshot.overview.labels
+    table = listing.table(visit)
     return visit.page(
-        "list.html",
-        listing=listing,
-        more=more,
-        rows=[_cells(row, listing.columns, labels) for row in rows],
+        "list.html", listing=listing, more=more, table=html.table(table.for_eyes(), rows)
     )
 
 
-def _cells(row: Any, columns: Sequence[Column], labels: dict[str, str]) -> Markup:
-    cells = "".join(_cell(c.value(row), c.kind, labels) for c in columns)
-    return Markup(cells)  # nosec B704 # each is escaped
-
-
-_NUMBERS = (NUMBER, SIZE, SHARE, SPAN)
-
-
-def _cell(value: Any, kind: str, labels: dict[str, str]) -> str:
-    """A cell for eyes."""
-    if value is None:
-        return "<td>–"
-    if kind == TEXT:
-        return f"<td>{escape(value)}"
-    if kind == CODE:
-        return f'<td class="t">{escape(value)}'
-    if kind in _NUMBERS:
-        return f'<td class="n">{_number(value, kind)}'
-    if kind == TIME:
-        return f'<td class="t">{wita(value).removesuffix(" WITA")}'
-    if kind == STATE:
-        return f'<td><span class="state {group(value)}">{escape(state_word(value))}</span>'
-    if kind == VILLAGE:
-        if value not in labels:
-            return f"<td>{escape(value)}"
-        return f'<td><a href="/village/{value}">{escape(labels[value])}</a>'
-    path, text = value if kind == LINK else (f"/cases/{value}", value)
-    return f'<td><a href="{escape(path)}">{escape(text)}</a>'
-
-
-def _number(value: Any, kind: str) -> str:
-    if kind == SIZE:
-        return size(value)
-    if kind == SPAN:
-        return span(value)
-    if kind == SHARE:
-        return f"{number(value * 100, 2)} %"
-    return number(value, 1 if isinstance(value, float) else 0)
-
-
-def show(visit: PageVisit, listing: Listing) -> Response:
+def show(visit: PageVisit, listing: ListPage) -> Response:
     """The answer in the form that the address asks for."""
     form = visit.query("format")
     if form not in FORMATS:
         return _page(visit, listing)
-    heads, cells = listing.plain(visit)
-    lines = [[safe(cell) for cell in line] for line in cells]
-    if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(heads)
-        writer.writerows(lines)
-        # With a byte order mark: without it spreadsheets on Windows take it for another encoding.
-        content, kind = text.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8"
-    else:
-        import openpyxl
-
-        book = openpyxl.Workbook(write_only=True)
-        sheet = book.create_sheet(listing.name)
-        sheet.freeze_panes = "A2"
-        for line in (heads, *lines):
-            sheet.append(line)
-        buffer = io.BytesIO()
-        book.save(buffer)
-        content = buffer.getvalue()
-        kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    content = FORMATS[form].write(listing.table(visit))
     named = f'attachment; filename="{listing.name}.{form}"'
-    return Response(content, headers={"content-disposition": named}, media_type=kind)
+    return Response(
+        content,
+        headers={"content-disposition": named},
+        media_type=FORMATS[form].media_type,
+    )
 
 
-def page_of(make: Callable[[PageVisit], Listing]) -> Callable[[PageVisit], Response]:
+def page_of(make: Callable[[PageVisit], ListPage]) -> Callable[[PageVisit], Response]:
     """The view of a list."""
     return lambda visit: show(visit, make(visit))

@@ -14,9 +14,10 @@ from pathlib import Path
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.contracts.months import SlotMonth
+from host_tools.listings.files import write_workbook
 from host_tools.report import pages
 from host_tools.report.data import MonthReport
-from host_tools.report.tables import write_csv, write_workbook
+from host_tools.report.tables import tables, write_csv
 
 # A document's time grows faster than its pages, and many small ones keep all cores busy.
 _VILLAGES_PER_FILE = 40
@@ -116,7 +117,7 @@ def write(
         # While the others are at work.
         written += write_csv(report, folder)
         workbook = folder / "report.xlsx"
-        write_workbook(report, workbook)
+        write_workbook(tables(report), workbook)
         written.append(workbook)
         for future in waiting:
             written.append(Path(future.result()))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
 from host_tools.common.times import iso
-from host_tools.contracts.words import COLUMNS, row
+from host_tools.contracts.words import figures_table
+from host_tools.listings.files import as_csv
+from host_tools.listings.model import Cell, Listing, positional_columns
 from host_tools.report.data import MonthReport
 
 OUTAGE_COLUMNS = (
@@ -27,8 +27,6 @@ USAGE_COLUMNS = (
     "slot,village,measured_s,bytes_down,bytes_up,clients_peak,clients_day,measured_days,"
     "unused_days,busiest_hour,speed_samples,speed_median_kbits"
 ).split(",")
-
-Cell = str | int | float | None
 
 
 def _outages(report: MonthReport) -> Iterator[Sequence[Cell]]:
@@ -69,49 +67,18 @@ def _usage(report: MonthReport) -> Iterator[Sequence[Cell]]:
         )
 
 
-def _tables(report: MonthReport) -> Iterator[tuple[str, Sequence[str], Iterator[Sequence[Cell]]]]:
-    figures = (row(one, piece) for one in report.slots for piece in one.pieces)
-    yield "figures", COLUMNS, figures
-    yield "outages", OUTAGE_COLUMNS, _outages(report)
-    yield "usage", USAGE_COLUMNS, _usage(report)
-
-
-# What a workbook can't hold: the characters that XML 1.0 has no place for.
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-
-
-def safe(cell: Cell) -> Cell:
-    """A text that a spreadsheet can hold, and does not take for a formula: names come from
-    outside."""
-    if not isinstance(cell, str):
-        return cell
-    cell = _NOT_IN_XML.sub("\ufffd", cell)
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+def tables(report: MonthReport) -> Iterator[Listing]:
+    """What the report has as tables, each with its rows still to be read."""
+    yield figures_table(report.slots)
+    yield Listing("outages", positional_columns(OUTAGE_COLUMNS), _outages(report))
+    yield Listing("usage", positional_columns(USAGE_COLUMNS), _usage(report))
 
 
 def write_csv(report: MonthReport, folder: Path) -> list[Path]:
     """Write figures.csv, outages.csv and usage.csv; returns their paths."""
     written = []
-    for name, columns, rows in _tables(report):
-        path = folder / f"{name}.csv"
-        # With a byte order mark: without it spreadsheets on Windows take it for another encoding.
-        with path.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows([safe(cell) for cell in cells] for cells in rows)
+    for table in tables(report):
+        path = folder / f"{table.name}.csv"
+        path.write_bytes(as_csv(table))
         written.append(path)
     return written
-
-
-def write_workbook(report: MonthReport, path: Path) -> None:
-    """Write the same tables as one workbook."""
-    import openpyxl
-
-    book = openpyxl.Workbook(write_only=True)
-    for name, columns, rows in _tables(report):
-        sheet = book.create_sheet(name)
-        sheet.freeze_panes = "B2"
-        sheet.append(list(columns))
-        for cells in rows:
-            sheet.append([safe(cell) for cell in cells])
-    book.save(path)

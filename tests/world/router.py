@@ -132,7 +132,9 @@ class Router:
                 inner = outer.extractfile(f"./{name}.tar.gz")
                 assert inner is not None
                 with tarfile.open(fileobj=BytesIO(inner.read())) as archive:
-                    archive.extractall(target, filter="tar")
+                    # Python 3.11.2, which Debian 12 has, knows no filters yet.
+                    archive.extraction_filter = getattr(tarfile, "tar_filter", None)
+                    archive.extractall(target)
 
     def environment(self, **more: str) -> dict[str, str]:
         return {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,6 +16,8 @@ from host_tools.field.provision.flow import STEPS, DeviceResult, Plan, Provision
 from host_tools.field.provision.ports import list_ports
 from host_tools.field.provision.screen import ProvisionScreen
 from host_tools.field.provision.serial_device import over_cable
+from host_tools.listings.files import csv_text
+from host_tools.listings.model import Listing, positional_columns
 
 _POLL_S = 0.25
 _COLUMNS = ("mac", "slot", "village", "board", "key", "check", "state", "class", "next", "seconds")
@@ -163,23 +163,21 @@ def result_text(result: DeviceResult, error: Exception | None) -> str:
 
 
 def write_summary(path: Path, results: Sequence[tuple[DeviceResult, Exception | None]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*_COLUMNS, *STEPS])
-    for result, error in results:
-        writer.writerow(
-            [
-                result.mac,
-                result.slot,
-                result.village,
-                result.board,
-                result.kid,
-                result.check,
-                "failed" if error else "done",
-                error_class(error) if error else "",
-                str(error) if error else "",
-                f"{result.seconds:.1f}",
-                *(result.states.get(step, "") for step in STEPS),
-            ]
-        )
-    write_file(path, text.getvalue().encode())
+    columns = positional_columns([*_COLUMNS, *STEPS])
+    rows = [
+        [
+            result.mac,
+            result.slot,
+            result.village,
+            result.board,
+            result.kid,
+            result.check,
+            "failed" if error else "done",
+            error_class(error) if error else "",
+            str(error) if error else "",
+            f"{result.seconds:.1f}",
+            *(result.states.get(step, "") for step in STEPS),
+        ]
+        for result, error in results
+    ]
+    write_file(path, csv_text(Listing("summary", columns, rows)).encode())

@@ -29,15 +29,13 @@ from host_tools.alerts.tokens import TokenError, read_token
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, wita
+from host_tools.listings.model import NUMBER, TIME, Column
 from host_tools.pages.listing import (
     EXPORTED,
     FORMATS,
     LINK,
-    NUMBER,
-    TIME,
-    Column,
     FilterChoice,
-    Listing,
+    ListPage,
     limit_of,
     page_of,
     regency_choice,
@@ -94,7 +92,7 @@ def _severity(name: str) -> str:
     )
 
 
-def alerts(visit: PageVisit) -> Listing:
+def alerts(visit: PageVisit) -> ListPage:
     """Alerts that are not over; with `state=all`, also those that began since some time."""
     state, regency = visit.query("state"), visit.query("regency")
     start, since = since_choice(visit)
@@ -116,7 +114,7 @@ def alerts(visit: PageVisit) -> Listing:
         note = _("{count} messages since {time} were not sent.").format(
             count=failed, time=wita(int(start))
         )
-    return Listing(
+    return ListPage(
         "alerts",
         _("Alerts"),
         [
@@ -172,12 +170,12 @@ def _link(number: int | None) -> tuple[str, str] | None:
     return None if number is None else (f"/alerts/{number}", str(number))
 
 
-def messages(visit: PageVisit) -> Listing:
+def messages(visit: PageVisit) -> ListPage:
     """The outbox, the newest first. The texts stay there: they hold the links."""
     state, limit = visit.query("state"), limit_of(visit)
     with _opened(visit) as records:
         found = [] if records is None else records.messages(state or None, limit)
-    return Listing(
+    return ListPage(
         "messages",
         _("Messages of alerts"),
         [

@@ -11,23 +11,15 @@ from host_tools import __version__
 from host_tools.common.i18n import _
 from host_tools.common.times import iso
 from host_tools.exports import netjson, senml
+from host_tools.listings.model import NUMBER, SHARE, SIZE, SPAN, TIME
 from host_tools.pages import wall
-from host_tools.pages.listing import (
-    CASE,
-    NUMBER,
-    SHARE,
-    SIZE,
-    SPAN,
-    TIME,
-    VILLAGE,
-    Listing,
-)
+from host_tools.pages.listing import CASE, VILLAGE, ListPage
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.views import alerts, cases, devices, events, lists, months, outages
 from host_tools.pages.visits import NotFound, PageVisit
 
 _ROOT = "/api/v1"
-_LISTS: dict[str, Callable[[PageVisit], Listing]] = {
+_LISTS: dict[str, Callable[[PageVisit], ListPage]] = {
     "villages": lists.villages,
     "outages": outages.outages,
     "providers": lists.providers,
@@ -43,11 +35,11 @@ _NUMBERS = (NUMBER, SHARE)
 _WHOLE = (CASE, SIZE, SPAN)
 
 
-def _list(make: Callable[[PageVisit], Listing]) -> Callable[[PageVisit], Response]:
+def _list(make: Callable[[PageVisit], ListPage]) -> Callable[[PageVisit], Response]:
     def answer(visit: PageVisit) -> Response:
         listing = make(visit)
         following = listing.more.replace("/", f"{_ROOT}/", 1) if listing.more else None
-        return JSONResponse({"rows": listing.as_json(visit), "next": following})
+        return JSONResponse({"rows": listing.table(visit).records(), "next": following})
 
     return answer
 
@@ -160,7 +152,7 @@ def _operation(
     return {"get": {"summary": summary, "parameters": parameters, "responses": answers}}
 
 
-def _schema(listing: Listing) -> dict[str, Any]:
+def _schema(listing: ListPage) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for column in listing.columns:
         kind = "string"

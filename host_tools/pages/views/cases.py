@@ -6,14 +6,13 @@ from starlette.responses import Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
+from host_tools.listings.model import TIME, Column
 from host_tools.pages import texts
 from host_tools.pages.listing import (
     CASE,
-    TIME,
     VILLAGE,
-    Column,
     FilterChoice,
-    Listing,
+    ListPage,
     before_of,
     limit_of,
     page_of,
@@ -40,7 +39,7 @@ def _case(visit: PageVisit) -> Case:
     return found
 
 
-def cases(visit: PageVisit) -> Listing:
+def cases(visit: PageVisit) -> ListPage:
     """Cases that are open; with `state`, closed ones too."""
     state, limit, assigned = visit.query("state"), limit_of(visit), visit.query("assigned")
     found = visit.book.cases(
@@ -56,7 +55,7 @@ def cases(visit: PageVisit) -> Listing:
         asked = {name: visit.query(name) for name in ("regency", "state", "assigned")}
         more = with_query("/cases", **asked, before=found[-1].id)
     words = texts.case_states()
-    return Listing(
+    return ListPage(
         "cases",
         _("Cases"),
         [

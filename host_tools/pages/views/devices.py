@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from host_tools.common.i18n import _, number
 from host_tools.common.times import DAY_S
 from host_tools.derive.findings import Kind
+from host_tools.listings.model import CODE, NUMBER, TIME, Column
 from host_tools.pages.listing import (
-    CODE,
-    NUMBER,
-    TIME,
     VILLAGE,
-    Column,
     FilterChoice,
-    Listing,
+    ListPage,
     of_place,
     page_of,
     provider_choice,
@@ -113,7 +110,7 @@ def _rows(visit: PageVisit) -> list[DeviceRow]:
     ]
 
 
-def devices(visit: PageVisit) -> Listing:
+def devices(visit: PageVisit) -> ListPage:
     """Devices that fill slots."""
     rows = _rows(visit)
     headings = {"board": _("Board"), "agent": _("Agent"), "firmware": _("Firmware")}
@@ -141,7 +138,7 @@ def devices(visit: PageVisit) -> Listing:
             _("the certificate ends within {days} days").format(days=_SOON_S // DAY_S),
         ),
     ]
-    return Listing(
+    return ListPage(
         "devices",
         _("Devices"),
         [

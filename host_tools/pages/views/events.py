@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from host_tools.common.i18n import _
+from host_tools.listings.model import TIME, Column
 from host_tools.pages import texts
-from host_tools.pages.listing import (
-    TIME,
-    Column,
-    FilterChoice,
-    Listing,
-    page_of,
-)
+from host_tools.pages.listing import FilterChoice, ListPage, page_of
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.visits import PageVisit
 from host_tools.province.contract_records import ContractEvent
 
 
-def events(visit: PageVisit) -> Listing:
+def events(visit: PageVisit) -> ListPage:
     """Events that last or are to come; with `state=all`, all of them. The newest first."""
     state, kinds, scopes = visit.query("state"), texts.event_kinds(), texts.event_scopes()
     labels = visit.snapshot.overview.labels
@@ -25,7 +20,7 @@ def events(visit: PageVisit) -> Listing:
         value = labels.get(event.value, event.value)
         return f"{scopes.get(event.scope, event.scope)} {value}".strip()
 
-    return Listing(
+    return ListPage(
         "maintenance",
         _("Maintenance and disputes"),
         [

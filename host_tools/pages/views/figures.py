@@ -8,18 +8,8 @@ from typing import NamedTuple
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
 from host_tools.derive.samples import thinned
-from host_tools.pages.listing import (
-    CODE,
-    NUMBER,
-    SIZE,
-    SPAN,
-    TIME,
-    Column,
-    FilterChoice,
-    Listing,
-    limit_of,
-    page_of,
-)
+from host_tools.listings.model import CODE, NUMBER, SIZE, SPAN, TIME, Column
+from host_tools.pages.listing import FilterChoice, ListPage, limit_of, page_of
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.views.village import MEASURED, RANGES, range_of
 from host_tools.pages.visits import PageVisit, with_query
@@ -38,7 +28,7 @@ def _back(visit: PageVisit, name: str) -> list[tuple[str, str]]:
     return [(path, name)]
 
 
-def village_usage(visit: PageVisit) -> Listing:
+def village_usage(visit: PageVisit) -> ListPage:
     """Usage by the hour, or by the day over a longer time; the newest first."""
     its, name = visit.village(), range_of(visit)
     found: list[queries.Usage] = []
@@ -49,7 +39,7 @@ def village_usage(visit: PageVisit) -> Listing:
             village=its.code,
             since=visit.now - RANGES[name],
         )
-    return Listing(
+    return ListPage(
         f"usage-{its.code}-{name}",
         _("Usage of {village}").format(village=its.name),
         [
@@ -75,7 +65,7 @@ class LinkRow(NamedTuple):
     values: dict[str, float | None]
 
 
-def village_link(visit: PageVisit) -> Listing:
+def village_link(visit: PageVisit) -> ListPage:
     """Round-trip time, loss and more of reports, the newest first."""
     its, name = visit.village(), range_of(visit)
     rows: list[LinkRow] = []
@@ -98,7 +88,7 @@ def village_link(visit: PageVisit) -> Listing:
     def column(key: str) -> Column:
         return Column(key, headings[key], NUMBER, lambda row: row.values[key])
 
-    return Listing(
+    return ListPage(
         f"link-{its.code}-{name}",
         _("The link of {village}").format(village=its.name),
         [

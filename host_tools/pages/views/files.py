@@ -6,7 +6,8 @@ from starlette.responses import FileResponse, Response
 
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import _
-from host_tools.pages.listing import LINK, SIZE, TIME, Column, Listing, page_of
+from host_tools.listings.model import SIZE, TIME, Column
+from host_tools.pages.listing import LINK, ListPage, page_of
 from host_tools.pages.records import FileCheck
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.shelf import ShelfFile
@@ -28,7 +29,7 @@ def _result(file: ShelfFile, check: FileCheck | None) -> str:
     return _("verified") if check.good else _("wrong")
 
 
-def files(visit: PageVisit) -> Listing:
+def files(visit: PageVisit) -> ListPage:
     """Every file, and what its last check has found."""
     shelf, checks = visit.site.shelf, visit.book.newest_checks()
     note = _("Reports and evidence files in the folders of 'files' in [pages] of province.toml.")
@@ -42,7 +43,7 @@ def files(visit: PageVisit) -> Listing:
     def verify(its: ShelfFile) -> tuple[str, str] | None:
         return its.can_be_verified and (_at("check", its), _("Verify")) or None
 
-    return Listing(
+    return ListPage(
         "files",
         _("Files of the months"),
         [

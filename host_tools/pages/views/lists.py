@@ -6,21 +6,15 @@ from typing import NamedTuple
 
 from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S
+from host_tools.listings.model import CODE, NUMBER, SHARE, SIZE, SPAN, TIME, Column
 from host_tools.pages import wall
 from host_tools.pages.listing import (
-    CODE,
     FORMATS,
     LINK,
-    NUMBER,
-    SHARE,
-    SIZE,
-    SPAN,
     STATE,
-    TIME,
     VILLAGE,
-    Column,
     FilterChoice,
-    Listing,
+    ListPage,
     before_of,
     limit_of,
     of_place,
@@ -40,12 +34,12 @@ from host_tools.store.quarantine import Quarantine
 _MOST_DAYS = 31  # of usage, on a page
 
 
-def villages(visit: PageVisit) -> Listing:
+def villages(visit: PageVisit) -> ListPage:
     """Every slot as it is now."""
     snapshot = visit.snapshot
     states = [("", _("all")), ("down", _("down"))]
     states += [(one.state, state_word(one.state)) for one in wall.counts(snapshot)]
-    return Listing(
+    return ListPage(
         "villages",
         _("Villages"),
         [
@@ -75,13 +69,13 @@ def villages(visit: PageVisit) -> Listing:
     )
 
 
-def providers(visit: PageVisit) -> Listing:
+def providers(visit: PageVisit) -> ListPage:
     """Providers side by side, now and over the last 24 hours."""
 
     def link(one: wall.ProviderNow) -> tuple[str, str]:
         return with_query("/villages", provider=one.name), one.name or _("not known")
 
-    return Listing(
+    return ListPage(
         "providers",
         _("Providers"),
         [
@@ -120,7 +114,7 @@ class QuarantineRow(NamedTuple):
     detail: str
 
 
-def quarantine(visit: PageVisit) -> Listing:
+def quarantine(visit: PageVisit) -> ListPage:
     """What was refused, and what is wrong with what is stored."""
     rows: list[QuarantineRow] = []
     limit, reason = limit_of(visit), visit.query("reason")
@@ -145,7 +139,7 @@ def quarantine(visit: PageVisit) -> Listing:
         "{total} messages are in quarantine. Rows with F are findings in what is stored. "
         "'desalink quarantine' shows what to do, tries again and dismisses."
     )
-    return Listing(
+    return ListPage(
         "quarantine",
         _("Quarantine"),
         [
@@ -164,7 +158,7 @@ def quarantine(visit: PageVisit) -> Listing:
     )
 
 
-def usage(visit: PageVisit) -> Listing:
+def usage(visit: PageVisit) -> ListPage:
     """What went through each village, over days."""
     start, since = since_choice(visit)
     if visit.query("format") not in FORMATS:
@@ -180,7 +174,7 @@ def usage(visit: PageVisit) -> Listing:
             nothing = queries.Usage(slot.slot, slot.village, int(start), 0, None, None, None, None)
             found[slot.slot] = nothing
     order = visit.query("order")
-    return Listing(
+    return ListPage(
         "usage",
         _("Usage"),
         [
@@ -212,11 +206,11 @@ def usage(visit: PageVisit) -> Listing:
     )
 
 
-def audit(visit: PageVisit) -> Listing:
+def audit(visit: PageVisit) -> ListPage:
     """Who did what."""
     limit = limit_of(visit)
     found = visit.book.audit(before=before_of(visit), limit=limit)
-    return Listing(
+    return ListPage(
         "audit",
         _("Audit log"),
         [

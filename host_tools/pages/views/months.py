@@ -13,19 +13,8 @@ from starlette.responses import Response
 from host_tools.common.i18n import _
 from host_tools.contracts.months import MonthError
 from host_tools.contracts.rules import DOWN, UNKNOWN
-from host_tools.pages.listing import (
-    LINK,
-    NUMBER,
-    SHARE,
-    SPAN,
-    TIME,
-    VILLAGE,
-    Column,
-    FilterChoice,
-    Listing,
-    page_of,
-    regency_choice,
-)
+from host_tools.listings.model import NUMBER, SHARE, SPAN, TIME, Column
+from host_tools.pages.listing import LINK, VILLAGE, FilterChoice, ListPage, page_of, regency_choice
 from host_tools.pages.serving import PageRoute
 from host_tools.pages.snapshot import Snapshot
 from host_tools.pages.visits import NotFound, PageVisit
@@ -115,9 +104,9 @@ def village_months(snapshot: Snapshot, code: str) -> list[VillageMonth]:
     return [row for closed in _holding(snapshot)[:12] for row in _rows(closed, code)]
 
 
-def months(visit: PageVisit) -> Listing:
+def months(visit: PageVisit) -> ListPage:
     """Every closed month, with its digest."""
-    return Listing(
+    return ListPage(
         "months",
         _("Months"),
         [
@@ -158,10 +147,10 @@ def _edition(visit: PageVisit) -> ClosedMonth:
     raise NotFound(_("There is no such closed month."))
 
 
-def month(visit: PageVisit) -> Listing:
+def month(visit: PageVisit) -> ListPage:
     """The figures of a closed month."""
     closed = _edition(visit)
-    return Listing(
+    return ListPage(
         f"figures-{closed.month}",
         _("Month {month}, edition {edition}").format(month=closed.month, edition=closed.edition),
         [
@@ -202,14 +191,14 @@ def figures(visit: PageVisit) -> Response:
     )
 
 
-def public(visit: PageVisit) -> Listing:
+def public(visit: PageVisit) -> ListPage:
     """For everybody: availability by village of a closed month. No counts of people."""
     holding = _holding(visit.snapshot)
     chosen = visit.query("month") or (holding[0].month if holding else "")
     closed = next((its for its in holding if its.month == chosen), None)
     if visit.query("month") and closed is None:
         raise NotFound(_("There is no such closed month."))
-    return Listing(
+    return ListPage(
         f"availability-{chosen or 'none'}",
         _("Availability by village, {month}").format(month=chosen or "–"),
         _columns(),

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from host_tools.common.i18n import _
+from host_tools.listings.model import CODE, NUMBER, SPAN, TIME, Column
 from host_tools.pages.listing import (
     CASE,
-    CODE,
     EXPORTED,
-    NUMBER,
-    SPAN,
     STATE,
-    TIME,
     VILLAGE,
-    Column,
     FilterChoice,
-    Listing,
+    ListPage,
     before_of,
     limit_of,
     of_place,
@@ -33,7 +29,7 @@ _MOST_READ = 10_000  # for one page
 _NUMBERS = {state.name: state.code for state in STATES}
 
 
-def outages(visit: PageVisit) -> Listing:
+def outages(visit: PageVisit) -> ListPage:
     """Outages that last, then those that ended, the newest first."""
     start, since = since_choice(visit)
     meant, cause, village = of_place(visit), visit.query("cause"), visit.query("village")
@@ -67,7 +63,7 @@ def outages(visit: PageVisit) -> Listing:
     causes = [(state.name, state_word(state.name)) for state in STATES if is_down(state.name)]
     now = visit.now
     cases = visit.book.cases_of(min((o.begin for o in found), default=now))
-    return Listing(
+    return ListPage(
         "outages",
         _("Outages"),
         [

@@ -12,13 +12,15 @@ import ssl
 import subprocess
 import sys
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
 from host_tools.cli._errors import report
-from host_tools.cli._output import print_table
 from host_tools.common.errors import DesalinkError, reason
+from host_tools.listings.model import Column, Listing
+from host_tools.listings.terminal import print_table
 from host_tools.province import registry_file
 from host_tools.province.settings import Province
 from host_tools.store import lock
@@ -203,7 +205,7 @@ def test_what_others_wrote_does_not_reach_the_terminal_as_orders(
 ):
     orders = "a\x1b[2J\x1b]0;b\x07\x9b\rc\u202ed"
     report(DesalinkError(orders))
-    print_table(("device",), [(orders,)])
+    print_table(Listing("devices", [Column("", "device", of=itemgetter(0))], [(orders,)]))
     said = capsys.readouterr()
     assert (said.err + said.out).replace("\n", "").isprintable()
     assert "a?[2J?]0;b???c?d" in said.err and "a?[2J?]0;b???c?d" in said.out

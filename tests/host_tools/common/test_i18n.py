@@ -210,7 +210,6 @@ def test_a_variable_in_the_place_of_the_translation_is_noticed(tmp_path: Path):
         ('app.note("It is lost")', True),
         ('notes.append("The file is lost; look for it.")', True),
         ('notes.append("The file is lost; look for it.")  # English', False),
-        ('print_table(("what it is",), rows)', False),
         ('raise ValueError("it is lost")', False),
         ('rows("SELECT a FROM b WHERE c = ?")', False),
     ],
