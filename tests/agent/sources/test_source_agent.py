@@ -263,5 +263,5 @@ def test_all_sources_together_live_a_short_day_in_a_small_heap(tmp_path: Path):
 @pytest.mark.slow
 def test_all_sources_leak_nothing(tmp_path: Path):
     heaps, _ = endure(tmp_path, ALL, 180)
-    # One reading holds whatever the moment keeps, up to some KiB; what leaks is in every later one.
+    # One reading holds what the moment keeps, up to some KiB; a leak is in every later one.
     assert min(heaps[3:]) - min(heaps[:3]) <= 2048, heaps
