@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gzip
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import (
-    FileResponse,
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,
@@ -25,17 +27,16 @@ from starlette.routing import Route
 
 from host_tools.common.errors import DesalinkError, RegistryError, reason
 from host_tools.common.i18n import LANGUAGES, _, language, set_reader_language
-from host_tools.pages import photographs
 from host_tools.pages.access import find_session, token_account
 from host_tools.pages.forms import SentForm, check_origin, receive
 from host_tools.pages.records import ROLES, VIEWER, LoggedIn, PagesError
+from host_tools.pages.shelf import PACKED_KINDS
 from host_tools.pages.site import PagesSite
 from host_tools.pages.visits import (
     NotAllowed,
     NotFound,
     PageVisit,
     local,
-    packed,
     with_query,
 )
 from host_tools.store import StoreBusy, StoreError
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 _LANGUAGE_S = 365 * 86400
 _SWITCH_S = 0.0005
+_PACK_LEVEL = 4
+_LEAST_PACKED = 800
 # Beyond these all are refused; idle ones are ended long before (`connections.py`).
 _MOST_CONNECTIONS = 10_000
 
@@ -224,43 +227,31 @@ class Requests:
         return Response(status_code=303, headers={"location": where})
 
     def _seen(self, route: PageRoute, visit: PageVisit) -> Response:
-        """The answer, packed; a page that many see is made once."""
-        accepts = visit.request.headers.get("accept-encoding", "")
+        """The answer; a page that many see is made once, and packed once."""
         if not route.kept:
-            response = route.view(visit)
-            return response if route.method == "POST" else _pack(response, accepts)
+            return route.view(visit)
+        accepted = "gzip" in visit.request.headers.get("accept-encoding", "")
         key = (
             *(visit.request.url.path, visit.request.url.query, language()),
-            *(visit.account and visit.account.role, "gzip" in accepts, visit.snapshot.version),
+            *(visit.account and visit.account.role, accepted, visit.snapshot.version),
         )
         body = self._site.kept(key)
         if body is None:
             visit.key = ""  # what only one reader may know must not get into it
-            response = _pack(route.view(visit), accepts)
+            response = route.view(visit)
             if response.status_code != 200 or "content-disposition" in response.headers:
                 return response
             body = bytes(response.body)
+            # Not left to the middleware, which would pack it for each reader.
+            if accepted:
+                body = gzip.compress(body, _PACK_LEVEL, mtime=0)
             self._site.keep(key, body)
-            return response
-        response = HTMLResponse(body)
-        if body.startswith(b"\x1f\x8b"):
-            response.headers["content-encoding"] = "gzip"
-        return response
+        return HTMLResponse(body, headers={"content-encoding": "gzip"} if accepted else {})
 
 
 def _for_newcomers(path: str) -> bool:
     """Whether an account may go there whose password somebody else knows."""
     return path in ("/account", "/account/password", "/logout")
-
-
-def _pack(response: Response, accepts: str) -> Response:
-    if isinstance(response, FileResponse) or response.media_type == photographs.KIND:
-        return response
-    body, headers = packed(bytes(response.body), accepts)
-    if headers and response.status_code == 200:
-        response.body = body
-        response.headers.update({**headers, "content-length": str(len(body))})
-    return response
 
 
 def application(site: PagesSite) -> Starlette:
@@ -285,9 +276,8 @@ def application(site: PagesSite) -> Starlette:
         found = site.assets.get(request.path_params["name"])
         if found is None:
             return secured(PlainTextResponse("404", 404), site)
-        body, headers = packed(found.content, request.headers.get("accept-encoding", ""))
-        headers["cache-control"] = "public, max-age=31536000, immutable"
-        return secured(Response(body, 200, headers, found.kind), site)
+        headers = {"cache-control": "public, max-age=31536000, immutable"}
+        return secured(Response(found.content, 200, headers, found.kind), site)
 
     async def health(request: Request) -> Response:
         return secured(PlainTextResponse("ok"), site)
@@ -303,6 +293,14 @@ def application(site: PagesSite) -> Starlette:
             Route("/live", live.endpoint),
             Route("/static/{name}", asset),
             Route("/health", health),
+        ],
+        middleware=[
+            Middleware(
+                GZipMiddleware,
+                minimum_size=_LEAST_PACKED,
+                compresslevel=_PACK_LEVEL,
+                exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *PACKED_KINDS),
+            )
         ],
         exception_handlers={404: missing, 405: missing},
         lifespan=lifespan,

@@ -23,6 +23,7 @@ KINDS = {
     ".csv": "text/csv; charset=utf-8",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+PACKED_KINDS = (KINDS[EVIDENCE], KINDS[".pdf"], KINDS[".xlsx"])
 _DEEP = 3  # folders in folders
 _MOST_FILES = 2_000
 _MOST_NAME = 180

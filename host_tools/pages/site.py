@@ -121,7 +121,7 @@ class PagesSite:
             return self._voltages
 
     def kept(self, key: tuple[object, ...]) -> bytes | None:
-        """A page that was made before, packed."""
+        """A page that was made before; packed, if the key says so."""
         with self._lock:
             found = self._pages.get(key)
             if found is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 MOST_TEXT = 2000
 
-_PACK_LEVEL = 4
-_LEAST_PACKED = 800
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x1f\\]*")
 
 
@@ -189,13 +186,6 @@ def other_language(request: Request) -> list[tuple[str, str]]:
         (name, f"{quote(request.url.path)}?{urlencode([*rest, ('lang', name)])}")
         for name in LANGUAGES
     ]
-
-
-def packed(body: bytes, accepts: str) -> tuple[bytes, dict[str, str]]:
-    """A body as it is sent, and the headers that say so."""
-    if len(body) < _LEAST_PACKED or "gzip" not in accepts:
-        return body, {}
-    return gzip.compress(body, _PACK_LEVEL, mtime=0), {"content-encoding": "gzip"}
 
 
 @cache

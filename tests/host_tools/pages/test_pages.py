@@ -465,6 +465,17 @@ def test_a_page_that_is_kept_is_made_again_when_something_changes(pages: Pages):
     assert 'class="state site"' in client.get("/villages").text
 
 
+@pytest.mark.parametrize("path", ["/", "/account", "/api/v1/villages", "pages.css"])
+def test_an_answer_is_packed_for_those_who_can_unpack_it(shared: Pages, path: str):
+    path = shared.site.asset_names.get(path, path)
+    client = shared.of("viewer")
+    plain = client.get(path, headers={"accept-encoding": "identity"})
+    packed = client.get(path, headers={"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.text == plain.text
+
+
 def test_a_backup_that_was_put_back_is_what_the_pages_show(pages: Pages):
     client = pages.of("viewer")
     assert "IndiHome" in client.get("/devices").text and client.get("/outages").status_code == 200
