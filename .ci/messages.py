@@ -5,14 +5,15 @@
     .venv/bin/python .ci/messages.py --check    changes nothing, tells what is not as it should be
 
 A translation stays while its message is the same; a changed message is a new one. Beside what
-stands in `_()`, these are taken: the help of the verbs (`help=` and docstrings, as click shows
-them), the nouns of `counted`, and what the checkers of tables expect
+stands in `_()`, in code and in templates, these are taken: the help of the verbs (`help=` and
+docstrings, as click shows them), the nouns of `counted`, and what the checkers of tables expect
 (`text()`, `Meta(description=)`). What the code no longer says is dropped. Nothing is guessed
 ("fuzzy"): a wrong instruction is worse than an English one.
 
 A text for people that no catalogue sees is a problem, too: an error's or a verb's text, or a
-sentence anywhere, that is not in `_()`. `_ENGLISH` names the files whose texts stay English; the
-comment `# English` marks a line.
+sentence anywhere, or a word of a template, that is not in `_()`. `_ENGLISH` names the files whose
+texts stay English, `_NAMES` words that are the same in every language; the comment `# English`
+marks a line of code.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import string
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment, nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -109,7 +112,10 @@ def extracted() -> set[str | tuple[str, ...]]:
     """Each message of the code, a pair where it has a plural."""
     found: set[str | tuple[str, ...]] = set()
     for _file, _line, message, _comments, _context in extract_from_dir(
-        str(ROOT / "host_tools"), [("**.py", "python")], keywords=_KEYWORDS
+        str(ROOT / "host_tools"),
+        [("**.py", "python"), ("**/templates/**.html", "jinja2")],
+        options_map={"**.html": {"silent": "no"}},
+        keywords=_KEYWORDS,
     ):
         found.add(message)
     for source in (ROOT / "host_tools" / "cli").glob("*.py"):
@@ -290,6 +296,42 @@ def untranslated(file: Path, families: set[str]) -> list[str]:
     return found
 
 
+# Units, abbreviations and what programs read.
+_NAMES = {"Desalink", "Mbps", "MTBF", "MTTR", "QR", "SHA", "html", "ms"}
+_SHOWN_ATTRIBUTES = {"alt", "aria-label", "placeholder", "title"}
+
+
+class _ShownWords(HTMLParser):
+    """The words of a page that people see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if name in _SHOWN_ATTRIBUTES:
+                self.handle_data(value or "")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem is None:
+            self.words += re.findall("[A-Za-z]{2,}", data)
+
+
+def untranslated_words(template: Path) -> list[str]:
+    """Words of a template that people see and no catalogue does."""
+    source = template.read_text(encoding="utf-8")
+    tree = Environment(extensions=["jinja2.ext.i18n"]).parse(source)
+    page = _ShownWords()
+    page.feed(" ".join(part.data for part in tree.find_all(nodes.TemplateData)))
+    place = template.relative_to(ROOT)
+    found = [f"{place}: not in `_()`: {word}" for word in page.words if word not in _NAMES]
+    if "{% trans" in source:
+        # Its placeholders are `%(name)s`, and the checks know those of `.format()`.
+        found.append(f"{place}: use `_()` in the place of `trans`")
+    return found
+
+
 def _written(catalogue: Catalog) -> tuple[bytes, bytes]:
     po, mo = io.BytesIO(), io.BytesIO()
     write_po(po, catalogue, width=99, no_location=True, sort_output=True, omit_header=False)
@@ -304,6 +346,8 @@ def main(arguments: list[str]) -> int:
     families = _families()
     for file in sorted((ROOT / "host_tools").rglob("*.py")):
         found += shadows(file) + untranslated(file, families)
+    for template in sorted((ROOT / "host_tools").rglob("templates/*.html")):
+        found += untranslated_words(template)
     for language in LANGUAGES:
         if language == "en":
             continue  # the messages are English

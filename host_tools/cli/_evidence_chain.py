@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app, passphrase_option
-from host_tools.cli._options import by_option, form_option
-from host_tools.cli._output import counted, show, show_progress
+from host_tools.cli._options import by_option, form_option, json_option
+from host_tools.cli._output import counted, print_json, show, show_progress
 from host_tools.cli._signing import office_at_work
 from host_tools.cli._store import reading
 from host_tools.common import passphrase
@@ -127,8 +128,9 @@ def _late(receipt: Receipt) -> int:
 
 @click.command("commit")
 @click.option("--qr", type=PATH, metavar="FILE.png", help="Also write it as a QR code, for print.")
+@json_option
 @pass_app
-def commit(app: Application, qr: Path | None) -> None:
+def commit(app: Application, qr: Path | None, as_json: bool) -> None:
     """Print the line to publish: the newest receipt's head.
 
     Whoever keeps this line can prove later that no earlier report, contract or device was changed,
@@ -146,11 +148,25 @@ def commit(app: Application, qr: Path | None) -> None:
     with reading(app) as (registry, _database):
         keys = signers(verified_trusts(registry, _roots(app)), OFFICE)
         *_before, (entry, office) = verify_entries(registry.office_log(), keys)
+    last_day = day(receipt.end - 1)
     line = (
-        f"Desalink {app.province.name}: receipt {receipt.number} of {day(receipt.end - 1)}, head "
+        f"Desalink {app.province.name}: receipt {receipt.number} of {last_day}, head "
         f"{head.hex()}, office log {entry.number} {office.hex()}"
     )
-    click.echo(line)
+    if as_json:
+        print_json(
+            {
+                "province": app.province.name,
+                "receipt": receipt.number,
+                "day": last_day,
+                "head": head.hex(),
+                "office_entry": entry.number,
+                "office_head": office.hex(),
+                "line": line,
+            }
+        )
+    else:
+        click.echo(line)
     if qr is not None:
         import segno
 
@@ -162,8 +178,9 @@ def commit(app: Application, qr: Path | None) -> None:
 @click.option(
     "--all", "everything", is_flag=True, help="Show everything that is wrong, not only the first."
 )
+@json_option
 @pass_app
-def check(app: Application, everything: bool) -> None:
+def check(app: Application, everything: bool, as_json: bool) -> None:
     """Compare registry and database with office log and receipts.
 
     Reads every stored report; the ingest may run meanwhile. Names the first thing that is wrong,
@@ -180,6 +197,17 @@ def check(app: Application, everything: bool) -> None:
         found = check(registry, database, _roots(app), Chain(app.province.archive), show_progress)
         wrong = list(found if everything else islice(found, 1))
     show_progress("")
+    if as_json:
+        print_json(
+            {
+                "good": not wrong,
+                "wrong": wrong,
+                "declared_lost": [asdict(each) for each in declared],
+            }
+        )
+        if wrong:
+            raise SystemExit(1)
+        return
     for each in declared:
         app.note(
             _("Declared lost: receipts {first} to {last} ({why}; {by}).").format(

@@ -27,12 +27,14 @@ from host_tools.common.times import day
         "--provider", metavar="NAME", help="Only villages with a contract of this provider."
     )
 )
+@json_option
 @pass_app
 def export(
     app: Application,
     month: str,
     output: Path,
     where: Where,
+    as_json: bool,
 ) -> None:
     """Write the evidence of a month's figures into one file.
 
@@ -60,6 +62,18 @@ def export(
         exporter = Exporter(registry, database, province.name, roots, show_progress)
         done = exporter.export(output, when, scope, now=int(time.time()))
     show_progress("")
+    if as_json:
+        print_json(
+            {
+                "path": str(output),
+                "bytes": output.stat().st_size,
+                "reports": done.reports,
+                "slots": done.slots,
+                "sha256": done.digest,
+                "head": done.head,
+            }
+        )
+        return
     click.echo(
         _(
             "{output}: {reports} of {slots}, {size}. SHA-256: {digest}\nNewest receipt in it: "

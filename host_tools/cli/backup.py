@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._output import counted
+from host_tools.cli._options import json_option
+from host_tools.cli._output import counted, print_json
 from host_tools.common.i18n import _, number
 
 
@@ -19,8 +20,9 @@ from host_tools.common.i18n import _, number
     metavar="N",
     help="Keep the newest N backups of this province in DIR and delete older ones.",
 )
+@json_option
 @pass_app
-def command(app: Application, target: Path, keep: int | None) -> None:
+def command(app: Application, target: Path, keep: int | None, as_json: bool) -> None:
     """Make a verified backup of the whole province while everything runs.
 
     In an existing directory DIR the file is named after the time. Keys stay encrypted as they are:
@@ -35,6 +37,21 @@ def command(app: Application, target: Path, keep: int | None) -> None:
     for note in made.notes:
         app.note(note)
     reports = made.manifest.rows.get("province.db", {}).get("reports", 0)
+    if as_json:
+        print_json(
+            {
+                "path": str(made.path),
+                "made_at": made.manifest.made_at,
+                "files": len(made.manifest.files),
+                "reports": reports,
+                "bytes": made.size,
+                "archives": len(made.manifest.archives),
+                "new_archives": made.new_archives,
+                "deleted": [str(path) for path in made.deleted],
+                "notes": list(made.notes),
+            }
+        )
+        return
     size = made.size / 1e6
     deleted = (
         _("; {backups} deleted").format(backups=counted(len(made.deleted), "older backup"))

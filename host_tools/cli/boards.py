@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from host_tools.cli import Application, pass_app
-from host_tools.cli._options import form_option
-from host_tools.cli._output import show
+from host_tools.cli._options import form_option, json_option
+from host_tools.cli._output import print_json, show
 from host_tools.common.i18n import _
 from host_tools.listings.model import CODE, Column, Listing, keyed_columns
 
@@ -53,40 +53,64 @@ def _firmware(board: dict[str, Any]) -> str:
 
 @command.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
 @pass_app
-def check(app: Application, names: tuple[str, ...]) -> None:
+def check(app: Application, names: tuple[str, ...], as_json: bool) -> None:
     """Check each board's board.toml and release.
 
     All boards, or the named ones. The check compiles the agent for each board.
     """
-    from host_tools.devices.boards import BoardError, board_names, load_board
-    from host_tools.devices.release import ReleaseError, build_release
+    from host_tools.devices.boards import board_names
 
-    wrong = 0
-    for name in names or board_names():
-        try:
-            board = load_board(name)
-            release = build_release(board)
-        except (BoardError, ReleaseError) as error:
-            wrong += 1
-            app.note(str(error))
-            continue
-        size = sum(map(len, release.files.values()))
-        click.echo(
-            _("{name}: {count} files, {size} KB").format(
-                name=name, count=len(release.files), size=size // 1024
+    checked = [_check(name) for name in names or board_names()]
+    if as_json:
+        print_json(checked)
+    else:
+        _tell(app, checked)
+    wrong = sum(board["error"] is not None for board in checked)
+    if wrong:
+        app.abort(
+            _("{wrong} of {count} boards are wrong; see above.").format(
+                wrong=wrong, count=len(checked)
             )
         )
-        if board.firmware and not board.firmware.sha256:
+
+
+def _check(name: str) -> dict[str, Any]:
+    """What a board's release is like; error: why there is none."""
+    from host_tools.devices.boards import BoardError, load_board
+    from host_tools.devices.release import ReleaseError, build_release
+
+    try:
+        board = load_board(name)
+        release = build_release(board)
+    except (BoardError, ReleaseError) as error:
+        return {"name": name, "error": str(error)}
+    firmware = board.firmware
+    return {
+        "name": name,
+        "error": None,
+        "files": len(release.files),
+        "bytes": sum(map(len, release.files.values())),
+        "firmware": firmware and firmware.file,
+        "pinned": firmware and bool(firmware.sha256),
+    }
+
+
+def _tell(app: Application, checked: list[dict[str, Any]]) -> None:
+    for board in checked:
+        if board["error"] is not None:
+            app.note(board["error"])
+            continue
+        click.echo(
+            _("{name}: {count} files, {size} KB").format(
+                name=board["name"], count=board["files"], size=board["bytes"] // 1024
+            )
+        )
+        if board["pinned"] is False:
             click.echo(
                 _(
                     "{name}: firmware {file} is not pinned here; a province pins its own with "
                     "'desalink firmware add FILE --pin'."
-                ).format(name=name, file=board.firmware.file)
+                ).format(name=board["name"], file=board["firmware"])
             )
-    if wrong:
-        app.abort(
-            _("{wrong} of {count} boards are wrong; see above.").format(
-                wrong=wrong, count=len(names or board_names())
-            )
-        )

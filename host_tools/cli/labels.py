@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli import Application, pass_app
+from host_tools.cli._options import json_option
+from host_tools.cli._output import print_json
 from host_tools.common.i18n import _, ngettext, number
 
 if TYPE_CHECKING:
@@ -173,8 +176,9 @@ def _write(
 
 @command.command()
 @click.argument("text")
+@json_option
 @pass_app
-def check(app: Application, text: str) -> None:
+def check(app: Application, text: str, as_json: bool) -> None:
     """Check the text of a scanned label against the registry.
 
     TEXT is the content of the QR code. Exit code 0 if this is the device in the slot.
@@ -211,6 +215,9 @@ def check(app: Application, text: str) -> None:
                 ).format(kid=scanned.kid, slot=device.slot)
             )
         label = _label(registry, device)
+    if as_json:
+        print_json(asdict(label))
+        return
     click.echo(
         _("This is the device of {village}, {district}, {regency}: slot {slot}, {board}.").format(
             village=label.village_name,

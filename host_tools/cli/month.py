@@ -150,8 +150,11 @@ def _list(app: Application, found: list[SlotMonth], shown: dict[str, str]) -> No
 @click.argument("month", metavar="MONTH")
 @by_option
 @passphrase_option
+@json_option
 @pass_app
-def close_(app: Application, month: str, by: str, passphrase_file: Path | None) -> None:
+def close_(
+    app: Application, month: str, by: str, passphrase_file: Path | None, as_json: bool
+) -> None:
     """Close a month: its figures are never counted again.
 
     They are kept with the rules that hold now.
@@ -168,6 +171,16 @@ def close_(app: Application, month: str, by: str, passphrase_file: Path | None) 
             by=by,
             now=int(time.time()),
         )
+    if as_json:
+        print_json(
+            {
+                "month": closed.month,
+                "rules": closed.rules,
+                "edition": closed.edition,
+                "sha256": closed.digest.hex(),
+            }
+        )
+        return
     click.echo(
         _(
             "{month} is closed under rules {rules}, edition {edition}. SHA-256 of its figures: "

@@ -8,8 +8,14 @@ from pathlib import Path
 import click
 
 from host_tools.cli import PATH, Application, pass_app
-from host_tools.cli._options import Where, contract_option, month_option, where_options
-from host_tools.cli._output import counted, show_progress
+from host_tools.cli._options import (
+    Where,
+    contract_option,
+    json_option,
+    month_option,
+    where_options,
+)
+from host_tools.cli._output import counted, print_json, show_progress
 from host_tools.cli._store import by_contract, note_underived, reading
 from host_tools.common.i18n import _
 
@@ -32,6 +38,7 @@ from host_tools.common.i18n import _
     help="With the samples of speed; reads every report, about a second a village.",
 )
 @click.option("--no-pdf", is_flag=True, help="HTML and tables only.")
+@json_option
 @pass_app
 def command(
     app: Application,
@@ -41,6 +48,7 @@ def command(
     evidence: Path | None,
     speed: bool,
     no_pdf: bool,
+    as_json: bool,
 ) -> None:
     """Write a month's report: pages, PDF, and tables for spreadsheets.
 
@@ -74,6 +82,16 @@ def command(
             ),
         )
     show_progress("")
+    if as_json:
+        print_json(
+            {
+                "month": when.name,
+                "directory": str(output),
+                "files": [str(file) for file in files],
+                "slots": [slot.slot for slot in report.slots],
+            }
+        )
+        return
     click.echo(
         _("{files} about {slots}: {output}").format(
             files=counted(len(files), "file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from host_tools.cli._signing import sign_changes
 from host_tools.cli._store import labels, reading
 from host_tools.common.i18n import _
 from host_tools.listings.model import CODE, Column, Listing
-from host_tools.listings.terminal import print_table
 
 
 @click.group()
@@ -102,8 +102,9 @@ def add(app: Application, file: Path, by: str, passphrase_file: Path | None) -> 
 @command.command("try")
 @click.argument("file", type=PATH, metavar="FILE.toml")
 @month_option
+@form_option
 @pass_app
-def try_(app: Application, file: Path, month: str) -> None:
+def try_(app: Application, file: Path, month: str, form: str | None) -> None:
     """Show a month's figures under other rules; nothing is changed."""
     from host_tools.contracts.calendar import month_of
     from host_tools.contracts.months import compare_rules, rules_of
@@ -115,18 +116,42 @@ def try_(app: Application, file: Path, month: str) -> None:
         rules = rules_of(registry, when)
         rows = compare_rules(registry, database, when, rules, other)
         named = labels(registry)
-    if not rows:
-        app.note(_("{name} would be the same.").format(name=when.name))
-        return
     columns = [
+        Column("village", of=lambda row: row[0][:10]),
         Column("", _("village"), of=lambda row: named.get(row[0][:10])),
-        Column("", _("slot"), CODE, itemgetter(0)),
-        Column("", _("availability"), of=lambda row: percent(row[1].availability), right=True),
-        Column("", _("would be"), of=lambda row: percent(row[2].availability), right=True),
-        Column("", _("restitution"), of=lambda row: rupiah(row[1].restitution), right=True),
-        Column("", _("would be (Rp)"), of=lambda row: rupiah(row[2].restitution), right=True),
+        Column("slot", _("slot"), CODE, itemgetter(0)),
+        Column(
+            "availability_percent",
+            _("availability"),
+            of=lambda row: _percent(row[1].availability),
+            shown=lambda row: percent(row[1].availability),
+            right=True,
+        ),
+        Column(
+            "other_availability_percent",
+            _("would be"),
+            of=lambda row: _percent(row[2].availability),
+            shown=lambda row: percent(row[2].availability),
+            right=True,
+        ),
+        Column(
+            "restitution",
+            _("restitution"),
+            of=lambda row: row[1].restitution,
+            shown=lambda row: rupiah(row[1].restitution),
+            right=True,
+        ),
+        Column(
+            "other_restitution",
+            _("would be (Rp)"),
+            of=lambda row: row[2].restitution,
+            shown=lambda row: rupiah(row[2].restitution),
+            right=True,
+        ),
     ]
-    print_table(Listing("rules", columns, rows))
+    nothing = _("{name} would be the same.").format(name=when.name)
+    if not show_listing(app, Listing("rules", columns, rows), form, nothing):
+        return
     total = sum(row.restitution for _, row, _ in rows)
     then_total = sum(row.restitution for _, _, row in rows)
     app.note(
@@ -134,3 +159,9 @@ def try_(app: Application, file: Path, month: str) -> None:
             slots=counted(len(rows), "slot"), now=rupiah(total), then=rupiah(then_total)
         )
     )
+
+
+def _percent(share: Fraction | None) -> float | None:
+    from host_tools.contracts.words import decimal
+
+    return None if share is None else float(decimal(share))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from host_tools.cli import PATH, Application, pass_app
+from host_tools.cli._output import print_json
 from host_tools.common.i18n import _, number
 from host_tools.common.times import DAY_S, WITA
 
@@ -70,6 +71,7 @@ _SHOW_EVERY_S = 10
     is_flag=True,
     help="Compare what is derived in DIR with the truth.",
 )
+@click.option("--json", "as_json", is_flag=True, help="With --compare: as JSON.")
 @pass_app
 def command(
     app: Application,
@@ -85,6 +87,7 @@ def command(
     pace: float,
     broker_port: int,
     only_compare: bool,
+    as_json: bool,
 ) -> None:
     """Make a simulated province in DIR, with signed reports and the truth about them.
 
@@ -95,8 +98,10 @@ def command(
     from host_tools.simulate.world import SimulationSettings
 
     if only_compare:
-        _compare(directory)
+        _compare(directory, as_json)
         return
+    if as_json:
+        app.abort(_("--json is for --compare; add it."), 2)
     if report_every % 5:
         app.abort(
             _("--report-every {report_every} is not a multiple of 5; give one that is.").format(
@@ -217,7 +222,7 @@ def _progress(app: Application, settings: SimulationSettings) -> Callable[[int, 
     return show
 
 
-def _compare(directory: Path) -> None:
+def _compare(directory: Path, as_json: bool) -> None:
     from host_tools.simulate import truth
     from host_tools.simulate.compare import compare
     from host_tools.simulate.province import load_simulated
@@ -227,4 +232,14 @@ def _compare(directory: Path) -> None:
     province, _settings = load_simulated(directory)
     with lock(province.database), open_database(province.database) as db:
         derive_rest(db)
-        click.echo(compare(db, directory / truth.FILE).text())
+        compared = compare(db, directory / truth.FILE)
+    if as_json:
+        print_json(
+            {
+                "total": vars(compared.total),
+                "wrong_clocks": vars(compared.wrong_clocks),
+                "villages": [vars(village) for village in compared.villages],
+            }
+        )
+    else:
+        click.echo(compared.text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from host_tools.common.errors import DesalinkError
 from host_tools.common.i18n import LANGUAGES, _, language, number
 from host_tools.common.sizes import size
+from host_tools.common.templates import templates
 from host_tools.common.times import clock_time, day, span, wita
-from host_tools.pages import texts
 from host_tools.pages.records import ADMINISTRATOR, OPERATOR, Account, PagesBook
 from host_tools.pages.site import Connections, PagesSite
 from host_tools.pages.snapshot import Snapshot
@@ -143,21 +143,23 @@ class PageVisit:
 
     def html(self, template: str, **values: Any) -> str:
         """A page."""
-        environment = templates()
         account = self.account
-        return environment.get_template(template).render(
-            visit=self,
-            t=texts.labels(language()),
-            language=language(),
-            css=self.site.asset_names["pages.css"],
-            js=self.site.asset_names["pages.js"],
-            province=self.site.province.name,
-            signed_in=account is not None,
-            administrator=account is not None and account.role == ADMINISTRATOR,
-            operator=account is not None and account.role in (OPERATOR, ADMINISTRATOR),
-            key=self.key,
-            other_language=other_language(self.request),
-            **values,
+        return (
+            page_templates()
+            .get_template(template)
+            .render(
+                visit=self,
+                language=language(),
+                css=self.site.asset_names["pages.css"],
+                js=self.site.asset_names["pages.js"],
+                province=self.site.province.name,
+                signed_in=account is not None,
+                administrator=account is not None and account.role == ADMINISTRATOR,
+                operator=account is not None and account.role in (OPERATOR, ADMINISTRATOR),
+                key=self.key,
+                other_language=other_language(self.request),
+                **values,
+            )
         )
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
@@ -197,27 +199,16 @@ def packed(body: bytes, accepts: str) -> tuple[bytes, dict[str, str]]:
 
 
 @cache
-def templates() -> Environment:
-    """The pages' templates. Names and notes come from outside: everything is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("host_tools.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def page_templates() -> Environment:
+    """The templates of the pages."""
+    return templates(
+        "host_tools.pages",
+        wita=wita,
+        day=day,
+        clock=clock_time,
+        span=span,
+        size=size,
+        number=number,
+        state=state_word,
+        group=group,
     )
-    filters: dict[str, Callable[..., Any]] = {
-        "wita": wita,
-        "day": day,
-        "clock": clock_time,
-        "span": span,
-        "size": size,
-        "number": number,
-        "state": state_word,
-        "group": group,
-    }
-    environment.filters.update(filters)
-    return environment

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from host_tools.common.i18n import language
+from host_tools.common.i18n import _, language
 from host_tools.common.sizes import size
+from host_tools.common.templates import templates
 from host_tools.common.times import day, span, wita
 from host_tools.contracts.months import SlotMonth, paid
 from host_tools.contracts.rules import EXCLUDABLE
@@ -30,18 +31,9 @@ _MOST_OUTAGES, _MOST_EVENTS = 10, 4
 _RANKED = 15
 
 
-@lru_cache(1)
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("host_tools.report"),
-        # Names and reasons come from outside.
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+@cache
+def _templates() -> Environment:
+    return templates("host_tools.report")
 
 
 def _share(part: int, whole: int) -> Fraction | None:
@@ -57,17 +49,17 @@ def _check(report: MonthReport) -> str:
 
 def _checked_by(report: MonthReport) -> list[str]:
     """What stands below each page: by what its figures are checked."""
-    t, rules = texts.labels(), report.rules
-    edition = f" · {t['edition']} {report.edition}" if report.edition else ""
-    lines = [
-        f"{report.province} · {report.month.name}{edition} · {t['rules']} {rules.version} "
-        f"(SHA-256 {rules.digest})",
-        f"{t['figures']}: SHA-256 {report.digest}",
-    ]
+    rules = _("Rules {version} (SHA-256 {digest})")
+    first = [report.province, report.month.name]
+    if report.edition:
+        first.append(_("Edition {number}").format(number=report.edition))
+    first.append(rules.format(version=report.rules.version, digest=report.rules.digest))
+    lines = [" · ".join(first), _("Figures: SHA-256 {digest}").format(digest=report.digest)]
     if report.evidence is not None:
         name, digest = report.evidence
-        lines.append(f"{t['evidence']} {name}: SHA-256 {digest}")
-    return [*lines, f"{t['check']}: {_check(report)}"]
+        evidence = _("Evidence file {name}: SHA-256 {digest}")
+        lines.append(evidence.format(name=name, digest=digest))
+    return [*lines, _("Check with: {command}").format(command=_check(report))]
 
 
 def _css_string(text: str) -> str:
@@ -96,11 +88,10 @@ def _render(name: str, report: MonthReport, **values: Any) -> str:
     css = resources.files("host_tools.report").joinpath("templates/report.css").read_text()
     checked = _checked_by(report)
     return (
-        _environment()
+        _templates()
         .get_template(name)
         .render(
             r=report,
-            t=texts.labels(),
             kinds=texts.kinds(),
             cause=state_sentence,
             found=texts.findings(),
@@ -197,22 +188,21 @@ def strips(report: MonthReport) -> str:
 def quality(report: MonthReport) -> str:
     """The page of the data's own quality."""
     names = {one.slot: one.village.name for one in report.slots}
-    labels, kinds = texts.labels(), texts.findings()
     rows: list[tuple[str, int, str]] = []
 
     def add(name: str, values: list[int], shown: Callable[[int], str]) -> None:
         rows.append((name, sum(map(bool, values)), shown(sum(values))))
 
     quality = report.quality
-    add(labels["no_data"], [q.no_data_s for q in quality], span)
-    add(labels["told_unknown"], [q.unknown_s for q in quality], span)
-    add(labels["missing"], [q.missing for q in quality], texts.count)
-    for kind, name in kinds.items():
+    add(_("No data"), [q.no_data_s for q in quality], span)
+    add(_("Measured as unknown"), [q.unknown_s for q in quality], span)
+    add(_("Missing reports"), [q.missing for q in quality], texts.count)
+    for kind, name in texts.findings().items():
         add(name, [q.findings[kind] for q in quality], texts.count)
     messages: Counter[str] = Counter()
-    for slot, _, number, *_ in report.quarantined:
+    for slot, _reason, number, *_rest in report.quarantined:
         messages[slot] += number
-    add(labels["quarantine"], list(messages.values()), texts.count)
+    add(_("Messages in quarantine, not counted"), list(messages.values()), texts.count)
     for kind in EXCLUDABLE:
         add(texts.kinds()[kind], [one.seconds[kind] for one in report.slots], span)
     return _render("quality.html", report, names=names, summary=rows)

@@ -9,9 +9,9 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from host_tools.common.i18n import _
-from host_tools.pages import access
+from host_tools.pages import access, texts
 from host_tools.pages.access import hash_password
-from host_tools.pages.records import ADMINISTRATOR, ROLES, VIEWER, Account, PagesError
+from host_tools.pages.records import ADMINISTRATOR, VIEWER, Account, PagesError
 from host_tools.pages.serving import PageRoute, session_cookie
 from host_tools.pages.visits import NotAllowed, NotFound, PageVisit, local
 
@@ -90,6 +90,7 @@ def _own(visit: PageVisit, *, token: str = "", secret: str = "", said: str = "")
     return visit.page(
         "account.html",
         account=its,
+        role=texts.roles()[its.role],
         tokens=visit.book.tokens(its.id),
         new_token=token,
         secret=secret,
@@ -211,7 +212,7 @@ def _everybody(visit: PageVisit, *, name: str = "", password: str = "") -> Respo
     return visit.page(
         "accounts.html",
         accounts=visit.book.accounts(),
-        roles=ROLES,
+        roles=texts.roles(),
         regencies=visit.registry.regencies(),
         now=visit.now,
         name=name,

@@ -223,6 +223,28 @@ def test_a_text_that_no_catalogue_sees_is_noticed(tmp_path: Path, source: str, n
     assert bool(messages.untranslated(file, {"KitError"})) == noticed
 
 
+@pytest.mark.parametrize(
+    ("source", "noticed"),
+    [
+        ('<p class="faint">{{ _("It is lost.") }}</p>', False),
+        ('<input placeholder="{{ _("code") }}" name="code"> {{ size }} Mbps', False),
+        ("<style>p { color: red }</style>", False),
+        ("<p>It is lost.</p>", True),
+        ('<input placeholder="code">', True),
+        ("<p>{{ count }} rows</p>", True),
+        ("{% trans %}It is lost.{% endtrans %}", True),
+    ],
+)
+def test_a_word_of_a_template_that_no_catalogue_sees_is_noticed(
+    tmp_path: Path, source: str, noticed: bool
+):
+    messages = _messages()
+    messages.ROOT = tmp_path
+    template = tmp_path / "page.html"
+    template.write_text(source)
+    assert bool(messages.untranslated_words(template)) == noticed
+
+
 # Of sentences, and of no name of an option, a file or a village.
 _ENGLISH = re.compile(r"\b(the|is|are|was|were|of|with|and|there|no|this|has|have|not)\b", re.I)
 # On a province without devices. `status --check` has the words that monitoring systems know.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -252,6 +253,8 @@ def test_a_scanned_label_is_held_to_the_registry(desalink: Run, kaltim: Province
     status, said = check(code.text)
     assert status == 0
     assert "Bohe Silian" in said and SLOT in said
+    told = desalink("-C", kaltim.directory, "labels", "check", code.text, "--json")
+    assert json.loads(told.out)["slot"] == SLOT
     assert (
         "a character is wrong" in check(code.text[:-1] + ("X" if code.text[-1] != "X" else "Y"))[1]
     )

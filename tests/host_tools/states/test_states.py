@@ -12,7 +12,7 @@ from host_tools.alerts.records import Alert
 from host_tools.alerts.texts import step_of, trouble_words
 from host_tools.common.i18n import LANGUAGES, _, speaking
 from host_tools.field.talk.advice import advice, evidence_line
-from host_tools.pages.visits import templates
+from host_tools.pages.visits import page_templates
 from host_tools.report import texts
 from host_tools.states import table
 from host_tools.states.words import (
@@ -123,7 +123,7 @@ def test_pages_alerts_report_and_device_talk_say_what_the_table_says(monkeypatch
         on_site="Look at it.",
     )
     monkeypatch.setitem(table.STATE_TEXTS, "gateway", told)
-    assert templates().filters["state"]("gateway") == state_word("gateway") == "a word"
+    assert page_templates().filters["state"]("gateway") == state_word("gateway") == "a word"
     assert trouble_words("gateway") == state_sentence("gateway") == "a sentence"
     assert step_of(alert("gateway"), None) == told.step == next_step("gateway", LONG)
     assert advice("gateway", "ok") == on_site("gateway") == "Look at it."
