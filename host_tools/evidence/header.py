@@ -8,8 +8,22 @@ from host_tools.common.i18n import _
 from host_tools.common.times import DAY_S, day
 from host_tools.contracts.calendar import Month, month_of
 from host_tools.evidence.chains import BEFORE_S, SCOPES, Office, ReceiptChain
-from host_tools.evidence.container import FORMAT, EvidenceError
+from host_tools.evidence.container import FORMAT, MAX_ITEM, EvidenceError
 from host_tools.province.records import village_of
+from host_tools.wire.columns import MAX_VALUE
+from host_tools.wire.shapes import (
+    FieldRefused,
+    Form,
+    Optional,
+    array,
+    fits,
+    nullable,
+    pair,
+    row,
+    table,
+    text,
+    uint,
+)
 
 
 class EvidenceHeader(NamedTuple):
@@ -18,55 +32,51 @@ class EvidenceHeader(NamedTuple):
     province: str
     month: Month
     scope: dict[str, str]
-    slots: list[str]
+    slots: tuple[str, ...]
     receipts: tuple[int, int]
     edition: int | None
 
 
-def read_header(item: dict[str, Any]) -> EvidenceHeader:
-    def wrong(name: str) -> EvidenceError:
-        return EvidenceError(
-            _("The header of the file has no valid '{name}'; get the file again.").format(
-                name=name
-            )
-        )
+_FORM = Form(
+    "header",
+    {
+        "province": fits(text(MAX_ITEM), str.isprintable),
+        "month": text(MAX_ITEM),
+        "scope": fits(table(text(10), text(MAX_ITEM), 1), lambda scope: set(scope) <= set(SCOPES)),
+        "slots": fits(array(text(14)), lambda slots: list(slots) == sorted(set(slots))),
+        "receipts": fits(
+            row(pair, uint(MAX_VALUE), uint(MAX_VALUE)),
+            lambda receipts: receipts[0] <= receipts[1],
+        ),
+        "edition": Optional(nullable(uint(MAX_VALUE))),
+    },
+    named=True,
+)
 
+
+def read_header(item: dict[str, Any]) -> EvidenceHeader:
+    """The header of a file.
+
+    Raises:
+        EvidenceError: it is of another format, or one of its fields is not valid.
+    """
     if item.get("format") != FORMAT:
         raise EvidenceError(
             _("The file's format is {found}; this desalink reads {format}.").format(
                 found=str(item.get("format"))[:40], format=FORMAT
             )
         )
-    province, scope, slots = item.get("province"), item.get("scope"), item.get("slots")
-    if type(province) is not str or not province.isprintable():
-        raise wrong("province")
-    if type(item.get("month")) is not str:
-        raise wrong("month")
-    month = month_of(item["month"])
-    if (
-        type(scope) is not dict
-        or len(scope) > 1
-        or not set(scope) <= set(SCOPES)
-        or any(type(value) is not str for value in scope.values())
-    ):
-        raise wrong("scope")
-    if type(slots) is not list or any(type(slot) is not str for slot in slots):
-        raise wrong("slots")
-    if slots != sorted(set(slots)):
-        raise wrong("slots")
-    for slot in slots:
+    try:
+        fields = _FORM.read(item)
+    except FieldRefused as refused:
+        raise EvidenceError(
+            _("The header of the file has no valid '{name}'; get the file again.").format(
+                name=refused.field
+            )
+        ) from None
+    for slot in fields["slots"]:
         village_of(slot)
-    window, edition = item.get("receipts"), item.get("edition")
-    if (
-        type(window) is not list
-        or len(window) != 2
-        or any(type(number) is not int for number in window)
-        or not 0 <= window[0] <= window[1]
-    ):
-        raise wrong("receipts")
-    if edition is not None and type(edition) is not int:
-        raise wrong("edition")
-    return EvidenceHeader(province, month, scope, slots, (window[0], window[1]), edition)
+    return EvidenceHeader(**fields | {"month": month_of(fields["month"])})
 
 
 def check_window(header: EvidenceHeader, office: Office, chain: ReceiptChain) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import NamedTuple
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,6 +20,7 @@ from host_tools.keys.signing import MAX_PAYLOAD, sign1, verify1
 from host_tools.wire.envelope import MAX_MESSAGE, hash8
 from host_tools.wire.payload import decode
 from host_tools.wire.reasons import Refused, malformed
+from host_tools.wire.shapes import Form, array, fits, octets, printable, row, uint
 
 AAD = b"desa/1/trust"
 
@@ -34,8 +35,7 @@ class TrustError(DesalinkError):
     """A trust document that is not valid, is too old, has expired, or would become too large."""
 
 
-@dataclass(frozen=True)
-class TrustedKey:
+class TrustedKey(NamedTuple):
     """A key with role, name and end of validity (Unix seconds)."""
 
     kid: bytes
@@ -59,6 +59,30 @@ class Trust:
         return next((key for key in self.keys if key.kid == kid), None)
 
 
+_TRUST = Form(
+    "trust",
+    {
+        "version": uint(_MAX_TIME, 1),
+        "issued": uint(_MAX_TIME),
+        "expires": uint(_MAX_TIME),
+        "keys": array(
+            fits(
+                row(
+                    TrustedKey,
+                    octets(8),
+                    octets(32),
+                    uint(_MAX_TIME),
+                    printable(MAX_NAME),
+                    uint(_MAX_TIME),
+                    more=True,
+                ),
+                lambda key: key.kid == hash8(key.public_key),
+            )
+        ),
+    },
+)
+
+
 def sign_trust(
     root: Ed25519PrivateKey, version: int, issued: int, expires: int, keys: Sequence[TrustedKey]
 ) -> bytes:
@@ -67,14 +91,14 @@ def sign_trust(
     Raises:
         TrustError: too many keys for one message.
     """
-    rows = [[key.kid, key.public_key, key.role, key.name, key.not_after] for key in keys]
-    payload = cbor2.dumps({1: version, 2: issued, 3: expires, 4: rows}, canonical=True)
+    table = _TRUST.table(vars(Trust(version, issued, expires, tuple(keys))))
+    payload = cbor2.dumps(table, canonical=True)
     if len(payload) > MAX_PAYLOAD:
         raise TrustError(
             _(
                 "The trust document would hold {count} keys and take more than {max_message} "
                 "bytes; revoke technicians who no longer work ('desalink technicians revoke')."
-            ).format(count=len(rows), max_message=MAX_MESSAGE)
+            ).format(count=len(keys), max_message=MAX_MESSAGE)
         )
     return sign1(root, payload, AAD)
 
@@ -119,45 +143,10 @@ def verify_trust(
 
 
 def _parse(payload: bytes) -> Trust:
-    table = decode(payload)
-    version, issued, expires = _times(table)
-    rows = table.get(4)
-    if type(rows) is not list:
-        raise malformed("the keys (4) of the trust are no list")
-    keys = tuple(map(_key, rows))
-    if len({key.kid for key in keys}) != len(keys):
+    trust = Trust(**_TRUST.read(decode(payload)))
+    if len({key.kid for key in trust.keys}) != len(trust.keys):
         raise malformed("a key of the trust is listed twice")
-    return Trust(version, issued, expires, keys)
-
-
-def _times(table: dict[Any, Any]) -> tuple[int, int, int]:
-    version, issued, expires = table.get(1), table.get(2), table.get(3)
-    if not (_uint(version) and version and _uint(issued) and _uint(expires)):
-        raise malformed("version (1), issued (2) or expires (3) of the trust is not valid")
-    return version, issued, expires
-
-
-def _uint(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= _MAX_TIME
-
-
-def _key(row: Any) -> TrustedKey:
-    if type(row) is not list or len(row) < 5:
-        raise malformed("a key of the trust is not [kid, key, role, name, not after]")
-    kid, public, role, name, not_after = row[:5]
-    valid = (
-        type(public) is bytes
-        and len(public) == 32
-        and kid == hash8(public)
-        and _uint(role)
-        and type(name) is str
-        and 0 < len(name) <= MAX_NAME
-        and name.isprintable()
-        and _uint(not_after)
-    )
-    if not valid:
-        raise malformed("a key of the trust is not [kid, key, role, name, not after]")
-    return TrustedKey(kid, public, role, name, not_after)
+    return trust
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import cbor2
 from host_tools.wire.columns import MAX_VALUE, Column, check_columns
 from host_tools.wire.envelope import strict_decode
 from host_tools.wire.reasons import Refused, malformed
+from host_tools.wire.shapes import Form, Optional, fits, nullable, octets, pair, row, text, uint
 
 _MAX_SEQ = 0xFFFFFFFF
 _MAX_ACK_RANGES = 16
@@ -107,11 +108,6 @@ def _uint_or_null(value: Any) -> bool:
 
 def _bytes(value: Any, size: int) -> bool:
     return type(value) is bytes and len(value) == size
-
-
-def _text(value: Any, most: int = 200) -> bool:
-    # A NUL would end the text for some readers of the database and not for others.
-    return type(value) is str and len(value) <= most and "\0" not in value
 
 
 def parse_report(payload: bytes) -> Report:
@@ -218,8 +214,39 @@ def _detail_value(value: Any) -> bool:
     )
 
 
-def _serial(value: Any) -> bool:
-    return type(value) is bytes and 0 < len(value) <= 20
+# A NUL would end the text for some readers of the database and not for others.
+_TEXT = fits(text(200), lambda value: "\0" not in value)
+_UINT = uint(MAX_VALUE)
+_BIRTH = Form(
+    "birth",
+    {
+        "stream": octets(4),
+        "boot": uint(_MAX_SEQ, 1),
+        "conn": _UINT,
+        "up": _UINT,
+        "time": nullable(_UINT),
+        "board": _TEXT,
+        "agent": _TEXT,
+        "interpreter": _TEXT,
+        "reset_cause": uint(15),
+        "next": uint(_MAX_SEQ + 1),
+        "cadence": row(pair, _UINT, _UINT, _UINT),
+        "config": Optional(octets(8)),
+        "certificate": Optional(octets(20, least=1)),
+    },
+)
+_ENROLMENT = Form(
+    "enrolment",
+    {
+        "slot": fits(_TEXT, lambda value: len(value) <= 14),
+        "public_key": octets(32),
+        "unique_id": nullable(_TEXT),
+        "board": _TEXT,
+        "agent": _TEXT,
+        "time": nullable(_UINT),
+        "firmware": Optional(nullable(octets(32))),
+    },
+)
 
 
 def parse_birth(payload: bytes) -> Birth:
@@ -228,29 +255,10 @@ def parse_birth(payload: bytes) -> Birth:
     Raises:
         Refused: malformed.
     """
-    table = decode(payload)
-    get = table.get
-    cadence: Any = get(11)
-    checks = (
-        ("stream (1)", _bytes(get(1), 4)),
-        ("boot (2)", _uint(get(2), _MAX_SEQ, 1)),
-        ("conn (3)", _uint(get(3))),
-        ("up (4)", _uint(get(4))),
-        ("time (5)", 5 in table and _uint_or_null(get(5))),
-        ("board (6)", _text(get(6))),
-        ("agent's version (7)", _text(get(7))),
-        ("interpreter (8)", _text(get(8))),
-        ("reset cause (9)", _uint(get(9), 15)),
-        ("next seq (10)", _uint(get(10), _MAX_SEQ + 1)),
-        ("cadence (11)", type(cadence) is list and len(cadence) == 3 and all(map(_uint, cadence))),
-        ("configuration's hash (12)", 12 not in table or _bytes(get(12), 8)),
-        ("certificate's number (13)", 13 not in table or _serial(get(13))),
-    )
-    for name, valid in checks:
-        if not valid:
-            raise malformed(f"{name} of the birth is missing or not valid")
-    serial = table[13].hex().lstrip("0") if 13 in table else None
-    return Birth._make([*(table[key] for key in range(1, 11)), tuple(cadence), get(12), serial])
+    birth = _BIRTH.read(decode(payload))
+    serial = birth["certificate"]
+    birth["certificate"] = None if serial is None else serial.hex().lstrip("0")
+    return Birth(**birth)
 
 
 def parse_enrolment(payload: bytes) -> Enrolment:
@@ -259,21 +267,7 @@ def parse_enrolment(payload: bytes) -> Enrolment:
     Raises:
         Refused: malformed.
     """
-    table = decode(payload)
-    get = table.get
-    checks = (
-        ("slot (1)", _text(get(1), 14)),
-        ("public key (2)", _bytes(get(2), 32)),
-        ("unique id (3)", 3 in table and (get(3) is None or _text(get(3)))),
-        ("board (4)", _text(get(4))),
-        ("agent's version (5)", _text(get(5))),
-        ("time (6)", 6 in table and _uint_or_null(get(6))),
-        ("firmware's hash (7)", get(7) is None or _bytes(get(7), 32)),
-    )
-    for name, valid in checks:
-        if not valid:
-            raise malformed(f"{name} of the enrolment is missing or not valid")
-    return Enrolment._make([*(table[key] for key in range(1, 7)), get(7)])
+    return Enrolment(**_ENROLMENT.read(decode(payload)))
 
 
 def encode_ack(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from host_tools.wire.columns import MAX_VALUE, NAMES, SCALES
-from host_tools.wire.reasons import malformed
+from host_tools.wire.shapes import Form, Shape, boolean, fits, formed, printable, table, uint
 from host_tools.wire.vocabulary import state_name
 
 _MOST_SECONDS = 86_400
@@ -45,15 +45,9 @@ class MeasuredSite:
         """A figure in its unit, None if it was not measured."""
         return named(self.figures).get(name)
 
-    def table(self) -> dict[int, Any]:
+    def table(self) -> dict[int | str, Any]:
         """As in the record."""
-        values = (self.seconds, self.rounds, self.up, self.state)
-        return {
-            **dict(enumerate(values, 1)),
-            5: self.figures,
-            6: self.province,
-            7: self.usage,
-        }
+        return _SITE.table(vars(self))
 
     def as_json(self) -> dict[str, Any]:
         """For programs, with names and units of docs/metrics.md."""
@@ -68,38 +62,20 @@ class MeasuredSite:
         }
 
 
-def parse_site(table: Any) -> MeasuredSite:
-    """Read the table of a record.
-
-    Raises:
-        Refused: it is malformed.
-    """
-    if type(table) is not dict:
-        raise malformed("site (14) of the enrolment record is not valid")
-    values: list[Any] = [table.get(number) for number in range(1, 8)]
-    seconds, rounds, up, state, figures, province, usage = values
-    valid = (
-        _number(seconds, _MOST_SECONDS)
-        and _number(rounds, _MOST_SECONDS)
-        and _number(up, rounds)
-        and _number(state, 255)
-        and type(figures) is dict
-        and len(figures) <= _MOST_FIGURES
-        and all(_number(key, 65_535) for key in figures)
-        and all(type(value) is int and abs(value) <= MAX_VALUE for value in figures.values())
-        and _name(province)
-        and type(usage) is dict
-        and len(usage) <= _MOST_SOURCES
-        and all(_name(key) and type(said) is bool for key, said in usage.items())
-    )
-    if not valid:
-        raise malformed("site (14) of the enrolment record is not valid")
-    return MeasuredSite(*values)
+_SECONDS = uint(_MOST_SECONDS)
+_SITE = Form(
+    "site",
+    {
+        "seconds": _SECONDS,
+        "rounds": _SECONDS,
+        "up": _SECONDS,
+        "state": uint(255),
+        "figures": table(uint(65_535), uint(MAX_VALUE, -MAX_VALUE), _MOST_FIGURES),
+        "province": printable(40),
+        "usage": table(printable(40), boolean, _MOST_SOURCES),
+    },
+)
 
 
-def _number(value: Any, most: int) -> bool:
-    return type(value) is int and 0 <= value <= most
-
-
-def _name(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 40 and value.isprintable()
+site_shape: Shape = fits(formed(_SITE, MeasuredSite), lambda site: site.up <= site.rounds)
+"""Of a measured site in a record."""

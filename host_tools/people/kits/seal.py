@@ -27,6 +27,7 @@ from host_tools.common.i18n import _
 from host_tools.people.kits.model import KitError
 from host_tools.wire.envelope import strict_decode
 from host_tools.wire.reasons import Refused
+from host_tools.wire.shapes import Form, octets, text, uint
 
 MAGIC = b"DESAKIT1"
 CHUNK = 64 * 1024
@@ -37,7 +38,7 @@ _MAX_TIME = 2**53 - 1
 # 128 MiB and about half a second for each guess at the passphrase. A reader accepts 14 (tests) to
 # 18, so that a hostile header can't make it allocate more.
 COST = 17
-_COSTS = range(14, 19)
+_LEAST_COST, _MOST_COST = 14, 18
 _R, _P = 8, 1
 
 # The nonce's counter allows 2^32 chunks; no kit comes near.
@@ -61,14 +62,28 @@ class Header:
     """Magic, length and header, as in the file."""
 
 
+_HEADER = Form(
+    "kit's header",
+    {
+        "id": octets(8),
+        "province": text(2, least=2),
+        "created": uint(_MAX_TIME),
+        "expires": uint(_MAX_TIME),
+        "cost": uint(_MOST_COST, _LEAST_COST),
+        "salt": octets(16),
+        "prefix": octets(7),
+    },
+)
+
+
 def new_header(id: bytes, province: str, created: int, expires: int) -> Header:
     """A header with fresh salt and nonce prefix."""
-    salt, prefix = os.urandom(16), os.urandom(7)
-    body = cbor2.dumps(
-        {1: id, 2: province, 3: created, 4: expires, 5: COST, 6: salt, 7: prefix}, canonical=True
-    )
-    raw = MAGIC + struct.pack(">H", len(body)) + body
-    return Header(id, province, created, expires, COST, salt, prefix, raw)
+    fields: dict[str, Any] = {
+        **{"id": id, "province": province, "created": created, "expires": expires},
+        **{"cost": COST, "salt": os.urandom(16), "prefix": os.urandom(7)},
+    }
+    body = cbor2.dumps(_HEADER.table(fields), canonical=True)
+    return Header(**fields, raw=MAGIC + struct.pack(">H", len(body)) + body)
 
 
 def read_header(file: BinaryIO, name: object) -> Header:
@@ -95,26 +110,12 @@ def read_header(file: BinaryIO, name: object) -> Header:
     length = struct.unpack(">H", start[-2:])[0]
     body = file.read(length) if length <= _MAX_HEADER else b""
     try:
-        table = strict_decode(body)
+        fields = _HEADER.read(strict_decode(body))
     except Refused:
         raise _damaged(name) from None
-    if len(body) != length or type(table) is not dict or not _valid(table):
+    if len(body) != length:
         raise _damaged(name)
-    fields = [table[key] for key in range(1, 8)]
-    return Header(*fields, raw=start + body)  # type: ignore[misc]
-
-
-def _valid(table: dict[Any, Any]) -> bool:
-    id, province, created, expires, cost, salt, prefix = (table.get(key) for key in range(1, 8))
-    sizes = ((id, 8), (salt, 16), (prefix, 7))
-    return (
-        all(type(value) is bytes and len(value) == size for value, size in sizes)
-        and type(province) is str
-        and len(province) == 2
-        and all(type(t) is int and 0 <= t <= _MAX_TIME for t in (created, expires))
-        and type(cost) is int
-        and cost in _COSTS
-    )
+    return Header(**fields, raw=start + body)
 
 
 def _damaged(name: object) -> KitError:
